@@ -1,0 +1,61 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Swift 6 mode with strict memory safety everywhere; in CI every warning is an error.
+let strict: [SwiftSetting] =
+  [.strictMemorySafety()]
+  + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
+
+let argumentParser: Target.Dependency =
+  .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "termbackup",
+  products: [
+    .executable(name: "tbk", targets: ["tbk"]),
+    .executable(name: "tbk-net", targets: ["tbk-net"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    // The four libraries of the system, and the calls that Swift cannot import.
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .target(name: "CSystem"),
+
+    // Core <- Crypto, Format; Crypto + Format <- Archive, Store; Core <- Command.
+    .target(name: "TBKCore", dependencies: ["CSystem"], swiftSettings: strict),
+    .target(
+      name: "TBKCrypto", dependencies: ["TBKCore", "CCrypto", "CArgon2"], swiftSettings: strict),
+    .target(name: "TBKFormat", dependencies: ["TBKCore"], swiftSettings: strict),
+    .target(
+      name: "TBKArchive", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CZlib"],
+      swiftSettings: strict),
+    .target(
+      name: "TBKStore", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CCurl"],
+      swiftSettings: strict),
+    .target(
+      name: "TBKCommand", dependencies: ["TBKCore", argumentParser], swiftSettings: strict),
+
+    // Two programs under many names: only the second one loads libcurl.
+    .executableTarget(
+      name: "tbk",
+      dependencies: ["TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "tbk-net",
+      dependencies: ["TBKStore", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser],
+      swiftSettings: strict),
+
+    .testTarget(name: "TBKCoreTests", dependencies: ["TBKCore", "TBKCommand"], swiftSettings: strict),
+    .testTarget(name: "TBKCryptoTests", dependencies: ["TBKCrypto"], swiftSettings: strict),
+    .testTarget(name: "TBKFormatTests", dependencies: ["TBKFormat"], swiftSettings: strict),
+    .testTarget(name: "TBKArchiveTests", dependencies: ["TBKArchive"], swiftSettings: strict),
+    .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,97 @@
+#define _GNU_SOURCE
+#include "csystem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+const int tbk_o_path = O_PATH;
+const int tbk_o_noatime = O_NOATIME;
+const int tbk_o_tmpfile = O_TMPFILE;
+
+int tbk_openat(int directory, const char *path, int flags, unsigned int mode) {
+  return openat(directory, path, flags, mode);
+}
+
+int tbk_rename_noreplace(int old_directory, const char *old_path, int new_directory, const char *new_path) {
+  return renameat2(old_directory, old_path, new_directory, new_path, RENAME_NOREPLACE);
+}
+
+int tbk_link_descriptor(int descriptor, int directory, const char *name) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+  return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
+}
+
+int tbk_readdir(DIR *stream, const char **name, uint64_t *inode, unsigned char *type) {
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir(stream);
+    if (entry == NULL) return errno == 0 ? 0 : -1;
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    *name = entry->d_name;
+    *inode = entry->d_ino;
+    *type = entry->d_type;
+    return 1;
+  }
+}
+
+int tbk_terminal_columns(int descriptor) {
+  struct winsize size;
+  if (!isatty(descriptor)) return 0;
+  if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+int64_t tbk_free_bytes(int descriptor) {
+  struct statvfs status;
+  if (fstatvfs(descriptor, &status) != 0) return -1;
+  __uint128_t bytes = (__uint128_t)status.f_bavail * status.f_frsize;
+  return bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
+}
+
+void tbk_protect_process(void) {
+  struct rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
+
+const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN); }
+
+int tbk_reserve(int descriptor, int64_t length) { return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, length); }
+
+int tbk_handle_signal(int signal_number, void (*handler)(int)) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  return sigaction(signal_number, &action, NULL);
+}
+
+int tbk_ignore_signal(int signal_number) { return tbk_handle_signal(signal_number, SIG_IGN); }
+
+int tbk_default_signal(int signal_number) { return tbk_handle_signal(signal_number, SIG_DFL); }
+
+void tbk_start_nudging(void) {
+  struct itimerval timer = {{0, 50000}, {0, 50000}};
+  setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void tbk_block_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+void tbk_advise_sequential(int descriptor) { posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL); }

@@ -1,0 +1,42 @@
+/* The system calls that Swift cannot import: variadic ones, and those that glibc declares
+ * only under _GNU_SOURCE. Each returns what the call returns and leaves errno set. */
+#pragma once
+#include <dirent.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Open flags by name, for those that need _GNU_SOURCE. */
+extern const int tbk_o_path;
+extern const int tbk_o_noatime;
+extern const int tbk_o_tmpfile;
+
+int tbk_openat(int directory, const char *path, int flags, unsigned int mode);
+/* renameat2 with RENAME_NOREPLACE. */
+int tbk_rename_noreplace(int old_directory, const char *old_path, int new_directory, const char *new_path);
+/* Gives a name to an O_TMPFILE descriptor; fails with EEXIST if the name is taken. */
+int tbk_link_descriptor(int descriptor, int directory, const char *name);
+/* The next name of a directory, never "." or "..": 1 and its fields, 0 at the end, -1 on error.
+ * The name belongs to the stream until the next call. */
+int tbk_readdir(DIR *stream, const char **name, uint64_t *inode, unsigned char *type);
+/* The columns of the terminal, or 0 if there is no terminal. */
+int tbk_terminal_columns(int descriptor);
+/* Sizes in bytes of what is free to this user, or -1. */
+int64_t tbk_free_bytes(int descriptor);
+/* No core dumps and no ptrace by others of this user. */
+void tbk_protect_process(void);
+void tbk_wipe(void *memory, size_t length);
+/* The path the kernel executed, or NULL. */
+const char *tbk_executed_path(void);
+/* Reserves file space; EOPNOTSUPP where the file system cannot. */
+int tbk_reserve(int descriptor, int64_t length);
+/* Installs handler for a signal, without SA_RESTART, so that blocked calls return EINTR. */
+int tbk_handle_signal(int signal_number, void (*handler)(int));
+int tbk_ignore_signal(int signal_number);
+int tbk_default_signal(int signal_number);
+/* Starts a timer that delivers SIGALRM every 50 ms, so that no call stays blocked. Async-signal-safe. */
+void tbk_start_nudging(void);
+/* Blocks every signal in the calling thread. */
+void tbk_block_signals(void);
+/* Advises the kernel that a file is read from start to end. */
+void tbk_advise_sequential(int descriptor);

@@ -1,0 +1,108 @@
+/// What went wrong, in the words of the person who has to mend it.
+///
+/// `message` is lower case, without a full stop, and quotes the path or key it is about.
+/// `hint` is the next thing to do, or nil; never a guess. Neither ever holds a secret.
+package struct Failure: Error, Equatable, Sendable {
+  /// The kind of failure; it alone decides the exit status.
+  package enum Code: String, CaseIterable, Sendable {
+    /// The command line is wrong.
+    case usage
+    /// Bytes that break their format.
+    case malformed
+    /// Bytes that end too early.
+    case truncated
+    /// Well-formed data that is not what it claims to be.
+    case integrity
+    /// Input that is not there.
+    case inputMissing
+    /// A store or service that is out of reach, or does not have the object.
+    case unavailable
+    /// A fault in a library or in this program.
+    case library
+    /// Output that cannot be created, or that exists and must not be replaced.
+    case cannotCreate
+    /// Reading or writing failed; the disk is full.
+    case io
+    /// A lock, a lost race or a rate limit: the same command may succeed later.
+    case tryAgain
+    /// A tag or signature does not verify.
+    case authentication
+    /// The operating system or a policy of the store forbids it.
+    case denied
+    /// A token is missing, expired or not allowed to do this.
+    case token
+    /// The configuration is missing or wrong.
+    case configuration
+    /// A profile is missing or wrong.
+    case profile
+    /// The reader of our output went away. Ends the program without a message.
+    case brokenPipe
+    /// SIGINT or SIGTERM arrived; `Interruption` knows which.
+    case interrupted
+  }
+
+  package let code: Code
+  package let message: String
+  package let hint: String?
+  /// The HTTP status behind an `unavailable`, `tryAgain` or `token` failure.
+  package let httpStatus: Int?
+
+  package init(_ code: Code, _ message: String, hint: String? = nil, httpStatus: Int? = nil) {
+    self.code = code
+    self.message = message
+    self.hint = hint
+    self.httpStatus = httpStatus
+  }
+
+  /// The same failure with words before its message that say where it happened.
+  package func within(_ place: String) -> Failure {
+    Failure(code, "\(place): \(message)", hint: hint, httpStatus: httpStatus)
+  }
+}
+
+/// The exit statuses of the suite; `tbk-open(1)` and every other page list them.
+package enum ExitStatus {
+  package static let success: Int32 = 0
+  /// The answer is no. Only `verify`, `diff`, `check` and `doctor` say it.
+  package static let no: Int32 = 1
+  /// Done, but part of the source could not be read.
+  package static let incomplete: Int32 = 3
+}
+
+extension Failure {
+  /// The exit status of a program that ends with this failure.
+  package var exitStatus: Int32 {
+    switch code {
+    case .usage: 64
+    case .malformed, .truncated, .integrity: 65
+    case .inputMissing: 66
+    case .unavailable: 69
+    case .library: 70
+    case .cannotCreate: 73
+    case .io: 74
+    case .tryAgain: 75
+    case .authentication, .denied, .token: 77
+    case .configuration, .profile: 78
+    case .brokenPipe: 141
+    case .interrupted: 128 + (Interruption.signal ?? 2)
+    }
+  }
+
+  /// The name under which `--json` reports the failure.
+  package var typeName: String {
+    switch code {
+    case .usage: "UsageError"
+    case .malformed, .truncated: "ArchiveError"
+    case .integrity: "IntegrityError"
+    case .inputMissing, .io: "BackupError"
+    case .unavailable, .tryAgain: httpStatus == nil ? "StoreError" : "GitHubError"
+    case .cannotCreate: "RestoreError"
+    case .authentication: "CryptoError"
+    case .denied: "AccessError"
+    case .token: "TokenError"
+    case .configuration: "ConfigError"
+    case .profile: "ProfileError"
+    case .library, .brokenPipe, .interrupted: "TermBackupError"
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import CSystem
+import Glibc
+
+/// Bytes that must not leak: locked in memory, kept out of core dumps, wiped when dropped.
+///
+/// It has no description. `withBytes` lends the bytes; a borrower must not copy them into
+/// anything but another `Secret` or a library call.
+@safe package struct Secret: ~Copyable, @unchecked Sendable {
+  private let storage: UnsafeMutableRawBufferPointer
+
+  /// How many bytes it holds.
+  package let count: Int
+
+  /// `count` zero bytes, to be filled by `withMutableBytes`.
+  package init(count: Int) throws(Failure) {
+    let page = 4096
+    let capacity = (max(count, 1) + page - 1) / page * page
+    guard
+      let memory = unsafe mmap(
+        nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      unsafe memory != MAP_FAILED
+    else {
+      throw Failure(.library, "no memory for a secret")
+    }
+    // Both can be refused by limits of the user; a secret in pageable memory is still better
+    // than none, and the command that holds it disables core dumps for the whole process.
+    _ = unsafe mlock(memory, capacity)
+    _ = unsafe madvise(memory, capacity, 16 /* MADV_DONTDUMP */)
+    unsafe storage = UnsafeMutableRawBufferPointer(start: memory, count: capacity)
+    self.count = count
+  }
+
+  /// Copies the bytes; the caller wipes its own copy.
+  package init(copying bytes: Span<UInt8>) throws(Failure) {
+    try self.init(count: bytes.count)
+    withMutableBytes { $0.copy(from: bytes) }
+  }
+
+  deinit {
+    unsafe tbk_wipe(storage.baseAddress!, storage.count)
+    _ = unsafe munmap(storage.baseAddress!, storage.count)
+  }
+
+  package borrowing func withBytes<R: ~Copyable, E: Error>(
+    _ body: (Span<UInt8>) throws(E) -> R
+  ) throws(E) -> R {
+    let bytes = unsafe UnsafeRawBufferPointer(rebasing: storage[..<count])
+    return try unsafe body(Span<UInt8>(_unsafeBytes: bytes))
+  }
+
+  package borrowing func withMutableBytes<R: ~Copyable, E: Error>(
+    _ body: (inout MutableSpan<UInt8>) throws(E) -> R
+  ) throws(E) -> R {
+    let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: storage[..<count])
+    var span = unsafe MutableSpan<UInt8>(_unsafeBytes: bytes)
+    return try body(&span)
+  }
+
+  /// A second owner of the same bytes.
+  package borrowing func copy() throws(Failure) -> Secret {
+    try withBytes { (bytes) throws(Failure) in try Secret(copying: bytes) }
+  }
+}
+
+/// Wipes an array that held a secret on its way into a `Secret`.
+package func wipe(_ bytes: inout [UInt8]) {
+  unsafe bytes.withUnsafeMutableBytes { raw in
+    if let base = raw.baseAddress { unsafe tbk_wipe(base, raw.count) }
+  }
+}

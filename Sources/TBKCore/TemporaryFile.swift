@@ -1,0 +1,98 @@
+import CSystem
+import Glibc
+
+/// Places for bytes that are not yet, or never will be, a file that others see.
+package enum TemporaryFile {
+  /// A file without a name, for ciphertext that has to be read twice: gone when closed or killed.
+  ///
+  /// It lies in `TMPDIR`, else in `/var/tmp`, which unlike `/tmp` is not often held in memory.
+  package static func anonymous() throws(Failure) -> Descriptor {
+    let directory = environment("TMPDIR").map { RawPath($0) } ?? RawPath("/var/tmp")
+    let parent = try Descriptor.workingDirectory.open(
+      directory, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
+    if let file = try? parent.open(RawPath("."), O_RDWR | tbk_o_tmpfile) { return file }
+    // Some file systems (overlays, network mounts) have no O_TMPFILE.
+    let name = RawPath(".tbk-\(uniqueSuffix())")
+    let file = try parent.open(name, O_RDWR | O_CREAT | O_EXCL, missing: .cannotCreate)
+    try parent.unlink(name)
+    return file
+  }
+}
+
+/// The value of an environment variable; nil if it is unset or empty.
+package func environment(_ name: String) -> [UInt8]? {
+  guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+  return unsafe Array(UnsafeRawBufferPointer(start: value, count: strlen(value)))
+}
+
+/// Sixteen hexadecimal digits that no other process will choose. Not a secret.
+package func uniqueSuffix() -> String {
+  var generator = SystemRandomNumberGenerator()
+  var bytes: [UInt8] = []
+  bytes.append(bigEndian: generator.next(), width: 8)
+  return bytes.hex
+}
+
+/// A file that appears under its name only when it is complete and on the disk.
+///
+/// Written under a temporary name in the same directory, mode 0600 less the umask unless told
+/// otherwise; removed again if it is dropped before `commit()`.
+package final class AtomicFile {
+  package let descriptor: Descriptor
+  private let directory: Descriptor
+  private let target: RawPath
+  private let temporary: RawPath
+  private var pending = true
+
+  /// - Parameter path: relative to `directory`; its parent must exist.
+  package init(
+    _ path: RawPath, in directory: Descriptor = .workingDirectory, mode: UInt32 = 0o600
+  ) throws(Failure) {
+    let parent = try directory.open(
+      path.parent, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
+    self.directory = parent
+    target = path.lastComponent
+    if target.isEmpty || target == RawPath(".") || target == RawPath("..") {
+      throw Failure(.cannotCreate, "\(path.display) is not the name of a file")
+    }
+    temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
+    descriptor = try parent.open(
+      temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)
+  }
+
+  deinit {
+    if pending { _ = try? directory.unlink(temporary) }
+  }
+
+  /// Flushes the file, gives it its name, and flushes the directory.
+  ///
+  /// - Parameter replacing: whether a file of that name may be replaced; else it is a
+  ///   `.cannotCreate`, and the file stays.
+  package func commit(replacing: Bool = true) throws(Failure) {
+    try descriptor.synchronize()
+    try directory.rename(temporary, to: directory, target, replacing: replacing)
+    pending = false
+    try directory.synchronize()
+  }
+
+  /// Writes `bytes` to `path` in one step that either happens or does not.
+  package static func write(
+    _ bytes: [UInt8], to path: RawPath, in directory: Descriptor = .workingDirectory,
+    mode: UInt32 = 0o600, replacing: Bool = true
+  ) throws(Failure) {
+    let file = try AtomicFile(path, in: directory, mode: mode)
+    try file.descriptor.write(bytes.span)
+    try file.commit(replacing: replacing)
+  }
+}
+
+/// Reads a whole small file.
+///
+/// - Parameter limit: refused past this many bytes.
+package func readFile(
+  _ path: RawPath, in directory: Descriptor = .workingDirectory, limit: Int,
+  missing: Failure.Code = .inputMissing
+) throws(Failure) -> [UInt8] {
+  let file = try directory.open(path, O_RDONLY, missing: missing)
+  return try DescriptorSource(file, name: path).readAll(limit: limit, what: path.display)
+}
