@@ -1,0 +1,187 @@
+import CArgon2
+import CCrypto
+import TBKCore
+
+/// The cost of one Argon2id key (RFC 9106).
+package struct Argon2Cost: Equatable, Sendable {
+  /// KiB; at least 8 for each lane.
+  package let memory: UInt32
+  /// Passes; at least 1.
+  package let passes: UInt32
+  /// Lanes, each a thread; at least 1.
+  package let lanes: UInt32
+
+  package init(memory: UInt32, passes: UInt32, lanes: UInt32) {
+    self.memory = memory
+    self.passes = passes
+    self.lanes = lanes
+  }
+
+  /// 64 MiB, 3 passes, 4 lanes: what TermBackup 6 always assumes.
+  package static let standard = Argon2Cost(memory: 65_536, passes: 3, lanes: 4)
+}
+
+/// The most that a reader spends on an archive whose header nobody vouches for.
+package struct Argon2Limits: Sendable {
+  /// KiB.
+  package var memory: UInt32 = 2 * 1024 * 1024
+  package var passes: UInt32 = 64
+  package var lanes: UInt32 = 64
+
+  package init() {}
+
+  /// Refuses a cost that no writer chooses or that is above the limits, before any of it is spent.
+  package func check(_ cost: Argon2Cost) throws(Failure) {
+    guard cost.passes >= 1, cost.lanes >= 1, cost.memory / 8 >= cost.lanes else {
+      throw Failure(
+        .malformed,
+        "the header asks for Argon2id with \(cost.memory) KiB, \(cost.passes) passes and "
+          + "\(cost.lanes) lanes, which does not exist")
+    }
+    func refuse(_ what: String, option: String) throws(Failure) {
+      throw Failure(
+        .malformed, "the header asks for Argon2id with \(what), above the limit",
+        hint: "if you trust this archive, raise the limit with \(option)")
+    }
+    if cost.memory > memory { try refuse("\(cost.memory) KiB", option: "--max-memory") }
+    if cost.passes > passes { try refuse("\(cost.passes) passes", option: "--max-iterations") }
+    if cost.lanes > lanes { try refuse("\(cost.lanes) lanes", option: "--max-lanes") }
+  }
+}
+
+package enum KeyDerivation {
+  /// Argon2id version 1.3 of a password.
+  ///
+  /// - Parameters:
+  ///   - salt: at least 8 bytes (the library's lower bound).
+  ///   - length: bytes of key.
+  package static func argon2id(
+    _ password: borrowing Secret, salt: [UInt8], cost: Argon2Cost, length: Int = 32
+  ) throws(Failure) -> Secret {
+    let key = try Secret(count: length)
+    let result = password.withBytes { password in
+      key.withMutableBytes { key in
+        unsafe password.withUnsafeBytes { password in
+          unsafe key.withUnsafeMutableBytes { key in
+            unsafe salt.withUnsafeBytes { salt in
+              unsafe argon2id_hash_raw(
+                cost.passes, cost.memory, cost.lanes, password.baseAddress, password.count,
+                salt.baseAddress, salt.count, key.baseAddress, key.count)
+            }
+          }
+        }
+      }
+    }
+    guard result == 0 else {
+      let reason = unsafe String(cString: argon2_error_message(result))
+      if result == -22 /* ARGON2_MEMORY_ALLOCATION_ERROR */ {
+        throw Failure(.library, "Argon2id: \(reason)", hint: "it needs \(cost.memory) KiB of memory")
+      }
+      throw Failure(.malformed, "Argon2id: \(reason)")
+    }
+    return key
+  }
+
+  /// PBKDF2 with HMAC-SHA-256 (RFC 8018, 5.2).
+  package static func pbkdf2SHA256(
+    _ password: borrowing Secret, salt: [UInt8], iterations: UInt32, length: Int
+  ) throws(Failure) -> Secret {
+    guard let rounds = Int32(exactly: iterations), rounds > 0 else {
+      throw Failure(.malformed, "\(iterations) PBKDF2 iterations are out of range")
+    }
+    let key = try Secret(count: length)
+    let result = password.withBytes { password in
+      key.withMutableBytes { key in
+        unsafe password.withUnsafeBytes { password in
+          unsafe key.withUnsafeMutableBytes { key in
+            unsafe salt.withUnsafeBytes { salt in
+              unsafe PKCS5_PBKDF2_HMAC(
+                password.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(password.count),
+                salt.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(salt.count), rounds,
+                EVP_sha256(), Int32(key.count),
+                key.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            }
+          }
+        }
+      }
+    }
+    guard result == 1 else { throw Failure(.library, "PKCS5_PBKDF2_HMAC failed") }
+    return key
+  }
+}
+
+/// A running HMAC-SHA-256 (RFC 2104). Owns one `EVP_MAC_CTX`.
+@safe package struct HMACSHA256: ~Copyable {
+  private let context: OpaquePointer
+
+  package init(key: Span<UInt8>) throws(Failure) {
+    guard let mac = unsafe EVP_MAC_fetch(nil, "HMAC", nil) else {
+      throw Failure(.library, "EVP_MAC_fetch failed")
+    }
+    defer { unsafe EVP_MAC_free(mac) }
+    guard let context = unsafe EVP_MAC_CTX_new(mac) else {
+      throw Failure(.library, "EVP_MAC_CTX_new failed")
+    }
+    var name = Array("SHA256".utf8CString)
+    let ready = unsafe name.withUnsafeMutableBufferPointer { name in
+      var parameters = unsafe [
+        OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0),
+        OSSL_PARAM_construct_end(),
+      ]
+      return unsafe key.withUnsafeBytes { key in
+        unsafe EVP_MAC_init(
+          context, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count, &parameters)
+      }
+    }
+    guard ready == 1 else {
+      unsafe EVP_MAC_CTX_free(context)
+      throw Failure(.library, "EVP_MAC_init failed")
+    }
+    unsafe self.context = context  // Last: nothing may throw once we own it.
+  }
+
+  deinit { unsafe EVP_MAC_CTX_free(context) }
+
+  package mutating func update(_ bytes: Span<UInt8>) throws(Failure) {
+    let result = unsafe bytes.withUnsafeBytes { raw in
+      unsafe EVP_MAC_update(
+        context, raw.baseAddress?.assumingMemoryBound(to: UInt8.self), raw.count)
+    }
+    guard result == 1 else { throw Failure(.library, "EVP_MAC_update failed") }
+  }
+
+  /// Whether `tag` is the MAC of what was given; compared in constant time.
+  package consuming func verify(tag: [UInt8]) throws(Failure) -> Bool {
+    let computed = try finish()
+    guard tag.count == computed.count else { return false }
+    return unsafe CRYPTO_memcmp(tag, computed, tag.count) == 0
+  }
+
+  /// The MAC, 32 bytes.
+  package consuming func finish() throws(Failure) -> [UInt8] {
+    var tag = [UInt8](repeating: 0, count: 32)
+    var length = 0
+    let result = unsafe tag.withUnsafeMutableBytes { raw in
+      unsafe EVP_MAC_final(
+        context, raw.baseAddress?.assumingMemoryBound(to: UInt8.self), &length, raw.count)
+    }
+    guard result == 1, length == 32 else { throw Failure(.library, "EVP_MAC_final failed") }
+    return tag
+  }
+}
+
+/// Cryptographically random bytes from OpenSSL's generator.
+package func randomBytes(_ count: Int) throws(Failure) -> [UInt8] {
+  var bytes = [UInt8](repeating: 0, count: count)
+  let result = unsafe bytes.withUnsafeMutableBytes { raw in
+    unsafe RAND_bytes(raw.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(count))
+  }
+  guard result == 1 else { throw Failure(.library, "RAND_bytes failed") }
+  return bytes
+}
+
+/// The versions of the libraries, for `--version`.
+package enum CryptoVersions {
+  package static var openssl: String { unsafe String(cString: OpenSSL_version(OPENSSL_VERSION)) }
+  package static let argon2 = "Argon2 1.3 (RFC 9106)"
+}

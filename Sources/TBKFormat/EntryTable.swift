@@ -1,0 +1,254 @@
+import TBKCore
+
+/// The entries of one manifest, packed: about 130 bytes an entry and its path, so that a tree of a
+/// million files needs some 200 MB and not the 500 MB of its JSON.
+///
+/// Entries are given and taken as `ManifestEntry`; they keep the order in which they were added.
+package struct EntryTable: Sendable {
+  /// The fixed part of an entry. What few entries have is in `rare`.
+  private struct Record {
+    var path: Int
+    var pathLength: UInt32
+    var mode: UInt32
+    var size: UInt64
+    var sha256: Digest
+    var modifiedAt: Double
+    var mtime: Int64
+    var ctime: Int64
+    var inode: UInt64
+    var device: UInt32
+    var uid: UInt32
+    var gid: UInt32
+    var user: UInt32
+    var group: UInt32
+    var storedIn: UInt32
+    var type: EntryType
+    var present: Presence
+  }
+
+  private struct Presence: OptionSet {
+    var rawValue: UInt16
+    static let sha256 = Presence(rawValue: 1)
+    static let mtime = Presence(rawValue: 2)
+    static let ctime = Presence(rawValue: 4)
+    static let inode = Presence(rawValue: 8)
+    static let device = Presence(rawValue: 16)
+    static let uid = Presence(rawValue: 32)
+    static let gid = Presence(rawValue: 64)
+    static let user = Presence(rawValue: 128)
+    static let group = Presence(rawValue: 256)
+    static let storedIn = Presence(rawValue: 512)
+    static let rare = Presence(rawValue: 1024)
+    static let type = Presence(rawValue: 2048)
+  }
+
+  private struct Rare {
+    var linkTarget: [UInt8]?
+    var hardLink: [UInt8]?
+    var storedAs: [UInt8]?
+    var xattrs: [ExtendedAttribute]
+    var extras: [ManifestEntry.Extra]
+  }
+
+  private var records: [Record] = []
+  private var paths = ByteArena()
+  private var rare: [Int: Rare] = [:]
+  private var names = Interned<[UInt8]>()
+  private var devices = Interned<UInt64>()
+  private var backups = Interned<String>()
+
+  package init() {}
+
+  package var count: Int { records.count }
+  package var isEmpty: Bool { records.isEmpty }
+  package var indices: Range<Int> { 0..<records.count }
+
+  package mutating func append(_ entry: ManifestEntry) {
+    let record = pack(entry, path: paths.append(entry.path), index: records.count)
+    records.append(record)
+  }
+
+  /// Puts what few entries have into `rare` and returns the rest.
+  private mutating func pack(_ entry: ManifestEntry, path: Int, index: Int) -> Record {
+    var present: Presence = []
+    func note<Value>(_ value: Value?, _ flag: Presence, _ absent: Value) -> Value {
+      if value != nil { present.insert(flag) }
+      return value ?? absent
+    }
+    if entry.hasType { present.insert(.type) }
+    if entry.linkTarget != nil || entry.hardLink != nil || entry.storedAs != nil
+      || !entry.xattrs.isEmpty || !entry.extras.isEmpty
+    {
+      present.insert(.rare)
+      rare[index] = Rare(
+        linkTarget: entry.linkTarget, hardLink: entry.hardLink, storedAs: entry.storedAs,
+        xattrs: entry.xattrs, extras: entry.extras)
+    } else if !rare.isEmpty {
+      rare[index] = nil
+    }
+    let user = note(entry.user.map { names.index(of: $0) }, .user, 0)
+    let group = note(entry.group.map { names.index(of: $0) }, .group, 0)
+    let device = note(entry.device.map { devices.index(of: $0) }, .device, 0)
+    let storedIn = note(entry.storedIn.map { backups.index(of: $0) }, .storedIn, 0)
+    var record = Record(
+      path: path, pathLength: UInt32(entry.path.count), mode: entry.mode,
+      size: entry.size, sha256: note(entry.sha256, .sha256, .ofNothing),
+      modifiedAt: entry.modifiedAt, mtime: note(entry.mtime, .mtime, 0),
+      ctime: note(entry.ctime, .ctime, 0), inode: note(entry.inode, .inode, 0), device: device,
+      uid: note(entry.uid, .uid, 0), gid: note(entry.gid, .gid, 0), user: user, group: group,
+      storedIn: storedIn, type: entry.type, present: [])
+    record.present = present
+    return record
+  }
+
+  package subscript(index: Int) -> ManifestEntry {
+    get {
+      let record = records[index]
+      func take<Value>(_ flag: Presence, _ value: @autoclosure () -> Value) -> Value? {
+        record.present.contains(flag) ? value() : nil
+      }
+      var entry = ManifestEntry(
+        path: path(index), type: record.type, size: record.size,
+        sha256: take(.sha256, record.sha256), mode: record.mode, modifiedAt: record.modifiedAt)
+      entry.mtime = take(.mtime, record.mtime)
+      entry.ctime = take(.ctime, record.ctime)
+      entry.inode = take(.inode, record.inode)
+      entry.device = take(.device, devices[record.device])
+      entry.uid = take(.uid, record.uid)
+      entry.gid = take(.gid, record.gid)
+      entry.user = take(.user, names[record.user])
+      entry.group = take(.group, names[record.group])
+      entry.storedIn = take(.storedIn, backups[record.storedIn])
+      entry.hasType = record.present.contains(.type)
+      if record.present.contains(.rare), let extra = rare[index] {
+        entry.linkTarget = extra.linkTarget
+        entry.hardLink = extra.hardLink
+        entry.storedAs = extra.storedAs
+        entry.xattrs = extra.xattrs
+        entry.extras = extra.extras
+      }
+      return entry
+    }
+    set {
+      // The path is what an entry is found by: it stays.
+      precondition(newValue.path.count == Int(records[index].pathLength))
+      records[index] = pack(newValue, path: records[index].path, index: index)
+    }
+  }
+
+  /// The path alone; cheaper than the entry.
+  package func path(_ index: Int) -> [UInt8] {
+    paths.bytes(at: records[index].path, count: Int(records[index].pathLength))
+  }
+
+  /// The type alone.
+  package func type(_ index: Int) -> EntryType { records[index].type }
+
+  /// Whether the manifest gave a type.
+  package func hasType(_ index: Int) -> Bool { records[index].present.contains(.type) }
+
+  /// The size alone.
+  package func size(_ index: Int) -> UInt64 { records[index].size }
+
+  /// The backup that holds the content, where it is not this one.
+  package func storedIn(_ index: Int) -> String? {
+    records[index].present.contains(.storedIn) ? backups[records[index].storedIn] : nil
+  }
+
+  /// Whether the entry is a further name of an earlier one.
+  package func isHardLink(_ index: Int) -> Bool {
+    records[index].present.contains(.rare) && rare[index]?.hardLink != nil
+  }
+
+  /// Whether every path is greater than the one before it, as raw bytes.
+  package func isSorted() -> Bool {
+    for index in indices.dropFirst() where compare(index - 1, path(index)) >= 0 { return false }
+    return true
+  }
+
+  /// Indices in the order of their paths, for `find` in a table that is not sorted.
+  package func sortedIndices() -> [UInt32] {
+    var order = indices.map { UInt32($0) }
+    order.sort { path(Int($0)).lexicographicallyPrecedes(path(Int($1))) }
+    return order
+  }
+
+  /// Where `path` stands, by binary search.
+  ///
+  /// - Parameter order: from `sortedIndices()`, or nil if the table itself is sorted.
+  package func find(_ path: [UInt8], order: [UInt32]? = nil) -> Int? {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      let index = order.map { Int($0[middle]) } ?? middle
+      switch compare(index, path) {
+      case 0: return index
+      case ..<0: low = middle + 1
+      default: high = middle
+      }
+    }
+    return nil
+  }
+}
+
+extension EntryTable {
+  /// Below, at or above zero as the path of the entry is less than, equal to or greater than
+  /// `path`, as raw bytes.
+  package func compare(_ index: Int, _ path: [UInt8]) -> Int {
+    let record = records[index]
+    return paths.compare(at: record.path, count: Int(record.pathLength), with: path)
+  }
+}
+
+/// Bytes of many short strings in a few large pieces, so that growing never copies what is there.
+struct ByteArena: Sendable {
+  private static let pieceSize = 1 << 20
+  private var pieces: [[UInt8]] = []
+
+  /// Stores `bytes` and returns where: the piece in the upper 32 bits, the offset in the lower.
+  mutating func append(_ bytes: [UInt8]) -> Int {
+    if pieces.isEmpty || pieces[pieces.count - 1].count + bytes.count > ByteArena.pieceSize {
+      var piece: [UInt8] = []
+      // The first piece starts small: most tables do too.
+      piece.reserveCapacity(
+        max(bytes.count, pieces.isEmpty ? 4096 : ByteArena.pieceSize))
+      pieces.append(piece)
+    }
+    let last = pieces.count - 1
+    let offset = pieces[last].count
+    pieces[last] += bytes
+    return last << 32 | offset
+  }
+
+  func compare(at position: Int, count: Int, with other: [UInt8]) -> Int {
+    let offset = position & 0xffff_ffff
+    let piece = pieces[position >> 32]
+    for index in 0..<min(count, other.count) {
+      let difference = Int(piece[offset + index]) - Int(other[index])
+      if difference != 0 { return difference }
+    }
+    return count - other.count
+  }
+
+  func bytes(at position: Int, count: Int) -> [UInt8] {
+    let offset = position & 0xffff_ffff
+    return Array(pieces[position >> 32][offset..<offset + count])
+  }
+}
+
+/// Values that repeat, each stored once and named by a number.
+private struct Interned<Value: Hashable & Sendable>: Sendable {
+  private var values: [Value] = []
+  private var numbers: [Value: UInt32] = [:]
+
+  mutating func index(of value: Value) -> UInt32 {
+    if let number = numbers[value] { return number }
+    let number = UInt32(values.count)
+    values.append(value)
+    numbers[value] = number
+    return number
+  }
+
+  subscript(number: UInt32) -> Value { values[Int(number)] }
+}

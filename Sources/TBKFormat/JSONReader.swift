@@ -1,0 +1,302 @@
+import TBKCore
+
+/// Reads JSON from a whole text, value by value, strictly: no duplicate keys, no trailing commas,
+/// no numbers that are not JSON's, bounded depth.
+///
+/// Failures are `.malformed` and give the offset.
+package struct JSONReader {
+  /// How deep arrays and objects may nest. Nothing of ours goes deeper than five.
+  package static let maximumDepth = 64
+
+  /// What the next value is, by its first character.
+  package enum Kind { case null, bool, number, string, array, object }
+
+  private let bytes: [UInt8]
+  package private(set) var position = 0
+  private var depth = 0
+
+  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  private func malformed(_ message: String) -> Failure {
+    Failure(.malformed, "\(message) at offset \(position) of JSON")
+  }
+
+  private mutating func skipSpace() {
+    while position < bytes.count {
+      switch bytes[position] {
+      case 0x20, 0x0a, 0x0d, 0x09: position += 1
+      default: return
+      }
+    }
+  }
+
+  private mutating func peek() throws(Failure) -> UInt8 {
+    skipSpace()
+    guard position < bytes.count else { throw malformed("the text ends early") }
+    return bytes[position]
+  }
+
+  private mutating func expect(_ word: StaticString) throws(Failure) {
+    let length = word.utf8CodeUnitCount
+    guard bytes.count - position >= length else { throw malformed("the text ends early") }
+    for offset in 0..<length
+    where unsafe bytes[position + offset] != word.utf8Start[offset] {
+      throw malformed("unexpected character")
+    }
+    position += length
+  }
+
+  /// Nothing but white space may be left.
+  package mutating func end() throws(Failure) {
+    skipSpace()
+    guard position == bytes.count else { throw malformed("something follows the value") }
+  }
+
+  package mutating func kind() throws(Failure) -> Kind {
+    switch try peek() {
+    case UInt8(ascii: "n"): .null
+    case UInt8(ascii: "t"), UInt8(ascii: "f"): .bool
+    case UInt8(ascii: "\""): .string
+    case UInt8(ascii: "["): .array
+    case UInt8(ascii: "{"): .object
+    case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): .number
+    default: throw malformed("unexpected character")
+    }
+  }
+
+  // MARK: Containers
+
+  private mutating func enter() throws(Failure) {
+    depth += 1
+    if depth > JSONReader.maximumDepth { throw malformed("values are nested too deeply") }
+    position += 1
+  }
+
+  package mutating func beginObject() throws(Failure) {
+    guard try peek() == UInt8(ascii: "{") else { throw malformed("an object is expected") }
+    try enter()
+  }
+
+  /// The next key, decoded; nil when the object has ended.
+  ///
+  /// - Parameter first: whether this is the first call since `beginObject()`; set to false.
+  package mutating func nextKey(_ first: inout Bool) throws(Failure) -> [UInt8]? {
+    if try peek() == UInt8(ascii: "}") {
+      position += 1
+      depth -= 1
+      return nil
+    }
+    if !first {
+      guard bytes[position] == UInt8(ascii: ",") else { throw malformed("a comma is expected") }
+      position += 1
+    }
+    first = false
+    let key = try string()
+    try colon()
+    return key
+  }
+
+  /// What stands between a key and its value.
+  mutating func colon() throws(Failure) {
+    guard try peek() == UInt8(ascii: ":") else { throw malformed("a colon is expected") }
+    position += 1
+  }
+
+  package mutating func beginArray() throws(Failure) {
+    guard try peek() == UInt8(ascii: "[") else { throw malformed("an array is expected") }
+    try enter()
+  }
+
+  /// Whether another element follows; false when the array has ended.
+  package mutating func nextElement(_ first: inout Bool) throws(Failure) -> Bool {
+    if try peek() == UInt8(ascii: "]") {
+      position += 1
+      depth -= 1
+      return false
+    }
+    if !first {
+      guard bytes[position] == UInt8(ascii: ",") else { throw malformed("a comma is expected") }
+      position += 1
+    }
+    first = false
+    return true
+  }
+
+  // MARK: Scalars
+
+  package mutating func null() throws(Failure) { try expect("null") }
+
+  package mutating func bool() throws(Failure) -> Bool {
+    if try peek() == UInt8(ascii: "t") {
+      try expect("true")
+      return true
+    }
+    try expect("false")
+    return false
+  }
+
+  /// A number's token, as it stands.
+  package mutating func number() throws(Failure) -> ArraySlice<UInt8> {
+    _ = try peek()
+    let start = position
+    func isDigit(_ index: Int) -> Bool {
+      index < bytes.count && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index])
+    }
+    if bytes[position] == UInt8(ascii: "-") { position += 1 }
+    guard isDigit(position) else { throw malformed("a number is expected") }
+    if bytes[position] == UInt8(ascii: "0") {
+      position += 1
+      if isDigit(position) { throw malformed("a number has a leading zero") }
+    } else {
+      while isDigit(position) { position += 1 }
+    }
+    if position < bytes.count, bytes[position] == UInt8(ascii: ".") {
+      position += 1
+      guard isDigit(position) else { throw malformed("a number has no decimals") }
+      while isDigit(position) { position += 1 }
+    }
+    if position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") {
+      position += 1
+      if position < bytes.count, [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(bytes[position]) {
+        position += 1
+      }
+      guard isDigit(position) else { throw malformed("a number has no exponent") }
+      while isDigit(position) { position += 1 }
+    }
+    return bytes[start..<position]
+  }
+
+  /// A string as bytes: UTF-8, and the bytes behind lone surrogates `\udc80`–`\udcff`.
+  ///
+  /// Any other lone surrogate, and surrogates that spell what is UTF-8 after all, are malformed:
+  /// there is exactly one spelling of a name.
+  package mutating func string() throws(Failure) -> [UInt8] {
+    guard try peek() == UInt8(ascii: "\"") else { throw malformed("a string is expected") }
+    position += 1
+    var output: [UInt8] = []
+    var escapes = 0
+    while true {
+      let start = position
+      while position < bytes.count, bytes[position] >= 0x20, bytes[position] < 0x80,
+        bytes[position] != UInt8(ascii: "\""), bytes[position] != UInt8(ascii: "\\")
+      { position += 1 }
+      output += bytes[start..<position]
+      guard position < bytes.count else { throw malformed("a string does not end") }
+      switch bytes[position] {
+      case UInt8(ascii: "\""):
+        position += 1
+        if escapes > 0 { try checkSpelling(of: output, escapes: escapes) }
+        return output
+      case UInt8(ascii: "\\"):
+        position += 1
+        try escape(into: &output, escapes: &escapes)
+      case ..<0x20: throw malformed("a control character in a string")
+      default:
+        let bytes = self.bytes
+        let (scalar, length) = decodeUTF8(bytes.span, at: position)
+        guard scalar != nil else { throw malformed("a string is not UTF-8") }
+        output += bytes[position..<position + length]
+        position += length
+      }
+    }
+  }
+
+  private mutating func escape(
+    into output: inout [UInt8], escapes: inout Int
+  ) throws(Failure) {
+    guard position < bytes.count else { throw malformed("a string does not end") }
+    let letter = bytes[position]
+    position += 1
+    switch letter {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): output.append(letter)
+    case UInt8(ascii: "b"): output.append(8)
+    case UInt8(ascii: "f"): output.append(12)
+    case UInt8(ascii: "n"): output.append(10)
+    case UInt8(ascii: "r"): output.append(13)
+    case UInt8(ascii: "t"): output.append(9)
+    case UInt8(ascii: "u"):
+      let unit = try unicodeEscape()
+      switch unit {
+      case 0xd800...0xdbff:
+        guard bytes.count - position >= 6, bytes[position] == UInt8(ascii: "\\"),
+          bytes[position + 1] == UInt8(ascii: "u")
+        else { throw malformed("a lone surrogate") }
+        position += 2
+        let low = try unicodeEscape()
+        guard (0xdc00...0xdfff).contains(low) else { throw malformed("a lone surrogate") }
+        output.appendUTF8(0x10000 + (unit - 0xd800) << 10 + (low - 0xdc00))
+      case 0xdc80...0xdcff:
+        output.append(UInt8(unit - 0xdc00))
+        escapes += 1
+      case 0xdc00...0xdfff: throw malformed("a lone surrogate")
+      default: output.appendUTF8(unit)
+      }
+    default: throw malformed("an unknown escape")
+    }
+  }
+
+  private mutating func unicodeEscape() throws(Failure) -> UInt32 {
+    guard bytes.count - position >= 4 else { throw malformed("a string does not end") }
+    var unit: UInt32 = 0
+    for _ in 0..<4 {
+      guard let digit = hexValue(bytes[position]) else { throw malformed("a bad \\u escape") }
+      unit = unit << 4 | UInt32(digit)
+      position += 1
+    }
+    return unit
+  }
+
+  /// Bytes that were escaped one by one must not have become UTF-8 together with their neighbours.
+  private func checkSpelling(of output: [UInt8], escapes: Int) throws(Failure) {
+    var invalid = 0
+    var index = 0
+    while index < output.count {
+      let (scalar, length) = decodeUTF8(output.span, at: index)
+      if scalar == nil { invalid += 1 }
+      index += length
+    }
+    if invalid != escapes { throw malformed("surrogates that spell UTF-8") }
+  }
+
+  // MARK: Anything
+
+  /// Steps over one value, checking it, and returns its text as it stood.
+  package mutating func skip() throws(Failure) -> ArraySlice<UInt8> {
+    _ = try peek()
+    let start = position
+    _ = try value()
+    return bytes[start..<position]
+  }
+
+  package mutating func value() throws(Failure) -> JSON {
+    switch try kind() {
+    case .null:
+      try null()
+      return .null
+    case .bool: return .bool(try bool())
+    case .number: return .number(String(decoding: try number(), as: UTF8.self))
+    case .string: return .string(try string())
+    case .array:
+      try beginArray()
+      var elements: [JSON] = []
+      var first = true
+      while try nextElement(&first) { elements.append(try value()) }
+      return .array(elements)
+    case .object:
+      try beginObject()
+      var members: [JSON.Member] = []
+      var seen: Set<[UInt8]> = []
+      var first = true
+      while let key = try nextKey(&first) {
+        guard seen.insert(key).inserted else {
+          throw malformed("the key \(RawPath(key).display) stands twice")
+        }
+        guard let text = String(validating: key, as: UTF8.self) else {
+          throw malformed("a key is not UTF-8")
+        }
+        members.append(JSON.Member(text, try value()))
+      }
+      return .object(members)
+    }
+  }
+}

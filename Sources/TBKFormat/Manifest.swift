@@ -1,0 +1,116 @@
+import TBKCore
+
+/// What a backup says of itself and of the tree it was made from (tbk(5), "Manifest").
+package struct Manifest: Sendable {
+  /// "2.0" from us, "1.0" from TermBackup 6.
+  package var version: String
+  package var osName: String
+  package var architecture: String
+  /// UTC, microseconds, `+00:00`.
+  package var createdAt: String
+  /// "full" or "incremental".
+  package var mode: String
+  package var parentBackupID: String?
+  /// Null in what tbk-manifest prints; set by tbk-seal.
+  package var backupID: String?
+  /// 16 random bytes in hex, so that the public id tells nothing about guessable content.
+  package var nonce: String?
+  /// Absolute; where tbk-seal reads.
+  package var sourceDirectory: [UInt8]?
+  /// The source directory's own metadata, which is not in the tar.
+  package var root: ManifestEntry?
+  /// What could not be read; nil where a manifest does not say.
+  package var unreadable: [UnreadableEntry]?
+  package var extras: [ManifestEntry.Extra] = []
+  package var files = EntryTable()
+
+  package init(
+    version: String = Manifest.currentVersion, osName: String, architecture: String,
+    createdAt: String, mode: String
+  ) {
+    self.version = version
+    self.osName = osName
+    self.architecture = architecture
+    self.createdAt = createdAt
+    self.mode = mode
+  }
+
+  package static let currentVersion = "2.0"
+  package static let fileName = Array("manifest.json".utf8)
+
+  /// Whether TermBackup 6 wrote it, whose manifests differ (tbk(5), "TermBackup 6").
+  package var isTermBackup6: Bool { version == "1.0" }
+
+  /// The distinct backups that hold content of this one, in order of first use.
+  package var dependsOn: [String] {
+    var seen: Set<String> = []
+    var order: [String] = []
+    for index in files.indices {
+      if let id = files.storedIn(index), seen.insert(id).inserted { order.append(id) }
+    }
+    return order
+  }
+
+  /// Entries of type file, hard links included.
+  package var fileCount: Int { files.indices.count { files.type($0) == .file } }
+
+  /// The bytes of all files, each hard link counted once.
+  package var totalSize: UInt64 {
+    var total: UInt64 = 0
+    for index in files.indices where !files.isHardLink(index) {
+      total = total.addingReportingOverflow(files.size(index)).partialValue
+    }
+    return total
+  }
+
+  /// Checks what holds between the entries; each entry alone has been checked when it was parsed.
+  ///
+  /// No path twice, nothing below what is not a directory, hard links to earlier regular files of
+  /// the same content only. Throws `.malformed`.
+  package func validate() throws(Failure) {
+    let order = files.isSorted() ? nil : files.sortedIndices()
+    var previous: [UInt8]?
+    var checkedParent: ArraySlice<UInt8> = []
+    for position in files.indices {
+      let index = order.map { Int($0[position]) } ?? position
+      let path = files.path(index)
+      if previous == path {
+        throw Failure(.malformed, "the manifest lists \(RawPath(path).display) twice")
+      }
+      previous = path
+      // Neighbours mostly share their parent: it is looked up once.
+      var ancestor = path[..<(path.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
+      if ancestor != checkedParent {
+        checkedParent = ancestor
+        while !ancestor.isEmpty {
+          if let found = files.find(Array(ancestor), order: order), files.type(found) != .directory {
+            throw Failure(
+              .malformed,
+              "the manifest lists \(RawPath(path).display) below what is not a directory")
+          }
+          ancestor = ancestor[..<(ancestor.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
+        }
+      }
+      try checkHardLink(index, path, order: order)
+    }
+  }
+
+  private func checkHardLink(
+    _ index: Int, _ path: [UInt8], order: [UInt32]?
+  ) throws(Failure) {
+    guard files.isHardLink(index) else { return }
+    let entry = files[index]
+    guard let target = entry.hardLink, let found = files.find(target, order: order), found < index
+    else {
+      throw Failure(
+        .malformed, "\(RawPath(path).display) is a hard link to what does not come before it")
+    }
+    let first = files[found]
+    guard first.type == .file, first.hardLink == nil, entry.type == .file,
+      first.sha256 == entry.sha256, first.size == entry.size
+    else {
+      throw Failure(
+        .malformed, "\(RawPath(path).display) is a hard link to something that differs from it")
+    }
+  }
+}

@@ -1,0 +1,202 @@
+import TBKCore
+
+extension JSONReader {
+  /// Splits the text of an object into its members, each value in canonical form.
+  static func rawMembers(of text: [UInt8]) throws(Failure) -> [ManifestEntry.Extra] {
+    var reader = JSONReader(text)
+    guard case .object(let members) = try reader.value() else {
+      throw Failure(.malformed, "an object is expected")
+    }
+    try reader.end()
+    return members.map { ManifestEntry.Extra(key: $0.key, value: $0.value.canonical()) }
+  }
+
+  /// Reads `"key": value` and nothing else, the value in canonical form.
+  static func rawMember(of text: [UInt8]) throws(Failure) -> ManifestEntry.Extra {
+    var reader = JSONReader(text)
+    let key = try reader.string()
+    try reader.colon()
+    let value = try reader.value().canonical()
+    try reader.end()
+    guard let name = String(validating: key, as: UTF8.self) else {
+      throw Failure(.malformed, "a key is not UTF-8")
+    }
+    return ManifestEntry.Extra(key: name, value: value)
+  }
+}
+
+extension ManifestEntry {
+  private enum Field: String, CaseIterable {
+    case ctime_ns, device, gid, group, hard_link, inode, link_target, modified_at, mtime_ns
+    case permissions, relative_path, sha256, size, stored_as, stored_in, type, uid, user, xattrs
+  }
+
+  private static let fields = Dictionary(
+    uniqueKeysWithValues: Field.allCases.map { (Array($0.rawValue.utf8), $0) })
+
+  /// Reads one entry.
+  ///
+  /// - Parameters:
+  ///   - allowsDeferred: whether a file's hash may be null.
+  ///   - isRoot: whether it is the manifest's `root`, which has no path, size or hash.
+  init(parsing text: [UInt8], allowsDeferred: Bool, isRoot: Bool = false) throws(Failure) {
+    self.init(path: [], type: .file, size: 0, sha256: nil, mode: 0, modifiedAt: 0)
+    hasType = false
+    var reader = JSONReader(text)
+    try reader.beginObject()
+    var first = true
+    var seen: Set<Field> = []
+    while let key = try reader.nextKey(&first) {
+      guard let field = ManifestEntry.fields[key], !(isRoot && field == .relative_path) else {
+        guard let name = String(validating: key, as: UTF8.self),
+          !extras.contains(where: { $0.key == name })
+        else { throw Failure(.malformed, "an entry has a bad or repeated key") }
+        extras.append(Extra(key: name, value: try reader.value().canonical()))
+        continue
+      }
+      guard seen.insert(field).inserted else {
+        throw Failure(.malformed, "\"\(field.rawValue)\" stands twice in an entry")
+      }
+      do throws(Failure) {
+        try read(field, from: &reader, allowsDeferred: allowsDeferred)
+      } catch {
+        throw error.within("\"\(field.rawValue)\"")
+      }
+    }
+    try reader.end()
+    do throws(Failure) {
+      try check(seen, isRoot: isRoot)
+    } catch {
+      throw error.within("entry \(RawPath(path).display)")
+    }
+  }
+
+  private mutating func read(
+    _ field: Field, from reader: inout JSONReader, allowsDeferred: Bool
+  ) throws(Failure) {
+    switch field {
+    case .ctime_ns: ctime = try reader.integer()
+    case .device: device = try reader.integer()
+    case .gid: gid = try reader.integer()
+    case .group: group = try reader.string()
+    case .hard_link: hardLink = try reader.name()
+    case .inode: inode = try reader.integer()
+    case .link_target:
+      let target = try reader.string()
+      guard !target.isEmpty, target.count < 4096, !target.contains(0) else {
+        throw Failure(.malformed, "not the target of a symbolic link")
+      }
+      linkTarget = target
+    case .modified_at:
+      let token = String(decoding: try reader.number(), as: UTF8.self)
+      guard let value = Double(token), value.isFinite else {
+        throw Failure(.malformed, "out of range")
+      }
+      modifiedAt = value
+      if pythonRepresentation(value) != token {
+        extras.append(Extra(key: "modified_at", value: Array(token.utf8)))
+      }
+    case .mtime_ns: mtime = try reader.integer()
+    case .permissions: mode = try reader.integer()
+    case .relative_path: path = try reader.name()
+    case .sha256:
+      if allowsDeferred, try reader.kind() == .null { return try reader.null() }
+      guard let digest = Digest(hex: String(decoding: try reader.string(), as: UTF8.self)) else {
+        throw Failure(.malformed, "not 64 hexadecimal digits")
+      }
+      sha256 = digest
+    case .size:
+      size = try reader.integer()
+      if size > UInt64(Int64.max) { throw Failure(.malformed, "out of range") }
+    case .stored_as: storedAs = try reader.name()
+    case .stored_in:
+      let id = String(decoding: try reader.string(), as: UTF8.self)
+      guard Digest(hex: id) != nil else { throw Failure(.malformed, "not a backup id") }
+      storedIn = id
+    case .type:
+      guard let type = EntryType(try reader.string()) else {
+        throw Failure(.malformed, "not a type that is backed up")
+      }
+      self.type = type
+      hasType = true
+    case .uid: uid = try reader.integer()
+    case .user: user = try reader.string()
+    case .xattrs: xattrs = try reader.attributes()
+    }
+  }
+
+  private func check(_ seen: Set<Field>, isRoot: Bool) throws(Failure) {
+    for field in [Field.permissions, .modified_at] where !seen.contains(field) {
+      throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
+    }
+    if isRoot { return }
+    for field in [Field.relative_path, .sha256, .size] where !seen.contains(field) {
+      throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
+    }
+    let isLink = type == .symlink
+    guard isLink == (linkTarget != nil) else {
+      throw Failure(.malformed, isLink ? "\"link_target\" is missing" : "it has a \"link_target\"")
+    }
+    if type != .file {
+      guard size == 0, sha256 == .ofNothing || sha256 == nil else {
+        throw Failure(.malformed, "it is no file, and has content")
+      }
+      guard hardLink == nil, storedAs == nil, storedIn == nil else {
+        throw Failure(.malformed, "it is no file, and says where its content is")
+      }
+    }
+    if hasType, let expected = type.modeBits, mode & 0o170000 != expected {
+      throw Failure(.malformed, "\"type\" and \"permissions\" contradict each other")
+    }
+    if hardLink != nil, storedAs != nil || storedIn != nil {
+      throw Failure(.malformed, "a hard link has no content of its own")
+    }
+  }
+}
+
+extension EntryType {
+  /// The type bits of `st_mode`.
+  package var modeBits: UInt32? {
+    switch self {
+    case .file: 0o100000
+    case .directory: 0o040000
+    case .symlink: 0o120000
+    }
+  }
+}
+
+extension JSONReader {
+  /// An integer in its only spelling, that fits.
+  fileprivate mutating func integer<Value: FixedWidthInteger>() throws(Failure) -> Value {
+    let token = try number()
+    guard token.first != UInt8(ascii: "-") || token.dropFirst().first != UInt8(ascii: "0"),
+      let value = Value(String(decoding: token, as: UTF8.self))
+    else { throw Failure(.malformed, "not an integer in range") }
+    return value
+  }
+
+  /// A path that is safe to use below a directory.
+  fileprivate mutating func name() throws(Failure) -> [UInt8] {
+    let name = try string()
+    try EntryName.check(name.span)
+    return name
+  }
+
+  fileprivate mutating func attributes() throws(Failure) -> [ExtendedAttribute] {
+    try beginObject()
+    var attributes: [ExtendedAttribute] = []
+    var names: Set<[UInt8]> = []
+    var first = true
+    while let name = try nextKey(&first) {
+      guard !name.isEmpty, name.count <= 255, !name.contains(0), names.insert(name).inserted else {
+        throw Failure(.malformed, "a bad or repeated name")
+      }
+      guard let value = [UInt8](base64: try string()), value.count <= 1 << 20 else {
+        throw Failure(.malformed, "a value is not base64, or too long")
+      }
+      attributes.append(ExtendedAttribute(name: name, value: value))
+    }
+    guard !attributes.isEmpty else { throw Failure(.malformed, "an empty object") }
+    return attributes
+  }
+}

@@ -1,0 +1,222 @@
+import TBKCore
+
+/// Writes a manifest in canonical form, entry by entry: keys sorted, no white space, ASCII.
+///
+/// What it writes with `backup_id` null is exactly what the id is the hash of.
+package struct ManifestWriter {
+  private let sink: any ByteSink
+  private var buffer: [UInt8] = []
+  private var count = 0
+  /// Members that come after `files`, ready to be written.
+  private var tail: [ManifestEntry.Extra] = []
+
+  /// Writes everything up to the first entry.
+  ///
+  /// - Parameter backupID: what to write as the id, whatever the manifest says.
+  package init(
+    _ manifest: Manifest, backupID: String?, to sink: any ByteSink
+  ) throws(Failure) {
+    self.sink = sink
+    let members = ManifestWriter.members(manifest, backupID: backupID)
+    buffer.append(UInt8(ascii: "{"))
+    for member in members.prefix(while: { $0.key < "files" }) {
+      if buffer.count > 1 { buffer.append(UInt8(ascii: ",")) }
+      buffer.appendMember(member)
+    }
+    tail = members.filter { $0.key > "files" }
+    if buffer.count > 1 { buffer.append(UInt8(ascii: ",")) }
+    buffer += "\"files\":[".utf8
+  }
+
+  /// Entries must come in the order of their paths.
+  package mutating func append(_ entry: ManifestEntry) throws(Failure) {
+    if count > 0 { buffer.append(UInt8(ascii: ",")) }
+    count += 1
+    buffer.append(entry: entry)
+    if buffer.count >= chunkSize { try flush() }
+  }
+
+  /// Ends the object, without ending the sink.
+  ///
+  /// - Parameter unreadable: replaces the manifest's own, which a walk knows only at its end.
+  package mutating func finish(unreadable: [UnreadableEntry]? = nil) throws(Failure) {
+    buffer.append(UInt8(ascii: "]"))
+    if let unreadable, let index = tail.firstIndex(where: { $0.key == "unreadable" }) {
+      tail[index].value = ManifestWriter.text(unreadable)
+    }
+    for member in tail {
+      buffer.append(UInt8(ascii: ","))
+      buffer.appendMember(member)
+    }
+    buffer.append(UInt8(ascii: "}"))
+    try flush()
+  }
+
+  private mutating func flush() throws(Failure) {
+    try sink.write(buffer.span)
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  /// Writes a whole manifest.
+  package static func write(
+    _ manifest: Manifest, backupID: String?, to sink: any ByteSink
+  ) throws(Failure) {
+    var writer = try ManifestWriter(manifest, backupID: backupID, to: sink)
+    for index in manifest.files.indices { try writer.append(manifest.files[index]) }
+    try writer.finish()
+  }
+
+  private static func text(_ unreadable: [UnreadableEntry]) -> [UInt8] {
+    JSON.array(
+      unreadable.map {
+        .object(["relative_path": .string($0.path), "reason": .string($0.reason)])
+      }
+    ).canonical()
+  }
+
+  /// The members of the top object but `files`, sorted by key.
+  private static func members(_ manifest: Manifest, backupID: String?) -> [ManifestEntry.Extra] {
+    func orNull(_ text: String?) -> JSON { text.map { .string($0) } ?? .null }
+    var known: [(String, JSON)] = [
+      ("architecture", .string(manifest.architecture)), ("backup_id", orNull(backupID)),
+      ("backup_mode", .string(manifest.mode)), ("created_at", .string(manifest.createdAt)),
+      ("os_name", .string(manifest.osName)),
+      ("parent_backup_id", orNull(manifest.parentBackupID)),
+      ("version", .string(manifest.version)),
+    ]
+    if let nonce = manifest.nonce { known.append(("nonce", .string(nonce))) }
+    if let source = manifest.sourceDirectory { known.append(("source_dir", .string(source))) }
+    var members = known.map { ManifestEntry.Extra(key: $0.0, value: $0.1.canonical()) }
+    if let root = manifest.root {
+      var value: [UInt8] = []
+      value.append(entry: root, isRoot: true)
+      members.append(ManifestEntry.Extra(key: "root", value: value))
+    }
+    if let unreadable = manifest.unreadable {
+      members.append(ManifestEntry.Extra(key: "unreadable", value: text(unreadable)))
+    }
+    return merge(members, manifest.extras)
+  }
+}
+
+/// Known members and extras in the order of their keys; an extra replaces the member of its name.
+private func merge(
+  _ known: [ManifestEntry.Extra], _ extras: [ManifestEntry.Extra]
+) -> [ManifestEntry.Extra] {
+  let replaced = Set(extras.map(\.key))
+  return (known.filter { !replaced.contains($0.key) } + extras)
+    .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+}
+
+extension Array where Element == UInt8 {
+  fileprivate mutating func appendMember(_ member: ManifestEntry.Extra) {
+    appendJSONString(Array(member.key.utf8).span)
+    append(UInt8(ascii: ":"))
+    self += member.value
+  }
+
+  /// Appends an entry as canonical JSON.
+  ///
+  /// - Parameter isRoot: leaves out what the root has not: path, size and hash.
+  package mutating func append(entry: ManifestEntry, isRoot: Bool = false) {
+    if !entry.extras.isEmpty {
+      var plain = entry
+      plain.extras = []
+      var text: [UInt8] = []
+      text.append(entry: plain, isRoot: isRoot)
+      guard let members = try? JSONReader.rawMembers(of: text) else { return }
+      append(UInt8(ascii: "{"))
+      for (index, member) in merge(members, entry.extras).enumerated() {
+        if index > 0 { append(UInt8(ascii: ",")) }
+        appendMember(member)
+      }
+      append(UInt8(ascii: "}"))
+      return
+    }
+    append(UInt8(ascii: "{"))
+    appendNumber("\"ctime_ns\":", entry.ctime)
+    appendNumber("\"device\":", entry.device)
+    appendNumber("\"gid\":", entry.gid)
+    appendText("\"group\":", entry.group)
+    appendText("\"hard_link\":", entry.hardLink)
+    appendNumber("\"inode\":", entry.inode)
+    appendText("\"link_target\":", entry.linkTarget)
+    appendKey("\"modified_at\":")
+    self += pythonRepresentation(entry.modifiedAt).utf8
+    append(UInt8(ascii: ","))
+    appendNumber("\"mtime_ns\":", entry.mtime)
+    appendNumber("\"permissions\":", entry.mode)
+    if !isRoot {
+      appendText("\"relative_path\":", entry.path)
+      appendKey("\"sha256\":")
+      if let digest = entry.sha256 {
+        append(UInt8(ascii: "\""))
+        appendHex(digest)
+        append(UInt8(ascii: "\""))
+      } else {
+        self += "null".utf8
+      }
+      append(UInt8(ascii: ","))
+      appendNumber("\"size\":", entry.size)
+    }
+    appendText("\"stored_as\":", entry.storedAs)
+    appendText("\"stored_in\":", entry.storedIn.map { Array($0.utf8) })
+    if entry.hasType { appendText("\"type\":", Array(entry.type.rawValue.utf8)) }
+    appendNumber("\"uid\":", entry.uid)
+    appendText("\"user\":", entry.user)
+    if !entry.xattrs.isEmpty {
+      appendKey("\"xattrs\":{")
+      let sorted = entry.xattrs.sorted { codePointsPrecede($0.name, $1.name) }
+      for (index, attribute) in sorted.enumerated() {
+        if index > 0 { append(UInt8(ascii: ",")) }
+        appendJSONString(attribute.name.span)
+        self += ":\"".utf8
+        appendBase64(attribute.value)
+        append(UInt8(ascii: "\""))
+      }
+      self += "},".utf8
+    }
+    self[count - 1] = UInt8(ascii: "}")  // In place of the last comma.
+  }
+
+  private mutating func appendKey(_ key: StaticString) {
+    unsafe append(contentsOf: UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))
+  }
+
+  private mutating func appendNumber(_ key: StaticString, _ value: (some BinaryInteger)?) {
+    guard let value else { return }
+    appendKey(key)
+    self += String(value).utf8
+    append(UInt8(ascii: ","))
+  }
+
+  private mutating func appendText(_ key: StaticString, _ value: [UInt8]?) {
+    guard let value else { return }
+    appendKey(key)
+    appendJSONString(value.span)
+    append(UInt8(ascii: ","))
+  }
+
+  private mutating func appendHex(_ digest: Digest) {
+    for byte in digest.bytes {
+      append(hexDigits[Int(byte >> 4)])
+      append(hexDigits[Int(byte & 15)])
+    }
+  }
+}
+
+/// The order in which Python sorts keys: by code point, bytes that are not UTF-8 standing as lone
+/// surrogates.
+func codePointsPrecede(_ one: [UInt8], _ other: [UInt8]) -> Bool {
+  func scalars(_ bytes: [UInt8]) -> [UInt32] {
+    var output: [UInt32] = []
+    var index = 0
+    while index < bytes.count {
+      let (scalar, length) = decodeUTF8(bytes.span, at: index)
+      output.append(scalar ?? 0xdc00 + UInt32(bytes[index]))
+      index += length
+    }
+    return output
+  }
+  return scalars(one).lexicographicallyPrecedes(scalars(other))
+}
