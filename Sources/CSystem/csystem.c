@@ -95,3 +95,5 @@ void tbk_block_signals(void) {
 }
 
 void tbk_advise_sequential(int descriptor) { posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL); }
+
+int tbk_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -1,1 +1,3 @@
-print("x")
+import TBKCommand
+
+Program.run("tbk-net", [:])

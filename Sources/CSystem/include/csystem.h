@@ -40,3 +40,5 @@ void tbk_start_nudging(void);
 void tbk_block_signals(void);
 /* Advises the kernel that a file is read from start to end. */
 void tbk_advise_sequential(int descriptor);
+/* pipe2 with O_CLOEXEC. */
+int tbk_pipe(int ends[2]);

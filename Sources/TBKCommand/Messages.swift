@@ -1,0 +1,117 @@
+import Glibc
+import Synchronization
+import TBKCore
+
+/// What a command says to the person who runs it, on standard error.
+package enum Messages {
+  private struct Settings {
+    var program = "tbk"
+    var json = false
+    var quiet = false
+  }
+
+  private static let settings = Mutex(Settings())
+
+  /// The name before every message.
+  package static var program: String {
+    get { settings.withLock { $0.program } }
+    set { settings.withLock { $0.program = newValue } }
+  }
+
+  /// Whether failures are reported as JSON.
+  package static var json: Bool {
+    get { settings.withLock { $0.json } }
+    set { settings.withLock { $0.json = newValue } }
+  }
+
+  /// Whether notices are left out. Warnings and errors never are.
+  package static var quiet: Bool {
+    get { settings.withLock { $0.quiet } }
+    set { settings.withLock { $0.quiet = newValue } }
+  }
+
+  /// Something that the result lacks, or that will go wrong later.
+  package static func warning(_ text: String) { put("\(program): warning: \(text)\n") }
+
+  /// Something worth knowing that `--quiet` leaves out.
+  package static func notice(_ text: String) {
+    if !quiet { put("\(program): \(text)\n") }
+  }
+
+  package static func report(_ failure: Failure) {
+    if json {
+      put(jsonReport(failure) + "\n")
+      return
+    }
+    var text = "\(program): error: \(failure.message)\n"
+    if let hint = failure.hint { text += "\(program): hint: \(hint)\n" }
+    put(text)
+  }
+
+  private static func jsonReport(_ failure: Failure) -> String {
+    var members = [
+      "\"type\":\(quote(failure.typeName))", "\"message\":\(quote(failure.message))",
+      "\"hint\":\(failure.hint.map(quote) ?? "null")", "\"status\":\(failure.exitStatus)",
+    ]
+    if let http = failure.httpStatus { members.append("\"http_status\":\(http)") }
+    return "{\"error\":{\(members.joined(separator: ","))}}"
+  }
+
+  private static func quote(_ text: String) -> String {
+    var output = "\""
+    for unit in text.utf16 {
+      switch unit {
+      case 0x22: output += "\\\""
+      case 0x5c: output += "\\\\"
+      case 0x20..<0x7f: output.unicodeScalars.append(Unicode.Scalar(UInt8(unit)))
+      default:
+        let hex = String(unit, radix: 16)
+        output += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+      }
+    }
+    return output + "\""
+  }
+
+  /// Messages are lost rather than reported if standard error cannot take them.
+  private static func put(_ text: String) {
+    ProgressMeter.eraseCurrent()
+    _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+  }
+}
+
+/// Standard output of commands that print text: buffered, and checked when it is flushed.
+package enum StandardOutput {
+  private static let buffer = Mutex<[UInt8]>([])
+
+  package static func write(_ text: String) throws(Failure) { try write(Array(text.utf8)) }
+
+  package static func write(_ bytes: [UInt8]) throws(Failure) {
+    let full = buffer.withLock { buffer in
+      buffer += bytes
+      return buffer.count >= chunkSize
+    }
+    if full { try flush() }
+  }
+
+  /// Hands everything to the kernel; a failure here is a failure of the command.
+  package static func flush() throws(Failure) {
+    let pending = buffer.withLock { buffer in
+      let pending = buffer
+      buffer.removeAll(keepingCapacity: true)
+      return pending
+    }
+    if pending.isEmpty { return }
+    do throws(Failure) {
+      try Descriptor.standardOutput.write(pending.span)
+    } catch {
+      throw error.within("standard output")
+    }
+  }
+
+  /// Refuses to send binary data to a terminal.
+  package static func refuseTerminal(_ what: String, hint: String) throws(Failure) {
+    if Descriptor.standardOutput.isTerminal {
+      throw Failure(.usage, "refusing to write \(what) to a terminal", hint: hint)
+    }
+  }
+}

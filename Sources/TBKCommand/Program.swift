@@ -1,0 +1,122 @@
+import ArgumentParser
+import CSystem
+import Glibc
+import TBKCore
+
+/// The version of the suite.
+package let suiteVersion = "7.0.0"
+
+/// One command of the suite.
+package protocol SuiteCommand: ParsableCommand {
+  /// Does the work; returns the exit status.
+  mutating func execute() throws(Failure) -> Int32
+}
+
+/// A program that holds several commands and runs the one whose name it was called by.
+package enum Program {
+  /// Runs the command and ends the process.
+  ///
+  /// - Parameters:
+  ///   - name: the program's own name, under which the first argument chooses the command.
+  ///   - commands: by the names under which they are installed.
+  package static func run(_ name: String, _ commands: [String: any SuiteCommand.Type]) -> Never {
+    Interruption.install()
+    tbk_protect_process()
+    var arguments = ArgumentBytes.ofProcess()
+    var called = nameCalled(commands)
+    if called == nil, let first = arguments.first, commands[first] != nil {
+      called = first
+      arguments.removeFirst()
+    }
+    guard let called, let command = commands[called] else {
+      Messages.program = name
+      let names = commands.keys.sorted().joined(separator: ", ")
+      end(Failure(.usage, "called by a name that is no command of the suite", hint: "one of \(names)"))
+    }
+    Messages.program = called
+    Messages.json = arguments.prefix { $0 != "--" }.contains("--json")
+    do {
+      var parsed = try command.parseAsRoot(arguments)
+      if var suite = parsed as? any SuiteCommand {
+        let status = try execute(&suite)
+        flushAndExit(status)
+      }
+      try parsed.run()  // The parser's own help command.
+      flushAndExit(0)
+    } catch let failure as Failure {
+      end(failure)
+    } catch {
+      let code = command.exitCode(for: error).rawValue
+      let message = command.fullMessage(for: error)
+      if code == 0 {
+        do throws(Failure) {
+          try StandardOutput.write(message + "\n")
+        } catch {
+          end(error)
+        }
+        flushAndExit(0)
+      }
+      end(
+        Failure(
+          .usage, reworded(command.message(for: error)), hint: "see '\(called) --help'"))
+    }
+  }
+
+  private static func execute(_ command: inout any SuiteCommand) throws(Failure) -> Int32 {
+    try command.execute()
+  }
+
+  /// The parser's messages, in the way ours begin and end.
+  private static func reworded(_ message: String) -> String {
+    var text = message.split(separator: "\n").first.map(String.init) ?? message
+    if text.hasPrefix("Error: ") { text.removeFirst(7) }
+    if text.hasSuffix(".") { text.removeLast() }
+    guard let first = text.first else { return "wrong usage" }
+    return first.lowercased() + text.dropFirst()
+  }
+
+  /// The command's name: the last component of what was executed, or of a link on the way there.
+  private static func nameCalled(_ commands: [String: any SuiteCommand.Type]) -> String? {
+    func known(_ path: RawPath) -> String? {
+      let name = path.lastComponent.text
+      return commands[name] == nil ? nil : name
+    }
+    if let argument = unsafe CommandLine.unsafeArgv[0] {
+      let bytes = unsafe UnsafeRawBufferPointer(start: argument, count: strlen(argument))
+      if let name = unsafe known(RawPath(Array(bytes))) { return name }
+    }
+    guard let executed = unsafe tbk_executed_path() else { return nil }
+    var path = unsafe RawPath(Array(UnsafeRawBufferPointer(start: executed, count: strlen(executed))))
+    for _ in 0..<32 {
+      if let name = known(path) { return name }
+      guard let target = try? Descriptor.workingDirectory.readLink(path) else { return nil }
+      path = target.isAbsolute ? target : path.parent.appending(target)
+    }
+    return nil
+  }
+
+  /// Reports a failure and ends the process with its status.
+  package static func end(_ failure: Failure) -> Never {
+    ProgressMeter.eraseCurrent()
+    switch failure.code {
+    case .brokenPipe:
+      // As if SIGPIPE had not been ignored: the shell sees what it expects.
+      _ = tbk_default_signal(SIGPIPE)
+      raise(SIGPIPE)
+      _exit(141)
+    case .interrupted: _exit(failure.exitStatus)
+    default:
+      Messages.report(failure)
+      _exit(failure.exitStatus)
+    }
+  }
+
+  private static func flushAndExit(_ status: Int32) -> Never {
+    do throws(Failure) {
+      try StandardOutput.flush()
+    } catch {
+      end(error)
+    }
+    _exit(status)
+  }
+}

@@ -1,0 +1,133 @@
+import ArgumentParser
+import CSystem
+import Glibc
+import Synchronization
+import TBKCore
+
+/// When progress is shown.
+package enum ProgressMode: String, ExpressibleByArgument, CaseIterable, Sendable {
+  /// On a terminal that can move its cursor.
+  case auto
+  case always
+  case never
+}
+
+/// A line on standard error that says how far long work has come. Drawn at most ten times a second.
+package final class ProgressMeter: Sendable {
+  private struct State {
+    var started: Int64
+    var drawn: Int64 = 0
+    var done: UInt64 = 0
+    var total: UInt64?
+    var visible = false
+    var columns = 80
+  }
+
+  private static let current = Mutex<ProgressMeter?>(nil)
+
+  private let label: String
+  private let enabled: Bool
+  private let state: Mutex<State>
+
+  /// - Parameters:
+  ///   - label: what is being done, as in "sealing".
+  ///   - total: bytes, if they are known.
+  package init(_ label: String, mode: ProgressMode, total: UInt64? = nil) {
+    self.label = label
+    let able = Descriptor.standardError.isTerminal && environment("TERM") != Array("dumb".utf8)
+    enabled =
+      switch mode {
+      case .auto: able && !Messages.quiet
+      case .always: true
+      case .never: false
+      }
+    state = Mutex(State(started: Timestamp.now().nanoseconds, total: total))
+    if enabled { ProgressMeter.current.withLock { $0 = self } }
+  }
+
+  package func setTotal(_ total: UInt64) {
+    state.withLock { $0.total = total }
+  }
+
+  /// Counts `bytes` more.
+  package func advance(_ bytes: Int) {
+    guard enabled else { return }
+    let now = Timestamp.now().nanoseconds
+    let line: String? = state.withLock { state in
+      state.done += UInt64(bytes)
+      guard now - state.drawn >= 100_000_000 else { return nil }
+      state.drawn = now
+      state.visible = true
+      state.columns = max(20, Int(tbk_terminal_columns(2)))
+      return render(state, now)
+    }
+    if let line { put("\r" + line + "\u{1b}[K") }
+  }
+
+  /// Removes the line, before anything else is written to the terminal.
+  package static func eraseCurrent() {
+    current.withLock { $0 }?.erase()
+  }
+
+  package func finish() {
+    erase()
+    ProgressMeter.current.withLock { $0 = nil }
+  }
+
+  private func erase() {
+    let visible = state.withLock { state in
+      defer { state.visible = false }
+      return state.visible
+    }
+    if visible { put("\r\u{1b}[K") }
+  }
+
+  private func put(_ text: String) {
+    _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+  }
+
+  private func render(_ state: State, _ now: Int64) -> String {
+    let seconds = max(0.001, Double(now - state.started) / 1e9)
+    let rate = Double(state.done) / seconds
+    var text = "\(label)  \(humanSize(state.done))"
+    if let total = state.total, total > 0 {
+      let fraction = min(1, Double(state.done) / Double(total))
+      let percent = Int(fraction * 100)
+      text += " of \(humanSize(total))  \(percent)%"
+      let rest = rate > 0 ? (Double(total) - Double(state.done)) / rate : 0
+      let tail = "  \(humanSize(UInt64(rate)))/s" + (rest >= 0.5 ? "  \(duration(rest)) left" : "")
+      let width = state.columns - text.count - tail.count - 6
+      if width >= 10 {
+        let filled = Int(fraction * Double(width))
+        text +=
+          "  [" + String(repeating: "#", count: filled)
+          + String(repeating: "-", count: width - filled) + "]"
+      }
+      text += tail
+    } else {
+      text += "  \(humanSize(UInt64(rate)))/s"
+    }
+    return String(text.prefix(state.columns - 1))
+  }
+
+  private func duration(_ seconds: Double) -> String {
+    let whole = Int(min(seconds, 359_999).rounded())
+    func two(_ value: Int) -> String { value < 10 ? "0\(value)" : String(value) }
+    if whole >= 3600 { return "\(whole / 3600):\(two(whole / 60 % 60)):\(two(whole % 60))" }
+    return "\(whole / 60):\(two(whole % 60))"
+  }
+}
+
+/// A size that a person reads: powers of 1024, one decimal.
+package func humanSize(_ bytes: UInt64) -> String {
+  if bytes < 1024 { return "\(bytes) B" }
+  var value = Double(bytes)
+  var unit = -1
+  let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+  while value >= 1023.95, unit < units.count - 1 {
+    value /= 1024
+    unit += 1
+  }
+  let tenths = Int((value * 10).rounded())
+  return "\(tenths / 10).\(tenths % 10) \(units[unit])"
+}

@@ -1,0 +1,120 @@
+import CSystem
+import Glibc
+
+/// A command that this program runs, its standard output read through a pipe.
+///
+/// Standard input is `/dev/null`; standard error and the environment are ours. It dies of SIGPIPE
+/// if it writes on after we stopped reading.
+package final class ChildProcess {
+  private let process: pid_t
+  private var reaped = false
+  /// The command's standard output.
+  package let output: Descriptor
+
+  /// - Parameter arguments: the command, looked up in PATH if it has no slash, and its arguments;
+  ///   nothing is expanded.
+  package init(_ arguments: [[UInt8]]) throws(Failure) {
+    guard let command = arguments.first, !command.isEmpty else {
+      throw Failure(.usage, "no command is given")
+    }
+    if arguments.contains(where: { $0.contains(0) }) {
+      throw Failure(.usage, "a command holds a NUL byte")
+    }
+    let null = try Descriptor.workingDirectory.open(RawPath("/dev/null"), O_RDONLY)
+    var ends: [Int32] = [0, 0]
+    guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
+    output = Descriptor(owning: ends[0])
+    let writing = Descriptor(owning: ends[1])
+
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_adddup2(&actions, null.number, 0)
+    unsafe posix_spawn_file_actions_adddup2(&actions, writing.number, 1)
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
+    var defaults = sigset_t()
+    unsafe sigemptyset(&defaults)
+    for number in [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGALRM] {
+      unsafe _ = sigaddset(&defaults, number)
+    }
+    unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+
+    var vector: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { argument in
+      let terminated = argument.map { CChar(bitPattern: $0) } + [0]
+      return unsafe strdup(terminated)
+    }
+    unsafe vector.append(nil)
+    defer { for unsafe pointer in unsafe vector { unsafe free(pointer) } }
+    var child: pid_t = 0
+    let result = unsafe posix_spawnp(&child, vector[0]!, &actions, &attributes, vector, environ)
+    guard result == 0 else {
+      throw .system("cannot run \(RawPath(command).display)", errno: result)
+    }
+    process = child
+  }
+
+  deinit {
+    if !reaped {
+      kill(process, SIGTERM)
+      _ = try? wait()
+    }
+  }
+
+  /// Waits for the end and says how the command failed; nil if it succeeded.
+  package func wait() throws(Failure) -> String? {
+    var status: Int32 = 0
+    while unsafe waitpid(process, &status, 0) < 0 {
+      if errno != EINTR { throw .system("cannot wait for a command") }
+    }
+    reaped = true
+    if status & 0x7f == 0 {
+      let code = status >> 8 & 0xff
+      return code == 0 ? nil : "exit status \(code)"
+    }
+    return "signal \(status & 0x7f)"
+  }
+}
+
+/// Splits a command as a POSIX shell would split words, quotes and backslashes honoured, nothing
+/// expanded.
+package func splitShellWords(_ text: [UInt8]) throws(Failure) -> [[UInt8]] {
+  var words: [[UInt8]] = []
+  var word: [UInt8]?
+  var quote: UInt8?
+  var index = 0
+  while index < text.count {
+    let byte = text[index]
+    index += 1
+    switch (quote, byte) {
+    case (UInt8(ascii: "'"), _):
+      if byte == UInt8(ascii: "'") { quote = nil } else { word?.append(byte) }
+    case (_, UInt8(ascii: "\\")):
+      guard index < text.count else {
+        throw Failure(.usage, "a command ends with a backslash")
+      }
+      let next = text[index]
+      index += 1
+      if quote != nil, ![UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`")]
+        .contains(next)
+      {
+        word = (word ?? []) + [byte, next]
+      } else {
+        word = (word ?? []) + [next]
+      }
+    case (UInt8(ascii: "\""), UInt8(ascii: "\"")): quote = nil
+    case (nil, UInt8(ascii: "'")), (nil, UInt8(ascii: "\"")):
+      quote = byte
+      word = word ?? []
+    case (nil, 0x20), (nil, 0x09), (nil, 0x0a):
+      if let complete = word { words.append(complete) }
+      word = nil
+    default: word = (word ?? []) + [byte]
+    }
+  }
+  if quote != nil { throw Failure(.usage, "a command has an unclosed quote") }
+  if let complete = word { words.append(complete) }
+  return words
+}
