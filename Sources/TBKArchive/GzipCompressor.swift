@@ -13,9 +13,10 @@ private let dictionarySize = 32 * 1024
 /// The most bytes of a stored deflate block (RFC 1951 §3.2.4).
 private let storedLimit = 65535
 
-/// What a full block takes when it is stored; never exceeded by a deflated one.
-private let storedBlockCapacity =
-  gzipBlockSize + 5 * ((gzipBlockSize + storedLimit - 1) / storedLimit)
+/// What `count` bytes take when they are stored.
+private func storedSize(_ count: Int) -> Int {
+  count + 5 * ((count + storedLimit - 1) / storedLimit)
+}
 
 /// Compresses what is written into one gzip member.
 ///
@@ -141,7 +142,7 @@ final class GzipBlock {
   private(set) var count = 0
   fileprivate private(set) var hasDictionary = false
   /// Deflate blocks that end on a byte boundary, none of them the last.
-  fileprivate(set) var output = [UInt8](repeating: 0, count: storedBlockCapacity)
+  fileprivate(set) var output = [UInt8](repeating: 0, count: storedSize(gzipBlockSize))
   fileprivate(set) var outputCount = 0
   fileprivate(set) var checksum: UInt = 0
   fileprivate(set) var failure: Failure?
@@ -241,7 +242,7 @@ final class GzipBlock {
     }
   }
 
-  /// - Returns: the bytes of output, or nil if `output` is too small.
+  /// - Returns: the bytes of output, or nil if they would be no fewer than stored ones.
   private func deflated(
     _ stream: UnsafeMutablePointer<z_stream>, _ dictionary: UnsafeMutableBufferPointer<UInt8>,
     _ bytes: UnsafeMutableBufferPointer<UInt8>, _ output: UnsafeMutableBufferPointer<UInt8>
@@ -251,11 +252,12 @@ final class GzipBlock {
       status = unsafe deflateSetDictionary(
         stream, dictionary.baseAddress, uInt(dictionary.count))
     }
+    let limit = storedSize(bytes.count)
     if status == Z_OK {
       unsafe stream.pointee.next_in = bytes.baseAddress
       unsafe stream.pointee.avail_in = uInt(bytes.count)
       unsafe stream.pointee.next_out = output.baseAddress
-      unsafe stream.pointee.avail_out = uInt(output.count)
+      unsafe stream.pointee.avail_out = uInt(limit)
       status = unsafe deflate(stream, Z_SYNC_FLUSH)
     }
     guard status == Z_OK else {
@@ -263,7 +265,7 @@ final class GzipBlock {
     }
     // A flush is complete only if room is left behind it (zlib.h).
     let room = unsafe Int(stream.pointee.avail_out)
-    return .success(room == 0 ? nil : output.count - room)
+    return .success(room == 0 ? nil : limit - room)
   }
 
   /// Stored blocks (RFC 1951 §3.2.4). `output` has room for them.

@@ -7,7 +7,8 @@ import TBKCore
 ///
 /// - By Huffman codes. How far the bytes of each 16 KiB slice are from evenly distributed is
 ///   measured with a chi-square test; the excess over what chance gives (255 on average), divided
-///   by 2 ln 2, is about the bits that codes save. For uneven data this says too much, never too little.
+///   by 2 ln 2, is about the bits that codes save. For uneven data that says too much, never too
+///   little.
 /// - By repeats. One position in 16, chosen by its content so that both ends of a repeat are
 ///   chosen alike, is looked up by its four bytes; each one found stands for 16 bytes saved.
 ///   Repeats from the block before are not seen, but from the middle of a block on they show.

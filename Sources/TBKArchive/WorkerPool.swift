@@ -53,7 +53,7 @@ import TBKCore
 package final class WorkerThread {
   private var handle: pthread_t?
 
-  /// Starts `body`, with every signal blocked, so that signals keep arriving where they are awaited.
+  /// Starts `body`, with every signal blocked, so that signals arrive where they are awaited.
   ///
   /// - Parameter nudgeable: whether `nudge()` may interrupt the system calls of `body`.
   package init(nudgeable: Bool = false, _ body: @escaping @Sendable () -> Void) throws(Failure) {
