@@ -7,17 +7,6 @@ package enum TarKind: Equatable, Sendable {
   case other(UInt8)
 }
 
-/// One extended attribute, as `getxattr` gives it.
-package struct ExtendedAttribute: Equatable, Sendable {
-  package var name: [UInt8]
-  package var value: [UInt8]
-
-  package init(name: [UInt8], value: [UInt8]) {
-    self.name = name
-    self.value = value
-  }
-}
-
 /// One member of a tar, whatever the dialect that says it. Names and targets are raw bytes.
 package struct TarMember: Equatable, Sendable {
   /// Without the slash that ends a directory's name in a tar. Not checked: see `EntryName`.
