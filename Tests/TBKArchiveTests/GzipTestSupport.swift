@@ -119,7 +119,7 @@ func run(_ arguments: [String], input: [UInt8]) throws -> (status: Int32, output
   }
   var argv: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
   unsafe argv.append(nil)
-  defer { for unsafeargument in unsafe argv { unsafe free(argument) } }
+  defer { unsafe argv.forEach { unsafe free($0) } }
   var child: pid_t = 0
   let result = unsafe posix_spawnp(&child, arguments[0], &actions, nil, argv, environ)
   if result != 0 { throw Failure.system("cannot run \(arguments[0])", errno: result) }
