@@ -82,6 +82,8 @@ import TBKCore
         atBoundary = true
         members += 1
         mayHaveMore = false
+      case Z_BUF_ERROR where used < bytes.count && !full:
+        throw Failure(.library, "inflate makes no progress")
       case Z_OK, Z_BUF_ERROR:
         // zlib may hold back output if the buffer is full, and only then.
         mayHaveMore = full

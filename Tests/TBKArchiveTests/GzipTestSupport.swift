@@ -4,7 +4,7 @@ import TBKCore
 
 /// Bytes like text: compressible, with repeats near and far, the same each time.
 func prose(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
-  let words = ["backup", "archive", "of", "the", "tree", "sealed", "manifest", "\n", "pipe", "0x1f"]
+  let words = ["backup", "archive", "of", "the", "tree", "sealed", "manifest", "\n", "pipe", "tar"]
   var generator = TestGenerator(seed: seed)
   var bytes: [UInt8] = []
   while bytes.count < min(count, 200_000) {
@@ -119,7 +119,7 @@ func run(_ arguments: [String], input: [UInt8]) throws -> (status: Int32, output
   }
   var argv: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
   unsafe argv.append(nil)
-  defer { for unsafe argument in unsafe argv { unsafe free(argument) } }
+  defer { unsafe argv.forEach { unsafe free($0) } }
   var child: pid_t = 0
   let result = unsafe posix_spawnp(&child, arguments[0], &actions, nil, argv, environ)
   if result != 0 { throw Failure.system("cannot run \(arguments[0])", errno: result) }

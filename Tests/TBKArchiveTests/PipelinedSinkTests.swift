@@ -5,7 +5,8 @@ import Testing
 @testable import TBKArchive
 
 @Suite struct PipelinedSinkTests {
-  @Test(arguments: [0, 1, chunkSize - 1, chunkSize, chunkSize + 1, 2 * chunkSize, 20 * chunkSize],
+  @Test(
+    arguments: [0, 1, chunkSize - 1, chunkSize, chunkSize + 1, 2 * chunkSize, 20 * chunkSize],
     [1, 2, 8])
   func everythingArrivesInOrder(size: Int, depth: Int) throws {
     let bytes = noise(size)
