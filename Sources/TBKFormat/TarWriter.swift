@@ -19,7 +19,7 @@ package enum TarWriter {
   /// a text is not UTF-8, `hdrcharset=BINARY` comes first, so that raw bytes stand.
   ///
   /// - Throws: `.malformed` for what a tar cannot hold: an empty name or target, NUL in a text, a
-  ///   name that ends in a slash, an mode over 0o7777, a body where none can be, and the kinds
+  ///   name that ends in a slash, a mode over 0o7777, a body where none can be, and the kinds
   ///   that `TarMember` does not describe fully (devices, unknown ones).
   package static func header(for member: TarMember) throws(Failure) -> [UInt8] {
     try check(member)
