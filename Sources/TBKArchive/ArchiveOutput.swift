@@ -114,6 +114,9 @@ package final class SealingKey {
     key = try KeyDerivation.argon2id(password, salt: salt, cost: cost)
   }
 
+  /// Bytes of the header of every archive under this key.
+  func headerLength() throws(Failure) -> Int { try header().headerLength }
+
   fileprivate func header(payloadLength: UInt64 = 0) throws(Failure) -> TBK2Header {
     try TBK2Header(
       memory: cost.memory, passes: UInt16(cost.passes), lanes: UInt8(cost.lanes), salt: salt,

@@ -258,29 +258,6 @@ extension Manifest {
   }
 }
 
-extension Failure {
-  /// The last part of the message: what the system said.
-  var reason: String {
-    guard let separator = message.range(ofLast: ": ") else { return message }
-    return String(message[separator...])
-  }
-}
-
-extension String {
-  /// What follows the last occurrence of `separator`, as an index.
-  fileprivate func range(ofLast separator: String) -> String.Index? {
-    var found: String.Index?
-    var index = startIndex
-    while index < endIndex {
-      if self[index...].hasPrefix(separator) {
-        found = self.index(index, offsetBy: separator.count)
-      }
-      index = self.index(after: index)
-    }
-    return found
-  }
-}
-
 extension TarMember {
   /// The member for an entry.
   package init(_ entry: ManifestEntry) {
