@@ -32,6 +32,7 @@ class Hostile:
     build: Callable[[], bytes]
     expect: frozenset
     modes: frozenset = ALL
+    family: str = ""  # the function's name
 
 
 _CATALOGUE = []
@@ -39,7 +40,8 @@ _CATALOGUE = []
 
 def fact(*expect, modes=ALL):
     def register(build):
-        _CATALOGUE.append(Hostile(build.__name__, build, frozenset(expect or (65,)), frozenset(modes)))
+        _CATALOGUE.append(Hostile(build.__name__, build, frozenset(expect or (65,)), frozenset(modes),
+                                  build.__name__))
         return build
     return register
 
@@ -49,7 +51,7 @@ def family(cases, *expect, modes=ALL):
     def register(build):
         for suffix, argument in cases.items():
             _CATALOGUE.append(Hostile(f"{build.__name__}_{suffix}", lambda a=argument: build(a),
-                                      frozenset(expect or (65,)), frozenset(modes)))
+                                      frozenset(expect or (65,)), frozenset(modes), build.__name__))
         return build
     return register
 
@@ -265,7 +267,8 @@ def _flip(archive, at, bit=0):
 for _name, _at in _flips(GOOD_PARSED, GOOD, lambda end: {"tag": end - 1}).items():
     # An altered length may read as another valid header in front of nonsense: either answer is true.
     _expect = (77,) if _name in _DENIED else (65, 77) if _name.endswith("length") else (65,)
-    _CATALOGUE.append(Hostile(f"flipped_bit_in_{_name}", lambda at=_at: _flip(GOOD, at), frozenset(_expect)))
+    _CATALOGUE.append(Hostile(f"flipped_bit_in_{_name}", lambda at=_at: _flip(GOOD, at), frozenset(_expect),
+                              family=f"flipped_bit_in_{_name}"))
 
 
 def with_header(**changes):
@@ -406,7 +409,7 @@ def tbk1_truncated(at):
 for _name, _at in _flips(GOOD1_PARSED, GOOD1, lambda end: {"hmac": end - 1}).items():
     _expect = (77,) if _name in _DENIED else (65, 77) if _name.endswith("length") else (65,)
     _CATALOGUE.append(Hostile(f"tbk1_flipped_bit_in_{_name}", lambda at=_at: _flip(GOOD1, at),
-                              frozenset(_expect)))
+                              frozenset(_expect), family=f"tbk1_flipped_bit_in_{_name}"))
 
 
 @fact(77)
