@@ -320,3 +320,47 @@ def reference_archive(directory, password=PASSWORD, form="pax", members=1, level
 def reference_open(*archives, password=PASSWORD):
     """Archives of one backup, opened and checked by the reference."""
     return [extract.read(archive, password) for archive in archives]
+
+
+# As another user, for what root may always do
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged(tmp_path):
+    """(Commands, a directory) for a user who is not root: `as_user` in every run. Skips if there is no way."""
+    if os.geteuid() != 0:
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        commands = Commands(folder)
+        commands.user = {}
+        yield commands, folder
+        return
+    import tempfile
+    require("setpriv")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="termbackup-test-"))
+    try:
+        folder.chmod(0o755)
+        commands = Commands(folder)
+        commands.path("tbk-manifest")
+        for path in (commands.home, commands.tmp, commands.password_file):
+            os.chown(path, NOBODY, NOBODY)
+        commands.user = {"as_user": NOBODY}
+        try:
+            process = commands.start("tbk-manifest", "--version", **commands.user)
+            reached = process.wait(PATIENCE) == 0
+            process.communicate()
+        except OSError:
+            reached = False
+        if not reached:
+            suite = BIN.resolve().parent
+            if not (suite / "lib" / "termbackup").is_dir() or suite in (pathlib.Path("/usr"), pathlib.Path("/usr/local")):
+                absent("a suite that another user can run")
+            for name in ("bin", "lib"):
+                shutil.copytree(suite / name, folder / "suite" / name, symlinks=True)
+            commands.path = lambda name: str(folder / "suite" / "bin" / name)
+        yield commands, folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
