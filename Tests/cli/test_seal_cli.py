@@ -11,7 +11,8 @@ import termios
 import threading
 
 import pytest
-from conftest import FAST, PASSWORD, PATIENCE, crypto, extract, gz, header, mf, put, reference_open, snapshot, tars
+from conftest import FAST, PASSWORD, PATIENCE, crypto, extract, gz, mf, put, reference_open, snapshot, tars
+from tbkref import header
 
 REFUSED = set(range(64, 79))
 
