@@ -37,7 +37,9 @@ def member(entry, form, by_path):
             info.pax_headers["mtime"] = _decimal(entry["mtime_ns"])
         for name, value in entry.get("xattrs", {}).items():
             # tarfile encodes records as UTF-8 with surrogateescape: any bytes go through.
-            info.pax_headers["SCHILY.xattr." + name] = \
+            # GNU tar's way with the sign that ends a keyword.
+            keyword = name.replace("%", "%25").replace("=", "%3D")
+            info.pax_headers["SCHILY.xattr." + keyword] = \
                 base64.b64decode(value).decode("utf-8", "surrogateescape")
     return info
 
