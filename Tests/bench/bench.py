@@ -13,18 +13,20 @@ import datetime
 import os
 import pathlib
 import platform
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 
 from processes import Contender, Failed, note, race, remove, run, start_up, times_as_fast, version
-from trees import MIB, many, mixed, one_file
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
 DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+MIB = 1 << 20
 CORES = len(os.sched_getaffinity(0))
 ARGON2 = 64 * MIB
 PEERS = {
@@ -36,6 +38,18 @@ SIZES = {  # name: (whole, quick, smoke)
     "ENTRIES": ("100000,1000000", "20000,100000", "500,1000"), "FILES": ("100000", "10000", "200"),
     "STARTS": ("200", "60", "3"),
 }
+
+
+def make(kind, top, *sizes):
+    """Makes a tree; gives what trees.py says of it."""
+    command = [sys.executable, pathlib.Path(__file__).with_name("trees.py"), kind, top, *map(str, sizes)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def number_of(version):
+    """The number in what a tool says of its version."""
+    found = re.search(r"\d+(\.\d+)+", version or "")
+    return found[0] if found else "unknown"
 
 
 class Bench:
@@ -96,7 +110,7 @@ class Bench:
         if not top.exists():
             note(f"making a tree of {self.number('TREE_MB')} MiB")
             top.mkdir()
-            self.tree_files = mixed(top, self.number("TREE_MB"))
+            self.tree_files = make("mixed", top, self.number("TREE_MB"))
         return top, f"{self.number('TREE_MB')} MiB in {self.tree_files} files"
 
     def age_key(self):
@@ -168,7 +182,7 @@ class Bench:
             for megabytes in self.numbers("MEMORY_MB"):
                 kind = "compressible" if compressible else "incompressible"
                 note(f"making a file of {megabytes} MiB, {kind}")
-                one_file(top, megabytes, compressible)
+                make("one_file", top, megabytes, int(compressible))
                 seal = self.do(["tbk-seal", top], stdout=archive)
                 name = f"{megabytes} MiB, {kind}"
                 self.row(f"memory of tbk-seal, {name}", f"{seal.peak_rss / MIB:.0f} MiB", f"{most // MIB} MiB",
@@ -218,7 +232,7 @@ class Bench:
             top, manifest, archive, into = (folder / name for name in ("many", "manifest", "many.tbk", "into"))
             for count in counts:
                 note(f"making {count} files")
-                many(top, count)
+                make("many", top, count)
                 into.mkdir()
                 for name, usage in (
                         ("tbk-manifest", lambda: self.do(["tbk-manifest", top], stdout=manifest)),
@@ -260,7 +274,7 @@ class Bench:
         count = self.number("FILES")
         top, repository = self.work / "files", self.work / "repository"
         note(f"making {count} files")
-        many(top, count, size=200)
+        make("many", top, count, 200)
         self.do(["termbackup", "init", "--no-input"])
         self.do(["termbackup", "profile", "create", "bench", "--source", top, "--mode", "incremental"])
         first = self.do(["termbackup", "run", "bench"])
@@ -295,10 +309,10 @@ class Bench:
         return f"{CORES} cores, {platform.machine()}{' with ' + ', '.join(known) if known else ''}, {memory:.0f} GiB of memory"
 
     def report(self):
-        suite = version([str(SUITE / "bin" / "tbk-seal"), "--version"]) or "?"
-        lines = [f"Measured on {datetime.date.today().isoformat()}: {self.machine()}; {platform.system()} {platform.release()}.",
-                 "", f"Versions: tbk-seal {suite.removeprefix('tbk-seal ')}; "
-                 + "; ".join(f"{name}: {version(command)}" for name, command in PEERS.items() if name not in self.absent) + "."]
+        suite = number_of(version([str(SUITE / "bin" / "tbk-seal"), "--version"]))
+        lines = [f"Measured on {datetime.date.today().isoformat()}: {self.machine()}; {platform.system()} {number_of(platform.release()).rpartition('.')[0]}.",
+                 "", f"Versions: TermBackup {suite}, "
+                 + ", ".join(f"{name} {number_of(version(command))}" for name, command in PEERS.items() if name not in self.absent) + "."]
         if self.absent:
             lines += ["", "Absent, and not measured: " + ", ".join(self.absent) + "."]
         lines += ["", f"Sizes: {', '.join(f'{name.lower()} {value}' for name, value in self.sizes.items())}.", "",

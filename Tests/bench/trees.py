@@ -1,8 +1,14 @@
-"""Trees to back up: the same bytes every time, different enough that nothing can be left out twice."""
+"""Trees to back up: the same bytes every time, different enough that nothing can be left out twice.
 
+A program of its own, `trees.py KIND TOP ARGUMENT...`: the memory of the harness would otherwise show in the peaks
+of what it starts.
+"""
+
+import itertools
 import os
 import random
 import struct
+import sys
 
 MIB = 1 << 20
 
@@ -15,9 +21,10 @@ class Content:
         self.random = random.Random(seed)
         words = ["".join(self.random.choices("etaoinshrdlucmfwypvbgkqjxz", k=self.random.randint(2, 11)))
                  for _ in range(20_000)]
-        weights = [1 / (rank + 3) for rank in range(len(words))]
+        common = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))
         self.lines = [(" " * self.random.choice((0, 0, 4, 8)) + " ".join(
-            self.random.choices(words, weights, k=self.random.randint(3, 12))) + "\n").encode() for _ in range(100_000)]
+            self.random.choices(words, cum_weights=common, k=self.random.randint(3, 12))) + "\n").encode()
+            for _ in range(100_000)]
 
     def text(self, size):
         """Compresses about fourfold, as sources and prose do."""
@@ -69,3 +76,8 @@ def many(top, count, size=0):
         with open(os.path.join(folder, f"a file with a name {number:07}"), "wb") as file:
             if size:
                 file.write((b"%d\n" % number * (size // 2))[:size])
+
+
+if __name__ == "__main__":
+    kind, folder, *arguments = sys.argv[1:]
+    print({"mixed": mixed, "one_file": one_file, "many": many}[kind](folder, *map(int, arguments)))
