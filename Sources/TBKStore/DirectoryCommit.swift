@@ -110,7 +110,8 @@ final class DirectoryCommit {
     do throws(Failure) {
       let file = try store.root.open(
         temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, missing: .cannotCreate)
-      try file.write(commit.ledger.span)
+      let bytes = commit.ledger
+      try file.write(bytes.span)
       try file.synchronize()
       for (path, object) in placing {
         try object.directory.rename(object.temporary, to: object.directory, rawName(path))

@@ -69,6 +69,7 @@ package final class SeenState {
     var memory = Memory()
     guard let json = try read(addressName) else { return memory }
     guard let id = json["store_id"]?.text.flatMap({ Ledger.StoreID($0) }) else {
+      if accepting { return memory }
       throw damaged(addressName)
     }
     memory.storeID = id
@@ -81,7 +82,10 @@ package final class SeenState {
     guard let json = try read(name) else { return nil }
     guard json["store_id"]?.text == id.description, let sequence: UInt64 = json["sequence"]?.integer(),
       let hash = json["hash"]?.text.flatMap({ Digest(hex: $0) })
-    else { throw damaged(name) }
+    else {
+      if accepting { return nil }
+      throw damaged(name)
+    }
     return Moment(storeID: id, sequence: sequence, hash: hash)
   }
 
@@ -204,7 +208,7 @@ package final class SeenState {
     let lock = try FileLock(RawPath(".lock"), in: state, maximumWait: 10, what: "the state")
     defer { lock.release() }
     let current = try recall(moment.storeID)
-    if accepting || current == nil || current!.sequence < moment.sequence {
+    if accepting || (current?.sequence ?? 0) < moment.sequence {
       try write(
         RawPath("\(moment.storeID).json"), in: state,
         [
