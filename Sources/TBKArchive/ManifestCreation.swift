@@ -91,7 +91,7 @@ package struct ManifestCreation {
         if failure.code == .interrupted { throw failure }
         // Gone since its directory was listed: it might as well have gone before.
         if failure.code == .inputMissing { return }
-        unreadable.note(.unreadable(UnreadableEntry(path: entry.path, reason: failure.message)))
+        unreadable.note(.unreadable(UnreadableEntry(path: entry.path, reason: failure.reason)))
         return
       }
       if let first = entry.hardLink {
@@ -196,7 +196,7 @@ package func openDirectory(
 }
 
 /// As Python's `platform.system()` and `platform.machine()`.
-private func systemName() -> (os: String, machine: String) {
+func systemName() -> (os: String, machine: String) {
   var names = utsname()
   unsafe uname(&names)
   func text<Tuple>(_ field: Tuple) -> String {

@@ -117,8 +117,7 @@ package final class TreeWalker {
 
   private func unreadable(_ path: [UInt8], _ failure: Failure) {
     // The reason alone: the path stands beside it.
-    let reason = failure.message.split(separator: ": ").last.map(String.init) ?? failure.message
-    remark(.unreadable(UnreadableEntry(path: path, reason: reason)))
+    remark(.unreadable(UnreadableEntry(path: path, reason: failure.reason)))
   }
 
   private func enter(

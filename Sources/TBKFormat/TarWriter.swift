@@ -19,7 +19,7 @@ package enum TarWriter {
   /// a text is not UTF-8, `hdrcharset=BINARY` comes first, so that raw bytes stand.
   ///
   /// - Throws: `.malformed` for what a tar cannot hold: an empty name or target, NUL in a text, a
-  ///   name that ends in a slash, an mode over 0o7777, a body where none can be, and the kinds
+  ///   name that ends in a slash, a mode over 0o7777, a body where none can be, and the kinds
   ///   that `TarMember` does not describe fully (devices, unknown ones).
   package static func header(for member: TarMember) throws(Failure) -> [UInt8] {
     try check(member)
@@ -128,50 +128,77 @@ package enum TarWriter {
     to output: inout [UInt8], name: ArraySlice<UInt8>, prefix: ArraySlice<UInt8>, type: UInt8,
     mode: UInt32, size: UInt64, seconds: UInt64 = 0, member: TarMember? = nil
   ) {
-    let base = output.count
-    output.append(zeros: TarBlock.size)
-    func put(_ bytes: some Collection<UInt8>, _ field: Range<Int>) {
-      var index = base + field.lowerBound
-      for byte in bytes.prefix(field.count) {
-        output[index] = byte
-        index += 1
-      }
-    }
-    /// Octal, zero-padded, with one NUL at the end of the field.
-    func put(octal value: UInt64, _ field: Range<Int>) {
-      var rest = value
-      for index in field.dropLast().reversed() {
-        output[base + index] = UInt8(ascii: "0") + UInt8(rest & 7)
-        rest >>= 3
-      }
-    }
-    func id(_ value: UInt64) -> UInt64 { value > TarBlock.maximumOctal7 ? 0 : value }
-    put(name, TarBlock.name)
-    put(octal: UInt64(mode), TarBlock.mode)
-    put(octal: id(member?.uid ?? 0), TarBlock.uid)
-    put(octal: id(member?.gid ?? 0), TarBlock.gid)
-    put(octal: size, TarBlock.bodySize)
-    put(octal: seconds, TarBlock.mtime)
-    output[base + TarBlock.type] = type
-    put(TarBlock.ustarMagic, TarBlock.magic)
+    var bytes = blankBlock
+    var block = bytes.mutableSpan
+    block.put(name, TarBlock.name)
+    block.put(octal: UInt64(mode), TarBlock.mode)
+    block.put(octal: size, TarBlock.bodySize)
+    block.put(octal: seconds, TarBlock.mtime)
+    block[TarBlock.type] = type
     if let member {
-      put(member.linkTarget, TarBlock.linkName)
-      put(member.userName, TarBlock.userName.dropLast())
-      put(member.groupName, TarBlock.groupName.dropLast())
+      if member.uid <= TarBlock.maximumOctal7 { block.put(octal: member.uid, TarBlock.uid) }
+      if member.gid <= TarBlock.maximumOctal7 { block.put(octal: member.gid, TarBlock.gid) }
+      block.put(member.linkTarget[...], TarBlock.linkName)
+      block.put(member.userName[...], TarBlock.userName.dropLast())
+      block.put(member.groupName[...], TarBlock.groupName.dropLast())
     }
-    put(octal: 0, TarBlock.deviceMajor)
-    put(octal: 0, TarBlock.deviceMinor)
-    put(prefix, TarBlock.prefix)
-    let sum = TarBlock.checksums(output.span.extracting(base..<base + TarBlock.size)).unsigned
+    block.put(prefix, TarBlock.prefix)
     // Six digits, NUL, space: the form that every tar since the seventh edition has written.
-    put(octal: UInt64(sum), TarBlock.checksum.dropLast())
-    output[base + TarBlock.checksum.upperBound - 1] = UInt8(ascii: " ")
+    let sum = TarBlock.checksums(block.span).unsigned
+    block.put(octal: UInt64(sum), TarBlock.checksum.dropLast())
+    output += bytes
+  }
+
+  /// What all blocks have in common: the magic, ids and device numbers of zero.
+  private static let blankBlock: [UInt8] = {
+    var bytes = [UInt8](repeating: 0, count: TarBlock.size)
+    var block = bytes.mutableSpan
+    for field in [TarBlock.uid, TarBlock.gid, TarBlock.deviceMajor, TarBlock.deviceMinor] {
+      block.put(octal: 0, field)
+    }
+    block.put(TarBlock.ustarMagic[...], TarBlock.magic)
+    block[TarBlock.checksum.upperBound - 1] = UInt8(ascii: " ")
+    return bytes
+  }()
+}
+
+extension MutableSpan where Element == UInt8 {
+  /// As much of `bytes` as `field` holds.
+  fileprivate mutating func put(_ bytes: ArraySlice<UInt8>, _ field: Range<Int>) {
+    var index = field.lowerBound
+    for byte in bytes.prefix(field.count) {
+      self[index] = byte
+      index += 1
+    }
+  }
+
+  /// Octal, zero-padded, with one NUL at the end of the field.
+  fileprivate mutating func put(octal value: UInt64, _ field: Range<Int>) {
+    var rest = value
+    var index = field.upperBound - 1
+    self[index] = 0
+    while index > field.lowerBound {
+      index -= 1
+      self[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest & 7)
+      rest >>= 3
+    }
   }
 }
 
 extension Array where Element == UInt8 {
   fileprivate mutating func append(zeros count: Int) {
     append(contentsOf: repeatElement(0, count: count))
+  }
+
+  /// Decimal digits, with zeros before them up to `width`.
+  fileprivate mutating func append(decimal value: UInt64, width: Int = 1) {
+    let start = count
+    var rest = value
+    repeat {
+      append(UInt8(ascii: "0") + UInt8(rest % 10))
+      rest /= 10
+    } while rest != 0 || count - start < width
+    self[start...].reverse()
   }
 }
 
@@ -180,24 +207,32 @@ private struct PaxWriter {
   private var records: [UInt8] = []
   private var binary = false
 
-  mutating func add(text key: String, _ value: [UInt8]) {
+  mutating func add(text key: StaticString, _ value: [UInt8]) {
     if String(validating: value, as: UTF8.self) == nil { binary = true }
-    add(Array(key.utf8), value)
+    begin(key, valueCount: value.count)
+    end(value)
   }
 
-  mutating func add(number key: String, _ value: UInt64) {
-    add(Array(key.utf8), Array(String(value).utf8))
+  mutating func add(number key: StaticString, _ value: UInt64) {
+    var digits: [UInt8] = []
+    digits.append(decimal: value)
+    begin(key, valueCount: digits.count)
+    end(digits)
   }
 
   /// Seconds, with nine decimals if there is a fraction; a sign covers both parts.
-  mutating func add(time key: String, _ nanoseconds: Int64) {
+  mutating func add(time key: StaticString, _ nanoseconds: Int64) {
     let (seconds, fraction) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)
-    var text = (nanoseconds < 0 ? "-" : "") + String(seconds)
+    var text: [UInt8] = []
+    text.reserveCapacity(24)
+    if nanoseconds < 0 { text.append(UInt8(ascii: "-")) }
+    text.append(decimal: seconds)
     if fraction != 0 {
-      let digits = String(fraction)
-      text += "." + String(repeating: "0", count: 9 - digits.utf8.count) + digits
+      text.append(UInt8(ascii: "."))
+      text.append(decimal: fraction, width: 9)
     }
-    add(Array(key.utf8), Array(text.utf8))
+    begin(key, valueCount: text.count)
+    end(text)
   }
 
   /// `SCHILY.xattr.NAME`, with "%" and "=" in the name escaped as GNU tar does.
@@ -210,18 +245,31 @@ private struct PaxWriter {
       default: key.append(byte)
       }
     }
-    add(key, attribute.value)
+    begin(key.span, valueCount: attribute.value.count)
+    end(attribute.value)
   }
 
-  /// "LENGTH KEY=VALUE\n", where the length counts the whole record, itself included.
-  private mutating func add(_ key: [UInt8], _ value: [UInt8]) {
-    let rest = key.count + value.count + 3
-    var length = rest + String(rest).utf8.count
-    if rest + String(length).utf8.count != length { length = rest + String(length).utf8.count }
-    records += Array(String(length).utf8)
+  private mutating func begin(_ key: StaticString, valueCount: Int) {
+    let bytes = unsafe UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
+    unsafe begin(Span(_unsafeElements: bytes), valueCount: valueCount)
+  }
+
+  /// "LENGTH KEY=", where the length counts the whole record, itself included.
+  private mutating func begin(_ key: Span<UInt8>, valueCount: Int) {
+    let rest = key.count + valueCount + 3
+    var width = 1
+    var bound = 10
+    while rest + width >= bound {
+      width += 1
+      bound *= 10
+    }
+    records.append(decimal: UInt64(rest + width))
     records.append(UInt8(ascii: " "))
-    records += key
+    records.append(key)
     records.append(UInt8(ascii: "="))
+  }
+
+  private mutating func end(_ value: [UInt8]) {
     records += value
     records.append(UInt8(ascii: "\n"))
   }
@@ -230,7 +278,7 @@ private struct PaxWriter {
   consuming func finished() -> [UInt8] {
     if !binary { return records }
     var first = PaxWriter()
-    first.add(Array("hdrcharset".utf8), Array("BINARY".utf8))
+    first.add(text: "hdrcharset", Array("BINARY".utf8))
     return first.records + records
   }
 }

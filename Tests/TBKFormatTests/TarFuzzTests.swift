@@ -34,7 +34,7 @@ import Testing
 
   @Test func noMutationTraps() throws {
     var random = XorShift(state: 0x9e37_79b9_7f4a_7c15)
-    var seeds = try vectorFiles("tar", ".tar").map { Array($0.bytes.prefix(3584)) }
+    let seeds = try vectorFiles("tar", ".tar").map { Array($0.bytes.prefix(3584)) }
     let digits: [UInt8] = Array("0179 =-.\n/".utf8) + [0, 0x7f, 0x80, 0xff]
     for _ in 0..<20_000 {
       var tar = seeds.randomElement(using: &random)!

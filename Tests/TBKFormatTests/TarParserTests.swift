@@ -51,7 +51,9 @@ private func extended(_ type: String, _ body: [UInt8]) -> [UInt8] {
   Block("ext", type: type, size: body.count).bytes + padded(body)
 }
 
-private func extended(_ type: String, _ body: String) -> [UInt8] { extended(type, Array(body.utf8)) }
+private func extended(_ type: String, _ body: String) -> [UInt8] {
+  extended(type, Array(body.utf8))
+}
 
 private func record(_ key: String, _ value: [UInt8]) -> [UInt8] {
   var length = key.utf8.count + value.count + 3
