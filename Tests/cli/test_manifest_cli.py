@@ -165,10 +165,10 @@ def generated(numbers):
               "\\*star", "\\#hash", "\\!bang", "\\[x\\]", "[[]x]", "[]x]*", "*o*", "***", "a**", "**o", "fo[o", "\\f\\o\\o", "[a-", "[!]]*",
               "b\u00e9*", "caf?", "caf\u00e9", "back\\\\slash", "q\\?", ".*", "*.*", "???", "sp\\ ace", "trail\\ "]
     lines = []
-    for _ in range(numbers.randint(1, 5)):
-        line = "/".join(numbers.choice(pieces) for _ in range(numbers.choice([1, 1, 1, 2, 2, 3])))
-        line = ("!" if numbers.random() < 0.3 else "") + ("/" if numbers.random() < 0.3 else "") + line
-        line += ("/" if numbers.random() < 0.25 else "") + numbers.choice(["", "", "", "", " ", "  ", "\t"])
+    for _ in range(numbers.randint(1, 7)):
+        line = "/".join(numbers.choice(pieces) for _ in range(numbers.choice([1, 1, 1, 1, 2, 2, 3])))
+        line = ("!" if lines and numbers.random() < 0.3 else "") + ("/" if numbers.random() < 0.2 else "") + line
+        line += ("/" if numbers.random() < 0.25 else "") + numbers.choice([*[""] * 12, " ", "  ", "\t"])
         lines.append(line)
     if numbers.random() < 0.2:
         lines.insert(0, numbers.choice(["# comment", "", "#", " ", "/", "!", "\\", "!/"]))

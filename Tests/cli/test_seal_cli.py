@@ -69,7 +69,7 @@ def test_receipt_says_what_a_store_needs_and_no_more(tbk, tree, tmp_path):
     backup, = reference_open(archive)
     text = (tmp_path / "receipt").read_text("ascii")
     assert json.loads(text) == {"receipt": 1, "id": backup.id, "created_at": backup.manifest["created_at"], "mode": "full",
-                                "file_count": sum(entry["type"] in ("file", "hardlink") for entry in backup.manifest["files"]),
+                                "file_count": sum(entry["type"] == "file" for entry in backup.manifest["files"]),
                                 "depends_on": [], "complete": True}
 
 
@@ -473,6 +473,33 @@ def test_nothing_is_left_in_tmpdir(tbk, tree, tmp_path):
     assert tbk.leftovers() == []
 
 
+OWN_MANIFESTS = {
+    "file": lambda top: put(top + "/manifest.json", b"mine\n"),
+    "file and its neighbours": lambda top: [put(top + "/manifest.json" + "~" * n, b"%d\n" % n) for n in range(4)],
+    "directory": lambda top: put(top + "/manifest.json/inside", b"mine\n"),
+    "empty directory": lambda top: os.mkdir(top + "/manifest.json"),
+    "symlink": lambda top: os.symlink("plain", top + "/manifest.json"),
+    "first hard link": lambda top: (put(top + "/manifest.json", b"mine\n"), os.link(top + "/manifest.json", top + "/zz")),
+    "second hard link": lambda top: os.link(top + "/d/inside", top + "/manifest.json"),
+    "in a directory only": lambda top: put(top + "/d/manifest.json", b"mine\n"),
+}
+
+
+@pytest.mark.parametrize("kind", OWN_MANIFESTS)
+def test_tree_with_a_manifest_of_its_own(kind, tbk, small, tmp_path):
+    OWN_MANIFESTS[kind](small)
+    archive = tbk.seal(small)
+    tbk.extract(archive, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(small)
+    (tmp_path / "reference").mkdir()
+    extract.extract(reference_open(archive), tmp_path / "reference", owner=True)
+    assert snapshot(tmp_path / "reference") == snapshot(small)
+    # Stock tar gets everything out, too: nothing of the tree is in the way of the backup's manifest.
+    (tmp_path / "tar").mkdir()
+    subprocess.run(["tar", "-x", "-f", "-", "-C", tmp_path / "tar"], input=tbk.open(archive).out, check=True)
+    assert json.loads((tmp_path / "tar" / "manifest.json").read_bytes()) == json.loads(tbk.open(archive, "--manifest").out)
+
+
 # Opening
 
 
@@ -490,7 +517,7 @@ def test_list_forms(tbk, tree, small):
 def test_verify_says_what_is_there(tbk, small):
     archive = tbk.seal(small)
     backup, = reference_open(archive)
-    size = sum(entry["size"] for entry in backup.manifest["files"])
+    size = sum(entry["size"] for entry in backup.manifest["files"] if "hard_link" not in entry)
     assert tbk.open(archive, "--verify").lines == [f"ok {backup.id} 3 files {size} bytes"]
     report = json.loads(tbk.open(archive, "--verify", "--json").out)
     assert report == {"ok": True, "backup_id": backup.id, "format": "TBK2", "file_count": 3, "entry_count": 6, "bytes": size,

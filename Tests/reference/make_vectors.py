@@ -61,7 +61,7 @@ def accepted(name, archive, password=PASSWORD, needs=(), **statuses):
              ("tar-sha256", hashlib.sha256(tar).hexdigest())]
     for entry in backup.manifest["files"]:
         path = mf.raw(entry["relative_path"])
-        kind = entry.get("type", "file")
+        kind = mf.kind(entry)
         if backup.old:
             kind = "vanished" if path in backup.lost else backup.members[path].kind
         fields = [kind, f"{entry['permissions']:o}", str(entry["size"]), entry["sha256"], path.hex()]
@@ -152,7 +152,7 @@ def incremental():
     def point(pair):
         return {**pair[0], "stored_in": base["backup_id"]}, pair[1]
 
-    pairs = [point(kept), point(linked), point(hardlink("other", "linked", b"linked\n")), file("new", b"new\n")]
+    pairs = [point(kept), point(linked), hardlink("other", "linked", b"linked\n"), file("new", b"new\n")]
     body = manifest_of(pairs, backup_mode="incremental", parent_backup_id=base["backup_id"])
     changed = mf.with_id(body)
     accepted("incremental_changed", seal(payload_of(pairs, manifest=body)), needs=["incremental_base.tbk"])
