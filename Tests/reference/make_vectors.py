@@ -107,7 +107,7 @@ def restored():
     accepted("every_kind", seal(payload_of(TREE)))
     accepted("odd_names_modes_and_times", seal(payload_of(ODD)))
     accepted("empty_tree", seal(payload_of([])))
-    accepted("empty_password_is_not_needed_to_be_utf8", seal(payload_of([file("a")]), b"\xff\xfe\n"), b"\xff\xfe\n")
+    accepted("password_is_not_utf8_and_ends_in_a_newline", seal(payload_of([file("a")]), b"\xff\xfe\n"), b"\xff\xfe\n")
     accepted("password_of_1000_bytes", seal(payload_of([file("a")]), b"p" * 1000), b"p" * 1000)
     for form in ("gnu", "ustar"):
         accepted("tar_" + form, seal(payload_of(TREE, form)))
