@@ -149,13 +149,20 @@ def hardlink(path, target, data=b"content\n", **more):
 ROOT = {key: value for key, value in entry("", "directory").items() if key not in ("relative_path", "size", "sha256")}
 
 
+def _sort_key(path):
+    try:
+        return path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return path.encode("utf-8", "surrogatepass")
+
+
 def manifest_of(pairs, **more):
     return {
         "version": "2.0", "os_name": "Linux", "architecture": "x86_64",
         "created_at": "2020-01-02T03:04:05.000006+00:00", "backup_mode": "full", "parent_backup_id": None,
         "backup_id": None, "nonce": "00" * 16, "source_dir": "/source", "root": ROOT, "unreadable": [],
         "files": sorted((entry for entry, _ in pairs),
-                        key=lambda e: e["relative_path"].encode("utf-8", "surrogatepass"))
+                        key=lambda e: _sort_key(e["relative_path"]))
         if all(isinstance(e, dict) and isinstance(e.get("relative_path"), str) for e, _ in pairs)
         else [entry for entry, _ in pairs], **more}
 
@@ -973,6 +980,12 @@ def manifest_with(changes):
          "utf16": '{"version":"2.0"}'.encode("utf-16"), "nul": b"\0" * 100})
 def manifest_bytes(body):
     return seal_tar(manifest=body)
+
+
+@fact()
+def manifest_is_not_sorted():
+    manifest = manifest_of(TREE)
+    return seal_tar(manifest={**manifest, "files": manifest["files"][::-1]})
 
 
 @family({"object": b"{}", "comma": b",", "text": b"x", "nul": b"\0"})

@@ -273,6 +273,8 @@ def validate(manifest):
         if name in names or (name == b"manifest.json" and not is_termbackup6(manifest)):
             raise corrupt(f"the name {name!r} is not free")
         names.add(name)
+    if not is_termbackup6(manifest) and list(seen) != sorted(seen):
+        raise corrupt("the entries are not in the order of their paths")
     for path in seen:
         for at in [at for at, byte in enumerate(path) if byte == 0x2F]:
             above = seen.get(path[:at])
