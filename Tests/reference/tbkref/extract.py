@@ -159,12 +159,13 @@ def extract(backups, destination, owner=False, setuid=False):
 def _restore_metadata(place, entry, owner, setuid):
     for name, value in entry.get("xattrs", {}).items():
         os.setxattr(place, mf.raw(name), base64.b64decode(value), follow_symlinks=False)
-    if owner:
+    if owner and "uid" in entry:
         os.chown(place, entry["uid"], entry["gid"], follow_symlinks=False)
     if entry["type"] != "symlink":
         mode = stat.S_IMODE(entry["permissions"])
         os.chmod(place, mode if setuid else mode & 0o1777)
-    os.utime(place, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
+    if "mtime_ns" in entry:
+        os.utime(place, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
 
 
 def _put_old(top, path, member, entry):
