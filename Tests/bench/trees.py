@@ -45,10 +45,10 @@ class Content:
 
 
 def mixed(top, megabytes):
-    """Files of 1 KiB to 8 MiB, most of them small: 60 % text, 25 % records, 15 % noise. Gives their number."""
+    """Files of 1 KiB to 8 MiB, half of them below 2 KiB: 60 % text, 25 % records, 15 % noise. Gives their number."""
     content, number, left = Content(1), 0, megabytes * MIB
     while left > 0:
-        size = min(left, int(1024 * 2 ** (13 * content.random.random() ** 1.6)))
+        size = min(left, int(1024 * 2 ** (13 * content.random.random() ** 4)))
         kind = content.random.choices((content.text, content.records, content.noise), (60, 25, 15))[0]
         folder = os.path.join(top, f"d{number // 2000:03}", f"e{number // 50 % 40:02}")
         os.makedirs(folder, exist_ok=True)
