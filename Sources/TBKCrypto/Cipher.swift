@@ -8,10 +8,10 @@ package let gcmMaximumLength: UInt64 = (1 << 36) - 32
 package let gcmTagLength = 16
 
 /// One direction of one cipher over one message. Owns an `EVP_CIPHER_CTX`.
-@safe private struct CipherContext: ~Copyable {
-  let pointer: OpaquePointer
+@safe package struct CipherContext: ~Copyable {
+  fileprivate let pointer: OpaquePointer
 
-  init() throws(Failure) {
+  fileprivate init() throws(Failure) {
     guard let context = unsafe EVP_CIPHER_CTX_new() else {
       throw Failure(.library, "EVP_CIPHER_CTX_new failed")
     }
@@ -22,7 +22,7 @@ package let gcmTagLength = 16
 
   /// Runs `input` through the cipher into the front of `output`, which is grown if it is smaller
   /// than the input and a block. Returns how many bytes came out.
-  func update(
+  fileprivate func update(
     _ input: Span<UInt8>, into output: inout [UInt8], encrypting: Bool
   ) throws(Failure) -> Int {
     let needed = input.count + 16

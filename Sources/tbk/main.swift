@@ -1,3 +1,9 @@
 import TBKCommand
 
-Program.run("tbk", [:])
+Program.run(
+  "tbk",
+  [
+    "tbk-manifest": ManifestCommand.self,
+    "tbk-open": OpenCommand.self,
+    "tbk-seal": SealCommand.self,
+  ])
