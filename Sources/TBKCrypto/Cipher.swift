@@ -55,12 +55,16 @@ package struct AESGCM: ~Copyable {
   private let encrypting: Bool
   private var remaining = gcmMaximumLength
 
+  /// What OpenSSL takes (GCM_IV_MAX_SIZE), in bytes.
+  package static let nonceLengths = 1...128
+
   /// - Parameters:
   ///   - key: 32 bytes.
-  ///   - nonce: 1 to 255 bytes; 12 is what we write.
+  ///   - nonce: of one of `nonceLengths`; 12 is what we write.
   package init(key: borrowing Secret, nonce: [UInt8], encrypting: Bool) throws(Failure) {
-    guard key.count == 32, (1...255).contains(nonce.count) else {
-      throw Failure(.library, "AES-256-GCM needs a key of 32 bytes and a nonce")
+    guard key.count == 32 else { throw Failure(.library, "AES-256-GCM needs a key of 32 bytes") }
+    guard AESGCM.nonceLengths.contains(nonce.count) else {
+      throw Failure(.malformed, "a nonce of \(nonce.count) bytes is out of range")
     }
     let context = try CipherContext()
     let ready = key.withBytes { key in
