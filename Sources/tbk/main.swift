@@ -1,3 +1,8 @@
 import TBKCommand
 
-Program.run("tbk", [:])
+Program.run(
+  "tbk",
+  [
+    "tbk-audit": AuditCommand.self,
+    "tbk-config": ConfigCommand.self,
+  ])
