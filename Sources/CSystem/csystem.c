@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 const int tbk_o_path = O_PATH;
@@ -97,3 +98,13 @@ void tbk_block_signals(void) {
 void tbk_advise_sequential(int descriptor) { posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL); }
 
 int tbk_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+ssize_t tbk_list_attributes(const char *path, char *names, size_t size) { return llistxattr(path, names, size); }
+
+ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size) {
+  return lgetxattr(path, name, value, size);
+}
+
+int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size) {
+  return lsetxattr(path, name, value, size, 0);
+}

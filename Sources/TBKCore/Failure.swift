@@ -54,6 +54,11 @@ package struct Failure: Error, Equatable, Sendable {
     self.httpStatus = httpStatus
   }
 
+  /// The last part of the message: what the system said, without what was tried.
+  package var reason: String {
+    message.split(separator: ": ").last.map(String.init) ?? message
+  }
+
   /// The same failure with words before its message that say where it happened.
   package func within(_ place: String) -> Failure {
     Failure(code, "\(place): \(message)", hint: hint, httpStatus: httpStatus)

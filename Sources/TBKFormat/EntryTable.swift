@@ -101,6 +101,19 @@ package struct EntryTable: Sendable {
     return record
   }
 
+  /// Removes the entries at these indices; the others keep their order.
+  package mutating func remove(_ unwanted: Set<Int>) {
+    if unwanted.isEmpty { return }
+    var kept: [Record] = []
+    var keptRare: [Int: Rare] = [:]
+    for index in indices where !unwanted.contains(index) {
+      keptRare[kept.count] = rare[index]
+      kept.append(records[index])
+    }
+    records = kept
+    rare = keptRare
+  }
+
   package subscript(index: Int) -> ManifestEntry {
     get {
       let record = records[index]

@@ -141,14 +141,14 @@ extension ManifestEntry {
       guard size == 0, sha256 == .ofNothing || sha256 == nil else {
         throw Failure(.malformed, "it is no file, and has content")
       }
-      guard hardLink == nil, storedAs == nil, storedIn == nil else {
+      guard hardLink == nil, storedIn == nil else {
         throw Failure(.malformed, "it is no file, and says where its content is")
       }
     }
     if hasType, let expected = type.modeBits, mode & 0o170000 != expected {
       throw Failure(.malformed, "\"type\" and \"permissions\" contradict each other")
     }
-    if hardLink != nil, storedAs != nil || storedIn != nil {
+    if hardLink != nil, storedIn != nil {
       throw Failure(.malformed, "a hard link has no content of its own")
     }
   }

@@ -42,3 +42,7 @@ void tbk_block_signals(void);
 void tbk_advise_sequential(int descriptor);
 /* pipe2 with O_CLOEXEC. */
 int tbk_pipe(int ends[2]);
+/* llistxattr, lgetxattr and lsetxattr: the last component of path is not followed. */
+ssize_t tbk_list_attributes(const char *path, char *names, size_t size);
+ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size);
+int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size);

@@ -1,0 +1,83 @@
+import Glibc
+import TBKCore
+
+/// Reaches files below a root component by component, following no link, and keeps the directories
+/// of the last path open: in the order of a manifest the next file is mostly a sibling.
+package final class DirectoryChain {
+  /// What to do about a component that is not there.
+  package enum Missing { case fail, create }
+
+  private let root: Descriptor
+  private let missing: Missing
+  private var names: [ArraySlice<UInt8>] = []
+  private var open: [Descriptor] = []
+
+  /// - Parameter missing: `create` makes directories (mode 0700) on the way.
+  package init(root: Descriptor, missing: Missing = .fail) {
+    self.root = root
+    self.missing = missing
+  }
+
+  /// The directory that holds the last component of `path`, and that component.
+  ///
+  /// Throws `.inputMissing` for a component that is not there, `.malformed` for one that is not a
+  /// directory (a link above all).
+  package func parent(of path: [UInt8]) throws(Failure) -> (directory: Descriptor, name: RawPath) {
+    let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard let name = components.last else { throw Failure(.malformed, "an empty path") }
+    let directory = try descend(components.dropLast(), whole: path)
+    return (directory, RawPath(Array(name)))
+  }
+
+  /// The directory `path` itself; the root if it is empty.
+  package func directory(_ path: [UInt8]) throws(Failure) -> Descriptor {
+    if path.isEmpty { return root }
+    let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return try descend(components[...], whole: path)
+  }
+
+  /// Forgets open directories, because they may have moved.
+  package func forget() {
+    names.removeAll()
+    open.removeAll()
+  }
+
+  private func descend(
+    _ components: ArraySlice<ArraySlice<UInt8>>, whole: [UInt8]
+  ) throws(Failure) -> Descriptor {
+    var depth = 0
+    for component in components {
+      if depth < names.count, names[depth] == component {
+        depth += 1
+        continue
+      }
+      names.removeSubrange(depth...)
+      open.removeSubrange(depth...)
+      let parent = open.last ?? root
+      let name = RawPath(Array(component))
+      let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+      do throws(Failure) {
+        if let directory = try parent.openIfPresent(name, flags) {
+          open.append(directory)
+        } else if missing == .create {
+          try parent.makeDirectory(name)
+          open.append(try parent.open(name, flags))
+        } else {
+          throw Failure(.inputMissing, "no such directory")
+        }
+      } catch {
+        // ELOOP or ENOTDIR: a link or a file stands where a directory should.
+        if errno == ELOOP || errno == ENOTDIR, error.code != .interrupted {
+          throw Failure(
+            .malformed, "\(RawPath(whole).display): \(name.display) is not a directory")
+        }
+        throw error.within(RawPath(whole).display)
+      }
+      names.append(component)
+      depth += 1
+    }
+    names.removeSubrange(depth...)
+    open.removeSubrange(depth...)
+    return open.last ?? root
+  }
+}

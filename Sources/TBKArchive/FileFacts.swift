@@ -1,0 +1,174 @@
+import CSystem
+import Glibc
+import TBKCore
+import TBKFormat
+
+/// What the kernel says of a file, in the terms of a manifest.
+package enum FileFacts {
+  package static let typeBits: UInt32 = 0o170000
+
+  /// The type of entry for a mode; nil for sockets, devices and FIFOs.
+  package static func type(ofMode mode: UInt32) -> EntryType? {
+    [EntryType.file, .directory, .symlink].first { $0.modeBits == mode & typeBits }
+  }
+
+  /// Nanoseconds since the epoch; saturates in the year 2262.
+  package static func nanoseconds(_ time: timespec) -> Int64 {
+    let (seconds, overflow) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+    if overflow { return time.tv_sec < 0 ? .min : .max }
+    let (sum, carried) = seconds.addingReportingOverflow(Int64(time.tv_nsec))
+    return carried ? .max : sum
+  }
+
+  /// Whether two looks at a file found the same content as far as its times and size can tell.
+  package static func unchanged(_ one: stat, _ other: stat) -> Bool {
+    one.st_ino == other.st_ino && one.st_dev == other.st_dev && one.st_size == other.st_size
+      && nanoseconds(one.st_mtim) == nanoseconds(other.st_mtim)
+      && nanoseconds(one.st_ctim) == nanoseconds(other.st_ctim)
+  }
+
+  /// Reads all extended attributes of a name below an open directory, the link itself if it is
+  /// one, sorted by name.
+  ///
+  /// - Parameter name: one component, or empty for the directory itself.
+  package static func attributes(
+    of name: RawPath, in directory: Descriptor
+  ) throws(Failure) -> [ExtendedAttribute] {
+    // There is no listxattrat: the path leads through the open directory, and its last component
+    // is not followed.
+    let path = pathThroughDescriptor(directory, name)
+    var names = [UInt8](repeating: 0, count: 1024)
+    guard let length = try unsafe sized(&names, { (buffer, capacity) throws(Failure) in
+      try unsafe path.withCString { (text) throws(Failure) in
+        unsafe tbk_list_attributes(text, buffer, capacity)
+      }
+    }) else { return [] }
+    var attributes: [ExtendedAttribute] = []
+    for name in names[..<length].split(separator: 0) {
+      var value = [UInt8](repeating: 0, count: 256)
+      let key = RawPath(Array(name))
+      guard let count = try unsafe sized(&value, { (buffer, capacity) throws(Failure) in
+        try unsafe path.withCString { (text) throws(Failure) in
+          try unsafe key.withCString { (key) throws(Failure) in
+            unsafe tbk_get_attribute(text, key, buffer, capacity)
+          }
+        }
+      }) else { continue }
+      attributes.append(ExtendedAttribute(name: key.bytes, value: Array(value[..<count])))
+    }
+    return attributes.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+  }
+
+  /// Sets an extended attribute; `.io` where the file system or the kernel refuses.
+  package static func setAttribute(
+    _ attribute: ExtendedAttribute, of name: RawPath, in directory: Descriptor
+  ) throws(Failure) {
+    let result = try unsafe pathThroughDescriptor(directory, name).withCString { (path) throws(Failure) in
+      try unsafe RawPath(attribute.name).withCString { (key) throws(Failure) in
+        unsafe attribute.value.withUnsafeBytes { value in
+          unsafe tbk_set_attribute(path, key, value.baseAddress, value.count)
+        }
+      }
+    }
+    if result != 0 {
+      throw .system("cannot set attribute \(RawPath(attribute.name).display)")
+    }
+  }
+
+  /// A path that leads through an open directory to a name in it, or to the directory itself.
+  private static func pathThroughDescriptor(_ directory: Descriptor, _ name: RawPath) -> RawPath {
+    RawPath("/proc/self/fd/\(directory.number)").appending(name.isEmpty ? RawPath(".") : name)
+  }
+
+  /// Calls until the buffer is large enough; nil where there are no such things.
+  private static func sized(
+    _ buffer: inout [UInt8],
+    _ call: (UnsafeMutablePointer<CChar>?, Int) throws(Failure) -> Int
+  ) throws(Failure) -> Int? {
+    while true {
+      let capacity = buffer.count
+      let result: Result<(Int, Int32), Failure> = unsafe buffer.withUnsafeMutableBytes { raw in
+        do throws(Failure) {
+          let text = unsafe raw.baseAddress?.assumingMemoryBound(to: CChar.self)
+          let count = try unsafe call(text, capacity)
+          return .success((count, errno))
+        } catch {
+          return .failure(error)
+        }
+      }
+      let (count, number) = try result.get()
+      if count >= 0 { return count }
+      switch number {
+      case ERANGE where capacity < 1 << 20:
+        buffer = [UInt8](repeating: 0, count: capacity * 4)
+      case ENOTSUP, ENODATA, ENOENT, EPERM, EACCES: return nil
+      default: throw .system("cannot read extended attributes", errno: number)
+      }
+    }
+  }
+}
+
+/// The names behind user and group ids, each looked up once.
+package final class AccountNames {
+  private var users: [UInt32: [UInt8]?] = [:]
+  private var groups: [UInt32: [UInt8]?] = [:]
+  private var userIDs: [[UInt8]: UInt32?] = [:]
+  private var groupIDs: [[UInt8]: UInt32?] = [:]
+
+  package init() {}
+
+  /// The user's name; nil if the system has none for the id.
+  package func user(_ id: UInt32) -> [UInt8]? {
+    if let known = users[id] { return known }
+    let name = unsafe getpwuid(id).map { unsafe bytes(of: $0.pointee.pw_name) }
+    users[id] = .some(name)
+    return name
+  }
+
+  package func group(_ id: UInt32) -> [UInt8]? {
+    if let known = groups[id] { return known }
+    let name = unsafe getgrgid(id).map { unsafe bytes(of: $0.pointee.gr_name) }
+    groups[id] = .some(name)
+    return name
+  }
+
+  /// The id behind a name; nil if the system does not know it.
+  package func userID(_ name: [UInt8]) -> UInt32? {
+    if let known = userIDs[name] { return known }
+    let id = unsafe getpwnam(String(decoding: name, as: UTF8.self)).map { unsafe $0.pointee.pw_uid }
+    userIDs[name] = .some(id)
+    return id
+  }
+
+  package func groupID(_ name: [UInt8]) -> UInt32? {
+    if let known = groupIDs[name] { return known }
+    let id = unsafe getgrnam(String(decoding: name, as: UTF8.self)).map { unsafe $0.pointee.gr_gid }
+    groupIDs[name] = .some(id)
+    return id
+  }
+
+  private func bytes(of text: UnsafePointer<CChar>) -> [UInt8] {
+    unsafe Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+  }
+}
+
+extension ManifestEntry {
+  /// An entry with the metadata of `facts`; size and hash are set for what has no content.
+  ///
+  /// - Parameter type: as `FileFacts.type(ofMode:)` found it.
+  package init(path: [UInt8], type: EntryType, facts: stat, names: AccountNames) {
+    self.init(
+      path: path, type: type, size: type == .file ? UInt64(clamping: facts.st_size) : 0,
+      sha256: type == .file ? nil : .ofNothing, mode: facts.st_mode, modifiedAt: 0)
+    setModification(nanoseconds: FileFacts.nanoseconds(facts.st_mtim))
+    if type == .file {
+      ctime = FileFacts.nanoseconds(facts.st_ctim)
+      inode = UInt64(facts.st_ino)
+      device = UInt64(facts.st_dev)
+    }
+    uid = facts.st_uid
+    gid = facts.st_gid
+    user = names.user(facts.st_uid)
+    group = names.group(facts.st_gid)
+  }
+}

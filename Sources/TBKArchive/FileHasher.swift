@@ -1,0 +1,96 @@
+import CSystem
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Opens a regular file for reading, following no link and leaving its access time alone where
+/// that is allowed.
+///
+/// Throws `.inputMissing` if it is gone, `.malformed` if it is something else by now.
+package func openRegularFile(
+  _ name: RawPath, in directory: Descriptor
+) throws(Failure) -> (file: Descriptor, facts: stat) {
+  // O_NONBLOCK: a FIFO that took the file's place must not hold us up.
+  let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+  let file: Descriptor
+  if let quiet = try? directory.openIfPresent(name, flags | tbk_o_noatime) {
+    file = quiet
+  } else {
+    file = try directory.open(name, flags)
+  }
+  let facts = try file.status()
+  guard FileFacts.type(ofMode: facts.st_mode) == .file else {
+    throw Failure(.malformed, "\(name.display) is not a regular file any more")
+  }
+  tbk_advise_sequential(file.number)
+  return (file, facts)
+}
+
+/// Hashes files on several threads and gives the entries back in order.
+final class HashingPool {
+  /// An entry on its way. `visit` is set when it goes in; the rest when it comes out.
+  final class Job {
+    var visit: TreeWalker.Visit
+    /// Whether the file is read. Other entries only keep their place in the order.
+    let reads: Bool
+    var failure: Failure?
+
+    init(_ visit: TreeWalker.Visit, reads: Bool) {
+      self.visit = visit
+      self.reads = reads
+    }
+  }
+
+  final class Worker: PoolWorker {
+    private var storage = [UInt8](repeating: 0, count: chunkSize)
+
+    func run(_ job: Job) {
+      guard job.reads else { return }
+      var buffer: [UInt8] = []
+      swap(&buffer, &storage)
+      defer { swap(&buffer, &storage) }
+      do throws(Failure) {
+        let (file, facts) = try openRegularFile(job.visit.name, in: job.visit.directory)
+        var hash = try SHA256()
+        var count: UInt64 = 0
+        while true {
+          let more = try file.read(into: &buffer)
+          if more == 0 { break }
+          try hash.update(buffer.span.extracting(0..<more))
+          count += UInt64(more)
+        }
+        // The times and the mode of the moment before reading: a change since then shows later.
+        job.visit.entry.mode = facts.st_mode
+        job.visit.entry.setModification(nanoseconds: FileFacts.nanoseconds(facts.st_mtim))
+        job.visit.entry.ctime = FileFacts.nanoseconds(facts.st_ctim)
+        job.visit.entry.size = count
+        job.visit.entry.sha256 = try hash.finish()
+      } catch {
+        job.failure = error
+      }
+    }
+  }
+
+  private let pool: OrderedPool<Worker>
+  private let deliver: (Job) throws(Failure) -> Void
+
+  init(threads: Int, deliver: @escaping (Job) throws(Failure) -> Void) throws(Failure) {
+    pool = try OrderedPool(
+      workers: (0..<max(1, threads)).map { _ in Worker() }, window: max(1, threads) * 16)
+    self.deliver = deliver
+  }
+
+  func add(_ job: Job) throws(Failure) {
+    if !job.reads, pool.inFlight == 0 { return try deliver(job) }
+    while pool.inFlight >= pool.window, let done = pool.takeOldest(waiting: true) {
+      try deliver(done)
+    }
+    pool.submit(job)
+    while let done = pool.takeOldest(waiting: false) { try deliver(done) }
+  }
+
+  func finish() throws(Failure) {
+    while let done = pool.takeOldest(waiting: true) { try deliver(done) }
+  }
+}

@@ -1,0 +1,292 @@
+// Parallel gzip (RFC 1952) as pigz does it: blocks deflated independently of each other, each with
+// the 32 KiB before it as dictionary and a sync flush behind it, make one gzip member together.
+
+import CZlib
+import TBKCore
+
+/// The bytes of one block. Twice or four times as much is no faster and, on trees of programs and
+/// text, no smaller.
+let gzipBlockSize = 128 * 1024
+
+/// How far back deflate refers (RFC 1951 §2).
+private let dictionarySize = 32 * 1024
+
+/// The most bytes of a stored deflate block (RFC 1951 §3.2.4).
+private let storedLimit = 65535
+
+/// What `count` bytes take when they are stored.
+private func storedSize(_ count: Int) -> Int {
+  count + 5 * ((count + storedLimit - 1) / storedLimit)
+}
+
+/// Compresses what is written into one gzip member.
+///
+/// The output depends on the input and the level alone: neither on the number of threads nor on
+/// how the input is cut into writes; time is 0 and the system is "Unix". `next` is written to and
+/// finished by the calling thread, inside `write` and `finish`. Memory is about 1.2 MiB for
+/// each thread. After an error, and when dropped unfinished, all threads have ended.
+package final class GzipCompressor: ByteSink {
+  private let next: any ByteSink
+  private let level: Int
+  private let pool: OrderedPool<BlockDeflater>
+  private var phase = StagePhase.open
+  private var filling = GzipBlock()
+  private var spare: [GzipBlock] = []
+  private var checksum: UInt = 0
+  private var length: UInt64 = 0
+  private var headerWritten = false
+
+  /// - Parameters:
+  ///   - level: 0 (stored) to 9.
+  ///   - threads: 1 to 1024; with 1 the calling thread does the work.
+  package init(level: Int, threads: Int, into next: any ByteSink) throws(Failure) {
+    guard (0...9).contains(level) else {
+      throw Failure(.usage, "compression level \(level) is not between 0 and 9")
+    }
+    guard (1...1024).contains(threads) else {
+      throw Failure(.usage, "\(threads) threads are not between 1 and 1024")
+    }
+    self.next = next
+    self.level = level
+    var workers: [BlockDeflater] = []
+    for _ in 0..<threads { workers.append(try BlockDeflater(level: level)) }
+    pool = try OrderedPool(workers: workers, window: threads == 1 ? 1 : 3 * threads)
+  }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      var done = 0
+      while done < bytes.count {
+        done += filling.append(bytes.extracting(done..<bytes.count))
+        if filling.isFull { try submit() }
+      }
+    } catch {
+      throw fail(error)
+    }
+  }
+
+  package func finish() throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      if !filling.isEmpty { try submit() }
+      while pool.inFlight > 0 { try emitOldest(waiting: true) }
+      try writeHeaderOnce()
+      try next.write(trailer)
+      pool.stop()
+      try next.finish()
+    } catch {
+      throw fail(error)
+    }
+    phase = .finished
+  }
+
+  private func fail(_ failure: Failure) -> Failure {
+    phase = .failed(failure)
+    pool.stop()
+    return failure
+  }
+
+  /// Hands the block that is being filled to the pool, and whatever is done to `next`.
+  private func submit() throws(Failure) {
+    // First what makes room, then what gives the threads work, then what they have done meanwhile.
+    while pool.inFlight == pool.window { try emitOldest(waiting: true) }
+    let full = filling
+    filling = spare.popLast() ?? GzipBlock()
+    filling.begin(after: full)
+    pool.submit(full)
+    while try emitOldest(waiting: false) {}
+  }
+
+  @discardableResult
+  private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
+    guard let block = pool.takeOldest(waiting: waiting) else { return false }
+    if let failure = block.failure { throw failure }
+    try writeHeaderOnce()
+    let output = block.output
+    try next.write(output.span.extracting(0..<block.outputCount))
+    checksum = crc32_combine(checksum, block.checksum, block.count)
+    length &+= UInt64(block.count)
+    spare.append(block)
+    return true
+  }
+
+  /// RFC 1952 §2.3.
+  private func writeHeaderOnce() throws(Failure) {
+    if headerWritten { return }
+    headerWritten = true
+    let extraFlags: UInt8 =
+      switch level {
+      case 9: 2
+      case 1: 4
+      default: 0
+      }
+    try next.write([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extraFlags, 3])
+  }
+
+  /// An empty last block, then checksum and size, least significant byte first.
+  private var trailer: [UInt8] {
+    var bytes: [UInt8] = [3, 0]
+    for value in [UInt32(truncatingIfNeeded: checksum), UInt32(truncatingIfNeeded: length)] {
+      for shift in stride(from: 0, to: 32, by: 8) {
+        bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(shift)))
+      }
+    }
+    return bytes
+  }
+}
+
+/// A block on its way through the pool, with its result. Reused.
+final class GzipBlock {
+  /// The dictionary, in the first 32 KiB, then the bytes of the block.
+  private var input = [UInt8](repeating: 0, count: dictionarySize + gzipBlockSize)
+  private(set) var count = 0
+  fileprivate private(set) var hasDictionary = false
+  /// Deflate blocks that end on a byte boundary, none of them the last.
+  fileprivate(set) var output = [UInt8](repeating: 0, count: storedSize(gzipBlockSize))
+  fileprivate(set) var outputCount = 0
+  fileprivate(set) var checksum: UInt = 0
+  fileprivate(set) var failure: Failure?
+
+  var isFull: Bool { count == gzipBlockSize }
+  var isEmpty: Bool { count == 0 }
+
+  /// Takes as many bytes as fit, and returns how many.
+  func append(_ bytes: Span<UInt8>) -> Int {
+    let taken = min(bytes.count, gzipBlockSize - count)
+    let start = dictionarySize + count
+    unsafe bytes.withUnsafeBytes { source in
+      unsafe input.withUnsafeMutableBytes { target in
+        unsafe UnsafeMutableRawBufferPointer(rebasing: target[start..<start + taken])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[0..<taken]))
+      }
+    }
+    count += taken
+    return taken
+  }
+
+  /// Empties the block and takes the end of `previous`, which is full, as dictionary.
+  func begin(after previous: GzipBlock) {
+    count = 0
+    hasDictionary = previous.isFull
+    if !hasDictionary { return }
+    unsafe previous.input.withUnsafeBytes { source in
+      unsafe input.withUnsafeMutableBytes { target in
+        unsafe UnsafeMutableRawBufferPointer(rebasing: target[0..<dictionarySize])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[gzipBlockSize...]))
+      }
+    }
+  }
+
+  /// Lends the dictionary (empty if there is none), the bytes and the room for output.
+  fileprivate func withBuffers(
+    _ body: (
+      _ dictionary: UnsafeMutableBufferPointer<UInt8>, _ bytes: UnsafeMutableBufferPointer<UInt8>,
+      _ output: UnsafeMutableBufferPointer<UInt8>
+    ) -> Void
+  ) {
+    unsafe input.withUnsafeMutableBufferPointer { input in
+      unsafe output.withUnsafeMutableBufferPointer { output in
+        unsafe body(
+          UnsafeMutableBufferPointer(rebasing: input[0..<(hasDictionary ? dictionarySize : 0)]),
+          UnsafeMutableBufferPointer(rebasing: input[dictionarySize..<dictionarySize + count]),
+          output)
+      }
+    }
+  }
+}
+
+/// Deflates blocks. Owns one `z_stream`, which it reuses.
+@safe final class BlockDeflater: PoolWorker {
+  // Allocated: zlib's state points back at it, so it must not move. Nil at level 0.
+  private let stream: UnsafeMutablePointer<z_stream>?
+  private var incompressible = IncompressibleTest()
+
+  init(level: Int) throws(Failure) {
+    if level == 0 {
+      unsafe stream = nil
+      return
+    }
+    let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+    unsafe stream.initialize(to: z_stream())
+    // -15: raw deflate with a window of 32 KiB.
+    guard unsafe tbk_deflate_init(stream, Int32(level), -15) == Z_OK else {
+      unsafe stream.deallocate()
+      throw Failure(.library, "deflateInit2 failed: out of memory")
+    }
+    unsafe self.stream = stream
+  }
+
+  deinit {
+    if let stream = unsafe stream {
+      unsafe deflateEnd(stream)
+      unsafe stream.deallocate()
+    }
+  }
+
+  func run(_ block: GzipBlock) {
+    block.failure = nil
+    unsafe block.withBuffers { dictionary, bytes, output in
+      unsafe block.checksum = crc32_z(0, bytes.baseAddress, bytes.count)
+      if let stream = unsafe stream, unsafe !incompressible.holds(for: bytes.span) {
+        switch unsafe deflated(stream, dictionary, bytes, output) {
+        case .success(let count?):
+          block.outputCount = count
+          return
+        case .success(nil): break  // Larger than stored.
+        case .failure(let failure):
+          block.failure = failure
+          return
+        }
+      }
+      block.outputCount = unsafe stored(bytes, output)
+    }
+  }
+
+  /// - Returns: the bytes of output, or nil if they would be no fewer than stored ones.
+  private func deflated(
+    _ stream: UnsafeMutablePointer<z_stream>, _ dictionary: UnsafeMutableBufferPointer<UInt8>,
+    _ bytes: UnsafeMutableBufferPointer<UInt8>, _ output: UnsafeMutableBufferPointer<UInt8>
+  ) -> Result<Int?, Failure> {
+    var status = unsafe deflateReset(stream)
+    if status == Z_OK, !dictionary.isEmpty {
+      status = unsafe deflateSetDictionary(
+        stream, dictionary.baseAddress, uInt(dictionary.count))
+    }
+    let limit = storedSize(bytes.count)
+    if status == Z_OK {
+      unsafe stream.pointee.next_in = bytes.baseAddress
+      unsafe stream.pointee.avail_in = uInt(bytes.count)
+      unsafe stream.pointee.next_out = output.baseAddress
+      unsafe stream.pointee.avail_out = uInt(limit)
+      status = unsafe deflate(stream, Z_SYNC_FLUSH)
+    }
+    guard status == Z_OK else {
+      return .failure(Failure(.library, "deflate failed with status \(status)"))
+    }
+    // A flush is complete only if room is left behind it (zlib.h).
+    let room = unsafe Int(stream.pointee.avail_out)
+    return .success(room == 0 ? nil : limit - room)
+  }
+
+  /// Stored blocks (RFC 1951 §3.2.4). `output` has room for them.
+  private func stored(
+    _ bytes: UnsafeMutableBufferPointer<UInt8>, _ output: UnsafeMutableBufferPointer<UInt8>
+  ) -> Int {
+    var position = 0
+    for start in stride(from: 0, to: bytes.count, by: storedLimit) {
+      let count = min(storedLimit, bytes.count - start)
+      let size = UInt16(count)
+      unsafe output[position] = 0
+      unsafe output[position + 1] = UInt8(truncatingIfNeeded: size)
+      unsafe output[position + 2] = UInt8(truncatingIfNeeded: size >> 8)
+      unsafe output[position + 3] = UInt8(truncatingIfNeeded: ~size)
+      unsafe output[position + 4] = UInt8(truncatingIfNeeded: ~size >> 8)
+      position += 5
+      _ = unsafe UnsafeMutableBufferPointer(rebasing: output[position..<position + count])
+        .update(fromContentsOf: bytes[start..<start + count])
+      position += count
+    }
+    return position
+  }
+}

@@ -1,0 +1,144 @@
+import CZlib
+import TBKCore
+
+/// Decompresses gzip (RFC 1952): one or more members, taken as one stream.
+///
+/// Headers, checksums and sizes are checked. Anything behind the last member that does not begin
+/// another one is `.malformed`, padding too; an input that ends inside a member, or has none, is
+/// `.truncated`. Output is handed on in pieces of `chunkSize`, before the checksum that covers it
+/// has been seen: it is no more to be trusted than the input. Memory does not depend on the input.
+@safe package final class GzipDecompressor: ByteSink {
+  private let next: any ByteSink
+  // Allocated: zlib's state points back at it, so it must not move.
+  private let stream: UnsafeMutablePointer<z_stream>
+  private var phase = StagePhase.open
+  private var output = [UInt8](repeating: 0, count: chunkSize)
+  private var outputCount = 0
+  /// Between members, and before the first.
+  private var atBoundary = true
+  private var members = 0
+
+  package init(into next: any ByteSink) throws(Failure) {
+    let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+    unsafe stream.initialize(to: z_stream())
+    // 16: gzip and nothing else; 15: windows up to 32 KiB.
+    guard unsafe tbk_inflate_init(stream, 16 + 15) == Z_OK else {
+      unsafe stream.deallocate()
+      throw Failure(.library, "inflateInit2 failed: out of memory")
+    }
+    self.next = next
+    unsafe self.stream = stream
+  }
+
+  deinit {
+    unsafe inflateEnd(stream)
+    unsafe stream.deallocate()
+  }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      var done = 0
+      while done < bytes.count {
+        // avail_in is 32 bits wide.
+        let count = min(bytes.count - done, 1 << 30)
+        try inflateAll(bytes.extracting(done..<done + count))
+        done += count
+      }
+    } catch {
+      phase = .failed(error)
+      throw error
+    }
+  }
+
+  package func finish() throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      if !atBoundary || members == 0 {
+        throw Failure(.truncated, "compressed data ends too early")
+      }
+      try flush()
+      try next.finish()
+    } catch {
+      phase = .failed(error)
+      throw error
+    }
+    phase = .finished
+  }
+
+  /// Takes all of `bytes`, and everything that can be made of it out of zlib.
+  private func inflateAll(_ bytes: Span<UInt8>) throws(Failure) {
+    var used = 0
+    var mayHaveMore = false
+    while used < bytes.count || mayHaveMore {
+      if atBoundary {
+        try beginMember(first: bytes[used])
+      }
+      let (status, taken) = step(bytes.extracting(used..<bytes.count))
+      used += taken
+      let full = outputCount == chunkSize
+      switch status {
+      case Z_STREAM_END:
+        atBoundary = true
+        members += 1
+        mayHaveMore = false
+      case Z_BUF_ERROR where used < bytes.count && !full:
+        throw Failure(.library, "inflate makes no progress")
+      case Z_OK, Z_BUF_ERROR:
+        // zlib may hold back output if the buffer is full, and only then.
+        mayHaveMore = full
+      case Z_MEM_ERROR:
+        throw Failure(.library, "inflate failed: out of memory")
+      default:
+        throw Failure(.malformed, "compressed data is damaged: \(reason)")
+      }
+      if full { try flush() }
+    }
+  }
+
+  /// A member begins with `first`; its second byte and the rest of the header are zlib's to check.
+  private func beginMember(first: UInt8) throws(Failure) {
+    guard first == 0x1f else {
+      throw Failure(
+        .malformed,
+        members == 0 ? "not gzip data" : "unexpected bytes behind the end of the compressed data")
+    }
+    if members > 0, unsafe inflateReset(stream) != Z_OK {
+      throw Failure(.library, "inflateReset failed")
+    }
+    atBoundary = false
+  }
+
+  /// One call of `inflate`, into what is left of `output`.
+  private func step(_ bytes: Span<UInt8>) -> (status: Int32, taken: Int) {
+    unsafe bytes.withUnsafeBufferPointer { input in
+      unsafe output.withUnsafeMutableBufferPointer { output in
+        // inflate does not write to its input.
+        unsafe stream.pointee.next_in = UnsafeMutablePointer(mutating: input.baseAddress)
+        unsafe stream.pointee.avail_in = uInt(input.count)
+        unsafe stream.pointee.next_out = output.baseAddress.map { unsafe $0 + outputCount }
+        unsafe stream.pointee.avail_out = uInt(output.count - outputCount)
+        let status = unsafe inflate(stream, Z_NO_FLUSH)
+        let taken = unsafe input.count - Int(stream.pointee.avail_in)
+        outputCount = unsafe output.count - Int(stream.pointee.avail_out)
+        unsafe stream.pointee.next_in = nil
+        unsafe stream.pointee.next_out = nil
+        return (status, taken)
+      }
+    }
+  }
+
+  private var reason: String {
+    guard let message = unsafe stream.pointee.msg else { return "unknown reason" }
+    return unsafe String(cString: message)
+  }
+
+  private func flush() throws(Failure) {
+    if outputCount == 0 { return }
+    // An expansion of 1000:1 may come out of one write.
+    try Interruption.check()
+    let output = self.output
+    try next.write(output.span.extracting(0..<outputCount))
+    outputCount = 0
+  }
+}

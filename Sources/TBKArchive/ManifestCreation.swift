@@ -1,0 +1,248 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Makes a manifest from a tree.
+package struct ManifestCreation {
+  package var walk = WalkOptions()
+  /// An earlier manifest of the same tree, whose hashes stand for files that have not changed.
+  package var previous: Manifest?
+  /// Whether unchanged content is left in the backups that hold it. Needs `previous`, sealed.
+  package var incremental = false
+  /// Leaves the hash of what has to be packed anyway to tbk-seal.
+  package var defersHash = false
+  package var threads = 1
+  /// Told of each file that was looked at, with the bytes that were read.
+  package var progress: (Int) -> Void = { _ in }
+  /// Told of each entry that is skipped or could not be read.
+  package var remark: (TreeWalker.Remark) -> Void = { _ in }
+
+  package init() {}
+
+  package struct Summary {
+    package var entries = 0
+    package var unreadable = 0
+  }
+
+  /// Walks `source` and writes its manifest, entry by entry; the sink is not ended.
+  package func run(_ source: RawPath, to sink: any ByteSink) throws(Failure) -> Summary {
+    var result: Summary?
+    try produce(source) { (header) throws(Failure) in
+      let writer = ManifestStream(try ManifestWriter(header, backupID: nil, to: sink))
+      return (
+        { (entry) throws(Failure) in
+          try writer.writer.append(entry)
+          writer.count += 1
+        },
+        { (unreadable) throws(Failure) in
+          try writer.writer.finish(unreadable: unreadable)
+          result = Summary(entries: writer.count, unreadable: unreadable.count)
+        }
+      )
+    }
+    return result ?? Summary()
+  }
+
+  /// Walks `source` and returns its manifest.
+  package func manifest(of source: RawPath) throws(Failure) -> Manifest {
+    var result: Manifest?
+    try produce(source) { (header) throws(Failure) in
+      let collector = Collector(header)
+      return (
+        { (entry) throws(Failure) in collector.manifest.files.append(entry) },
+        { (unreadable) throws(Failure) in
+          collector.manifest.unreadable = unreadable
+          result = collector.manifest
+        }
+      )
+    }
+    guard let result else { throw Failure(.library, "the walk did not end") }
+    return result
+  }
+
+  private final class ManifestStream {
+    var writer: ManifestWriter
+    var count = 0
+    init(_ writer: ManifestWriter) { self.writer = writer }
+  }
+
+  private final class Collector {
+    var manifest: Manifest
+    init(_ manifest: Manifest) { self.manifest = manifest }
+  }
+
+  package typealias Consumer = (
+    entry: (ManifestEntry) throws(Failure) -> Void,
+    end: ([UnreadableEntry]) throws(Failure) -> Void
+  )
+
+  private func produce(
+    _ source: RawPath, _ begin: (Manifest) throws(Failure) -> Consumer
+  ) throws(Failure) {
+    let (root, path) = try openDirectory(source)
+    let unreadable = UnreadableList(remark)
+    let walker = TreeWalker(walk) { unreadable.note($0) }
+    let consumer = try begin(try header(of: root, path: path, walker))
+    let linked = LinkedDigests()
+    let hashing = try HashingPool(threads: threads) { (job) throws(Failure) in
+      var entry = job.visit.entry
+      if let failure = job.failure {
+        if failure.code == .interrupted { throw failure }
+        // Gone since its directory was listed: it might as well have gone before.
+        if failure.code == .inputMissing { return }
+        unreadable.note(.unreadable(UnreadableEntry(path: entry.path, reason: failure.reason)))
+        return
+      }
+      if let first = entry.hardLink {
+        guard let known = linked.content[first] else {
+          unreadable.note(
+            .unreadable(UnreadableEntry(path: entry.path, reason: "its first name is not readable")))
+          return
+        }
+        (entry.sha256, entry.size) = (known.sha256, known.size)
+      } else if entry.type == .file {
+        settle(&entry)
+        if job.visit.isLinked {
+          linked.content[entry.path] = (entry.sha256, entry.size)
+        }
+      }
+      try consumer.entry(entry)
+      progress(job.reads ? Int(clamping: entry.size) : 0)
+    }
+    let earlier = previous.map { EarlierEntries($0) }
+    try walker.walk(root) { (visit) throws(Failure) in
+      var visit = visit
+      var reads = false
+      if visit.entry.type == .file, visit.entry.hardLink == nil {
+        reads = prepare(&visit.entry, earlier)
+      }
+      try hashing.add(HashingPool.Job(visit, reads: reads))
+    }
+    try hashing.finish()
+    try consumer.end(unreadable.entries)
+  }
+
+  /// Decides from an earlier entry whether a file has to be read now.
+  private func prepare(_ entry: inout ManifestEntry, _ earlier: EarlierEntries?) -> Bool {
+    guard let old = earlier?.find(entry.path), old.type == .file, old.sha256 != nil else {
+      return !defersHash
+    }
+    if old.size == entry.size, old.mtime == entry.mtime, old.ctime == entry.ctime,
+      old.inode == entry.inode, old.mtime != nil, old.inode != nil
+    {
+      entry.sha256 = old.sha256
+      if incremental { entry.storedIn = old.storedIn ?? previous?.backupID }
+      return false
+    }
+    // The same size under another time may be the same content: it is worth a look, because
+    // content that is already stored need not be packed again.
+    if incremental, old.size == entry.size {
+      entry.storedIn = old.storedIn ?? previous?.backupID
+      entry.extras = [.init(key: candidateKey, value: old.sha256?.bytes ?? [])]
+      return true
+    }
+    return !defersHash
+  }
+
+  /// Ends what `prepare` began: content that is not the earlier one has to be stored here.
+  private func settle(_ entry: inout ManifestEntry) {
+    guard let candidate = entry.extras.first, candidate.key == candidateKey else { return }
+    entry.extras = []
+    if entry.sha256?.bytes != candidate.value {
+      entry.storedIn = nil
+      if defersHash { entry.sha256 = nil }
+    }
+  }
+
+  private func header(
+    of root: Descriptor, path: RawPath, _ walker: TreeWalker
+  ) throws(Failure) -> Manifest {
+    let system = systemName()
+    var manifest = Manifest(
+      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
+      mode: incremental ? "incremental" : "full")
+    manifest.nonce = try randomBytes(16).hex
+    manifest.sourceDirectory = path.bytes
+    manifest.root = try walker.rootEntry(root)
+    manifest.unreadable = []
+    if incremental {
+      guard let id = previous?.backupID else {
+        throw Failure(
+          .usage, "the previous manifest has no backup id, so nothing can be stored in it",
+          hint: "give the manifest that tbk-seal stored, as tbk-open --manifest prints it")
+      }
+      manifest.parentBackupID = id
+    }
+    return manifest
+  }
+}
+
+/// Marks an entry, inside this file alone, whose earlier hash has yet to be compared.
+private let candidateKey = ""
+
+/// Opens a source directory and finds its absolute path.
+package func openDirectory(
+  _ path: RawPath
+) throws(Failure) -> (directory: Descriptor, path: RawPath) {
+  let directory = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
+  let real = try unsafe path.withCString { (text) throws(Failure) -> [UInt8]? in
+    guard let resolved = unsafe realpath(text, nil) else { return nil }
+    defer { unsafe free(resolved) }
+    return unsafe Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
+  }
+  guard let real else { throw .system("cannot resolve \(path.display)") }
+  return (directory, RawPath(real))
+}
+
+/// As Python's `platform.system()` and `platform.machine()`.
+func systemName() -> (os: String, machine: String) {
+  var names = utsname()
+  unsafe uname(&names)
+  func text<Tuple>(_ field: Tuple) -> String {
+    unsafe withUnsafeBytes(of: field) { raw in
+      unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }
+  return (text(names.sysname), text(names.machine))
+}
+
+/// What could not be read, collected on its way to whoever reports it.
+private final class UnreadableList {
+  private(set) var entries: [UnreadableEntry] = []
+  private let remark: (TreeWalker.Remark) -> Void
+
+  init(_ remark: @escaping (TreeWalker.Remark) -> Void) { self.remark = remark }
+
+  func note(_ what: TreeWalker.Remark) {
+    if case .unreadable(let entry) = what { entries.append(entry) }
+    remark(what)
+  }
+}
+
+/// The content of files that have more than one name, by their first name.
+private final class LinkedDigests {
+  var content: [[UInt8]: (sha256: Digest?, size: UInt64)] = [:]
+}
+
+/// Looks up entries of an earlier manifest in the order of a walk, which is mostly its own.
+package final class EarlierEntries {
+  private let files: EntryTable
+  private let order: [UInt32]?
+  private var next = 0
+
+  package init(_ manifest: Manifest) {
+    files = manifest.files
+    order = manifest.files.isSorted() ? nil : manifest.files.sortedIndices()
+  }
+
+  /// The entry at `path`, whose content is that of its first name if it is a hard link.
+  package func find(_ path: [UInt8]) -> ManifestEntry? {
+    if order == nil {
+      while next < files.count, files.compare(next, path) < 0 { next += 1 }
+      if next < files.count, files.compare(next, path) == 0 { return files[next] }
+      return nil
+    }
+    return files.find(path, order: order).map { files[$0] }
+  }
+}

@@ -1,0 +1,200 @@
+import TBKCore
+
+/// Runs the stages behind it on one other thread, so that both sides work at the same time.
+///
+/// What is written is copied, in pieces of `chunkSize`, into a queue of bounded length; the other
+/// thread takes it from there. An error of `next` is thrown by the next `write` or by `finish`.
+///
+/// Ownership: between the first `write` (or `finish`) and the return of `finish`, or the end of
+/// this object, `next` and whatever it refers to belong to the other thread; nobody else may touch
+/// them. Before and after they are the caller's again, and what `next` did is then visible.
+/// Dropped without `finish()`, the queue is forgotten, `next` is not finished, and the thread has
+/// ended when `deinit` returns.
+package final class PipelinedSink: ByteSink {
+  private let queue: Queue
+  private let depth: Int
+  private var phase = StagePhase.open
+  private var filling: [UInt8] = []
+  private var thread: WorkerThread?
+
+  /// - Parameter depth: how many chunks may wait, at least 1. Memory is at most `depth + 2` chunks.
+  package init(depth: Int = 8, into next: any ByteSink) {
+    precondition(depth >= 1)
+    self.depth = depth
+    queue = Queue(depth: depth, next: next)
+  }
+
+  deinit { leave() }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      var done = 0
+      while done < bytes.count {
+        if filling.capacity < chunkSize { filling.reserveCapacity(chunkSize) }
+        let count = min(chunkSize - filling.count, bytes.count - done)
+        filling.append(bytes.extracting(done..<done + count))
+        done += count
+        if filling.count == chunkSize { try push() }
+      }
+    } catch {
+      throw fail(error)
+    }
+  }
+
+  package func finish() throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      if !filling.isEmpty { try push() }
+      try start()
+      try queue.finish(thread)
+    } catch {
+      throw fail(error)
+    }
+    phase = .finished
+    leave()
+  }
+
+  private func push() throws(Failure) {
+    try start()
+    var chunk: [UInt8] = []
+    swap(&chunk, &filling)
+    filling = try queue.push(chunk, thread)
+  }
+
+  private func start() throws(Failure) {
+    if thread != nil { return }
+    let queue = self.queue
+    thread = try WorkerThread(nudgeable: true) { queue.serve() }
+  }
+
+  private func fail(_ failure: Failure) -> Failure {
+    phase = .failed(failure)
+    leave()
+    return failure
+  }
+
+  /// Ends the thread.
+  private func leave() {
+    guard let thread else { return }
+    queue.abandon(thread)
+    thread.join()
+    self.thread = nil
+  }
+
+  /// Chunks between the two threads. All but `next` is read and written under the monitor; `next`
+  /// is used by the thread in `serve()` alone, which is why this may be handed to it.
+  private final class Queue: @unchecked Sendable {
+    private let monitor = Monitor()
+    private let depth: Int
+    private let next: any ByteSink
+    /// First in, first out; `first` is the index of the oldest.
+    private var chunks: [[UInt8]]
+    private var first = 0
+    private var count = 0
+    /// Emptied arrays, to be filled again.
+    private var spare: [[UInt8]] = []
+    private var ending = false
+    private var abandoned = false
+    /// The other thread uses `next` no more.
+    private var ended = false
+    private var failure: Failure?
+
+    init(depth: Int, next: any ByteSink) {
+      self.depth = depth
+      self.next = next
+      chunks = Array(repeating: [], count: depth)
+    }
+
+    /// Adds a chunk and returns an empty array to fill. Waits while the queue is full.
+    func push(_ chunk: consuming [UInt8], _ thread: WorkerThread?) throws(Failure) -> [UInt8] {
+      monitor.lock()
+      defer { monitor.unlock() }
+      while count == depth, !ended { try pause(thread) }
+      if let failure { throw failure }
+      chunks[(first + count) % depth] = chunk
+      count += 1
+      monitor.announce()
+      return spare.popLast() ?? []
+    }
+
+    /// Ends the stream and waits until `next` has been finished.
+    func finish(_ thread: WorkerThread?) throws(Failure) {
+      monitor.lock()
+      defer { monitor.unlock() }
+      ending = true
+      monitor.announce()
+      while !ended { try pause(thread) }
+      if let failure { throw failure }
+    }
+
+    /// Forgets what is queued and waits until the other thread is about to return.
+    func abandon(_ thread: WorkerThread) {
+      monitor.lock()
+      defer { monitor.unlock() }
+      abandoned = true
+      monitor.announce()
+      while !ended {
+        if Interruption.signal != nil { thread.nudge() }
+        monitor.wait(milliseconds: 50)
+      }
+    }
+
+    /// Waits a while. A signal does not reach the other thread, which may be blocked in a system
+    /// call: so look for one here and pass it on.
+    private func pause(_ thread: WorkerThread?) throws(Failure) {
+      monitor.wait(milliseconds: 50)
+      if Interruption.signal != nil {
+        thread?.nudge()
+        try Interruption.check()
+      }
+    }
+
+    /// The life of the other thread.
+    func serve() {
+      var result: Failure?
+      do throws(Failure) {
+        while let chunk = take() {
+          try next.write(chunk.span)
+          recycle(chunk)
+        }
+        if !isAbandoned { try next.finish() }
+      } catch {
+        result = error
+      }
+      monitor.lock()
+      failure = result
+      ended = true
+      monitor.announce()
+      monitor.unlock()
+    }
+
+    /// The oldest chunk; nil at the end.
+    private func take() -> [UInt8]? {
+      monitor.lock()
+      defer { monitor.unlock() }
+      while count == 0, !ending, !abandoned { monitor.wait() }
+      if abandoned || count == 0 { return nil }
+      var chunk: [UInt8] = []
+      swap(&chunk, &chunks[first])
+      first = (first + 1) % depth
+      count -= 1
+      monitor.announce()
+      return chunk
+    }
+
+    private func recycle(_ chunk: consuming [UInt8]) {
+      var chunk = chunk
+      chunk.removeAll(keepingCapacity: true)
+      monitor.lock()
+      spare.append(chunk)
+      monitor.unlock()
+    }
+
+    private var isAbandoned: Bool {
+      monitor.lock()
+      defer { monitor.unlock() }
+      return abandoned
+    }
+  }
+}

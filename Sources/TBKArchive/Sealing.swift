@@ -1,0 +1,221 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// How a payload is compressed.
+package struct Compression: Sendable {
+  /// 0 (stored) to 9.
+  package var level = 6
+  package var threads = 1
+
+  package init() {}
+}
+
+/// An archive that is written, and not yet there: `commit()` makes it so.
+package struct SealedBackup: ~Copyable {
+  /// What the archive holds, with its id.
+  package let manifest: Manifest
+  /// Whether all of the source is in it as it was.
+  package let isComplete: Bool
+  /// Bytes of the archive.
+  package let archiveLength: UInt64
+  /// Bytes of content that were read.
+  package let contentLength: UInt64
+  private let finish: () throws(Failure) -> Void
+
+  init(
+    _ manifest: Manifest, isComplete: Bool, archiveLength: UInt64, contentLength: UInt64,
+    finish: @escaping () throws(Failure) -> Void
+  ) {
+    self.manifest = manifest
+    self.isComplete = isComplete
+    self.archiveLength = archiveLength
+    self.contentLength = contentLength
+    self.finish = finish
+  }
+
+  /// Gives the archive to its reader, or its name.
+  package consuming func commit() throws(Failure) { try finish() }
+
+  /// What a store needs to know in clear: nothing readable of the tree (tbk(5), "Receipt").
+  package borrowing func receipt() -> JSON {
+    .object([
+      "receipt": .number(1), "id": manifest.backupID.map { .string($0) } ?? .null,
+      "created_at": .string(manifest.createdAt), "file_count": .number(manifest.fileCount),
+      "mode": .string(manifest.mode),
+      "depends_on": .array(manifest.dependsOn.map { .string($0) }),
+      "complete": .bool(isComplete),
+    ])
+  }
+}
+
+package enum Sealing {
+  /// Packs and encrypts what a manifest lists.
+  ///
+  /// - Parameters:
+  ///   - root: what the manifest's paths are relative to.
+  ///   - begin: told how many bytes of content there are, before any is read.
+  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  package static func tree(
+    _ manifest: Manifest, root: Descriptor, key: SealingKey, compression: Compression,
+    output: ArchiveOutput, begin: (UInt64) -> Void, progress: @escaping (Int) -> Void,
+    report: @escaping (TreePacker.Mishap) -> Void
+  ) throws(Failure) -> SealedBackup {
+    let sealer = try Sealer(key, to: output)
+    let gzip = try GzipCompressor(
+      level: compression.level, threads: compression.threads, into: sealer)
+    var wasWhole = (manifest.unreadable ?? []).isEmpty
+    let read = Tally()
+    let packer = try TreePacker(
+      manifest, root: root, tar: gzip,
+      progress: { count in
+        read.bytes += UInt64(count)
+        progress(count)
+      },
+      report: { mishap in
+        read.mishaps += 1
+        report(mishap)
+      })
+    try refuseTooLarge(packer.contentSize, level: compression.level)
+    begin(packer.contentSize)
+    try packer.pack()
+    var sealed = packer.manifest
+    let length = try TreePacker.identify(&sealed)
+    try TreePacker.append(sealed, length: length, to: gzip)
+    try gzip.finish()
+    wasWhole = wasWhole && read.mishaps == 0
+    return SealedBackup(
+      sealed, isComplete: wasWhole, archiveLength: sealer.archiveLength, contentLength: read.bytes
+    ) { () throws(Failure) in try sealer.commit() }
+  }
+
+  /// Seals a stream of unknown length as one file.
+  ///
+  /// A tar says how long a file is before its content. So the content is compressed into an
+  /// encrypted spool first, and becomes a gzip member of its own between the tar's other parts.
+  ///
+  /// - Parameters:
+  ///   - name: of the file; one component.
+  ///   - ended: called when the source has ended, before anything is sealed; throws if the source
+  ///     failed.
+  ///   - output: where the archive goes, in order and from its first byte on.
+  package static func stream(
+    _ source: any ByteSource, name: RawPath, key: SealingKey, compression: Compression,
+    output: any ByteSink, progress: @escaping (Int) -> Void,
+    ended: () throws(Failure) -> Void
+  ) throws(Failure) -> SealedBackup {
+    try EntryName.check(name.bytes.span)
+    if name.bytes.contains(UInt8(ascii: "/")) {
+      throw Failure(.usage, "\(name.display): the name of a stream is one component")
+    }
+    let spool = try EncryptedSpool()
+    let gzip = try GzipCompressor(
+      level: compression.level, threads: compression.threads, into: spool)
+    let hashing = try HashingSink(into: ProgressSink(into: gzip, progress))
+    try source.copy(to: hashing)
+    try ended()
+    try hashing.finish()
+    let system = systemName()
+    var manifest = Manifest(
+      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
+      mode: "full")
+    manifest.nonce = try randomBytes(16).hex
+    manifest.unreadable = []
+    var entry = ManifestEntry(
+      path: name.bytes, type: .file, size: hashing.count, sha256: try hashing.digest(),
+      mode: 0o100600, modifiedAt: 0)
+    entry.setModification(nanoseconds: Timestamp.now().nanoseconds)
+    if name.bytes == Manifest.fileName { entry.storedAs = Manifest.fileName + [UInt8(ascii: "~")] }
+    manifest.files.append(entry)
+    let length = try TreePacker.identify(&manifest)
+
+    let head = try member(compression) { (tar) throws(Failure) in
+      try tar.write(try TarWriter.header(for: TarMember(entry)))
+    }
+    let tail = try member(compression) { (tar) throws(Failure) in
+      try TreePacker.pad(tar, after: entry.size)
+      try TreePacker.append(manifest, length: length, to: tar)
+    }
+    let total = UInt64(head.count) + spool.count + UInt64(tail.count)
+    let sealedManifest = manifest
+    // The sealer writes its header at once, so it is made only when the receipts are in place.
+    let header = try KnownLengthSealer.length(of: key, content: total)
+    return SealedBackup(
+      sealedManifest, isComplete: true, archiveLength: header, contentLength: hashing.count
+    ) { () throws(Failure) in
+      let sealer = try KnownLengthSealer(key, length: total, into: output)
+      try sealer.write(head)
+      try spool.replay(into: sealer)
+      try sealer.write(tail)
+      try sealer.finish()
+    }
+  }
+
+  /// Seals a manifest alone: an archive whose tar holds `manifest.json` and nothing else.
+  package static func manifest(
+    _ manifest: Manifest, key: SealingKey, to path: RawPath
+  ) throws(Failure) {
+    let sealer = try Sealer(key, to: try ArchiveOutput(path: path))
+    let gzip = try GzipCompressor(level: 6, threads: 1, into: sealer)
+    let counted = CountingSink()
+    try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
+    try TreePacker.append(manifest, length: counted.count, to: gzip)
+    try gzip.finish()
+    try sealer.commit()
+  }
+
+  /// A small gzip member, in memory.
+  private static func member(
+    _ compression: Compression, _ write: (any ByteSink) throws(Failure) -> Void
+  ) throws(Failure) -> [UInt8] {
+    let memory = MemorySink()
+    let gzip = try GzipCompressor(level: compression.level, threads: 1, into: memory)
+    try write(gzip)
+    try gzip.finish()
+    return memory.bytes
+  }
+
+  /// Deflate makes nothing smaller than a 1032nd: what is too large even so is refused before it
+  /// is read.
+  private static func refuseTooLarge(_ size: UInt64, level: Int) throws(Failure) {
+    let least = level == 0 ? size : size / 1032
+    if least > gcmMaximumLength {
+      throw Failure(
+        .usage, "\(size) bytes are more than one archive can hold",
+        hint: "back up parts of the tree as archives of their own")
+    }
+  }
+
+  private final class Tally {
+    var bytes: UInt64 = 0
+    var mishaps = 0
+  }
+}
+
+extension KnownLengthSealer {
+  /// Bytes of the archive that `content` bytes of payload make.
+  fileprivate static func length(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
+    let (sum, overflow) = content.addingReportingOverflow(
+      UInt64(try key.headerLength() + gcmTagLength))
+    if overflow { throw Failure(.malformed, "the archive is too long") }
+    return sum
+  }
+}
+
+/// Tells of bytes that pass.
+private final class ProgressSink: ByteSink {
+  private let next: any ByteSink
+  private let progress: (Int) -> Void
+
+  init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
+    self.next = next
+    self.progress = progress
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try next.write(bytes)
+    progress(bytes.count)
+  }
+
+  func finish() throws(Failure) { try next.finish() }
+}

@@ -1,0 +1,276 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Packs the files that a manifest lists into a tar, and notes in the manifest what was packed.
+///
+/// Each file is read once. The tar's members come in the order of the manifest; the manifest
+/// itself comes last (tbk(5), "The tar").
+package final class TreePacker {
+  /// What happened to an entry that is not in the backup as it is on disk.
+  package struct Mishap: Sendable {
+    package let path: [UInt8]
+    package let reason: String
+    /// Whether the entry is in the backup all the same, as what was read of it.
+    package let kept: Bool
+  }
+
+  private let tar: any ByteSink
+  private let chain: DirectoryChain
+  private let names = AccountNames()
+  private let progress: (Int) -> Void
+  private let report: (Mishap) -> Void
+  private var buffer = [UInt8](repeating: 0, count: chunkSize)
+  private var dropped: Set<Int> = []
+  /// For files whose first name could not be read: the name that stands in for it.
+  private var standIns: [[UInt8]: [UInt8]] = [:]
+  private var lost: Set<[UInt8]> = []
+
+  /// The manifest, which describes the bytes in the tar once `pack()` has returned.
+  package private(set) var manifest: Manifest
+
+  /// - Parameters:
+  ///   - manifest: as tbk-manifest made it.
+  ///   - root: the directory that its paths are relative to.
+  ///   - tar: where the tar goes. It is not finished.
+  ///   - progress: told of bytes read.
+  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  package init(
+    _ manifest: Manifest, root: Descriptor, tar: any ByteSink,
+    progress: @escaping (Int) -> Void, report: @escaping (Mishap) -> Void
+  ) throws(Failure) {
+    try TreePacker.check(manifest)
+    self.manifest = manifest
+    self.tar = tar
+    self.progress = progress
+    self.report = report
+    chain = DirectoryChain(root: root)
+    nameMembers()
+  }
+
+  /// What a manifest must be to be packed.
+  private static func check(_ manifest: Manifest) throws(Failure) {
+    guard !manifest.isTermBackup6 else {
+      throw Failure(.malformed, "the manifest is TermBackup 6's, which is only read")
+    }
+    guard manifest.files.isSorted() else {
+      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
+    }
+    try manifest.validate()
+  }
+
+  /// Bytes of content that the tar will carry, as far as the manifest knows.
+  package var contentSize: UInt64 {
+    var total: UInt64 = 0
+    for index in manifest.files.indices
+    where manifest.files.type(index) == .file && manifest.files.storedIn(index) == nil
+      && !manifest.files.isHardLink(index)
+    {
+      total = total.addingReportingOverflow(manifest.files.size(index)).partialValue
+    }
+    return total
+  }
+
+  /// Writes the members. The manifest is then what `TreePacker.append(_:to:)` takes.
+  package func pack() throws(Failure) {
+    for index in manifest.files.indices {
+      try Interruption.check()
+      var entry = manifest.files[index]
+      switch entry.type {
+      case .directory, .symlink: try tar.write(try TarWriter.header(for: TarMember(entry)))
+      case .file:
+        if entry.hardLink != nil, try link(&entry) {
+          manifest.files[index] = entry
+        } else if entry.storedIn == nil {
+          if try packContent(&entry) {
+            manifest.files[index] = entry
+          } else {
+            dropped.insert(index)
+          }
+        }
+      }
+    }
+    manifest.files.remove(dropped)
+  }
+
+  /// Gives a tree's own `manifest.json` another name in the tar: that name is ours.
+  private func nameMembers() {
+    guard let first = manifest.files.find(Manifest.fileName) else { return }
+    var other = Manifest.fileName
+    repeat { other.append(UInt8(ascii: "~")) } while manifest.files.find(other) != nil
+    let below = Manifest.fileName + [UInt8(ascii: "/")]
+    for index in first..<manifest.files.count {
+      let path = manifest.files.path(index)
+      guard path.starts(with: Manifest.fileName) else { break }
+      guard path == Manifest.fileName || path.starts(with: below) else { continue }
+      var entry = manifest.files[index]
+      entry.storedAs = other + path[Manifest.fileName.count...]
+      manifest.files[index] = entry
+    }
+  }
+
+  // MARK: Hard links
+
+  /// Writes a further name of a file that has been packed; false if that file was not, and this
+  /// name has to be packed in its place.
+  private func link(_ entry: inout ManifestEntry) throws(Failure) -> Bool {
+    guard let listed = entry.hardLink else { return false }
+    let first = standIns[listed] ?? listed
+    if lost.contains(first) {
+      entry.hardLink = nil
+      standIns[listed] = entry.path
+      return false
+    }
+    guard let index = manifest.files.find(first) else {
+      throw Failure(.malformed, "\(RawPath(entry.path).display) is a hard link to nothing")
+    }
+    let packed = manifest.files[index]
+    let (path, storedAs) = (entry.path, entry.storedAs)
+    entry = packed
+    entry.path = path
+    entry.storedAs = storedAs
+    entry.storedIn = nil
+    entry.hardLink = first
+    // In an increment a link to what is stored elsewhere is in the manifest alone.
+    if packed.storedIn == nil {
+      var member = TarMember(entry)
+      member.linkTarget = packed.tarName
+      try tar.write(try TarWriter.header(for: member))
+    }
+    return true
+  }
+
+  // MARK: Content
+
+  /// Packs a file's content; false if there is none to be had.
+  private func packContent(_ entry: inout ManifestEntry) throws(Failure) -> Bool {
+    let file: Descriptor
+    let before: stat
+    do throws(Failure) {
+      let (directory, name) = try chain.parent(of: entry.path)
+      (file, before) = try openRegularFile(name, in: directory)
+    } catch {
+      if error.code == .interrupted { throw error }
+      lose(entry.path, reason: error.code == .inputMissing ? "it is gone" : error.reason)
+      return false
+    }
+    let attributes = entry.xattrs
+    let storedAs = entry.storedAs
+    entry = ManifestEntry(path: entry.path, type: .file, facts: before, names: names)
+    entry.xattrs = attributes
+    entry.storedAs = storedAs
+    try tar.write(try TarWriter.header(for: TarMember(entry)))
+    entry.sha256 = try copy(file, entry.path, size: entry.size)
+    if let after = try? file.status(), !FileFacts.unchanged(before, after) {
+      note(Mishap(path: entry.path, reason: "it changed while it was read", kept: true))
+    }
+    return true
+  }
+
+  /// Copies exactly `size` bytes and the padding, zeros in place of what is missing, and returns
+  /// their hash.
+  private func copy(
+    _ file: Descriptor, _ path: [UInt8], size: UInt64
+  ) throws(Failure) -> Digest {
+    var bytes: [UInt8] = []
+    swap(&bytes, &buffer)
+    defer { swap(&bytes, &buffer) }
+    var hash = try SHA256()
+    var remaining = size
+    var ended = false
+    while remaining > 0 {
+      let wanted = Int(min(UInt64(bytes.count), remaining))
+      var count = 0
+      if !ended {
+        do throws(Failure) {
+          count = min(try file.read(into: &bytes), wanted)
+        } catch {
+          if error.code == .interrupted { throw error }
+          note(Mishap(path: path, reason: error.reason, kept: true))
+        }
+        if count == 0 {
+          ended = true
+          bytes = [UInt8](repeating: 0, count: bytes.count)
+        }
+      }
+      if ended { count = wanted }
+      let piece = bytes.span.extracting(0..<count)
+      try hash.update(piece)
+      try tar.write(piece)
+      progress(count)
+      remaining -= UInt64(count)
+    }
+    try TreePacker.pad(tar, after: size)
+    return try hash.finish()
+  }
+
+  private func lose(_ path: [UInt8], reason: String) {
+    lost.insert(path)
+    note(Mishap(path: path, reason: reason, kept: false))
+  }
+
+  private func note(_ mishap: Mishap) {
+    manifest.unreadable = (manifest.unreadable ?? [])
+    manifest.unreadable?.append(UnreadableEntry(path: mishap.path, reason: mishap.reason))
+    report(mishap)
+  }
+
+  // MARK: The manifest as a member
+
+  static func pad(_ tar: any ByteSink, after size: UInt64) throws(Failure) {
+    let padding = TarWriter.padding(after: size)
+    if padding > 0 { try tar.write([UInt8](repeating: 0, count: padding)) }
+  }
+
+  /// Gives a manifest its id, and returns the length of its text with the id in it.
+  package static func identify(_ manifest: inout Manifest) throws(Failure) -> UInt64 {
+    let (id, length) = try manifest.computeID()
+    manifest.backupID = id.hex
+    // The id in its quotes takes the place of "null".
+    return length - 4 + 66
+  }
+
+  /// Writes the manifest as a tar's last member, and the tar's end.
+  package static func append(
+    _ manifest: Manifest, length: UInt64, to tar: any ByteSink
+  ) throws(Failure) {
+    let member = TarMember(
+      name: Manifest.fileName, kind: .file, size: length, mode: 0o600,
+      mtime: Timestamp.now().nanoseconds / 1_000_000_000 * 1_000_000_000)
+    try tar.write(try TarWriter.header(for: member))
+    let counted = CountingSink(into: tar)
+    try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
+    guard counted.count == length else {
+      throw Failure(.library, "the manifest has \(counted.count) bytes, not \(length)")
+    }
+    try pad(tar, after: length)
+    try tar.write(TarWriter.end)
+  }
+}
+
+extension Manifest {
+  /// The hash of the canonical text with a null id, which is the id, and that text's length.
+  package func computeID() throws(Failure) -> (id: Digest, length: UInt64) {
+    let hashing = try HashingSink(into: CountingSink())
+    try ManifestWriter.write(self, backupID: nil, to: hashing)
+    return (try hashing.digest(), hashing.count)
+  }
+}
+
+extension TarMember {
+  /// The member for an entry.
+  package init(_ entry: ManifestEntry) {
+    let kind: TarKind =
+      switch entry.type {
+      case .file: entry.hardLink == nil ? .file : .hardlink
+      case .directory: .directory
+      case .symlink: .symlink
+      }
+    self.init(
+      name: entry.tarName, kind: kind, size: kind == .file ? entry.size : 0,
+      mode: entry.mode & 0o7777, mtime: entry.modification ?? 0, uid: UInt64(entry.uid ?? 0),
+      gid: UInt64(entry.gid ?? 0), userName: entry.user ?? [], groupName: entry.group ?? [],
+      linkTarget: entry.linkTarget ?? [], xattrs: kind == .hardlink ? [] : entry.xattrs)
+  }
+}

@@ -1,0 +1,239 @@
+import TBKCore
+
+/// What the records of a pax header say about a member; nil where its header block stands.
+struct PaxHeader {
+  static let attributePrefix: [UInt8] = Array("SCHILY.xattr.".utf8)
+
+  var path: [UInt8]?
+  var linkPath: [UInt8]?
+  var userName: [UInt8]?
+  var groupName: [UInt8]?
+  var size: UInt64?
+  var uid: UInt64?
+  var gid: UInt64?
+  /// Nanoseconds.
+  var mtime: Int64?
+  var xattrs: [ExtendedAttribute] = []
+
+  private enum Key {
+    case path, linkPath, userName, groupName, size, uid, gid, mtime, characterSet, attribute
+    case sparse, ignored
+  }
+
+  /// Adds the records in `bytes`, "LENGTH KEY=VALUE\n" each; the last of a key stands.
+  ///
+  /// - Parameter isGlobal: for the members that follow, so that a path, a size or an attribute,
+  ///   which can only be one member's, is refused.
+  mutating func add(
+    records bytes: Span<UInt8>, isGlobal: Bool, limits: TarLimits
+  ) throws(Failure) {
+    var start = 0
+    while start < bytes.count {
+      var index = start
+      var length = 0
+      while index < bytes.count, case let digit = bytes[index] &- UInt8(ascii: "0"), digit < 10 {
+        length = length * 10 + Int(digit)
+        if length > bytes.count - start { throw broken(start, "is longer than its header") }
+        index += 1
+      }
+      guard index > start, index < bytes.count, bytes[index] == UInt8(ascii: " ") else {
+        throw broken(start, "has no length")
+      }
+      let end = start + length - 1
+      guard end > index, bytes[end] == UInt8(ascii: "\n") else {
+        throw broken(start, "does not end where its length says")
+      }
+      let keyStart = index + 1
+      var equals = keyStart
+      while equals < end, bytes[equals] != UInt8(ascii: "=") { equals += 1 }
+      guard equals < end, equals > keyStart else { throw broken(start, "has no key") }
+      try set(
+        bytes.extracting(keyStart..<equals), bytes.extracting(equals + 1..<end),
+        isGlobal: isGlobal, limits: limits)
+      start = end + 1
+    }
+    if xattrs.count > 1 {
+      let names = xattrs.map { RawPath($0.name) }.sorted()
+      for (one, next) in zip(names, names.dropFirst()) where one == next {
+        throw Failure(.malformed, "the extended attribute \(one.display) is there twice")
+      }
+    }
+  }
+
+  private func broken(_ offset: Int, _ what: String) -> Failure {
+    Failure(.malformed, "the record at byte \(offset) of a pax header \(what)")
+  }
+
+  private mutating func set(
+    _ key: Span<UInt8>, _ value: Span<UInt8>, isGlobal: Bool, limits: TarLimits
+  ) throws(Failure) {
+    let known = PaxHeader.known(key)
+    if isGlobal {
+      switch known {
+      case .path, .linkPath, .size, .attribute:
+        throw Failure(
+          .malformed, "a global header sets \(text(key)), which can only be one member's")
+      default: break
+      }
+    }
+    switch known {
+    case .path: path = try PaxHeader.name(value, "path")
+    case .linkPath: linkPath = try PaxHeader.name(value, "linkpath")
+    case .userName: userName = try PaxHeader.words(value, "uname")
+    case .groupName: groupName = try PaxHeader.words(value, "gname")
+    case .size: size = try PaxHeader.number(value, "size")
+    case .uid: uid = try PaxHeader.number(value, "uid")
+    case .gid: gid = try PaxHeader.number(value, "gid")
+    case .mtime: mtime = try PaxHeader.time(value)
+    case .attribute:
+      if xattrs.count >= limits.attributes {
+        throw Failure(.malformed, "a member has over \(limits.attributes) extended attributes")
+      }
+      let name = try PaxHeader.attributeName(key)
+      xattrs.append(ExtendedAttribute(name: name, value: Array(value)))
+    case .characterSet:
+      // Bytes are taken as they are in both; a third set could not be read.
+      if !value.elementsEqual(PaxHeader.binary), !value.elementsEqual(PaxHeader.utf8),
+        !value.isEmpty
+      {
+        throw Failure(.malformed, "a pax header has the unknown character set \(text(value))")
+      }
+    case .sparse:
+      throw Failure(
+        .malformed, "a sparse file in GNU's format cannot be read",
+        hint: "make the tar without --sparse")
+    case .ignored: break
+    }
+  }
+
+  private func text(_ bytes: Span<UInt8>) -> String {
+    RawPath(Array(bytes.count <= 100 ? bytes : bytes.extracting(0..<100))).display
+  }
+
+  private static let binary = Array("BINARY".utf8)
+  private static let utf8 = Array("ISO-IR 10646 2000 UTF-8".utf8)
+  private static let sparsePrefix = Array("GNU.sparse.".utf8)
+  private static let keys: [(name: [UInt8], key: Key)] = [
+    (Array("mtime".utf8), .mtime), (Array("path".utf8), .path),
+    (Array("linkpath".utf8), .linkPath), (Array("size".utf8), .size), (Array("uid".utf8), .uid),
+    (Array("gid".utf8), .gid), (Array("uname".utf8), .userName),
+    (Array("gname".utf8), .groupName), (Array("hdrcharset".utf8), .characterSet),
+  ]
+
+  private static func known(_ key: Span<UInt8>) -> Key {
+    for (name, known) in keys where key.elementsEqual(name) { return known }
+    if key.starts(with: attributePrefix) { return .attribute }
+    return key.starts(with: sparsePrefix) ? .sparse : .ignored
+  }
+
+  /// Not empty: POSIX lets an empty value delete a field, and no member is without a name.
+  private static func name(_ value: Span<UInt8>, _ key: String) throws(Failure) -> [UInt8] {
+    if value.isEmpty { throw Failure(.malformed, "a pax header has an empty \(key)") }
+    return try words(value, key)
+  }
+
+  private static func words(_ value: Span<UInt8>, _ key: String) throws(Failure) -> [UInt8] {
+    let bytes = Array(value)
+    if bytes.contains(0) { throw Failure(.malformed, "a pax header has a NUL byte in its \(key)") }
+    return bytes
+  }
+
+  /// Decimal digits; nil, so that the block's field stands, for an empty value.
+  private static func number(_ value: Span<UInt8>, _ key: String) throws(Failure) -> UInt64? {
+    if value.isEmpty { return nil }
+    var number: UInt64 = 0
+    for index in value.indices {
+      let digit = value[index] &- UInt8(ascii: "0")
+      let (scaled, high) = number.multipliedReportingOverflow(by: 10)
+      let (sum, low) = scaled.addingReportingOverflow(UInt64(digit))
+      if digit > 9 || high || low {
+        throw Failure(.malformed, "a pax header has a \(key) that is not a number")
+      }
+      number = sum
+    }
+    return number
+  }
+
+  /// "[-]SECONDS[.DECIMALS]" in nanoseconds; more than nine decimals are rounded down.
+  private static func time(_ value: Span<UInt8>) throws(Failure) -> Int64? {
+    if value.isEmpty { return nil }
+    let invalid = Failure(.malformed, "a pax header has an mtime that is not a number")
+    let outOfRange = Failure(.malformed, "a pax header has an mtime outside the years 1678 to 2262")
+    let negative = value[0] == UInt8(ascii: "-")
+    var index = negative ? 1 : 0
+    let first = index
+    // Summed with its sign, so that the whole range of Int64 can be said.
+    var total: Int64 = 0
+    func add(_ digit: UInt8) throws(Failure) {
+      let (scaled, high) = total.multipliedReportingOverflow(by: 10)
+      let signed = negative ? -Int64(digit) : Int64(digit)
+      let (sum, low) = scaled.addingReportingOverflow(signed)
+      if high || low { throw outOfRange }
+      total = sum
+    }
+    while index < value.count, case let digit = value[index] &- UInt8(ascii: "0"), digit < 10 {
+      try add(digit)
+      index += 1
+    }
+    if index == first { throw invalid }
+    var decimals = 0
+    var roundsDown = false
+    if index < value.count {
+      guard value[index] == UInt8(ascii: ".") else { throw invalid }
+      index += 1
+      while index < value.count {
+        let digit = value[index] &- UInt8(ascii: "0")
+        if digit > 9 { throw invalid }
+        if decimals < 9 {
+          try add(digit)
+          decimals += 1
+        } else if digit != 0 {
+          roundsDown = negative
+        }
+        index += 1
+      }
+    }
+    while decimals < 9 {
+      try add(0)
+      decimals += 1
+    }
+    if roundsDown {
+      if total == .min { throw outOfRange }
+      total -= 1
+    }
+    return total
+  }
+
+  /// What follows `SCHILY.xattr.`, with the two escapes that GNU tar writes undone.
+  private static func attributeName(_ key: Span<UInt8>) throws(Failure) -> [UInt8] {
+    var name: [UInt8] = []
+    var index = attributePrefix.count
+    while index < key.count {
+      let byte = key[index]
+      if byte == 0 { throw Failure(.malformed, "an extended attribute has a NUL in its name") }
+      if byte == UInt8(ascii: "%"), index + 2 < key.count {
+        switch (key[index + 1], key[index + 2]) {
+        case (UInt8(ascii: "2"), UInt8(ascii: "5")):
+          name.append(UInt8(ascii: "%"))
+          index += 3
+          continue
+        case (UInt8(ascii: "3"), UInt8(ascii: "D")):
+          name.append(UInt8(ascii: "="))
+          index += 3
+          continue
+        default: break
+        }
+      }
+      name.append(byte)
+      index += 1
+    }
+    if name.isEmpty { throw Failure(.malformed, "an extended attribute has no name") }
+    return name
+  }
+}
+
+extension Span where Element == UInt8 {
+  fileprivate func starts(with prefix: [UInt8]) -> Bool {
+    count >= prefix.count && extracting(0..<prefix.count).elementsEqual(prefix)
+  }
+}
