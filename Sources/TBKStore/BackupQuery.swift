@@ -1,0 +1,78 @@
+import TBKCore
+import TBKFormat
+
+/// Which backup is meant.
+package enum BackupQuery: Equatable, Sendable {
+  case latest
+  /// At least 4 of an id's 64 hexadecimal digits, in lower case.
+  case prefix(String)
+
+  package static let minimumPrefix = 4
+
+  /// Throws `.usage` for what can be no id.
+  package init(_ operand: RawPath) throws(Failure) {
+    if operand.bytes == Array("latest".utf8) {
+      self = .latest
+      return
+    }
+    guard operand.bytes.count <= 64, operand.bytes.allSatisfy({ hexValue($0) != nil }) else {
+      throw Failure(
+        .usage, "\(operand.display) is neither a backup's id nor 'latest'",
+        hint: "tbk-pull STORE --list shows the ids")
+    }
+    guard operand.bytes.count >= BackupQuery.minimumPrefix else {
+      throw Failure(
+        .usage, "\(operand.display) is too short for an id",
+        hint: "give at least \(BackupQuery.minimumPrefix) digits")
+    }
+    self = .prefix(operand.text.lowercased())
+  }
+}
+
+extension LedgerSession.Snapshot {
+  /// The backup that is meant, among those of `group` if one is given.
+  ///
+  /// Throws `.unavailable` if there is none, and `.usage` with the candidates if there are several.
+  package func find(
+    _ query: BackupQuery, group: GroupID?, store: StoreAddress
+  ) throws(Failure) -> LedgerEntry {
+    let candidates = entries.filter { group == nil || $0.group == group }
+    let place = group.map { "the group \($0) of the store \(store.display)" }
+      ?? "the store \(store.display)"
+    switch query {
+    case .latest:
+      guard let last = candidates.last else {
+        throw Failure(.unavailable, "\(place) holds no backup")
+      }
+      return last
+    case .prefix(let prefix):
+      let found = candidates.filter { $0.id.hex.hasPrefix(prefix) }
+      guard let first = found.first else {
+        throw Failure(.unavailable, "\(place) does not have backup \(prefix)")
+      }
+      if found.count > 1 {
+        let shown = found.prefix(8).map { "\($0.id.hex) of \($0.createdAt)" }
+        let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
+        throw Failure(
+          .usage, "\(prefix) is the beginning of \(found.count) ids",
+          hint: "it may be \(shown.joined(separator: ", "))\(rest)")
+      }
+      return first
+    }
+  }
+
+  /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.
+  package func chain(of entry: LedgerEntry, store: StoreAddress) throws(Failure) -> [LedgerEntry] {
+    var found: [(index: Int, entry: LedgerEntry)] = []
+    for id in entry.dependsOn where !found.contains(where: { $0.entry.id == id }) {
+      guard let index = ledger?.index(of: id) else {
+        throw Failure(
+          .unavailable,
+          "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
+            + "does not have")
+      }
+      found.append((index, entries[index]))
+    }
+    return [entry] + found.sorted { $0.index > $1.index }.map(\.entry)
+  }
+}

@@ -1,0 +1,201 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A store in a directory: `backups/`, `manifests/`, `checks/` and `metadata.json`.
+///
+/// Objects are written under temporary names and forced to the disk; a commit, which holds the
+/// store's lock, gives them their names and then renames the new ledger over the old one. That
+/// rename is the commit. A journal says which names a commit that was killed has touched, so that
+/// the next one can remove what no ledger mentions. No symbolic link in the store is followed.
+package final class DirectoryStore: Store {
+  static let ledgerName = RawPath(Ledger.fileName)
+  static let lockName = RawPath(".tbk-lock")
+  static let journalName = RawPath(".tbk-journal")
+  /// Seconds after which a temporary file that nobody holds is what a killed writer left.
+  static let leftoverAge: Int64 = 86_400
+
+  package let address: StoreAddress
+  let root: Descriptor
+  private let maximumWait: Int
+
+  /// - Parameters:
+  ///   - path: a directory that exists: an unmounted disk is not a new store.
+  ///   - maximumWait: seconds to wait for another writer.
+  package init(_ path: RawPath, maximumWait: Int = 60) throws(Failure) {
+    address = .directory(path)
+    self.maximumWait = maximumWait
+    guard
+      let root = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
+    else {
+      throw Failure(
+        .unavailable, "the store \(path.display) is not there",
+        hint: "is its disk mounted? to make a new store, make the directory first")
+    }
+    self.root = root
+  }
+
+  // MARK: Reading
+
+  package func readLedger() throws(Failure) -> StoredLedger? {
+    guard let file = try regularFile(DirectoryStore.ledgerName, in: root) else {
+      try refuseForeignDirectory()
+      return nil
+    }
+    let bytes = try DescriptorSource(file, name: DirectoryStore.ledgerName)
+      .readAll(limit: Ledger.byteLimit, what: "the ledger of the store \(address.display)")
+    return StoredLedger(bytes: bytes, version: LedgerVersion(try SHA256.hash(bytes).hex))
+  }
+
+  package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
+    guard let folder = try folder(object.path.folder, creating: false),
+      let file = try regularFile(RawPath(object.path.name.description), in: folder)
+    else {
+      throw Failure(
+        .unavailable, "the store \(address.display) does not have \(object.path)")
+    }
+    return DescriptorSource(file, name: RawPath(object.path.description))
+  }
+
+  /// Opens a file that is not a symbolic link, nor a FIFO that would block, nor anything else.
+  func regularFile(
+    _ name: RawPath, in directory: Descriptor, _ flags: Int32 = O_RDONLY
+  ) throws(Failure) -> Descriptor? {
+    guard let facts = try directory.statusIfPresent(of: name) else { return nil }
+    guard facts.st_mode & S_IFMT == S_IFREG else {
+      throw Failure(
+        .integrity, "\(name.display) in the store \(address.display) is not a regular file")
+    }
+    guard let file = try directory.openIfPresent(name, flags | O_NOFOLLOW | O_NONBLOCK) else {
+      return nil
+    }
+    guard try file.status().st_mode & S_IFMT == S_IFREG else {
+      throw Failure(
+        .integrity, "\(name.display) in the store \(address.display) is not a regular file")
+    }
+    return file
+  }
+
+  func folder(_ folder: ObjectPath.Folder, creating: Bool) throws(Failure) -> Descriptor? {
+    let name = RawPath(folder.rawValue)
+    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+    var facts = try root.statusIfPresent(of: name)
+    if facts == nil, creating {
+      do throws(Failure) {
+        try root.makeDirectory(name)
+        try root.synchronize()
+      } catch where error.code == .cannotCreate {
+        // Another writer was faster.
+      }
+      facts = try root.statusIfPresent(of: name)
+    }
+    guard let facts else { return nil }
+    guard facts.st_mode & S_IFMT == S_IFDIR else {
+      throw Failure(
+        .integrity, "\(name.display) in the store \(address.display) is not a directory")
+    }
+    return try root.open(name, flags)
+  }
+
+  /// A directory without a ledger may become a store if nothing but leftovers of ours is in it.
+  private func refuseForeignDirectory() throws(Failure) {
+    let ours = ObjectPath.Folder.allCases.map { RawPath($0.rawValue) }
+      // What mkfs puts into a new file system.
+      + [RawPath("lost+found")]
+    for (name, _) in try root.names() where !ours.contains(name) && !isOurs(name) {
+      // A ledger that came in between.
+      if name == DirectoryStore.ledgerName { return }
+      throw Failure(
+        .unavailable,
+        "\(address.display) is not a store: it holds \(name.display) and no metadata.json",
+        hint: "give the directory of a store, or an empty one for a new store")
+    }
+  }
+
+  private func isOurs(_ name: RawPath) -> Bool {
+    name == DirectoryStore.lockName || name == DirectoryStore.journalName || isTemporary(name)
+  }
+
+  func isTemporary(_ name: RawPath) -> Bool {
+    name.bytes.starts(with: ".tbk-".utf8) && name.bytes.suffix(4).elementsEqual(".tmp".utf8)
+  }
+
+  // MARK: Writing
+
+  package func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject {
+    if try regularFile(DirectoryStore.ledgerName, in: root) == nil { try refuseForeignDirectory() }
+    if let free = root.freeBytes, free < size {
+      throw Failure(
+        .io, "the store \(address.display) has \(free) bytes free, and \(size) are needed",
+        hint: "free some space and try again")
+    }
+    guard let directory = try self.folder(folder, creating: true) else {
+      throw Failure(.unavailable, "the store \(address.display) is gone")
+    }
+    let staged = try StagedFile(in: directory, folder)
+    do throws(Failure) {
+      try staged.fill(from: source, size: size)
+    } catch {
+      staged.discard()
+      throw error
+    }
+    return staged
+  }
+
+  package func commit(
+    _ commit: Commit, over version: LedgerVersion?
+  ) throws(Failure) -> CommitOutcome {
+    let lock = try FileLock(
+      DirectoryStore.lockName, in: root, maximumWait: maximumWait,
+      what: "the store \(address.display)")
+    defer { lock.release() }
+    return try DirectoryCommit(self, commit).run(over: version)
+  }
+}
+
+/// Bytes under a temporary name, which a lock shows to be alive.
+final class StagedFile: StagedObject {
+  let folder: ObjectPath.Folder
+  let directory: Descriptor
+  let temporary: RawPath
+  let descriptor: Descriptor
+  private(set) var size: UInt64 = 0
+  private(set) var sha256 = Digest.ofNothing
+  var parts: [LedgerEntry.Part] { [] }
+  /// Whether the file has a name of its own by now, or is gone.
+  var isPlaced = false
+
+  init(in directory: Descriptor, _ folder: ObjectPath.Folder) throws(Failure) {
+    self.directory = directory
+    self.folder = folder
+    temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
+    descriptor = try directory.open(
+      temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, missing: .cannotCreate)
+  }
+
+  deinit { discard() }
+
+  func fill(from source: any ByteSource, size: UInt64) throws(Failure) {
+    // A file system without locks only makes the leftovers of this writer look abandoned, and
+    // those are left alone for a day.
+    _ = try? FileLock.take(descriptor)
+    let file = DescriptorSink(descriptor, name: RawPath("the store"))
+    let hashing = try HashingSink(into: file)
+    let count = try source.copy(to: hashing)
+    try hashing.finish()
+    guard count == size else {
+      throw Failure(.truncated, "\(count) bytes came where \(size) were announced")
+    }
+    try descriptor.synchronize()
+    sha256 = try hashing.digest()
+    self.size = size
+  }
+
+  func discard() {
+    if !isPlaced { _ = try? directory.unlink(temporary) }
+    isPlaced = true
+  }
+}

@@ -1,0 +1,163 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Reads and changes the ledger of one store, holding it against what this machine has seen.
+package final class LedgerSession {
+  /// The ledger at one moment.
+  package struct Snapshot: Sendable {
+    /// Nil if the store is still empty.
+    package let ledger: Ledger?
+    /// As the store gave them.
+    package let bytes: [UInt8]
+    package let version: LedgerVersion?
+    package let hash: Digest?
+
+    package var entries: [LedgerEntry] { ledger?.entries ?? [] }
+  }
+
+  /// What a transaction makes of a snapshot.
+  package enum Change<Result> {
+    /// There is nothing to do.
+    case done(Result)
+    case commit(Plan, Result)
+  }
+
+  package struct Plan {
+    package var entries: [LedgerEntry]
+    package var additions: [Commit.Addition] = []
+    package var removals: [ObjectReference] = []
+    package var summary: String
+  }
+
+  package let store: any Store
+  private let seen: SeenState
+  private let toolVersion: String
+  private let maximumWait: Int
+  private let newStoreID: Ledger.StoreID
+
+  /// - Parameters:
+  ///   - toolVersion: what the ledger names as its writer, as in "7.0".
+  ///   - maximumWait: seconds to go on after lost races; then `.tryAgain`.
+  package init(
+    _ store: any Store, seen: SeenState, toolVersion: String, maximumWait: Int = 60
+  ) throws(Failure) {
+    self.store = store
+    self.seen = seen
+    self.toolVersion = toolVersion
+    self.maximumWait = maximumWait
+    guard let id = Ledger.StoreID(try randomBytes(16).hex) else {
+      throw Failure(.library, "no random store id")
+    }
+    newStoreID = id
+  }
+
+  /// The ledger as it is now. Throws `.integrity` if the store went back in time, split, lost its
+  /// ledger or became another.
+  package func snapshot() throws(Failure) -> Snapshot {
+    var memory = try seen.recall()
+    var snapshot = try read()
+    if memory.storeID == nil, let id = snapshot.ledger?.identity?.storeID {
+      // A store met under a new address. What was seen of it has to be known before it is asked.
+      memory.moment = try seen.recall(id)
+      if memory.moment != nil { snapshot = try read() }
+    }
+    try seen.check(snapshot.ledger, hash: snapshot.hash, against: memory)
+    try seen.raise(to: snapshot.ledger, hash: snapshot.hash)
+    return snapshot
+  }
+
+  private func read() throws(Failure) -> Snapshot {
+    guard let stored = try store.readLedger() else {
+      return Snapshot(ledger: nil, bytes: [], version: nil, hash: nil)
+    }
+    let ledger = try Ledger(parsing: stored.bytes)
+    let hash = try SHA256.hash(try ledger.canonical())
+    return Snapshot(ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash)
+  }
+
+  /// Changes the ledger, again and again over what other writers have made of it meanwhile.
+  ///
+  /// - Parameter change: what is to be done over a snapshot, and which names to avoid. Called once
+  ///   for each attempt.
+  package func transact<Result>(
+    _ change: (Snapshot, Set<ObjectPath>) throws(Failure) -> Change<Result>
+  ) throws(Failure) -> Result {
+    let deadline = Timestamp.now().nanoseconds + Int64(maximumWait) * 1_000_000_000
+    var taken: Set<ObjectPath> = []
+    var pause: useconds_t = 5000
+    while true {
+      let snapshot = try self.snapshot()
+      let plan: Plan
+      let result: Result
+      switch try change(snapshot, taken) {
+      case .done(let value): return value
+      case .commit(let made, let value): (plan, result) = (made, value)
+      }
+      try refuseSigned(snapshot)
+      let (commit, ledger) = try prepare(plan, over: snapshot)
+      switch try store.commit(commit, over: snapshot.version) {
+      case .committed:
+        try seen.raise(to: ledger, hash: try SHA256.hash(try ledger.canonical()))
+        return result
+      case .taken(let path):
+        guard taken.insert(path).inserted else {
+          throw Failure(
+            .cannotCreate, "the store \(store.address.display) already holds other bytes as \(path)")
+        }
+      case .conflict:
+        try Interruption.check()
+        guard Timestamp.now().nanoseconds < deadline else {
+          throw Failure(
+            .tryAgain,
+            "other writers were faster each time, for \(maximumWait) s: nothing was stored",
+            hint: "try again when they are done")
+        }
+        usleep(useconds_t.random(in: pause / 2...pause))
+        pause = min(pause * 2, 1_000_000)
+      }
+    }
+  }
+
+  /// To be asked before anything large is staged; a commit asks again.
+  package func refuseSigned(_ snapshot: Snapshot) throws(Failure) {
+    if snapshot.ledger?.signature != nil {
+      throw Failure(
+        .denied,
+        "the ledger of the store \(store.address.display) is signed, and there is no key to sign "
+          + "the next one with")
+    }
+  }
+
+  private func prepare(
+    _ plan: Plan, over snapshot: Snapshot
+  ) throws(Failure) -> (Commit, Ledger) {
+    let base =
+      snapshot.ledger
+      ?? Ledger(
+        toolVersion: toolVersion, repository: store.address.repository,
+        createdAt: Timestamp.now().iso8601())
+    let next = try base.successor(
+      ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
+      entries: plan.entries)
+    let bytes = next.serialized()
+    guard plan.entries.count <= Ledger.entryLimit, bytes.count <= Ledger.byteLimit else {
+      throw Failure(
+        .cannotCreate, "the ledger of the store \(store.address.display) is full",
+        hint: "remove backups, or start another store")
+    }
+    let commit = Commit(
+      ledger: bytes, additions: plan.additions, removals: plan.removals, summary: plan.summary)
+    return (commit, next)
+  }
+}
+
+extension StoreAddress {
+  /// What the ledger calls the repository: nothing where the address has no such name.
+  var repository: String {
+    switch self {
+    case .directory: ""
+    }
+  }
+}

@@ -1,0 +1,302 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// An archive and all that the ledger will say of it, staged in a store.
+package struct NewBackup {
+  package var id: Digest
+  package var createdAt: String
+  package var fileCount: UInt64
+  /// "full" or "incremental".
+  package var mode: String
+  package var dependsOn: [Digest]
+  package var group: GroupID?
+  package var archive: any StagedObject
+  package var archiveVersion: UInt8
+  package var manifest: (any StagedObject)?
+  /// Of the archive; 64 bytes.
+  package var signature: [UInt8]?
+
+  /// The id, the count and the rest come from a receipt, or else from the archive alone.
+  package init(
+    receipt: Receipt?, archive: any StagedObject, archiveVersion: UInt8,
+    manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil
+  ) {
+    id = receipt?.id ?? archive.sha256
+    createdAt = receipt?.createdAt ?? Timestamp.now().iso8601()
+    fileCount = receipt?.fileCount ?? 0
+    mode = receipt?.mode ?? "full"
+    dependsOn = receipt?.dependsOn ?? []
+    self.group = group
+    self.archive = archive
+    self.archiveVersion = archiveVersion
+    self.manifest = manifest
+    self.signature = signature
+  }
+}
+
+/// What a transaction came to.
+package struct Stored: Sendable {
+  package let entry: LedgerEntry
+  /// Whether the store had it already.
+  package let wasThere: Bool
+}
+
+extension LedgerSession {
+  /// Adds a backup.
+  ///
+  /// The same id and bytes again are done already. Throws `.cannotCreate` for the same id with
+  /// other bytes, and `.tryAgain` if the store no longer has what the backup depends on.
+  package func push(_ backup: NewBackup) throws(Failure) -> Stored {
+    try transact { (snapshot, taken) throws(Failure) in
+      if let known = snapshot.ledger?[backup.id] {
+        guard known.sha256 == backup.archive.sha256, known.size == backup.archive.size else {
+          throw Failure(
+            .cannotCreate,
+            "the store \(self.store.address.display) holds other bytes as backup \(backup.id.hex)",
+            hint: "to replace them, use --replace")
+        }
+        return .done(Stored(entry: known, wasThere: true))
+      }
+      try self.requireAll(backup.dependsOn, in: snapshot)
+      var additions: [Commit.Addition] = []
+      let entry = try backup.entry(snapshot, taken, &additions)
+      let plan = Plan(
+        entries: snapshot.entries + [entry], additions: additions,
+        summary: "Add \(entry.filename)")
+      return .commit(plan, Stored(entry: entry, wasThere: false))
+    }
+  }
+
+  /// To be asked before anything large is staged; `push` asks again.
+  package func requireAll(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) {
+    for id in ids where snapshot.ledger?.index(of: id) == nil {
+      throw Failure(
+        .tryAgain,
+        "the backup depends on \(id.hex), which the store \(store.address.display) does not have",
+        hint: "make the backup again: over what the store has now, or a full one")
+    }
+  }
+
+  /// Gives a backup another archive, manifest and signature, as after a change of the password.
+  ///
+  /// A manifest that is not given stays as it is. Throws `.unavailable` for an unknown id.
+  package func replace(
+    _ id: Digest, archive: any StagedObject, archiveVersion: UInt8,
+    manifest: (any StagedObject)?, signature: [UInt8]?
+  ) throws(Failure) -> Stored {
+    try transact { (snapshot, taken) throws(Failure) in
+      guard let index = snapshot.ledger?.index(of: id) else { throw self.unknown(id) }
+      let old = snapshot.entries[index]
+      let sameManifest = manifest == nil || manifest?.sha256 == old.manifest?.sha256
+      if old.sha256 == archive.sha256, sameManifest, signature == old.signature {
+        return .done(Stored(entry: old, wasThere: true))
+      }
+      var additions: [Commit.Addition] = []
+      var removals: [ObjectReference] = []
+      var entry = old
+      let names = NameChooser(snapshot, taken, id)
+      if old.sha256 != archive.sha256 {
+        let name = try names.replacement(.backups, archive, &additions)
+        removals.append(old.archiveReference)
+        entry = try entry.changing { (json) throws(Failure) in
+          json["filename"] = .string(name.description)
+          json["sha256"] = .string(archive.sha256.hex)
+          json["size"] = .number(archive.size)
+          json["archive_version"] = .number(archiveVersion)
+          json["verified"] = .bool(false)
+          json["verified_at"] = .null
+          json["parts"] = archive.parts.isEmpty ? nil : .array(archive.parts.map(\.json))
+        }
+      }
+      if let manifest, !sameManifest {
+        let name = try names.replacement(.manifests, manifest, &additions)
+        if let gone = old.manifestReference { removals.append(gone) }
+        entry = try entry.changing { (json) throws(Failure) in
+          json["manifest"] =
+            LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size).json
+        }
+      }
+      entry = try entry.changing { (json) throws(Failure) in
+        json["signature"] = signature.map { .string($0.hex) } ?? .null
+      }
+      var entries = snapshot.entries
+      entries[index] = entry
+      let plan = Plan(
+        entries: entries, additions: additions, removals: removals,
+        summary: "Replace \(old.filename)")
+      return .commit(plan, Stored(entry: entry, wasThere: false))
+    }
+  }
+
+  /// Removes backups. Throws `.unavailable` for an unknown id, and `.denied` if a backup that
+  /// stays depends on one of them. Returns what was removed.
+  package func remove(_ ids: [Digest]) throws(Failure) -> [LedgerEntry] {
+    // As text, whose hash a hostile ledger cannot aim at.
+    let wanted = Set(ids.map(\.hex))
+    var isFirst = true
+    return try transact { (snapshot, _) throws(Failure) in
+      if isFirst {
+        for id in ids where snapshot.ledger?.index(of: id) == nil { throw self.unknown(id) }
+        isFirst = false
+      }
+      var gone: [LedgerEntry] = []
+      var kept: [LedgerEntry] = []
+      for entry in snapshot.entries {
+        if wanted.contains(entry.id.hex) { gone.append(entry) } else { kept.append(entry) }
+      }
+      if gone.isEmpty { return .done(gone) }
+      for entry in kept {
+        if let needed = entry.dependsOn.first(where: { wanted.contains($0.hex) }) {
+          throw Failure(
+            .denied, "backup \(entry.id.hex) depends on \(needed.hex): nothing was removed",
+            hint: "remove both, or neither")
+        }
+      }
+      var plan = Plan(
+        entries: kept,
+        summary: gone.count == 1 ? "Remove \(gone[0].filename)" : "Remove \(gone.count) backups")
+      for entry in gone {
+        plan.removals.append(entry.archiveReference)
+        if let manifest = entry.manifestReference { plan.removals.append(manifest) }
+      }
+      return .commit(plan, gone)
+    }
+  }
+
+  /// Stores the password check of a group. Returns whether the same bytes were there already.
+  ///
+  /// Throws `.cannotCreate` if there is another one, unless it is to be replaced.
+  package func storeCheck(
+    _ object: any StagedObject, of group: GroupID, replacing: Bool
+  ) throws(Failure) -> Bool {
+    let path = try group.checkPath()
+    return try transact { (snapshot, _) throws(Failure) in
+      if let hash = try self.hash(of: path) {
+        if hash == object.sha256 { return .done(true) }
+        if !replacing {
+          throw Failure(
+            .cannotCreate,
+            "the store \(self.store.address.display) has another password check for \(group)",
+            hint: "if the password has changed, use --replace-check")
+        }
+      }
+      let plan = Plan(
+        entries: snapshot.entries, additions: [.init(path, object, replacing: true)],
+        summary: "Add \(path)")
+      return .commit(plan, false)
+    }
+  }
+
+  private func hash(of path: ObjectPath) throws(Failure) -> Digest? {
+    do throws(Failure) {
+      let hashing = try HashingSink(into: MemorySink(limit: GroupID.checkLimit))
+      try store.open(ObjectReference(path)).copy(to: hashing)
+      return try hashing.digest()
+    } catch {
+      if error.code == .unavailable, error.httpStatus ?? 404 == 404 { return nil }
+      throw error
+    }
+  }
+
+  private func unknown(_ id: Digest) -> Failure {
+    Failure(.unavailable, "the store \(store.address.display) does not have backup \(id.hex)")
+  }
+}
+
+extension GroupID {
+  /// A password check is a sealed constant: anything larger is something else.
+  package static let checkLimit = 1 << 20
+
+  package func checkPath() throws(Failure) -> ObjectPath {
+    guard let name = ObjectName("\(description).tbk") else {
+      throw Failure(.usage, "\(description) is not the name of a group")
+    }
+    return ObjectPath(.checks, name)
+  }
+}
+
+extension LedgerEntry {
+  package var archiveReference: ObjectReference {
+    ObjectReference(ObjectPath(.backups, filename), parts: parts)
+  }
+
+  package var manifestReference: ObjectReference? {
+    manifest.map { ObjectReference(ObjectPath(.manifests, $0.name)) }
+  }
+}
+
+extension NewBackup {
+  fileprivate func entry(
+    _ snapshot: LedgerSession.Snapshot, _ taken: Set<ObjectPath>,
+    _ additions: inout [Commit.Addition]
+  ) throws(Failure) -> LedgerEntry {
+    let names = NameChooser(snapshot, taken, id)
+    let name = try names.first(.backups, archive, &additions)
+    var json = JSON.object([
+      "id": .string(id.hex), "filename": .string(name.description),
+      "sha256": .string(archive.sha256.hex), "commit_sha": .string(""),
+      "size": .number(archive.size), "created_at": .string(createdAt),
+      "file_count": .number(fileCount), "verified": .bool(false), "verified_at": .null,
+      "archive_version": .number(archiveVersion),
+      "signature": signature.map { .string($0.hex) } ?? .null, "mode": .string(mode),
+      "depends_on": .array(dependsOn.map { .string($0.hex) }),
+    ])
+    if let group { json["group"] = .string(group.description) }
+    if let manifest {
+      let name = try names.first(.manifests, manifest, &additions)
+      json["manifest"] =
+        LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size).json
+    }
+    if !archive.parts.isEmpty { json["parts"] = .array(archive.parts.map(\.json)) }
+    return try LedgerEntry(json)
+  }
+}
+
+/// Names objects: `backup_<first 12 of the id>.tbk`, and with the first 8 of their own hash where
+/// that name holds, or held, other bytes.
+private struct NameChooser {
+  private let snapshot: LedgerSession.Snapshot
+  private let taken: Set<ObjectPath>
+  private let id: Digest
+
+  init(_ snapshot: LedgerSession.Snapshot, _ taken: Set<ObjectPath>, _ id: Digest) {
+    self.snapshot = snapshot
+    self.taken = taken
+    self.id = id
+  }
+
+  func first(
+    _ folder: ObjectPath.Folder, _ object: any StagedObject,
+    _ additions: inout [Commit.Addition]
+  ) throws(Failure) -> ObjectName {
+    if let name = ObjectName("\(stem(folder)).tbk"), isFree(ObjectPath(folder, name)) {
+      additions.append(Commit.Addition(ObjectPath(folder, name), object))
+      return name
+    }
+    return try replacement(folder, object, &additions)
+  }
+
+  func replacement(
+    _ folder: ObjectPath.Folder, _ object: any StagedObject,
+    _ additions: inout [Commit.Addition]
+  ) throws(Failure) -> ObjectName {
+    let text = "\(stem(folder))-\(object.sha256.hex.prefix(8)).tbk"
+    guard let name = ObjectName(text), isFree(ObjectPath(folder, name)) else {
+      throw Failure(.cannotCreate, "the name \(text) is taken in the store")
+    }
+    additions.append(Commit.Addition(ObjectPath(folder, name), object))
+    return name
+  }
+
+  private func stem(_ folder: ObjectPath.Folder) -> String {
+    "\(folder == .manifests ? "manifest" : "backup")_\(id.hex.prefix(12))"
+  }
+
+  private func isFree(_ path: ObjectPath) -> Bool {
+    if taken.contains(path) { return false }
+    return !snapshot.entries.contains { entry in
+      path.folder == .manifests ? entry.manifest?.name == path.name : entry.filename == path.name
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Brings objects out of a store, checked against what the ledger says of them.
+package final class Retrieval {
+  private let store: any Store
+  private let warn: (String) -> Void
+  private let progress: (Int) -> Void
+
+  /// - Parameters:
+  ///   - warn: told of what is sent although the ledger does not vouch for it.
+  ///   - progress: told of bytes as they are sent.
+  package init(
+    _ store: any Store, warn: @escaping (String) -> Void,
+    progress: @escaping (Int) -> Void = { _ in }
+  ) {
+    self.store = store
+    self.warn = warn
+    self.progress = progress
+  }
+
+  /// Sends the archive of a backup, without ending the sink.
+  ///
+  /// - Parameter isStaging: whether what the sink gets is dropped on failure. Else nothing is
+  ///   sent before all of it has been checked, and even if the store changes it meanwhile, what
+  ///   is sent is never complete and wrong.
+  package func sendArchive(
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool
+  ) throws(Failure) {
+    do throws(Failure) {
+      try send(entry.archive, entry.archiveReference, to: sink, isStaging: isStaging)
+    } catch {
+      guard error.code == .unavailable, entry.isTermBackup6,
+        let name = ObjectName("new_\(entry.filename)"),
+        let source = try? store.open(ObjectReference(ObjectPath(.backups, name)))
+      else { throw error }
+      // TermBackup 6's rotate-key left the ledger as it was: nothing says what these bytes are.
+      warn(
+        "backups/\(entry.filename) is gone, and backups/\(name) stands in its place: a change of "
+          + "the password that was not finished; the ledger does not vouch for these bytes")
+      try sendWhole(try ArchiveInput(source, name: "backups/\(name)"), to: sink)
+    }
+  }
+
+  /// Sends the sealed manifest of a backup. Throws `.unavailable` if it has none.
+  package func sendManifest(
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool
+  ) throws(Failure) {
+    guard let manifest = entry.manifest, let reference = entry.manifestReference else {
+      throw Failure(
+        .unavailable, "backup \(entry.id.hex) has no sealed manifest",
+        hint: "the archive holds the manifest as well: tbk-open --manifest shows it")
+    }
+    try send(manifest, reference, to: sink, isStaging: isStaging)
+  }
+
+  /// Sends the password check of a group, for which no ledger vouches: its tag does.
+  package func sendCheck(of group: GroupID, to sink: any ByteSink) throws(Failure) {
+    let path = try group.checkPath()
+    let bytes = try store.open(ObjectReference(path))
+      .readAll(limit: GroupID.checkLimit, what: path.description)
+    try sendWhole(try ArchiveInput(MemorySource(bytes), name: path.description), to: sink)
+  }
+
+  // MARK: Sending
+
+  private func send(
+    _ object: LedgerEntry.Object, _ reference: ObjectReference, to sink: any ByteSink,
+    isStaging: Bool
+  ) throws(Failure) {
+    let source = try store.open(reference)
+    let what = "\(reference.path) of the store \(store.address.display)"
+    if isStaging {
+      try pass(source, object, what, to: sink)
+    } else if let file = source as? DescriptorSource, let start = file.descriptor.position {
+      try pass(source, object, what, to: nil)
+      try file.descriptor.seek(to: start)
+      try pass(source, object, what, to: sink)
+    } else {
+      let file = try TemporaryFile.anonymous()
+      let spool = DescriptorSink(file, name: RawPath("the temporary file"))
+      try pass(source, object, what, to: spool)
+      try spool.finish()
+      try file.seek(to: 0)
+      try sendWhole(DescriptorSource(file, name: RawPath("the temporary file")), to: sink)
+    }
+  }
+
+  /// Sends what must turn out to be `object`; its last chunk only when it has.
+  ///
+  /// - Parameter sink: nil to check without sending.
+  private func pass(
+    _ source: any ByteSource, _ object: LedgerEntry.Object, _ what: String,
+    to sink: (any ByteSink)?
+  ) throws(Failure) {
+    var hash = try SHA256()
+    var left = object.size
+    var held: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while true {
+      let count = try source.read(into: &buffer)
+      if count == 0 { break }
+      guard UInt64(count) <= left else {
+        throw wrong(what, "is larger than the \(object.size) bytes that the ledger names")
+      }
+      left -= UInt64(count)
+      try hash.update(buffer.span.extracting(0..<count))
+      guard let sink else { continue }
+      try deliver(held, to: sink)
+      held = Array(buffer[..<count])
+    }
+    guard left == 0 else {
+      throw wrong(what, "has \(object.size - left) of the \(object.size) bytes that the ledger names")
+    }
+    guard try hash.finish() == object.sha256 else {
+      throw wrong(what, "does not have the SHA-256 that the ledger names")
+    }
+    if let sink { try deliver(held, to: sink) }
+  }
+
+  private func wrong(_ what: String, _ problem: String) -> Failure {
+    Failure(
+      .integrity, "\(what) \(problem)",
+      hint: "the store has lost or altered it; another copy of the store may still have it")
+  }
+
+  private func sendWhole(_ source: any ByteSource, to sink: any ByteSink) throws(Failure) {
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while true {
+      let count = try source.read(into: &buffer)
+      if count == 0 { return }
+      try sink.write(buffer.span.extracting(0..<count))
+      progress(count)
+    }
+  }
+
+  private func deliver(_ bytes: [UInt8], to sink: any ByteSink) throws(Failure) {
+    if bytes.isEmpty { return }
+    try sink.write(bytes.span)
+    progress(bytes.count)
+  }
+}

@@ -1,0 +1,254 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What this machine has seen of each store: its id, and how far its ledger had come. It shows
+/// when a store went back in time, split, or is another one (tbk(5), "Ledger").
+///
+/// It lies below `TERMBACKUP_HOME/state`: `<store_id>.json`, and `stores/<hash of the address>.json`
+/// for the id that an address had. Where it cannot be kept, backups still can: that is a warning.
+package final class SeenState {
+  /// The furthest moment of a store that was seen here.
+  package struct Moment: Equatable, Sendable {
+    package let storeID: Ledger.StoreID
+    package let sequence: UInt64
+    package let hash: Digest
+
+    package init(storeID: Ledger.StoreID, sequence: UInt64, hash: Digest) {
+      self.storeID = storeID
+      self.sequence = sequence
+      self.hash = hash
+    }
+  }
+
+  /// What was known before the store was asked.
+  package struct Memory: Sendable {
+    /// The id that this address had.
+    var storeID: Ledger.StoreID?
+    var moment: Moment?
+  }
+
+  private static let fileLimit = 64 << 10
+
+  /// Nil where there is no home directory.
+  private let directory: RawPath?
+  private let addressName: RawPath
+  private let addressText: [UInt8]
+  private let display: String
+  private let accepting: Bool
+  private let warn: (String) -> Void
+  private var warned = false
+
+  /// - Parameters:
+  ///   - home: `TERMBACKUP_HOME`; made when something is to be kept. Nil if there is none.
+  ///   - accepting: whether what the store says now is taken for true, whatever was seen.
+  ///   - warn: told once if nothing can be kept.
+  package init(
+    home: RawPath?, address: StoreAddress, accepting: Bool, warn: @escaping (String) -> Void
+  ) throws(Failure) {
+    directory = home?.appending("state")
+    addressText = address.canonical
+    addressName = RawPath("stores").appending("\(try SHA256.hash(addressText).hex).json")
+    display = address.display
+    self.accepting = accepting
+    self.warn = warn
+  }
+
+  /// `TERMBACKUP_HOME`, or `.termbackup` in the home directory; nil if neither is known.
+  package static var defaultHome: RawPath? {
+    if let home = environment("TERMBACKUP_HOME") { return RawPath(home) }
+    return environment("HOME").map { RawPath($0).appending(".termbackup") }
+  }
+
+  // MARK: Reading
+
+  /// To be called before the store is asked: what another process of this machine stores in
+  /// between must not look like a step back.
+  package func recall() throws(Failure) -> Memory {
+    var memory = Memory()
+    guard let json = try read(addressName) else { return memory }
+    guard let id = json["store_id"]?.text.flatMap({ Ledger.StoreID($0) }) else {
+      if accepting { return memory }
+      throw damaged(addressName)
+    }
+    memory.storeID = id
+    memory.moment = try recall(id)
+    return memory
+  }
+
+  package func recall(_ id: Ledger.StoreID) throws(Failure) -> Moment? {
+    let name = RawPath("\(id).json")
+    guard let json = try read(name) else { return nil }
+    guard json["store_id"]?.text == id.description, let sequence: UInt64 = json["sequence"]?.integer(),
+      let hash = json["hash"]?.text.flatMap({ Digest(hex: $0) })
+    else {
+      if accepting { return nil }
+      throw damaged(name)
+    }
+    return Moment(storeID: id, sequence: sequence, hash: hash)
+  }
+
+  private func damaged(_ name: RawPath) -> Failure {
+    Failure(
+      .integrity, "\((directory ?? RawPath("")).appending(name).display) is damaged",
+      hint: "it says what this machine has seen of the store; --accept-store-state writes it anew")
+  }
+
+  private func read(_ name: RawPath) throws(Failure) -> JSON? {
+    guard let directory else { return nil }
+    let path = directory.appending(name)
+    let bytes: [UInt8]
+    do throws(Failure) {
+      guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY) else {
+        return nil
+      }
+      bytes = try DescriptorSource(file, name: path)
+        .readAll(limit: SeenState.fileLimit, what: path.display)
+    } catch {
+      if error.code == .inputMissing { return nil }  // Something above it is no directory.
+      if error.code == .interrupted { throw error }
+      complain(error)
+      return nil
+    }
+    do throws(Failure) {
+      return try JSON.parse(bytes, what: path.display)
+    } catch {
+      if accepting { return nil }
+      throw damaged(name)
+    }
+  }
+
+  // MARK: Judging
+
+  /// Throws `.integrity` if the store cannot have come to this ledger from what was seen of it.
+  ///
+  /// - Parameters:
+  ///   - ledger: nil if the store has none.
+  ///   - hash: of the ledger.
+  package func check(_ ledger: Ledger?, hash: Digest?, against memory: Memory) throws(Failure) {
+    if accepting { return }
+    guard let ledger, let hash else {
+      guard memory.storeID != nil else { return }
+      throw notice("the store \(display) had a ledger, and has none now")
+    }
+    guard let identity = ledger.identity else {
+      guard memory.storeID != nil else { return }
+      throw notice(
+        "the ledger of the store \(display) had a sequence, and has none now: something that "
+          + "does not know it, or somebody, wrote it")
+    }
+    if let known = memory.storeID, known != identity.storeID {
+      throw notice(
+        "\(display) was the store \(known), and is the store \(identity.storeID) now")
+    }
+    guard let seen = memory.moment, seen.storeID == identity.storeID else { return }
+    if identity.sequence < seen.sequence {
+      throw notice(
+        "the store \(display) went back in time: its ledger has sequence \(identity.sequence), "
+          + "and this machine has seen \(seen.sequence)")
+    }
+    if identity.sequence == seen.sequence {
+      if hash == seen.hash { return }
+      throw notice(
+        "the store \(display) split: its ledger of sequence \(seen.sequence) is not the one "
+          + "that this machine has seen")
+    }
+    // The last hash is that of the ledger before this one.
+    let age = identity.sequence - seen.sequence
+    guard age <= UInt64(identity.history.count) else {
+      throw notice(
+        "the history of the store \(display) does not reach back to sequence \(seen.sequence), "
+          + "which this machine has seen")
+    }
+    guard identity.history[identity.history.count - Int(age)] == seen.hash else {
+      throw notice(
+        "the store \(display) split: the history of its ledger does not hold sequence "
+          + "\(seen.sequence) as this machine has seen it")
+    }
+  }
+
+  private func notice(_ message: String) -> Failure {
+    Failure(
+      .integrity, message,
+      hint: "find out why before anything is stored there; "
+        + "--accept-store-state goes on with what it holds now")
+  }
+
+  // MARK: Keeping
+
+  /// Keeps what was seen, unless more was seen meanwhile.
+  package func raise(to ledger: Ledger?, hash: Digest?) throws(Failure) {
+    guard let directory else {
+      complain(Failure(.configuration, "neither TERMBACKUP_HOME nor HOME is set"))
+      return
+    }
+    do throws(Failure) {
+      guard let identity = ledger?.identity, let hash else {
+        // Nothing to know this store by. What was known of the address is no longer true.
+        if accepting { try Descriptor.workingDirectory.unlink(directory.appending(addressName)) }
+        return
+      }
+      try keep(
+        Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash), directory)
+    } catch {
+      if error.code == .interrupted { throw error }
+      if error.code == .inputMissing, accepting { return }
+      complain(error)
+    }
+  }
+
+  private func keep(_ moment: Moment, _ directory: RawPath) throws(Failure) {
+    let old = try recall(moment.storeID)
+    if old == moment, try read(addressName)?["store_id"]?.text == moment.storeID.description {
+      return  // Nothing to write, and nothing to wait for.
+    }
+    try makeDirectories(directory.appending("stores"))
+    let state = try Descriptor.workingDirectory.open(directory, O_RDONLY | O_DIRECTORY)
+    let lock = try FileLock(RawPath(".lock"), in: state, maximumWait: 10, what: "the state")
+    defer { lock.release() }
+    let current = try recall(moment.storeID)
+    if accepting || (current?.sequence ?? 0) < moment.sequence {
+      try write(
+        RawPath("\(moment.storeID).json"), in: state,
+        [
+          "store_id": .string(moment.storeID.description), "sequence": .number(moment.sequence),
+          "hash": .string(moment.hash.hex),
+        ])
+    }
+    try write(
+      addressName, in: state,
+      ["address": .string(addressText), "store_id": .string(moment.storeID.description)])
+  }
+
+  /// Sets members of a file and keeps the others, which a later version may have put there.
+  private func write(
+    _ name: RawPath, in state: Descriptor, _ members: KeyValuePairs<String, JSON>
+  ) throws(Failure) {
+    var json = try read(name) ?? .object([])
+    if json.members == nil { json = .object([]) }
+    let before = json
+    for (key, value) in members { json[key] = value }
+    if json != before { try AtomicFile.write(json.pretty(), to: name, in: state) }
+  }
+
+  /// Makes what is missing of a path, 0700.
+  private func makeDirectories(_ path: RawPath) throws(Failure) {
+    if try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY) != nil { return }
+    if path.parent != path, path.parent != RawPath(".") { try makeDirectories(path.parent) }
+    do throws(Failure) {
+      try Descriptor.workingDirectory.makeDirectory(path)
+    } catch where error.code == .cannotCreate {
+      // Another process made it, or it is something else, which shows when it is opened.
+      _ = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
+    }
+  }
+
+  private func complain(_ failure: Failure) {
+    if warned { return }
+    warned = true
+    warn(
+      "what was seen of the store \(display) cannot be kept, so that its going back in time "
+        + "would not be noticed: \(failure.message)")
+  }
+}

@@ -1,0 +1,136 @@
+import TBKCore
+import TBKFormat
+
+/// A place that holds backups: untrusted, but it changes only as a whole.
+///
+/// Every store keeps these promises, which the conformance suite holds it to:
+/// - A commit happens completely or not at all, whatever is killed or fails at whatever moment.
+/// - It happens only over the version it was made for; of two writers one meets a conflict.
+/// - Objects are durable before the ledger that names them, and go only after a durable ledger has
+///   stopped naming them.
+/// - A name that holds bytes is never given to other bytes, except by `.replacing`.
+package protocol Store: AnyObject {
+  var address: StoreAddress { get }
+
+  /// The ledger as it is now; nil if the store is still empty.
+  ///
+  /// Throws `.unavailable` for what is not there or is no store.
+  func readLedger() throws(Failure) -> StoredLedger?
+
+  /// Opens an object. What comes out is unchecked: the store may have altered it.
+  ///
+  /// Throws `.unavailable` if the store does not have it.
+  func open(_ object: ObjectReference) throws(Failure) -> any ByteSource
+
+  /// Brings bytes to the store, durable but not yet visible under any name. What is never
+  /// committed goes away again.
+  ///
+  /// - Parameters:
+  ///   - size: what `source` will give; more or less is a failure.
+  ///   - folder: where they will be committed to.
+  func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject
+
+  /// Makes `commit.ledger` the ledger, together with all that it names.
+  ///
+  /// After anything but `.committed` the staged objects can be committed again, without being
+  /// sent again.
+  ///
+  /// - Parameter version: what the change was made over; nil for an empty store.
+  func commit(_ commit: Commit, over version: LedgerVersion?) throws(Failure) -> CommitOutcome
+}
+
+/// The moment of a store that a ledger was read at; a word of the store's own.
+package struct LedgerVersion: Hashable, Sendable {
+  package let token: String
+
+  package init(_ token: String) { self.token = token }
+}
+
+package struct StoredLedger: Sendable {
+  package let bytes: [UInt8]
+  package let version: LedgerVersion
+
+  package init(bytes: [UInt8], version: LedgerVersion) {
+    self.bytes = bytes
+    self.version = version
+  }
+}
+
+/// Where an object lies in a store.
+package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
+  package enum Folder: String, CaseIterable, Sendable {
+    case backups, manifests, checks
+  }
+
+  package let folder: Folder
+  package let name: ObjectName
+
+  package init(_ folder: Folder, _ name: ObjectName) {
+    self.folder = folder
+    self.name = name
+  }
+
+  package var description: String { "\(folder.rawValue)/\(name)" }
+}
+
+/// An object that a ledger names, or one that it does not (a password check).
+package struct ObjectReference: Sendable {
+  package let path: ObjectPath
+  /// Empty unless the store keeps the object in several.
+  package let parts: [LedgerEntry.Part]
+
+  package init(_ path: ObjectPath, parts: [LedgerEntry.Part] = []) {
+    self.path = path
+    self.parts = parts
+  }
+}
+
+/// Bytes that are in a store, and have no name yet. Dropped, they go away.
+package protocol StagedObject: AnyObject {
+  var size: UInt64 { get }
+  var sha256: Digest { get }
+  /// What the ledger must say of them, where the store keeps them in several.
+  var parts: [LedgerEntry.Part] { get }
+}
+
+/// One change of a store.
+package struct Commit {
+  package struct Addition {
+    package let path: ObjectPath
+    package let object: any StagedObject
+    /// Whether the name may hold other bytes already. Such objects are placed after the ledger.
+    package let replacing: Bool
+
+    package init(_ path: ObjectPath, _ object: any StagedObject, replacing: Bool = false) {
+      self.path = path
+      self.object = object
+      self.replacing = replacing
+    }
+  }
+
+  package var ledger: [UInt8]
+  package var additions: [Addition]
+  package var removals: [ObjectReference]
+  /// One line that says what changed, for stores that keep a log. Nothing readable of the tree.
+  package var summary: String
+
+  package init(
+    ledger: [UInt8], additions: [Addition] = [], removals: [ObjectReference] = [],
+    summary: String
+  ) {
+    self.ledger = ledger
+    self.additions = additions
+    self.removals = removals
+    self.summary = summary
+  }
+}
+
+package enum CommitOutcome: Equatable, Sendable {
+  case committed(LedgerVersion)
+  /// The store has moved on from the version the change was made over. Nothing has happened.
+  case conflict
+  /// The name holds other bytes, which no ledger mentions. Nothing has happened.
+  case taken(ObjectPath)
+}

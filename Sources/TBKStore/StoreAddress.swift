@@ -1,0 +1,111 @@
+import Glibc
+import TBKCore
+
+/// Where a store is.
+package enum StoreAddress: Hashable, Sendable {
+  case directory(RawPath)
+
+  /// Reads an operand: `/path`, `./path`, `file:///path`, or a relative path. `github:` and
+  /// `NAME:` (`[a-z0-9-]+`) name other kinds of stores; a directory of such a name is `./NAME:…`.
+  ///
+  /// Throws `.usage` for what is no address.
+  package init(_ operand: RawPath) throws(Failure) {
+    let bytes = operand.bytes
+    if bytes.isEmpty { throw Failure(.usage, "the address of the store is empty") }
+    if bytes.contains(0) { throw Failure(.usage, "the address of the store holds a NUL byte") }
+    guard let scheme = StoreAddress.scheme(bytes) else {
+      self = .directory(operand)
+      return
+    }
+    let rest = Array(bytes[(scheme.utf8.count + 1)...])
+    switch scheme {
+    case "file":
+      guard rest.starts(with: "///".utf8) else {
+        throw Failure(
+          .usage, "\(operand.display) is not the address of a store",
+          hint: "a directory is /path, ./path or file:///path")
+      }
+      guard let path = StoreAddress.percentDecoded(rest[2...]), !path.contains(0) else {
+        throw Failure(.usage, "\(operand.display) has an escape that is not %XX")
+      }
+      self = .directory(RawPath(path))
+    case "github":
+      throw Failure(
+        .unavailable, "GitHub stores are not available in this version",
+        hint: "use a directory, as in /path/to/store")
+    default:
+      throw Failure(
+        .unavailable,
+        "the store \(operand.display) needs the helper tbk-store-\(scheme): helpers are not "
+          + "available in this version",
+        hint: "if it is a directory, write ./\(operand.text)")
+    }
+  }
+
+  /// What precedes the first colon, if that is `[a-z0-9-]+`.
+  private static func scheme(_ bytes: [UInt8]) -> String? {
+    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0 else { return nil }
+    let name = bytes[..<colon]
+    let allowed = name.allSatisfy {
+      switch $0 {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        UInt8(ascii: "-"):
+        true
+      default: false
+      }
+    }
+    return allowed ? String(decoding: name, as: UTF8.self) : nil
+  }
+
+  /// The bytes of a URL's path (RFC 3986, 2.1); nil for a broken escape.
+  private static func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8]? {
+    var output: [UInt8] = []
+    var index = text.startIndex
+    while index < text.endIndex {
+      guard text[index] == UInt8(ascii: "%") else {
+        output.append(text[index])
+        index += 1
+        continue
+      }
+      guard text.endIndex - index >= 3, let high = hexValue(text[index + 1]),
+        let low = hexValue(text[index + 2])
+      else { return nil }
+      output.append(high << 4 | low)
+      index += 3
+    }
+    return output
+  }
+
+  /// What messages call the store.
+  package var display: String {
+    switch self {
+    case .directory(let path): path.display
+    }
+  }
+
+  /// The same bytes for the same place, however it was spelled: symbolic links and `..` resolved
+  /// where the place is there.
+  package var canonical: [UInt8] {
+    switch self {
+    case .directory(let path): Array("file:".utf8) + (resolved(path) ?? path.bytes)
+    }
+  }
+
+  private func resolved(_ path: RawPath) -> [UInt8]? {
+    let result = try? unsafe path.withCString { (text) throws(Failure) -> [UInt8]? in
+      guard let real = unsafe realpath(text, nil) else { return nil }
+      defer { unsafe free(real) }
+      return unsafe Array(UnsafeRawBufferPointer(start: real, count: strlen(real)))
+    }
+    return result ?? nil
+  }
+
+  /// The store at this address.
+  ///
+  /// - Parameter maximumWait: seconds to wait for another writer, then `.tryAgain`.
+  package func open(maximumWait: Int = 60) throws(Failure) -> any Store {
+    switch self {
+    case .directory(let path): try DirectoryStore(path, maximumWait: maximumWait)
+    }
+  }
+}

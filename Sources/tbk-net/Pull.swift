@@ -1,0 +1,130 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKStore
+
+struct Pull: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-pull",
+    abstract: "Bring an archive out of a store, checked against its ledger.",
+    usage: """
+      tbk-pull <store> <id>|latest [--group <id>] [--chain] [-o <file>] > archive
+      tbk-pull <store> --list [--group <id>] [--json]
+      tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
+      tbk-pull <store> --ledger | --check --group <id>
+      """,
+    version: versionText)
+
+  @Argument(help: "A directory: /path, ./path or file:///path.")
+  var store: RawPath
+
+  @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")
+  var id: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Look among the backups of this group.", valueName: "id"))
+  var group: GroupID?
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, in one step.", valueName: "file"))
+  var output: RawPath?
+
+  @Flag(name: .long, help: "Send the archives it depends on as well, newest first.")
+  var chain = false
+
+  @Flag(name: .long, help: "List the backups, oldest first.")
+  var list = false
+
+  @Flag(name: .long, help: "Print the ledger as it is.")
+  var ledger = false
+
+  @Option(name: .long, help: ArgumentHelp("Send the sealed manifest of a backup.", valueName: "id"))
+  var manifest: RawPath?
+
+  @Flag(name: .long, help: "Send the password check of the group.")
+  var check = false
+
+  @Flag(name: .long, help: "Print the list, and report errors, as JSON.")
+  var json = false
+
+  @OptionGroup var storeOptions: StoreOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    let work = [id != nil, list, ledger, manifest != nil, check].count { $0 }
+    if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
+    if work > 1 {
+      throw ValidationError("only one of an id, --list, --ledger, --manifest and --check")
+    }
+    if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
+    if check, group == nil { throw ValidationError("--check needs --group") }
+  }
+
+  func execute() throws(Failure) -> Int32 {
+    common.apply()
+    let query = try (id ?? manifest).map { (operand) throws(Failure) in try BackupQuery(operand) }
+    let isText = list || ledger
+    if output == nil, !isText {
+      try StandardOutput.refuseTerminal("an archive", hint: "redirect it, or give -o FILE")
+    }
+    let session = try storeOptions.session(store)
+    let snapshot = try session.snapshot()
+    if let ledger = snapshot.ledger, ledger.isTermBackup6 {
+      Messages.notice(
+        "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
+    }
+    let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
+    let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
+    if list {
+      for entry in snapshot.entries where group == nil || entry.group == group {
+        try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
+      }
+    } else if ledger {
+      guard snapshot.ledger != nil else {
+        throw Failure(.unavailable, "the store \(store.display) is still empty")
+      }
+      try sink.write(snapshot.bytes)
+    } else {
+      try send(query, session, snapshot, to: sink)
+    }
+    try sink.finish()
+    try file?.commit()
+    return ExitStatus.success
+  }
+
+  private func send(
+    _ query: BackupQuery?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
+    to sink: DescriptorSink
+  ) throws(Failure) {
+    let address = session.store.address
+    let meter = ProgressMeter("fetching", mode: progress.progress)
+    defer { meter.finish() }
+    let retrieval = Retrieval(
+      session.store, warn: { Messages.warning($0) }, progress: { meter.advance($0) })
+    guard let query else {
+      // Checked by validate().
+      guard let group else { return }
+      try retrieval.sendCheck(of: group, to: sink)
+      return
+    }
+    let entry = try snapshot.find(query, group: group, store: address)
+    if manifest != nil {
+      try retrieval.sendManifest(entry, to: sink, isStaging: output != nil)
+      return
+    }
+    let entries = chain ? try snapshot.chain(of: entry, store: address) : [entry]
+    meter.setTotal(entries.reduce(0) { $0.addingReportingOverflow($1.size).partialValue })
+    for entry in entries {
+      try retrieval.sendArchive(entry, to: sink, isStaging: output != nil)
+    }
+  }
+
+  private func row(_ entry: LedgerEntry) -> [UInt8] {
+    let fields = [
+      entry.id.hex, entry.createdAt, String(entry.size), String(entry.fileCount),
+      entry.mode ?? "-", entry.group?.description ?? "-", entry.verified ? "yes" : "no",
+      entry.filename.description,
+    ]
+    return Array((fields.joined(separator: "\t") + "\n").utf8)
+  }
+}

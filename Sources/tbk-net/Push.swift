@@ -1,0 +1,171 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKStore
+
+struct Push: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-push",
+    abstract: "Store an archive and its entry in the ledger, in one step.",
+    usage: """
+      tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
+      tbk-push <store> --replace <id> [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --remove <id> ...
+      tbk-push <store> --check <file> --group <id> [--replace-check]
+      """,
+    version: versionText)
+
+  @Argument(help: "A directory: /path, ./path or file:///path.")
+  var store: RawPath
+
+  @Option(name: .long, help: ArgumentHelp("What tbk-seal --receipt wrote.", valueName: "file"))
+  var receipt: RawPath?
+
+  @Option(
+    name: .long, help: ArgumentHelp("What tbk-seal --manifest-out wrote.", valueName: "file"))
+  var sealedManifest: RawPath?
+
+  @Option(
+    name: .long, help: ArgumentHelp("The archive's Ed25519 signature, 64 bytes.", valueName: "file"))
+  var signature: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("The group of the profile.", valueName: "id"))
+  var group: GroupID?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Give this backup another archive.", valueName: "id"))
+  var replace: RawPath?
+
+  @Option(
+    name: .long, parsing: .upToNextOption,
+    help: ArgumentHelp("Remove these backups.", valueName: "id"))
+  var remove: [RawPath] = []
+
+  @Option(
+    name: .long, help: ArgumentHelp("Store the password check of the group.", valueName: "file"))
+  var check: RawPath?
+
+  @Flag(name: .long, help: "Replace a password check that is there.")
+  var replaceCheck = false
+
+  @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
+  var json = false
+
+  @OptionGroup var storeOptions: StoreOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    let work = [replace != nil, !remove.isEmpty, check != nil].count { $0 }
+    if work > 1 { throw ValidationError("only one of --replace, --remove and --check") }
+    if check != nil, group == nil { throw ValidationError("--check needs --group") }
+    if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
+    if work > 0, receipt != nil {
+      throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
+    }
+    if !remove.isEmpty || check != nil, sealedManifest != nil || signature != nil {
+      throw ValidationError("--sealed-manifest and --signature belong to an archive")
+    }
+    if group != nil, replace != nil || !remove.isEmpty {
+      throw ValidationError("--group belongs to a new backup or a password check")
+    }
+  }
+
+  func execute() throws(Failure) -> Int32 {
+    common.apply()
+    let session = try storeOptions.session(store)
+    let snapshot = try session.snapshot()
+    if let check, let group { return try storeCheck(check, group, session) }
+    if !remove.isEmpty {
+      var ids: [Digest] = []
+      for operand in remove { ids.append(try find(operand, snapshot)) }
+      for entry in try session.remove(ids) { try report(entry) }
+      return ExitStatus.success
+    }
+    let stored = try storeArchive(session, snapshot)
+    if stored.wasThere { Messages.notice("the store has this backup already") }
+    try report(stored.entry)
+    return ExitStatus.success
+  }
+
+  private func storeArchive(
+    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot
+  ) throws(Failure) -> Stored {
+    // Everything that can be refused is, before the archive is read.
+    let replaced = try replace.map { (operand) throws(Failure) in try find(operand, snapshot) }
+    let receipt = try receipt.map { (path) throws(Failure) in
+      try Receipt(parsing: try readFile(path, limit: Receipt.byteLimit))
+    }
+    let signature = try signature.map { (path) throws(Failure) in
+      let bytes = try readFile(path, limit: 64 << 10)
+      guard bytes.count == 64 else {
+        throw Failure(.malformed, "\(path.display) is not a signature: it has \(bytes.count) bytes")
+      }
+      return bytes
+    }
+    try session.refuseSigned(snapshot)
+    try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
+    if Descriptor.standardInput.isTerminal {
+      throw Failure(
+        .usage, "the archive is expected on standard input, which is a terminal",
+        hint: "as in: tbk-seal DIR | tbk-push STORE")
+    }
+    let manifest = try sealedManifest.map { (path) throws(Failure) in
+      let file = DescriptorSource(try Descriptor.openForReading(path), name: path)
+      let input = try ArchiveInput(file, name: path.display)
+      return try session.store.stage(input, size: input.length, in: .manifests)
+    }
+    let input = try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
+    let meter = ProgressMeter("storing", mode: progress.progress, total: input.length)
+    let archive = try session.store.stage(
+      MeteredSource(input, meter), size: input.length, in: .backups)
+    meter.finish()
+    let version = input.header.version
+    if let replaced {
+      return try session.replace(
+        replaced, archive: archive, archiveVersion: version, manifest: manifest,
+        signature: signature)
+    }
+    return try session.push(
+      NewBackup(
+        receipt: receipt, archive: archive, archiveVersion: version, manifest: manifest,
+        signature: signature, group: group))
+  }
+
+  private func storeCheck(
+    _ file: RawPath, _ group: GroupID, _ session: LedgerSession
+  ) throws(Failure) -> Int32 {
+    let bytes =
+      file.isStandardStream
+      ? try DescriptorSource(.standardInput).readAll(limit: GroupID.checkLimit, what: "the check")
+      : try readFile(file, limit: GroupID.checkLimit)
+    let input = try ArchiveInput(
+      MemorySource(bytes), name: file.isStandardStream ? "standard input" : file.display)
+    let staged = try session.store.stage(input, size: input.length, in: .checks)
+    if try session.storeCheck(staged, of: group, replacing: replaceCheck) {
+      Messages.notice("the store has this password check already")
+    }
+    return ExitStatus.success
+  }
+
+  /// An id that is meant: a full one, or a unique beginning.
+  private func find(
+    _ operand: RawPath, _ snapshot: LedgerSession.Snapshot
+  ) throws(Failure) -> Digest {
+    let query = try BackupQuery(operand)
+    guard query != .latest else {
+      throw Failure(.usage, "'latest' may be another backup by now: give an id")
+    }
+    return try snapshot.find(query, group: nil, store: try StoreAddress(store)).id
+  }
+
+  private func report(_ entry: LedgerEntry) throws(Failure) {
+    if json {
+      try StandardOutput.write(entry.line + [UInt8(ascii: "\n")])
+    } else {
+      try StandardOutput.write(
+        "\(entry.id.hex)\t\(entry.size)\t\(entry.fileCount)\t\(entry.filename)\n")
+    }
+  }
+}

@@ -1,0 +1,224 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+@testable import TBKStore
+import Testing
+
+struct LedgerSessionTests {
+  private let place: DirectoryPlace
+
+  init() throws { place = try DirectoryPlace() }
+
+  private func putLedger(_ text: String) throws {
+    try AtomicFile.write(Array(text.utf8), to: place.path.appending("metadata.json"))
+  }
+
+  // MARK: Push
+
+  @Test func theSameAgainIsDoneAlready() throws {
+    let session = try place.session()
+    let first = try session.pushArchive(1)
+    let second = try session.pushArchive(1)
+    #expect(!first.wasThere && second.wasThere && first.entry == second.entry)
+    #expect(try session.snapshot().ledger?.identity?.sequence == 1)
+  }
+
+  @Test func theSameIdWithOtherBytesIs73() throws {
+    let session = try place.session()
+    try session.pushArchive(1)
+    #expect(failure { try session.pushArchive(1, bytes: try archive(2)) }?.exitStatus == 73)
+    #expect(try session.snapshot().entries.count == 1)
+  }
+
+  @Test func whatItDependsOnMustBeThere() throws {
+    let session = try place.session()
+    #expect(failure { try session.pushArchive(2, dependsOn: [try digest(1)]) }?.exitStatus == 75)
+    try session.pushArchive(1)
+    let entry = try session.pushArchive(2, dependsOn: [try digest(1)]).entry
+    #expect(entry.dependsOn == [try digest(1)] && entry.mode == "incremental")
+  }
+
+  @Test func aFirstCommitMakesAnIdentity() throws {
+    let session = try place.session()
+    try session.pushArchive(1, group: "g")
+    let one = try session.snapshot()
+    try session.pushArchive(2)
+    let two = try session.snapshot()
+    #expect(one.ledger?.identity?.sequence == 1 && one.ledger?.identity?.history == [])
+    #expect(two.ledger?.identity?.sequence == 2)
+    #expect(two.ledger?.identity?.history == [try #require(one.hash)])
+    #expect(two.ledger?.identity?.storeID == one.ledger?.identity?.storeID)
+    #expect(one.entries.first?.group == GroupID("g"))
+  }
+
+  @Test func idsThatBeginAlikeGetDifferentNames() throws {
+    let session = try place.session()
+    let first = try session.pushArchive(1).entry
+    var close = first.id.bytes
+    close[31] ^= 1
+    var backup = NewBackup(
+      receipt: nil, archive: try session.store.stage(try archive(2)), archiveVersion: 2)
+    backup.id = try #require(Digest(hex: close.hex))
+    let second = try session.push(backup).entry
+    #expect(second.filename != first.filename)
+    #expect(try place.open().contents(second.archiveReference.path) == archive(2))
+  }
+
+  // MARK: Replace and remove
+
+  @Test func aReplacementTakesAnotherNameAndTheOldGoes() throws {
+    let session = try place.session()
+    let old = try session.pushArchive(1, group: "g", manifest: try archive(10)).entry
+    let store = session.store
+    let signature = [UInt8](repeating: 9, count: 64)
+    let new = try session.replace(
+      old.id, archive: try store.stage(try archive(2)), archiveVersion: 2,
+      manifest: try store.stage(try archive(11), in: .manifests), signature: signature
+    ).entry
+    #expect(new.filename.description == "backup_\(old.id.hex.prefix(12))-\(new.sha256.hex.prefix(8)).tbk")
+    #expect(new.id == old.id && new.createdAt == old.createdAt && new.group == old.group)
+    #expect(new.signature == signature)
+    #expect(try store.contents(new.archiveReference.path) == archive(2))
+    #expect(try store.contents(#require(new.manifestReference?.path)) == archive(11))
+    #expect(try !store.has(old.archiveReference.path))
+    #expect(try !store.has(#require(old.manifestReference?.path)))
+    let again = try session.replace(
+      old.id, archive: try store.stage(try archive(2)), archiveVersion: 2, manifest: nil,
+      signature: signature)
+    #expect(again.wasThere)
+    // And back to the first bytes.
+    let back = try session.replace(
+      old.id, archive: try store.stage(try archive(1)), archiveVersion: 2, manifest: nil,
+      signature: nil
+    ).entry
+    #expect(try store.contents(back.archiveReference.path) == archive(1))
+    #expect(back.signature == nil && back.manifest == new.manifest)
+  }
+
+  @Test func replacingWhatIsNotThereIs69() throws {
+    let session = try place.session()
+    try session.pushArchive(1)
+    let found = failure {
+      _ = try session.replace(
+        try digest(2), archive: try session.store.stage(try archive(2)), archiveVersion: 2,
+        manifest: nil, signature: nil)
+    }
+    #expect(found?.exitStatus == 69)
+  }
+
+  @Test func aRemovalTakesEverythingOfIt() throws {
+    let session = try place.session()
+    try session.pushArchive(1, manifest: try archive(10))
+    try session.pushArchive(2, manifest: try archive(11))
+    #expect(try session.remove([try digest(1)]).map(\.id) == [try digest(1)])
+    #expect(try session.snapshot().entries.map(\.id) == [try digest(2)])
+    #expect(try place.files().count { $0.contains("/") } == 2)
+    #expect(failure { _ = try session.remove([try digest(1)]) }?.exitStatus == 69)
+  }
+
+  @Test func whatIsNeededIsNotRemoved() throws {
+    let session = try place.session()
+    try session.pushArchive(1)
+    try session.pushArchive(2, dependsOn: [try digest(1)])
+    let refused = failure { _ = try session.remove([try digest(1)]) }
+    #expect(refused?.exitStatus == 77)
+    #expect(try session.snapshot().entries.count == 2)
+    #expect(try place.open().contents(session.snapshot().entries[0].archiveReference.path) == archive(1))
+    #expect(try session.remove([try digest(1), try digest(2)]).count == 2)
+  }
+
+  // MARK: Checks
+
+  @Test func aCheckIsStoredOnce() throws {
+    let session = try place.session()
+    let group = try #require(GroupID("g"))
+    func store(_ seed: Int, replacing: Bool = false) throws -> Bool {
+      try session.storeCheck(
+        try session.store.stage(try archive(seed), in: .checks), of: group, replacing: replacing)
+    }
+    #expect(try !store(1))
+    #expect(try store(1))
+    #expect(failure { _ = try store(2) }?.exitStatus == 73)
+    #expect(try place.open().contents(path(.checks, "g.tbk")) == archive(1))
+    #expect(try !store(2, replacing: true))
+    #expect(try place.open().contents(path(.checks, "g.tbk")) == archive(2))
+    let sink = MemorySink()
+    try Retrieval(session.store, warn: { _ in }).sendCheck(of: group, to: sink)
+    #expect(sink.bytes == (try archive(2)))
+  }
+
+  // MARK: Other ledgers
+
+  @Test func aSignedLedgerIsNotChangedWithoutAKey() throws {
+    let text = #"{"backups": [], "ledger_signature": {"key": "k", "signature": "s"}}"#
+    let signed = text.dropLast()
+      + #", "store_id": "00112233445566778899aabbccddeeff", "sequence": 1, "history": []}"#
+    try putLedger(String(signed))
+    #expect(failure { try place.session().pushArchive(1) }?.exitStatus == 77)
+    #expect(try place.open().readLedger()?.bytes == Array(signed.utf8))
+    #expect(try place.session().snapshot().ledger?.signature != nil)
+  }
+
+  @Test func termBackup6IsExtended() throws {
+    let id = String(repeating: "ab", count: 32)
+    try putLedger(
+      """
+      {"tool_version": "6.0", "repository": "me/backups", "created_at": "2024-05-01T10:00:00+00:00",
+       "later": [1.50], "backups": [{"id": "\(id)", "filename": "backup_abababababab.tbk",
+       "sha256": "\(id)", "commit_sha": "", "size": 5, "created_at": "2024-05-01T10:00:00+00:00",
+       "file_count": 1, "verified": false, "verified_at": null, "archive_version": 2,
+       "signature": null, "mine": 1e2}]}
+      """)
+    let session = try place.session()
+    let old = try session.snapshot()
+    #expect(old.ledger?.isTermBackup6 == true)
+    try session.pushArchive(1)
+    let new = try session.snapshot()
+    #expect(new.entries.map(\.id.hex) == [id, try digest(1).hex])
+    #expect(new.ledger?.identity?.history == [try #require(old.hash)])
+    let text = String(decoding: new.bytes, as: UTF8.self)
+    #expect(text.contains(#""later": [1.50]"#) && text.contains(#""mine":1e2"#))
+    #expect(text.contains("me/backups"))
+  }
+
+  @Test func aDamagedLedgerIsNotOverwritten() throws {
+    try place.session().pushArchive(1)
+    try putLedger("{")
+    #expect(failure { try place.session().pushArchive(2) }?.exitStatus == 65)
+    #expect(try place.open().readLedger()?.bytes == Array("{".utf8))
+  }
+}
+
+struct ReceiptTests {
+  private let id = String(repeating: "ab", count: 32)
+
+  private func text(_ changes: [String: JSON?] = [:]) -> [UInt8] {
+    var json = JSON.object([
+      "receipt": .number(1), "id": .string(id), "created_at": .string("2026-01-01T00:00:00+00:00"),
+      "file_count": .number(3), "mode": .string("full"), "depends_on": .array([]),
+      "complete": .bool(true),
+    ])
+    for (key, value) in changes { json[key] = value }
+    return json.line()
+  }
+
+  @Test func isReadToTheField() throws {
+    let other = String(repeating: "cd", count: 32)
+    let receipt = try Receipt(
+      parsing: text(["mode": .string("incremental"), "depends_on": .array([.string(other)])]))
+    #expect(receipt.id.hex == id && receipt.fileCount == 3 && receipt.complete)
+    #expect(receipt.mode == "incremental" && receipt.dependsOn.map(\.hex) == [other])
+  }
+
+  @Test(arguments: ["receipt", "id", "created_at", "file_count", "mode", "depends_on", "complete"])
+  func everyMemberMatters(_ key: String) {
+    for value in [nil, .null, .string("x"), .number(-1), .number(2), .array([.null])] as [JSON?] {
+      if key == "file_count", value == .number(2) { continue }
+      #expect(failure { _ = try Receipt(parsing: text([key: value])) }?.exitStatus == 65)
+    }
+  }
+
+  @Test func itDoesNotDependOnItself() {
+    #expect(failure { _ = try Receipt(parsing: text(["depends_on": .array([.string(id)])])) } != nil)
+  }
+}

@@ -1,0 +1,208 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+@testable import TBKStore
+import Testing
+
+/// A store whose objects are altered on their way out.
+private final class LyingStore: Store {
+  private let base: any Store
+  private let lie: ([UInt8]) -> any ByteSource
+
+  init(_ base: any Store, _ lie: @escaping ([UInt8]) -> any ByteSource) {
+    self.base = base
+    self.lie = lie
+  }
+
+  var address: StoreAddress { base.address }
+  func readLedger() throws(Failure) -> StoredLedger? { try base.readLedger() }
+  func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
+    lie(try base.open(object).readAll(limit: 1 << 26, what: "object"))
+  }
+  func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject { try base.stage(source, size: size, in: folder) }
+  func commit(_ commit: Commit, over: LedgerVersion?) throws(Failure) -> CommitOutcome {
+    try base.commit(commit, over: over)
+  }
+}
+
+/// Changes a file once it has been written to for the first time.
+private final class MeddlingSink: ByteSink {
+  private(set) var count = 0
+  private let meddle: () -> Void
+
+  init(_ meddle: @escaping () -> Void) { self.meddle = meddle }
+
+  func write(_ bytes: Span<UInt8>) {
+    if count == 0 { meddle() }
+    count += bytes.count
+  }
+  func finish() {}
+}
+
+struct RetrievalTests {
+  private let place: DirectoryPlace
+  private let bytes: [UInt8]
+
+  init() throws {
+    place = try DirectoryPlace()
+    bytes = try archive(1, payload: 3 * chunkSize + 17)
+    try place.session().pushArchive(1, bytes: bytes, manifest: try archive(9))
+  }
+
+  private func entry() throws -> LedgerEntry {
+    try #require(try place.session().snapshot().entries.first)
+  }
+
+  private func file() throws -> RawPath {
+    place.path.appending(try entry().archiveReference.path.description)
+  }
+
+  @Test(arguments: [true, false]) func whatWasStoredComesBack(_ isStaging: Bool) throws {
+    let sink = MemorySink()
+    let retrieval = Retrieval(try place.open(), warn: { _ in Issue.record("a warning") })
+    try retrieval.sendArchive(try entry(), to: sink, isStaging: isStaging)
+    #expect(sink.bytes == bytes)
+    let manifest = MemorySink()
+    try retrieval.sendManifest(try entry(), to: manifest, isStaging: isStaging)
+    #expect(manifest.bytes == (try archive(9)))
+  }
+
+  @Test(arguments: [true, false]) func fromAStoreThatIsNoFileAsWell(_ isStaging: Bool) throws {
+    let store = LyingStore(try place.open()) { MemorySource($0) }
+    let sink = MemorySink()
+    try Retrieval(store, warn: { _ in }).sendArchive(try entry(), to: sink, isStaging: isStaging)
+    #expect(sink.bytes == bytes)
+  }
+
+  @Test func alteredBytesAreNotSent() throws {
+    for lie in [
+      { Array($0.dropLast()) }, { $0 + [0] }, { [$0[0] ^ 1] + $0[1...] }, { _ in [] },
+      { $0.dropLast() + [$0[$0.count - 1] ^ 128] },
+    ] as [([UInt8]) -> [UInt8]] {
+      try AtomicFile.write(bytes, to: try file())
+      let store = LyingStore(try place.open()) { MemorySource(lie($0)) }
+      let sink = MemorySink()
+      let found = failure {
+        try Retrieval(store, warn: { _ in }).sendArchive(try entry(), to: sink, isStaging: false)
+      }
+      #expect(found?.exitStatus == 65)
+      #expect(sink.bytes.isEmpty)
+      // The same in the file itself.
+      try AtomicFile.write(lie(bytes), to: try file())
+      let direct = failure {
+        try Retrieval(try place.open(), warn: { _ in })
+          .sendArchive(try entry(), to: sink, isStaging: false)
+      }
+      #expect(direct?.exitStatus == 65 && sink.bytes.isEmpty)
+    }
+  }
+
+  @Test func aFileThatChangesWhileItIsSentIsNeverSentWhole() throws {
+    let path = try file()
+    for offset in [0, chunkSize * 2 + 5, bytes.count - 1] {
+      try AtomicFile.write(bytes, to: path)
+      let descriptor = try Descriptor.workingDirectory.open(path, O_RDWR)
+      let sink = MeddlingSink {
+        _ = try? descriptor.write([bytes[offset] ^ 1].span, at: UInt64(offset))
+      }
+      let found = failure {
+        try Retrieval(try place.open(), warn: { _ in })
+          .sendArchive(try entry(), to: sink, isStaging: false)
+      }
+      if offset > chunkSize {
+        #expect(found?.exitStatus == 65)
+        #expect(sink.count < bytes.count)
+      }
+    }
+  }
+
+  @Test func anArchiveThatIsGoneIs69() throws {
+    try Descriptor.workingDirectory.unlink(try file())
+    let found = failure {
+      try Retrieval(try place.open(), warn: { _ in })
+        .sendArchive(try entry(), to: MemorySink(), isStaging: false)
+    }
+    #expect(found?.exitStatus == 69)
+  }
+
+  @Test func whatRotateKeyOfTermBackup6LeftIsReadWithAWarning() throws {
+    let id = try digest(5).hex
+    let old = JSON.object([
+      "id": .string(id), "filename": .string("backup_x.tbk"), "sha256": .string(id),
+      "size": .number(5), "created_at": .string("2024-05-01T10:00:00+00:00"),
+    ])
+    try AtomicFile.write(bytes, to: place.path.appending("backups/new_backup_x.tbk"))
+    var warnings: [String] = []
+    let sink = MemorySink()
+    try Retrieval(try place.open(), warn: { warnings.append($0) })
+      .sendArchive(try LedgerEntry(old), to: sink, isStaging: false)
+    #expect(sink.bytes == bytes && warnings.count == 1)
+    // Not for our own entries.
+    var ours = old
+    ours["mode"] = .string("full")
+    let found = failure {
+      try Retrieval(try place.open(), warn: { _ in })
+        .sendArchive(try LedgerEntry(ours), to: MemorySink(), isStaging: false)
+    }
+    #expect(found?.exitStatus == 69)
+  }
+}
+
+struct BackupQueryTests {
+  private let place: DirectoryPlace
+
+  init() throws {
+    place = try DirectoryPlace()
+    let session = try place.session()
+    for (first, group) in [("aabb1", "g"), ("aabb2", "g"), ("cccc", "h")] {
+      var backup = NewBackup(
+        receipt: nil, archive: try session.store.stage(try archive(1)), archiveVersion: 2,
+        group: GroupID(group))
+      backup.id = try #require(
+        Digest(hex: first + String(repeating: "0", count: 64 - first.utf8.count)))
+      _ = try session.push(backup)
+    }
+  }
+
+  private func find(_ operand: String, group: String? = nil) throws -> String {
+    let session = try place.session()
+    return try session.snapshot().find(
+      try BackupQuery(RawPath(operand)), group: group.flatMap { GroupID($0) },
+      store: session.store.address
+    ).id.hex
+  }
+
+  @Test(arguments: [
+    ("latest", nil, "cccc"), ("latest", "g", "aabb2"), ("aabb1", nil, "aabb1"),
+    ("CCCC", nil, "cccc"), ("aabb2" + String(repeating: "0", count: 59), nil, "aabb2"),
+  ] as [(String, String?, String)])
+  func finds(_ operand: String, _ group: String?, _ prefix: String) throws {
+    #expect(try find(operand, group: group).hasPrefix(prefix))
+  }
+
+  @Test(arguments: [
+    ("aab", nil, 64), ("aabb", nil, 64), ("xyzt", nil, 64), ("", nil, 64), ("dddd", nil, 69),
+    ("cccc", "g", 69), ("latest", "nobody", 69), (String(repeating: "a", count: 65), nil, 64),
+  ] as [(String, String?, Int32)])
+  func refuses(_ operand: String, _ group: String?, _ status: Int32) {
+    let found = failure { _ = try find(operand, group: group) }
+    #expect(found?.exitStatus == status)
+    if operand == "aabb" {
+      #expect(found?.hint?.contains("aabb1") == true && found?.hint?.contains("aabb2") == true)
+    }
+  }
+
+  @Test func aChainIsNewestFirst() throws {
+    let session = try place.session()
+    for seed in [1, 2, 3] { try session.pushArchive(seed) }
+    try session.pushArchive(4, dependsOn: [try digest(1), try digest(3), try digest(2)])
+    let snapshot = try session.snapshot()
+    let last = try #require(snapshot.entries.last)
+    #expect(
+      try snapshot.chain(of: last, store: session.store.address).map(\.id)
+        == [4, 3, 2, 1].map { try digest($0) })
+  }
+}

@@ -1,0 +1,345 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+@testable import TBKStore
+import Testing
+
+/// What every store promises (`Store`), held against every kind of store.
+struct StoreConformance {
+  private func ledger(_ text: String) -> [UInt8] { Array("{\"backups\": [], \"x\": \"\(text)\"}".utf8) }
+
+  @discardableResult
+  private func committed(
+    _ store: any Store, _ commit: Commit, over version: LedgerVersion?
+  ) throws -> LedgerVersion {
+    guard case .committed(let version) = try store.commit(commit, over: version) else {
+      throw Failure(.library, "not committed")
+    }
+    return version
+  }
+
+  // MARK: One writer
+
+  @Test(arguments: StoreKind.all) func aNewStoreIsEmpty(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    #expect(try place.open().readLedger()?.bytes == nil)
+    #expect(try !place.open().has(path(.backups, "a")))
+  }
+
+  @Test(arguments: StoreKind.all) func whatWasCommittedIsThereForOthers(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    let bytes = try archive(1, payload: 700_000)
+    let staged = try store.stage(bytes)
+    #expect(try staged.size == UInt64(bytes.count) && staged.sha256 == SHA256.hash(bytes))
+    let version = try committed(
+      store,
+      Commit(
+        ledger: ledger("1"), additions: [.init(path(.backups, "a.tbk"), staged)], summary: "add"),
+      over: nil)
+    let other = try place.open()
+    #expect(try other.readLedger()?.bytes == ledger("1"))
+    #expect(try other.readLedger()?.version == version)
+    #expect(try other.contents(path(.backups, "a.tbk")) == bytes)
+  }
+
+  @Test(arguments: StoreKind.all) func aCommitOfSeveralObjectsIsOne(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    try committed(
+      store,
+      Commit(
+        ledger: ledger("1"),
+        additions: [
+          .init(path(.backups, "a"), try store.stage([1])),
+          .init(path(.manifests, "b"), try store.stage([2], in: .manifests)),
+          .init(path(.checks, "c"), try store.stage([3], in: .checks), replacing: true),
+        ], summary: "add"),
+      over: nil)
+    let other = try place.open()
+    #expect(try other.contents(path(.backups, "a")) == [1])
+    #expect(try other.contents(path(.manifests, "b")) == [2])
+    #expect(try other.contents(path(.checks, "c")) == [3])
+  }
+
+  @Test(arguments: StoreKind.all) func whatIsOnlyStagedHasNoName(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    _ = try store.stage(try archive(1))
+    #expect(try place.open().readLedger()?.bytes == nil)
+  }
+
+  @Test(arguments: StoreKind.all) func aSizeThatWasNotAnnouncedIsRefused(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    defer { withExtendedLifetime(place) {} }
+    let store = try place.open()
+    for size in [0, 2, 4, 1000] as [UInt64] {
+      #expect(throws: Failure.self) {
+        try store.stage(MemorySource([1, 2, 3]), size: size, in: .backups)
+      }
+    }
+  }
+
+  @Test(arguments: StoreKind.all) func aSourceThatFailsStagesNothing(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    defer { withExtendedLifetime(place) {} }
+    let store = try place.open()
+    let bytes = try archive(1)
+    for length in stride(from: 1, to: bytes.count, by: 7) {
+      let cut = failure {
+        let input = try ArchiveInput(MemorySource(Array(bytes[..<length])), name: "input")
+        _ = try store.stage(input, size: input.length, in: .backups)
+      }
+      #expect(cut?.code == .truncated)
+    }
+    #expect(try store.readLedger()?.bytes == nil)
+  }
+
+  @Test(arguments: StoreKind.all) func whatIsRemovedIsGone(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    let first = try committed(
+      store,
+      Commit(
+        ledger: ledger("1"),
+        additions: [
+          .init(path(.backups, "a"), try store.stage([1])),
+          .init(path(.backups, "b"), try store.stage([2])),
+        ], summary: "add"),
+      over: nil)
+    try committed(
+      store,
+      Commit(
+        ledger: ledger("2"), removals: [ObjectReference(path(.backups, "a"))], summary: "remove"),
+      over: first)
+    let other = try place.open()
+    #expect(try !other.has(path(.backups, "a")))
+    #expect(try other.contents(path(.backups, "b")) == [2])
+    #expect(try other.readLedger()?.bytes == ledger("2"))
+  }
+
+  @Test(arguments: StoreKind.all) func removingWhatIsNotThereIsDone(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    defer { withExtendedLifetime(place) {} }
+    let store = try place.open()
+    try committed(
+      store,
+      Commit(
+        ledger: ledger("1"), removals: [ObjectReference(path(.backups, "a"))], summary: "remove"),
+      over: nil)
+    #expect(try store.readLedger()?.bytes == ledger("1"))
+  }
+
+  // MARK: Names
+
+  @Test(arguments: StoreKind.all) func aNameIsNeverGivenToOtherBytes(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    let version = try committed(
+      store,
+      Commit(
+        ledger: ledger("1"), additions: [.init(path(.backups, "a"), try store.stage([1]))],
+        summary: "add"),
+      over: nil)
+    for other in [[2], [1, 1], []] as [[UInt8]] {
+      let commit = Commit(
+        ledger: ledger("2"), additions: [.init(path(.backups, "a"), try store.stage(other))],
+        summary: "add")
+      #expect(try store.commit(commit, over: version) == .taken(path(.backups, "a")))
+    }
+    #expect(try place.open().contents(path(.backups, "a")) == [1])
+    #expect(try place.open().readLedger()?.bytes == ledger("1"))
+  }
+
+  @Test(arguments: StoreKind.all) func theSameBytesUnderTheirNameAreTaken(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    var version: LedgerVersion?
+    for number in 1...2 {
+      version = try committed(
+        store,
+        Commit(
+          ledger: ledger("\(number)"), additions: [.init(path(.backups, "a"), try store.stage([1]))],
+          summary: "add"),
+        over: version)
+    }
+    #expect(try place.open().contents(path(.backups, "a")) == [1])
+  }
+
+  @Test(arguments: StoreKind.all) func replacingReplaces(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    var version: LedgerVersion?
+    for byte in [1, 2] as [UInt8] {
+      version = try committed(
+        store,
+        Commit(
+          ledger: ledger("\(byte)"),
+          additions: [.init(path(.checks, "a"), try store.stage([byte], in: .checks), replacing: true)],
+          summary: "check"),
+        over: version)
+    }
+    #expect(try place.open().contents(path(.checks, "a")) == [2])
+  }
+
+  // MARK: Versions
+
+  @Test(arguments: StoreKind.all) func aStaleVersionIsAConflict(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let (one, two) = (try place.open(), try place.open())
+    let staged = try two.stage(try archive(2))
+    let first = try committed(one, Commit(ledger: ledger("1"), summary: "1"), over: nil)
+    let commit = Commit(
+      ledger: ledger("2"), additions: [.init(path(.backups, "b"), staged)], summary: "2")
+    #expect(try two.commit(commit, over: nil) == .conflict)
+    #expect(try !one.has(path(.backups, "b")))
+    #expect(try one.readLedger()?.bytes == ledger("1"))
+    // What was staged is still good.
+    try committed(two, commit, over: first)
+    #expect(try one.contents(path(.backups, "b")) == archive(2))
+    #expect(try one.commit(Commit(ledger: ledger("3"), summary: "3"), over: first) == .conflict)
+  }
+
+  @Test(arguments: StoreKind.all) func writersInThreadsLoseNothing(_ kind: StoreKind) async throws {
+    let place = try kind.makePlace()
+    let scratch = try Scratch()
+    let each = 10
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for writer in 0..<4 {
+        group.addTask {
+          for number in 0..<each {
+            // Two of them share what this machine has seen, as two processes do.
+            let session = try makeSession(try place.open(), home: scratch["home\(writer / 2)"])
+            try session.pushArchive(writer * each + number, group: "g\(writer)")
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    let snapshot = try makeSession(try place.open(), home: nil).snapshot()
+    #expect(snapshot.entries.count == 4 * each)
+    #expect(snapshot.ledger?.identity?.sequence == UInt64(4 * each))
+    #expect(snapshot.ledger?.identity?.history.count == 4 * each - 1)
+    for seed in 0..<4 * each {
+      let entry = try #require(snapshot.ledger?[digest(seed)])
+      #expect(try place.open().contents(entry.archiveReference.path) == archive(seed))
+    }
+    for writer in 0..<4 {
+      let order = snapshot.entries.filter { $0.group == GroupID("g\(writer)") }.map(\.id)
+      #expect(order == (try (0..<each).map { try digest(writer * each + $0) }))
+    }
+  }
+
+  // MARK: Faults
+
+  /// A writer fails, or its answer is lost, at each call; then it runs again.
+  @Test(arguments: StoreKind.all) func aFailureAtAnyCallLosesNothing(_ kind: StoreKind) throws {
+    for fault in FaultyStore.Fault.allCases {
+      for call in 0..<8 {
+        let place = try kind.makePlace()
+        let scratch = try Scratch()
+        let session = try makeSession(try place.open(), home: scratch["a"])
+        try session.pushArchive(1)
+        let faulty = FaultyStore(try place.open(), fault, atCall: call)
+        let broken = failure {
+          try makeSession(faulty, home: scratch["b"])
+            .pushArchive(2, dependsOn: [try digest(1)], manifest: try archive(9))
+        }
+        if !faulty.hasFailed { continue }
+        // A lost race is no failure: it is run again at once.
+        #expect((broken == nil) == (fault == .conflict))
+        let stored = try makeSession(try place.open(), home: scratch["b"])
+          .pushArchive(2, dependsOn: [try digest(1)], manifest: try archive(9))
+        let snapshot = try makeSession(try place.open(), home: scratch["a"]).snapshot()
+        #expect(snapshot.entries.map(\.id) == [try digest(1), try digest(2)])
+        let entry = try #require(snapshot.entries.last)
+        #expect(entry == stored.entry)
+        #expect(try place.open().contents(entry.archiveReference.path) == archive(2))
+        #expect(try place.open().contents(#require(entry.manifestReference?.path)) == archive(9))
+      }
+    }
+  }
+
+  @Test(arguments: StoreKind.all) func racesThatNeverEndEndIn75(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let faulty = FaultyStore(try place.open(), .conflict, atCall: nil)
+    let session = try makeSession(faulty, home: nil, maximumWait: 1)
+    #expect(failure { try session.pushArchive(1) }?.exitStatus == 75)
+    #expect(try place.open().readLedger()?.bytes == nil)
+  }
+
+  @Test(arguments: StoreKind.all) func aRetryDoesNotSendAgain(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let faulty = FaultyStore(try place.open(), .conflict, atCall: 2)
+    try makeSession(faulty, home: nil).pushArchive(1)
+    #expect(faulty.hasFailed && faulty.stagings == 1)
+  }
+}
+
+/// A store that fails at one call, or at every commit.
+final class FaultyStore: Store {
+  enum Fault: CaseIterable {
+    /// The call does not happen.
+    case before
+    /// It happens, and its answer is lost.
+    case after
+    /// It meets a conflict; only commits do.
+    case conflict
+  }
+
+  private let base: any Store
+  private let fault: Fault
+  private let failing: Int?
+  private var calls = 0
+  private(set) var hasFailed = false
+  private(set) var stagings = 0
+
+  init(_ base: any Store, _ fault: Fault, atCall: Int?) {
+    self.base = base
+    self.fault = fault
+    failing = atCall
+  }
+
+  var address: StoreAddress { base.address }
+
+  private func call<T>(
+    conflict: T? = nil, _ body: () throws(Failure) -> T
+  ) throws(Failure) -> T {
+    defer { calls += 1 }
+    guard failing == nil || calls == failing else { return try body() }
+    switch fault {
+    case .conflict:
+      guard let conflict else { return try body() }
+      hasFailed = true
+      return conflict
+    case .before: break
+    case .after: _ = try body()
+    }
+    hasFailed = true
+    throw Failure(.unavailable, "the connection is gone")
+  }
+
+  func readLedger() throws(Failure) -> StoredLedger? {
+    try call { () throws(Failure) in try base.readLedger() }
+  }
+
+  func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
+    try call { () throws(Failure) in try base.open(object) }
+  }
+
+  func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject {
+    stagings += 1
+    return try call { () throws(Failure) in try base.stage(source, size: size, in: folder) }
+  }
+
+  func commit(
+    _ commit: Commit, over version: LedgerVersion?
+  ) throws(Failure) -> CommitOutcome {
+    try call(conflict: .conflict) { () throws(Failure) in
+      try base.commit(commit, over: version)
+    }
+  }
+}

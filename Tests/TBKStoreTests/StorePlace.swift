@@ -1,0 +1,155 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+@testable import TBKStore
+import Testing
+
+/// A directory that goes with its owner.
+final class Scratch: Sendable {
+  let path: RawPath
+
+  init() throws {
+    let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath("/tmp")
+    path = parent.appending("tbk-store-test-\(uniqueSuffix())")
+    try Descriptor.workingDirectory.makeDirectory(path)
+  }
+
+  deinit { Scratch.remove(path) }
+
+  subscript(_ name: String) -> RawPath { path.appending(name) }
+
+  func makeDirectory(_ name: String) throws -> RawPath {
+    try Descriptor.workingDirectory.makeDirectory(self[name])
+    return self[name]
+  }
+
+  static func remove(_ path: RawPath) {
+    guard let facts = try? Descriptor.workingDirectory.statusIfPresent(of: path) else { return }
+    if facts.st_mode & S_IFMT == S_IFDIR {
+      let directory = try? Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
+      for (name, _) in (try? directory?.names()) ?? [] { remove(path.appending(name)) }
+      _ = try? Descriptor.workingDirectory.unlink(path, directory: true)
+    } else {
+      _ = try? Descriptor.workingDirectory.unlink(path)
+    }
+  }
+}
+
+/// A new, empty place for a store, which several handles and processes can open.
+protocol StorePlace: AnyObject, Sendable {
+  func open() throws(Failure) -> any Store
+}
+
+/// A kind of store that the conformance suite runs against. A new store joins by a line in `all`.
+struct StoreKind: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  let makePlace: @Sendable () throws -> any StorePlace
+
+  static let all = [
+    StoreKind(testDescription: "directory") { try DirectoryPlace() }
+  ]
+}
+
+final class DirectoryPlace: StorePlace {
+  let scratch: Scratch
+  let path: RawPath
+
+  init() throws {
+    scratch = try Scratch()
+    path = try scratch.makeDirectory("store")
+  }
+
+  func open() throws(Failure) -> any Store { try DirectoryStore(path) }
+
+  func session(accepting: Bool = false) throws(Failure) -> LedgerSession {
+    try makeSession(try open(), home: scratch["home"], accepting: accepting)
+  }
+
+  /// All files below the store, temporary ones too.
+  func files() throws -> Set<String> {
+    var found: Set<String> = []
+    let root = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
+    for (name, _) in try root.names() {
+      let facts = try #require(try root.statusIfPresent(of: name))
+      guard facts.st_mode & S_IFMT == S_IFDIR else {
+        found.insert(name.text)
+        continue
+      }
+      let folder = try root.open(name, O_RDONLY | O_DIRECTORY)
+      for (inner, _) in try folder.names() { found.insert(name.appending(inner).text) }
+    }
+    return found
+  }
+}
+
+func makeSession(
+  _ store: any Store, home: RawPath?, accepting: Bool = false, maximumWait: Int = 60
+) throws(Failure) -> LedgerSession {
+  try LedgerSession(
+    store,
+    seen: try SeenState(home: home, address: store.address, accepting: accepting, warn: { _ in }),
+    toolVersion: "7.0", maximumWait: maximumWait)
+}
+
+/// Bytes that begin as an archive does and have its length.
+func archive(_ seed: Int, payload: Int = 100) throws -> [UInt8] {
+  let header = try TBK2Header(
+    memory: 65536, passes: 3, lanes: 4, salt: [UInt8](repeating: UInt8(seed & 255), count: 32),
+    nonce: [UInt8](repeating: UInt8(seed >> 8 & 255), count: 12), payloadLength: UInt64(payload))
+  return header.bytes + (0..<payload).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ seed) }
+}
+
+func digest(_ seed: Int) throws -> Digest { try SHA256.hash(Array("id \(seed)".utf8)) }
+
+func name(_ text: String) -> ObjectName { ObjectName(text)! }
+
+func path(_ folder: ObjectPath.Folder, _ text: String) -> ObjectPath { ObjectPath(folder, name(text)) }
+
+extension Store {
+  func stage(_ bytes: [UInt8], in folder: ObjectPath.Folder = .backups) throws -> any StagedObject {
+    try stage(MemorySource(bytes), size: UInt64(bytes.count), in: folder)
+  }
+
+  func contents(_ path: ObjectPath) throws -> [UInt8] {
+    try open(ObjectReference(path)).readAll(limit: 1 << 26, what: "object")
+  }
+
+  func has(_ path: ObjectPath) throws -> Bool {
+    do throws(Failure) {
+      _ = try open(ObjectReference(path))
+      return true
+    } catch {
+      if error.code == .unavailable { return false }
+      throw error
+    }
+  }
+}
+
+extension LedgerSession {
+  /// Stores archive number `seed`, whose id is `digest(seed)`.
+  @discardableResult
+  func pushArchive(
+    _ seed: Int, bytes: [UInt8]? = nil, dependsOn: [Digest] = [], group: String? = nil,
+    manifest: [UInt8]? = nil
+  ) throws -> Stored {
+    var backup = NewBackup(
+      receipt: nil, archive: try store.stage(try bytes ?? archive(seed)), archiveVersion: 2,
+      manifest: try manifest.map { try store.stage($0, in: .manifests) },
+      group: group.flatMap { GroupID($0) })
+    backup.id = try digest(seed)
+    backup.dependsOn = dependsOn
+    backup.mode = dependsOn.isEmpty ? "full" : "incremental"
+    return try push(backup)
+  }
+}
+
+/// The failure that `body` ends with; nil if it does not fail.
+func failure(_ body: () throws -> Void) -> Failure? {
+  do {
+    try body()
+    return nil
+  } catch {
+    return error as? Failure
+  }
+}
