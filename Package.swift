@@ -61,7 +61,7 @@ let package = Package(
     .testTarget(name: "TBKFormatTests", dependencies: ["TBKFormat"], swiftSettings: strict),
     .testTarget(name: "TBKArchiveTests", dependencies: ["TBKArchive"], swiftSettings: strict),
     .testTarget(
-      name: "TBKSettingsTests", dependencies: ["TBKSettings"], swiftSettings: strict),
+      name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

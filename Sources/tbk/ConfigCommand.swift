@@ -126,7 +126,11 @@ extension ConfigCommand {
           .usage, "\(key) is a secret, and arguments are seen by every user",
           hint: "give it on standard input: tbk-config set \(key) - <FILE")
       }
-      if known.shape == .store { bytes = try absoluteStore(RawPath(bytes)) }
+      do throws(Failure) {
+        if known.shape == .store { bytes = try absoluteStore(RawPath(bytes)) }
+      } catch {
+        throw error.within(key)
+      }
       let home = try Home.ofProcess()
       _ = try home.make()
       var configuration = try home.configuration(checking: false)
