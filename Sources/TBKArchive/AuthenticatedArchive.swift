@@ -120,7 +120,7 @@ package final class AuthenticatedArchive {
       throw Failure(.malformed, "\(size - end) bytes follow the archive")
     }
     let source = FileRegion(file, from: start + UInt64(header.headerLength), to: size)
-    return try verify(header, source, keys: keys) { (small) throws(Failure) in
+    return try verify(header, source, keys: keys, alone: true) { (small) throws(Failure) in
       small.map { .memory($0) } ?? .file(file, start: start + UInt64(header.headerLength), blocks: [])
     }
   }
@@ -131,21 +131,17 @@ package final class AuthenticatedArchive {
   package static func verify(
     stream: any ByteSource, header: ArchiveHeader, keys: KeyRing, alone: Bool
   ) throws(Failure) -> AuthenticatedArchive {
-    let archive = try verify(header, stream, keys: keys) { (small) throws(Failure) in
+    try verify(header, stream, keys: keys, alone: alone) { (small) throws(Failure) in
       if let small { return .memory(small) }
       return .spool(try TemporaryFile.anonymous())
     }
-    if alone, try !stream.read(upTo: 1).isEmpty {
-      throw Failure(.malformed, "something follows the archive")
-    }
-    return archive
   }
 
   /// Decrypts everything once, keeps nothing of it, and compares the tag.
   ///
   /// - Parameter keep: makes the storage, given the whole ciphertext if it is small.
   private static func verify(
-    _ header: ArchiveHeader, _ source: any ByteSource, keys: KeyRing,
+    _ header: ArchiveHeader, _ source: any ByteSource, keys: KeyRing, alone: Bool,
     keep: ([UInt8]?) throws(Failure) -> Storage
   ) throws(Failure) -> AuthenticatedArchive {
     let length = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
@@ -182,6 +178,10 @@ package final class AuthenticatedArchive {
     let tag = try source.read(upTo: header.isTBK2 ? gcmTagLength : TBK1Header.tagLength)
     guard tag.count == (header.isTBK2 ? gcmTagLength : TBK1Header.tagLength) else {
       throw truncated(header, missing: UInt64(TBK1Header.tagLength - tag.count))
+    }
+    // Before the tag: what has the wrong length is corrupt, whatever the password.
+    if alone, try !source.read(upTo: 1).isEmpty {
+      throw Failure(.malformed, "something follows the archive")
     }
     guard try check.verify(tag) else {
       throw Failure(

@@ -81,13 +81,19 @@ package final class BackupReader {
     return verified
   }
 
-  /// Sends the newest archive's tar, which must be the only one.
+  /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
+  /// is sent, and the whole against the manifest at the end.
   package func sendTar(to sink: any ByteSink) throws(Failure) {
     if try next() != nil {
       throw Failure(
         .usage, "several archives do not make one tar", hint: "extract them together with -C")
     }
-    try newest.replayTar(into: TickingSink(into: sink, progress))
+    let verifier = try TarVerifier()
+    let checking = CheckingSink(
+      TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
+      into: sink)
+    try newest.replayTar(into: TickingSink(into: checking, progress))
+    try check(id: try verifier.verdict().id)
   }
 
   /// Sends the content of one file, which is verified before its first byte is sent.
@@ -432,6 +438,27 @@ private final class MemberSender: MemberConsumer {
   func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == entry.tarName }
   func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
   func end(_ sha256: Digest) { isSent = true }
+}
+
+/// Sends on what a check has passed.
+private final class CheckingSink: ByteSink {
+  private let check: any ByteSink
+  private let next: any ByteSink
+
+  init(_ check: any ByteSink, into next: any ByteSink) {
+    self.check = check
+    self.next = next
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try check.write(bytes)
+    try next.write(bytes)
+  }
+
+  func finish() throws(Failure) {
+    try check.finish()
+    try next.finish()
+  }
 }
 
 /// Counts what passes, for the progress meter.

@@ -94,10 +94,18 @@ class Commands:
         if as_user is not None:
             require("setpriv")
             command = ["setpriv", f"--reuid={as_user}", f"--regid={as_user}", "--clear-groups", *command]
+        before = options.pop("preexec_fn", None)
+
+        def prepare():
+            # A test run in the background has SIGINT ignored, and a child inherits that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if before is not None:
+                before()
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(command, env={**self.environment, **(env or {})}, start_new_session=True, **options)
+        return subprocess.Popen(command, env={**self.environment, **(env or {})}, start_new_session=True,
+                                preexec_fn=prepare, **options)
 
     def run(self, name, *arguments, input=None, status=0, **options):
         """Runs a command to its end. `status`: the exit statuses that are right (None: any)."""

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 
 import pytest
 from conftest import mf, put, snapshot
@@ -67,7 +68,9 @@ def test_refused(case, tbk, tmp_path, place):
     for mode, arguments in MODES.items():
         if mode not in case.modes:
             options["status"] = {0, *case.expect}
-        result = tbk.run("tbk-open", *arguments, file, cwd=place.destination, **options)
+        # A bomb's tar would be gigabytes: it is not kept.
+        stdout = subprocess.DEVNULL if mode == "tar" else subprocess.PIPE
+        result = tbk.run("tbk-open", *arguments, file, cwd=place.destination, stdout=stdout, **options)
         assert result.status != 77 or not result.out, "something was shown before the tag held"
         options["status"] = case.expect
         place.check()

@@ -273,7 +273,7 @@ def test_our_incremental_restores_by_the_reference(tbk, small, tmp_path):
     assert snapshot(tmp_path / "out") == snapshot(small)
     body = backups[1].manifest
     assert body["backup_mode"] == "incremental"
-    assert {e["relative_path"] for e in body["files"] if e["type"] == "file" and "stored_in" not in e} == {"new"}
+    assert {e["relative_path"] for e in body["files"] if mf.kind(e) == "file" and "stored_in" not in e} == {"new"}
     assert mf.depends_on(body) == json.loads(receipt.read_text())["depends_on"] == [backups[0].id]
 
 

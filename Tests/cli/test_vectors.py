@@ -84,7 +84,7 @@ def test_tbk_open_agrees_with_vector(name, tbk, tmp_path):
     operands = [*map(str, vector.files()), str(FOLDER / "archives" / f"{name}.tbk")]
     destination = tmp_path / "out"
     destination.mkdir()
-    result = tbk.run("tbk-open", "-C", destination, *operands, password=vector.password, status=vector.expect["extract"])
+    result = tbk.run("tbk-open", "-C", destination, *operands, password=vector.password + b"\n", status=vector.expect["extract"])
     if result.status in (0, 3):
         if not (vector.needs and name.startswith("termbackup6")):
             vector.check(destination)
@@ -92,8 +92,8 @@ def test_tbk_open_agrees_with_vector(name, tbk, tmp_path):
         assert os.listdir(destination) == []
     if not vector.needs:
         for mode in ("list", "verify"):
-            tbk.run("tbk-open", "--" + mode, *operands, password=vector.password, status=vector.expect[mode])
-        result = tbk.run("tbk-open", *operands, password=vector.password, status=vector.expect["tar"])
+            tbk.run("tbk-open", "--" + mode, *operands, password=vector.password + b"\n", status=vector.expect[mode])
+        result = tbk.run("tbk-open", *operands, password=vector.password + b"\n", status=vector.expect["tar"])
         if result.status == 0:
             assert [(m.name, m.kind) for m in tars.read(result.out)] == \
                 [(m.name, m.kind) for m in tars.read(gz.decompress(crypto.open_archive(vector.archive, vector.password)[1]))]

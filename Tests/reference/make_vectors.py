@@ -61,7 +61,7 @@ def accepted(name, archive, password=PASSWORD, needs=(), **statuses):
              ("tar-sha256", hashlib.sha256(tar).hexdigest())]
     for entry in backup.manifest["files"]:
         path = mf.raw(entry["relative_path"])
-        kind = entry.get("type", "file")
+        kind = mf.kind(entry)
         if backup.old:
             kind = "vanished" if path in backup.lost else backup.members[path].kind
         fields = [kind, f"{entry['permissions']:o}", str(entry["size"]), entry["sha256"], path.hex()]
@@ -107,7 +107,7 @@ def restored():
     accepted("every_kind", seal(payload_of(TREE)))
     accepted("odd_names_modes_and_times", seal(payload_of(ODD)))
     accepted("empty_tree", seal(payload_of([])))
-    accepted("empty_password_is_not_needed_to_be_utf8", seal(payload_of([file("a")]), b"\xff\xfe\n"), b"\xff\xfe\n")
+    accepted("password_is_not_utf8_and_ends_in_a_newline", seal(payload_of([file("a")]), b"\xff\xfe\n"), b"\xff\xfe\n")
     accepted("password_of_1000_bytes", seal(payload_of([file("a")]), b"p" * 1000), b"p" * 1000)
     for form in ("gnu", "ustar"):
         accepted("tar_" + form, seal(payload_of(TREE, form)))
@@ -152,7 +152,7 @@ def incremental():
     def point(pair):
         return {**pair[0], "stored_in": base["backup_id"]}, pair[1]
 
-    pairs = [point(kept), point(linked), point(hardlink("other", "linked", b"linked\n")), file("new", b"new\n")]
+    pairs = [point(kept), point(linked), hardlink("other", "linked", b"linked\n"), file("new", b"new\n")]
     body = manifest_of(pairs, backup_mode="incremental", parent_backup_id=base["backup_id"])
     changed = mf.with_id(body)
     accepted("incremental_changed", seal(payload_of(pairs, manifest=body)), needs=["incremental_base.tbk"])

@@ -44,11 +44,9 @@ class Backup:
             self.members[member.name] = member
         if self.sealed_manifest:
             return
+        by_path = mf.by_path_of(self.manifest)
         for name, entry in by_name.items():
-            if name in self.members or "stored_in" in entry:
-                continue
-            if not self.old and entry["type"] == "hardlink" \
-                    and "stored_in" in self.entries[mf.raw(entry["hard_link"])]:
+            if name in self.members or mf.stored_elsewhere(entry, by_path):
                 continue
             if not self.old:
                 raise corrupt(f"{name!r} is in the manifest and not in the tar")
@@ -56,9 +54,9 @@ class Backup:
 
     def _check(self, member, entry):
         name = member.name
-        if member.kind != entry["type"]:
-            raise corrupt(f"{name!r} is a {member.kind} and not a {entry['type']}")
-        if "stored_in" in entry and entry["type"] == "file":
+        if member.kind != mf.kind(entry):
+            raise corrupt(f"{name!r} is a {member.kind} and not a {mf.kind(entry)}")
+        if "stored_in" in entry:
             raise corrupt(f"{name!r} is stored elsewhere and here")
         if member.kind == "file":
             _check_content(name, member.data, entry)
@@ -85,7 +83,7 @@ class Backup:
     def bytes_of(self, path):
         """What a file held in this archive, or None if it does not hold it."""
         entry = self.entries.get(path)
-        while entry is not None and entry.get("type") == "hardlink":
+        while entry is not None and mf.kind(entry) == "hardlink":
             entry = self.entries[mf.raw(entry["hard_link"])]
         if entry is None or "stored_in" in entry:
             return None
@@ -141,7 +139,7 @@ def extract(backups, destination, owner=False, setuid=False):
             os.mkdir(place, 0o700)
         elif entry["type"] == "symlink":
             os.symlink(mf.raw(entry["link_target"]), place)
-        elif entry["type"] == "hardlink":
+        elif mf.kind(entry) == "hardlink":
             os.link(os.path.join(top, mf.raw(entry["hard_link"])), place, follow_symlinks=False)
             continue
         else:
@@ -161,12 +159,13 @@ def extract(backups, destination, owner=False, setuid=False):
 def _restore_metadata(place, entry, owner, setuid):
     for name, value in entry.get("xattrs", {}).items():
         os.setxattr(place, mf.raw(name), base64.b64decode(value), follow_symlinks=False)
-    if owner:
+    if owner and "uid" in entry:
         os.chown(place, entry["uid"], entry["gid"], follow_symlinks=False)
     if entry["type"] != "symlink":
         mode = stat.S_IMODE(entry["permissions"])
         os.chmod(place, mode if setuid else mode & 0o1777)
-    os.utime(place, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
+    if "mtime_ns" in entry:
+        os.utime(place, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
 
 
 def _put_old(top, path, member, entry):

@@ -106,7 +106,7 @@ def pax(body, flag=b"x", size=None):
 
 def member(entry, data=b"", **more):
     name = mf.stored_name(entry).encode("utf-8", "surrogateescape")
-    kind = entry["type"]
+    kind = mf.kind(entry)
     flag = {"file": b"0", "directory": b"5", "symlink": b"2", "hardlink": b"1"}.get(kind, b"0")
     link = entry.get("link_target" if kind == "symlink" else "hard_link", "")
     more = {"flag": flag, "link": link.encode("utf-8", "surrogateescape"),
@@ -125,7 +125,7 @@ END = bytes(1024)
 
 def entry(path, kind="file", data=b"", mode=None, **more):
     bits = {"file": 0o100644, "directory": 0o40755, "symlink": 0o120777, "hardlink": 0o100644}
-    return {"relative_path": path, "type": kind, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+    return {"relative_path": path, "type": "file" if kind == "hardlink" else kind, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(),
             "permissions": bits.get(kind, 0o100644) if mode is None else mode, "modified_at": 0.0,
             "mtime_ns": 0, "ctime_ns": 0, "inode": 1, "device": 1, "uid": 0, "gid": 0, **more}
 
@@ -146,7 +146,14 @@ def hardlink(path, target, data=b"content\n", **more):
     return entry(path, "hardlink", data, hard_link=target, **more), b""
 
 
-ROOT = {key: value for key, value in entry("", "directory").items() if key != "relative_path"}
+ROOT = {key: value for key, value in entry("", "directory").items() if key not in ("relative_path", "size", "sha256")}
+
+
+def _sort_key(path):
+    try:
+        return path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return path.encode("utf-8", "surrogatepass")
 
 
 def manifest_of(pairs, **more):
@@ -155,7 +162,7 @@ def manifest_of(pairs, **more):
         "created_at": "2020-01-02T03:04:05.000006+00:00", "backup_mode": "full", "parent_backup_id": None,
         "backup_id": None, "nonce": "00" * 16, "source_dir": "/source", "root": ROOT, "unreadable": [],
         "files": sorted((entry for entry, _ in pairs),
-                        key=lambda e: e["relative_path"].encode("utf-8", "surrogatepass"))
+                        key=lambda e: _sort_key(e["relative_path"]))
         if all(isinstance(e, dict) and isinstance(e.get("relative_path"), str) for e, _ in pairs)
         else [entry for entry, _ in pairs], **more}
 
@@ -885,9 +892,9 @@ def wrong_size(size):
 
 @family({"directory": {"type": "directory", "size": 0, "sha256": mf.EMPTY},
          "symlink": {"type": "symlink", "size": 0, "sha256": mf.EMPTY, "link_target": "d"},
-         "hardlink": {"type": "hardlink", "hard_link": "d/inside", "size": 8, "sha256": TREE[1][0]["sha256"]},
+         "hardlink": {"hard_link": "d/inside", "size": 8, "sha256": TREE[1][0]["sha256"]},
          "socket": {"type": "socket"}, "device": {"type": "device"}, "fifo": {"type": "fifo"}, "empty": {"type": ""},
-         "nothing": {"type": None}, "number": {"type": 1}})
+         "hardlink_word": {"type": "hardlink", "hard_link": "d/inside"}, "nothing": {"type": None}, "number": {"type": 1}})
 def wrong_type(changes):
     return edited(**changes)
 
@@ -973,6 +980,12 @@ def manifest_with(changes):
          "utf16": '{"version":"2.0"}'.encode("utf-16"), "nul": b"\0" * 100})
 def manifest_bytes(body):
     return seal_tar(manifest=body)
+
+
+@fact()
+def manifest_is_not_sorted():
+    manifest = manifest_of(TREE)
+    return seal_tar(manifest={**manifest, "files": manifest["files"][::-1]})
 
 
 @family({"object": b"{}", "comma": b",", "text": b"x", "nul": b"\0"})

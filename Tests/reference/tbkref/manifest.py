@@ -14,7 +14,8 @@ import stat
 from . import Failure, corrupt
 
 EMPTY = hashlib.sha256(b"").hexdigest()
-TYPES = ("file", "directory", "symlink", "hardlink")
+NOTHING = {"size": 0, "sha256": EMPTY}
+TYPES = ("file", "directory", "symlink")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -84,10 +85,9 @@ def read_xattrs(path):
 
 
 def metadata(path, info, kind):
+    """What an entry and the `root` have in common."""
     entry = {
         "type": kind,
-        "size": 0,
-        "sha256": EMPTY,
         "permissions": info.st_mode,
         "modified_at": info.st_mtime,
         "mtime_ns": info.st_mtime_ns,
@@ -123,14 +123,14 @@ def build(directory, mode="full", previous=None, nonce=None, created_at=None):
             path, relative = os.path.join(folder, name), prefix + name
             info = os.lstat(path)
             if stat.S_ISDIR(info.st_mode):
-                entries[relative] = metadata(path, info, "directory")
+                entries[relative] = {**metadata(path, info, "directory"), **NOTHING}
                 walk(path, relative + b"/")
             elif stat.S_ISLNK(info.st_mode):
-                entry = metadata(path, info, "symlink")
+                entry = {**metadata(path, info, "symlink"), **NOTHING}
                 entry["link_target"] = text(os.readlink(path))
                 entries[relative] = entry
             elif stat.S_ISREG(info.st_mode):
-                entries[relative] = {**metadata(path, info, "file"), "size": info.st_size}
+                entries[relative] = {**metadata(path, info, "file"), **NOTHING, "size": info.st_size}
 
     walk(top, b"")
     first, files = {}, []
@@ -140,7 +140,6 @@ def build(directory, mode="full", previous=None, nonce=None, created_at=None):
             identity = entry["device"], entry["inode"]
             if identity in first:
                 target = first[identity]
-                entry["type"] = "hardlink"
                 entry["hard_link"] = target["relative_path"]
                 entry["size"], entry["sha256"] = target["size"], target["sha256"]
             else:
@@ -183,19 +182,28 @@ def _name_stored_as(files):
 
 
 def _point_at(files, previous):
-    """An unchanged file, and every link to it, names the backup that holds the bytes."""
+    """An unchanged file names the backup that holds its bytes; hard links only name the file."""
     old = {entry["relative_path"]: entry for entry in previous["files"]}
-    pointing = {}
     for entry in files:
-        if entry["type"] == "hardlink":
-            if entry["hard_link"] in pointing:
-                entry["stored_in"] = pointing[entry["hard_link"]]
-            continue
         before = old.get(entry["relative_path"])
-        if entry["type"] == "file" and before is not None and before["type"] in ("file", "hardlink") \
+        if kind(entry) == "file" and before is not None and before["type"] == "file" \
                 and before["sha256"] == entry["sha256"] and before["size"] == entry["size"]:
-            where = before.get("stored_in") or previous["backup_id"]
-            entry["stored_in"] = pointing[entry["relative_path"]] = where
+            holder = old[before["hard_link"]] if "hard_link" in before else before
+            entry["stored_in"] = holder.get("stored_in") or previous["backup_id"]
+
+
+def kind(entry):
+    """file, directory, symlink or hardlink: what the entry is in the tar. In a manifest a hard link is
+    a file with `hard_link`."""
+    return "hardlink" if "hard_link" in entry else entry.get("type", "file")
+
+
+def by_path_of(manifest):
+    return {entry["relative_path"]: entry for entry in manifest["files"]}
+
+
+def stored_elsewhere(entry, by_path):
+    return "stored_in" in by_path.get(entry.get("hard_link"), entry)
 
 
 def depends_on(manifest):
@@ -265,6 +273,8 @@ def validate(manifest):
         if name in names or (name == b"manifest.json" and not is_termbackup6(manifest)):
             raise corrupt(f"the name {name!r} is not free")
         names.add(name)
+    if not is_termbackup6(manifest) and list(seen) != sorted(seen):
+        raise corrupt("the entries are not in the order of their paths")
     for path in seen:
         for at in [at for at, byte in enumerate(path) if byte == 0x2F]:
             above = seen.get(path[:at])
@@ -315,20 +325,22 @@ def _validate_entry(entry, seen, old):
         target = raw(_string(entry, "link_target"))
         if not target or b"\0" in target:
             raise corrupt(f"link_target of {path!r}")
-    if entry["type"] == "hardlink":
+    if "hard_link" in entry:
+        if entry["type"] != "file" or "stored_in" in entry:
+            raise corrupt(f"{path!r} cannot be a hard link")
         target = seen.get(raw(_string(entry, "hard_link")))
-        if target is None or target["type"] != "file":
+        if target is None or kind(target) != "file":
             raise corrupt(f"{path!r} is a hard link to no earlier file")
         if (target["size"], target["sha256"]) != (entry["size"], entry["sha256"]):
             raise corrupt(f"{path!r} differs from the file it links to")
     if "stored_in" in entry:
-        if entry["type"] not in ("file", "hardlink") or not _HEX64.fullmatch(_string(entry, "stored_in")):
+        if entry["type"] != "file" or not _HEX64.fullmatch(_string(entry, "stored_in")):
             raise corrupt(f"stored_in of {path!r}")
     if "stored_as" in entry:
         _string(entry, "stored_as")
-    _integer(entry, "mtime_ns", -2**63, 2**63 - 1)
-    for key in ("uid", "gid"):
-        _integer(entry, key, 0, 2**32 - 1)
+    for key, least, most in (("mtime_ns", -2**63, 2**63 - 1), ("uid", 0, 2**32 - 1), ("gid", 0, 2**32 - 1)):
+        if key in entry:  # A stream that was sealed has no owner.
+            _integer(entry, key, least, most)
     xattrs = entry.get("xattrs", {})
     if not isinstance(xattrs, dict):
         raise corrupt(f"xattrs of {path!r}")

@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass, field
 
 from . import corrupt
-from .manifest import encode, raw, stored_name
+from .manifest import by_path_of, encode, kind, raw, stored_elsewhere, stored_name
 
 BLOCK = 512
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
@@ -23,12 +23,12 @@ def member(entry, form, by_path):
     info.uname, info.gname = entry.get("user", ""), entry.get("group", "")
     seconds, nanoseconds = divmod(entry["mtime_ns"], 10**9)
     info.mtime = seconds
-    kind = entry["type"]
-    if kind == "file":
+    what = kind(entry)
+    if what == "file":
         info.size = entry["size"]
-    elif kind == "directory":
+    elif what == "directory":
         info.type = tarfile.DIRTYPE
-    elif kind == "symlink":
+    elif what == "symlink":
         info.type, info.linkname = tarfile.SYMTYPE, entry["link_target"]
     else:
         info.type, info.linkname = tarfile.LNKTYPE, stored_name(by_path[entry["hard_link"]])
@@ -51,17 +51,17 @@ def _decimal(nanoseconds):
 
 
 def write(manifest, content, form="pax", manifest_first=False):
-    """The tar of a manifest. `content` gives a file entry's bytes. What is stored elsewhere
-    (`stored_in`) is left out."""
+    """The tar of a manifest. `content` gives a file entry's bytes. What is stored elsewhere, and
+    hard links to it, are left out."""
     out = io.BytesIO()
-    by_path = {entry["relative_path"]: entry for entry in manifest["files"]}
+    by_path = by_path_of(manifest)
     with _writer(out, form) as tar:
         if manifest_first:
             add_manifest(tar, manifest)
         for entry in manifest["files"]:
-            if "stored_in" in entry:
+            if stored_elsewhere(entry, by_path):
                 continue
-            data = content(entry) if entry["type"] == "file" else b""
+            data = content(entry) if kind(entry) == "file" else b""
             tar.addfile(member(entry, form, by_path), io.BytesIO(data))
         if not manifest_first:
             add_manifest(tar, manifest)
