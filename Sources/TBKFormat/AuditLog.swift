@@ -158,12 +158,14 @@ package struct AuditDetail: Equatable, Sendable {
 
 /// A line of the log as it is read: ours, or one of TermBackup 6's without `previous`.
 package struct AuditLine: Equatable, Sendable {
-  /// The object, as it stands.
   package let object: JSON
+  /// The line as it stands, without its newline.
+  package let bytes: [UInt8]
 
   /// Throws `.malformed` for what is no entry.
   package init(_ bytes: [UInt8], place: String) throws(Failure) {
     object = try JSON.parse(bytes, what: place)
+    self.bytes = bytes
     guard object["operation"]?.text != nil, object["timestamp"]?.text != nil,
       object["status"]?.text != nil
     else { throw Failure(.malformed, "\(place): not an entry of the audit log") }

@@ -49,7 +49,7 @@ package final class Home {
       throw Failure(
         .configuration, "\(path.display) is not there", hint: "make it with 'termbackup init'")
     }
-    try look(at: opened.status(), path.display, directory: true)
+    try look(at: opened.status(), path.display)
     return opened
   }
 
@@ -80,7 +80,7 @@ package final class Home {
   private func read(_ name: RawPath) throws(Failure) -> [UInt8]? {
     let home = try open()
     guard let facts = try home.statusIfPresent(of: name) else { return nil }
-    if facts.st_mode & S_IFMT == S_IFLNK { concerns.append("\(place(name)) is a symbolic link") }
+    if facts.st_mode & S_IFMT == S_IFLNK { concern("\(place(name)) is a symbolic link") }
     // A FIFO must not hold us up.
     guard let file = try home.openIfPresent(name, O_RDONLY | O_NONBLOCK, name: path.appending(name))
     else { return nil }
@@ -88,7 +88,7 @@ package final class Home {
     guard opened.st_mode & S_IFMT == S_IFREG else {
       throw Failure(.configuration, "\(place(name)) is not a regular file")
     }
-    try look(at: opened, place(name), directory: false)
+    look(at: opened, place(name))
     return try DescriptorSource(file, name: path.appending(name)).readAll(
       limit: Home.fileLimit, what: place(name))
   }
@@ -103,7 +103,7 @@ package final class Home {
     try AtomicFile.write(bytes, to: name, in: home, replacing: replacing)
   }
 
-  private func look(at facts: stat, _ place: String, directory: Bool) throws(Failure) {
+  private func look(at facts: stat, _ place: String) {
     if facts.st_mode & 0o022 != 0 {
       concern("\(place) can be changed by other users: 'chmod go-w' it")
     }

@@ -87,7 +87,9 @@ extension AuditCommand {
 
     @OptionGroup var common: CommonOptions
     @OptionGroup fileprivate var log: LogOptions
-    @Option(name: .short, help: ArgumentHelp("Print at most <n> entries; 0 for all.", valueName: "n"))
+    @Option(
+      name: .short,
+      help: ArgumentHelp("Print at most <n> entries; 0 for all.", valueName: "n"))
     var n = 20
     @Option(name: .shortAndLong, help: "Only this operation.")
     var operation: String?
@@ -99,7 +101,7 @@ extension AuditCommand {
         "Only entries since <time>: 2026-02-18, 2026-02-18T10:00:00Z, or 36h, 30d, 4w ago.",
         valueName: "time"))
     var since: String?
-    @Flag(name: .long, help: "Print JSON Lines.")
+    @Flag(name: .long, help: "Print the lines as they stand, which is JSON Lines.")
     var json = false
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -121,7 +123,7 @@ extension AuditCommand {
       if let complaint { Messages.warning(complaint) }
       for line in latest.suffix(n == 0 ? latest.count : n) {
         if json {
-          try StandardOutput.write(line.object.line() + [0x0a])
+          try StandardOutput.write(line.bytes + [0x0a])
         } else {
           try StandardOutput.write(line.summary + "\n")
         }

@@ -195,18 +195,21 @@ extension ConfigCommand {
 
   struct Validate: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Check config.json; profiles are checked by 'profile validate'.")
+      abstract: "Check the configuration and every profile.")
     @OptionGroup var common: CommonOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let home = try Home.ofProcess()
       let configuration = try home.storedConfiguration()
-      ConfigCommand.report(home)
+      let place = home.configurationPlace
       for member in configuration?.object.members ?? [] where Configuration.key(member.key) == nil {
-        Messages.notice("\(home.configurationPlace): \"\(member.key)\" has no meaning here, and is kept")
+        Messages.notice("\(place): \(RawPath(member.key).display) has no meaning here, and is kept")
       }
-      if configuration == nil { Messages.notice("there is no \(home.configurationPlace)") }
+      if configuration == nil { Messages.notice("there is no \(place)") }
+      let names = try home.profileNames()
+      ConfigCommand.report(home)
+      try checkProfiles(names, home)
       return ExitStatus.success
     }
   }
@@ -214,8 +217,24 @@ extension ConfigCommand {
   static func unknown(_ key: String) -> Failure {
     let names = Configuration.keys.map(\.name).joined(separator: ", ")
     return Failure(
-      .usage, "there is no key \(RawPath(ArgumentBytes.decode(key)).display)", hint: "one of \(names)")
+      .usage, "there is no key \(RawPath(ArgumentBytes.decode(key)).display)",
+      hint: "one of \(names)")
   }
+}
+
+/// Reports every profile that is wrong, the last one as the failure that is thrown.
+func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
+  var broken: Failure?
+  for name in names {
+    do throws(Failure) {
+      _ = try home.profile(name)
+    } catch {
+      guard error.code == .profile else { throw error }
+      if let broken { Messages.report(broken) }
+      broken = error
+    }
+  }
+  if let broken { throw broken }
 }
 
 /// A value for people, on one line.

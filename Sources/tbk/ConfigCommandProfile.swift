@@ -35,7 +35,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var repo: RawPath?
   @Option(
     name: .long, parsing: .singleValue,
-    help: ArgumentHelp("Leave out what matches <pattern> (as in .gitignore).", valueName: "pattern"))
+    help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
   var exclude: [RawPath] = []
   @Option(name: .long, help: "full, or incremental: store only what is new.")
   var mode: String?
@@ -45,7 +45,9 @@ struct ProfileFieldOptions: ParsableArguments {
   var retentionDays: String?
   @Option(name: .long, help: ArgumentHelp("Report to <url>.", valueName: "url"))
   var webhookUrl: String?
-  @Option(name: .long, help: "Compress from 0 (not at all) to 9 (most); 6 if not given.")
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"))
   var compressionLevel: String?
   @Option(name: .long, help: ArgumentHelp("Put packages into <dir>.", valueName: "dir"))
   var packageDir: RawPath?
@@ -69,7 +71,8 @@ struct ProfileFieldOptions: ParsableArguments {
     if let repo { profile.set("repo", .string(try checkedStore(repo))) }
     var patterns = profile.excludePatterns
     for pattern in exclude where !patterns.contains(pattern.bytes) {
-      if let complaint = ConfigurationShape.patterns.complaint(about: .array([.string(pattern.bytes)])) {
+      let alone = JSON.array([.string(pattern.bytes)])
+      if let complaint = ConfigurationShape.patterns.complaint(about: alone) {
         throw Failure(.usage, "--exclude \(complaint)")
       }
       patterns.append(pattern.bytes)
@@ -91,8 +94,8 @@ private func warnOfNesting(_ profile: Profile) {
   let source = profile.source.bytes
   if store.bytes == source || store.bytes.starts(with: source + [UInt8(ascii: "/")]) {
     Messages.warning(
-      "the store \(store.display) lies inside \(profile.source.display): exclude it, or each backup "
-        + "holds the ones before it")
+      "the store \(store.display) lies inside \(profile.source.display): exclude it, or each "
+        + "backup holds the ones before it")
   }
 }
 
@@ -191,7 +194,8 @@ extension ProfileGroup {
           try readFile(copy, in: folder, limit: 1 << 20), place: copyPath.display, name: name)
       } catch {
         throw Failure(
-          error.code, error.message, hint: "the profile is unchanged; what you wrote is still there")
+          error.code, error.message,
+          hint: "the profile is unchanged; what you wrote is still there")
       }
       try folder.unlink(copy)
       // The editor may have left a backup file of its own.
@@ -265,7 +269,8 @@ extension ProfileGroup {
           hint: "read the file, and give --trust if that is what you want")
       }
       _ = try home.make()
-      let others = try home.profileNames().filter { $0 != target }.compactMap { try? home.profile($0) }
+      let others = try home.profileNames().filter { $0 != target }
+        .compactMap { try? home.profile($0) }
       let group = profile.group
       if group == nil || others.contains(where: { $0.group == group }) {
         profile.set("group", .string(newGroup()))

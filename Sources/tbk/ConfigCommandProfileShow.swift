@@ -113,18 +113,8 @@ extension ProfileGroup {
       var names: [String] = []
       for profile in profiles { names.append(try Profile.checkedName(profile.bytes)) }
       if names.isEmpty { names = try home.profileNames() }
-      var broken: Failure?
-      for name in names {
-        do throws(Failure) {
-          _ = try home.profile(name)
-        } catch {
-          guard error.code == .profile else { throw error }
-          if let broken { Messages.report(broken) }
-          broken = error
-        }
-      }
+      try checkProfiles(names, home)
       ConfigCommand.report(home)
-      if let broken { throw broken }
       return ExitStatus.success
     }
   }
