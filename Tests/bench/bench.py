@@ -57,6 +57,7 @@ class Bench:
         self.work = work
         self.sizes = sizes
         self.rows = []
+        self.load = os.getloadavg()[0]
         self.missed = []
         self.absent = [name for name, command in PEERS.items() if version(command) is None]
         temporary = work / "tmp"
@@ -110,7 +111,7 @@ class Bench:
         if not top.exists():
             note(f"making a tree of {self.number('TREE_MB')} MiB")
             top.mkdir()
-            self.tree_files = make("mixed", top, self.number("TREE_MB"))
+            self.tree_files = make("real", top, self.number("TREE_MB"))
         return top, f"{self.number('TREE_MB')} MiB in {self.tree_files} files"
 
     def age_key(self):
@@ -310,7 +311,8 @@ class Bench:
 
     def report(self):
         suite = number_of(version([str(SUITE / "bin" / "tbk-seal"), "--version"]))
-        lines = [f"Measured on {datetime.date.today().isoformat()}: {self.machine()}; {platform.system()} {number_of(platform.release()).rpartition('.')[0]}.",
+        lines = [f"Measured on {datetime.date.today().isoformat()}: {self.machine()}; {platform.system()} {number_of(platform.release()).rpartition('.')[0]}. "
+                 f"Load before it began: {self.load:.1f}.",
                  "", f"Versions: TermBackup {suite}, "
                  + ", ".join(f"{name} {number_of(version(command))}" for name, command in PEERS.items() if name not in self.absent) + "."]
         if self.absent:

@@ -1,13 +1,15 @@
-"""Trees to back up: the same bytes every time, different enough that nothing can be left out twice.
+"""Trees to back up.
 
 A program of its own, `trees.py KIND TOP ARGUMENT...`: the memory of the harness would otherwise show in the peaks
 of what it starts.
 """
 
+import hashlib
 import itertools
 import os
 import random
-import struct
+import shutil
+import stat
 import sys
 
 MIB = 1 << 20
@@ -19,6 +21,16 @@ class Content:
 
     def __init__(self, seed):
         self.random = random.Random(seed)
+        self.lines = None
+
+    def text(self, size):
+        """Compresses to less than half, as sources and prose do."""
+        if self.lines is None:
+            self._make_lines()
+        data = b"".join(self.random.choices(self.lines, k=size // 40 + 1))
+        return data[:size].ljust(size, b"\n")
+
+    def _make_lines(self):
         words = ["".join(self.random.choices("etaoinshrdlucmfwypvbgkqjxz", k=self.random.randint(2, 11)))
                  for _ in range(20_000)]
         common = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))
@@ -26,34 +38,32 @@ class Content:
             self.random.choices(words, cum_weights=common, k=self.random.randint(3, 12))) + "\n").encode()
             for _ in range(100_000)]
 
-    def text(self, size):
-        """Compresses about fourfold, as sources and prose do."""
-        data = b"".join(self.random.choices(self.lines, k=size // 40 + 1))
-        return data[:size].ljust(size, b"\n")
-
-    def records(self, size):
-        """Compresses a little, as programs and tables do."""
-        count = size // 24 + 1
-        base = self.random.getrandbits(40)
-        data = b"".join(struct.pack("<QIIQ", base + 8 * index, index & 0xFF, 7, value & 0xFFFFFF)
-                        for index, value in enumerate(self.random.choices(range(1 << 24), k=count)))
-        return data[:size]
-
     def noise(self, size):
         """Does not compress, as pictures and archives do not."""
         return self.random.randbytes(size)
 
 
-def mixed(top, megabytes):
-    """Files of 1 KiB to 8 MiB, most of them small: 60 % text, 25 % records, 15 % noise. Gives their number."""
-    content, number, left = Content(1), 0, megabytes * MIB
-    while left > 0:
-        size = min(left, int(1024 * 2 ** (13 * content.random.random() ** 1.6)))
-        kind = content.random.choices((content.text, content.records, content.noise), (60, 25, 15))[0]
-        folder = os.path.join(top, f"d{number // 2000:03}", f"e{number // 50 % 40:02}")
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, f"file-{number:06}.dat"), "wb") as file:
-            file.write(kind(size))
+def real(top, megabytes):
+    """Copies of files below /usr, chosen by a hash of their names until there are so many MiB: programs, libraries,
+    headers, documentation, as machines have them. Gives their number."""
+    found = []
+    for folder, folders, names in os.walk("/usr"):
+        folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                info = os.lstat(path)
+            except OSError:
+                continue
+            if stat.S_ISREG(info.st_mode) and info.st_size <= 32 * MIB and os.access(path, os.R_OK):
+                found.append((hashlib.sha1(os.fsencode(path)).digest(), path, info.st_size))
+    number, left = 0, megabytes * MIB
+    for _, path, size in sorted(found):
+        if left <= 0:
+            break
+        target = os.path.join(top, os.path.relpath(path, "/usr"))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy2(path, target)
         number, left = number + 1, left - size
     return number
 
@@ -80,4 +90,4 @@ def many(top, count, size=0):
 
 if __name__ == "__main__":
     kind, folder, *arguments = sys.argv[1:]
-    print({"mixed": mixed, "one_file": one_file, "many": many}[kind](folder, *map(int, arguments)))
+    print({"real": real, "one_file": one_file, "many": many}[kind](folder, *map(int, arguments)))
