@@ -10,7 +10,9 @@ final class Scratch: Sendable {
   let path: RawPath
 
   init() throws {
-    let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath("/tmp")
+    // In memory, where forcing to the disk costs nothing, if the machine has such a place.
+    let memory = unsafe access("/dev/shm", W_OK) == 0
+    let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath(memory ? "/dev/shm" : "/tmp")
     path = parent.appending("tbk-store-test-\(uniqueSuffix())")
     try Descriptor.workingDirectory.makeDirectory(path)
   }
