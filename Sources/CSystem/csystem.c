@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,4 +108,10 @@ ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_
 
 int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size) {
   return lsetxattr(path, name, value, size, 0);
+}
+
+int tbk_processor_count(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return (int)sysconf(_SC_NPROCESSORS_ONLN);
 }

@@ -13,6 +13,8 @@ package final class ArchiveOutput: ByteSink {
     case spooled(Descriptor, destination: Descriptor)
     /// A file that gets its name when it is complete.
     case file(AtomicFile)
+    /// Sent on at once: only where the header is complete from the start.
+    case direct
   }
 
   private let place: Place
@@ -23,13 +25,19 @@ package final class ArchiveOutput: ByteSink {
 
   /// Writes to an open descriptor: in place if it can be patched afterwards, else by way of an
   /// anonymous temporary file, because the header carries the length.
-  package init(to destination: Descriptor) throws(Failure) {
+  ///
+  /// - Parameter lengthIsKnown: whether what is written has its length in it from the start.
+  package init(to destination: Descriptor, lengthIsKnown: Bool = false) throws(Failure) {
     let facts = try destination.status()
     let appends = fcntl(destination.number, F_GETFL) & O_APPEND != 0
     if facts.st_mode & S_IFMT == S_IFREG, !appends, let position = destination.position {
       place = .inPlace(destination, start: position)
       start = position
       descriptor = destination
+    } else if lengthIsKnown {
+      descriptor = destination
+      place = .direct
+      start = 0
     } else {
       descriptor = try TemporaryFile.anonymous()
       place = .spooled(descriptor, destination: destination)
@@ -62,6 +70,10 @@ package final class ArchiveOutput: ByteSink {
   ///
   /// - Parameter lengthOffset: where the eight bytes stand, from the start of the archive.
   package func commit(payloadLength: UInt64, lengthOffset: Int) throws(Failure) {
+    if case .direct = place {
+      done = true
+      return
+    }
     var field: [UInt8] = []
     field.append(bigEndian: payloadLength, width: 8)
     try descriptor.write(field.span, at: start + UInt64(lengthOffset))
@@ -71,6 +83,7 @@ package final class ArchiveOutput: ByteSink {
       try spool.seek(to: 0)
       try DescriptorSource(spool).copy(to: DescriptorSink(destination).unbuffered)
     case .file(let file): try file.commit()
+    case .direct: break
     }
     done = true
   }
@@ -170,22 +183,21 @@ package final class Sealer: ByteSink {
 
 /// Seals a payload whose length is known before its first byte, so that nothing is spooled.
 package final class KnownLengthSealer: ByteSink {
-  private let next: any ByteSink
+  private let next: ArchiveOutput
+  private let header: TBK2Header
   private var cipher: AESGCM?
   private var ciphertext: [UInt8] = []
   private var remaining: UInt64
-  package let archiveLength: UInt64
 
   /// - Parameter length: bytes that will be written, the tag not counted.
-  package init(_ key: SealingKey, length: UInt64, into next: any ByteSink) throws(Failure) {
+  package init(_ key: SealingKey, length: UInt64, into next: ArchiveOutput) throws(Failure) {
     guard length <= gcmMaximumLength else {
       throw Failure(
         .usage, "one archive holds at most \(gcmMaximumLength) bytes of compressed data")
     }
-    let header = try key.header(payloadLength: length + UInt64(gcmTagLength))
+    header = try key.header(payloadLength: length + UInt64(gcmTagLength))
     self.next = next
     remaining = length
-    archiveLength = UInt64(header.headerLength) + length + UInt64(gcmTagLength)
     cipher = try AESGCM(key: key.key, nonce: header.nonce, encrypting: true)
     try next.write(header.bytes)
   }
@@ -208,6 +220,8 @@ package final class KnownLengthSealer: ByteSink {
     }
     try next.write(try running.finish())
     try next.finish()
+    try next.commit(
+      payloadLength: header.payloadLength, lengthOffset: header.payloadLengthOffset)
   }
 }
 

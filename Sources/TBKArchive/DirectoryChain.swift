@@ -5,14 +5,17 @@ import TBKCore
 /// of the last path open: in the order of a manifest the next file is mostly a sibling.
 package final class DirectoryChain {
   /// What to do about a component that is not there.
-  package enum Missing { case fail, create }
+  package enum Missing {
+    case fail
+    /// Directories are made on the way, with this mode less the umask.
+    case create(mode: UInt32)
+  }
 
   private let root: Descriptor
   private let missing: Missing
   private var names: [ArraySlice<UInt8>] = []
   private var open: [Descriptor] = []
 
-  /// - Parameter missing: `create` makes directories (mode 0700) on the way.
   package init(root: Descriptor, missing: Missing = .fail) {
     self.root = root
     self.missing = missing
@@ -59,8 +62,8 @@ package final class DirectoryChain {
       do throws(Failure) {
         if let directory = try parent.openIfPresent(name, flags) {
           open.append(directory)
-        } else if missing == .create {
-          try parent.makeDirectory(name)
+        } else if case .create(let mode) = missing {
+          try parent.makeDirectory(name, mode: mode)
           open.append(try parent.open(name, flags))
         } else {
           throw Failure(.inputMissing, "no such directory")

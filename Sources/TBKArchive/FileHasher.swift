@@ -27,6 +27,13 @@ package func openRegularFile(
   return (file, facts)
 }
 
+/// The hash of a file from its current position to its end.
+func hashOfFile(_ file: Descriptor) throws(Failure) -> Digest {
+  let hashing = try HashingSink(into: CountingSink())
+  try DescriptorSource(file).copy(to: hashing)
+  return try hashing.digest()
+}
+
 /// Hashes files on several threads and gives the entries back in order.
 final class HashingPool {
   /// An entry on its way. `visit` is set when it goes in; the rest when it comes out.

@@ -98,10 +98,10 @@ package enum Sealing {
   ///   - name: of the file; one component.
   ///   - ended: called when the source has ended, before anything is sealed; throws if the source
   ///     failed.
-  ///   - output: where the archive goes, in order and from its first byte on.
+  ///   - output: where the archive goes; its length is known before the first byte.
   package static func stream(
     _ source: any ByteSource, name: RawPath, key: SealingKey, compression: Compression,
-    output: any ByteSink, progress: @escaping (Int) -> Void,
+    output: ArchiveOutput, progress: @escaping (Int) -> Void,
     ended: () throws(Failure) -> Void
   ) throws(Failure) -> SealedBackup {
     try EntryName.check(name.bytes.span)

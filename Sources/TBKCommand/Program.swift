@@ -19,7 +19,7 @@ package enum Program {
   /// - Parameters:
   ///   - name: the program's own name, under which the first argument chooses the command.
   ///   - commands: by the names under which they are installed.
-  package static func run(_ name: String, _ commands: [String: any SuiteCommand.Type]) -> Never {
+  package static func run(_ name: String, _ commands: [String: any ParsableCommand.Type]) -> Never {
     Interruption.install()
     tbk_protect_process()
     var arguments = ArgumentBytes.ofProcess()
@@ -76,7 +76,7 @@ package enum Program {
   }
 
   /// The command's name: the last component of what was executed, or of a link on the way there.
-  private static func nameCalled(_ commands: [String: any SuiteCommand.Type]) -> String? {
+  private static func nameCalled(_ commands: [String: any ParsableCommand.Type]) -> String? {
     func known(_ path: RawPath) -> String? {
       let name = path.lastComponent.text
       return commands[name] == nil ? nil : name

@@ -8,10 +8,10 @@ package let gcmMaximumLength: UInt64 = (1 << 36) - 32
 package let gcmTagLength = 16
 
 /// One direction of one cipher over one message. Owns an `EVP_CIPHER_CTX`.
-@safe private struct CipherContext: ~Copyable {
-  let pointer: OpaquePointer
+@safe package struct CipherContext: ~Copyable {
+  fileprivate let pointer: OpaquePointer
 
-  init() throws(Failure) {
+  fileprivate init() throws(Failure) {
     guard let context = unsafe EVP_CIPHER_CTX_new() else {
       throw Failure(.library, "EVP_CIPHER_CTX_new failed")
     }
@@ -22,7 +22,7 @@ package let gcmTagLength = 16
 
   /// Runs `input` through the cipher into the front of `output`, which is grown if it is smaller
   /// than the input and a block. Returns how many bytes came out.
-  func update(
+  fileprivate func update(
     _ input: Span<UInt8>, into output: inout [UInt8], encrypting: Bool
   ) throws(Failure) -> Int {
     let needed = input.count + 16
@@ -55,12 +55,16 @@ package struct AESGCM: ~Copyable {
   private let encrypting: Bool
   private var remaining = gcmMaximumLength
 
+  /// What OpenSSL takes (GCM_IV_MAX_SIZE), in bytes.
+  package static let nonceLengths = 1...128
+
   /// - Parameters:
   ///   - key: 32 bytes.
-  ///   - nonce: 1 to 255 bytes; 12 is what we write.
+  ///   - nonce: of one of `nonceLengths`; 12 is what we write.
   package init(key: borrowing Secret, nonce: [UInt8], encrypting: Bool) throws(Failure) {
-    guard key.count == 32, (1...255).contains(nonce.count) else {
-      throw Failure(.library, "AES-256-GCM needs a key of 32 bytes and a nonce")
+    guard key.count == 32 else { throw Failure(.library, "AES-256-GCM needs a key of 32 bytes") }
+    guard AESGCM.nonceLengths.contains(nonce.count) else {
+      throw Failure(.malformed, "a nonce of \(nonce.count) bytes is out of range")
     }
     let context = try CipherContext()
     let ready = key.withBytes { key in

@@ -173,6 +173,9 @@ package struct EntryTable: Sendable {
     records[index].present.contains(.rare) && rare[index]?.hardLink != nil
   }
 
+  /// Whether the entry has what few entries have: a link, another name, attributes.
+  package func isRare(_ index: Int) -> Bool { records[index].present.contains(.rare) }
+
   /// Whether every path is greater than the one before it, as raw bytes.
   package func isSorted() -> Bool {
     for index in indices.dropFirst() where compare(index - 1, path(index)) >= 0 { return false }

@@ -1,3 +1,11 @@
 import TBKCommand
 
-Program.run("tbk", [:])
+Program.run(
+  "tbk",
+  [
+    "tbk-audit": AuditCommand.self,
+    "tbk-config": ConfigCommand.self,
+    "tbk-manifest": ManifestCommand.self,
+    "tbk-open": OpenCommand.self,
+    "tbk-seal": SealCommand.self,
+  ])

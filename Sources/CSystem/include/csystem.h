@@ -46,3 +46,5 @@ int tbk_pipe(int ends[2]);
 ssize_t tbk_list_attributes(const char *path, char *names, size_t size);
 ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size);
 int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size);
+/* The processors that the calling process may run on. */
+int tbk_processor_count(void);

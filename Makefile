@@ -1,0 +1,207 @@
+# TermBackup. GNU make; the recipes are POSIX sh. `make help` lists the targets.
+
+PREFIX = /usr/local
+DESTDIR =
+CONFIGURATION = release
+SWIFT = swift
+PYTHON = python3
+# What `make demo` backs up.
+DIR = $(CURDIR)/Sources
+
+LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-audit tbk-config
+NETWORK_COMMANDS = tbk-push tbk-pull
+
+SUITE = .build/suite
+VENV = .build/venv
+SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
+PYTHON_PACKAGES = pytest cryptography argon2-cffi
+
+SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
+MANUALS = $(wildcard man/*.[157])
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+# make words these as the shell wants them, whatever is in them.
+export PREFIX DESTDIR DIR
+
+.PHONY: all programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
+	bench install uninstall clean help
+
+all: suite
+
+help:
+	@printf '%s\n' \
+	  'make                   build, and lay the suite out in $(SUITE)' \
+	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
+	  'make test              every test: lint, swift test, pytest' \
+	  'make bench             measure against tar, pigz, age, borg and restic' \
+	  'make install           [PREFIX=/usr/local] [DESTDIR=]' \
+	  'make uninstall         [PREFIX=/usr/local] [DESTDIR=]' \
+	  'make clean             remove what was built'
+
+# Functions for the recipes below: eval "$$FUNCTIONS".
+define FUNCTIONS
+say() { printf 'make: %s\n' "$$*" >&2; }
+
+# has_header NAME: is the header of a library there?
+has_header() {
+	for compiler in clang cc gcc; do
+		command -v "$$compiler" >/dev/null 2>&1 || continue
+		printf '#include <%s>\n' "$$1" | "$$compiler" -E -x c - >/dev/null 2>&1 && return 0
+	done
+	for folder in /usr/include /usr/include/*-linux-* /usr/local/include; do
+		test -e "$$folder/$$1" && return 0
+	done
+	return 1
+}
+
+# The Debian packages a build needs and does not find.
+missing_packages() {
+	has_header openssl/evp.h || printf ' libssl-dev'
+	has_header argon2.h || printf ' libargon2-dev'
+	has_header curl/curl.h || printf ' libcurl4-openssl-dev'
+	has_header zlib.h || printf ' zlib1g-dev'
+}
+
+need_swift() {
+	command -v "$(SWIFT)" >/dev/null 2>&1 && return 0
+	say "the Swift compiler is missing: install Swift 6.2 or later (swift.org/install)"
+	return 1
+}
+
+# skipped WHAT: names what is left out; where everything has to be there, fails.
+skipped() {
+	if test "$${CI:-}" = true; then say "error: $$*"; return 1; fi
+	say "skipped: $$*"
+}
+endef
+export FUNCTIONS
+
+# Installs what a build needs, where that can be done without asking.
+packages:
+	@eval "$$FUNCTIONS"; need_swift || exit 1; \
+	missing=$$(missing_packages); test -z "$$missing" && exit 0; \
+	say "missing:$$missing"; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+	  say "install what your system calls these packages, then run make again"; exit 1; fi; \
+	if test "$$(id -u)" -eq 0; then as_root=; \
+	elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root='sudo -n'; \
+	else say "as root: apt-get install$$missing"; exit 1; fi; \
+	$$as_root apt-get update -q && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing || { \
+	  say "could not install them; as root: apt-get install$$missing"; exit 1; }
+
+programs:
+	@eval "$$FUNCTIONS"; need_swift || exit 1; \
+	$(SWIFT_BUILD) --product tbk && $(SWIFT_BUILD) --product tbk-net || { \
+	  missing=$$(missing_packages); test -z "$$missing" || say "missing packages:$$missing"; exit 1; }
+
+# The tree as it is installed: what tests and a checkout use.
+suite: programs
+	@set -eu; built=$$($(SWIFT_BUILD) --show-bin-path); \
+	mkdir -p $(SUITE)/bin $(SUITE)/lib/termbackup; \
+	for program in tbk tbk-net; do \
+	  test "$$built/$$program" -ot $(SUITE)/lib/termbackup/$$program && continue; \
+	  cp -f "$$built/$$program" $(SUITE)/lib/termbackup/$$program.new; \
+	  strip $(SUITE)/lib/termbackup/$$program.new; \
+	  mv -f $(SUITE)/lib/termbackup/$$program.new $(SUITE)/lib/termbackup/$$program; \
+	done; \
+	for command in $(LOCAL_COMMANDS); do ln -sfn ../lib/termbackup/tbk $(SUITE)/bin/$$command; done; \
+	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
+	for script in $(SCRIPTS); do case $$script in \
+	  */termbackup) install -m 755 $$script $(SUITE)/bin/termbackup;; \
+	  */termbackup-sh-setup) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
+	  *) install -m 755 $$script $(SUITE)/lib/termbackup/;; esac; done; \
+	for page in $(MANUALS); do section=$${page##*.}; \
+	  mkdir -p $(SUITE)/share/man/man$$section; \
+	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
+	printf '%s\n' "built: $(SUITE)/bin"
+
+venv:
+	@eval "$$FUNCTIONS"; \
+	test -e $(VENV)/made-for && test "$$(cat $(VENV)/made-for)" = '$(PYTHON_PACKAGES)' && exit 0; \
+	command -v "$(PYTHON)" >/dev/null 2>&1 || { skipped "pytest: $(PYTHON) is not installed"; exit; }; \
+	rm -rf $(VENV); mkdir -p .build; \
+	$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check $(PYTHON_PACKAGES) || { \
+	  rm -rf $(VENV); \
+	  skipped "pytest: no virtual environment with $(PYTHON_PACKAGES) (python3-venv, or the network, is missing)"; exit; }; \
+	printf '%s\n' '$(PYTHON_PACKAGES)' >$(VENV)/made-for
+
+test: packages
+	@$(MAKE) --no-print-directory suite venv
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-swift
+	@$(MAKE) --no-print-directory test-python
+
+lint: lint-shell lint-manuals
+
+lint-shell:
+	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
+	command -v shellcheck >/dev/null 2>&1 || { skipped "shellcheck is not installed: the scripts are not checked"; exit; }; \
+	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
+
+lint-manuals:
+	@eval "$$FUNCTIONS"; test -n "$(MANUALS)" || exit 0; \
+	command -v mandoc >/dev/null 2>&1 || { skipped "mandoc is not installed: the manuals are not checked"; exit; }; \
+	mandoc -Tlint -Wwarning $(MANUALS) && printf '%s\n' 'mandoc: no complaint'
+
+test-swift:
+	$(SWIFT) test
+
+test-python:
+	@eval "$$FUNCTIONS"; \
+	test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs --rootdir=. Tests/architecture Tests/cli
+
+demo: packages
+	@$(MAKE) --no-print-directory suite
+	@set -eu; umask 077; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	PATH="$$PWD/$(SUITE)/bin:$$PATH"; HOME=$$work/home; TERMBACKUP_HOME=$$HOME/.termbackup; \
+	mkdir "$$HOME"; printf '%s\n' 'a password for the demonstration' >"$$work/password"; \
+	TERMBACKUP_PASSWORD_FILE=$$work/password; \
+	export PATH HOME TERMBACKUP_HOME TERMBACKUP_PASSWORD_FILE; \
+	run() { printf '\n$$ %s\n' "$$*"; "$$@"; }; \
+	run termbackup init --no-input; \
+	run termbackup profile create demo --source "$$DIR"; \
+	run termbackup run demo; \
+	run termbackup list demo; \
+	run termbackup verify latest -p demo; \
+	run termbackup restore latest -p demo --to "$$work/restored"; \
+	run diff -r --no-dereference "$$DIR" "$$work/restored"; \
+	printf '\n%s\n' '$$ tbk-manifest DIR | tbk-seal | tbk-push STORE; tbk-pull STORE latest | tbk-open -C AGAIN'; \
+	mkdir "$$work/store" "$$work/again"; \
+	tbk-manifest "$$DIR" | tbk-seal | tbk-push "$$work/store"; \
+	tbk-pull "$$work/store" latest | tbk-open -C "$$work/again"; \
+	run diff -r --no-dereference "$$DIR" "$$work/again"; \
+	tbk-manifest "$$DIR" | tbk-manifest check - "$$work/again"; \
+	printf '\n%s\n' 'The demonstration went well: every byte, mode, time and link is as it was.'
+
+bench:
+	@$(MAKE) --no-print-directory suite
+	$(PYTHON) Tests/bench/bench.py $(BENCH)
+
+install: suite
+	@set -eu; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
+	install -d "$$to/bin" "$$to/lib/termbackup"; \
+	for file in "$$from"/lib/termbackup/*; do \
+	  mode=755; case $$file in */termbackup-sh-setup) mode=644;; esac; \
+	  install -m $$mode "$$file" "$$to/lib/termbackup/"; done; \
+	for file in "$$from"/bin/*; do \
+	  if test -L "$$file"; then ln -sfn "$$(readlink "$$file")" "$$to/bin/$${file##*/}"; \
+	  else install -m 755 "$$file" "$$to/bin/"; fi; done; \
+	for file in "$$from"/share/man/man?/*; do \
+	  test -e "$$file" || continue; section=$${file##*.}; \
+	  install -d "$$to/share/man/man$$section"; \
+	  install -m 644 "$$file" "$$to/share/man/man$$section/"; done; \
+	printf 'installed in %s\n' "$$to"
+
+uninstall:
+	@set -eu; from="$$DESTDIR$$PREFIX"; \
+	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
+	for name in tbk tbk-net termbackup-sh-setup; do rm -f "$$from/lib/termbackup/$$name"; done; \
+	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
+	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
+	if test -d "$$from/lib/termbackup"; then rmdir "$$from/lib/termbackup" 2>/dev/null || :; fi
+
+clean:
+	rm -rf .build .build-*

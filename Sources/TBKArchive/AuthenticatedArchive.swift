@@ -1,0 +1,375 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What a reader is ready to spend on an archive before its password has been proved.
+package struct OpenLimits: Sendable {
+  package var argon2 = Argon2Limits()
+  /// PBKDF2 iterations of a TBK1 archive.
+  package var pbkdf2: UInt32 = 10_000_000
+
+  package init() {}
+}
+
+/// Derives the keys of archives from one password.
+package final class KeyRing {
+  private let password: Secret
+
+  package init(_ password: consuming Secret) { self.password = password }
+
+  /// The key of an archive: 32 bytes for TBK2, 64 for TBK1.
+  fileprivate func key(_ header: ArchiveHeader) throws(Failure) -> Secret {
+    switch header {
+    case .tbk2(let fields):
+      try KeyDerivation.argon2id(password, salt: fields.salt, cost: fields.cost)
+    case .tbk1(let fields):
+      try KeyDerivation.pbkdf2SHA256(
+        password, salt: fields.salt, iterations: fields.iterations, length: 64)
+    }
+  }
+}
+
+extension TBK2Header {
+  fileprivate var cost: Argon2Cost {
+    Argon2Cost(memory: memory, passes: UInt32(passes), lanes: UInt32(lanes))
+  }
+}
+
+/// An archive whose tag has been verified, so that its payload can be used, any number of times.
+///
+/// What it was read from stays as untrusted as before: a file that others can write is held, block
+/// by block, against hashes kept from the verification. A pipe was kept as ciphertext in a file
+/// without a name.
+package final class AuthenticatedArchive {
+  private enum Storage {
+    case memory([UInt8])
+    case spool(Descriptor)
+    case file(Descriptor, start: UInt64, blocks: [Digest])
+  }
+
+  package let header: ArchiveHeader
+  private let storage: Storage
+  private let key: Secret
+
+  private init(_ header: ArchiveHeader, _ storage: Storage, _ key: consuming Secret) {
+    self.header = header
+    self.storage = storage
+    self.key = key
+  }
+
+  /// Ciphertexts up to this many bytes are kept in memory.
+  private static let memoryLimit: UInt64 = 8 << 20
+
+  /// The most that the payload can be after decompression: deflate makes nothing smaller than a
+  /// 1032nd.
+  package var maximumContentLength: UInt64 {
+    let (product, overflow) = header.payloadLength.multipliedReportingOverflow(by: 1032)
+    return overflow ? UInt64(Int64.max) : min(product + 4096, UInt64(Int64.max))
+  }
+
+  // MARK: Reading and verifying
+
+  /// Reads the header at the start of a source; checks the costs it asks for.
+  package static func header(
+    of source: any ByteSource, limits: OpenLimits
+  ) throws(Failure) -> ArchiveHeader {
+    // Fixed fields first, then what their lengths say: nothing behind the header is consumed.
+    var bytes = try source.read(upTo: 4)
+    while true {
+      do throws(Failure) {
+        let header = try ArchiveHeader(parsing: bytes.span)
+        try check(header, limits)
+        return header
+      } catch {
+        guard error.code == .truncated, bytes.count < ArchiveHeader.maximumLength else {
+          throw error
+        }
+        let more = try source.read(upTo: 1)
+        if more.isEmpty {
+          throw bytes.isEmpty ? Failure(.truncated, "the archive is empty") : error
+        }
+        bytes += more
+      }
+    }
+  }
+
+  private static func check(_ header: ArchiveHeader, _ limits: OpenLimits) throws(Failure) {
+    switch header {
+    case .tbk2(let fields): try limits.argon2.check(fields.cost)
+    case .tbk1(let fields):
+      guard fields.iterations <= limits.pbkdf2 else {
+        throw Failure(
+          .malformed, "the header asks for \(fields.iterations) PBKDF2 iterations, above the limit")
+      }
+    }
+  }
+
+  /// Verifies the archive that lies in a seekable file, from `start` to the file's end.
+  package static func verify(
+    file: Descriptor, header: ArchiveHeader, start: UInt64, keys: KeyRing
+  ) throws(Failure) -> AuthenticatedArchive {
+    let size = UInt64(clamping: try file.status().st_size)
+    let end = try start.adding(header.totalLength, "the length of the archive")
+    guard size >= end else {
+      throw Failure(
+        .truncated,
+        "the archive has \(size - min(start, size)) bytes of \(header.totalLength)")
+    }
+    if size > end {
+      throw Failure(.malformed, "\(size - end) bytes follow the archive")
+    }
+    let source = FileRegion(file, from: start + UInt64(header.headerLength), to: size)
+    return try verify(header, source, keys: keys, alone: true) { (small) throws(Failure) in
+      small.map { .memory($0) } ?? .file(file, start: start + UInt64(header.headerLength), blocks: [])
+    }
+  }
+
+  /// Verifies the archive that follows its header in a stream.
+  ///
+  /// - Parameter alone: whether nothing may follow it.
+  package static func verify(
+    stream: any ByteSource, header: ArchiveHeader, keys: KeyRing, alone: Bool
+  ) throws(Failure) -> AuthenticatedArchive {
+    try verify(header, stream, keys: keys, alone: alone) { (small) throws(Failure) in
+      if let small { return .memory(small) }
+      return .spool(try TemporaryFile.anonymous())
+    }
+  }
+
+  /// Decrypts everything once, keeps nothing of it, and compares the tag.
+  ///
+  /// - Parameter keep: makes the storage, given the whole ciphertext if it is small.
+  private static func verify(
+    _ header: ArchiveHeader, _ source: any ByteSource, keys: KeyRing, alone: Bool,
+    keep: ([UInt8]?) throws(Failure) -> Storage
+  ) throws(Failure) -> AuthenticatedArchive {
+    let length = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
+    let isSmall = length <= memoryLimit
+    var small: [UInt8] = []
+    var storage = try keep(isSmall ? [] : nil)
+    var spool: DescriptorSink?
+    if case .spool(let file) = storage {
+      spool = DescriptorSink(file, name: RawPath("temporary file"))
+    }
+    // The hashes of the blocks are made beside the decryption: each takes a processor.
+    var hasher: BlockHasher?
+    var hashing: PipelinedSink?
+    if case .file = storage {
+      let blocks = try BlockHasher()
+      hasher = blocks
+      hashing = PipelinedSink(into: blocks)
+    }
+    let key = try keys.key(header)
+    var check = try TagCheck(header, key)
+    var remaining = length
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while remaining > 0 {
+      if remaining < UInt64(buffer.count) { buffer.removeLast(buffer.count - Int(remaining)) }
+      let count = try source.read(into: &buffer)
+      if count == 0 { throw truncated(header, missing: remaining) }
+      let piece = buffer.span.extracting(0..<count)
+      try check.update(piece)
+      if isSmall { small.append(piece) }
+      try spool?.write(piece)
+      try hashing?.write(piece)
+      remaining -= UInt64(count)
+    }
+    let tag = try source.read(upTo: header.isTBK2 ? gcmTagLength : TBK1Header.tagLength)
+    guard tag.count == (header.isTBK2 ? gcmTagLength : TBK1Header.tagLength) else {
+      throw truncated(header, missing: UInt64(TBK1Header.tagLength - tag.count))
+    }
+    // Before the tag: what has the wrong length is corrupt, whatever the password.
+    if alone, try !source.read(upTo: 1).isEmpty {
+      throw Failure(.malformed, "something follows the archive")
+    }
+    guard try check.verify(tag) else {
+      throw Failure(
+        .authentication, "the archive does not open with this password, or it has been altered",
+        hint: header.isTBK2 ? "the format cannot tell which: try the password again" : nil)
+    }
+    try spool?.finish()
+    try hashing?.finish()
+    if isSmall { storage = .memory(small) }
+    if let hasher, case .file(let file, let start, _) = storage {
+      storage = .file(file, start: start, blocks: hasher.digests)
+    }
+    return AuthenticatedArchive(header, storage, key)
+  }
+
+  private static func truncated(_ header: ArchiveHeader, missing: UInt64) -> Failure {
+    Failure(
+      .truncated, "the archive ends early: \(missing) of \(header.totalLength) bytes are missing",
+      hint: "the command that sends it failed, or the copy is incomplete")
+  }
+
+  // MARK: Using
+
+  /// Decrypts the payload, a gzip stream, into `sink`, which is ended.
+  package func replay(into sink: any ByteSink) throws(Failure) {
+    var cipher = try PayloadCipher(header, key)
+    switch storage {
+    case .memory(let bytes):
+      try cipher.decrypt(bytes.span, into: sink)
+    case .spool(let file):
+      try file.seek(to: 0)
+      var buffer = [UInt8](repeating: 0, count: chunkSize)
+      while true {
+        let count = try file.read(into: &buffer)
+        if count == 0 { break }
+        try cipher.decrypt(buffer.span.extracting(0..<count), into: sink)
+      }
+    case .file(let file, let start, let blocks):
+      var offset = start
+      var remaining = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
+      for expected in blocks {
+        let length = Int(min(UInt64(BlockHasher.blockSize), remaining))
+        let block = try FileRegion(file, from: offset, to: offset + UInt64(length)).read(upTo: length)
+        guard block.count == length, try SHA256.hash(block) == expected else {
+          throw Failure(.integrity, "the archive changed while it was read")
+        }
+        try cipher.decrypt(block.span, into: sink)
+        offset += UInt64(length)
+        remaining -= UInt64(length)
+      }
+    }
+    try cipher.finish(into: sink)
+    try sink.finish()
+  }
+
+  /// Decompresses the payload into `sink`, a tar, which is ended.
+  ///
+  /// Decryption, inflation and what `sink` does run on threads of their own where the payload is
+  /// large enough to be worth it.
+  package func replayTar(into sink: any ByteSink) throws(Failure) {
+    if header.payloadLength < 1 << 20 {
+      try replay(into: try GzipDecompressor(into: sink))
+    } else {
+      try replay(into: PipelinedSink(into: try GzipDecompressor(into: PipelinedSink(into: sink))))
+    }
+  }
+}
+
+extension ArchiveHeader {
+  fileprivate var isTBK2: Bool {
+    if case .tbk2 = self { return true }
+    return false
+  }
+}
+
+/// The tag of an archive, computed over its ciphertext.
+private struct TagCheck: ~Copyable {
+  private var gcm: AESGCM?
+  private var hmac: HMACSHA256?
+  private var scratch: [UInt8] = []
+
+  init(_ header: ArchiveHeader, _ key: borrowing Secret) throws(Failure) {
+    switch header {
+    case .tbk2(let fields):
+      gcm = try AESGCM(key: key, nonce: fields.nonce, encrypting: false)
+      hmac = nil
+    case .tbk1(let fields):
+      gcm = nil
+      var running = try key.withBytes { (bytes) throws(Failure) in
+        try HMACSHA256(key: bytes.extracting(32..<64))
+      }
+      try running.update(fields.iv.span)
+      hmac = consume running
+    }
+  }
+
+  mutating func update(_ bytes: Span<UInt8>) throws(Failure) {
+    try gcm?.update(bytes, into: &scratch)
+    try hmac?.update(bytes)
+  }
+
+  mutating func verify(_ tag: [UInt8]) throws(Failure) -> Bool {
+    if let gcm = gcm.take() { return gcm.verify(tag: tag) }
+    if let hmac = hmac.take() { return try hmac.verify(tag: tag) }
+    return false
+  }
+}
+
+/// Decrypts a payload that has been verified.
+private struct PayloadCipher: ~Copyable {
+  private var gcm: AESGCM?
+  private var cbc: AESCBCDecryption?
+  private var output: [UInt8] = []
+
+  init(_ header: ArchiveHeader, _ key: borrowing Secret) throws(Failure) {
+    switch header {
+    case .tbk2(let fields):
+      gcm = try AESGCM(key: key, nonce: fields.nonce, encrypting: false)
+      cbc = nil
+    case .tbk1(let fields):
+      gcm = nil
+      cbc = try key.withBytes { (bytes) throws(Failure) in
+        try AESCBCDecryption(key: bytes.extracting(0..<32), iv: fields.iv)
+      }
+    }
+  }
+
+  mutating func decrypt(_ bytes: Span<UInt8>, into sink: any ByteSink) throws(Failure) {
+    var count = bytes.count
+    try gcm?.update(bytes, into: &output)
+    if let produced = try cbc?.update(bytes, into: &output) { count = produced }
+    if count > 0 { try sink.write(output.span.extracting(0..<count)) }
+  }
+
+  mutating func finish(into sink: any ByteSink) throws(Failure) {
+    guard let cbc = cbc.take() else { return }
+    let last = try cbc.finish()
+    if !last.isEmpty { try sink.write(last) }
+  }
+}
+
+/// Hashes a stream in blocks.
+private final class BlockHasher: ByteSink {
+  static let blockSize = chunkSize
+
+  private(set) var digests: [Digest] = []
+  private var running: SHA256
+  private var filled = 0
+
+  init() throws(Failure) { running = try SHA256() }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    var done = 0
+    while done < bytes.count {
+      let count = min(BlockHasher.blockSize - filled, bytes.count - done)
+      try running.update(bytes.extracting(done..<done + count))
+      done += count
+      filled += count
+      if filled == BlockHasher.blockSize {
+        digests.append(try running.finish())
+        filled = 0
+      }
+    }
+  }
+
+  func finish() throws(Failure) {
+    if filled > 0 { digests.append(try running.finish()) }
+    filled = 0
+  }
+}
+
+/// Part of a seekable file, read without moving its position.
+private final class FileRegion: ByteSource {
+  private let file: Descriptor
+  private var offset: UInt64
+  private let end: UInt64
+
+  init(_ file: Descriptor, from start: UInt64, to end: UInt64) {
+    self.file = file
+    offset = start
+    self.end = end
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if offset >= end { return 0 }
+    let count = try file.read(into: &buffer, at: offset)
+    let wanted = Int(min(UInt64(count), end - offset))
+    offset += UInt64(wanted)
+    return wanted
+  }
+}

@@ -1,0 +1,92 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Holds a tree against a manifest: the test after a restore.
+package struct ManifestCheck {
+  /// What is wrong with an entry; one entry can have several problems.
+  package enum Problem: String, Sendable {
+    case missing, extra, content, type, mode, mtime, owner, link, xattr, hardlink
+  }
+
+  package var walk = WalkOptions()
+  package var comparesOwner = true
+  package var threads = 1
+  package var progress: (Int) -> Void = { _ in }
+  package var remark: (TreeWalker.Remark) -> Void = { _ in }
+
+  package init() {}
+
+  /// Tells of each problem, in the order of the paths; returns whether all of the tree could be
+  /// read.
+  package func run(
+    _ manifest: Manifest, against directory: RawPath,
+    tell: (Problem, [UInt8]) throws(Failure) -> Void
+  ) throws(Failure) -> Bool {
+    // The tree's own manifest, hashed, is compared entry by entry as a merge of two sorted lists.
+    var creation = ManifestCreation()
+    creation.walk = walk
+    creation.threads = threads
+    creation.progress = progress
+    creation.remark = remark
+    let found = try creation.manifest(of: directory)
+    let listed = SortedEntries(manifest.files)
+    let present = SortedEntries(found.files)
+    var (i, j) = (0, 0)
+    while i < listed.count || j < present.count {
+      let order = i == listed.count ? 1 : j == present.count ? -1 : listed.compare(i, present.path(j))
+      if order < 0 {
+        let path = listed.path(i)
+        if !walk.leavesOut(path, isDirectory: listed[i].type == .directory) {
+          try tell(.missing, path)
+        }
+        i += 1
+      } else if order > 0 {
+        // TermBackup 6 lists no directories: one that holds what is listed is none too many.
+        if !manifest.isTermBackup6 || present[j].type != .directory {
+          try tell(.extra, present.path(j))
+        }
+        j += 1
+      } else {
+        for problem in problems(listed[i], present[j]) { try tell(problem, listed.path(i)) }
+        i += 1
+        j += 1
+      }
+    }
+    return (found.unreadable ?? []).isEmpty
+  }
+
+  private func problems(_ listed: ManifestEntry, _ found: ManifestEntry) -> [Problem] {
+    if !listed.hasType, found.type == .symlink { return [] }
+    guard listed.type == found.type else { return [.type] }
+    var problems: [Problem] = []
+    if listed.sha256 != nil, listed.size != found.size || listed.sha256 != found.sha256 {
+      problems.append(.content)
+    }
+    if listed.linkTarget != found.linkTarget { problems.append(.link) }
+    if listed.hardLink != found.hardLink, listed.hasType { problems.append(.hardlink) }
+    if listed.type != .symlink, listed.mode & 0o7777 != found.mode & 0o7777 {
+      problems.append(.mode)
+    }
+    if listed.mtime == nil ? listed.modifiedAt != found.modifiedAt : listed.mtime != found.mtime {
+      problems.append(.mtime)
+    }
+    if comparesOwner, listed.hasType, listed.uid != found.uid || listed.gid != found.gid {
+      problems.append(.owner)
+    }
+    if listed.hasType, listed.xattrs != found.xattrs { problems.append(.xattr) }
+    return problems
+  }
+}
+
+extension WalkOptions {
+  /// Whether the patterns leave out a path, or a directory above it.
+  func leavesOut(_ path: [UInt8], isDirectory: Bool) -> Bool {
+    if rules.isEmpty { return false }
+    for index in path.indices where path[index] == UInt8(ascii: "/") {
+      if rules.excludes(Array(path[..<index]).span, isDirectory: true) { return true }
+    }
+    return rules.excludes(path.span, isDirectory: isDirectory)
+  }
+}

@@ -1,0 +1,480 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What is restored, and how.
+package struct RestoreOptions {
+  package var policy = OverwritePolicy.never
+  package var metadata = MetadataOptions()
+  /// Entries that match, and what is below them; everything if empty.
+  package var include = IgnoreRules()
+  package var exclude = IgnoreRules()
+  /// The id the backup must have: all of it, or its start.
+  package var expectedID: String?
+  /// A manifest from elsewhere that the backup must agree with.
+  package var against: Manifest?
+
+  package init() {}
+
+  var selects: Bool { !include.isEmpty || !exclude.isEmpty }
+}
+
+/// What was done.
+package struct RestoreSummary {
+  package let backup: VerifiedManifest
+  package var files = 0
+  package var bytes: UInt64 = 0
+  /// Whether all metadata could be set.
+  package var isExact = true
+}
+
+/// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
+package final class BackupReader {
+  /// Gives the archives one after the other, the newest first; nil when there are no more.
+  package typealias ArchiveProvider = () throws(Failure) -> AuthenticatedArchive?
+
+  private let next: ArchiveProvider
+  private let newest: AuthenticatedArchive
+  private let expectedID: String?
+  private let progress: (Int) -> Void
+  /// Told of what a person should know and what does not stop the work.
+  private let warn: (String) -> Void
+
+  package init(
+    expectedID: String? = nil, progress: @escaping (Int) -> Void, warn: @escaping (String) -> Void,
+    archives: @escaping ArchiveProvider
+  ) throws(Failure) {
+    guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
+    newest = first
+    next = archives
+    self.expectedID = expectedID
+    self.progress = progress
+    self.warn = warn
+  }
+
+  // MARK: One archive
+
+  /// Reads all of an archive, and verifies everything that can be verified without the others.
+  private func read(
+    _ archive: AuthenticatedArchive, consumer: (any MemberConsumer)? = nil
+  ) throws(Failure) -> VerifiedManifest {
+    let verifier = try TarVerifier(consumer: consumer)
+    let parser = TarParser(
+      handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+    return try verifier.verdict()
+  }
+
+  private func check(id: String) throws(Failure) {
+    if let expectedID, !id.hasPrefix(expectedID) {
+      throw Failure(
+        .integrity, "the archive is backup \(id), and not \(expectedID)",
+        hint: "the store sent another archive than was asked for")
+    }
+  }
+
+  /// The manifest of the newest archive, verified against that archive.
+  package func manifest() throws(Failure) -> VerifiedManifest {
+    let verified = try read(newest)
+    try check(id: verified.id)
+    return verified
+  }
+
+  /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
+  /// is sent, and the whole against the manifest at the end.
+  package func sendTar(to sink: any ByteSink) throws(Failure) {
+    if try next() != nil {
+      throw Failure(
+        .usage, "several archives do not make one tar", hint: "extract them together with -C")
+    }
+    let verifier = try TarVerifier()
+    let checking = CheckingSink(
+      TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
+      into: sink)
+    try newest.replayTar(into: TickingSink(into: checking, progress))
+    try check(id: try verifier.verdict().id)
+  }
+
+  /// Sends the content of one file, which is verified before its first byte is sent.
+  package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
+    let verified = try manifest()
+    let files = verified.manifest.files
+    let order = files.isSorted() ? nil : files.sortedIndices()
+    guard var index = files.find(path, order: order) else {
+      throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup")
+    }
+    if let first = files[index].hardLink, let target = files.find(first, order: order) {
+      index = target
+    }
+    let entry = files[index]
+    guard entry.type == .file else {
+      throw Failure(.usage, "\(RawPath(path).display) is not a regular file")
+    }
+    if entry.storedIn == nil {
+      let sender = MemberSender(entry, sink)
+      _ = try read(newest, consumer: sender)
+      guard sender.isSent else {
+        throw Failure(.inputMissing, "\(RawPath(path).display) is not in this archive")
+      }
+    } else {
+      try sendFromOthers(entry, sink)
+    }
+    try sink.finish()
+  }
+
+  /// Content that an earlier backup holds: found there first, then sent.
+  private func sendFromOthers(_ entry: ManifestEntry, _ sink: any ByteSink) throws(Failure) {
+    while let archive = try next() {
+      let other = try read(archive)
+      guard other.id == entry.storedIn else { continue }
+      let files = other.manifest.files
+      guard let index = files.find(entry.path) else { break }
+      var there = files[index]
+      if let first = there.hardLink, let target = files.find(first) { there = files[target] }
+      guard there.carriesContent, there.sha256 == entry.sha256 else { break }
+      let sender = MemberSender(there, sink)
+      _ = try read(archive, consumer: sender)
+      if sender.isSent { return }
+    }
+    throw missingBackups([entry.storedIn ?? ""])
+  }
+
+  private func missingBackups(_ ids: [String]) -> Failure {
+    Failure(
+      .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
+      hint: "give their archives too, or use tbk-pull --chain")
+  }
+
+  // MARK: Verifying
+
+  /// Verifies the backup with all the archives that it needs, and returns its manifest.
+  package func verifyAll() throws(Failure) -> VerifiedManifest {
+    return try gather(staging: nil, known: nil, wanted: { (_, _) in true })
+  }
+
+  // MARK: Restoring
+
+  /// What a restore would do to each entry, as pairs of a word and a path.
+  package func preview(
+    to destination: Descriptor, _ options: RestoreOptions,
+    _ show: (String, [UInt8]) throws(Failure) -> Void
+  ) throws(Failure) {
+    let verified = try manifest()
+    try refuseAlone(verified)
+    let placement = placement(verified, Selection(verified.manifest, options), destination, options)
+    try placement.plan()
+    for index in verified.manifest.files.indices {
+      let word: String? =
+        switch placement.actions[index] {
+        case .skip: nil
+        case .create, .within: "create"
+        case .replace: "replace"
+        case .keep, .merge: "keep"
+        case .conflict: "conflict"
+        }
+      if let word { try show(word, verified.manifest.files.path(index)) }
+    }
+  }
+
+  /// Restores the backup into `destination`.
+  ///
+  /// - Parameter destinationIsNew: whether it was made for this, so that it gets the metadata of
+  ///   the backup's own root.
+  package func restore(
+    to destination: Descriptor, destinationIsNew: Bool, _ options: RestoreOptions
+  ) throws(Failure) -> RestoreSummary {
+    // What to take has to be known before it passes; without a choice, everything is taken as it
+    // comes and verified before it is put in place.
+    let known = options.selects ? try manifest() : nil
+    if let known { try refuseAlone(known) }
+    var rootIsOurs = destinationIsNew
+    if !rootIsOurs { rootIsOurs = try destination.names().isEmpty }
+    let staging = try Staging(in: destination)
+    let selection = known.map { Selection($0.manifest, options) }
+    let verified = try gather(
+      staging: staging, known: known,
+      wanted: { manifest, index in selection?.staged(index) ?? true })
+    try refuseAlone(verified)
+    if let against = options.against, try against.computeID().id.hex != verified.id {
+      throw Failure(.integrity, "the archive is not the backup that the manifest describes")
+    }
+    let chosen = selection ?? Selection(verified.manifest, options)
+    let placement = placement(verified, chosen, destination, options)
+    try placement.plan()
+    if let path = placement.conflict {
+      throw Failure(
+        .cannotCreate, "\(RawPath(path).display) exists in the destination",
+        hint: options.policy == .never
+          ? "nothing was changed; see --overwrite" : "nothing was changed; move it away")
+    }
+    try placement.place(from: staging)
+    staging.discard()
+    try placement.setMetadataInPlace(root: rootIsOurs && !options.selects)
+    var summary = RestoreSummary(backup: verified)
+    for index in verified.manifest.files.indices where chosen.wants(index) {
+      guard verified.manifest.files.type(index) == .file else { continue }
+      summary.files += 1
+      if !verified.manifest.files.isHardLink(index) {
+        summary.bytes += verified.manifest.files.size(index)
+      }
+    }
+    summary.isExact = placement.isExact
+    return summary
+  }
+
+  private func placement(
+    _ verified: VerifiedManifest, _ selection: Selection, _ destination: Descriptor,
+    _ options: RestoreOptions
+  ) -> Placement {
+    let missing = Set(verified.missing)
+    return Placement(
+      verified.manifest,
+      wanted: { index in
+        selection.wants(index)
+          && (missing.isEmpty || !missing.contains(verified.manifest.files.path(index)))
+      },
+      destination: destination, policy: options.policy, metadata: options.metadata, warn: warn)
+  }
+
+  private func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
+    if verified.isAlone {
+      throw Failure(
+        .malformed, "this is a sealed manifest: it holds no files",
+        hint: "give the archive of backup \(verified.id)")
+    }
+  }
+
+  // MARK: Several archives
+
+  /// Reads the newest archive, then as many of the others as are needed.
+  ///
+  /// - Parameters:
+  ///   - staging: where entries grow, or nil to verify them only.
+  ///   - known: the newest archive's manifest, if it has been read already.
+  ///   - wanted: whether an entry of it is taken; asked only if `known`.
+  private func gather(
+    staging: Staging?, known: VerifiedManifest?,
+    wanted: @escaping (Manifest, Int) -> Bool
+  ) throws(Failure) -> VerifiedManifest {
+    var lookup: NameLookup?
+    if let known { lookup = NameLookup(known.manifest) }
+    let first = staging.map { staging in
+      StagingConsumer(staging) { (member) throws(Failure) in
+        guard let lookup, let known else { return .take }
+        guard let index = lookup.find(member.name) else { return .leave }
+        return wanted(known.manifest, index) ? .take : .leave
+      }
+    }
+    let verified = try read(newest, consumer: first)
+    try check(id: verified.id)
+    if verified.manifest.isTermBackup6 {
+      return try gatherTermBackup6(verified, staging: staging, wanted: wanted)
+    }
+    try gatherOthers(verified, staging: staging, wanted: wanted)
+    return verified
+  }
+
+  /// Takes from older archives what the newest leaves to them.
+  private func gatherOthers(
+    _ verified: VerifiedManifest, staging: Staging?, wanted: @escaping (Manifest, Int) -> Bool
+  ) throws(Failure) {
+    let manifest = verified.manifest
+    var pending: [String: Int] = [:]
+    for index in manifest.files.indices where wanted(manifest, index) {
+      if let id = manifest.files.storedIn(index) { pending[id, default: 0] += 1 }
+    }
+    let lookup = NameLookup(manifest)
+    let have = Gathered(manifest.files.count)
+    while !pending.isEmpty, let archive = try next() {
+      let consumer = OfferConsumer(staging) { member in
+        guard member.kind == .file, let index = lookup.find(member.name), !have[index] else {
+          return nil
+        }
+        let entry = manifest.files[index]
+        guard entry.storedIn != nil, wanted(manifest, index), entry.size == member.size else {
+          return nil
+        }
+        return entry.sha256
+      } accepted: { member in
+        if let index = lookup.find(member.name) { have[index] = true }
+      }
+      let other = try read(archive, consumer: consumer)
+      pending[other.id] = nil
+    }
+    var missing: Set<String> = []
+    for index in manifest.files.indices where !have[index] && wanted(manifest, index) {
+      if let id = manifest.files.storedIn(index) { missing.insert(id) }
+    }
+    if !missing.isEmpty { throw missingBackups(missing.sorted()) }
+    if let staging { try linkToSupplied(manifest, staging, wanted) }
+  }
+
+  /// Hard links to content of other archives are in no tar.
+  private func linkToSupplied(
+    _ manifest: Manifest, _ staging: Staging, _ wanted: (Manifest, Int) -> Bool
+  ) throws(Failure) {
+    for index in manifest.files.indices
+    where manifest.files.isHardLink(index) && wanted(manifest, index) {
+      let entry = manifest.files[index]
+      guard let first = entry.hardLink, let target = manifest.files.find(first),
+        manifest.files.storedIn(target) != nil
+      else { continue }
+      try staging.makeHardLink(entry.tarName, to: manifest.files[target].tarName)
+    }
+  }
+
+  /// TermBackup 6's increments list what changed; the chain is overlaid, each archive checked to
+  /// be the parent of the one before it.
+  private func gatherTermBackup6(
+    _ verified: VerifiedManifest, staging: Staging?, wanted: (Manifest, Int) -> Bool
+  ) throws(Failure) -> VerifiedManifest {
+    var parent = verified.manifest.parentBackupID
+    guard parent != nil else { return verified }
+    var whole = verified.manifest
+    var missing = Set(verified.missing)
+    while let expected = parent {
+      guard let archive = try next() else { throw missingBackups([expected]) }
+      let present = NameLookup(whole)
+      let consumer = staging.map { staging in
+        StagingConsumer(staging) { (member) throws(Failure) in
+          guard let index = present.find(member.name) else { return .take }
+          return missing.contains(whole.files.path(index)) ? .take : .leave
+        }
+      }
+      let other = try read(archive, consumer: consumer)
+      guard other.id == expected else {
+        throw Failure(
+          .integrity, "backup \(other.id) is not the parent \(expected) of the one before it",
+          hint: "give the archives oldest first")
+      }
+      for index in other.manifest.files.indices {
+        let path = other.manifest.files.path(index)
+        if present.find(path) == nil { whole.files.append(other.manifest.files[index]) }
+      }
+      missing = missing.filter { other.missing.contains($0) || present.find($0) == nil }
+      missing.formUnion(other.missing.filter { present.find($0) == nil })
+      parent = other.manifest.parentBackupID
+    }
+    warn("TermBackup 6 did not record deletions: files deleted since the full backup come back")
+    return VerifiedManifest(trusting: whole, id: verified.id, missing: Array(missing))
+  }
+}
+
+/// Finds entries by the name they have in a tar.
+private struct NameLookup {
+  private let files: EntryTable
+  private let order: [UInt32]?
+  private var renamed: [[UInt8]: Int] = [:]
+
+  init(_ manifest: Manifest) {
+    files = manifest.files
+    order = files.isSorted() ? nil : files.sortedIndices()
+    for index in files.indices where files.isRare(index) {
+      if let name = files[index].storedAs { renamed[name] = index }
+    }
+  }
+
+  func find(_ name: [UInt8]) -> Int? { renamed[name] ?? files.find(name, order: order) }
+}
+
+/// Which entries are there by now.
+private final class Gathered {
+  private var flags: [Bool]
+  init(_ count: Int) { flags = Array(repeating: false, count: count) }
+  subscript(index: Int) -> Bool {
+    get { flags[index] }
+    set { flags[index] = newValue }
+  }
+}
+
+/// Offers content of an older archive: taken if it has the hash that the newest manifest wants.
+private final class OfferConsumer: MemberConsumer {
+  private let wish: (TarMember) -> Digest?
+  private let accepted: (TarMember) -> Void
+  private let staging: StagingConsumer?
+  private var member = TarMember(name: [], kind: .file)
+  private var expected: Digest?
+
+  init(
+    _ staging: Staging?, wish: @escaping (TarMember) -> Digest?,
+    accepted: @escaping (TarMember) -> Void
+  ) {
+    self.wish = wish
+    self.accepted = accepted
+    self.staging = staging.map { staging in
+      StagingConsumer(
+        staging, wish: { (member) throws(Failure) in wish(member).map { .offer($0) } ?? .leave },
+        accepted: accepted)
+    }
+  }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    if let staging { return try staging.begin(member) }
+    self.member = member
+    expected = wish(member)
+    return expected != nil
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try staging?.body(bytes) }
+
+  func end(_ sha256: Digest) throws(Failure) {
+    if let staging { return try staging.end(sha256) }
+    if sha256 == expected { accepted(member) }
+  }
+}
+
+/// Sends the content of one member on.
+private final class MemberSender: MemberConsumer {
+  private let entry: ManifestEntry
+  private let sink: any ByteSink
+  private(set) var isSent = false
+
+  init(_ entry: ManifestEntry, _ sink: any ByteSink) {
+    self.entry = entry
+    self.sink = sink
+  }
+
+  func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == entry.tarName }
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
+  func end(_ sha256: Digest) { isSent = true }
+}
+
+/// Sends on what a check has passed.
+private final class CheckingSink: ByteSink {
+  private let check: any ByteSink
+  private let next: any ByteSink
+
+  init(_ check: any ByteSink, into next: any ByteSink) {
+    self.check = check
+    self.next = next
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try check.write(bytes)
+    try next.write(bytes)
+  }
+
+  func finish() throws(Failure) {
+    try check.finish()
+    try next.finish()
+  }
+}
+
+/// Counts what passes, for the progress meter.
+private final class TickingSink: ByteSink {
+  private let next: any ByteSink
+  private let progress: (Int) -> Void
+
+  init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
+    self.next = next
+    self.progress = progress
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try next.write(bytes)
+    progress(bytes.count)
+  }
+
+  func finish() throws(Failure) { try next.finish() }
+}

@@ -1,0 +1,208 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A directory inside the destination in which a tree grows until all of it has been verified.
+///
+/// It is mode 0700 and belongs to us, and nothing in it is reached through a link. What is left in
+/// it when the object is dropped is removed.
+final class Staging {
+  private let destination: Descriptor
+  private let name: RawPath
+  let directory: Descriptor
+  let chain: DirectoryChain
+
+  init(in destination: Descriptor) throws(Failure) {
+    self.destination = destination
+    name = RawPath(".tbk-restore-\(uniqueSuffix())")
+    try destination.makeDirectory(name)
+    directory = try destination.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    chain = DirectoryChain(root: directory, missing: .create(mode: 0o700))
+  }
+
+  deinit { discard() }
+
+  /// Removes the directory and what is left in it.
+  func discard() {
+    chain.forget()
+    removeTree(name, in: destination)
+  }
+
+  func makeDirectory(_ path: [UInt8]) throws(Failure) {
+    let (parent, name) = try chain.parent(of: path)
+    // It may have been made on the way to something that came before it.
+    if let facts = try parent.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFDIR { return }
+    try refusing(path) { () throws(Failure) in try parent.makeDirectory(name) }
+  }
+
+  func createFile(_ path: [UInt8]) throws(Failure) -> Descriptor {
+    let (parent, name) = try chain.parent(of: path)
+    var file: Descriptor?
+    try refusing(path) { () throws(Failure) in
+      file = try parent.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+    }
+    guard let file else { throw Failure(.library, "no file") }
+    return file
+  }
+
+  func makeSymlink(_ path: [UInt8], target: [UInt8]) throws(Failure) {
+    let (parent, name) = try chain.parent(of: path)
+    try refusing(path) { () throws(Failure) in
+      let result = try unsafe RawPath(target).withCString { (target) throws(Failure) in
+        try unsafe name.withCString { (name) throws(Failure) in
+          unsafe symlinkat(target, parent.number, name)
+        }
+      }
+      if result != 0 {
+        throw .system("cannot create link \(RawPath(path).display)", missing: .cannotCreate)
+      }
+    }
+  }
+
+  func makeHardLink(_ path: [UInt8], to first: [UInt8]) throws(Failure) {
+    // Two chains at once would disturb each other: the first name's directory is kept aside.
+    let (firstParent, firstName) = try chain.parent(of: first)
+    let (parent, name) = try chain.parent(of: path)
+    let result = try unsafe firstName.withCString { (first) throws(Failure) in
+      try unsafe name.withCString { (name) throws(Failure) in
+        unsafe linkat(firstParent.number, first, parent.number, name, 0)
+      }
+    }
+    if result != 0 {
+      let number = errno
+      if number == ENOENT || number == EEXIST {
+        throw Failure(
+          .malformed, "\(RawPath(path).display) is a hard link to what does not come before it")
+      }
+      throw .system("cannot link \(RawPath(path).display)", errno: number, missing: .cannotCreate)
+    }
+  }
+
+  func remove(_ path: [UInt8]) throws(Failure) {
+    let (parent, name) = try chain.parent(of: path)
+    try parent.unlink(name)
+  }
+
+  /// EEXIST here means that the archive names something twice: nobody else writes in here.
+  private func refusing(
+    _ path: [UInt8], _ body: () throws(Failure) -> Void
+  ) throws(Failure) {
+    do throws(Failure) {
+      try body()
+    } catch {
+      if error.code == .cannotCreate, errno == EEXIST {
+        throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
+      }
+      throw error
+    }
+  }
+}
+
+/// Removes a directory and everything below it, following no link; what cannot be removed stays.
+///
+/// Descends with an explicit stack, because a tree can be deeper than the thread's.
+private func removeTree(_ name: RawPath, in parent: Descriptor) {
+  struct Level {
+    let name: RawPath
+    let parent: Descriptor
+    let directory: Descriptor
+    var names: [(name: RawPath, type: UInt8)]
+  }
+  func enter(_ name: RawPath, _ parent: Descriptor) -> Level? {
+    guard let directory = try? parent.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+      let names = try? directory.names()
+    else { return nil }
+    return Level(name: name, parent: parent, directory: directory, names: names)
+  }
+  guard let top = enter(name, parent) else { return }
+  var levels = [top]
+  while var level = levels.popLast() {
+    guard let (name, type) = level.names.popLast() else {
+      _ = try? level.parent.unlink(level.name, directory: true)
+      continue
+    }
+    let directory = level.directory
+    levels.append(level)
+    if type != UInt8(DT_DIR), (try? directory.unlink(name)) != nil { continue }
+    if let below = enter(name, directory) { levels.append(below) }
+  }
+}
+
+/// Lets a tree grow in a staging directory out of the members of a tar.
+final class StagingConsumer: MemberConsumer {
+  /// What becomes of a member: content that is not wanted is only hashed.
+  enum Wish {
+    case take
+    case leave
+    /// Content that may turn out to be other than expected, and is dropped again then.
+    case offer(Digest)
+  }
+
+  private let staging: Staging
+  private let wish: (TarMember) throws(Failure) -> Wish
+  private let accepted: (TarMember) -> Void
+  private var member = TarMember(name: [], kind: .file)
+  private var file: Descriptor?
+  private var expected: Digest?
+
+  /// - Parameters:
+  ///   - wish: asked for each member, in order.
+  ///   - accepted: told of each file that is complete, and of everything else that was made.
+  init(
+    _ staging: Staging, wish: @escaping (TarMember) throws(Failure) -> Wish,
+    accepted: @escaping (TarMember) -> Void = { _ in }
+  ) {
+    self.staging = staging
+    self.wish = wish
+    self.accepted = accepted
+  }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    self.member = member
+    expected = nil
+    switch try wish(member) {
+    case .leave: return false
+    case .offer(let digest): expected = digest
+    case .take: break
+    }
+    switch member.kind {
+    case .directory: try staging.makeDirectory(member.name)
+    case .symlink: try staging.makeSymlink(member.name, target: member.linkTarget)
+    case .hardlink: try staging.makeHardLink(member.name, to: member.linkTarget)
+    default:
+      try checkSpace()
+      file = try staging.createFile(member.name)
+      return true
+    }
+    accepted(member)
+    return false
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) {
+    do throws(Failure) {
+      try file?.write(bytes)
+    } catch {
+      throw error.within(RawPath(member.name).display)
+    }
+  }
+
+  func end(_ sha256: Digest) throws(Failure) {
+    file = nil
+    if let expected, expected != sha256 {
+      try staging.remove(member.name)
+    } else {
+      accepted(member)
+    }
+  }
+
+  /// A file that cannot fit is refused before the disk is full of it.
+  private func checkSpace() throws(Failure) {
+    guard member.size >= 1 << 20, let free = staging.directory.freeBytes, member.size > free else {
+      return
+    }
+    throw Failure(
+      .io, "\(RawPath(member.name).display) needs \(member.size) bytes, and \(free) are free",
+      hint: "free some space and try again")
+  }
+}

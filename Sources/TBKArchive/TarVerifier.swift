@@ -1,0 +1,273 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Takes the members of a tar as they pass, before the manifest has vouched for them.
+package protocol MemberConsumer: AnyObject {
+  /// A member with a safe name; returns whether its content is wanted.
+  func begin(_ member: TarMember) throws(Failure) -> Bool
+  func body(_ bytes: Span<UInt8>) throws(Failure)
+  /// The wanted content has ended.
+  func end(_ sha256: Digest) throws(Failure)
+}
+
+/// Reads an archive's tar: finds the manifest, hashes everything else, and holds the two against
+/// each other at the end (tbk(5), "The tar").
+package final class TarVerifier: TarHandler {
+  private enum Current {
+    case manifest(ManifestParser)
+    case content(wanted: Bool)
+  }
+
+  private let consumer: (any MemberConsumer)?
+  private var hash: SHA256
+  private var current: Current?
+  private var member = TarMember(name: [], kind: .file)
+  private var parsed: Manifest?
+  /// What the tar held, under the names it had there.
+  private var records = EntryTable()
+
+  package init(consumer: (any MemberConsumer)? = nil) throws(Failure) {
+    self.consumer = consumer
+    hash = try SHA256()
+  }
+
+  // MARK: Members
+
+  package func begin(_ member: TarMember) throws(Failure) {
+    var member = member
+    member.name = EntryName.normalised(member.name)
+    // "./" is the directory that was archived; foreign tars have it.
+    if member.name.isEmpty {
+      guard member.kind == .directory else { throw Failure(.malformed, "a member has no name") }
+      current = .content(wanted: false)
+      self.member = member
+      return
+    }
+    try EntryName.check(member.name.span)
+    if member.kind == .hardlink {
+      member.linkTarget = EntryName.normalised(member.linkTarget)
+      try EntryName.check(member.linkTarget.span)
+    }
+    self.member = member
+    if member.name == Manifest.fileName, member.kind == .file, parsed == nil {
+      current = .manifest(ManifestParser())
+      return
+    }
+    switch member.kind {
+    case .file, .directory, .symlink, .hardlink: break
+    default:
+      throw Failure(
+        .malformed, "\(RawPath(member.name).display) is a device, a FIFO or something unknown")
+    }
+    current = .content(wanted: try consumer?.begin(member) ?? false)
+  }
+
+  package func body(_ bytes: Span<UInt8>) throws(Failure) {
+    switch current {
+    case .manifest(let parser): try parser.write(bytes)
+    case .content(let wanted):
+      try hash.update(bytes)
+      if wanted { try consumer?.body(bytes) }
+    case nil: break
+    }
+  }
+
+  package func end() throws(Failure) {
+    switch current {
+    case .manifest(let parser):
+      try parser.finish()
+      parsed = try parser.manifest()
+    case .content(let wanted):
+      let digest = try hash.finish()
+      if wanted { try consumer?.end(digest) }
+      if !member.name.isEmpty { record(digest) }
+    case nil: break
+    }
+    current = nil
+  }
+
+  private func record(_ digest: Digest) {
+    let type: EntryType =
+      switch member.kind {
+      case .directory: .directory
+      case .symlink: .symlink
+      default: .file
+      }
+    var entry = ManifestEntry(
+      path: member.name, type: type, size: member.kind == .file ? member.size : 0, sha256: digest,
+      mode: member.mode, modifiedAt: 0)
+    if member.kind == .symlink { entry.linkTarget = member.linkTarget }
+    if member.kind == .hardlink { entry.hardLink = member.linkTarget }
+    records.append(entry)
+  }
+
+  // MARK: The verdict
+
+  /// The manifest, once the whole tar has passed and agrees with it.
+  ///
+  /// Throws `.integrity` for the first thing that does not hold.
+  package func verdict() throws(Failure) -> VerifiedManifest {
+    guard let manifest = parsed else {
+      throw Failure(.malformed, "the archive holds no manifest")
+    }
+    guard manifest.isTermBackup6 || manifest.files.isSorted() else {
+      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
+    }
+    try manifest.validate()
+    try checkID(manifest)
+    return try VerifiedManifest(manifest, holds: records)
+  }
+
+  private func checkID(_ manifest: Manifest) throws(Failure) {
+    guard let id = manifest.backupID else {
+      throw Failure(.integrity, "the manifest has no backup id")
+    }
+    // TermBackup 6 computed the id of an increment over a list that is not stored.
+    if manifest.isTermBackup6, manifest.mode == "incremental" { return }
+    guard try manifest.computeID().id.hex == id else {
+      throw Failure(.integrity, "the manifest's backup id is not the hash of its content")
+    }
+  }
+}
+
+/// A manifest and the proof that an archive holds what it says: only this is restored from.
+package struct VerifiedManifest: Sendable {
+  package let manifest: Manifest
+  /// The id: verified, but for TermBackup 6's increments.
+  package let id: String
+  /// Whether the archive held the manifest alone.
+  package let isAlone: Bool
+  /// Listed files that are not in the archive, which TermBackup 6 allowed to happen.
+  package let missing: [[UInt8]]
+
+  fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
+    self.manifest = manifest
+    id = manifest.backupID ?? ""
+    isAlone = records.isEmpty && !manifest.files.isEmpty
+    let order = records.isSorted() ? nil : records.sortedIndices()
+    try refuseRepeated(records, order)
+    if isAlone {
+      missing = []
+    } else if manifest.isTermBackup6 {
+      missing = try VerifiedManifest.matchTermBackup6(manifest, records, order)
+    } else {
+      try VerifiedManifest.match(manifest, records, order)
+      missing = []
+    }
+  }
+
+  /// For a manifest put together out of verified ones.
+  init(trusting manifest: Manifest, id: String, missing: [[UInt8]]) {
+    self.manifest = manifest
+    self.id = id
+    self.missing = missing
+    isAlone = false
+  }
+
+  /// Every entry that belongs into the tar is there as listed, and nothing else is.
+  private static func match(
+    _ manifest: Manifest, _ records: EntryTable, _ order: [UInt32]?
+  ) throws(Failure) {
+    let files = manifest.files
+    let fileOrder = files.isSorted() ? nil : files.sortedIndices()
+    var matched = 0
+    for index in files.indices {
+      let entry = files[index]
+      var tarLink: [UInt8]?
+      if let first = entry.hardLink, let target = files.find(first, order: fileOrder) {
+        if files.storedIn(target) != nil { continue }
+        tarLink = files[target].tarName
+      }
+      if entry.storedIn != nil { continue }
+      let shown = RawPath(entry.path).display
+      guard let found = records.find(entry.tarName, order: order) else {
+        throw Failure(.integrity, "\(shown) is in the manifest and not in the archive")
+      }
+      matched += 1
+      let record = records[found]
+      guard record.type == entry.type, record.linkTarget == entry.linkTarget,
+        record.hardLink == tarLink
+      else { throw Failure(.integrity, "\(shown) is not of the type that the manifest says") }
+      if tarLink == nil {
+        guard record.size == entry.size else {
+          throw Failure(.integrity, "\(shown) has \(record.size) bytes, not \(entry.size)")
+        }
+        guard record.sha256 == entry.sha256 else {
+          throw Failure(.integrity, "\(shown) does not have the hash that the manifest says")
+        }
+      }
+      guard record.mode & 0o6000 & ~entry.mode == 0 else {
+        throw Failure(.integrity, "\(shown) has a set-id bit that the manifest does not have")
+      }
+    }
+    if matched != records.count { try refuseUnlisted(manifest, records) }
+  }
+
+  private static func refuseUnlisted(
+    _ manifest: Manifest, _ records: EntryTable
+  ) throws(Failure) {
+    var names: Set<[UInt8]> = []
+    for index in manifest.files.indices { names.insert(manifest.files[index].tarName) }
+    for index in records.indices where !names.contains(records.path(index)) {
+      throw Failure(
+        .integrity,
+        "\(RawPath(records.path(index)).display) is in the archive and not in the manifest")
+    }
+    throw Failure(.integrity, "the archive holds content that the manifest places elsewhere")
+  }
+
+  /// TermBackup 6 listed files alone: a symlink stands in the tar as a link and in the manifest as
+  /// what it pointed to, a second name of a file as a file, and what had vanished meanwhile is
+  /// listed and not there.
+  private static func matchTermBackup6(
+    _ manifest: Manifest, _ records: EntryTable, _ order: [UInt32]?
+  ) throws(Failure) -> [[UInt8]] {
+    let files = manifest.files
+    let fileOrder = files.isSorted() ? nil : files.sortedIndices()
+    var missing: [[UInt8]] = []
+    var matched = 0
+    for index in files.indices {
+      let entry = files[index]
+      let shown = RawPath(entry.path).display
+      guard let found = records.find(entry.path, order: order) else {
+        missing.append(entry.path)
+        continue
+      }
+      matched += 1
+      var record = records[found]
+      if record.type == .symlink { continue }
+      if let first = record.hardLink {
+        guard let target = records.find(first, order: order), target < found,
+          records[target].hardLink == nil, records.type(target) == .file
+        else { throw Failure(.integrity, "\(shown) is a hard link to what does not come before it") }
+        record = records[target]
+      }
+      guard record.type == .file, record.size == entry.size, record.sha256 == entry.sha256 else {
+        throw Failure(.integrity, "\(shown) does not have the content that the manifest says")
+      }
+      guard record.mode & 0o6000 & ~entry.mode == 0 else {
+        throw Failure(.integrity, "\(shown) has a set-id bit that the manifest does not have")
+      }
+    }
+    if matched != records.count {
+      for index in records.indices where files.find(records.path(index), order: fileOrder) == nil {
+        throw Failure(
+          .integrity,
+          "\(RawPath(records.path(index)).display) is in the archive and not in the manifest")
+      }
+    }
+    return missing
+  }
+}
+
+/// No name twice, and nothing below what is not a directory.
+private func refuseRepeated(_ records: EntryTable, _ order: [UInt32]?) throws(Failure) {
+  guard let order else { return }  // Sorted means strictly ascending.
+  for (one, other) in zip(order, order.dropFirst()) {
+    let path = records.path(Int(one))
+    if records.compare(Int(other), path) == 0 {
+      throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import Glibc
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// The archives of one backup, the newest first, each verified when it is asked for.
+final class ArchiveSources {
+  private var operands: [RawPath]
+  private let isChain: Bool
+  private let limits: OpenLimits
+  private let passwords: PasswordOptions
+  private var keys: KeyRing?
+  /// What archives are read from back to back.
+  private var stream: DescriptorSource?
+
+  /// - Parameter operands: oldest first; standard input if there are none.
+  init(_ operands: [RawPath], isChain: Bool, limits: OpenLimits, passwords: PasswordOptions) {
+    self.operands = operands.isEmpty ? [RawPath("-")] : operands
+    self.isChain = isChain
+    self.limits = limits
+    self.passwords = passwords
+  }
+
+  /// The header of the newest archive, unverified.
+  func firstHeader() throws(Failure) -> ArchiveHeader {
+    guard let path = operands.last else { throw Failure(.usage, "no archive is given") }
+    return try AuthenticatedArchive.header(of: DescriptorSource(try open(path)), limits: .unlimited)
+  }
+
+  /// The next archive; nil when there are no more.
+  func next() throws(Failure) -> AuthenticatedArchive? {
+    if let stream, isChain { return try nextOfChain(stream) }
+    guard let path = operands.popLast() else { return nil }
+    do throws(Failure) {
+      let file = try open(path)
+      let source = DescriptorSource(file, name: path.isStandardStream ? nil : path)
+      if isChain {
+        stream = source
+        return try nextOfChain(source)
+      }
+      let facts = try file.status()
+      guard facts.st_mode & S_IFMT == S_IFREG, let start = file.position else {
+        let header = try AuthenticatedArchive.header(of: source, limits: limits)
+        return try AuthenticatedArchive.verify(
+          stream: source, header: header, keys: try keyRing(), alone: true)
+      }
+      let header = try AuthenticatedArchive.header(of: source, limits: limits)
+      return try AuthenticatedArchive.verify(
+        file: file, header: header, start: start, keys: try keyRing())
+    } catch {
+      throw path.isStandardStream ? error : error.within(path.display)
+    }
+  }
+
+  /// The archive at the position of a stream; nil at its end, or when the next operand's turn is.
+  private func nextOfChain(_ source: DescriptorSource) throws(Failure) -> AuthenticatedArchive? {
+    let first = try source.read(upTo: 1)
+    if first.isEmpty {
+      stream = nil
+      if keys == nil { throw Failure(.truncated, "the archive is empty") }
+      return operands.isEmpty ? nil : try next()
+    }
+    let whole = PrefixedSource(first, source)
+    let header = try AuthenticatedArchive.header(of: whole, limits: limits)
+    return try AuthenticatedArchive.verify(
+      stream: whole, header: header, keys: try keyRing(), alone: false)
+  }
+
+  /// Reads what is left of a chain, so that whoever sends it does not fail.
+  func drain() throws(Failure) {
+    try stream?.copy(to: CountingSink())
+  }
+
+  private func open(_ path: RawPath) throws(Failure) -> Descriptor {
+    if !path.isStandardStream { return try Descriptor.openForReading(path) }
+    if Descriptor.standardInput.isTerminal {
+      throw Failure(.usage, "standard input is a terminal", hint: "give an archive")
+    }
+    return .standardInput
+  }
+
+  /// The password is asked for when the first header has been found good.
+  private func keyRing() throws(Failure) -> KeyRing {
+    if let keys { return keys }
+    let ring = KeyRing(try passwords.password(confirming: false, inputIsData: true))
+    keys = ring
+    return ring
+  }
+}
+
+extension OpenLimits {
+  /// For showing a header, which costs nothing.
+  fileprivate static var unlimited: OpenLimits {
+    var limits = OpenLimits()
+    (limits.argon2.memory, limits.argon2.passes, limits.argon2.lanes) = (.max, .max, .max)
+    limits.pbkdf2 = .max
+    return limits
+  }
+}
+
+/// Bytes that were read too early, then the rest.
+private final class PrefixedSource: ByteSource {
+  private var prefix: [UInt8]
+  private let rest: any ByteSource
+
+  init(_ prefix: [UInt8], _ rest: any ByteSource) {
+    self.prefix = prefix
+    self.rest = rest
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if prefix.isEmpty { return try rest.read(into: &buffer) }
+    let count = min(prefix.count, buffer.count)
+    buffer.replaceFront(with: Array(prefix[..<count]).span)
+    prefix.removeFirst(count)
+    return count
+  }
+}
+
+/// The directory that is extracted into: made if it is not there, and removed again on failure.
+final class Destination {
+  let directory: Descriptor
+  let isNew: Bool
+  private let path: RawPath
+  private var kept = false
+
+  init(_ path: RawPath) throws(Failure) {
+    self.path = path
+    let flags = O_RDONLY | O_DIRECTORY
+    if let present = try Descriptor.workingDirectory.openIfPresent(path, flags) {
+      directory = present
+      isNew = false
+    } else {
+      try Descriptor.workingDirectory.makeDirectory(path, mode: 0o777)
+      directory = try Descriptor.workingDirectory.open(path, flags, missing: .cannotCreate)
+      isNew = true
+    }
+  }
+
+  deinit {
+    if isNew, !kept { _ = try? Descriptor.workingDirectory.unlink(path, directory: true) }
+  }
+
+  func keep() { kept = true }
+}

@@ -1,0 +1,79 @@
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// Prints the entries of a manifest, as tbk-open --list and tbk-manifest show do.
+struct Listing {
+  var long = false
+  var json = false
+  /// Names raw and ended by NUL, instead of quoted and ended by a line feed.
+  var nul = false
+
+  func print(_ manifest: Manifest) throws(Failure) {
+    for index in manifest.files.indices {
+      if json {
+        var line: [UInt8] = []
+        line.append(entry: manifest.files[index])
+        line.append(UInt8(ascii: "\n"))
+        try StandardOutput.write(line)
+      } else {
+        let entry = manifest.files[index]
+        try StandardOutput.write(long ? Array(columns(entry).utf8) : [])
+        try name(entry.path, end: !long || entry.linkTarget == nil)
+        if long, let target = entry.linkTarget {
+          try StandardOutput.write(" -> ")
+          try name(target, end: true)
+        }
+      }
+    }
+  }
+
+  /// Prints `word`, a tab and a name.
+  func print(_ word: String, _ path: [UInt8]) throws(Failure) {
+    try StandardOutput.write(word + "\t")
+    try name(path, end: true)
+  }
+
+  private func name(_ path: [UInt8], end: Bool) throws(Failure) {
+    if nul {
+      try StandardOutput.write(path + (end ? [0] : []))
+    } else {
+      try StandardOutput.write(RawPath(path).quoted + (end ? "\n" : ""))
+    }
+  }
+
+  /// Mode, owner, size and time, as `tar tv` shows them.
+  private func columns(_ entry: ManifestEntry) -> String {
+    let owner =
+      "\(entry.user.map { RawPath($0).text } ?? entry.uid.map(String.init) ?? "-")/"
+      + "\(entry.group.map { RawPath($0).text } ?? entry.gid.map(String.init) ?? "-")"
+    let size = String(entry.size)
+    let gap = String(repeating: " ", count: max(1, 26 - owner.count - size.count))
+    return "\(modeText(entry)) \(owner)\(gap)\(size) \(localTime(entry.modification)) "
+  }
+
+  private func modeText(_ entry: ManifestEntry) -> String {
+    var text =
+      switch entry.type {
+      case .file: entry.hardLink == nil ? "-" : "h"
+      case .directory: "d"
+      case .symlink: "l"
+      }
+    let letters = Array("rwxrwxrwx")
+    for bit in 0..<9 {
+      text.append(entry.mode & (0o400 >> UInt32(bit)) == 0 ? "-" : letters[bit])
+    }
+    return text
+  }
+
+  private func localTime(_ nanoseconds: Int64?) -> String {
+    guard let nanoseconds else { return "                " }
+    var seconds = time_t(nanoseconds / 1_000_000_000)
+    var parts = unsafe tm()
+    unsafe localtime_r(&seconds, &parts)
+    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+    return unsafe "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) "
+      + "\(two(parts.tm_hour)):\(two(parts.tm_min))"
+  }
+}

@@ -1,0 +1,217 @@
+import ArgumentParser
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// tbk-manifest: makes manifests, compares them, holds trees against them.
+struct ManifestCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-manifest",
+    abstract: "Make, compare, check and show manifests.",
+    version: "tbk-manifest \(suiteVersion)",
+    subcommands: [
+      ManifestCreate.self, ManifestDiffCommand.self, ManifestCheckCommand.self, ManifestShow.self,
+      ManifestID.self,
+    ],
+    defaultSubcommand: ManifestCreate.self)
+}
+
+enum ManifestMode: String, ExpressibleByArgument, CaseIterable {
+  case full, incremental
+}
+
+struct ManifestCreate: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "create", abstract: "Walk a directory and print its manifest (the default).")
+
+  @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
+  var directory: RawPath
+
+  @OptionGroup var walk: WalkOptionGroup
+
+  @Option(name: .long, help: ArgumentHelp("Take the hashes of unchanged files from <manifest>.", valueName: "manifest"))
+  var previous: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("full, or incremental over --previous.", valueName: "mode"))
+  var mode = ManifestMode.full
+
+  @Flag(name: .long, help: "Leave the hash of what has to be packed anyway to tbk-seal.")
+  var deferHash = false
+
+  @OptionGroup var threads: ThreadOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if mode == .incremental, previous == nil {
+      throw ValidationError("--mode incremental needs --previous")
+    }
+  }
+
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    let meter = ProgressMeter("reading", mode: progress.progress)
+    var creation = ManifestCreation()
+    creation.walk = try walk.options()
+    creation.previous = try previous.map { (path) throws(Failure) in
+      try readManifest(path, allowsDeferred: false)
+    }
+    creation.incremental = mode == .incremental
+    creation.defersHash = deferHash
+    creation.threads = deferHash && previous == nil ? 1 : threads.count
+    creation.progress = { meter.advance($0) }
+    creation.remark = { WalkReport.tell($0) }
+    let sink = DescriptorSink(.standardOutput)
+    let summary = try creation.run(directory, to: sink)
+    try sink.write([UInt8(ascii: "\n")])
+    try sink.finish()
+    meter.finish()
+    return summary.unreadable == 0 ? ExitStatus.success : ExitStatus.incomplete
+  }
+}
+
+struct ManifestDiffCommand: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "diff", abstract: "Print what differs between two manifests.")
+
+  @Argument(help: ArgumentHelp("The older manifest.", valueName: "old"))
+  var old: RawPath
+
+  @Argument(help: ArgumentHelp("The newer manifest.", valueName: "new"))
+  var new: RawPath
+
+  @Flag(name: .long, help: "Print an object a line.")
+  var json = false
+
+  @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
+  var nul = false
+
+  @Flag(name: [.short, .long], help: "Print nothing; the exit status tells.")
+  var quiet = false
+
+  mutating func execute() throws(Failure) -> Int32 {
+    Messages.quiet = quiet
+    if old.isStandardStream, new.isStandardStream {
+      throw Failure(.usage, "only one manifest can come from standard input")
+    }
+    var differs = false
+    let report = EntryReport(key: "status", json: json, nul: nul)
+    let (older, newer) = (
+      try readManifest(old, allowsDeferred: true), try readManifest(new, allowsDeferred: true)
+    )
+    let isQuiet = quiet
+    try ManifestDiff.compare(older, newer) { (change, path) throws(Failure) in
+      differs = true
+      if !isQuiet { try report.print(change.rawValue, path) }
+    }
+    return differs ? ExitStatus.no : ExitStatus.success
+  }
+}
+
+struct ManifestCheckCommand: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check", abstract: "Print how a directory differs from a manifest.")
+
+  @Argument(help: ArgumentHelp("The manifest.", valueName: "manifest"))
+  var manifest: RawPath
+
+  @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
+  var directory: RawPath
+
+  @OptionGroup var walk: WalkOptionGroup
+
+  @Flag(name: .long, help: "Do not compare owners.")
+  var noOwner = false
+
+  @Flag(name: .long, help: "Print an object a line.")
+  var json = false
+
+  @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
+  var nul = false
+
+  @OptionGroup var threads: ThreadOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    let meter = ProgressMeter("checking", mode: progress.progress)
+    let listed = try readManifest(manifest, allowsDeferred: true)
+    meter.setTotal(listed.totalSize)
+    var check = ManifestCheck()
+    check.walk = try walk.options()
+    check.comparesOwner = !noOwner
+    check.threads = threads.count
+    check.progress = { meter.advance($0) }
+    check.remark = { WalkReport.tell($0) }
+    let report = EntryReport(key: "problem", json: json, nul: nul)
+    var differs = false
+    let isWhole = try check.run(listed, against: directory) { (problem, path) throws(Failure) in
+      differs = true
+      try report.print(problem.rawValue, path)
+    }
+    meter.finish()
+    return differs || !isWhole ? ExitStatus.no : ExitStatus.success
+  }
+}
+
+struct ManifestShow: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "show", abstract: "Print the entries of a manifest.")
+
+  @Argument(help: ArgumentHelp("The manifest.", valueName: "manifest"))
+  var manifest: RawPath
+
+  @Flag(name: .customShort("l"), help: "Print mode, owner, size and time as well.")
+  var long = false
+
+  @Flag(name: .long, help: "Print an object a line.")
+  var json = false
+
+  @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
+  var nul = false
+
+  mutating func execute() throws(Failure) -> Int32 {
+    try Listing(long: long, json: json, nul: nul)
+      .print(try readManifest(manifest, allowsDeferred: true))
+    return ExitStatus.success
+  }
+}
+
+struct ManifestID: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "id", abstract: "Print the backup id of a manifest.")
+
+  @Argument(help: ArgumentHelp("The manifest.", valueName: "manifest"))
+  var manifest: RawPath
+
+  mutating func execute() throws(Failure) -> Int32 {
+    let manifest = try readManifest(manifest, allowsDeferred: true)
+    let id = try manifest.computeID().id.hex
+    if let recorded = manifest.backupID, recorded != id {
+      throw Failure(
+        .integrity, "the manifest says it is \(recorded), and its content is \(id)",
+        hint: manifest.isTermBackup6 && manifest.mode == "incremental"
+          ? "TermBackup 6 computed the ids of increments over a list that it did not store" : nil)
+    }
+    try StandardOutput.write(id + "\n")
+    return ExitStatus.success
+  }
+}
+
+/// Prints pairs of a word and a path, for people or programs.
+private struct EntryReport {
+  let key: String
+  let json: Bool
+  let nul: Bool
+
+  func print(_ word: String, _ path: [UInt8]) throws(Failure) {
+    if json {
+      let line = JSON.object([key: .string(word), "relative_path": .string(path)]).line()
+      try StandardOutput.write(line + [UInt8(ascii: "\n")])
+    } else {
+      try Listing(nul: nul).print(word, path)
+    }
+  }
+}

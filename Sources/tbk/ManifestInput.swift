@@ -1,0 +1,35 @@
+import CSystem
+import Glibc
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// Reads a manifest from a file, or from standard input for nil or "-".
+func readManifest(_ path: RawPath?, allowsDeferred: Bool) throws(Failure) -> Manifest {
+  let source: DescriptorSource
+  if let path, !path.isStandardStream {
+    source = DescriptorSource(try Descriptor.openForReading(path), name: path)
+  } else {
+    source = DescriptorSource(.standardInput)
+  }
+  let parser = ManifestParser(allowsDeferred: allowsDeferred)
+  try source.copy(to: parser)
+  try parser.finish()
+  return try parser.manifest()
+}
+
+/// The processors this process may use.
+func processorCount() -> Int { max(1, Int(tbk_processor_count())) }
+
+/// How the remarks of a walk reach the person who asked for it.
+enum WalkReport {
+  static func tell(_ remark: TreeWalker.Remark) {
+    switch remark {
+    case .unreadable(let entry):
+      Messages.warning("\(RawPath(entry.path).display): \(entry.reason)")
+    case .skipped(let path, let what):
+      Messages.notice("\(RawPath(path).display): left out, because it is \(what)")
+    }
+  }
+}

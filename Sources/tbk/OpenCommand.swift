@@ -1,0 +1,306 @@
+import ArgumentParser
+import Glibc
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+extension OverwritePolicy: ExpressibleByArgument {}
+
+/// tbk-open: authenticates, then lists, extracts or sends on.
+struct OpenCommand: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-open",
+    abstract: "Authenticate and decrypt archives.",
+    usage: """
+      tbk-open [<options>] [<archive> ...] > tar
+      tbk-open [<options>] -C <dir> [<archive> ...]
+      tbk-open [<options>] --list | --manifest | --header | --verify | --cat <path> [<archive> ...]
+      """,
+    discussion: "Several archives are one backup: the last one says what the tree is.",
+    version: "tbk-open \(suiteVersion)")
+
+  @Argument(help: ArgumentHelp("Archives; standard input if there are none.", valueName: "archive"))
+  var archives: [RawPath] = []
+
+  @Option(name: [.customShort("C"), .customLong("directory")], help: ArgumentHelp("Extract below <dir>.", valueName: "dir"))
+  var directory: RawPath?
+
+  @Flag(name: .long, help: "List the entries.")
+  var list = false
+
+  @Flag(name: .customShort("l"), help: "List with mode, owner, size and time.")
+  var long = false
+
+  @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
+  var nul = false
+
+  @Flag(name: .long, help: "Print the manifest.")
+  var manifest = false
+
+  @Flag(name: .long, help: "Print the header; needs no password.")
+  var header = false
+
+  @Flag(name: .long, help: "Verify everything and write nothing.")
+  var verify = false
+
+  @Option(name: .long, help: ArgumentHelp("Send the content of one file.", valueName: "path"))
+  var cat: RawPath?
+
+  @Flag(name: .long, help: "Report as JSON.")
+  var json = false
+
+  @Flag(name: .long, help: "Read archives back to back, the newest first, as tbk-pull --chain sends them.")
+  var chain = false
+
+  @Option(name: .long, help: ArgumentHelp("Where something is already: never, if-changed or always replace it.", valueName: "when"))
+  var overwrite = OverwritePolicy.never
+
+  @Option(name: .long, help: ArgumentHelp("Extract only what matches, as gitignore(5) does.", valueName: "pattern"))
+  var include: [RawPath] = []
+
+  @Option(name: .long, help: ArgumentHelp("Do not extract what matches.", valueName: "pattern"))
+  var exclude: [RawPath] = []
+
+  @Flag(name: .long, help: "Say what would be extracted, and extract nothing.")
+  var dryRun = false
+
+  @Flag(name: .long, help: "Do not restore owners.")
+  var noOwner = false
+
+  @Flag(name: .long, help: "Restore owners by their numbers.")
+  var numericOwner = false
+
+  @Flag(name: .long, help: "Restore set-user-id and set-group-id bits.")
+  var setuid = false
+
+  @Option(name: .long, help: ArgumentHelp("Fail unless the backup has this id, or one that begins so.", valueName: "id"))
+  var expectId: String?
+
+  @Option(name: .long, help: ArgumentHelp("Fail unless the backup is the one that <manifest> describes.", valueName: "manifest"))
+  var against: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("The most Argon2id memory to spend, in KiB.", valueName: "kib"))
+  var maxMemory = Argon2Limits().memory
+
+  @Option(name: .long, help: ArgumentHelp("The most Argon2id passes.", valueName: "n"))
+  var maxIterations = Argon2Limits().passes
+
+  @Option(name: .long, help: ArgumentHelp("The most Argon2id lanes.", valueName: "n"))
+  var maxLanes = Argon2Limits().lanes
+
+  @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    let modes = [list, manifest, header, verify, cat != nil, directory != nil]
+    if modes.count(where: { $0 }) > 1 {
+      throw ValidationError("only one of -C, --list, --manifest, --header, --verify and --cat")
+    }
+    if directory == nil {
+      let given = [
+        !include.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
+        overwrite != .never,
+      ]
+      if given.contains(true) {
+        throw ValidationError("options for extracting need -C")
+      }
+    }
+    if long || nul, !list, !(nul && dryRun) {
+      throw ValidationError("-l and -0 go with --list")
+    }
+    if json, !(list || header || verify || directory != nil) {
+      throw ValidationError("--json goes with --list, --header, --verify and -C")
+    }
+    if against != nil, !(directory != nil || verify) {
+      throw ValidationError("--against goes with -C and --verify")
+    }
+    if let expectId {
+      let isHex = expectId.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+      guard isHex, (8...64).contains(expectId.utf8.count) else {
+        throw ValidationError("--expect-id takes 8 to 64 lower-case hexadecimal digits")
+      }
+    }
+  }
+
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    if header { return try showHeader() }
+    if directory == nil, !list, !verify {
+      if cat == nil, !manifest {
+        try StandardOutput.refuseTerminal("a tar", hint: "use -C to extract, or --list")
+      }
+    }
+    let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
+    defer { meter.finish() }
+    let sources = ArchiveSources(archives, isChain: chain, limits: limits, passwords: passwords)
+    let reader = try BackupReader(
+      expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
+      archives: { () throws(Failure) in try sources.next() })
+    let status = try run(reader, meter)
+    try sources.drain()
+    return status
+  }
+
+  private func run(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {
+    let sink = DescriptorSink(.standardOutput)
+    if directory != nil { return try extract(reader, meter) }
+    if verify { return try report(try reader.verifyAll()) }
+    if let cat {
+      try reader.send(path: cat.bytes, to: sink)
+    } else if list || manifest {
+      let verified = try reader.manifest()
+      if list {
+        try Listing(long: long, json: json, nul: nul).print(verified.manifest)
+      } else {
+        try ManifestWriter.write(verified.manifest, backupID: verified.manifest.backupID, to: sink)
+        try sink.write([UInt8(ascii: "\n")])
+        try sink.finish()
+      }
+    } else {
+      try reader.sendTar(to: sink)
+    }
+    return ExitStatus.success
+  }
+
+  private var limits: OpenLimits {
+    var limits = OpenLimits()
+    limits.argon2.memory = maxMemory
+    limits.argon2.passes = maxIterations
+    limits.argon2.lanes = maxLanes
+    return limits
+  }
+
+  // MARK: Extracting
+
+  private func extract(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {
+    guard let directory else { return ExitStatus.success }
+    var options = RestoreOptions()
+    options.policy = overwrite
+    options.metadata.owner = !noOwner
+    options.metadata.numericOwner = numericOwner
+    options.metadata.setID = setuid
+    for pattern in include { options.include.add(pattern: pattern.bytes) }
+    for pattern in exclude { options.exclude.add(pattern: pattern.bytes) }
+    options.against = try against.map { (path) throws(Failure) in
+      try readManifest(path, allowsDeferred: false)
+    }
+    if dryRun {
+      let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
+      let listing = Listing(nul: nul)
+      guard let target else {
+        let verified = try reader.manifest()
+        for index in verified.manifest.files.indices {
+          try listing.print("create", verified.manifest.files.path(index))
+        }
+        return ExitStatus.success
+      }
+      try reader.preview(to: target, options) { (word, path) throws(Failure) in
+        try listing.print(word, path)
+      }
+      return ExitStatus.success
+    }
+    let destination = try Destination(directory)
+    let summary = try reader.restore(
+      to: destination.directory, destinationIsNew: destination.isNew, options)
+    destination.keep()
+    meter.finish()
+    for path in summary.backup.missing {
+      Messages.warning("\(RawPath(path).display): listed, but not in the archive")
+    }
+    if json {
+      try StandardOutput.write(summary.json.line() + [UInt8(ascii: "\n")])
+    } else {
+      Messages.notice(
+        "extracted \(summary.files) \(summary.files == 1 ? "file" : "files"), "
+          + "\(humanSize(summary.bytes)), of backup \(summary.backup.id.prefix(12))")
+    }
+    return summary.backup.missing.isEmpty && summary.isExact
+      ? ExitStatus.success : ExitStatus.incomplete
+  }
+
+  // MARK: Reports
+
+  private func report(_ verified: VerifiedManifest) throws(Failure) -> Int32 {
+    if let against {
+      let other = try readManifest(against, allowsDeferred: false)
+      if try other.computeID().id.hex != verified.id {
+        throw Failure(.integrity, "the archive is not the backup that the manifest describes")
+      }
+    }
+    let manifest = verified.manifest
+    if json {
+      let report = JSON.object([
+        "ok": .bool(verified.missing.isEmpty), "backup_id": .string(verified.id),
+        "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
+        "entry_count": .number(manifest.files.count), "bytes": .number(manifest.totalSize),
+        "missing": .array(verified.missing.map { .string($0) }),
+      ])
+      try StandardOutput.write(report.line() + [UInt8(ascii: "\n")])
+    } else {
+      try StandardOutput.write(
+        "ok \(verified.id) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
+    }
+    for path in verified.missing {
+      Messages.warning("\(RawPath(path).display): listed, but not in the archive")
+    }
+    return verified.missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
+  }
+
+  private func showHeader() throws(Failure) -> Int32 {
+    let sources = ArchiveSources(archives, isChain: chain, limits: limits, passwords: passwords)
+    let header = try sources.firstHeader()
+    let fields = header.fields
+    if json {
+      try StandardOutput.write(JSON.object(fields).line() + [UInt8(ascii: "\n")])
+    } else {
+      for field in fields {
+        guard let value = field.value.text ?? field.value.integer(UInt64.self).map(String.init)
+        else { continue }
+        try StandardOutput.write("\(field.key): \(value)\n")
+      }
+    }
+    return ExitStatus.success
+  }
+}
+
+extension RestoreSummary {
+  var json: JSON {
+    .object([
+      "backup_id": .string(backup.id), "file_count": .number(files), "bytes": .number(bytes),
+      "missing": .array(backup.missing.map { .string($0) }), "exact": .bool(isExact),
+    ])
+  }
+}
+
+extension ArchiveHeader {
+  /// What `--header` shows.
+  var fields: [JSON.Member] {
+    var fields: [JSON.Member] = [.init("format", .string(format))]
+    func add(_ key: String, _ value: JSON) { fields.append(.init(key, value)) }
+    switch self {
+    case .tbk2(let header):
+      add("kdf", .string("argon2id"))
+      add("kdf_id", .number(header.kdf))
+      add("memory_kib", .number(header.memory))
+      add("iterations", .number(header.passes))
+      add("lanes", .number(header.lanes))
+      add("salt", .string(header.salt.hex))
+      add("nonce", .string(header.nonce.hex))
+      add("cipher", .string("aes-256-gcm"))
+      add("cipher_id", .number(header.cipher))
+    case .tbk1(let header):
+      add("kdf", .string("pbkdf2-hmac-sha256"))
+      add("iterations", .number(header.iterations))
+      add("salt", .string(header.salt.hex))
+      add("iv", .string(header.iv.hex))
+      add("cipher", .string("aes-256-cbc+hmac-sha256"))
+    }
+    add("payload_length", .number(payloadLength))
+    add("header_length", .number(headerLength))
+    add("total_length", .number(totalLength))
+    return fields
+  }
+}

@@ -1,0 +1,196 @@
+import ArgumentParser
+import Glibc
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// tbk-seal: packs and encrypts.
+struct SealCommand: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-seal",
+    abstract: "Pack and encrypt what a manifest lists.",
+    usage: """
+      tbk-seal [<options>] < manifest > archive
+      tbk-seal [<options>] <dir> > archive
+      tbk-seal [<options>] --stdin-name <name> [--from-command -- <command> ...] > archive
+      """,
+    version: "tbk-seal \(suiteVersion)")
+
+  @Argument(help: ArgumentHelp("Make the manifest of this directory, instead of reading one.", valueName: "dir"))
+  var source: RawPath?
+
+  @Option(name: [.customShort("C"), .customLong("directory")], help: ArgumentHelp("Read the files below <dir>, not where the manifest says.", valueName: "dir"))
+  var directory: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Seal a stream as one file called <name>.", valueName: "name"))
+  var stdinName: RawPath?
+
+  @Flag(name: .long, help: "Take the stream from the command after --, and fail if it fails.")
+  var fromCommand = false
+
+  @Argument(parsing: .postTerminator, help: .hidden)
+  var command: [RawPath] = []
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which appears when it is complete.", valueName: "file"))
+  var output: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Write what a store needs to know to <file>.", valueName: "file"))
+  var receipt: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Write the manifest, sealed, to <file>.", valueName: "file"))
+  var manifestOut: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9.", valueName: "n"))
+  var level = 6
+
+  @Option(name: .long, help: ArgumentHelp("Argon2id memory in KiB.", valueName: "kib"))
+  var memory = Argon2Cost.standard.memory
+
+  @Option(name: .long, help: ArgumentHelp("Argon2id passes.", valueName: "n"))
+  var iterations = UInt16(Argon2Cost.standard.passes)
+
+  @Option(name: .long, help: ArgumentHelp("Argon2id lanes.", valueName: "n"))
+  var lanes = UInt8(Argon2Cost.standard.lanes)
+
+  @OptionGroup var threads: ThreadOptions
+  @OptionGroup var walk: WalkOptionGroup
+  @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
+    if stdinName != nil, source != nil || directory != nil {
+      throw ValidationError("--stdin-name seals a stream, not a directory")
+    }
+    if fromCommand, stdinName == nil {
+      throw ValidationError("--from-command needs --stdin-name")
+    }
+    if fromCommand == command.isEmpty {
+      throw ValidationError(
+        fromCommand
+          ? "--from-command needs a command after --" : "a command is given without --from-command")
+    }
+    if walk.isGiven, source == nil {
+      throw ValidationError("what to leave out is chosen where the manifest is made")
+    }
+    if directory != nil, source != nil {
+      throw ValidationError("--directory is for a manifest from standard input")
+    }
+  }
+
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    if output == nil {
+      try StandardOutput.refuseTerminal("an archive", hint: "use -o, > file or a pipe")
+    }
+    let inputIsData = source == nil && !fromCommand
+    if inputIsData, Descriptor.standardInput.isTerminal {
+      throw Failure(
+        .usage, "standard input is a terminal", hint: "give a directory, or pipe a manifest in")
+    }
+    let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
+    if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
+      throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
+    }
+    let password = try passwords.password(confirming: true, inputIsData: inputIsData)
+    var compression = Compression()
+    (compression.level, compression.threads) = (level, threads.count)
+    if let stdinName {
+      return try sealStream(stdinName, password, cost, compression)
+    }
+    return try sealTree(password, cost, compression)
+  }
+
+  private func archiveOutput(lengthIsKnown: Bool) throws(Failure) -> ArchiveOutput {
+    if let output { return try ArchiveOutput(path: output) }
+    return try ArchiveOutput(to: .standardOutput, lengthIsKnown: lengthIsKnown)
+  }
+
+  // MARK: A tree
+
+  private func sealTree(
+    _ password: borrowing Secret, _ cost: Argon2Cost, _ compression: Compression
+  ) throws(Failure) -> Int32 {
+    let manifest: Manifest
+    if let source {
+      manifest = try walkTree(source)
+    } else {
+      manifest = try readManifest(nil, allowsDeferred: true)
+    }
+    if manifest.mode == "incremental", receipt == nil {
+      throw Failure(
+        .usage, "an incremental backup without --receipt would be broken by the first prune",
+        hint: "give --receipt FILE here and to tbk-push")
+    }
+    guard let path = directory?.bytes ?? manifest.sourceDirectory else {
+      throw Failure(.usage, "the manifest does not say where its files are", hint: "give -C DIR")
+    }
+    let (root, _) = try openDirectory(RawPath(path))
+    let key = try SealingKey(password: password, cost: cost)
+    let target = try archiveOutput(lengthIsKnown: false)
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    let backup = try Sealing.tree(
+      manifest, root: root, key: key, compression: compression, output: target,
+      begin: { meter.setTotal($0) }, progress: { meter.advance($0) },
+      report: { Messages.warning("\(RawPath($0.path).display): \($0.reason)") })
+    meter.finish()
+    let earlier = manifest.unreadable?.count ?? 0
+    if earlier > 0, source == nil {
+      Messages.warning("the manifest names \(earlier) entries that could not be read")
+    }
+    return try finish(backup, key)
+  }
+
+  private func walkTree(_ path: RawPath) throws(Failure) -> Manifest {
+    var creation = ManifestCreation()
+    creation.walk = try walk.options()
+    creation.defersHash = true
+    creation.threads = 1
+    creation.remark = { WalkReport.tell($0) }
+    return try creation.manifest(of: path)
+  }
+
+  // MARK: A stream
+
+  private func sealStream(
+    _ name: RawPath, _ password: borrowing Secret, _ cost: Argon2Cost, _ compression: Compression
+  ) throws(Failure) -> Int32 {
+    let key = try SealingKey(password: password, cost: cost)
+    let child = fromCommand ? try ChildProcess(command.map(\.bytes)) : nil
+    let target = try archiveOutput(lengthIsKnown: true)
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    let backup = try Sealing.stream(
+      DescriptorSource(child?.output ?? .standardInput), name: name, key: key,
+      compression: compression, output: target, progress: { meter.advance($0) }
+    ) { () throws(Failure) in
+      if let reason = try child?.wait() {
+        throw Failure(.io, "\(command[0].display) failed: \(reason)", hint: "nothing was sealed")
+      }
+    }
+    meter.finish()
+    return try finish(backup, key)
+  }
+
+  // MARK: The end
+
+  /// Receipt and sealed manifest are in place before the first byte of the archive is.
+  private func finish(
+    _ backup: consuming SealedBackup, _ key: SealingKey
+  ) throws(Failure) -> Int32 {
+    if let manifestOut { try Sealing.manifest(backup.manifest, key: key, to: manifestOut) }
+    if let receipt {
+      try AtomicFile.write(backup.receipt().line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
+    }
+    let (isComplete, read, written) = (backup.isComplete, backup.contentLength, backup.archiveLength)
+    let id = backup.manifest.backupID ?? ""
+    let files = backup.manifest.fileCount
+    try backup.commit()
+    Messages.notice(
+      "sealed \(files) \(files == 1 ? "file" : "files"), \(humanSize(read)) into "
+        + "\(humanSize(written)), id \(id.prefix(12))")
+    return isComplete ? ExitStatus.success : ExitStatus.incomplete
+  }
+}

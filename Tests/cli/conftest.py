@@ -1,0 +1,374 @@
+"""What the tests of the commands share.
+
+The commands are those of TERMBACKUP_BIN, else of the build tree (.build/suite/bin). A command that is
+not there skips the test by its name; under CI=true that is a failure.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "reference"))
+
+from tbkref import crypto, extract, gz, manifest as mf, tars  # noqa: E402
+
+BIN = pathlib.Path(os.environ.get("TERMBACKUP_BIN") or REPOSITORY / ".build" / "suite" / "bin")
+PASSWORD = b"correct horse battery staple"
+COST = {"memory": 64, "time": 1, "lanes": 1}
+FAST = ["--memory", "64", "--iterations", "1", "--lanes", "1"]
+CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE,
+           132, 133, 134, 135, 136, 139}
+# Long enough for any machine: a test never measures time, it only ends what hangs.
+PATIENCE = 300
+
+
+def absent(what):
+    """Skips for want of `what`, or fails where everything has to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not there", pytrace=False)
+    pytest.skip(f"{what} is not there")
+
+
+def require(*tools):
+    for tool in tools:
+        if shutil.which(tool) is None:
+            absent(tool)
+
+
+@dataclass
+class Result:
+    status: int
+    out: bytes
+    err: bytes
+
+    @property
+    def lines(self):
+        return self.out.decode("utf-8", "surrogateescape").splitlines()
+
+
+class Commands:
+    """Runs the suite's commands as a script would: no terminal, an environment of its own."""
+
+    def __init__(self, scratch):
+        self.scratch = scratch
+        self.home = scratch / "home"
+        self.tmp = scratch / "tmpdir"
+        for folder in (self.home, self.tmp):
+            folder.mkdir(mode=0o700)
+        self.password_file = scratch / "password"
+        self.password_file.write_bytes(PASSWORD)
+        self.environment = {
+            "PATH": f"{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+            "HOME": str(self.home),
+            "TERMBACKUP_HOME": str(self.home / ".termbackup"),
+            "TMPDIR": str(self.tmp),
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def path(self, name):
+        path = BIN / name
+        if not path.exists():
+            absent(name)
+        return str(path)
+
+    def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, **options):
+        """Popen of a command. A `password` goes to tbk-seal and tbk-open in a file; None gives none."""
+        command = [self.path(name), *arguments]
+        if password is not None and name in ("tbk-seal", "tbk-open"):
+            given = self.password_file
+            if password != PASSWORD:
+                given = self.scratch / ("password." + hashlib.sha256(password).hexdigest()[:8])
+                given.write_bytes(password)
+            # In front: what follows may be after a "--".
+            command[1:1] = ["--password-file", str(given)]
+        if as_user is not None:
+            require("setpriv")
+            command = ["setpriv", f"--reuid={as_user}", f"--regid={as_user}", "--clear-groups", *command]
+        before = options.pop("preexec_fn", None)
+
+        def prepare():
+            # A test run in the background has SIGINT ignored, and a child inherits that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if before is not None:
+                before()
+        options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(command, env={**self.environment, **(env or {})}, start_new_session=True,
+                                preexec_fn=prepare, **options)
+
+    def run(self, name, *arguments, input=None, status=0, **options):
+        """Runs a command to its end. `status`: the exit statuses that are right (None: any)."""
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self.start(name, *arguments, **options)
+        try:
+            out, err = process.communicate(input, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            pytest.fail(f"{name} {arguments} did not end")
+        result = Result(process.returncode, out or b"", err or b"")
+        shown = f"{name} {' '.join(map(repr, arguments))}: status {result.status}\n{result.err.decode(errors='replace')}"
+        assert result.status not in CRASHES, f"crashed: {shown}"
+        if status is not None:
+            allowed = {status} if isinstance(status, int) else set(status)
+            assert result.status in allowed, f"{sorted(allowed)} wanted: {shown}"
+        if result.status not in (0, 1):
+            assert result.err.strip(), f"nothing on standard error: {shown}"
+        if result.status >= 64 and result.status < 128:
+            assert f"{name}: error: ".encode() in result.err or b'"error"' in result.err, shown
+        return result
+
+    # The commands, with what most tests want
+
+    def seal(self, directory, *arguments, **options):
+        return self.run("tbk-seal", *FAST, *arguments, directory, **options).out
+
+    def manifest(self, directory, *arguments, **options):
+        return self.run("tbk-manifest", "create", *arguments, directory, **options).out
+
+    def open(self, archive, *arguments, **options):
+        return self.run("tbk-open", *arguments, input=archive, **options)
+
+    def extract(self, archive, destination, *arguments, **options):
+        os.makedirs(destination, exist_ok=True)
+        return self.open(archive, "-C", destination, *arguments, **options)
+
+    def leftovers(self):
+        """What a command left in its TMPDIR."""
+        return sorted(os.listdir(self.tmp))
+
+
+@pytest.fixture
+def tbk(tmp_path):
+    return Commands(tmp_path)
+
+
+# Trees
+
+
+def describe(path):
+    """All that a backup keeps of one entry, but its name."""
+    info = os.lstat(path)
+    found = {"kind": stat.S_IFMT(info.st_mode), "mtime": info.st_mtime_ns, "owner": (info.st_uid, info.st_gid),
+             "xattrs": {name: os.getxattr(path, name, follow_symlinks=False)
+                        for name in os.listxattr(path, follow_symlinks=False)}}
+    if stat.S_ISLNK(info.st_mode):
+        found["link"] = os.readlink(path)
+    else:
+        found["mode"] = stat.S_IMODE(info.st_mode)
+    if stat.S_ISREG(info.st_mode):
+        with open(path, "rb") as file:
+            found["content"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def snapshot(directory):
+    """Every entry below a directory and itself (as b""), hard links by their first name."""
+    top = os.fsencode(directory)
+    result, inodes = {b"": describe(top)}, {}
+
+    def walk(folder, prefix):
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            result[prefix + name] = describe(path)
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
+                inodes.setdefault(info.st_ino, []).append(prefix + name)
+            if stat.S_ISDIR(info.st_mode):
+                walk(path, prefix + name + b"/")
+    walk(top, b"")
+    for names in inodes.values():
+        for name in names:
+            result[name]["linked with"] = sorted(names)
+    return result
+
+
+def without(tree, *keys):
+    return {path: {key: value for key, value in found.items() if key not in keys} for path, found in tree.items()}
+
+
+def no_set_id(tree):
+    return {path: {**found, "mode": found["mode"] & 0o1777} if "mode" in found else found for path, found in tree.items()}
+
+
+def put(path, data=b"", mode=None, mtime_ns=None):
+    path = os.fsencode(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+    if mode is not None:
+        os.chmod(path, mode)
+    if mtime_ns is not None:
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+    return path
+
+
+def has_xattrs(directory):
+    probe = put(os.path.join(os.fsencode(directory), b"xattr probe"))
+    try:
+        os.setxattr(probe, "user.probe", b"1")
+        return True
+    except OSError:
+        return False
+    finally:
+        os.unlink(probe)
+
+
+def make_tree(top):
+    """A directory with every kind of entry, and every awkward name, size and mode."""
+    top = os.fsencode(top)
+    os.makedirs(top)
+
+    def at(*names):
+        return os.path.join(top, *names)
+
+    put(at(b"empty file"))
+    for size in (1, 511, 512, 513, 65536, 131072, 131073):
+        put(at(b"sizes", b"%d" % size), hashlib.shake_128(b"%d" % size).digest(size))
+    put(at(b"repeating"), b"the same line again\n" * 50_000)
+    with open(at(b"sparse"), "wb") as file:
+        file.seek(5_000_000)
+        file.write(b"end")
+    put(at(b"manifest.json"), b"not a manifest\n")
+    put(at(b"manifest.json~"), b"a backup file\n")
+    os.makedirs(at(b"empty directory"))
+    os.makedirs(at(b"a", b"b", b"c", b"d"))
+    put(at(b"a", b"b", b"c", b"d", b"deep"), b"deep\n")
+    put(at(b"a-b"), b"sorts between a and a/b\n")
+    put(at(b"a.b"), b"sorts between a and a/b too\n")
+
+    for name in (b"new\nline", b"tab\there", b'quote"quote', b"back\\slash", b"-leading-dash", b"--help", b" space ", b"...",
+                 b"star*", b"\x01\x7f", b"not UTF-8 \xff\xfe", b"latin \xe9", b"half \xc3", b"surrogate \xed\xb2\x80",
+                 "caf\u00e9".encode(), "cafe\u0301".encode(), "\U0001f600".encode(), b"CASE", b"case", b"x" * 255,
+                 "\u00e9".encode() * 127):
+        put(at(b"names", name), b"content of " + name)
+    put(at(b"p" * 60, b"q" * 60, b"over 100 bytes"), b"1\n")
+    put(at(b"r" * 200, b"s" * 200, b"t" * 200, b"over 255 bytes"), b"2\n")
+    put(at(b"u" * 155, b"v" * 100), b"just fits ustar\n")
+    os.symlink(b"w" * 300, at(b"link to 300 bytes"))
+
+    for mode in (0o000, 0o400, 0o600, 0o755, 0o777, 0o4755, 0o2755, 0o6711, 0o1644):
+        put(at(b"modes", b"%04o" % mode), b"%o\n" % mode, mode)
+    for mode in (0o700, 0o755, 0o1777, 0o2775):
+        os.mkdir(at(b"modes", b"directory %04o" % mode))
+        os.chmod(at(b"modes", b"directory %04o" % mode), mode)
+
+    for when in (0, 1, 1_577_934_245_123_456_789, 999_999_999, -1, -1_500_000_000, 4_102_444_800_000_000_001, 8_589_934_592_000_000_000):
+        put(at(b"times", b"%d" % when), b"%d" % when, mtime_ns=when)
+
+    put(at(b"links", b"first"), b"one file, three names\n")
+    os.link(at(b"links", b"first"), at(b"links", b"second"))
+    os.link(at(b"links", b"first"), at(b"z last"))
+    os.link(at(b"manifest.json~"), at(b"links", b"to a renamed one"))
+    for name, target in ((b"to file", b"first"), (b"dangling", b"nowhere at all"), (b"to directory", b"../a"),
+                         (b"absolute", b"/etc/hostname"), (b"up", b"../../../.."), (b"itself", b"itself"),
+                         (b"bytes \xff", b"target \xfe"), (b"newline", b"new\nline")):
+        os.symlink(target, at(b"links", name))
+    os.utime(at(b"links", b"dangling"), ns=(5, 1_234_567_890_987_654_321), follow_symlinks=False)
+
+    if has_xattrs(top):
+        put(at(b"xattrs", b"file"), b"with attributes\n")
+        for path in (at(b"xattrs", b"file"), at(b"xattrs"), at(b"empty directory")):
+            os.setxattr(path, "user.plain", b"value")
+            os.setxattr(path, "user.empty", b"")
+            os.setxattr(path, "user.bytes", bytes(range(256)))
+            os.setxattr(path, "user.with=equals and \u00e9".encode(), b"a=b\n")
+    if os.geteuid() == 0:
+        put(at(b"owners", b"nobody"), b"x", mode=0o640)
+        put(at(b"owners", b"no such user"), b"x")
+        put(at(b"owners", b"high ids"), b"x")
+        os.chown(at(b"owners", b"nobody"), 65534, 65534)
+        os.chown(at(b"owners", b"no such user"), 54321, 54322)
+        os.chown(at(b"owners", b"high ids"), 3_000_000_000, 3_000_000_001)
+        os.symlink(b"nobody", at(b"owners", b"link"))
+        os.chown(at(b"owners", b"link"), 54321, 54322, follow_symlinks=False)
+    for path, when in ((at(b"a"), 1_000_000_000_000_000_007), (at(b"empty directory"), 86_400_000_000_000)):
+        os.utime(path, ns=(when, when))
+    os.chmod(top, 0o750)
+    os.utime(top, ns=(1_111_111_111_111_111_111,) * 2)
+    return os.fsdecode(top)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_tree(tmp_path / "tree")
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A few files, where their kinds do not matter."""
+    top = tmp_path / "small"
+    put(top / "plain", b"plain\n")
+    put(top / "d" / "inside", b"inside\n" * 100)
+    put(top / "d" / "other", b"other\n")
+    os.symlink("plain", top / "link")
+    os.mkdir(top / "empty")
+    return str(top)
+
+
+def reference_archive(directory, password=PASSWORD, form="pax", members=1, level=6, manifest=None, **sealing):
+    """A directory sealed by the reference."""
+    manifest = mf.with_id(manifest or mf.build(directory))
+    tar = tars.write(manifest, tars.content_of(directory), form)
+    return crypto.seal_tbk2(gz.compress(tar, level, members), password, **{**COST, **sealing}), manifest
+
+
+def reference_open(*archives, password=PASSWORD):
+    """Archives of one backup, opened and checked by the reference."""
+    return [extract.read(archive, password) for archive in archives]
+
+
+# As another user, for what root may always do
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged(tmp_path):
+    """(Commands, a directory) for a user who is not root: `as_user` in every run. Skips if there is no way."""
+    if os.geteuid() != 0:
+        folder = tmp_path / "mine"
+        folder.mkdir()
+        commands = Commands(folder)
+        commands.user = {}
+        yield commands, folder
+        return
+    import tempfile
+    require("setpriv")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="termbackup-test-"))
+    try:
+        folder.chmod(0o755)
+        commands = Commands(folder)
+        commands.path("tbk-manifest")
+        for path in (commands.home, commands.tmp, commands.password_file):
+            os.chown(path, NOBODY, NOBODY)
+        commands.user = {"as_user": NOBODY}
+        try:
+            process = commands.start("tbk-manifest", "--version", **commands.user)
+            reached = process.wait(PATIENCE) == 0
+            process.communicate()
+        except OSError:
+            reached = False
+        if not reached:
+            suite = BIN.resolve().parent
+            if not (suite / "lib" / "termbackup").is_dir() or suite in (pathlib.Path("/usr"), pathlib.Path("/usr/local")):
+                absent("a suite that another user can run")
+            for name in ("bin", "lib"):
+                shutil.copytree(suite / name, folder / "suite" / name, symlinks=True)
+            commands.path = lambda name: str(folder / "suite" / "bin" / name)
+        yield commands, folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,385 @@
+"""The manual: well-formed, the same as --help says, and every example a command that works."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from conftest import BIN, REPOSITORY, absent, require
+from tbkref import crypto, gz, header, manifest as mf, tars
+
+PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
+COMMANDS = [page for page in PAGES if page.suffix == ".1"]
+SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "PATTERNS", "ENVIRONMENT", "FILES", "EXIT STATUS",
+            "EXAMPLES", "SEE ALSO", "CAVEATS"]
+STATUSES = {0, 1, 3, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78, 130, 143}
+# Ids of backups in the examples: those of the sandbox take their place, the older first.
+EXAMPLE_IDS = ("1f3c9a7e5b20", "9d24c6e81a07")
+OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
+# Verbs whose answer may be no.
+ANSWERS = re.compile(r"\b(diff|check|verify)\b")
+
+assert PAGES
+
+
+def named(pages):
+    return pytest.mark.parametrize("page", pages, ids=[page.name for page in pages])
+
+
+def plain(text):
+    """mdoc source as the reader sees it, as far as commands and options need it."""
+    return re.sub(r"\\(?:\((dq|aq)|(.))", lambda m: {"dq": '"', "aq": "'"}.get(m[1]) or
+                  {"e": "\\", "-": "-", "&": ""}[m[2]], text)
+
+
+# Form
+
+
+@named(PAGES)
+def test_mandoc_has_no_complaint(page):
+    require("mandoc")
+    done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@named(PAGES)
+def test_a_page_begins_as_whatis_wants_it(page):
+    found = re.search(r"^\.Dt (\S+) (\d)\n\.Os .*\n\.Sh NAME\n\.Nm (\S+)\n\.Nd (.*)\n\.Sh ", page.read_text(), re.MULTILINE)
+    assert found, "no NAME"
+    title, section, name, description = found.groups()
+    assert (name, "." + section) == (page.stem, page.suffix)
+    assert title == name.upper()
+    assert 10 <= len(description) <= 70 and not description.endswith(".")
+    assert description[0].islower() or description.startswith("TermBackup")
+
+
+@named(PAGES)
+def test_whatis_finds_a_page(page, tmp_path):
+    require("makewhatis", "mwhatis")
+    folder = tmp_path / f"man{page.suffix[1:]}"
+    folder.mkdir()
+    shutil.copy(page, folder)
+    subprocess.run(["makewhatis", tmp_path], check=True, capture_output=True)
+    shown = subprocess.run(["mwhatis", "-M", tmp_path, page.stem], check=True, capture_output=True, text=True).stdout
+    assert re.match(rf"{page.stem}\({page.suffix[1:]}\) +- ", shown)
+
+
+@named(PAGES)
+def test_sections_come_in_their_order(page):
+    found = re.findall(r"^\.Sh (.*)$", page.read_text(), re.MULTILINE)
+    assert len(set(found)) == len(found)
+    if page.suffix != ".7":
+        assert found == [section for section in SECTIONS if section in found]
+    wanted = {"NAME", "DESCRIPTION", "EXAMPLES", "SEE ALSO"}
+    if page.suffix == ".1":
+        wanted |= {"SYNOPSIS", "EXIT STATUS"}
+    assert wanted <= set(found)
+
+
+@named(PAGES)
+def test_references_to_our_own_pages_lead_somewhere(page):
+    for name, section in re.findall(r"^\.Xr (\S+) (\d)", page.read_text(), re.MULTILINE):
+        if name.startswith(("tbk", "termbackup")):
+            assert (REPOSITORY / "man" / f"{name}.{section}").exists(), f"{name}({section})"
+
+
+@named(COMMANDS)
+def test_exit_statuses_are_those_of_the_suite(page):
+    text = re.search(r"^\.Sh EXIT STATUS\n(.*?)^\.Sh ", page.read_text(), re.MULTILINE | re.DOTALL)[1]
+    found = [int(number) for line in re.findall(r"^\.It (.*)$", text, re.MULTILINE) for number in re.findall(r"\d+", line)]
+    assert found and found == sorted(set(found))
+    assert set(found) <= STATUSES
+
+
+# The manual and --help
+
+
+def options_of_page(page):
+    found = set()
+    for line in re.findall(r"^\.It (Fl .*)$", page.read_text(), re.MULTILINE):
+        flags = False
+        for word in plain(line).split():
+            if word == "Fl":
+                flags = True
+            elif word in ("Ar", "Cm", "Ns", "Op", "Pa", "No"):
+                flags = False
+            elif flags and word not in (",", "|"):
+                found.add("-" + word)
+    return found
+
+
+def options_of_help(text):
+    """Options named at the start of a line, up to the gap before what is said about them."""
+    found = set()
+    for line in text.splitlines():
+        match = re.match(r"\s{1,8}(-.*?)(?:\s{2,}|$)", line)
+        if match:
+            found |= set(OPTION.findall(match[1]))
+    return found
+
+
+def subcommands_of_help(text):
+    if "SUBCOMMANDS:" not in text:
+        return []
+    names = re.findall(r"^  ([a-z][\w-]*)(?:, [\w-]+)?(?: \(default\))?(?:\s{2,}|$)", text.split("SUBCOMMANDS:")[1],
+                       re.MULTILINE)
+    return [name for name in names if name != "help"]
+
+
+def help_of(command, *words):
+    done = subprocess.run([*command, *words, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=60, env={**os.environ, "COLUMNS": "100"})
+    assert done.returncode == 0, f"{command} {words}: {done.stderr}"
+    assert not done.stderr
+    texts = [done.stdout]
+    for name in subcommands_of_help(done.stdout):
+        texts += help_of(command, *words, name)
+    return texts
+
+
+def command_of(page):
+    """What to run: a tbk command, or a verb through termbackup."""
+    program, _, verb = page.stem.partition("-")
+    path = BIN / (page.stem if program == "tbk" else "termbackup")
+    if not path.exists():
+        absent(path.name)
+    return [str(path)] + ([verb] if program == "termbackup" and verb else [])
+
+
+@named(COMMANDS)
+def test_manual_and_help_name_the_same_options(page):
+    texts = help_of(command_of(page))
+    in_help, anywhere = set(), set()
+    for text in texts:
+        in_help |= options_of_help(text)
+        anywhere |= set(OPTION.findall(text))
+    in_page = options_of_page(page)
+    assert in_page - anywhere == set(), "in the manual alone"
+    assert in_help - in_page == set(), "in --help alone"
+
+
+# Examples
+
+
+def examples(page):
+    """The blocks of commands, in order. Pages of section 5 show data too: there, what opens an archive."""
+    text = page.read_text()
+    if page.suffix != ".7":
+        text = re.search(r"^\.Sh EXAMPLES\n(.*?)(?=^\.Sh |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    if page.suffix == ".5":
+        text = text[text.index(".Ss Opening"):]
+    blocks = re.findall(r"^\.Dl (.*)$|^\.Bd -literal.*\n((?:.*\n)*?)\.Ed$", text, re.MULTILINE)
+    return [plain(one or several) for one, several in blocks]
+
+
+class Sandbox:
+    """A home directory in which all examples make sense: a project, a password, a store, a profile."""
+
+    PREPARE = r"""
+        set -eu
+        mkdir -p project/src project/build project/.git notes sources stubs backups
+        printf '# A project\n' >project/README.md
+        printf 'int main(void) { return 0; }\n' >project/src/main.c
+        printf 'object\n' >project/build/main.o
+        printf 'keep\n' >project/build/keep
+        printf 'build/\n' >project/.gitignore
+        printf '[core]\n' >project/.git/config
+        ln -s README.md project/link
+        ln project/README.md project/hard
+        printf 'buy milk\n' >notes/today
+        printf '%s\n' 'a password for examples' >.password
+        chmod 600 .password
+        printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
+        chmod +x stubs/pg_dump
+        tbk-manifest project >old.json
+        tbk-manifest project >new.json
+        tbk-seal --receipt receipt --manifest-out sealed project >base.tbk
+        tbk-push -q ./backups --receipt receipt --sealed-manifest sealed <base.tbk >/dev/null
+        tbk-open --manifest base.tbk >base.json
+        printf 'int more;\n' >project/src/more.c
+        tbk-manifest --mode incremental --previous base.json project |
+            tbk-seal --receipt receipt --manifest-out sealed >changes.tbk
+        tbk-push -q ./backups --receipt receipt --sealed-manifest sealed <changes.tbk >/dev/null
+        tbk-seal -q project >project.tbk
+        rm receipt sealed
+        tbk-pull --list ./backups | cut -f 1 >ids.tbk
+    """
+    # The layer above, where it is there.
+    PREPARE_PROFILE = r"""
+        set -eu
+        termbackup init -q --no-input
+        termbackup profile create project -q --source "$HOME/project" --mode incremental
+        termbackup run -q project
+        printf 'int most;\n' >project/src/most.c
+        termbackup run -q project
+        tbk-pull --list "$TERMBACKUP_HOME/store" | cut -f 1 >ids.termbackup
+    """
+
+    def __init__(self, folder):
+        self.home = folder / "home"
+        self.template = folder / "template"
+        self.environment = {
+            "HOME": str(self.home), "TERMBACKUP_HOME": str(self.home / ".termbackup"),
+            "TERMBACKUP_PASSWORD_FILE": str(self.home / ".password"),
+            "PASSWORD": "a password for examples",
+            "PATH": f"{BIN}:{self.home / 'stubs'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "USER": "ada",
+        }
+        self.home.mkdir()
+        self.ready = self.run(self.PREPARE)
+        self.profile = SimpleNamespace(returncode=None, stderr="")
+        if (BIN / "termbackup").exists():
+            self.profile = self.run(self.PREPARE_PROFILE)
+        self.home.rename(self.template)
+
+    def run(self, script):
+        return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL, timeout=300)
+
+    def enter(self, page):
+        """Everything as it was prepared. Gives the ids that stand for those of the examples."""
+        wrapper = page.stem.startswith("termbackup")
+        assert self.ready.returncode == 0, f"preparing: {self.ready.stderr}"
+        if wrapper:
+            if self.profile.returncode is None:
+                absent("termbackup")
+            assert self.profile.returncode == 0, f"preparing: {self.profile.stderr}"
+        # Times of inodes aside, what a command sees is what it saw.
+        subprocess.run(["chmod", "-R", "u+rwX", self.home], capture_output=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+        subprocess.run(["cp", "-a", self.template, self.home], check=True)
+        ids = (self.home / ("ids.termbackup" if wrapper else "ids.tbk")).read_text().split()
+        assert len(ids) == 2
+        return dict(zip(EXAMPLE_IDS, ids))
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    for name in ("tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
+        if not (BIN / name).exists():
+            absent(name)
+    return Sandbox(tmp_path_factory.mktemp("examples"))
+
+
+def check(sandbox, ids, block):
+    for shown, real in ids.items():
+        block = block.replace(shown, real[:12])
+    done = sandbox.run(block)
+    right = {0, 1} if ANSWERS.search(block) else {0}
+    said = f"{block}\nstatus {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode in right, said
+    assert "error:" not in done.stderr, said
+
+
+@named(PAGES)
+def test_every_example_works(page, sandbox):
+    blocks = examples(page)
+    assert blocks
+    ids = sandbox.enter(page)
+    for block in blocks:
+        check(sandbox, ids, block)
+
+
+def test_the_tour_of_the_readme_works(sandbox):
+    text = (REPOSITORY / "README.md").read_text()
+    ids = sandbox.enter(REPOSITORY / "man" / "termbackup.1")
+    shutil.rmtree(sandbox.home / ".termbackup")
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        lines = block.splitlines()
+        commands = [line[2:] + "".join("\n" + more[2:] for more in continued(lines[at + 1:]))
+                    for at, line in enumerate(lines) if line.startswith("$ ")]
+        assert commands
+        for command in commands:
+            check(sandbox, ids, command)
+
+
+def continued(lines):
+    for line in lines:
+        if not line.startswith("> "):
+            return
+        yield line
+
+
+# The worked example of tbk(5)
+
+
+def block_after(words, text):
+    return re.search(r"\.Bd -literal.*\n((?:.*\n)*?)\.Ed\n", text[text.index(words):])[1].splitlines()
+
+
+@pytest.fixture(scope="module")
+def worked():
+    text = (REPOSITORY / "man" / "tbk.5").read_text()
+    rows = []
+    for line in block_after(".Ss An archive, byte by byte", text):
+        offset, data, what = re.fullmatch(r"([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+)(?: {2,}(.*))?", line.ljust(60)).groups()
+        rows.append((int(offset, 16), bytes.fromhex(data), (what or "").strip()))
+    return SimpleNamespace(
+        text=text, rows=rows, archive=b"".join(data for _, data, _ in rows),
+        password=re.search(r"The password is\n\.Ql (.*) \.", text)[1].encode(),
+        key=bytes.fromhex("".join(block_after("is the\nkey:", text))),
+        tar=block_after("uncompressed they are a tar", text),
+        manifest="".join(plain(line) for line in block_after("without the line breaks:", text)).encode())
+
+
+def test_worked_example_names_every_field_at_its_offset(worked):
+    at = 0
+    for offset, data, _ in worked.rows:
+        assert offset == at
+        at += len(data)
+    parsed, payload = header.parse(worked.archive)
+    parsed.check()
+    starts = {offset for offset, _, what in worked.rows if what}
+    fields = [(name, offset) for name, offset, _ in parsed.fields()] + [("ciphertext", payload)]
+    assert starts == {offset for _, offset in fields} | {len(worked.archive) - 16}
+    said = {offset: what for offset, _, what in worked.rows if what}
+    for name, offset in fields:
+        assert said[offset].lower().startswith(
+            {"kdf": "kdf", "suite": "cipher suite"}.get(name, name.replace("_", " "))), name
+    numbers = {int(number) for what in said.values() for number in re.findall(r"(?<![\w-])\d+(?![\w-])", what)}
+    assert {parsed.memory, parsed.time, parsed.lanes, len(parsed.salt), len(parsed.nonce),
+            parsed.payload_length, parsed.payload_length - 16} <= numbers
+
+
+def test_worked_example_is_what_it_says(worked):
+    parsed, at = header.parse(worked.archive)
+    assert crypto.argon2id(worked.password, parsed.salt, parsed.memory, parsed.time, parsed.lanes) == worked.key
+    _, packed = crypto.open_archive(worked.archive, worked.password)
+    tar = gz.decompress(packed)
+    assert f"{len(packed)} bytes that begin with\n.Ql 1f 8b 08" in worked.text and packed[:3] == b"\x1f\x8b\x08"
+    assert f"a tar of {len(tar)} bytes" in worked.text
+    assert parsed.pack() + crypto.gcm_encrypt(worked.key, parsed.nonce, packed) == worked.archive
+    manifest = json.loads(worked.manifest)
+    assert mf.canonical(manifest) == worked.manifest
+    assert mf.backup_id(manifest) == manifest["backup_id"]
+    members = {member.name: member for member in tars.read(tar)}
+    assert list(members) == [b"hello", b"manifest.json"]
+    assert members[b"manifest.json"].data == worked.manifest
+    assert manifest["files"][0]["sha256"] == hashlib.sha256(members[b"hello"].data).hexdigest()
+    for line in worked.tar:
+        offset, what = line.split("  ", 1)
+        offset = int(offset, 16)
+        if found := re.match(r'header of "(.*)": mode (\d+), size (\d+)', what):
+            assert tar[offset:].startswith(found[1].encode() + b"\0")
+            assert tar[offset + 100:offset + 107] == found[2].encode()
+            assert int(tar[offset + 124:offset + 135], 8) == int(found[3])
+        elif what.startswith("two blocks"):
+            assert offset == len(tar) - 1024 and not any(tar[offset:])
+        elif what.startswith('"hi"'):
+            assert tar[offset:offset + 512] == b"hi\n".ljust(512, b"\0")
+        else:
+            assert tar[offset:offset + len(worked.manifest)] == worked.manifest
+
+
+def test_worked_example_opens_here(worked, tbk):
+    assert tbk.open(worked.archive, "--cat", "hello", password=worked.password).out == b"hi\n"
+    assert json.loads(tbk.open(worked.archive, "--manifest", password=worked.password).out) == json.loads(worked.manifest)
+    assert tbk.run("tbk-open", "--header", input=worked.archive, password=None).status == 0
