@@ -1,5 +1,6 @@
 import Glibc
 import TBKCore
+
 @testable import TBKStore
 
 /// A library that goes before the C library in a child and, at one chosen call that changes the

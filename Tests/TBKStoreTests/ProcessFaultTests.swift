@@ -2,8 +2,9 @@ import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 /// What `tbk-push` does to a store when it is killed, or a call fails, at every step.
 @Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
@@ -179,7 +180,8 @@ struct ProcessFaultTests {
     try makePlace("two", for: Change.all[0])
     for writer in 0..<2 {
       for number in 0..<20 {
-        try AtomicFile.write(try archive(writer * 1000 + number), to: scratch["w\(writer)-\(number)"])
+        try AtomicFile.write(
+          try archive(writer * 1000 + number), to: scratch["w\(writer)-\(number)"])
       }
     }
     let status = shell(

@@ -2,8 +2,9 @@ import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 /// A directory that goes with its owner.
 final class Scratch: Sendable {
@@ -106,7 +107,9 @@ func digest(_ seed: Int) throws -> Digest { try SHA256.hash(Array("id \(seed)".u
 
 func name(_ text: String) -> ObjectName { ObjectName(text)! }
 
-func path(_ folder: ObjectPath.Folder, _ text: String) -> ObjectPath { ObjectPath(folder, name(text)) }
+func path(_ folder: ObjectPath.Folder, _ text: String) -> ObjectPath {
+  ObjectPath(folder, name(text))
+}
 
 extension Store {
   func stage(_ bytes: [UInt8], in folder: ObjectPath.Folder = .backups) throws -> any StagedObject {
