@@ -159,13 +159,22 @@ package final class BackupReader {
   // MARK: Restoring
 
   /// What a restore would do to each entry, as pairs of a word and a path.
+  ///
+  /// - Parameter destination: nil if it is not there yet.
   package func preview(
-    to destination: Descriptor, _ options: RestoreOptions,
+    to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
     let verified = try manifest()
     try refuseAlone(verified)
-    let placement = placement(verified, Selection(verified.manifest, options), destination, options)
+    let selection = Selection(verified.manifest, options)
+    guard let destination else {
+      for index in verified.manifest.files.indices where selection.wants(index) {
+        try show("create", verified.manifest.files.path(index))
+      }
+      return
+    }
+    let placement = placement(verified, selection, destination, options)
     try placement.plan()
     for index in verified.manifest.files.indices {
       let word: String? =

@@ -189,16 +189,9 @@ struct OpenCommand: SuiteCommand {
     }
     if dryRun {
       let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
-      let listing = Listing(nul: nul)
-      guard let target else {
-        let verified = try reader.manifest()
-        for index in verified.manifest.files.indices {
-          try listing.print("create", verified.manifest.files.path(index))
-        }
-        return ExitStatus.success
-      }
+      let report = EntryReport(key: "action", json: json, nul: nul)
       try reader.preview(to: target, options) { (word, path) throws(Failure) in
-        try listing.print(word, path)
+        try report.print(word, path)
       }
       return ExitStatus.success
     }
