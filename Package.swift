@@ -27,7 +27,7 @@ let package = Package(
       name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CSystem"),
 
-    // Core <- Crypto, Format; Crypto + Format <- Archive, Store; Core <- Command.
+    // Core <- Crypto, Format; Crypto + Format <- Archive, Store, Settings; Core <- Command.
     .target(name: "TBKCore", dependencies: ["CSystem"], swiftSettings: strict),
     .target(
       name: "TBKCrypto", dependencies: ["TBKCore", "CCrypto", "CArgon2"], swiftSettings: strict),
@@ -39,12 +39,17 @@ let package = Package(
       name: "TBKStore", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CCurl"],
       swiftSettings: strict),
     .target(
+      name: "TBKSettings", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat"],
+      swiftSettings: strict),
+    .target(
       name: "TBKCommand", dependencies: ["TBKCore", argumentParser], swiftSettings: strict),
 
     // Two programs under many names: only the second one loads libcurl.
     .executableTarget(
       name: "tbk",
-      dependencies: ["TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser],
+      dependencies: [
+        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", argumentParser,
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "tbk-net",
@@ -55,6 +60,8 @@ let package = Package(
     .testTarget(name: "TBKCryptoTests", dependencies: ["TBKCrypto"], swiftSettings: strict),
     .testTarget(name: "TBKFormatTests", dependencies: ["TBKFormat"], swiftSettings: strict),
     .testTarget(name: "TBKArchiveTests", dependencies: ["TBKArchive"], swiftSettings: strict),
+    .testTarget(
+      name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

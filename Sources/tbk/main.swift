@@ -3,6 +3,8 @@ import TBKCommand
 Program.run(
   "tbk",
   [
+    "tbk-audit": AuditCommand.self,
+    "tbk-config": ConfigCommand.self,
     "tbk-manifest": ManifestCommand.self,
     "tbk-open": OpenCommand.self,
     "tbk-seal": SealCommand.self,

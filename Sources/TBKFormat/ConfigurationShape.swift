@@ -1,0 +1,249 @@
+import TBKCore
+
+/// What the value of a key of a configuration or profile may be.
+package enum ConfigurationShape: Equatable, Sendable {
+  /// Text on one line.
+  case line
+  case boolean
+  case integer(ClosedRange<Int>)
+  case choice([String])
+  /// The absolute path of a directory.
+  case directory
+  /// Where backups go: see `StoreReference`.
+  case store
+  /// Exclude patterns, none of which holds a line feed or a NUL.
+  case patterns
+  /// `https://…` or `http://…`.
+  case url
+  /// The name of a profile.
+  case name
+  /// Sixteen random bytes in hexadecimal.
+  case group
+
+  /// What is wrong with `value`, in words that follow the key; nil if nothing is.
+  package func complaint(about value: JSON) -> String? {
+    switch self {
+    case .line:
+      guard let text = value.text else { return "must be a string" }
+      if text.isEmpty { return "is empty" }
+      return text.utf8.contains { $0 < 0x20 || $0 == 0x7f } ? "holds a control character" : nil
+    case .boolean: return value.boolean == nil ? "must be true or false" : nil
+    case .integer(let range):
+      if let number = value.integer(Int.self), range.contains(number) { return nil }
+      if range.upperBound == Int(Int32.max) {
+        return "must be a whole number, \(range.lowerBound) or more"
+      }
+      return range.count == 1
+        ? "must be \(range.lowerBound)" : "must be \(range.lowerBound) to \(range.upperBound)"
+    case .choice(let words):
+      if let text = value.text, words.contains(text) { return nil }
+      return "must be \(words.joined(separator: " or "))"
+    case .directory:
+      guard let bytes = value.bytes else { return "must be a string" }
+      if bytes.contains(0) { return "holds a NUL byte" }
+      return RawPath(bytes).isAbsolute ? nil : "must be an absolute path"
+    case .store:
+      guard let bytes = value.bytes else { return "must be a string" }
+      do throws(Failure) {
+        let reference = try StoreReference(bytes)
+        if case .directory(let path) = reference, !path.isAbsolute {
+          return "must be an absolute path or the address of a store"
+        }
+        return nil
+      } catch {
+        return "is no address of a store: \(error.message)"
+      }
+    case .patterns:
+      guard let elements = value.elements else { return "must be a list of strings" }
+      for element in elements {
+        guard let bytes = element.bytes else { return "must be a list of strings" }
+        if bytes.isEmpty { return "holds an empty pattern" }
+        if bytes.contains(0) || bytes.contains(0x0a) {
+          return "holds the pattern \(RawPath(bytes).display), which is not one line"
+        }
+      }
+      return nil
+    case .url:
+      guard let text = value.text else { return "must be a string" }
+      if text.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7f }) {
+        return "holds a character that a URL cannot"
+      }
+      let host = text.drop { $0 != ":" }.dropFirst(3)
+      if text.hasPrefix("https://") || text.hasPrefix("http://"), let first = host.first,
+        first != "/"
+      {
+        return nil
+      }
+      return "must begin with https:// or http://"
+    case .name:
+      guard let bytes = value.bytes, Profile.isName(bytes) else {
+        return "must consist of letters, digits, '_' and '-'"
+      }
+      return nil
+    case .group:
+      guard let text = value.text, text.utf8.count == 32, [UInt8](hex: text) != nil,
+        !text.utf8.contains(where: { (0x41...0x46).contains($0) })
+      else { return "must be 32 lower-case hexadecimal digits" }
+      return nil
+    }
+  }
+
+  /// The value that a person wrote on a command line.
+  ///
+  /// Throws `.usage`.
+  package func value(from bytes: [UInt8], key: String) throws(Failure) -> JSON {
+    let value: JSON
+    switch self {
+    case .boolean:
+      switch String(decoding: bytes, as: UTF8.self) {
+      case "true", "yes", "on": value = .bool(true)
+      case "false", "no", "off": value = .bool(false)
+      default: value = .null
+      }
+    case .integer:
+      value = Int(String(decoding: bytes, as: UTF8.self)).map { .number($0) } ?? .null
+    case .patterns:
+      value = .array(bytes.split(separator: 0x0a).map { .string(Array($0)) })
+    default: value = .string(bytes)
+    }
+    if let complaint = complaint(about: value) { throw Failure(.usage, "\(key) \(complaint)") }
+    return value
+  }
+}
+
+/// One key that has a meaning here.
+package struct ConfigurationKey: Sendable {
+  package let name: String
+  package let shape: ConfigurationShape
+  /// Whether it may be null or absent.
+  package let optional: Bool
+  /// What holds where it is null or absent.
+  package let standard: JSON
+  /// Whether it is shown only on demand.
+  package let secret: Bool
+
+  init(
+    _ name: String, _ shape: ConfigurationShape, optional: Bool = true, standard: JSON = .null,
+    secret: Bool = false
+  ) {
+    self.name = name
+    self.shape = shape
+    self.optional = optional
+    self.standard = standard
+    self.secret = secret
+  }
+
+  /// What is wrong with the value under this key in `object`, the key named; nil if nothing is.
+  func complaint(in object: JSON) -> String? {
+    guard let value = object[name], !value.isNull else {
+      return optional ? nil : "\"\(name)\" is missing"
+    }
+    return shape.complaint(about: value).map { "\"\(name)\" \($0)" }
+  }
+
+  /// The value with what others must not see left out: of a URL the host stays, of a token the
+  /// prefix that tells its kind.
+  package func masked(_ value: JSON) -> JSON {
+    guard secret, let text = value.text else { return value }
+    if shape == .url {
+      let slashes = text.utf8.indices.filter { text.utf8[$0] == UInt8(ascii: "/") }
+      guard slashes.count >= 2 else { return .string("***") }
+      let host = text[text.index(after: slashes[1])...].prefix { !"/?#".contains($0) }
+      let visible = host.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
+      return .string("\(text[...slashes[1]])\(visible)/***")
+    }
+    for prefix in ["github_pat_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"]
+    where text.hasPrefix(prefix) {
+      return .string(prefix + "***")
+    }
+    return .string("***")
+  }
+}
+
+/// Where a profile's backups go, as people write it.
+package enum StoreReference: Equatable, Sendable {
+  /// `owner/repo` or `github:owner/repo`.
+  case gitHub(String)
+  /// A path; relative ones mean something only where they were typed.
+  case directory(RawPath)
+  /// `file:///path`, as it stands.
+  case file([UInt8])
+  /// `NAME:…`: the program `tbk-store-NAME` is run.
+  case helper(String, [UInt8])
+
+  /// Throws `.usage` for what is no address.
+  package init(_ bytes: [UInt8]) throws(Failure) {
+    if bytes.isEmpty { throw Failure(.usage, "it is empty") }
+    if bytes.contains(where: { $0 == 0 || $0 == 0x0a }) {
+      throw Failure(.usage, "it holds a NUL byte or a line feed")
+    }
+    let text = String(validating: bytes, as: UTF8.self) ?? ""
+    if let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0,
+      bytes[..<colon].allSatisfy(StoreReference.isSchemeByte)
+    {
+      let scheme = String(decoding: bytes[..<colon], as: UTF8.self)
+      let rest = bytes[(colon + 1)...]
+      switch scheme {
+      case "file":
+        guard rest.starts(with: "///".utf8) else {
+          throw Failure(.usage, "a directory is written /path or file:///path")
+        }
+        self = .file(bytes)
+      case "github":
+        let name = String(decoding: rest, as: UTF8.self)
+        guard StoreReference.isRepository(name) else {
+          throw Failure(.usage, "github: must be followed by owner/repo")
+        }
+        self = .gitHub(name)
+      default:
+        if rest.isEmpty { throw Failure(.usage, "nothing follows '\(scheme):'") }
+        self = .helper(scheme, bytes)
+      }
+      return
+    }
+    if StoreReference.isRepository(text) {
+      self = .gitHub(text)
+    } else {
+      self = .directory(RawPath(bytes))
+    }
+  }
+
+  /// What `tbk-push` and `tbk-pull` take.
+  package var operand: [UInt8] {
+    switch self {
+    case .gitHub(let name): Array("github:\(name)".utf8)
+    case .directory(let path): path.bytes
+    case .file(let bytes), .helper(_, let bytes): bytes
+    }
+  }
+
+  private static func isSchemeByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+      UInt8(ascii: "-"):
+      true
+    default: false
+    }
+  }
+
+  /// `owner/repo` under GitHub's rules for names. What begins with a dot is a path.
+  private static func isRepository(_ text: String) -> Bool {
+    let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard parts.count == 2 else { return false }
+    func isLetterOrDigit(_ byte: UInt8) -> Bool {
+      switch byte {
+      case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+      default: false
+      }
+    }
+    let (owner, name) = (parts[0], parts[1])
+    guard (1...39).contains(owner.count), (1...100).contains(name.count),
+      let first = owner.first, isLetterOrDigit(first)
+    else { return false }
+    guard owner.allSatisfy({ isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }) else { return false }
+    if name.elementsEqual(".".utf8) || name.elementsEqual("..".utf8) { return false }
+    return name.allSatisfy {
+      isLetterOrDigit($0) || [UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ".")].contains($0)
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import TBKCore
+
+/// `profiles/NAME.json`: what is backed up, how, and where to. Known fields are checked, unknown
+/// ones kept.
+package struct Profile: Equatable, Sendable {
+  /// The object, in the order of the file; TermBackup 6's `excludes` has become `exclude_patterns`.
+  package private(set) var object: JSON
+
+  private static let count = ConfigurationShape.integer(1...Int(Int32.max))
+
+  package static let fields: [ConfigurationKey] = [
+    ConfigurationKey("name", .name, optional: false),
+    ConfigurationKey("source_dir", .directory, optional: false),
+    ConfigurationKey("repo", .store, optional: false),
+    ConfigurationKey("backup_mode", .choice(["full", "incremental"]), standard: .string("full")),
+    ConfigurationKey("max_backups", count),
+    ConfigurationKey("retention_days", count),
+    ConfigurationKey("exclude_patterns", .patterns, standard: .array([])),
+    ConfigurationKey("webhook_url", .url, secret: true),
+    ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
+    ConfigurationKey("group", .group),
+    ConfigurationKey("package_dir", .directory),
+    ConfigurationKey("restore_dir", .directory),
+  ]
+
+  package static func field(_ name: String) -> ConfigurationKey? {
+    fields.first { $0.name == name }
+  }
+
+  /// `^[A-Za-z0-9_-]+$`, and short enough for the name of a file.
+  package static func isName(_ bytes: [UInt8]) -> Bool {
+    (1...128).contains(bytes.count)
+      && bytes.allSatisfy {
+        switch $0 {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "_"), UInt8(ascii: "-"): true
+        default: false
+        }
+      }
+  }
+
+  /// The name as text. Throws `.usage` for what cannot be one.
+  ///
+  /// - Parameter new: whether a profile of that name is being made, so that it must not look like
+  ///   an option.
+  package static func checkedName(_ bytes: [UInt8], new: Bool = false) throws(Failure) -> String {
+    guard isName(bytes) else {
+      throw Failure(
+        .usage, "\(RawPath(bytes).display) cannot be the name of a profile",
+        hint: "a name consists of at most 128 letters, digits, '_' and '-'")
+    }
+    if new, bytes.first == UInt8(ascii: "-") {
+      throw Failure(.usage, "the name of a new profile must not begin with '-'")
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// A new profile: every field is there, those not given as null or what holds without them.
+  ///
+  /// - Parameter group: 16 random bytes in hexadecimal.
+  package init(name: String, source: RawPath, store: [UInt8], group: String) {
+    object = .object(Profile.fields.map { JSON.Member($0.name, $0.standard) })
+    object["name"] = .string(name)
+    object["source_dir"] = .string(source.bytes)
+    object["repo"] = .string(store)
+    object["group"] = .string(group)
+  }
+
+  /// Reads a file's bytes.
+  ///
+  /// - Parameters:
+  ///   - place: the file, for failures.
+  ///   - name: what the profile must be called, if that is known.
+  package init(_ bytes: [UInt8], place: String, name: String? = nil) throws(Failure) {
+    object = try parseObject(bytes, place: place, code: .profile)
+    if object["excludes"] != nil {
+      guard object["exclude_patterns"] == nil, let members = object.members else {
+        throw Failure(.profile, "\(place): \"excludes\" and \"exclude_patterns\" are both there")
+      }
+      object = .object(
+        members.map { $0.key == "excludes" ? JSON.Member("exclude_patterns", $0.value) : $0 })
+    }
+    if let name, self["name"]?.text != name {
+      throw Failure(
+        .profile, "\(place): \"name\" is not '\(name)'",
+        hint: "the file of a profile is called NAME.json")
+    }
+    try check(place: place)
+  }
+
+  /// Throws `.profile` for the first field that is wrong.
+  package func check(place: String) throws(Failure) {
+    for field in Profile.fields {
+      if let complaint = field.complaint(in: object) {
+        throw Failure(.profile, "\(place): \(complaint)")
+      }
+    }
+  }
+
+  /// What holds for a known field; the value as it stands for another; nil if there is none.
+  package subscript(name: String) -> JSON? {
+    let value = object[name]
+    guard let field = Profile.field(name) else { return value }
+    return value == nil || value == .null ? field.standard : value
+  }
+
+  package mutating func set(_ name: String, _ value: JSON) { object[name] = value }
+
+  /// Takes a field back to what holds without it. Throws `.usage` for one that must be there.
+  package mutating func unset(_ name: String) throws(Failure) {
+    if let field = Profile.field(name) {
+      if !field.optional { throw Failure(.usage, "\(name) cannot be unset: a profile needs it") }
+      if name == "group" {
+        throw Failure(
+          .usage, "group cannot be unset: the profile would no longer find its backups")
+      }
+      object[name] = field.standard
+    } else {
+      object[name] = nil
+    }
+  }
+
+  package var name: String { self["name"]?.text ?? "" }
+  package var source: RawPath { RawPath(self["source_dir"]?.bytes ?? []) }
+  /// The profile's marker in a store; nil in TermBackup 6's profiles.
+  package var group: String? { self["group"]?.text }
+  package var excludePatterns: [[UInt8]] {
+    self["exclude_patterns"]?.elements?.compactMap(\.bytes) ?? []
+  }
+
+  package func store() throws(Failure) -> StoreReference {
+    try StoreReference(self["repo"]?.bytes ?? [])
+  }
+
+  /// What the file holds.
+  package var bytes: [UInt8] { object.pretty() }
+
+  /// The object with its secrets masked.
+  package var masked: JSON {
+    guard let members = object.members else { return object }
+    return .object(
+      members.map { JSON.Member($0.key, Profile.field($0.key)?.masked($0.value) ?? $0.value) })
+  }
+
+  /// What others may have: everything but the webhook.
+  package var exported: JSON {
+    var copy = object
+    copy["webhook_url"] = nil
+    return copy
+  }
+
+  /// Why a profile from elsewhere must not be taken over without a second look: each reason names
+  /// the field.
+  package var suspicions: [String] {
+    var found: [String] = []
+    for member in object.members ?? [] where member.key.hasSuffix("_command") {
+      if !member.value.isNull { found.append("\"\(member.key)\" names a command to be run") }
+    }
+    if case .helper(let name, _)? = try? store() {
+      found.append("\"repo\" runs the program tbk-store-\(name)")
+    }
+    return found
+  }
+}

@@ -1,0 +1,233 @@
+import Glibc
+import TBKCore
+import TBKFormat
+
+/// The directory of the configuration: `TERMBACKUP_HOME`, else `~/.termbackup`.
+///
+/// Directories are 0700, files 0600. Files are replaced as a whole or not at all.
+package final class Home {
+  package let path: RawPath
+  /// What was found on the way that a person should know, in the order it was found.
+  package private(set) var concerns: [String] = []
+
+  package static let directories = ["profiles", "tmp", "cache", "state", "trusted_keys"]
+  /// Far more than a configuration needs.
+  private static let fileLimit = 1 << 20
+
+  /// - Parameter path: absolute, or relative to the working directory.
+  package init(_ path: RawPath) throws(Failure) {
+    self.path = try absolutePath(path)
+  }
+
+  /// The home of this process. Throws `.configuration` if nothing says where it is.
+  package static func ofProcess() throws(Failure) -> Home {
+    if let path = environment("TERMBACKUP_HOME") { return try Home(RawPath(path)) }
+    if let user = environment("HOME"), user.first == UInt8(ascii: "/") {
+      return try Home(RawPath(user).appending(".termbackup"))
+    }
+    guard let entry = unsafe getpwuid(getuid()), let directory = unsafe entry.pointee.pw_dir else {
+      throw Failure(
+        .configuration, "neither TERMBACKUP_HOME nor HOME is set",
+        hint: "set TERMBACKUP_HOME to the directory of the configuration")
+    }
+    let bytes = unsafe UnsafeRawBufferPointer(start: directory, count: strlen(directory))
+    return try unsafe Home(RawPath(Array(bytes)).appending(".termbackup"))
+  }
+
+  /// What messages call a file of this directory.
+  package func place(_ name: RawPath) -> String { path.appending(name).display }
+
+  /// The directory store that needs no account.
+  package var defaultStore: RawPath { path.appending("store") }
+
+  // MARK: Directories
+
+  /// Opens the directory. Throws `.configuration` if it is not there.
+  package func open() throws(Failure) -> Descriptor {
+    let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
+    guard let opened else {
+      throw Failure(
+        .configuration, "\(path.display) is not there", hint: "make it with 'termbackup init'")
+    }
+    try look(at: opened.status(), path.display)
+    return opened
+  }
+
+  /// Makes this directory and those in it that are not there, closes it to others, and returns
+  /// the paths that it made.
+  package func make() throws(Failure) -> [RawPath] {
+    var made: [RawPath] = []
+    if try Descriptor.workingDirectory.statusIfPresent(of: path) == nil {
+      try Descriptor.workingDirectory.makeDirectory(path)
+      made.append(path)
+    }
+    let home = try Descriptor.workingDirectory.open(
+      path, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
+    let facts = try home.status()
+    if facts.st_mode & 0o077 != 0, facts.st_uid == geteuid() {
+      if fchmod(home.number, 0o700) != 0 { throw .system("cannot close \(path.display) to others") }
+    }
+    for name in Home.directories where try home.statusIfPresent(of: RawPath(name)) == nil {
+      try home.makeDirectory(RawPath(name))
+      made.append(path.appending(name))
+    }
+    return made
+  }
+
+  // MARK: Files
+
+  /// Reads a file of this directory; nil if it is not there.
+  private func read(_ name: RawPath) throws(Failure) -> [UInt8]? {
+    let home = try open()
+    guard let facts = try home.statusIfPresent(of: name) else { return nil }
+    if facts.st_mode & S_IFMT == S_IFLNK { concern("\(place(name)) is a symbolic link") }
+    // A FIFO must not hold us up.
+    guard let file = try home.openIfPresent(name, O_RDONLY | O_NONBLOCK, name: path.appending(name))
+    else { return nil }
+    let opened = try file.status()
+    guard opened.st_mode & S_IFMT == S_IFREG else {
+      throw Failure(.configuration, "\(place(name)) is not a regular file")
+    }
+    look(at: opened, place(name))
+    return try DescriptorSource(file, name: path.appending(name)).readAll(
+      limit: Home.fileLimit, what: place(name))
+  }
+
+  private func write(_ bytes: [UInt8], to name: RawPath, replacing: Bool) throws(Failure) {
+    let home = try open()
+    if let facts = try home.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFLNK {
+      throw Failure(
+        .configuration, "\(place(name)) is a symbolic link, and is not replaced by a file",
+        hint: "edit the file it points to, or remove the link")
+    }
+    try AtomicFile.write(bytes, to: name, in: home, replacing: replacing)
+  }
+
+  private func look(at facts: stat, _ place: String) {
+    if facts.st_mode & 0o022 != 0 {
+      concern("\(place) can be changed by other users: 'chmod go-w' it")
+    }
+    if facts.st_uid != geteuid(), facts.st_uid != 0 {
+      concern("\(place) belongs to another user")
+    }
+  }
+
+  private func concern(_ text: String) {
+    if !concerns.contains(text) { concerns.append(text) }
+  }
+
+  // MARK: config.json
+
+  private static let configurationName = RawPath("config.json")
+
+  package var configurationPlace: String { place(Home.configurationName) }
+
+  /// The configuration; nil if there is none yet.
+  ///
+  /// - Parameter checking: see `Configuration.init`.
+  package func storedConfiguration(checking: Bool = true) throws(Failure) -> Configuration? {
+    guard let bytes = try read(Home.configurationName) else { return nil }
+    let configuration = try Configuration(bytes, place: configurationPlace, checking: checking)
+    if configuration["github_token"] != .null,
+      let facts = try open().statusIfPresent(of: Home.configurationName),
+      facts.st_mode & S_IFMT == S_IFREG, facts.st_mode & 0o044 != 0
+    {
+      concern("\(configurationPlace) holds a token and can be read by others: 'chmod 600' it")
+    }
+    return configuration
+  }
+
+  /// The configuration, or what holds without one.
+  package func configuration(checking: Bool = true) throws(Failure) -> Configuration {
+    try storedConfiguration(checking: checking) ?? Configuration()
+  }
+
+  package func write(_ configuration: Configuration) throws(Failure) {
+    try write(configuration.bytes, to: Home.configurationName, replacing: true)
+  }
+
+  /// The store that new profiles take when none is named.
+  package func defaultStoreReference() throws(Failure) -> [UInt8] {
+    try configuration()["default_repo"]?.bytes ?? defaultStore.bytes
+  }
+
+  // MARK: Profiles
+
+  private func profileName(_ name: String) -> RawPath { RawPath("profiles/\(name).json") }
+
+  package func profilePlace(_ name: String) -> String { place(profileName(name)) }
+
+  /// The names of all profiles, sorted; files that cannot be profiles become concerns.
+  package func profileNames() throws(Failure) -> [String] {
+    let directory = try open().openIfPresent(RawPath("profiles"), O_RDONLY | O_DIRECTORY)
+    guard let directory else { return [] }
+    var names: [String] = []
+    for (name, _) in try directory.names() {
+      guard name.bytes.first != UInt8(ascii: "."), name.bytes.suffix(5).elementsEqual(".json".utf8)
+      else { continue }
+      let stem = Array(name.bytes.dropLast(5))
+      if Profile.isName(stem) {
+        names.append(String(decoding: stem, as: UTF8.self))
+      } else {
+        concern("\(place(RawPath("profiles").appending(name))) has no name of a profile")
+      }
+    }
+    return names.sorted()
+  }
+
+  /// Whether there is a file for this profile, valid or not.
+  package func hasProfile(_ name: String) throws(Failure) -> Bool {
+    try open().statusIfPresent(of: profileName(name)) != nil
+  }
+
+  /// Throws `.profile` if it is missing or wrong.
+  package func profile(_ name: String) throws(Failure) -> Profile {
+    guard let bytes = try read(profileName(name)) else {
+      throw Failure(
+        .profile, "there is no profile '\(name)'",
+        hint: "'termbackup profile list' shows those there are")
+    }
+    return try Profile(bytes, place: profilePlace(name), name: name)
+  }
+
+  /// Writes the profile under its name, checked.
+  ///
+  /// - Parameter replacing: whether it may be there already; else `.cannotCreate`.
+  package func write(_ profile: Profile, replacing: Bool) throws(Failure) {
+    try profile.check(place: profilePlace(profile.name))
+    if !replacing, try hasProfile(profile.name) {
+      throw Failure(
+        .cannotCreate, "the profile '\(profile.name)' exists already",
+        hint: "change it with 'termbackup profile edit \(profile.name)'")
+    }
+    _ = try make()
+    try write(profile.bytes, to: profileName(profile.name), replacing: replacing)
+  }
+
+  package func removeProfile(_ name: String) throws(Failure) {
+    guard try open().unlink(profileName(name)) else {
+      throw Failure(.profile, "there is no profile '\(name)'")
+    }
+  }
+}
+
+/// `path` from the root, without `.` and doubled slashes; `..` and links stay, for only the file
+/// system knows what they mean.
+package func absolutePath(_ path: RawPath) throws(Failure) -> RawPath {
+  if path.isEmpty { throw Failure(.usage, "a path is empty") }
+  var start = RawPath([])
+  if !path.isAbsolute {
+    guard let current = unsafe getcwd(nil, 0) else {
+      throw .system("cannot tell the working directory")
+    }
+    defer { unsafe free(current) }
+    start = unsafe RawPath(Array(UnsafeRawBufferPointer(start: current, count: strlen(current))))
+  }
+  let parts = start.appending(path).bytes.split(separator: UInt8(ascii: "/")).filter {
+    !$0.elementsEqual(".".utf8)
+  }
+  return RawPath([UInt8(ascii: "/")] + parts.joined(separator: [UInt8(ascii: "/")]))
+}
+
+/// Sixteen random bytes in hexadecimal.
+package func newGroup() -> String { uniqueSuffix() + uniqueSuffix() }

@@ -1,0 +1,275 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+struct ConfigCommand: ParsableCommand, SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-config", abstract: "Read, check and edit the configuration and profiles.",
+    version: "tbk-config \(suiteVersion)",
+    subcommands: [
+      Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
+      ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self,
+    ])
+
+  mutating func execute() throws(Failure) -> Int32 {
+    throw Failure(.usage, "no verb is given", hint: "see 'tbk-config --help'")
+  }
+
+  /// Says what was noticed about the files.
+  static func report(_ home: Home) {
+    for concern in home.concerns { Messages.warning(concern) }
+  }
+
+  /// Prints one value for a script: the bytes, then a line feed or, with `-0`, a NUL; a list has
+  /// one of either after each element. Null prints nothing.
+  static func write(_ value: JSON, nul: Bool) throws(Failure) {
+    let end: UInt8 = nul ? 0 : 0x0a
+    switch value {
+    case .null: return
+    case .string(let bytes): try StandardOutput.write(bytes + [end])
+    case .array(let elements):
+      for element in elements { try write(element, nul: nul) }
+    default: try StandardOutput.write(value.line() + [end])
+    }
+  }
+}
+
+/// For values that are shown only on demand.
+struct RevealOptions: ParsableArguments {
+  @Flag(name: .long, help: "Show tokens and webhook URLs as they are.")
+  var reveal = false
+}
+
+extension ConfigCommand {
+  struct Path: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the directory of the configuration.")
+    @OptionGroup var common: CommonOptions
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try StandardOutput.write(try Home.ofProcess().path.bytes + [0x0a])
+      return ExitStatus.success
+    }
+  }
+
+  struct Show: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Print the configuration.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var revealing: RevealOptions
+    @Flag(name: .long, help: "Print JSON.")
+    var json = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let configuration = try home.configuration()
+      ConfigCommand.report(home)
+      var shown: [JSON.Member] = []
+      let known = Configuration.keys.map(\.name)
+      let others = (configuration.object.members ?? []).map(\.key).filter { !known.contains($0) }
+      for name in known + others {
+        var value = configuration[name] ?? .null
+        if !revealing.reveal { value = Configuration.key(name)?.masked(value) ?? value }
+        shown.append(JSON.Member(name, value))
+      }
+      if json {
+        try StandardOutput.write(JSON.object(shown).pretty())
+      } else {
+        for member in shown {
+          try StandardOutput.write("\(RawPath(member.key).quoted): \(plain(member.value))\n")
+        }
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Get: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the value of one key; nothing if it has none.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var revealing: RevealOptions
+    @Argument var key: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let configuration = try home.configuration()
+      ConfigCommand.report(home)
+      guard var value = configuration[key] else { throw ConfigCommand.unknown(key) }
+      if key == "default_repo", value.isNull { value = .string(home.defaultStore.bytes) }
+      if !revealing.reveal { value = Configuration.key(key)?.masked(value) ?? value }
+      try ConfigCommand.write(value, nul: false)
+      return ExitStatus.success
+    }
+  }
+
+  struct Set: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Change one key.")
+    @OptionGroup var common: CommonOptions
+    @Argument var key: String
+    @Argument(help: "The value; '-' reads it from standard input, as github_token must be.")
+    var value: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      guard let known = Configuration.key(key) else { throw ConfigCommand.unknown(key) }
+      var bytes = value.bytes
+      if value.isStandardStream {
+        bytes = try DescriptorSource(.standardInput).readAll(limit: 65536, what: "the value")
+        if bytes.last == 0x0a { bytes.removeLast() }
+      } else if known.secret {
+        throw Failure(
+          .usage, "\(key) is a secret, and arguments are seen by every user",
+          hint: "give it on standard input: tbk-config set \(key) - <FILE")
+      }
+      do throws(Failure) {
+        if known.shape == .store { bytes = try absoluteStore(RawPath(bytes)) }
+      } catch {
+        throw error.within(key)
+      }
+      let home = try Home.ofProcess()
+      _ = try home.make()
+      var configuration = try home.configuration(checking: false)
+      configuration.set(key, try known.shape.value(from: bytes, key: key))
+      try home.write(configuration)
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Unset: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Take one key back to what holds without it.")
+    @OptionGroup var common: CommonOptions
+    @Argument var key: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      var configuration = try home.configuration(checking: false)
+      guard configuration[key] != nil else { throw ConfigCommand.unknown(key) }
+      configuration.unset(key)
+      try home.write(configuration)
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Init: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make the directory of the configuration and the default store.",
+      discussion: "Prints what it made, one path a line; nothing if all was there.")
+    @OptionGroup var common: CommonOptions
+    @Option(name: .long, help: ArgumentHelp("New profiles back up to <store>.", valueName: "store"))
+    var repo: RawPath?
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      // Before anything is made: a wrong address leaves nothing behind.
+      let store = try repo.map { (repo) throws(Failure) in try checkedStore(repo) }
+      var made = try home.make()
+      let configuration = try home.storedConfiguration()
+      if configuration == nil { made.append(home.path.appending("config.json")) }
+      if configuration == nil || store != nil {
+        var written = configuration ?? Configuration()
+        if let store { written.set("default_repo", .string(store)) }
+        try home.write(written)
+      }
+      let reference = try home.defaultStoreReference()
+      if reference == home.defaultStore.bytes,
+        try Descriptor.workingDirectory.statusIfPresent(of: home.defaultStore) == nil
+      {
+        try Descriptor.workingDirectory.makeDirectory(home.defaultStore)
+        made.append(home.defaultStore)
+      }
+      for path in made { try StandardOutput.write(path.quoted + "\n") }
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Validate: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Check the configuration and every profile.")
+    @OptionGroup var common: CommonOptions
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let configuration = try home.storedConfiguration()
+      let place = home.configurationPlace
+      for member in configuration?.object.members ?? [] where Configuration.key(member.key) == nil {
+        Messages.notice("\(place): \(RawPath(member.key).display) has no meaning here, and is kept")
+      }
+      if configuration == nil { Messages.notice("there is no \(place)") }
+      let names = try home.profileNames()
+      ConfigCommand.report(home)
+      try checkProfiles(names, home)
+      return ExitStatus.success
+    }
+  }
+
+  static func unknown(_ key: String) -> Failure {
+    let names = Configuration.keys.map(\.name).joined(separator: ", ")
+    return Failure(
+      .usage, "there is no key \(RawPath(ArgumentBytes.decode(key)).display)",
+      hint: "one of \(names)")
+  }
+}
+
+/// Reports every profile that is wrong, the last one as the failure that is thrown.
+func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
+  var broken: Failure?
+  for name in names {
+    do throws(Failure) {
+      _ = try home.profile(name)
+    } catch {
+      guard error.code == .profile else { throw error }
+      if let broken { Messages.report(broken) }
+      broken = error
+    }
+  }
+  if let broken { throw broken }
+}
+
+/// A value for people, on one line.
+func plain(_ value: JSON) -> String {
+  switch value {
+  case .null: "-"
+  case .string(let bytes): RawPath.quote(bytes.span)
+  case .array(let elements):
+    elements.isEmpty ? "-" : elements.map(plain).joined(separator: ", ")
+  default: String(decoding: value.line(), as: UTF8.self)
+  }
+}
+
+/// The address of a store as it goes into a file: paths from the root. Throws `.usage`.
+func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
+  let reference: StoreReference
+  do throws(Failure) {
+    reference = try StoreReference(operand.bytes)
+  } catch {
+    throw Failure(.usage, "\(operand.display) is no address of a store: \(error.message)")
+  }
+  guard case .directory(let path) = reference else { return operand.bytes }
+  return try absolutePath(path).bytes
+}
+
+/// Like `absoluteStore`; a directory must be there, for a disk that is not mounted is no new store.
+func checkedStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
+  let store = try absoluteStore(operand)
+  if case .directory(let path) = try StoreReference(store) {
+    let found = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
+    if found == nil {
+      throw Failure(
+        .inputMissing, "the store \(path.display) is not there",
+        hint: "mount it, or make the directory")
+    }
+  }
+  return store
+}

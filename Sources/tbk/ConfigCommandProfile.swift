@@ -1,0 +1,293 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// `tbk-config profile VERB`.
+struct ProfileGroup: ParsableCommand, SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "profile", abstract: "What is backed up, how, and where to.",
+    subcommands: [
+      Create.self, List.self, Show.self, Get.self, Edit.self, Delete.self, Export.self,
+      Import.self, Validate.self, Store.self, Group.self,
+    ])
+
+  mutating func execute() throws(Failure) -> Int32 {
+    throw Failure(.usage, "no verb is given", hint: "see 'tbk-config profile --help'")
+  }
+}
+
+/// The name of a profile as an operand.
+struct ProfileOperand: ParsableArguments {
+  @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
+  var profile: RawPath
+
+  func name(new: Bool = false) throws(Failure) -> String {
+    try Profile.checkedName(profile.bytes, new: new)
+  }
+}
+
+/// What `create` and `edit` set.
+struct ProfileFieldOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Back up to <store>.", valueName: "store"))
+  var repo: RawPath?
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
+  var exclude: [RawPath] = []
+  @Option(name: .long, help: "full, or incremental: store only what is new.")
+  var mode: String?
+  @Option(name: .long, help: ArgumentHelp("Keep at most <n> backups.", valueName: "n"))
+  var maxBackups: String?
+  @Option(name: .long, help: ArgumentHelp("Keep backups for <n> days.", valueName: "n"))
+  var retentionDays: String?
+  @Option(name: .long, help: ArgumentHelp("Report to <url>.", valueName: "url"))
+  var webhookUrl: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"))
+  var compressionLevel: String?
+  @Option(name: .long, help: ArgumentHelp("Put packages into <dir>.", valueName: "dir"))
+  var packageDir: RawPath?
+  @Option(name: .long, help: ArgumentHelp("Unpack packages into <dir>.", valueName: "dir"))
+  var restoreDir: RawPath?
+
+  /// Sets what was given. Throws `.usage`.
+  func apply(to profile: inout Profile) throws(Failure) {
+    let texts: [(field: String, option: String, text: String?)] = [
+      ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
+      ("retention_days", "--retention-days", retentionDays),
+      ("webhook_url", "--webhook-url", webhookUrl),
+      ("compression_level", "--compression-level", compressionLevel),
+    ]
+    for (field, option, text) in texts {
+      guard let text, let shape = Profile.field(field)?.shape else { continue }
+      profile.set(field, try shape.value(from: ArgumentBytes.decode(text), key: option))
+    }
+    if let packageDir { profile.set("package_dir", .string(try absolutePath(packageDir).bytes)) }
+    if let restoreDir { profile.set("restore_dir", .string(try absolutePath(restoreDir).bytes)) }
+    if let repo { profile.set("repo", .string(try checkedStore(repo))) }
+    var patterns = profile.excludePatterns
+    for pattern in exclude where !patterns.contains(pattern.bytes) {
+      let alone = JSON.array([.string(pattern.bytes)])
+      if let complaint = ConfigurationShape.patterns.complaint(about: alone) {
+        throw Failure(.usage, "--exclude \(complaint)")
+      }
+      patterns.append(pattern.bytes)
+    }
+    profile.set("exclude_patterns", .array(patterns.map { .string($0) }))
+  }
+}
+
+/// The path of a directory to be backed up. Throws `.inputMissing`.
+private func checkedSource(_ path: RawPath) throws(Failure) -> RawPath {
+  let source = try absolutePath(path)
+  _ = try Descriptor.workingDirectory.open(source, O_RDONLY | O_DIRECTORY)
+  return source
+}
+
+/// Warns of a backup that would hold itself.
+private func warnOfNesting(_ profile: Profile) {
+  guard case .directory(let store)? = try? profile.store() else { return }
+  let source = profile.source.bytes
+  if store.bytes == source || store.bytes.starts(with: source + [UInt8(ascii: "/")]) {
+    Messages.warning(
+      "the store \(store.display) lies inside \(profile.source.display): exclude it, or each "
+        + "backup holds the ones before it")
+  }
+}
+
+extension ProfileGroup {
+  struct Create: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Make a profile.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+    @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
+    var source: RawPath
+    @OptionGroup var fields: ProfileFieldOptions
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let name = try operand.name(new: true)
+      let home = try Home.ofProcess()
+      var store = Array("/".utf8)
+      if fields.repo == nil { store = try home.defaultStoreReference() }
+      var profile = Profile(
+        name: name, source: try checkedSource(source), store: store, group: newGroup())
+      try fields.apply(to: &profile)
+      try home.write(profile, replacing: false)
+      warnOfNesting(profile)
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Edit: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Change a profile.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+    @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
+    var source: RawPath?
+    @OptionGroup var fields: ProfileFieldOptions
+    @Option(
+      name: .long, parsing: .singleValue,
+      help: ArgumentHelp("No longer exclude <pattern>.", valueName: "pattern"))
+    var include: [RawPath] = []
+    @Option(
+      name: .long, parsing: .singleValue,
+      help: ArgumentHelp("Take <field> back to what holds without it.", valueName: "field"))
+    var unset: [String] = []
+    @Flag(name: .long, help: "Edit a copy with $VISUAL or $EDITOR.")
+    var editor = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let name = try operand.name()
+      let home = try Home.ofProcess()
+      let place = home.profilePlace(name)
+      // A profile that is wrong can be mended in the editor.
+      var profile: Profile
+      if editor {
+        profile = try edited(name, home)
+      } else {
+        profile = try home.profile(name)
+        let before = profile
+        for field in unset { try profile.unset(field) }
+        if let source { profile.set("source_dir", .string(try checkedSource(source).bytes)) }
+        let kept = profile.excludePatterns.filter { !include.map(\.bytes).contains($0) }
+        profile.set("exclude_patterns", .array(kept.map { .string($0) }))
+        try fields.apply(to: &profile)
+        if profile == before { Messages.notice("nothing is changed") }
+      }
+      try profile.check(place: place)
+      try home.write(profile, replacing: true)
+      warnOfNesting(profile)
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+
+    private func edited(_ name: String, _ home: Home) throws(Failure) -> Profile {
+      _ = try home.make()
+      guard try home.hasProfile(name) else {
+        throw Failure(.profile, "there is no profile '\(name)'")
+      }
+      let original = RawPath("profiles/\(name).json")
+      let directory = RawPath("tmp/edit.\(getpid()).\(uniqueSuffix())")
+      let folder = try home.open()
+      let bytes = try readFile(original, in: folder, limit: 1 << 20)
+      try folder.makeDirectory(directory)
+      let copy = directory.appending("\(name).json")
+      try AtomicFile.write(bytes, to: copy, in: folder)
+      let copyPath = home.path.appending(copy)
+      do throws(Failure) {
+        try Editor.edit(copyPath)
+      } catch {
+        try folder.unlink(copy)
+        try folder.unlink(directory, directory: true)
+        throw error
+      }
+      let profile: Profile
+      do throws(Failure) {
+        profile = try Profile(
+          try readFile(copy, in: folder, limit: 1 << 20), place: copyPath.display, name: name)
+      } catch {
+        throw Failure(
+          error.code, error.message,
+          hint: "the profile is unchanged; what you wrote is still there")
+      }
+      try folder.unlink(copy)
+      // The editor may have left a backup file of its own.
+      _ = try? folder.unlink(directory, directory: true)
+      return profile
+    }
+  }
+
+  struct Delete: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Delete a profile. Its backups stay where they are.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try Home.ofProcess().removeProfile(try operand.name())
+      return ExitStatus.success
+    }
+  }
+
+  struct Export: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Write a profile, without its webhook, to a file.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+    @Argument(help: "The file; '-' is standard output.")
+    var file: RawPath
+    @Flag(name: .long, help: "Replace the file if it is there.")
+    var force = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let bytes = try home.profile(try operand.name()).exported.pretty()
+      ConfigCommand.report(home)
+      if file.isStandardStream {
+        try StandardOutput.write(bytes)
+      } else {
+        try AtomicFile.write(bytes, to: file, replacing: force)
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Import: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Take over a profile from a file.")
+    @OptionGroup var common: CommonOptions
+    @Argument(help: "The file; '-' is standard input.")
+    var file: RawPath
+    @Flag(name: .long, help: "Take over commands and stores that run programs.")
+    var trust = false
+    @Option(name: .long, help: ArgumentHelp("Call it <name>.", valueName: "name"))
+    var name: RawPath?
+    @Flag(name: .long, help: "Replace the profile of that name.")
+    var force = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let place = file.isStandardStream ? "standard input" : file.display
+      let input =
+        file.isStandardStream ? Descriptor.standardInput : try Descriptor.openForReading(file)
+      let bytes = try DescriptorSource(input, name: file).readAll(limit: 1 << 20, what: place)
+      var profile = try Profile(bytes, place: place)
+      if let name { profile.set("name", .string(name.bytes)) }
+      let target = try Profile.checkedName(profile["name"]?.bytes ?? [], new: true)
+      if !trust, let suspicion = profile.suspicions.first {
+        throw Failure(
+          .profile, "\(place): \(suspicion)",
+          hint: "read the file, and give --trust if that is what you want")
+      }
+      _ = try home.make()
+      let others = try home.profileNames().filter { $0 != target }
+        .compactMap { try? home.profile($0) }
+      let group = profile.group
+      if group == nil || others.contains(where: { $0.group == group }) {
+        profile.set("group", .string(newGroup()))
+        if let twin = others.first(where: { group != nil && $0.group == group }) {
+          Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts anew")
+        }
+      }
+      try home.write(profile, replacing: force)
+      if (try? checkedSource(profile.source)) == nil {
+        Messages.warning(
+          "\(profile.source.display) is not there: set it with 'termbackup profile edit \(target) "
+            + "--source DIR'")
+      }
+      warnOfNesting(profile)
+      ConfigCommand.report(home)
+      if name == nil { Messages.notice("imported '\(target)'") }
+      return ExitStatus.success
+    }
+  }
+}

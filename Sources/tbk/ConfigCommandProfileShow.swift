@@ -1,0 +1,180 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ProfileGroup {
+  struct List: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print name, source, store and mode of every profile, separated by tabs.")
+    @OptionGroup var common: CommonOptions
+    @Flag(name: .long, help: "Print JSON Lines: the profiles, one a line.")
+    var json = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      var broken: Failure?
+      for name in try home.profileNames() {
+        do throws(Failure) {
+          let profile = try home.profile(name)
+          if json {
+            try StandardOutput.write(profile.masked.line() + [0x0a])
+          } else {
+            let columns = ["source_dir", "repo", "backup_mode"].map { plain(profile[$0] ?? .null) }
+            try StandardOutput.write(([name] + columns).joined(separator: "\t") + "\n")
+          }
+        } catch {
+          guard error.code == .profile else { throw error }
+          if let broken { Messages.report(broken) }
+          broken = error
+        }
+      }
+      ConfigCommand.report(home)
+      if let broken {
+        try StandardOutput.flush()
+        throw broken
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Show: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Print a profile.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var revealing: RevealOptions
+    @Flag(name: .long, help: "Print JSON.")
+    var json = false
+    @Flag(name: .long, help: "Print assignments for a shell script to evaluate.")
+    var shell = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let profile = try home.profile(try operand.name())
+      ConfigCommand.report(home)
+      if shell {
+        try StandardOutput.write(try shellAssignments(profile))
+      } else if json {
+        try StandardOutput.write((revealing.reveal ? profile.object : profile.masked).pretty())
+      } else {
+        let known = Profile.fields.map(\.name)
+        let others = (profile.object.members ?? []).map(\.key).filter { !known.contains($0) }
+        for name in known + others {
+          let value = profile[name] ?? .null
+          let shown = revealing.reveal ? value : Profile.field(name)?.masked(value) ?? value
+          try StandardOutput.write("\(RawPath(name).quoted): \(plain(shown))\n")
+        }
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Get: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print one field as it is, for scripts; nothing if it has no value.",
+      discussion: "The elements of a list come one a line.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+    @Argument var field: String
+    @OptionGroup var revealing: RevealOptions
+    @Flag(name: .customShort("0"), help: "End each value with a NUL.")
+    var nul = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let profile = try home.profile(try operand.name())
+      ConfigCommand.report(home)
+      guard var value = profile[field] else {
+        let names = Profile.fields.map(\.name).joined(separator: ", ")
+        throw Failure(
+          .usage, "there is no field \(RawPath(ArgumentBytes.decode(field)).display)",
+          hint: "one of \(names)")
+      }
+      if !revealing.reveal { value = Profile.field(field)?.masked(value) ?? value }
+      try ConfigCommand.write(value, nul: nul)
+      return ExitStatus.success
+    }
+  }
+
+  struct Validate: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Check profiles, all if none is named.")
+    @OptionGroup var common: CommonOptions
+    @Argument(help: ArgumentHelp("The profiles.", valueName: "name"))
+    var profiles: [RawPath] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      var names: [String] = []
+      for profile in profiles { names.append(try Profile.checkedName(profile.bytes)) }
+      if names.isEmpty { names = try home.profileNames() }
+      try checkProfiles(names, home)
+      ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Store: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the store of a profile as tbk-push and tbk-pull take it.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let profile = try home.profile(try operand.name())
+      ConfigCommand.report(home)
+      try StandardOutput.write(try profile.store().operand + [0x0a])
+      return ExitStatus.success
+    }
+  }
+
+  struct Group: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the group of a profile's backups; make one if it has none yet.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileOperand
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      var profile = try home.profile(try operand.name())
+      if profile.group == nil {
+        profile.set("group", .string(newGroup()))
+        try home.write(profile, replacing: true)
+      }
+      ConfigCommand.report(home)
+      try StandardOutput.write((profile.group ?? "") + "\n")
+      return ExitStatus.success
+    }
+  }
+}
+
+/// `profile_FIELD='…'` for every field that is one value, and `profile_store` for `repo`. The
+/// webhook is not among them.
+private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
+  var output: [UInt8] = []
+  func assign(_ name: String, _ value: [UInt8]) {
+    output += "profile_\(name)='".utf8
+    for byte in value {
+      if byte == UInt8(ascii: "'") { output += "'\\''".utf8 } else { output.append(byte) }
+    }
+    output += "'\n".utf8
+  }
+  for field in Profile.fields where !field.secret {
+    switch profile[field.name] ?? .null {
+    case .null: assign(field.name, [])
+    case .string(let bytes): assign(field.name, bytes)
+    case .array: continue
+    case let value: assign(field.name, value.line())
+    }
+  }
+  assign("store", try profile.store().operand)
+  return output
+}

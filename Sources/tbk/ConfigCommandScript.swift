@@ -1,0 +1,127 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// What shell scripts need and a shell does not have.
+extension ConfigCommand {
+  struct Object: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print one JSON object on one line.")
+    @Argument(
+      parsing: .remaining,
+      help: ArgumentHelp("KEY=TEXT, or KEY:=JSON for what is no text.", valueName: "member"))
+    var members: [RawPath] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      var object: [JSON.Member] = []
+      for member in members.map(\.bytes) {
+        guard let equals = member.firstIndex(of: UInt8(ascii: "=")), equals > 0 else {
+          throw Failure(.usage, "\(RawPath(member).display) is not KEY=TEXT or KEY:=JSON")
+        }
+        let isJSON = member[equals - 1] == UInt8(ascii: ":")
+        let name = member[..<(isJSON ? equals - 1 : equals)]
+        let rest = Array(member[(equals + 1)...])
+        guard let key = String(validating: name, as: UTF8.self), !key.isEmpty,
+          !object.contains(where: { $0.key == key })
+        else { throw Failure(.usage, "\(RawPath(member).display) has no key, or one given before") }
+        let value = isJSON ? try JSON.parse(rest, what: "the value of '\(key)'") : .string(rest)
+        object.append(JSON.Member(key, value))
+      }
+      try StandardOutput.write(JSON.object(object).line() + [0x0a])
+      return ExitStatus.success
+    }
+  }
+
+  struct Lock: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Lock the file open on a descriptor, for as long as anyone has it open.",
+      discussion: "Ends with status 75 if another process holds the lock.")
+    @Argument(help: ArgumentHelp("The number of the descriptor.", valueName: "fd"))
+    var descriptor: Int32
+
+    mutating func execute() throws(Failure) -> Int32 {
+      while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+        switch errno {
+        case EINTR: try Interruption.check()
+        case EWOULDBLOCK: throw Failure(.tryAgain, "another process holds the lock")
+        case EBADF: throw Failure(.usage, "descriptor \(descriptor) is not open")
+        default: throw .system("cannot lock descriptor \(descriptor)")
+        }
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Password: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the password, for a script to hand on.",
+      discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
+        + "never printed to a terminal.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var source: PasswordOptions
+    @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
+    var confirm = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try StandardOutput.refuseTerminal("a password", hint: "this is for scripts")
+      let password = try source.password(confirming: confirm, inputIsData: false)
+      try password.withBytes { (bytes) throws(Failure) in
+        for index in bytes.indices where bytes[index] == 0 {
+          throw Failure(
+            .usage, "the password holds a NUL byte, which a shell cannot hand on",
+            hint: "keep it in a file and give --password-file")
+        }
+        // Not through the buffer of standard output, which is never wiped.
+        try Descriptor.standardOutput.write(bytes)
+        try Descriptor.standardOutput.write([0x0a].span)
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct Version: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the versions of the suite and of the libraries it runs with.")
+    @OptionGroup var common: CommonOptions
+    @Flag(name: .long, help: "Print JSON.")
+    var json = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      var versions: [JSON.Member] = [JSON.Member("termbackup", .string(suiteVersion))]
+      for (name, text) in libraryVersions() { versions.append(JSON.Member(name, .string(text))) }
+      if json {
+        try StandardOutput.write(JSON.object(versions).line() + [0x0a])
+      } else {
+        for version in versions {
+          try StandardOutput.write("\(version.key) \(version.value.text ?? "")\n")
+        }
+      }
+      return ExitStatus.success
+    }
+  }
+}
+
+/// What the libraries in this process say of themselves. They are asked by name, so that each C
+/// module is still imported in one place only; one that is linked statically may not answer.
+private func libraryVersions() -> [(String, String)] {
+  typealias Plain = @convention(c) () -> UnsafePointer<CChar>?
+  typealias Numbered = @convention(c) (Int32) -> UnsafePointer<CChar>?
+  var found: [(String, String)] = []
+  if let symbol = unsafe dlsym(nil, "OpenSSL_version") {
+    let function = unsafe unsafeBitCast(symbol, to: Numbered.self)
+    if let text = unsafe function(0) { found.append(("openssl", unsafe String(cString: text))) }
+  }
+  if let symbol = unsafe dlsym(nil, "zlibVersion") {
+    let function = unsafe unsafeBitCast(symbol, to: Plain.self)
+    if let text = unsafe function() { found.append(("zlib", unsafe String(cString: text))) }
+  }
+  if let symbol = unsafe dlsym(nil, "gnu_get_libc_version") {
+    let function = unsafe unsafeBitCast(symbol, to: Plain.self)
+    if let text = unsafe function() { found.append(("glibc", unsafe String(cString: text))) }
+  }
+  return found
+}

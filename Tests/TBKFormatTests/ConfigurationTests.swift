@@ -1,0 +1,164 @@
+import TBKCore
+import Testing
+
+@testable import TBKFormat
+
+@Suite struct ConfigurationTests {
+  @Test func unknownKeysAndTheirOrderAreKept() throws {
+    let text = #"{"zeta": [1, 2.50], "default_repo": "me/backups", "github_token": null, "a": {"b": 1e3}}"#
+    var configuration = try Configuration(Array(text.utf8), place: "config.json")
+    configuration.set("default_repo", .string("/store"))
+    #expect(
+      String(decoding: configuration.object.line(), as: UTF8.self)
+        == #"{"zeta":[1,2.50],"default_repo":"/store","github_token":null,"a":{"b":1e3}}"#)
+  }
+
+  @Test func whatIsMissingOrNullHasItsStandardValue() throws {
+    let configuration = try Configuration(Array("{\"audit_log_enabled\": null}".utf8), place: "c")
+    #expect(configuration["encryption_version"] == .number(2))
+    #expect(configuration["signing_enabled"] == .bool(false))
+    #expect(configuration.isAuditLogEnabled)
+    #expect(configuration["nothing"] == nil)
+  }
+
+  @Test(arguments: [
+    #"{"encryption_version": 1}"#, #"{"encryption_version": "2"}"#, #"{"signing_enabled": 1}"#,
+    #"{"github_token": 7}"#, #"{"github_token": "a\nb"}"#, #"{"default_repo": "relative"}"#,
+    #"{"default_repo": "github:nobody"}"#, #"{"a": 1, "a": 2}"#, "[]", "", "{",
+  ])
+  func aWrongFileIsAConfigurationFailureThatNamesIt(text: String) {
+    let failure = #expect(throws: Failure.self) {
+      try Configuration(Array(text.utf8), place: "config.json")
+    }
+    #expect(failure?.code == .configuration)
+    #expect(failure?.message.hasPrefix("config.json: ") == true)
+  }
+
+  @Test(arguments: [
+    ("owner/repo", StoreReference.gitHub("owner/repo"), "github:owner/repo"),
+    ("github:o/r.git", .gitHub("o/r.git"), "github:o/r.git"),
+    ("/a/b", .directory(RawPath("/a/b")), "/a/b"),
+    ("./owner/repo", .directory(RawPath("./owner/repo")), "./owner/repo"),
+    ("a/b/c", .directory(RawPath("a/b/c")), "a/b/c"),
+    ("store", .directory(RawPath("store")), "store"),
+    ("../b", .directory(RawPath("../b")), "../b"),
+    ("o/..", .directory(RawPath("o/..")), "o/.."),
+    ("Big:x", .directory(RawPath("Big:x")), "Big:x"),
+    ("file:///x", .file(Array("file:///x".utf8)), "file:///x"),
+    ("s3:b/c", .helper("s3", Array("s3:b/c".utf8)), "s3:b/c"),
+  ])
+  func storesAreToldApart(text: String, reference: StoreReference, operand: String) throws {
+    #expect(try StoreReference(Array(text.utf8)) == reference)
+    #expect(try StoreReference(Array(text.utf8)).operand == Array(operand.utf8))
+  }
+
+  @Test(arguments: ["", "github:", "github:a", "github:a/b/c", "file:x", "file://host/x", "s3:", "a\nb"])
+  func whatIsNoStoreIsRefused(text: String) {
+    #expect(throws: Failure.self) { try StoreReference(Array(text.utf8)) }
+  }
+
+  @Test func secretsAreMaskedToTheirKind() throws {
+    let token = try #require(Configuration.key("github_token"))
+    #expect(token.masked(.string("ghp_abcdef")) == .string("ghp_***"))
+    #expect(token.masked(.string("github_pat_11AA")) == .string("github_pat_***"))
+    #expect(token.masked(.string("anything")) == .string("***"))
+    #expect(token.masked(.null) == .null)
+    let url = try #require(Profile.field("webhook_url"))
+    #expect(
+      url.masked(.string("https://me:word@hooks.example:8443/T0/x?k=v"))
+        == .string("https://hooks.example:8443/***"))
+    #expect(url.masked(.string("http://h?secret")) == .string("http://h/***"))
+    #expect(url.masked(.string("no url")) == .string("***"))
+  }
+}
+
+@Suite struct ProfileTests {
+  private static let least = #"{"name": "docs", "source_dir": "/d", "repo": "me/backups"}"#
+
+  private func profile(_ text: String) throws -> Profile {
+    try Profile(Array(text.utf8), place: "docs.json", name: "docs")
+  }
+
+  @Test func aTermBackup6ProfileIsRead() throws {
+    let text =
+      #"{"name": "docs", "source_dir": "/d", "repo": "me/backups", "excludes": ["*.pyc", ".git"], "x": 1}"#
+    let profile = try profile(text)
+    #expect(profile.excludePatterns == [Array("*.pyc".utf8), Array(".git".utf8)])
+    #expect(profile.group == nil)
+    #expect(profile["backup_mode"] == .string("full"))
+    #expect(profile.object["excludes"] == nil && profile.object["x"] == .number(1))
+  }
+
+  @Test func writingAndReadingGivesTheSame() throws {
+    var profile = Profile(
+      name: "docs", source: RawPath([0x2f, 0xff, 0x0a]), store: Array("/s".utf8),
+      group: String(repeating: "0f", count: 16))
+    profile.set("exclude_patterns", .array([.string([0x2a, 0xfe])]))
+    let again = try Profile(profile.bytes, place: "docs.json", name: "docs")
+    #expect(again == profile)
+    #expect(again.source == RawPath([0x2f, 0xff, 0x0a]))
+    #expect(again.excludePatterns == [[0x2a, 0xfe]])
+  }
+
+  @Test(arguments: [
+    #""name": "docs/..""#, #""name": """#, #""source_dir": "d""#, #""source_dir": null"#,
+    #""repo": "nowhere""#, #""backup_mode": "Full""#, #""max_backups": 0"#, #""max_backups": 1.5"#,
+    #""retention_days": -1"#, #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
+    #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
+    #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""group": "abc""#,
+    #""group": "0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F""#, #""package_dir": "x""#, #""excludes": []"#,
+  ])
+  func aWrongFieldIsAProfileFailureThatNamesItAndTheFile(member: String) throws {
+    var text = #"{"name": "docs", "source_dir": "/d", "repo": "me/backups", "exclude_patterns": []}"#
+    let key = String(try #require(member.split(separator: "\"").first))
+    let value = try JSON.parse(Array("{\(member)}".utf8), what: "")
+    var object = try JSON.parse(Array(text.utf8), what: "")
+    object[key] = value[key]
+    text = String(decoding: object.line(), as: UTF8.self)
+    let failure = #expect(throws: Failure.self) { try profile(text) }
+    #expect(failure?.code == .profile)
+    #expect(failure?.message.contains("docs.json") == true)
+    #expect(failure?.message.contains("\"\(key)\"") == true)
+  }
+
+  @Test func theNameMustBeThatOfTheFile() {
+    #expect(throws: Failure.self) {
+      try Profile(Array(ProfileTests.least.utf8), place: "x.json", name: "other")
+    }
+  }
+
+  @Test func newNamesDoNotLookLikeOptions() throws {
+    #expect(try Profile.checkedName(Array("-x".utf8)) == "-x")
+    #expect(throws: Failure.self) { try Profile.checkedName(Array("-x".utf8), new: true) }
+    for wrong in ["", "a b", "a/b", "..", "é", String(repeating: "x", count: 129)] {
+      #expect(throws: Failure.self) { try Profile.checkedName(Array(wrong.utf8)) }
+    }
+  }
+
+  @Test func theWebhookIsNotExported() throws {
+    var profile = try profile(ProfileTests.least)
+    profile.set("webhook_url", .string("https://h/secret"))
+    #expect(profile.exported["webhook_url"] == nil)
+    #expect(profile.masked["webhook_url"] == .string("https://h/***"))
+    #expect(profile.exported["source_dir"] == .string("/d"))
+  }
+
+  @Test func whatRunsProgramsIsSuspicious() throws {
+    var profile = try profile(ProfileTests.least)
+    #expect(profile.suspicions.isEmpty)
+    profile.set("repo", .string("s3:bucket"))
+    profile.set("before_command", .string("rm"))
+    profile.set("after_command", .null)
+    #expect(profile.suspicions.count == 2)
+  }
+
+  @Test func whatAProfileNeedsCannotBeUnset() throws {
+    var profile = try profile(ProfileTests.least)
+    for field in ["name", "source_dir", "repo", "group"] {
+      #expect(throws: Failure.self) { try profile.unset(field) }
+    }
+    profile.set("max_backups", .number(3))
+    try profile.unset("max_backups")
+    #expect(profile["max_backups"] == .null)
+  }
+}

@@ -1,0 +1,453 @@
+"""The verbs of termbackup, under each shell they have to work in."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
+
+LIB = BIN.parent / "lib" / "termbackup"
+VERBS = ["audit-log", "clean", "diff", "init", "list", "profile", "restore", "run", "verify"]
+
+
+class Shell:
+    """Runs verbs as `termbackup` would, under one shell and with its own tools first in PATH."""
+
+    def __init__(self, tbk, tmp_path, interpreter):
+        self.tbk = tbk
+        self.home = tbk.home / ".termbackup"
+        self.interpreter = interpreter
+        self.environment = dict(tbk.environment)
+        self.lib = LIB
+        if interpreter[0] == "busybox":
+            tools = tmp_path / "applets"
+            tools.mkdir()
+            subprocess.run(["busybox", "--install", "-s", str(tools)], check=True)
+            self.environment["PATH"] = f"{tools}:{self.environment['PATH']}"
+
+    def command(self, verb, *arguments):
+        path = self.lib / f"termbackup-{verb}"
+        if not path.exists():
+            absent(str(path))
+        return [*self.interpreter, str(path), *map(str, arguments)]
+
+    def environment_with(self, password, env):
+        given = dict(self.environment)
+        if password is not None:
+            file = self.tbk.scratch / "given password"
+            file.write_bytes(password)
+            given["TERMBACKUP_PASSWORD_FILE"] = str(file)
+        return {**given, **(env or {})}
+
+    def run(self, verb, *arguments, status=0, password=PASSWORD, env=None, **options):
+        done = subprocess.run(
+            self.command(verb, *arguments), env=self.environment_with(password, env), capture_output=True,
+            timeout=PATIENCE, stdin=options.pop("stdin", subprocess.DEVNULL), start_new_session=True, **options)
+        shown = f"{verb} {arguments}: status {done.returncode}\n{done.stdout!r}\n{done.stderr.decode(errors='replace')}"
+        assert done.returncode == status, shown
+        if status >= 64:
+            assert b": error: " in done.stderr or b'"error"' in done.stderr, shown
+        assert list((self.home / "tmp").glob("*")) == [], f"left in tmp: {shown}"
+        return done
+
+    def ids(self, profile):
+        lines = self.run("list", profile).stdout.decode().splitlines()[1:]
+        return [line.split()[0] for line in lines]
+
+    def profile(self, name, source, *fields):
+        self.run("init")
+        self.run("profile", "create", name, "--source", source, *fields)
+
+
+@pytest.fixture(params=["dash", "busybox"])
+def shell(request, tbk, tmp_path):
+    require(request.param)
+    for name in ("tbk-config", "tbk-seal", "tbk-push"):
+        tbk.path(name)
+    return Shell(tbk, tmp_path, {"dash": ["dash"], "busybox": ["busybox", "sh"]}[request.param])
+
+
+def on_terminal(shell, answers, verb, *arguments):
+    """Runs a verb with a terminal of its own and answers each prompt. Returns status and what was shown."""
+    command = shell.command(verb, *arguments)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(command[0], command, shell.environment)
+    shown = b""
+    answers = list(answers)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([terminal], [], [], 1)
+        if not ready:
+            continue
+        try:
+            more = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not more:
+            break
+        shown += more
+        if answers and shown.endswith(answers[0][0]):
+            os.write(terminal, answers.pop(0)[1] + b"\n")
+    _, status = os.waitpid(process, 0)
+    os.close(terminal)
+    assert not answers, f"never asked for {answers}: {shown}"
+    return os.waitstatus_to_exitcode(status), shown
+
+
+# The dispatcher
+
+
+def test_every_script_passes_shellcheck():
+    require("shellcheck")
+    scripts = sorted(str(path) for path in (REPOSITORY / "bin").iterdir())
+    assert scripts
+    subprocess.run(["shellcheck", "-s", "sh", "-x", "-P", "SCRIPTDIR", *scripts], check=True)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_and_refuses_unknown_options(shell, verb):
+    shell.run("init")
+    for option in ("-h", "--help"):
+        assert shell.run(verb, option).stdout.startswith(f"usage: termbackup {verb}".encode())
+    assert b"--no-such-option" in shell.run(verb, "--no-such-option", status=64).stderr
+    assert shell.run(verb, "--quiet=yes", status=64).stdout == b""
+
+
+def test_the_dispatcher_works_from_every_layout(tbk, tmp_path):
+    program = tbk.path("termbackup")
+    environment = tbk.environment
+    installed = tmp_path / "opt" / "some where"
+    shutil.copytree(BIN.parent, installed, symlinks=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "one").symlink_to(installed / "bin" / "termbackup")
+    (tmp_path / "links" / "tb").symlink_to("one")
+    for start in (program, installed / "bin" / "termbackup", tmp_path / "links" / "tb", REPOSITORY / "bin" / "termbackup"):
+        for shell in (["dash"], ["busybox", "sh"]):
+            result = subprocess.run([*shell, str(start), "init", "-q"], env=environment, capture_output=True)
+            assert result.returncode == 0, result
+    # A verb of somebody else's.
+    extra = tmp_path / "extra"
+    put(extra / "termbackup-hello", b"#!/bin/sh\nprintf 'hello %s\\n' \"$1\"\n", 0o755)
+    environment = {**environment, "PATH": f"{extra}:{environment['PATH']}"}
+    assert subprocess.run([program, "hello", "you"], env=environment, capture_output=True).stdout == b"hello you\n"
+
+
+def test_the_dispatcher_refuses_what_is_no_verb(tbk):
+    program = tbk.path("termbackup")
+
+    def run(*arguments):
+        return subprocess.run([program, *arguments], env=tbk.environment, capture_output=True)
+
+    assert run().returncode == 64 and run().stdout == b"" and b"usage:" in run().stderr
+    for wrong in ("nothing", "../run", "--nothing", "Run", "a b"):
+        result = run(wrong)
+        assert result.returncode == 64 and b"termbackup: error: " in result.stderr, result
+    assert run("--help").returncode == 0 and run("-h").stdout == run("--help").stdout
+    for option in ("-v", "--version"):
+        lines = run(option).stdout.decode().splitlines()
+        assert re.fullmatch(r"termbackup \d+\.\d+\.\d+", lines[0])
+        assert {"openssl", "zlib", "system", "architecture", "shell", "home"} <= {line.split()[0] for line in lines}
+    assert run("help").stdout == run("--help").stdout
+
+
+# init and profile
+
+
+def test_init_needs_no_account_and_changes_nothing_the_second_time(shell):
+    first = shell.run("init").stdout.decode()
+    assert str(shell.home / "store") in first
+    assert (shell.home.stat().st_mode & 0o777, (shell.home / "config.json").stat().st_mode & 0o777) == (0o700, 0o600)
+    before = snapshot(shell.home)
+    assert b"Nothing to make" in shell.run("init").stdout
+    assert snapshot(shell.home) == before
+    assert shell.run("init", "-q").stdout == b""
+
+
+def test_profile_list_is_a_table(shell, small):
+    shell.profile("docs", small)
+    lines = shell.run("profile", "list").stdout.decode().splitlines()
+    assert lines[0].split() == ["NAME", "SOURCE", "STORE", "MODE"]
+    assert lines[1].split() == ["docs", small, str(shell.home / "store"), "full"]
+    assert b"deleted" in shell.run("profile", "delete", "docs").stderr
+    assert shell.run("profile", "list").stdout == b""
+
+
+# run and restore
+
+
+def test_a_tree_comes_back_as_it_was(shell, tree, tmp_path):
+    shell.profile("everything", tree)
+    said = shell.run("run", "everything").stdout.decode()
+    assert said.startswith("Backed up everything as ")
+    target = tmp_path / "new" / "restored here"
+    shell.run("restore", "latest", "-p", "everything", "--to", target, "--setuid")
+    assert snapshot(target) == snapshot(tree)
+
+
+def test_run_and_restore_speak_json(shell, small, tmp_path):
+    shell.profile("docs", small)
+    made = json.loads(shell.run("run", "docs", "--json").stdout)
+    assert (made["status"], made["profile"], made["files"], made["mode"]) == ("success", "docs", 3, "full")
+    entry = json.loads(shell.run("list", "docs", "--json").stdout)
+    assert entry["id"] == made["id"] and entry["size"] == made["archive_size"]
+    back = json.loads(shell.run("restore", made["id"][:8], "-pdocs", "--to", tmp_path / "out", "--json").stdout)
+    assert (back["status"], back["id"]) == ("success", made["id"])
+    error = json.loads(shell.run("restore", "00000000", "-p", "docs", "--json", status=69).stderr)["error"]
+    assert (error["type"], error["status"]) == ("StoreError", 69)
+    error = json.loads(shell.run("run", "absent", "--json", status=78).stderr)["error"]
+    assert error["type"] == "ProfileError" and "absent" in error["message"]
+
+
+def test_an_incremental_profile_stores_what_is_new(shell, small, tmp_path):
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("run", "docs")
+    assert b"Nothing has changed" in shell.run("run", "docs").stdout
+    assert len(shell.ids("docs")) == 1
+    put(os.path.join(small, "new"), b"new\n")
+    os.unlink(os.path.join(small, "d", "other"))
+    assert b"would back up" in shell.run("run", "docs", "--dry-run").stdout.lower()
+    assert len(shell.ids("docs")) == 1
+    made = json.loads(shell.run("run", "docs", "--json").stdout)
+    assert (made["mode"], made["added"], made["deleted"]) == ("incremental", 1, 1)
+    first, second = shell.ids("docs")
+    lines = shell.run("diff", first, second, "-p", "docs", status=1).stdout.decode().splitlines()
+    assert "added\tnew" in lines and "deleted\td/other" in lines
+    shell.run("diff", "latest", second, "-p", "docs")
+    shell.run("restore", second, "-p", "docs", "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(small)
+    # The manifest comes from the store where the cache has gone or is damaged.
+    cache = next((shell.home / "cache").glob("*/*.tbk"))
+    cache.write_bytes(b"damaged")
+    assert b"Nothing has changed" in shell.run("run", "docs").stdout
+    shutil.rmtree(shell.home / "cache")
+    assert b"Nothing has changed" in shell.run("run", "docs").stdout
+    assert json.loads(shell.run("run", "docs", "--full", "--json").stdout)["mode"] == "full"
+
+
+def test_excludes_of_the_profile_are_left_out(shell, small, tmp_path):
+    shell.profile("docs", small, "--exclude", "d/*", "--exclude", "!d/inside", "--exclude", "empty/")
+    shell.run("run", "docs")
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == ["d", "link", "plain"]
+    assert os.listdir(tmp_path / "out" / "d") == ["inside"]
+
+
+def test_nothing_is_overwritten_unasked(shell, small):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    plain = os.path.join(small, "plain")
+    put(plain, b"changed since\n")
+    refused = shell.run("restore", "latest", "-p", "docs", status=73)
+    assert b"--overwrite" in refused.stderr
+    assert open(plain, "rb").read() == b"changed since\n"
+    lines = shell.run("restore", "latest", "-p", "docs", "--dry-run").stdout.decode().splitlines()
+    assert "conflict\tplain" in lines
+    shell.run("restore", "latest", "-p", "docs", "--overwrite", "if-changed")
+    assert open(plain, "rb").read() == b"plain\n"
+    put(plain, b"changed again\n")
+    os.unlink(os.path.join(small, "d", "inside"))
+    shell.run("restore", "latest", "-p", "docs", "--include", "d/inside", "--overwrite", "if-changed")
+    assert open(plain, "rb").read() == b"changed again\n"
+    assert os.path.exists(os.path.join(small, "d", "inside"))
+
+
+def test_a_wrong_password_makes_no_backup(shell, small, tmp_path):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    for verb in (["run", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
+                 ["verify", "--all", "-p", "docs"], ["diff", "latest", "latest", "-p", "docs"]):
+        assert b"not the password" in shell.run(*verb, password=b"mistyped", status=77).stderr
+    assert len(shell.ids("docs")) == 1 and not (tmp_path / "out").exists()
+
+
+def test_verify_says_what_does_not_hold(shell, small):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    put(os.path.join(small, "more"), b"more\n")
+    shell.run("run", "docs")
+    assert shell.run("verify", "--all", "-p", "docs").stdout.decode().splitlines()[-1] == "2 of 2 backups hold"
+    first, second = shell.ids("docs")
+    archive = shell.home / "store" / "backups" / f"backup_{first}.tbk"
+    archive.chmod(0o600)
+    data = bytearray(archive.read_bytes())
+    data[-1] ^= 1
+    archive.write_bytes(data)
+    shown = shell.run("verify", "--all", "-p", "docs", status=1).stdout.decode()
+    assert f"FAILED  {first}" in shown and f"ok      {second}" in shown
+    report = json.loads(shell.run("verify", first, "-p", "docs", "--json", status=1).stdout)
+    assert report["checked"] == 1 and report["failed"][0]["id"].startswith(first)
+    (shell.home / "store" / "backups" / f"backup_{second}.tbk").unlink()
+    assert b"missing" in shell.run("verify", second, "-p", "docs", status=1).stdout
+
+
+def test_operations_are_in_the_audit_log(shell, small, tmp_path):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    shell.run("verify", "latest", "-p", "docs")
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out")
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", password=b"wrong", status=77)
+    entries = [json.loads(line) for line in shell.run("audit-log", "--json").stdout.splitlines()]
+    assert [(entry["operation"], entry["status"]) for entry in entries] == [
+        ("backup", "success"), ("verify", "success"), ("restore", "success"), ("restore", "failure")]
+    assert entries[0]["details"]["backup_id"] == shell.ids("docs")[0] and entries[0]["details"]["file_count"] == 3
+    assert len(shell.run("audit-log", "-n1", "-o", "restore", "--profile=docs").stdout.splitlines()) == 1
+    log = (shell.home / "audit.log").read_text()
+    assert small not in log and PASSWORD.decode() not in log
+
+
+def test_part_of_the_source_that_cannot_be_read_gives_status_3(shell, small, tmp_path):
+    """The name is told, the rest is stored."""
+    if os.geteuid() == 0:
+        require("setpriv")
+        for folder, _, names in os.walk(tmp_path):
+            for path in [folder, *(os.path.join(folder, name) for name in names)]:
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+        for folder in tmp_path.parents:
+            if folder.stat().st_mode & 0o001 == 0:
+                folder.chmod(folder.stat().st_mode | 0o011)
+            if folder.name.startswith("pytest-of-"):
+                break
+        shell.interpreter = [shutil.which("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", *shell.interpreter]
+        probe = subprocess.run([*shell.interpreter, "-c", f"test -r '{LIB}/termbackup-run'"])
+        if probe.returncode != 0:
+            pytest.skip("another user cannot reach the suite")
+    shell.tbk.password_file.chmod(0o644)
+    shell.profile("docs", small)
+    os.chmod(os.path.join(small, "plain"), 0)
+    password = {"TERMBACKUP_PASSWORD_FILE": str(shell.tbk.password_file)}
+    said = shell.run("run", "docs", status=3, password=None, env=password)
+    assert b"plain" in said.stderr and said.stdout.startswith(b"Backed up docs")
+    assert len(shell.ids("docs")) == 1
+
+
+# Passwords
+
+
+def test_a_password_comes_from_where_it_is_given(shell, small, tmp_path):
+    shell.profile("docs", small)
+    word = b"  white space\tand 'quotes' \\n %s \xc3\xa9  "
+    file = tmp_path / "pass word"
+    file.write_bytes(word + b"\n")
+    shell.run("run", "docs", "--password-file", file, password=None)
+    with open(file, "rb") as stream:
+        shell.run("verify", "latest", "-p", "docs", "--password-fd", "0", password=None, stdin=stream)
+    with open(file, "rb") as stream:
+        number = stream.fileno()
+        shell.run("verify", "latest", "-p", "docs", f"--password-fd={number}", password=None, pass_fds=[number])
+    shell.run("verify", "latest", "-p", "docs", "--password-command", f"cat '{file}'", password=None)
+    for variable, value in (("TERMBACKUP_PASSWORD", word), ("TERMBACKUP_PASSWORD_FILE", str(file)),
+                            ("TERMBACKUP_PASSWORD_COMMAND", f"cat '{file}'")):
+        shell.run("verify", "latest", "-p", "docs", password=None, env={variable: value})
+    for arguments in (["--no-input"], []):
+        assert b"no password" in shell.run("verify", "latest", "-p", "docs", *arguments, password=None, status=64).stderr
+    shell.run("verify", "latest", "-p", "docs", "--password-command", "false", password=None, status=78)
+    # A file of arbitrary bytes is handed on to the byte.
+    file.write_bytes(b"\x00binary\n\xff\n")
+    shell.run("profile", "create", "other", "--source", small)
+    shell.run("run", "other", "--password-file", file, password=None)
+    shell.run("verify", "latest", "-p", "other", "--password-file", file, password=None)
+
+
+def test_a_password_is_asked_for_once_and_twice_the_first_time(shell, small, tmp_path):
+    shell.profile("docs", small, "--mode", "incremental")
+    one, again = (b"Password: ", b"s3cret"), (b"Password again: ", b"s3cret")
+    status, shown = on_terminal(shell, [one, again], "run", "docs")
+    assert status == 0 and b"Backed up docs" in shown and b"s3cret" not in shown
+    put(os.path.join(small, "more"), b"more\n")
+    status, shown = on_terminal(shell, [one], "run", "docs")
+    assert status == 0 and shown.count(b"Password") == 1
+    status, shown = on_terminal(shell, [one, (b"[y/N] ", b"n")], "restore", "latest", "-p", "docs")
+    assert status == 73
+    put(os.path.join(small, "plain"), b"different\n")
+    status, shown = on_terminal(shell, [one, (b"[y/N] ", b"y")], "restore", "latest", "-p", "docs")
+    assert status == 0, shown
+    assert open(os.path.join(small, "plain"), "rb").read() == b"plain\n"
+    status, shown = on_terminal(shell, [(b"Password: ", b"mistyped")], "verify", "latest", "-p", "docs")
+    assert status == 77 and b"not the password" in shown
+
+
+def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small, tmp_path):
+    layout = tmp_path / "layout"
+    shutil.copytree(BIN.parent / "lib", layout / "lib", symlinks=True)
+    (layout / "bin").mkdir()
+    seen = tmp_path / "seen"
+    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
+        put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
+            f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
+    shell.lib = layout / "lib" / "termbackup"
+    shell.profile("docs", small)
+    seen.unlink()
+    shell.run("run", "docs", password=None, env={"TERMBACKUP_PASSWORD": "s3cret word"})
+    text = seen.read_text()
+    assert "tbk-seal" in text and "tbk-push" in text
+    # Only the command that reads the variable may have it.
+    pieces = re.split(r"^(?=tbk-\w+ )", text, flags=re.MULTILINE)
+    after = [index for index, piece in enumerate(pieces) if piece.startswith("tbk-config password")][0]
+    assert all("s3cret" not in piece for piece in pieces[after + 1:])
+    assert all("s3cret" not in piece.splitlines()[0] for piece in pieces if piece)
+
+
+# Locks, signals, leftovers
+
+
+def test_two_runs_of_a_profile_do_not_overlap(shell, small):
+    shell.profile("docs", small)
+    with open(shell.home / "state" / "run-docs.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert b"another run" in shell.run("run", "docs", status=75).stderr
+    shell.run("run", "docs")
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_run_and_leaves_nothing(shell, tmp_path, number, status):
+    source = tmp_path / "source"
+    source.mkdir()
+    with open(source / "endless", "wb") as file:
+        file.truncate(1 << 36)
+    shell.profile("big", str(source))
+    # Only the shell itself is told: it has to end what it started.
+    process = subprocess.Popen(shell.command("run", "big"), env=shell.environment_with(PASSWORD, None),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + PATIENCE
+    while not list((shell.home / "tmp").glob("run.*/seal.pid")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == status
+    assert list((shell.home / "tmp").iterdir()) == []
+    assert shell.run("list", "big").stdout == b""
+    entry = json.loads(shell.run("audit-log", "--json").stdout.splitlines()[-1])
+    assert (entry["status"], entry["details"]["error"]) == ("failure", "interrupted")
+    assert shell.tbk.leftovers() == []
+
+
+def test_clean_removes_what_dead_processes_left(shell):
+    shell.run("init")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    tmp = shell.home / "tmp"
+    for name in (f"run.{dead.pid}.0", f"edit.{dead.pid}.abc"):
+        put(tmp / name / "file", b"left\n")
+    put(tmp / f"run.{os.getpid()}.0" / "file", b"in use\n")
+    put(tmp / "recent", b"of nobody\n")
+    put(tmp / "old.tar.gz", b"of nobody\n", mtime_ns=0)
+
+    def clean(*arguments):
+        return subprocess.run(shell.command("clean", *arguments), env=shell.environment, capture_output=True, check=True)
+
+    wanted = sorted(str(tmp / name) for name in (f"run.{dead.pid}.0", f"edit.{dead.pid}.abc", "old.tar.gz"))
+    assert sorted(clean("--dry-run").stdout.decode().splitlines()) == wanted
+    assert sorted(clean().stdout.decode().splitlines()) == wanted
+    assert clean().stdout == b""
+    assert sorted(os.listdir(tmp)) == sorted(["recent", f"run.{os.getpid()}.0"])
