@@ -14,7 +14,7 @@ NETWORK_COMMANDS = tbk-push tbk-pull
 SUITE = .build/suite
 VENV = .build/venv
 SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
-PYTHON_PACKAGES = pytest cryptography argon2-cffi
+PYTHON_PACKAGES = Tests/reference/requirements.txt
 
 SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
 MANUALS = $(wildcard man/*.[157])
@@ -119,13 +119,13 @@ suite: programs
 
 venv:
 	@eval "$$FUNCTIONS"; \
-	test -e $(VENV)/made-for && test "$$(cat $(VENV)/made-for)" = '$(PYTHON_PACKAGES)' && exit 0; \
+	cmp -s $(PYTHON_PACKAGES) $(VENV)/made-for && exit 0; \
 	command -v "$(PYTHON)" >/dev/null 2>&1 || { skipped "pytest: $(PYTHON) is not installed"; exit; }; \
 	rm -rf $(VENV); mkdir -p .build; \
-	$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check $(PYTHON_PACKAGES) || { \
+	$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check -r $(PYTHON_PACKAGES) || { \
 	  rm -rf $(VENV); \
-	  skipped "pytest: no virtual environment with $(PYTHON_PACKAGES) (python3-venv, or the network, is missing)"; exit; }; \
-	printf '%s\n' '$(PYTHON_PACKAGES)' >$(VENV)/made-for
+	  skipped "pytest: could not install $$(tr '\n' ' ' <$(PYTHON_PACKAGES))(python3-venv, or the network, is missing)"; exit; }; \
+	cp $(PYTHON_PACKAGES) $(VENV)/made-for
 
 test: packages
 	@$(MAKE) --no-print-directory suite venv

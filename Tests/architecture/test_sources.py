@@ -17,9 +17,10 @@ ARROWS = {
     "TBKFormat": {"TBKCore"},
     "TBKArchive": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CZlib"},
     "TBKStore": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CCurl"},
+    "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
-    "tbk": {"TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "ArgumentParser"},
-    "tbk-net": {"TBKStore", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "ArgumentParser"},
+    "tbk": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "ArgumentParser"},
+    "tbk-net": {"TBKStore", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "ArgumentParser"},
 }
 # A parser does no I/O.
 WITHOUT_SYSTEM = {"TBKFormat"}
