@@ -1,4 +1,5 @@
 import ArgumentParser
+import CSystem
 import Glibc
 import TBKArchive
 import TBKCommand
@@ -111,6 +112,6 @@ extension ConfigCommand {
 private func libraryVersions() -> [(String, String)] {
   [
     ("openssl", CryptoVersions.openssl), ("argon2", CryptoVersions.argon2), ("zlib", zlibVersion),
-    ("glibc", unsafe String(cString: gnu_get_libc_version())),
+    ("glibc", unsafe String(cString: tbk_libc_version())),
   ]
 }
