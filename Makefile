@@ -168,6 +168,7 @@ demo: packages
 	run termbackup verify latest -p demo; \
 	run termbackup restore latest -p demo --to "$$work/restored"; \
 	run diff -r --no-dereference "$$DIR" "$$work/restored"; \
+	tbk-manifest "$$DIR" | tbk-manifest check - "$$work/restored"; \
 	printf '\n%s\n' '$$ tbk-manifest DIR | tbk-seal | tbk-push STORE; tbk-pull STORE latest | tbk-open -C AGAIN'; \
 	mkdir "$$work/store" "$$work/again"; \
 	tbk-manifest "$$DIR" | tbk-seal | tbk-push "$$work/store"; \
