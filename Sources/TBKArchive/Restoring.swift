@@ -74,6 +74,9 @@ package final class BackupReader {
     }
   }
 
+  /// The format of the newest archive: "TBK2" or "TBK1".
+  package var format: String { newest.header.format }
+
   /// The manifest of the newest archive, verified against that archive.
   package func manifest() throws(Failure) -> VerifiedManifest {
     let verified = try read(newest)
@@ -330,7 +333,6 @@ package final class BackupReader {
     _ verified: VerifiedManifest, staging: Staging?, wanted: (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {
     var parent = verified.manifest.parentBackupID
-    guard parent != nil else { return verified }
     var whole = verified.manifest
     var missing = Set(verified.missing)
     while let expected = parent {
@@ -356,6 +358,12 @@ package final class BackupReader {
       missing.formUnion(other.missing.filter { present.find($0) == nil })
       parent = other.manifest.parentBackupID
     }
+    if try next() != nil {
+      throw Failure(
+        .integrity, "there are more archives than the chain of backup \(verified.id) has",
+        hint: "give the archives oldest first")
+    }
+    if verified.manifest.parentBackupID == nil { return verified }
     warn("TermBackup 6 did not record deletions: files deleted since the full backup come back")
     return VerifiedManifest(trusting: whole, id: verified.id, missing: Array(missing))
   }

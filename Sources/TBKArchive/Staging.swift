@@ -64,6 +64,12 @@ final class Staging {
     // Two chains at once would disturb each other: the first name's directory is kept aside.
     let (firstParent, firstName) = try chain.parent(of: first)
     let (parent, name) = try chain.parent(of: path)
+    guard let facts = try firstParent.statusIfPresent(of: firstName),
+      facts.st_mode & S_IFMT == S_IFREG
+    else {
+      throw Failure(
+        .malformed, "\(RawPath(path).display) is a hard link to what is not a file before it")
+    }
     let result = try unsafe firstName.withCString { (first) throws(Failure) in
       try unsafe name.withCString { (name) throws(Failure) in
         unsafe linkat(firstParent.number, first, parent.number, name, 0)
@@ -71,9 +77,8 @@ final class Staging {
     }
     if result != 0 {
       let number = errno
-      if number == ENOENT || number == EEXIST {
-        throw Failure(
-          .malformed, "\(RawPath(path).display) is a hard link to what does not come before it")
+      if number == EEXIST {
+        throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
       }
       throw .system("cannot link \(RawPath(path).display)", errno: number, missing: .cannotCreate)
     }

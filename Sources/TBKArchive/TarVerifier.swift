@@ -111,9 +111,6 @@ package final class TarVerifier: TarHandler {
     guard let manifest = parsed else {
       throw Failure(.malformed, "the archive holds no manifest")
     }
-    guard manifest.isTermBackup6 || manifest.files.isSorted() else {
-      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
-    }
     try manifest.validate()
     try checkID(manifest)
     return try VerifiedManifest(manifest, holds: records)
@@ -189,7 +186,11 @@ package struct VerifiedManifest: Sendable {
       guard record.type == entry.type, record.linkTarget == entry.linkTarget,
         record.hardLink == tarLink
       else { throw Failure(.integrity, "\(shown) is not of the type that the manifest says") }
-      if tarLink == nil {
+      if let tarLink {
+        guard let target = records.find(tarLink, order: order), target < found else {
+          throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
+        }
+      } else {
         guard record.size == entry.size else {
           throw Failure(.integrity, "\(shown) has \(record.size) bytes, not \(entry.size)")
         }

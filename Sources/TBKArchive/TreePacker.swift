@@ -54,9 +54,6 @@ package final class TreePacker {
     guard !manifest.isTermBackup6 else {
       throw Failure(.malformed, "the manifest is TermBackup 6's, which is only read")
     }
-    guard manifest.files.isSorted() else {
-      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
-    }
     try manifest.validate()
   }
 

@@ -65,9 +65,14 @@ package struct Manifest: Sendable {
 
   /// Checks what holds between the entries; each entry alone has been checked when it was parsed.
   ///
-  /// No path twice, nothing below what is not a directory, hard links to earlier regular files of
-  /// the same content only. Throws `.malformed`.
+  /// Sorted (but TermBackup 6's need not be), no path twice, nothing below what is not a directory,
+  /// hard links to earlier regular files of the same content only, no two members of one name.
+  /// Throws `.malformed`.
   package func validate() throws(Failure) {
+    guard isTermBackup6 || files.isSorted() else {
+      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
+    }
+    try checkStoredNames()
     let order = files.isSorted() ? nil : files.sortedIndices()
     var previous: [UInt8]?
     var checkedParent: ArraySlice<UInt8> = []
@@ -92,6 +97,20 @@ package struct Manifest: Sendable {
         }
       }
       try checkHardLink(index, path, order: order)
+    }
+  }
+
+  /// Members stored under another name: never that of the manifest, nor of another entry.
+  private func checkStoredNames() throws(Failure) {
+    var names: Set<[UInt8]> = []
+    for index in files.indices where files.isRare(index) {
+      guard let name = files[index].storedAs else { continue }
+      guard name != Manifest.fileName, names.insert(name).inserted,
+        files.find(name, order: files.isSorted() ? nil : files.sortedIndices()) == nil
+      else {
+        throw Failure(
+          .malformed, "\(RawPath(files.path(index)).display) is stored under a name that is taken")
+      }
     }
   }
 

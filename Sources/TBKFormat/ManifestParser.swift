@@ -175,7 +175,7 @@ package final class ManifestParser: ByteSink {
 
 extension Manifest {
   fileprivate init(members: [ManifestEntry.Extra], hasFiles: Bool) throws(Failure) {
-    guard hasFiles else { throw Failure(.malformed, "\"files\" is missing") }
+    guard hasFiles, !members.contains(where: { $0.key == "files" }) else { throw Failure(.malformed, "\"files\" is missing or is not an array") }
     var known: [String: [UInt8]] = [:]
     for member in members { known[member.key] = member.value }
 

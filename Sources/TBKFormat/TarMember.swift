@@ -65,6 +65,8 @@ package struct TarLimits: Sendable {
   package var attributes: Int
   /// Zero bytes after the two blocks that end the archive (`tar -b` pads to its block size).
   package var trailingZeros: Int
+  /// Global headers in one tar. Those who join tars have one for each.
+  package var globalHeaders = 1024
   /// Bytes of one member's body.
   package var maximumSize: UInt64
 

@@ -41,6 +41,7 @@ package final class TarParser: ByteSink {
   private var longLink: [UInt8]?
   private var pax: PaxHeader?
   private var global = PaxHeader()
+  private var globalHeaders = 0
 
   // Nearly all members have the owner of the one before: no new array for those.
   private var lastUser: [UInt8] = []
@@ -243,7 +244,12 @@ package final class TarParser: ByteSink {
     switch type {
     case UInt8(ascii: "L"): longName = try longText(bytes)
     case UInt8(ascii: "K"): longLink = try longText(bytes)
-    case UInt8(ascii: "g"): try global.add(records: bytes.span, isGlobal: true, limits: limits)
+    case UInt8(ascii: "g"):
+      globalHeaders += 1
+      guard globalHeaders <= limits.globalHeaders else {
+        throw Failure(.malformed, "there are over \(limits.globalHeaders) global headers")
+      }
+      try global.add(records: bytes.span, isGlobal: true, limits: limits)
     default:
       var header = global
       try header.add(records: bytes.span, isGlobal: false, limits: limits)

@@ -96,7 +96,14 @@ struct Push: SuiteCommand {
   private func storeArchive(
     _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot
   ) throws(Failure) -> Stored {
-    // Everything that can be refused is, before the archive is read.
+    if Descriptor.standardInput.isTerminal {
+      throw Failure(
+        .usage, "the archive is expected on standard input, which is a terminal",
+        hint: "as in: tbk-seal DIR | tbk-push STORE")
+    }
+    // The archive's first byte comes first: tbk-seal has written its other files when it sends it.
+    let input = try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
+    // Everything that can be refused is, before the rest of the archive is read.
     let replaced = try replace.map { (operand) throws(Failure) in
       try snapshot.findExactly(operand, store: session.store.address).id
     }
@@ -108,17 +115,11 @@ struct Push: SuiteCommand {
     }
     try session.refuseSigned(snapshot)
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
-    if Descriptor.standardInput.isTerminal {
-      throw Failure(
-        .usage, "the archive is expected on standard input, which is a terminal",
-        hint: "as in: tbk-seal DIR | tbk-push STORE")
-    }
     let manifest = try sealedManifest.map { (path) throws(Failure) in
       let file = DescriptorSource(try Descriptor.openForReading(path), name: path)
       let input = try ArchiveInput(file, name: path.display)
       return try session.store.stage(input, size: input.length, in: .manifests)
     }
-    let input = try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
     let meter = ProgressMeter("storing", mode: progress.progress, total: input.length)
     let archive = try session.store.stage(
       MeteredSource(input, meter), size: input.length, in: .backups)

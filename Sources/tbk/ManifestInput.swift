@@ -16,7 +16,9 @@ func readManifest(_ path: RawPath?, allowsDeferred: Bool) throws(Failure) -> Man
   let parser = ManifestParser(allowsDeferred: allowsDeferred)
   try source.copy(to: parser)
   try parser.finish()
-  return try parser.manifest()
+  let manifest = try parser.manifest()
+  try manifest.validate()
+  return manifest
 }
 
 /// The processors this process may use.
