@@ -161,11 +161,9 @@ extension ManifestEntry {
       path: path, type: type, size: type == .file ? UInt64(clamping: facts.st_size) : 0,
       sha256: type == .file ? nil : .ofNothing, mode: facts.st_mode, modifiedAt: 0)
     setModification(nanoseconds: FileFacts.nanoseconds(facts.st_mtim))
-    if type == .file {
-      ctime = FileFacts.nanoseconds(facts.st_ctim)
-      inode = UInt64(facts.st_ino)
-      device = UInt64(facts.st_dev)
-    }
+    ctime = FileFacts.nanoseconds(facts.st_ctim)
+    inode = UInt64(facts.st_ino)
+    device = UInt64(facts.st_dev)
     uid = facts.st_uid
     gid = facts.st_gid
     user = names.user(facts.st_uid)

@@ -142,3 +142,6 @@ import TBKCore
     outputCount = 0
   }
 }
+
+/// The version of zlib, for `--version`.
+package var zlibVersion: String { unsafe String(cString: CZlib.zlibVersion()) }

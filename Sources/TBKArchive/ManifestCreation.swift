@@ -116,11 +116,27 @@ package struct ManifestCreation {
       var reads = false
       if visit.entry.type == .file, visit.entry.hardLink == nil {
         reads = prepare(&visit.entry, earlier)
+        // What will be packed has to be readable: better known now than when the archive is made.
+        if !reads, visit.entry.storedIn == nil, let reason = refusal(visit) {
+          unreadable.note(
+            .unreadable(UnreadableEntry(path: visit.entry.path, reason: reason)))
+          return
+        }
       }
       try hashing.add(HashingPool.Job(visit, reads: reads))
     }
     try hashing.finish()
     try consumer.end(unreadable.entries)
+  }
+
+  /// Why a file that is not read now could not be read later; nil if it could.
+  private func refusal(_ visit: TreeWalker.Visit) -> String? {
+    if geteuid() == 0 { return nil }
+    let result = try? unsafe visit.name.withCString { (name) throws(Failure) in
+      unsafe faccessat(visit.directory.number, name, R_OK, AT_EACCESS)
+    }
+    if result == 0 || errno == ENOENT { return nil }
+    return Failure.system("cannot read").reason
   }
 
   /// Decides from an earlier entry whether a file has to be read now.

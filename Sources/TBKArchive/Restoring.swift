@@ -74,6 +74,9 @@ package final class BackupReader {
     }
   }
 
+  /// The format of the newest archive: "TBK2" or "TBK1".
+  package var format: String { newest.header.format }
+
   /// The manifest of the newest archive, verified against that archive.
   package func manifest() throws(Failure) -> VerifiedManifest {
     let verified = try read(newest)
@@ -156,13 +159,22 @@ package final class BackupReader {
   // MARK: Restoring
 
   /// What a restore would do to each entry, as pairs of a word and a path.
+  ///
+  /// - Parameter destination: nil if it is not there yet.
   package func preview(
-    to destination: Descriptor, _ options: RestoreOptions,
+    to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
     let verified = try manifest()
     try refuseAlone(verified)
-    let placement = placement(verified, Selection(verified.manifest, options), destination, options)
+    let selection = Selection(verified.manifest, options)
+    guard let destination else {
+      for index in verified.manifest.files.indices where selection.wants(index) {
+        try show("create", verified.manifest.files.path(index))
+      }
+      return
+    }
+    let placement = placement(verified, selection, destination, options)
     try placement.plan()
     for index in verified.manifest.files.indices {
       let word: String? =
@@ -330,7 +342,6 @@ package final class BackupReader {
     _ verified: VerifiedManifest, staging: Staging?, wanted: (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {
     var parent = verified.manifest.parentBackupID
-    guard parent != nil else { return verified }
     var whole = verified.manifest
     var missing = Set(verified.missing)
     while let expected = parent {
@@ -356,6 +367,12 @@ package final class BackupReader {
       missing.formUnion(other.missing.filter { present.find($0) == nil })
       parent = other.manifest.parentBackupID
     }
+    if try next() != nil {
+      throw Failure(
+        .integrity, "there are more archives than the chain of backup \(verified.id) has",
+        hint: "give the archives oldest first")
+    }
+    if verified.manifest.parentBackupID == nil { return verified }
     warn("TermBackup 6 did not record deletions: files deleted since the full backup come back")
     return VerifiedManifest(trusting: whole, id: verified.id, missing: Array(missing))
   }

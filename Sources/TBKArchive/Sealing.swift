@@ -104,7 +104,11 @@ package enum Sealing {
     output: ArchiveOutput, progress: @escaping (Int) -> Void,
     ended: () throws(Failure) -> Void
   ) throws(Failure) -> SealedBackup {
-    try EntryName.check(name.bytes.span)
+    do throws(Failure) {
+      try EntryName.check(name.bytes.span)
+    } catch {
+      throw Failure(.usage, error.message)
+    }
     if name.bytes.contains(UInt8(ascii: "/")) {
       throw Failure(.usage, "\(name.display): the name of a stream is one component")
     }

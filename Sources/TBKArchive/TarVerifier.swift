@@ -141,7 +141,7 @@ package struct VerifiedManifest: Sendable {
   fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
     self.manifest = manifest
     id = manifest.backupID ?? ""
-    isAlone = records.isEmpty && !manifest.files.isEmpty
+    isAlone = records.isEmpty && VerifiedManifest.expectsMembers(manifest)
     let order = records.isSorted() ? nil : records.sortedIndices()
     try refuseRepeated(records, order)
     if isAlone {
@@ -151,6 +151,14 @@ package struct VerifiedManifest: Sendable {
     } else {
       try VerifiedManifest.match(manifest, records, order)
       missing = []
+    }
+  }
+
+  /// Whether a whole archive with this manifest holds anything besides it: an increment in which
+  /// files were only deleted may not.
+  private static func expectsMembers(_ manifest: Manifest) -> Bool {
+    manifest.files.indices.contains { index in
+      manifest.files.type(index) != .file || manifest.files[index].carriesContent
     }
   }
 

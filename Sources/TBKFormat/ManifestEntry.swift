@@ -88,7 +88,14 @@ package struct ManifestEntry: Equatable, Sendable {
 
   /// The best modification time there is, in nanoseconds; nil if it is out of range.
   package var modification: Int64? {
-    mtime ?? Int64(exactly: (modifiedAt * 1_000_000_000).rounded())
+    if let mtime { return mtime }
+    // Whole seconds apart: together they have more digits than a double.
+    let seconds = modifiedAt.rounded(.down)
+    guard let whole = Int64(exactly: seconds) else { return nil }
+    let (scaled, overflow) = whole.multipliedReportingOverflow(by: 1_000_000_000)
+    let (sum, carried) = scaled.addingReportingOverflow(
+      Int64(((modifiedAt - seconds) * 1_000_000_000).rounded()))
+    return overflow || carried ? nil : sum
   }
 
   /// A regular file whose content the tar of this backup carries itself.

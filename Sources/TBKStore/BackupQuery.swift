@@ -37,7 +37,8 @@ extension LedgerSession.Snapshot {
     _ query: BackupQuery, group: GroupID?, store: StoreAddress
   ) throws(Failure) -> LedgerEntry {
     let candidates = entries.filter { group == nil || $0.group == group }
-    let place = group.map { "the group \($0) of the store \(store.display)" }
+    let place =
+      group.map { "the group \($0) of the store \(store.display)" }
       ?? "the store \(store.display)"
     switch query {
     case .latest:
@@ -59,6 +60,17 @@ extension LedgerSession.Snapshot {
       }
       return first
     }
+  }
+
+  /// The backup of an id, or of a unique beginning of one: for what changes it.
+  package func findExactly(
+    _ operand: RawPath, store: StoreAddress
+  ) throws(Failure) -> LedgerEntry {
+    let query = try BackupQuery(operand)
+    guard query != .latest else {
+      throw Failure(.usage, "'latest' may be another backup by now: give an id")
+    }
+    return try find(query, group: nil, store: store)
   }
 
   /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.

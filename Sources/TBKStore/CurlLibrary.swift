@@ -4,7 +4,8 @@ import CCurl
 package enum CurlLibrary {
   /// As in "8.5.0".
   package static var version: String {
-    guard let info = unsafe curl_version_info(CURLVERSION_FIRST), let text = unsafe info.pointee.version
+    guard let info = unsafe curl_version_info(CURLVERSION_FIRST),
+      let text = unsafe info.pointee.version
     else { return "unknown" }
     return unsafe String(cString: text)
   }
@@ -26,6 +27,7 @@ package enum CurlLibrary {
   /// One line for `--version`.
   package static var summary: String {
     let features = [tls, hasHTTP2 ? "HTTP/2" : nil].compactMap { $0 }
-    return features.isEmpty ? "libcurl \(version)" : "libcurl \(version) (\(features.joined(separator: ", ")))"
+    return features.isEmpty
+      ? "libcurl \(version)" : "libcurl \(version) (\(features.joined(separator: ", ")))"
   }
 }

@@ -85,7 +85,7 @@ package final class DirectoryStore: Store {
       do throws(Failure) {
         try root.makeDirectory(name)
         try root.synchronize()
-      } catch where error.code == .cannotCreate {
+      } catch  where error.code == .cannotCreate {
         // Another writer was faster.
       }
       facts = try root.statusIfPresent(of: name)
@@ -100,7 +100,8 @@ package final class DirectoryStore: Store {
 
   /// A directory without a ledger may become a store if nothing but leftovers of ours is in it.
   private func refuseForeignDirectory() throws(Failure) {
-    let ours = ObjectPath.Folder.allCases.map { RawPath($0.rawValue) }
+    let ours =
+      ObjectPath.Folder.allCases.map { RawPath($0.rawValue) }
       // What mkfs puts into a new file system.
       + [RawPath("lost+found")]
     for (name, _) in try root.names() where !ours.contains(name) && !isOurs(name) {

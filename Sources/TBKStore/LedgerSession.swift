@@ -104,7 +104,8 @@ package final class LedgerSession {
       case .taken(let path):
         guard taken.insert(path).inserted else {
           throw Failure(
-            .cannotCreate, "the store \(store.address.display) already holds other bytes as \(path)")
+            .cannotCreate, "the store \(store.address.display) already holds other bytes as \(path)"
+          )
         }
       case .conflict:
         try Interruption.check()

@@ -111,7 +111,8 @@ package final class Retrieval {
       held = Array(buffer[..<count])
     }
     guard left == 0 else {
-      throw wrong(what, "has \(object.size - left) of the \(object.size) bytes that the ledger names")
+      throw wrong(
+        what, "has \(object.size - left) of the \(object.size) bytes that the ledger names")
     }
     guard try hash.finish() == object.sha256 else {
       throw wrong(what, "does not have the SHA-256 that the ledger names")

@@ -80,7 +80,8 @@ package final class SeenState {
   package func recall(_ id: Ledger.StoreID) throws(Failure) -> Moment? {
     let name = RawPath("\(id).json")
     guard let json = try read(name) else { return nil }
-    guard json["store_id"]?.text == id.description, let sequence: UInt64 = json["sequence"]?.integer(),
+    guard json["store_id"]?.text == id.description,
+      let sequence: UInt64 = json["sequence"]?.integer(),
       let hash = json["hash"]?.text.flatMap({ Digest(hex: $0) })
     else {
       if accepting { return nil }
@@ -238,7 +239,7 @@ package final class SeenState {
     if path.parent != path, path.parent != RawPath(".") { try makeDirectories(path.parent) }
     do throws(Failure) {
       try Descriptor.workingDirectory.makeDirectory(path)
-    } catch where error.code == .cannotCreate {
+    } catch  where error.code == .cannotCreate {
       // Another process made it, or it is something else, which shows when it is opened.
       _ = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
     }

@@ -25,7 +25,8 @@ struct Pull: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Look among the backups of this group.", valueName: "id"))
   var group: GroupID?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, in one step.", valueName: "file"))
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("Write to <file>, in one step.", valueName: "file"))
   var output: RawPath?
 
   @Flag(name: .long, help: "Send the archives it depends on as well, newest first.")

@@ -27,7 +27,8 @@ struct Push: SuiteCommand {
   var sealedManifest: RawPath?
 
   @Option(
-    name: .long, help: ArgumentHelp("The archive's Ed25519 signature, 64 bytes.", valueName: "file"))
+    name: .long, help: ArgumentHelp("The archive's Ed25519 signature, 64 bytes.", valueName: "file")
+  )
   var signature: RawPath?
 
   @Option(name: .long, help: ArgumentHelp("The group of the profile.", valueName: "id"))
@@ -79,7 +80,10 @@ struct Push: SuiteCommand {
     if let check, let group { return try storeCheck(check, group, session) }
     if !remove.isEmpty {
       var ids: [Digest] = []
-      for operand in remove { ids.append(try find(operand, snapshot)) }
+      for operand in remove {
+        ids.append(
+          try snapshot.findExactly(operand, store: session.store.address).id)
+      }
       for entry in try session.remove(ids) { try report(entry) }
       return ExitStatus.success
     }
@@ -100,16 +104,14 @@ struct Push: SuiteCommand {
     // The archive's first byte comes first: tbk-seal has written its other files when it sends it.
     let input = try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
     // Everything that can be refused is, before the rest of the archive is read.
-    let replaced = try replace.map { (operand) throws(Failure) in try find(operand, snapshot) }
+    let replaced = try replace.map { (operand) throws(Failure) in
+      try snapshot.findExactly(operand, store: session.store.address).id
+    }
     let receipt = try receipt.map { (path) throws(Failure) in
       try Receipt(parsing: try readFile(path, limit: Receipt.byteLimit))
     }
     let signature = try signature.map { (path) throws(Failure) in
-      let bytes = try readFile(path, limit: 64 << 10)
-      guard bytes.count == 64 else {
-        throw Failure(.malformed, "\(path.display) is not a signature: it has \(bytes.count) bytes")
-      }
-      return bytes
+      try readSignature(path)
     }
     try session.refuseSigned(snapshot)
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
@@ -148,17 +150,6 @@ struct Push: SuiteCommand {
       Messages.notice("the store has this password check already")
     }
     return ExitStatus.success
-  }
-
-  /// An id that is meant: a full one, or a unique beginning.
-  private func find(
-    _ operand: RawPath, _ snapshot: LedgerSession.Snapshot
-  ) throws(Failure) -> Digest {
-    let query = try BackupQuery(operand)
-    guard query != .latest else {
-      throw Failure(.usage, "'latest' may be another backup by now: give an id")
-    }
-    return try snapshot.find(query, group: nil, store: try StoreAddress(store)).id
   }
 
   private func report(_ entry: LedgerEntry) throws(Failure) {

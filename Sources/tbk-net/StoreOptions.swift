@@ -55,3 +55,12 @@ final class MeteredSource: ByteSource {
     return count
   }
 }
+
+/// An Ed25519 signature: 64 bytes as they are.
+func readSignature(_ path: RawPath) throws(Failure) -> [UInt8] {
+  let bytes = try readFile(path, limit: 64 << 10)
+  guard bytes.count == 64 else {
+    throw Failure(.malformed, "\(path.display) is not a signature: it has \(bytes.count) bytes")
+  }
+  return bytes
+}

@@ -67,9 +67,10 @@ final class ArchiveSources {
       stream: whole, header: header, keys: try keyRing(), alone: false)
   }
 
-  /// Reads what is left of a chain, so that whoever sends it does not fail.
-  func drain() throws(Failure) {
-    try stream?.copy(to: CountingSink())
+  /// Verifies the archives that were not needed: what was given is read to its end, and nothing
+  /// but archives may be in it.
+  func finish() throws(Failure) {
+    while try next() != nil {}
   }
 
   private func open(_ path: RawPath) throws(Failure) -> Descriptor {

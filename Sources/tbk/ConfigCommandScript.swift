@@ -1,7 +1,10 @@
 import ArgumentParser
+import CSystem
 import Glibc
+import TBKArchive
 import TBKCommand
 import TBKCore
+import TBKCrypto
 import TBKFormat
 
 /// What shell scripts need and a shell does not have.
@@ -105,23 +108,10 @@ extension ConfigCommand {
   }
 }
 
-/// What the libraries in this process say of themselves. They are asked by name, so that each C
-/// module is still imported in one place only; one that is linked statically may not answer.
+/// What the libraries in this process say of themselves.
 private func libraryVersions() -> [(String, String)] {
-  typealias Plain = @convention(c) () -> UnsafePointer<CChar>?
-  typealias Numbered = @convention(c) (Int32) -> UnsafePointer<CChar>?
-  var found: [(String, String)] = []
-  if let symbol = unsafe dlsym(nil, "OpenSSL_version") {
-    let function = unsafe unsafeBitCast(symbol, to: Numbered.self)
-    if let text = unsafe function(0) { found.append(("openssl", unsafe String(cString: text))) }
-  }
-  if let symbol = unsafe dlsym(nil, "zlibVersion") {
-    let function = unsafe unsafeBitCast(symbol, to: Plain.self)
-    if let text = unsafe function() { found.append(("zlib", unsafe String(cString: text))) }
-  }
-  if let symbol = unsafe dlsym(nil, "gnu_get_libc_version") {
-    let function = unsafe unsafeBitCast(symbol, to: Plain.self)
-    if let text = unsafe function() { found.append(("glibc", unsafe String(cString: text))) }
-  }
-  return found
+  [
+    ("openssl", CryptoVersions.openssl), ("argon2", CryptoVersions.argon2), ("zlib", zlibVersion),
+    ("glibc", unsafe String(cString: tbk_libc_version())),
+  ]
 }

@@ -77,3 +77,19 @@ struct Listing {
       + "\(two(parts.tm_hour)):\(two(parts.tm_min))"
   }
 }
+
+/// Prints pairs of a word and a path, for people or programs.
+struct EntryReport {
+  let key: String
+  let json: Bool
+  let nul: Bool
+
+  func print(_ word: String, _ path: [UInt8]) throws(Failure) {
+    if json {
+      let line = JSON.object([key: .string(word), "relative_path": .string(path)]).line()
+      try StandardOutput.write(line + [UInt8(ascii: "\n")])
+    } else {
+      try Listing(nul: nul).print(word, path)
+    }
+  }
+}

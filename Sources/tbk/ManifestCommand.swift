@@ -199,19 +199,3 @@ struct ManifestID: SuiteCommand {
     return ExitStatus.success
   }
 }
-
-/// Prints pairs of a word and a path, for people or programs.
-private struct EntryReport {
-  let key: String
-  let json: Bool
-  let nul: Bool
-
-  func print(_ word: String, _ path: [UInt8]) throws(Failure) {
-    if json {
-      let line = JSON.object([key: .string(word), "relative_path": .string(path)]).line()
-      try StandardOutput.write(line + [UInt8(ascii: "\n")])
-    } else {
-      try Listing(nul: nul).print(word, path)
-    }
-  }
-}

@@ -140,14 +140,14 @@ struct OpenCommand: SuiteCommand {
       expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })
     let status = try run(reader, meter)
-    try sources.drain()
+    try sources.finish()
     return status
   }
 
   private func run(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {
     let sink = DescriptorSink(.standardOutput)
     if directory != nil { return try extract(reader, meter) }
-    if verify { return try report(try reader.verifyAll()) }
+    if verify { return try report(try reader.verifyAll(), format: reader.format) }
     if let cat {
       try reader.send(path: cat.bytes, to: sink)
     } else if list || manifest {
@@ -189,16 +189,9 @@ struct OpenCommand: SuiteCommand {
     }
     if dryRun {
       let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
-      let listing = Listing(nul: nul)
-      guard let target else {
-        let verified = try reader.manifest()
-        for index in verified.manifest.files.indices {
-          try listing.print("create", verified.manifest.files.path(index))
-        }
-        return ExitStatus.success
-      }
+      let report = EntryReport(key: "action", json: json, nul: nul)
       try reader.preview(to: target, options) { (word, path) throws(Failure) in
-        try listing.print(word, path)
+        try report.print(word, path)
       }
       return ExitStatus.success
     }
@@ -223,7 +216,7 @@ struct OpenCommand: SuiteCommand {
 
   // MARK: Reports
 
-  private func report(_ verified: VerifiedManifest) throws(Failure) -> Int32 {
+  private func report(_ verified: VerifiedManifest, format: String) throws(Failure) -> Int32 {
     if let against {
       let other = try readManifest(against, allowsDeferred: false)
       if try other.computeID().id.hex != verified.id {
@@ -234,7 +227,7 @@ struct OpenCommand: SuiteCommand {
     if json {
       let report = JSON.object([
         "ok": .bool(verified.missing.isEmpty), "backup_id": .string(verified.id),
-        "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
+        "format": .string(format), "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
         "entry_count": .number(manifest.files.count), "bytes": .number(manifest.totalSize),
         "missing": .array(verified.missing.map { .string($0) }),
       ])

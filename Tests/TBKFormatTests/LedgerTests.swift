@@ -86,7 +86,8 @@ struct LedgerTests {
 
   @Test func theSignatureIsKeptUntilSomethingChanges() throws {
     let text = ledger(
-      "", #", "ledger_signature": {"key":"k"}, "store_id": "\#(store)", "sequence": 1, "history": []"#)
+      "",
+      #", "ledger_signature": {"key":"k"}, "store_id": "\#(store)", "sequence": 1, "history": []"#)
     let signed = try parse(text)
     #expect(signed.signature != nil)
     #expect(try Ledger(parsing: signed.serialized()).signature == signed.signature)
@@ -166,11 +167,14 @@ struct LedgerTests {
     #expect(ObjectName(name) == nil)
     let json = String(decoding: JSON.string(name).line(), as: UTF8.self)
     let text = ledger(
-      #"{"id": "\#(id)", "filename": \#(json), "sha256": "\#(hash)", "size": 1, "created_at": "2024-05-01"}"#)
+      #"{"id": "\#(id)", "filename": \#(json), "sha256": "\#(hash)", "size": 1, "created_at": "2024-05-01"}"#
+    )
     #expect(failure(text)?.code == .malformed)
   }
 
-  @Test(arguments: ["a", "Z9", "backup_abababababab-01234567.tbk", "0~._-", String(repeating: "a", count: 128)])
+  @Test(arguments: [
+    "a", "Z9", "backup_abababababab-01234567.tbk", "0~._-", String(repeating: "a", count: 128),
+  ])
   func plainNamesAreTaken(_ name: String) {
     #expect(ObjectName(name)?.description == name)
   }
@@ -178,7 +182,8 @@ struct LedgerTests {
   @Test(arguments: ["9223372036854775808", "-1", "1e3", "\"1\"", "null", "1.0"])
   func absurdSizesAreRefused(_ size: String) {
     let text = ledger(
-      #"{"id": "\#(id)", "filename": "a", "sha256": "\#(hash)", "size": \#(size), "created_at": "2024-05-01"}"#)
+      #"{"id": "\#(id)", "filename": "a", "sha256": "\#(hash)", "size": \#(size), "created_at": "2024-05-01"}"#
+    )
     #expect(failure(text)?.code == .malformed)
   }
 

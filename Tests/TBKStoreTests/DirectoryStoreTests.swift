@@ -1,8 +1,9 @@
 import Glibc
 import TBKCore
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 private func write(_ path: RawPath, _ bytes: [UInt8] = [1]) throws {
   try AtomicFile.write(bytes, to: path)
@@ -99,7 +100,9 @@ struct DirectoryStoreTests {
   @Test func oldLeftoversGoAndLivingOnesStay() throws {
     let session = try place.session()
     try session.pushArchive(1)
-    let names = ["backups/.tbk-00.tmp", ".tbk-01.tmp", "manifests/.tbk-02.tmp", "backups/.tbk-03.tmp"]
+    let names = [
+      "backups/.tbk-00.tmp", ".tbk-01.tmp", "manifests/.tbk-02.tmp", "backups/.tbk-03.tmp",
+    ]
     try Descriptor.workingDirectory.makeDirectory(place.path.appending("manifests"))
     for name in names { try write(place.path.appending(name)) }
     for name in names.prefix(3) { try makeOld(place.path.appending(name), seconds: 90_000) }

@@ -1,8 +1,9 @@
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 struct LedgerSessionTests {
   private let place: DirectoryPlace
@@ -75,7 +76,8 @@ struct LedgerSessionTests {
       old.id, archive: try store.stage(try archive(2)), archiveVersion: 2,
       manifest: try store.stage(try archive(11), in: .manifests), signature: signature
     ).entry
-    #expect(new.filename.description == "backup_\(old.id.hex.prefix(12))-\(new.sha256.hex.prefix(8)).tbk")
+    #expect(
+      new.filename.description == "backup_\(old.id.hex.prefix(12))-\(new.sha256.hex.prefix(8)).tbk")
     #expect(new.id == old.id && new.createdAt == old.createdAt && new.group == old.group)
     #expect(new.signature == signature)
     #expect(try store.contents(new.archiveReference.path) == archive(2))
@@ -123,7 +125,8 @@ struct LedgerSessionTests {
     let refused = failure { _ = try session.remove([try digest(1)]) }
     #expect(refused?.exitStatus == 77)
     #expect(try session.snapshot().entries.count == 2)
-    #expect(try place.open().contents(session.snapshot().entries[0].archiveReference.path) == archive(1))
+    #expect(
+      try place.open().contents(session.snapshot().entries[0].archiveReference.path) == archive(1))
     #expect(try session.remove([try digest(1), try digest(2)]).count == 2)
   }
 
@@ -151,7 +154,8 @@ struct LedgerSessionTests {
 
   @Test func aSignedLedgerIsNotChangedWithoutAKey() throws {
     let text = #"{"backups": [], "ledger_signature": {"key": "k", "signature": "s"}}"#
-    let signed = text.dropLast()
+    let signed =
+      text.dropLast()
       + #", "store_id": "00112233445566778899aabbccddeeff", "sequence": 1, "history": []}"#
     try putLedger(String(signed))
     #expect(failure { try place.session().pushArchive(1) }?.exitStatus == 77)
@@ -219,6 +223,7 @@ struct ReceiptTests {
   }
 
   @Test func itDoesNotDependOnItself() {
-    #expect(failure { _ = try Receipt(parsing: text(["depends_on": .array([.string(id)])])) } != nil)
+    #expect(
+      failure { _ = try Receipt(parsing: text(["depends_on": .array([.string(id)])])) } != nil)
   }
 }

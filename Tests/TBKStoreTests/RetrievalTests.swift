@@ -2,8 +2,9 @@ import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 /// A store whose objects are altered on their way out.
 private final class LyingStore: Store {
@@ -175,18 +176,20 @@ struct BackupQueryTests {
     ).id.hex
   }
 
-  @Test(arguments: [
-    ("latest", nil, "cccc"), ("latest", "g", "aabb2"), ("aabb1", nil, "aabb1"),
-    ("CCCC", nil, "cccc"), ("aabb2" + String(repeating: "0", count: 59), nil, "aabb2"),
-  ] as [(String, String?, String)])
+  @Test(
+    arguments: [
+      ("latest", nil, "cccc"), ("latest", "g", "aabb2"), ("aabb1", nil, "aabb1"),
+      ("CCCC", nil, "cccc"), ("aabb2" + String(repeating: "0", count: 59), nil, "aabb2"),
+    ] as [(String, String?, String)])
   func finds(_ operand: String, _ group: String?, _ prefix: String) throws {
     #expect(try find(operand, group: group).hasPrefix(prefix))
   }
 
-  @Test(arguments: [
-    ("aab", nil, 64), ("aabb", nil, 64), ("xyzt", nil, 64), ("", nil, 64), ("dddd", nil, 69),
-    ("cccc", "g", 69), ("latest", "nobody", 69), (String(repeating: "a", count: 65), nil, 64),
-  ] as [(String, String?, Int32)])
+  @Test(
+    arguments: [
+      ("aab", nil, 64), ("aabb", nil, 64), ("xyzt", nil, 64), ("", nil, 64), ("dddd", nil, 69),
+      ("cccc", "g", 69), ("latest", "nobody", 69), (String(repeating: "a", count: 65), nil, 64),
+    ] as [(String, String?, Int32)])
   func refuses(_ operand: String, _ group: String?, _ status: Int32) {
     let found = failure { _ = try find(operand, group: group) }
     #expect(found?.exitStatus == status)

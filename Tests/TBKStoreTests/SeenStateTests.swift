@@ -1,8 +1,9 @@
 import Glibc
 import TBKCore
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 struct SeenStateTests {
   private let place: DirectoryPlace
@@ -19,7 +20,9 @@ struct SeenStateTests {
   }
 
   private func restore(_ copies: [String: [UInt8]]) throws {
-    for name in try place.files() { try Descriptor.workingDirectory.unlink(place.path.appending(name)) }
+    for name in try place.files() {
+      try Descriptor.workingDirectory.unlink(place.path.appending(name))
+    }
     for (name, bytes) in copies { try AtomicFile.write(bytes, to: place.path.appending(name)) }
   }
 
@@ -146,10 +149,12 @@ struct SeenStateTests {
   @Test func theStateIsForTheOwnerAlone() throws {
     try place.session().pushArchive(1)
     for (name, mode) in [("home", 0o700), ("home/state", 0o700), ("home/state/stores", 0o700)] {
-      let facts = try #require(try Descriptor.workingDirectory.statusIfPresent(of: place.scratch[name]))
+      let facts = try #require(
+        try Descriptor.workingDirectory.statusIfPresent(of: place.scratch[name]))
       #expect(facts.st_mode & 0o777 == UInt32(mode))
     }
-    let state = try Descriptor.workingDirectory.open(place.scratch["home/state"], O_RDONLY | O_DIRECTORY)
+    let state = try Descriptor.workingDirectory.open(
+      place.scratch["home/state"], O_RDONLY | O_DIRECTORY)
     for (name, _) in try state.names() where name.text.hasSuffix(".json") {
       #expect(try #require(try state.statusIfPresent(of: name)).st_mode & 0o777 == 0o600)
     }
@@ -172,7 +177,8 @@ struct SeenStateTests {
 
   @Test func damagedStateIsNamed() throws {
     try place.session().pushArchive(1)
-    let state = try Descriptor.workingDirectory.open(place.scratch["home/state"], O_RDONLY | O_DIRECTORY)
+    let state = try Descriptor.workingDirectory.open(
+      place.scratch["home/state"], O_RDONLY | O_DIRECTORY)
     for (name, _) in try state.names() where name.text.hasSuffix(".json") {
       try AtomicFile.write(Array("{".utf8), to: name, in: state)
     }

@@ -2,12 +2,15 @@ import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 /// What every store promises (`Store`), held against every kind of store.
 struct StoreConformance {
-  private func ledger(_ text: String) -> [UInt8] { Array("{\"backups\": [], \"x\": \"\(text)\"}".utf8) }
+  private func ledger(_ text: String) -> [UInt8] {
+    Array("{\"backups\": [], \"x\": \"\(text)\"}".utf8)
+  }
 
   @discardableResult
   private func committed(
@@ -152,7 +155,8 @@ struct StoreConformance {
     #expect(try place.open().readLedger()?.bytes == ledger("1"))
   }
 
-  @Test(arguments: StoreKind.all) func theSameBytesUnderTheirNameAreTaken(_ kind: StoreKind) throws {
+  @Test(arguments: StoreKind.all) func theSameBytesUnderTheirNameAreTaken(_ kind: StoreKind) throws
+  {
     let place = try kind.makePlace()
     let store = try place.open()
     var version: LedgerVersion?
@@ -160,7 +164,8 @@ struct StoreConformance {
       version = try committed(
         store,
         Commit(
-          ledger: ledger("\(number)"), additions: [.init(path(.backups, "a"), try store.stage([1]))],
+          ledger: ledger("\(number)"),
+          additions: [.init(path(.backups, "a"), try store.stage([1]))],
           summary: "add"),
         over: version)
     }
@@ -176,7 +181,9 @@ struct StoreConformance {
         store,
         Commit(
           ledger: ledger("\(byte)"),
-          additions: [.init(path(.checks, "a"), try store.stage([byte], in: .checks), replacing: true)],
+          additions: [
+            .init(path(.checks, "a"), try store.stage([byte], in: .checks), replacing: true)
+          ],
           summary: "check"),
         over: version)
     }

@@ -2,15 +2,18 @@ import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
-@testable import TBKStore
 import Testing
+
+@testable import TBKStore
 
 /// A directory that goes with its owner.
 final class Scratch: Sendable {
   let path: RawPath
 
   init() throws {
-    let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath("/tmp")
+    // In memory, where forcing to the disk costs nothing, if the machine has such a place.
+    let memory = unsafe access("/dev/shm", W_OK) == 0
+    let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath(memory ? "/dev/shm" : "/tmp")
     path = parent.appending("tbk-store-test-\(uniqueSuffix())")
     try Descriptor.workingDirectory.makeDirectory(path)
   }
@@ -104,7 +107,9 @@ func digest(_ seed: Int) throws -> Digest { try SHA256.hash(Array("id \(seed)".u
 
 func name(_ text: String) -> ObjectName { ObjectName(text)! }
 
-func path(_ folder: ObjectPath.Folder, _ text: String) -> ObjectPath { ObjectPath(folder, name(text)) }
+func path(_ folder: ObjectPath.Folder, _ text: String) -> ObjectPath {
+  ObjectPath(folder, name(text))
+}
 
 extension Store {
   func stage(_ bytes: [UInt8], in folder: ObjectPath.Folder = .backups) throws -> any StagedObject {

@@ -234,6 +234,20 @@ def test_an_incremental_profile_stores_what_is_new(shell, small, tmp_path):
     assert json.loads(shell.run("run", "docs", "--full", "--json").stdout)["mode"] == "full"
 
 
+def test_an_increment_that_holds_no_file_is_restored(shell, tmp_path):
+    source = tmp_path / "source"
+    put(source / "kept", b"kept\n")
+    put(source / "deleted", b"deleted\n")
+    shell.profile("docs", source, "--mode", "incremental")
+    shell.run("run", "docs")
+    (source / "deleted").unlink()
+    made = json.loads(shell.run("run", "docs", "--json").stdout)
+    assert (made["mode"], made["added"], made["deleted"]) == ("incremental", 0, 1)
+    shell.run("verify", "--all", "-p", "docs")
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(source)
+
+
 def test_excludes_of_the_profile_are_left_out(shell, small, tmp_path):
     shell.profile("docs", small, "--exclude", "d/*", "--exclude", "!d/inside", "--exclude", "empty/")
     shell.run("run", "docs")

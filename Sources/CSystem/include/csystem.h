@@ -48,3 +48,5 @@ ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_
 int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size);
 /* The processors that the calling process may run on. */
 int tbk_processor_count(void);
+/* The version of the C library. */
+const char *tbk_libc_version(void);

@@ -1,0 +1,235 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+import Testing
+
+@testable import TBKStore
+
+/// What `tbk-push` does to a store when it is killed, or a call fails, at every step.
+@Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
+struct ProcessFaultTests {
+  struct Change: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    /// Whether archive 1, with a manifest, is there before.
+    var isFilled = true
+    let arguments: String
+    /// The numbers of the archives that the store holds after it.
+    let after: [Int]
+
+    static let all = [
+      Change(testDescription: "first push", isFilled: false, arguments: "< 2.tbk", after: [2]),
+      Change(
+        testDescription: "push",
+        arguments: "--receipt 2.json --sealed-manifest 12.tbk --group g < 2.tbk", after: [1, 2]),
+      Change(
+        testDescription: "replace",
+        arguments: "--replace $(cat 1.id) --sealed-manifest 12.tbk < 2.tbk", after: [2]),
+      Change(testDescription: "remove", arguments: "--remove $(cat 1.id)", after: []),
+      Change(testDescription: "check", arguments: "--check 13.tbk --group g", after: [1]),
+    ]
+  }
+
+  private let scratch: Scratch
+  private let tool: String
+  /// Of the archives, by their numbers.
+  private let hashes: [Int: String]
+
+  init() throws {
+    scratch = try Scratch()
+    tool = try #require(program).text
+    var hashes: [Int: String] = [:]
+    for seed in [1, 2, 11, 12, 13] {
+      let bytes = try archive(seed, payload: 20_000)
+      hashes[seed] = try SHA256.hash(bytes).hex
+      try AtomicFile.write(bytes, to: scratch["\(seed).tbk"])
+    }
+    self.hashes = hashes
+    let id = try #require(hashes[1])
+    try AtomicFile.write(Array(id.utf8), to: scratch["1.id"])
+    try AtomicFile.write(
+      Array(
+        """
+        {"receipt": 1, "id": "\(try #require(hashes[2]))", "created_at": "2026-01-01T00:00:00+00:00",
+         "file_count": 1, "mode": "incremental", "depends_on": ["\(id)"], "complete": true}
+        """.utf8),
+      to: scratch["2.json"])
+  }
+
+  /// Runs tbk-push in a place of its own, below the scratch directory.
+  private func push(_ arguments: String, in place: String, fault: String = "") -> Int32 {
+    shell(
+      "cd \(scratch.path.text) && TERMBACKUP_HOME=\(place)/home \(fault) "
+        + "\(tool) tbk-push \(place)/store \(arguments) >\(place)/out 2>\(place)/err")
+  }
+
+  /// A place with nothing, or archive 1, in its store: a copy of one that was made once.
+  private func makePlace(_ name: String, for change: Change) throws {
+    let template = change.isFilled ? "filled" : "empty"
+    if try Descriptor.workingDirectory.statusIfPresent(of: scratch[template]) == nil {
+      #expect(shell("mkdir -p \(scratch[template].text)/store") == 0)
+      if change.isFilled {
+        #expect(push("--sealed-manifest 11.tbk < 1.tbk", in: template) == 0)
+        // The state knows the address, which is the copy's.
+        #expect(shell("rm -r \(scratch[template].text)/home") == 0)
+      }
+    }
+    Scratch.remove(scratch[name])
+    #expect(shell("cp -a \(scratch[template].text) \(scratch[name].text)") == 0)
+    if change.isFilled { _ = try session(name).snapshot() }
+  }
+
+  /// What another process of the same machine would see.
+  private func session(_ name: String) throws -> LedgerSession {
+    try makeSession(
+      try DirectoryStore(scratch[name].appending("store")), home: scratch[name].appending("home"))
+  }
+
+  /// Every backup that is listed can be read. Returns the numbers of the archives.
+  private func contents(_ name: String) throws -> [Int] {
+    let store = try DirectoryStore(scratch[name].appending("store"))
+    guard let stored = try store.readLedger() else { return [] }
+    var found: [Int] = []
+    for entry in try Ledger(parsing: stored.bytes).entries {
+      let bytes = try store.contents(entry.archiveReference.path)
+      let sha256 = try SHA256.hash(bytes)
+      #expect(sha256 == entry.sha256)
+      if let manifest = entry.manifestReference?.path {
+        #expect(try SHA256.hash(try store.contents(manifest)) == entry.manifest?.sha256)
+      }
+      for seed in [1, 2] where hashes[seed] == sha256.hex { found.append(seed) }
+    }
+    return found
+  }
+
+  /// The names in the folders that no ledger mentions, temporary ones left out.
+  private func strangers(_ name: String) throws -> Set<String> {
+    let path = scratch[name].appending("store")
+    let store = try DirectoryStore(path)
+    var wanted: Set<String> = []
+    for entry in try Ledger(parsing: try store.readLedger()?.bytes ?? []).entries {
+      wanted.insert(entry.archiveReference.path.description)
+      if let manifest = entry.manifestReference { wanted.insert(manifest.path.description) }
+    }
+    var found: Set<String> = []
+    for folder in [ObjectPath.Folder.backups, .manifests] {
+      for (name, _) in try store.folder(folder, creating: false)?.names() ?? []
+      where !store.isTemporary(name) {
+        found.insert("\(folder.rawValue)/\(name.text)")
+      }
+    }
+    return found.subtracting(wanted)
+  }
+
+  /// What must hold whatever happened, and that the same command then succeeds.
+  private func expectWhole(_ name: String, _ change: Change, status: Int32, _ step: String) throws {
+    let before = change.isFilled ? [1] : []
+    let now = try contents(name)
+    #expect(now == before || now == change.after, "\(step): \(now)")
+    if status == 0 { #expect(now == change.after, "\(step)") }
+    let again = push(change.arguments, in: name)
+    let isRemoval = change.arguments.contains("--remove")
+    #expect(again == 0 || (isRemoval && now == change.after && again == 69), "\(step): \(again)")
+    #expect(try contents(name) == change.after, "\(step)")
+    // One more commit, so that what a finished one left behind has been dealt with.
+    let session = try session(name)
+    _ = try session.storeCheck(
+      try session.store.stage([1], in: .checks), of: try #require(GroupID("other")),
+      replacing: false)
+    #expect(try strangers(name) == [], "\(step)")
+  }
+
+  @Test(arguments: Change.all) func killedAtEveryStep(_ change: Change) throws {
+    guard let library = try FaultLibrary.build(in: scratch) else {
+      print("skipped: killedAtEveryStep needs a C compiler")
+      return
+    }
+    var step = 1
+    while true {
+      try makePlace("p", for: change)
+      let status = push(
+        change.arguments, in: "p", fault: "LD_PRELOAD=\(library.text) FAULT_KILL=\(step)")
+      try expectWhole("p", change, status: status, "killed at step \(step)")
+      if status != 137 { break }
+      step += 1
+    }
+    #expect(step > 10, "the faults did not reach the program")
+  }
+
+  @Test(arguments: Change.all) func aCallFailsAtEveryStep(_ change: Change) throws {
+    guard let library = try FaultLibrary.build(in: scratch) else {
+      print("skipped: aCallFailsAtEveryStep needs a C compiler")
+      return
+    }
+    for (kind, number) in [("ONCE", EIO), ("FROM", ENOSPC)]
+    where kind == "ONCE" || change.arguments.contains("2.tbk") {
+      var successes = 0
+      for step in 1...80 where successes < 8 {
+        try makePlace("p", for: change)
+        let status = push(
+          change.arguments, in: "p",
+          fault: "LD_PRELOAD=\(library.text) FAULT_\(kind)=\(step) FAULT_ERRNO=\(number)")
+        #expect([0, 73, 74].contains(status), "\(kind) \(step): \(status)")
+        try expectWhole("p", change, status: status, "\(kind) \(step)")
+        successes = status == 0 ? successes + 1 : 0
+      }
+    }
+  }
+
+  @Test func twoProcessesLoseNothing() throws {
+    try makePlace("two", for: Change.all[0])
+    for writer in 0..<2 {
+      for number in 0..<20 {
+        try AtomicFile.write(
+          try archive(writer * 1000 + number), to: scratch["w\(writer)-\(number)"])
+      }
+    }
+    let status = shell(
+      """
+      cd \(scratch.path.text)
+      for w in 0 1; do
+        (for n in $(seq 0 19); do
+           TERMBACKUP_HOME=two/home$w \(tool) tbk-push two/store --group g$w <w$w-$n >>two/out$w || exit 1
+         done) 2>two/err$w &
+        pids="$pids $!"
+      done
+      for p in $pids; do wait $p || exit 1; done
+      """)
+    #expect(status == 0)
+    let session = try makeSession(try DirectoryStore(scratch["two/store"]), home: nil)
+    let snapshot = try session.snapshot()
+    #expect(snapshot.entries.count == 40 && snapshot.ledger?.identity?.sequence == 40)
+    for writer in 0..<2 {
+      let order = snapshot.entries.filter { $0.group == GroupID("g\(writer)") }.map(\.sha256)
+      #expect(order == (try (0..<20).map { try SHA256.hash(try archive(writer * 1000 + $0)) }))
+    }
+    for entry in snapshot.entries {
+      #expect(try SHA256.hash(session.store.contents(entry.archiveReference.path)) == entry.sha256)
+    }
+  }
+
+  @Test func aFullDiskLosesNothing() throws {
+    let mount = scratch["disk"].text
+    guard shell("mkdir \(mount) && mount -t tmpfs -o size=2m none \(mount) 2>/dev/null") == 0 else {
+      print("skipped: aFullDiskLosesNothing needs the right to mount a tmpfs")
+      return
+    }
+    defer { shell("umount \(mount)") }
+    for free in stride(from: 0, through: 100, by: 4) {
+      #expect(shell("rm -rf \(mount)/* && mkdir \(mount)/store") == 0)
+      #expect(push("< 1.tbk", in: "disk") == 0)
+      // All but so many KiB is taken by something else.
+      shell(
+        "cd \(mount) && n=$(df -k --output=avail . | tail -1) && "
+          + "dd if=/dev/zero of=filler bs=1k count=$((n - \(free))) status=none")
+      let arguments = "--receipt 2.json --sealed-manifest 12.tbk < 2.tbk"
+      let status = push(arguments, in: "disk")
+      #expect([0, 73, 74].contains(status), "\(free) KiB: \(status)")
+      #expect(try contents("disk") == (status == 0 ? [1, 2] : [1]), "\(free) KiB")
+      shell("rm \(mount)/filler")
+      #expect(push(arguments, in: "disk") == 0)
+      #expect(try contents("disk") == [1, 2])
+      #expect(try strangers("disk") == [])
+    }
+  }
+}
