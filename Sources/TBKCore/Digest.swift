@@ -33,7 +33,13 @@ package struct Digest: Hashable, Sendable {
 
   package static func == (one: Digest, other: Digest) -> Bool { one.words == other.words }
 
-  package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+  package func hash(into hasher: inout Hasher) {
+    // All of it: ids come from a store that may have chosen them.
+    hasher.combine(words.0)
+    hasher.combine(words.1)
+    hasher.combine(words.2)
+    hasher.combine(words.3)
+  }
 
   /// The hash of no bytes.
   package static let ofNothing = Digest(

@@ -94,6 +94,18 @@ struct StoreCommandTests {
     #expect(last[4] == "incremental" && last[5] == "-" && last[6] == "no")
   }
 
+  /// As tbk-seal does it: its other files are in place before its first byte of output.
+  @Test func theReceiptMayComeWithTheArchive() throws {
+    let result = try run(
+      """
+      id=\(String(repeating: "cd", count: 32))
+      { sleep 0.3; printf '{"receipt":1,"id":"%s","file_count":2,"mode":"full","depends_on":[],\
+      "created_at":"2026-01-01","complete":true}' $id >late; cp 2.tbk late-manifest; cat 1.tbk; } |
+        push store --receipt late --sealed-manifest late-manifest && pull store $id | cmp - 1.tbk
+      """)
+    #expect(result.status == 0, "\(result.errors)")
+  }
+
   @Test func failuresAreJSONWhenAskedFor() throws {
     let result = try run("pull nowhere --list --json")
     #expect(result.status == 69 && result.output.isEmpty)
