@@ -314,6 +314,8 @@ package final class BackupReader {
       let other = try read(archive, consumer: consumer)
       pending[other.id] = nil
     }
+    // Nothing is put in place while anything that was given is in doubt.
+    while try next() != nil {}
     var missing: Set<String> = []
     for index in manifest.files.indices where !have[index] && wanted(manifest, index) {
       if let id = manifest.files.storedIn(index) { missing.insert(id) }

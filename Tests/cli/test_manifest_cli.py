@@ -287,9 +287,9 @@ def two(tbk, small, tmp_path):
 
 def test_diff_names_each_change(tbk, two):
     result = tbk.run("tbk-manifest", "diff", *two, status=1)
-    assert problems(result) == {("new", "added"), ("d/other", "deleted"), ("d/inside", "modified"), ("plain", "mode"), ("link", "type")}
+    assert problems(result) == {("new", "added"), ("d/other", "deleted"), ("d/inside", "modified"), ("plain", "mode"), ("link", "type"), ("d", "metadata")}
     back = tbk.run("tbk-manifest", "diff", *reversed(two), status=1)
-    assert problems(back) == {("new", "deleted"), ("d/other", "added"), ("d/inside", "modified"), ("plain", "mode"), ("link", "type")}
+    assert problems(back) == {("new", "deleted"), ("d/other", "added"), ("d/inside", "modified"), ("plain", "mode"), ("link", "type"), ("d", "metadata")}
 
 
 def test_diff_of_the_same_is_empty(tbk, two):
