@@ -14,11 +14,24 @@ package struct Digest: Hashable, Sendable {
   }
 
   /// - Parameter hex: exactly 64 lower-case hexadecimal digits.
-  package init?(hex: some StringProtocol) {
-    guard hex.utf8.count == 64, !hex.utf8.contains(where: { 65...90 ~= $0 }),
-      let bytes = [UInt8](hex: hex)
+  package init?(hex: some StringProtocol) { self.init(hexDigits: Array(hex.utf8)) }
+
+  /// - Parameter digits: exactly 64 lower-case hexadecimal digits.
+  package init?(hexDigits digits: [UInt8]) {
+    guard digits.count == 64 else { return nil }
+    func word(_ start: Int) -> UInt64? {
+      var value: UInt64 = 0
+      for index in start..<start + 16 {
+        guard let digit = hexValue(digits[index]), digits[index] & 0x20 != 0 || digit < 10 else {
+          return nil
+        }
+        value = value << 4 | UInt64(digit)
+      }
+      return value
+    }
+    guard let first = word(0), let second = word(16), let third = word(32), let last = word(48)
     else { return nil }
-    self.init(bytes.span)
+    words = (first, second, third, last)
   }
 
   package var bytes: [UInt8] {

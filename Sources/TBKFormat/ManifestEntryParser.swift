@@ -29,10 +29,60 @@ extension ManifestEntry {
   private enum Field: String, CaseIterable {
     case ctime_ns, device, gid, group, hard_link, inode, link_target, modified_at, mtime_ns
     case permissions, relative_path, sha256, size, stored_as, stored_in, type, uid, user, xattrs
+
+    var bit: UInt32 {
+      switch self {
+      case .ctime_ns: 0
+      case .device: 1
+      case .gid: 2
+      case .group: 3
+      case .hard_link: 4
+      case .inode: 5
+      case .link_target: 6
+      case .modified_at: 7
+      case .mtime_ns: 8
+      case .permissions: 9
+      case .relative_path: 10
+      case .sha256: 11
+      case .size: 12
+      case .stored_as: 13
+      case .stored_in: 14
+      case .type: 15
+      case .uid: 16
+      case .user: 17
+      case .xattrs: 18
+      }
+    }
   }
 
-  private static let fields = Dictionary(
-    uniqueKeysWithValues: Field.allCases.map { (Array($0.rawValue.utf8), $0) })
+  /// The fields by the length of their names.
+  private static let fields: [[(name: [UInt8], field: Field)]] = {
+    var table = [[(name: [UInt8], field: Field)]](repeating: [], count: 16)
+    for field in Field.allCases {
+      let name = Array(field.rawValue.utf8)
+      table[name.count].append((name, field))
+    }
+    return table
+  }()
+
+  private static func field(_ key: [UInt8]) -> Field? {
+    guard key.count < fields.count else { return nil }
+    return fields[key.count].first { $0.name == key }?.field
+  }
+
+  /// The fields that have been read.
+  private struct FieldSet {
+    private var bits: UInt32 = 0
+
+    func contains(_ field: Field) -> Bool { bits & 1 << field.bit != 0 }
+
+    /// Whether it was not there yet.
+    mutating func insert(_ field: Field) -> Bool {
+      let isNew = !contains(field)
+      bits |= 1 << field.bit
+      return isNew
+    }
+  }
 
   /// Reads one entry.
   ///
@@ -45,16 +95,16 @@ extension ManifestEntry {
     var reader = JSONReader(text)
     try reader.beginObject()
     var first = true
-    var seen: Set<Field> = []
+    var seen = FieldSet()
     while let key = try reader.nextKey(&first) {
-      guard let field = ManifestEntry.fields[key], !(isRoot && field == .relative_path) else {
+      guard let field = ManifestEntry.field(key), !(isRoot && field == .relative_path) else {
         guard let name = String(validating: key, as: UTF8.self),
           !extras.contains(where: { $0.key == name })
         else { throw Failure(.malformed, "an entry has a bad or repeated key") }
         extras.append(Extra(key: name, value: try reader.value().canonical()))
         continue
       }
-      guard seen.insert(field).inserted else {
+      guard seen.insert(field) else {
         throw Failure(.malformed, "\"\(field.rawValue)\" stands twice in an entry")
       }
       do throws(Failure) {
@@ -101,7 +151,7 @@ extension ManifestEntry {
     case .relative_path: path = try reader.name()
     case .sha256:
       if allowsDeferred, try reader.kind() == .null { return try reader.null() }
-      guard let digest = Digest(hex: String(decoding: try reader.string(), as: UTF8.self)) else {
+      guard let digest = Digest(hexDigits: try reader.string()) else {
         throw Failure(.malformed, "not 64 hexadecimal digits")
       }
       sha256 = digest
@@ -125,7 +175,7 @@ extension ManifestEntry {
     }
   }
 
-  private func check(_ seen: Set<Field>, isRoot: Bool) throws(Failure) {
+  private func check(_ seen: FieldSet, isRoot: Bool) throws(Failure) {
     for field in [Field.permissions, .modified_at] where !seen.contains(field) {
       throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
     }

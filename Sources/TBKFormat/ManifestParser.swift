@@ -5,26 +5,12 @@ import TBKCore
 /// Everything about single entries is checked here; `Manifest.validate()` checks what holds
 /// between them. Failures are `.malformed`, or `.truncated` if the object does not end.
 package final class ManifestParser: ByteSink {
-  /// Bytes of one entry, or of one other member of the top object.
-  private static let unitLimit = 8 << 20
-  private static let memberLimit = 64 << 20
   /// More entries than a file system holds inodes for, at 600 bytes each still below 40 GB.
   private static let entryLimit = 1 << 26
 
-  private enum Place { case start, members, files, end }
-
   private let allowsDeferred: Bool
-  private var place = Place.start
-  /// How many brackets are open around the next byte.
-  private var depth = 0
-  private var inString = false
-  private var escaped = false
-  /// Whether a comma came and something must follow.
-  private var expectsMore = false
-  /// Whether a value of this container has been read, so that only a comma or its end may follow.
-  private var unitDone = false
-  private var unit: [UInt8] = []
-  private var offset: UInt64 = 0
+  /// Moved out while bytes are scanned: a local value is several times as fast as a stored one.
+  private var scanner = Scanner()
   private var seen: Set<String> = []
   private var files = EntryTable()
   private var top: [ManifestEntry.Extra] = []
@@ -34,129 +20,57 @@ package final class ManifestParser: ByteSink {
   package init(allowsDeferred: Bool = false) { self.allowsDeferred = allowsDeferred }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    for index in bytes.indices {
-      try consume(bytes[index])
-      offset += 1
+    var local = Scanner()
+    swap(&local, &scanner)
+    defer { swap(&local, &scanner) }
+    var position = 0
+    while position < bytes.count {
+      switch try local.scan(bytes, &position) {
+      case .more: break
+      case .member: try endMember(&local)
+      case .entry: try endEntry(&local)
+      case .files:
+        guard seen.insert("files").inserted else { throw local.malformed("\"files\" stands twice") }
+      }
     }
   }
 
   package func finish() throws(Failure) {
-    guard place == .end else {
+    guard scanner.place == .end else {
       throw Failure(
-        .truncated, offset == 0 ? "the manifest is empty" : "the manifest ends early",
+        .truncated, scanner.offset == 0 ? "the manifest is empty" : "the manifest ends early",
         hint: "the command that writes it failed; see its message above")
     }
   }
 
-  private func malformed(_ message: String) -> Failure {
-    Failure(.malformed, "manifest: \(message) at offset \(offset)")
-  }
-
-  private func consume(_ byte: UInt8) throws(Failure) {
-    if inString {
-      unit.append(byte)
-      if escaped {
-        escaped = false
-      } else if byte == UInt8(ascii: "\\") {
-        escaped = true
-      } else if byte == UInt8(ascii: "\"") {
-        inString = false
-      }
-      if unit.count > limit { throw malformed("a value is too long") }
-      return
-    }
-    switch byte {
-    case 0x20, 0x0a, 0x0d, 0x09:
-      if !unit.isEmpty { unit.append(byte) }
-      return
-    case _ where place == .start:
-      guard byte == UInt8(ascii: "{") else { throw malformed("it is not a JSON object") }
-      place = .members
-      depth = 1
-      return
-    case _ where place == .end: throw malformed("something follows it")
-    default: break
-    }
-    let base = place == .files ? 2 : 1
-    switch byte {
-    case UInt8(ascii: "\""): inString = true
-    case UInt8(ascii: "["), UInt8(ascii: "{"):
-      if place == .members, depth == 1, byte == UInt8(ascii: "["), opensFiles() {
-        place = .files
-        depth = 2
-        unit.removeAll(keepingCapacity: true)
-        expectsMore = false
-        return
-      }
-      depth += 1
-    case UInt8(ascii: ",") where depth == base:
-      try endUnit(required: true)
-      expectsMore = true
-      return
-    case UInt8(ascii: "]") where depth == base && place == .files:
-      try endUnit(required: expectsMore)
-      place = .members
-      depth = 1
-      unitDone = true
-      expectsMore = false
-      return
-    case UInt8(ascii: "}") where depth == base && place == .members:
-      try endUnit(required: expectsMore)
-      place = .end
-      return
-    case UInt8(ascii: "]"), UInt8(ascii: "}"):
-      guard depth > base else { throw malformed("unexpected bracket") }
-      depth -= 1
-    default: break
-    }
-    if unitDone { throw malformed("a comma is expected") }
-    unit.append(byte)
-    if unit.count > limit { throw malformed("a value is too long") }
-  }
-
-  private var limit: Int {
-    place == .files ? ManifestParser.unitLimit : ManifestParser.memberLimit
-  }
-
-  /// Whether the member that has begun is `"files":`.
-  private func opensFiles() -> Bool {
-    let text = unit.filter { ![0x20, 0x0a, 0x0d, 0x09].contains($0) }
-    return text == Array("\"files\":".utf8)
-  }
-
-  private func endUnit(required: Bool) throws(Failure) {
-    defer {
-      unit.removeAll(keepingCapacity: true)
-      unitDone = false
-      expectsMore = false
-    }
-    if unitDone {
-      guard seen.insert("files").inserted else { throw malformed("\"files\" stands twice") }
-      return
-    }
-    if unit.isEmpty {
-      if required { throw malformed("a value is missing") }
-      return
+  private func endEntry(_ scanner: inout Scanner) throws(Failure) {
+    guard files.count < ManifestParser.entryLimit else {
+      throw scanner.malformed("too many entries")
     }
     do throws(Failure) {
-      if place == .files {
-        guard files.count < ManifestParser.entryLimit else { throw malformed("too many entries") }
-        files.append(try ManifestEntry(parsing: unit, allowsDeferred: allowsDeferred))
-      } else {
-        let member = try JSONReader.rawMember(of: unit)
-        guard seen.insert(member.key).inserted else {
-          throw malformed("\"\(member.key)\" stands twice")
-        }
-        top.append(member)
-      }
+      files.append(try ManifestEntry(parsing: scanner.unit, allowsDeferred: allowsDeferred))
     } catch {
-      throw error.within("manifest, before offset \(offset)")
+      throw error.within("manifest, before offset \(scanner.offset)")
     }
+    scanner.unit.removeAll(keepingCapacity: true)
+  }
+
+  private func endMember(_ scanner: inout Scanner) throws(Failure) {
+    do throws(Failure) {
+      let member = try JSONReader.rawMember(of: scanner.unit)
+      guard seen.insert(member.key).inserted else {
+        throw Failure(.malformed, "\"\(member.key)\" stands twice")
+      }
+      top.append(member)
+    } catch {
+      throw error.within("manifest, before offset \(scanner.offset)")
+    }
+    scanner.unit.removeAll(keepingCapacity: true)
   }
 
   /// The manifest, after `finish()`.
   package func manifest() throws(Failure) -> Manifest {
-    guard place == .end else { throw Failure(.truncated, "the manifest ends early") }
+    guard scanner.place == .end else { throw Failure(.truncated, "the manifest ends early") }
     do throws(Failure) {
       var manifest = try Manifest(members: top, hasFiles: seen.contains("files"))
       swap(&manifest.files, &files)
@@ -170,6 +84,157 @@ package final class ManifestParser: ByteSink {
     } catch {
       throw error.within("manifest")
     }
+  }
+}
+
+/// Cuts the text of a manifest into its entries and the other members of its top object, each of
+/// which is parsed on its own. It knows strings and brackets, and nothing else of JSON.
+private struct Scanner {
+  enum Place { case start, members, files, end }
+
+  /// What has just been completed: it is in `unit`.
+  enum Event { case more, member, entry, files }
+
+  /// Bytes of one entry, or of one other member of the top object.
+  private static let entryLimit = 8 << 20
+  private static let memberLimit = 64 << 20
+
+  private(set) var place = Place.start
+  /// Bytes before the one that is looked at.
+  private(set) var offset: UInt64 = 0
+  var unit: [UInt8] = []
+  /// How many brackets are open around the next byte.
+  private var depth = 0
+  private var inString = false
+  private var escaped = false
+  /// Whether a comma came and something must follow.
+  private var expectsMore = false
+  /// Whether the array of files has just ended, so that only a comma or the end may follow.
+  private var filesDone = false
+
+  func malformed(_ message: String) -> Failure {
+    Failure(.malformed, "manifest: \(message) at offset \(offset)")
+  }
+
+  /// Looks at the byte at `position`, or at a whole run of bytes that need no decision.
+  mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) throws(Failure) -> Event {
+    let start = position
+    // Most bytes are inside a unit and mean nothing here.
+    if inString {
+      while position < bytes.count, bytes[position] != UInt8(ascii: "\""),
+        bytes[position] != UInt8(ascii: "\\"), !escaped
+      { position += 1 }
+    } else if !unit.isEmpty {
+      while position < bytes.count, Scanner.isPlain(bytes[position]) { position += 1 }
+    }
+    if position > start {
+      unit.append(bytes.extracting(start..<position))
+      offset += UInt64(position - start)
+      try checkLength()
+      return .more
+    }
+    let byte = bytes[position]
+    position += 1
+    let event = try decide(byte)
+    offset += 1
+    return event
+  }
+
+  /// Letters, digits, signs and colons: part of a value wherever one may be.
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: ":"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+      UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "+"):
+      true
+    default: false
+    }
+  }
+
+  private func checkLength() throws(Failure) {
+    if unit.count > (place == .files ? Scanner.entryLimit : Scanner.memberLimit) {
+      throw malformed("a value is too long")
+    }
+  }
+
+  private mutating func decide(_ byte: UInt8) throws(Failure) -> Event {
+    if inString {
+      unit.append(byte)
+      if escaped {
+        escaped = false
+      } else if byte == UInt8(ascii: "\\") {
+        escaped = true
+      } else if byte == UInt8(ascii: "\"") {
+        inString = false
+      }
+      return .more
+    }
+    switch byte {
+    case 0x20, 0x0a, 0x0d, 0x09:
+      if !unit.isEmpty { unit.append(byte) }
+      try checkLength()
+      return .more
+    case _ where place == .start:
+      guard byte == UInt8(ascii: "{") else { throw malformed("it is not a JSON object") }
+      place = .members
+      depth = 1
+      return .more
+    case _ where place == .end: throw malformed("something follows it")
+    default: break
+    }
+    let base = place == .files ? 2 : 1
+    switch byte {
+    case UInt8(ascii: "\""): inString = true
+    case UInt8(ascii: "["), UInt8(ascii: "{"):
+      if place == .members, depth == 1, byte == UInt8(ascii: "["), opensFiles() {
+        place = .files
+        depth = 2
+        unit.removeAll(keepingCapacity: true)
+        expectsMore = false
+        return .more
+      }
+      depth += 1
+    case UInt8(ascii: ",") where depth == base:
+      let event = try endUnit(required: true)
+      expectsMore = true
+      return event
+    case UInt8(ascii: "]") where depth == base && place == .files:
+      let event = try endUnit(required: expectsMore)
+      place = .members
+      depth = 1
+      filesDone = true
+      expectsMore = false
+      return event
+    case UInt8(ascii: "}") where depth == base && place == .members:
+      let event = try endUnit(required: expectsMore)
+      place = .end
+      return event
+    case UInt8(ascii: "]"), UInt8(ascii: "}"):
+      guard depth > base else { throw malformed("unexpected bracket") }
+      depth -= 1
+    default: break
+    }
+    if filesDone { throw malformed("a comma is expected") }
+    unit.append(byte)
+    return .more
+  }
+
+  /// Whether the member that has begun is `"files":`.
+  private func opensFiles() -> Bool {
+    let text = unit.filter { ![0x20, 0x0a, 0x0d, 0x09].contains($0) }
+    return text == Array("\"files\":".utf8)
+  }
+
+  private mutating func endUnit(required: Bool) throws(Failure) -> Event {
+    expectsMore = false
+    if filesDone {
+      filesDone = false
+      return .files
+    }
+    if unit.isEmpty {
+      if required { throw malformed("a value is missing") }
+      return .more
+    }
+    return place == .files ? .entry : .member
   }
 }
 
