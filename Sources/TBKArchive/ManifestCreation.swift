@@ -13,6 +13,8 @@ package struct ManifestCreation {
   /// Leaves the hash of what has to be packed anyway to tbk-seal.
   package var defersHash = false
   package var threads = 1
+  /// Told of each difference from `previous`, in the order of the paths.
+  package var change: ((EntryChange, [UInt8]) throws(Failure) -> Void)?
   /// Told of each file that was looked at, with the bytes that were read.
   package var progress: (Int) -> Void = { _ in }
   /// Told of each entry that is skipped or could not be read.
@@ -82,9 +84,17 @@ package struct ManifestCreation {
   ) throws(Failure) {
     let (root, path) = try openDirectory(source)
     let unreadable = UnreadableList(remark)
-    let walker = TreeWalker(walk) { unreadable.note($0) }
+    let earlier = previous.map { EarlierEntries($0) }
+    let walker = TreeWalker(walk) { entry in
+      guard let old = earlier?.find(entry.path), old.ctime != nil, old.ctime == entry.ctime,
+        old.inode == entry.inode, old.type == entry.type
+      else { return nil }
+      return old.xattrs
+    } remark: { unreadable.note($0) }
     let consumer = try begin(try header(of: root, path: path, walker))
     let linked = LinkedDigests()
+    var tracker: ChangeTracker?
+    if let previous, let change { tracker = ChangeTracker(previous, tell: change) }
     let hashing = try HashingPool(threads: threads) { (job) throws(Failure) in
       var entry = job.visit.entry
       if let failure = job.failure {
@@ -108,9 +118,9 @@ package struct ManifestCreation {
         }
       }
       try consumer.entry(entry)
+      try tracker?.note(entry)
       progress(job.reads ? Int(clamping: entry.size) : 0)
     }
-    let earlier = previous.map { EarlierEntries($0) }
     try walker.walk(root) { (visit) throws(Failure) in
       var visit = visit
       var reads = false
@@ -126,6 +136,7 @@ package struct ManifestCreation {
       try hashing.add(HashingPool.Job(visit, reads: reads))
     }
     try hashing.finish()
+    try tracker?.finish()
     try consumer.end(unreadable.entries)
   }
 

@@ -36,6 +36,9 @@ package final class TreeWalker {
   private let options: WalkOptions
   private let names = AccountNames()
   private let remark: (Remark) -> Void
+  /// Asked for the attributes of an entry that is known from before, to save a look at them: they
+  /// cannot change without its `ctime`.
+  private let knownAttributes: (ManifestEntry) -> [ExtendedAttribute]?
   private var rootDevice: UInt64 = 0
   private var hardLinks: [FileIdentity: [UInt8]] = [:]
 
@@ -74,8 +77,13 @@ package final class TreeWalker {
     var entered: Set<RawPath> = []
   }
 
-  package init(_ options: WalkOptions, remark: @escaping (Remark) -> Void) {
+  package init(
+    _ options: WalkOptions,
+    knownAttributes: @escaping (ManifestEntry) -> [ExtendedAttribute]? = { _ in nil },
+    remark: @escaping (Remark) -> Void
+  ) {
     self.options = options
+    self.knownAttributes = knownAttributes
     self.remark = remark
   }
 
@@ -182,7 +190,11 @@ package final class TreeWalker {
         return nil
       }
       var entry = ManifestEntry(path: path, type: type, facts: facts, names: names)
-      entry.xattrs = try FileFacts.attributes(of: step.name, in: directory)
+      if let known = knownAttributes(entry) {
+        entry.xattrs = known
+      } else {
+        entry.xattrs = try FileFacts.attributes(of: step.name, in: directory)
+      }
       if type == .symlink { entry.linkTarget = try directory.readLink(step.name).bytes }
       if type == .file, facts.st_nlink > 1 {
         let identity = FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))

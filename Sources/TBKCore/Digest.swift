@@ -44,6 +44,16 @@ package struct Digest: Hashable, Sendable {
   /// 64 lower-case hexadecimal digits.
   package var hex: String { bytes.hex }
 
+  /// Gives the 64 digits of `hex` one by one.
+  package func forEachHexDigit(_ body: (UInt8) -> Void) {
+    for word in [words.0, words.1, words.2, words.3] {
+      for shift in stride(from: UInt64(60), through: 0, by: -4) {
+        let digit = UInt8(truncatingIfNeeded: word >> shift) & 15
+        body(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
+      }
+    }
+  }
+
   package static func == (one: Digest, other: Digest) -> Bool { one.words == other.words }
 
   package func hash(into hasher: inout Hasher) {

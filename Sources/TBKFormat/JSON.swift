@@ -170,13 +170,14 @@ extension Array where Element == UInt8 {
     append(UInt8(ascii: "\""))
     var index = 0
     while index < bytes.count {
+      let start = index
+      while index < bytes.count, isPlainInJSON(bytes[index]) { index += 1 }
+      if index > start { append(bytes.extracting(start..<index)) }
+      guard index < bytes.count else { break }
       let byte = bytes[index]
       switch byte {
       case UInt8(ascii: "\""), UInt8(ascii: "\\"):
         append(UInt8(ascii: "\\"))
-        append(byte)
-        index += 1
-      case 0x20..<0x7f:
         append(byte)
         index += 1
       case 0x0a: index += appendEscape("n")
@@ -229,6 +230,11 @@ extension Array where Element == UInt8 {
       append(0x80 | UInt8(scalar & 0x3f))
     }
   }
+}
+
+/// Whether a byte stands for itself in a JSON string as we write it.
+private func isPlainInJSON(_ byte: UInt8) -> Bool {
+  byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
 }
 
 /// The code point that starts at `index` and its length in bytes; nil and 1 if what stands there

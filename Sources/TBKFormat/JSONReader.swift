@@ -96,6 +96,58 @@ package struct JSONReader {
     return key
   }
 
+  /// The next key as the range of its bytes in the text, if it is spelt without escapes, which
+  /// saves a copy; else decoded. Nil when the object has ended.
+  mutating func nextPlainKey(_ first: inout Bool) throws(Failure) -> PlainKey? {
+    let before = position
+    skipSpace()
+    if !first, position < bytes.count, bytes[position] == UInt8(ascii: ",") {
+      position += 1
+      skipSpace()
+    } else if !first || position >= bytes.count {
+      position = before
+      return try nextKey(&first).map { .decoded($0) }
+    }
+    guard position < bytes.count, bytes[position] == UInt8(ascii: "\"") else {
+      position = before
+      return try nextKey(&first).map { .decoded($0) }
+    }
+    var end = position + 1
+    while end < bytes.count, bytes[end] >= 0x20, bytes[end] < 0x80, bytes[end] != UInt8(ascii: "\""),
+      bytes[end] != UInt8(ascii: "\\")
+    { end += 1 }
+    guard end < bytes.count, bytes[end] == UInt8(ascii: "\"") else {
+      position = before
+      return try nextKey(&first).map { .decoded($0) }
+    }
+    let range = position + 1..<end
+    position = end + 1
+    first = false
+    try colon()
+    return .plain(range)
+  }
+
+  enum PlainKey {
+    case plain(Range<Int>)
+    case decoded([UInt8])
+  }
+
+  /// The bytes of a key.
+  func bytes(of key: PlainKey) -> [UInt8] {
+    switch key {
+    case .plain(let range): Array(bytes[range])
+    case .decoded(let bytes): bytes
+    }
+  }
+
+  /// Whether the text has `name` at a range of the same length.
+  func matches(_ range: Range<Int>, _ name: [UInt8]) -> Bool {
+    for offset in 0..<name.count where bytes[range.lowerBound + offset] != name[offset] {
+      return false
+    }
+    return true
+  }
+
   /// What stands between a key and its value.
   mutating func colon() throws(Failure) {
     guard try peek() == UInt8(ascii: ":") else { throw malformed("a colon is expected") }

@@ -18,27 +18,17 @@ package enum ManifestDiff {
   package static func compare(
     _ old: Manifest, _ new: Manifest, _ tell: (EntryChange, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
-    let left = SortedEntries(old.files)
-    let right = SortedEntries(new.files)
-    var (i, j) = (0, 0)
-    while i < left.count || j < right.count {
-      let order = i == left.count ? 1 : j == right.count ? -1 : left.compare(i, right.path(j))
-      if order < 0 {
-        try tell(.deleted, left.path(i))
-        i += 1
-      } else if order > 0 {
-        try tell(.added, right.path(j))
-        j += 1
-      } else {
-        if let change = change(left[i], right[j]) { try tell(change, left.path(i)) }
-        i += 1
-        j += 1
-      }
+    // The tracker keeps its closure; it does not outlive this call.
+    try withoutActuallyEscaping(tell) { (tell) throws(Failure) in
+      let tracker = ChangeTracker(old, tell: tell)
+      let entries = SortedEntries(new.files)
+      for position in 0..<entries.count { try tracker.note(entries[position]) }
+      try tracker.finish()
     }
   }
 
   /// The weightiest difference between two entries of one path.
-  private static func change(_ old: ManifestEntry, _ new: ManifestEntry) -> EntryChange? {
+  package static func change(_ old: ManifestEntry, _ new: ManifestEntry) -> EntryChange? {
     if old.type != new.type { return .type }
     if old.size != new.size || old.sha256 != new.sha256 || old.linkTarget != new.linkTarget
       || old.hardLink != new.hardLink
@@ -51,6 +41,40 @@ package enum ManifestDiff {
       return .metadata
     }
     return nil
+  }
+}
+
+/// Compares entries with an earlier manifest as they come, in the order of their paths.
+package final class ChangeTracker {
+  private let old: SortedEntries
+  private var next = 0
+  private let tell: (EntryChange, [UInt8]) throws(Failure) -> Void
+
+  package init(
+    _ old: Manifest, tell: @escaping (EntryChange, [UInt8]) throws(Failure) -> Void
+  ) {
+    self.old = SortedEntries(old.files)
+    self.tell = tell
+  }
+
+  package func note(_ entry: ManifestEntry) throws(Failure) {
+    while next < old.count, old.compare(next, entry.path) < 0 { try passOver() }
+    if next < old.count, old.compare(next, entry.path) == 0 {
+      if let change = ManifestDiff.change(old[next], entry) { try tell(change, entry.path) }
+      next += 1
+    } else {
+      try tell(.added, entry.path)
+    }
+  }
+
+  /// What is left of the earlier manifest has been deleted.
+  package func finish() throws(Failure) {
+    while next < old.count { try passOver() }
+  }
+
+  private func passOver() throws(Failure) {
+    try tell(.deleted, old.path(next))
+    next += 1
   }
 }
 

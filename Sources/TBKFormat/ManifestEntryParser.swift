@@ -65,9 +65,18 @@ extension ManifestEntry {
     return table
   }()
 
-  private static func field(_ key: [UInt8]) -> Field? {
-    guard key.count < fields.count else { return nil }
-    return fields[key.count].first { $0.name == key }?.field
+  private static func field(_ key: JSONReader.PlainKey, in reader: JSONReader) -> Field? {
+    switch key {
+    case .plain(let range):
+      guard range.count < fields.count else { return nil }
+      for candidate in fields[range.count] where reader.matches(range, candidate.name) {
+        return candidate.field
+      }
+      return nil
+    case .decoded(let name):
+      guard name.count < fields.count else { return nil }
+      return fields[name.count].first { $0.name == name }?.field
+    }
   }
 
   /// The fields that have been read.
@@ -96,9 +105,10 @@ extension ManifestEntry {
     try reader.beginObject()
     var first = true
     var seen = FieldSet()
-    while let key = try reader.nextKey(&first) {
-      guard let field = ManifestEntry.field(key), !(isRoot && field == .relative_path) else {
-        guard let name = String(validating: key, as: UTF8.self),
+    while let key = try reader.nextPlainKey(&first) {
+      guard let field = ManifestEntry.field(key, in: reader), !(isRoot && field == .relative_path)
+      else {
+        guard let name = String(validating: reader.bytes(of: key), as: UTF8.self),
           !extras.contains(where: { $0.key == name })
         else { throw Failure(.malformed, "an entry has a bad or repeated key") }
         extras.append(Extra(key: name, value: try reader.value().canonical()))
@@ -219,9 +229,22 @@ extension JSONReader {
   /// An integer in its only spelling, that fits.
   fileprivate mutating func integer<Value: FixedWidthInteger>() throws(Failure) -> Value {
     let token = try number()
-    guard token.first != UInt8(ascii: "-") || token.dropFirst().first != UInt8(ascii: "0"),
-      let value = Value(String(decoding: token, as: UTF8.self))
-    else { throw Failure(.malformed, "not an integer in range") }
+    let isNegative = token.first == UInt8(ascii: "-")
+    let digits = isNegative ? token.dropFirst() : token
+    var value: Value = 0
+    var overflow = isNegative && digits.first == UInt8(ascii: "0")
+    for digit in digits {
+      guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit), !overflow else {
+        throw Failure(.malformed, "not an integer in range")
+      }
+      let (product, tooLarge) = value.multipliedReportingOverflow(by: 10)
+      let step = Value(digit - UInt8(ascii: "0"))
+      let (sum, carried) =
+        isNegative ? product.subtractingReportingOverflow(step) : product.addingReportingOverflow(step)
+      value = sum
+      overflow = tooLarge || carried
+    }
+    if overflow { throw Failure(.malformed, "not an integer in range") }
     return value
   }
 

@@ -186,8 +186,22 @@ extension Array where Element == UInt8 {
   private mutating func appendNumber(_ key: StaticString, _ value: (some BinaryInteger)?) {
     guard let value else { return }
     appendKey(key)
-    self += String(value).utf8
+    appendDecimal(value)
     append(UInt8(ascii: ","))
+  }
+
+  /// Appends an integer of at most 64 bits; several times as fast as by way of a String.
+  private mutating func appendDecimal(_ value: some BinaryInteger) {
+    if value < 0 { append(UInt8(ascii: "-")) }
+    var rest = UInt64(value.magnitude)
+    var digits: InlineArray<20, UInt8> = .init(repeating: 0)
+    var start = 20
+    repeat {
+      start -= 1
+      digits[start] = UInt8(ascii: "0") + UInt8(rest % 10)
+      rest /= 10
+    } while rest > 0
+    append(digits.span.extracting(start..<20))
   }
 
   private mutating func appendText(_ key: StaticString, _ value: [UInt8]?) {
@@ -198,10 +212,7 @@ extension Array where Element == UInt8 {
   }
 
   private mutating func appendHex(_ digest: Digest) {
-    for byte in digest.bytes {
-      append(hexDigits[Int(byte >> 4)])
-      append(hexDigits[Int(byte & 15)])
-    }
+    digest.forEachHexDigit { append($0) }
   }
 }
 

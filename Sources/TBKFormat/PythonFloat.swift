@@ -6,7 +6,9 @@ package func pythonRepresentation(_ value: Double) -> String {
   let shortest = "\(value)"  // Shortest round-trip digits; only the notation may differ.
   let magnitude = abs(value)
   if magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16) {
-    guard let exponent = shortest.firstIndex(of: "e") else { return shortest }
+    guard shortest.utf8.contains(UInt8(ascii: "e")),
+      let exponent = shortest.firstIndex(of: "e")
+    else { return shortest }
     return expanded(shortest[..<exponent], exponent: Int(shortest[shortest.index(after: exponent)...]) ?? 0)
   }
   guard let position = shortest.firstIndex(of: "e") else { return shortest }

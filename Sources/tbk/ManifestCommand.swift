@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import TBKArchive
 import TBKCommand
 import TBKCore
@@ -36,6 +37,9 @@ struct ManifestCreate: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("full, or incremental over --previous.", valueName: "mode"))
   var mode = ManifestMode.full
 
+  @Option(name: .long, help: ArgumentHelp("Write how the tree differs from --previous to <file>, as diff prints it.", valueName: "file"))
+  var changes: RawPath?
+
   @Flag(name: .long, help: "Leave the hash of what has to be packed anyway to tbk-seal.")
   var deferHash = false
 
@@ -46,6 +50,9 @@ struct ManifestCreate: SuiteCommand {
   func validate() throws {
     if mode == .incremental, previous == nil {
       throw ValidationError("--mode incremental needs --previous")
+    }
+    if changes != nil, previous == nil {
+      throw ValidationError("--changes needs --previous")
     }
   }
 
@@ -62,8 +69,19 @@ struct ManifestCreate: SuiteCommand {
     creation.threads = deferHash && previous == nil ? 1 : threads.count
     creation.progress = { meter.advance($0) }
     creation.remark = { WalkReport.tell($0) }
+    var changeList: DescriptorSink?
+    if let changes {
+      let file = try Descriptor.workingDirectory.open(
+        changes, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666, missing: .cannotCreate)
+      let list = DescriptorSink(file, name: changes)
+      creation.change = { (change, path) throws(Failure) in
+        try list.write(Array("\(change.rawValue)\t\(RawPath(path).quoted)\n".utf8))
+      }
+      changeList = list
+    }
     let sink = DescriptorSink(.standardOutput)
     let summary = try creation.run(directory, to: sink)
+    try changeList?.finish()
     try sink.write([UInt8(ascii: "\n")])
     try sink.finish()
     meter.finish()
