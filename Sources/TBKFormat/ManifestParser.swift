@@ -5,8 +5,7 @@ import TBKCore
 /// Everything about single entries is checked here; `Manifest.validate()` checks what holds
 /// between them. Failures are `.malformed`, or `.truncated` if the object does not end.
 package final class ManifestParser: ByteSink {
-  /// Bytes of one entry, or of one other member of the top object.
-  private static let unitLimit = 8 << 20
+  /// Bytes of all members of the top object but the files.
   private static let memberLimit = 64 << 20
   /// More entries than a file system holds inodes for, at 600 bytes each still below 40 GB.
   private static let entryLimit = 1 << 26
@@ -14,6 +13,8 @@ package final class ManifestParser: ByteSink {
   private enum Place { case start, members, files, end }
 
   private let allowsDeferred: Bool
+  /// Bytes of one entry.
+  private let entryLength: Int
   private var place = Place.start
   /// How many brackets are open around the next byte.
   private var depth = 0
@@ -28,10 +29,16 @@ package final class ManifestParser: ByteSink {
   private var seen: Set<String> = []
   private var files = EntryTable()
   private var top: [ManifestEntry.Extra] = []
+  private var topLength = 0
 
-  /// - Parameter allowsDeferred: whether files may have a null hash, as in what
-  ///   tbk-manifest --defer-hash prints.
-  package init(allowsDeferred: Bool = false) { self.allowsDeferred = allowsDeferred }
+  /// - Parameters:
+  ///   - allowsDeferred: whether files may have a null hash, as in what
+  ///     tbk-manifest --defer-hash prints.
+  ///   - entryLength: the most bytes of one entry.
+  package init(allowsDeferred: Bool = false, entryLength: Int = 8 << 20) {
+    self.allowsDeferred = allowsDeferred
+    self.entryLength = entryLength
+  }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
     for index in bytes.indices {
@@ -67,7 +74,8 @@ package final class ManifestParser: ByteSink {
     }
     switch byte {
     case 0x20, 0x0a, 0x0d, 0x09:
-      if !unit.isEmpty { unit.append(byte) }
+      // One stands for many: it only keeps tokens apart.
+      if let last = unit.last, last != 0x20 { unit.append(0x20) }
       return
     case _ where place == .start:
       guard byte == UInt8(ascii: "{") else { throw malformed("it is not a JSON object") }
@@ -115,13 +123,14 @@ package final class ManifestParser: ByteSink {
   }
 
   private var limit: Int {
-    place == .files ? ManifestParser.unitLimit : ManifestParser.memberLimit
+    place == .files ? entryLength : ManifestParser.memberLimit - topLength
   }
 
   /// Whether the member that has begun is `"files":`.
   private func opensFiles() -> Bool {
-    let text = unit.filter { ![0x20, 0x0a, 0x0d, 0x09].contains($0) }
-    return text == Array("\"files\":".utf8)
+    let (key, colon) = (Array("\"files\"".utf8), UInt8(ascii: ":"))
+    guard unit.starts(with: key) else { return false }
+    return unit[key.count...].filter { $0 != 0x20 } == [colon]
   }
 
   private func endUnit(required: Bool) throws(Failure) {
@@ -144,6 +153,8 @@ package final class ManifestParser: ByteSink {
         files.append(try ManifestEntry(parsing: unit, allowsDeferred: allowsDeferred))
       } else {
         let member = try JSONReader.rawMember(of: unit)
+        if member.key == "files" { throw malformed("\"files\" is not an array, or is spelt oddly") }
+        topLength += unit.count
         guard seen.insert(member.key).inserted else {
           throw malformed("\"\(member.key)\" stands twice")
         }
