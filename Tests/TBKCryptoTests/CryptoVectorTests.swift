@@ -65,6 +65,11 @@ import Testing
     for block in try blocks("aes-256-gcm.txt") {
       let key = try secret(try block.bytes("key"))
       let nonce = try block.bytes("nonce")
+      // OpenSSL takes no longer ones; no writer makes them.
+      if !AESGCM.nonceLengths.contains(nonce.count) {
+        #expect(throws: Failure.self) { try gcmSeal([], key, nonce) }
+        continue
+      }
       let plaintext = try block.bytes("plaintext")
       let (sealed, tag) = try gcmSeal(plaintext, key, nonce)
       #expect(try sealed == block.bytes("ciphertext"))
