@@ -123,6 +123,10 @@ package final class TreePacker {
       throw Failure(.malformed, "\(RawPath(entry.path).display) is a hard link to nothing")
     }
     let packed = manifest.files[index]
+    guard try isStill(entry.path, packed) else {
+      entry.hardLink = nil
+      return false
+    }
     let (path, storedAs) = (entry.path, entry.storedAs)
     entry = packed
     entry.path = path
@@ -136,6 +140,20 @@ package final class TreePacker {
       try tar.write(try TarWriter.header(for: member))
     }
     return true
+  }
+
+  /// Whether a name is still one of the file that was packed under another: else it is packed, or
+  /// found to be gone, by itself.
+  private func isStill(_ path: [UInt8], _ packed: ManifestEntry) throws(Failure) -> Bool {
+    guard let inode = packed.inode, let device = packed.device else { return true }
+    do throws(Failure) {
+      let (directory, name) = try chain.parent(of: path)
+      guard let facts = try directory.statusIfPresent(of: name) else { return false }
+      return UInt64(facts.st_ino) == inode && UInt64(facts.st_dev) == device
+    } catch {
+      if error.code == .interrupted { throw error }
+      return false
+    }
   }
 
   // MARK: Content

@@ -57,10 +57,17 @@ package final class ChildProcess {
   }
 
   deinit {
-    if !reaped {
-      kill(process, SIGTERM)
-      _ = try? wait()
+    if reaped { return }
+    kill(process, SIGTERM)
+    for _ in 0..<100 {
+      var status: Int32 = 0
+      if unsafe waitpid(process, &status, WNOHANG) != 0 { return }
+      usleep(10_000)
     }
+    // It will not go, and must not hold us up.
+    kill(process, SIGKILL)
+    var status: Int32 = 0
+    while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
   }
 
   /// Waits for the end and says how the command failed; nil if it succeeded.
@@ -68,6 +75,7 @@ package final class ChildProcess {
     var status: Int32 = 0
     while unsafe waitpid(process, &status, 0) < 0 {
       if errno != EINTR { throw .system("cannot wait for a command") }
+      try Interruption.check()
     }
     reaped = true
     if status & 0x7f == 0 {
@@ -97,6 +105,7 @@ package func splitShellWords(_ text: [UInt8]) throws(Failure) -> [[UInt8]] {
       }
       let next = text[index]
       index += 1
+      if next == UInt8(ascii: "\n") { continue }  // A line goes on.
       if quote != nil, ![UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`")]
         .contains(next)
       {

@@ -83,7 +83,7 @@ package final class Descriptor: Sendable {
         unsafe Glibc.read(number, raw.baseAddress, raw.count)
       }
       if count >= 0 { return count }
-      if errno != EINTR { throw .system("cannot read") }
+      try waitOrThrow("cannot read", POLLIN)
     }
   }
 
@@ -113,9 +113,23 @@ package final class Descriptor: Sendable {
       }
       if count >= 0 {
         done += count
-      } else if errno != EINTR {
-        throw .system("cannot write")
+      } else {
+        try waitOrThrow("cannot write", POLLOUT)
       }
+    }
+  }
+
+  /// After a call that failed: returns if it is to be repeated.
+  ///
+  /// Whoever else has a terminal or pipe open can have made it non-blocking for us too.
+  private func waitOrThrow(_ action: String, _ event: Int32) throws(Failure) {
+    switch errno {
+    case EINTR: return
+    case EAGAIN:
+      var entry = pollfd(fd: number, events: Int16(event), revents: 0)
+      _ = unsafe poll(&entry, 1, -1)
+    case EISDIR: throw Failure(.inputMissing, "\(action): it is a directory")
+    default: throw .system(action)
     }
   }
 
@@ -218,9 +232,34 @@ package final class Descriptor: Sendable {
         return unsafe tbk_rename_noreplace(number, old, directory.number, new)
       }
     }
+    if result != 0, !replacing, [EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) {
+      return try renameWithoutFlags(path, to: directory, target)
+    }
     if result != 0 {
       throw .system("cannot rename \(path.display) to \(target.display)", missing: .cannotCreate)
     }
+  }
+
+  /// For file systems whose rename knows no flags (NFS, FUSE): a link fails if the name is taken,
+  /// and only what cannot be linked is looked for first.
+  private func renameWithoutFlags(
+    _ path: RawPath, to directory: Descriptor, _ target: RawPath
+  ) throws(Failure) {
+    let linked = try unsafe path.withCString { (old) throws(Failure) in
+      try unsafe target.withCString { (new) throws(Failure) in
+        unsafe linkat(number, old, directory.number, new, 0)
+      }
+    }
+    if linked == 0 {
+      try unlink(path)
+      return
+    }
+    if try directory.statusIfPresent(of: target) != nil {
+      throw .system(
+        "cannot rename \(path.display) to \(target.display)", errno: EEXIST,
+        missing: .cannotCreate)
+    }
+    try rename(path, to: directory, target, replacing: true)
   }
 
   /// Where a symlink points, as stored.

@@ -55,6 +55,12 @@ package final class AtomicFile {
     if target.isEmpty || target == RawPath(".") || target == RawPath("..") {
       throw Failure(.cannotCreate, "\(path.display) is not the name of a file")
     }
+    // A rename would put a file in the place of a device: as root, in that of /dev/null.
+    if let there = try? parent.openIfPresent(target, tbk_o_path),
+      try there.status().st_mode & S_IFMT != S_IFREG
+    {
+      throw Failure(.cannotCreate, "\(path.display) exists and is not a regular file")
+    }
     temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
     descriptor = try parent.open(
       temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)

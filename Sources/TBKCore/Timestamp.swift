@@ -40,7 +40,10 @@ package struct Timestamp: Hashable, Comparable, Sendable {
       scanner.skip("-"), let day = scanner.digits(2), (1...12).contains(month),
       (1...31).contains(day)
     else { return nil }
-    var seconds = Timestamp.days(year: year, month: month, day: day) * 86_400
+    let days = Timestamp.days(year: year, month: month, day: day)
+    // A day that its month does not have is one of the next month.
+    guard civil(fromDays: days).day == day else { return nil }
+    var seconds = days * 86_400
     var fraction: Int64 = 0
     if !scanner.atEnd {
       guard scanner.skip("T") || scanner.skip("t") || scanner.skip(" "),

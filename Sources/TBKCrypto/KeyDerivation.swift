@@ -123,14 +123,18 @@ package enum KeyDerivation {
       throw Failure(.library, "EVP_MAC_CTX_new failed")
     }
     var name = Array("SHA256".utf8CString)
+    // The parameter keeps the address of its key, so that too must outlive the call.
+    let option = Array("digest".utf8CString)
     let ready = unsafe name.withUnsafeMutableBufferPointer { name in
-      var parameters = unsafe [
-        OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0),
-        OSSL_PARAM_construct_end(),
-      ]
-      return unsafe key.withUnsafeBytes { key in
-        unsafe EVP_MAC_init(
-          context, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count, &parameters)
+      unsafe option.withUnsafeBufferPointer { option in
+        var parameters = unsafe [
+          OSSL_PARAM_construct_utf8_string(option.baseAddress, name.baseAddress, 0),
+          OSSL_PARAM_construct_end(),
+        ]
+        return unsafe key.withUnsafeBytes { key in
+          unsafe EVP_MAC_init(
+            context, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count, &parameters)
+        }
       }
     }
     guard ready == 1 else {

@@ -312,11 +312,24 @@ package struct JSONReader {
 
   // MARK: Anything
 
-  /// Steps over one value, checking it, and returns its text as it stood.
+  /// Steps over one value and returns its text as it stood. Repeated keys, and keys that are not
+  /// UTF-8, pass.
   package mutating func skip() throws(Failure) -> ArraySlice<UInt8> {
-    _ = try peek()
+    let kind = try kind()
     let start = position
-    _ = try value()
+    var first = true
+    switch kind {
+    case .null: try null()
+    case .bool: _ = try bool()
+    case .number: _ = try number()
+    case .string: _ = try string()
+    case .array:
+      try beginArray()
+      while try nextElement(&first) { _ = try skip() }
+    case .object:
+      try beginObject()
+      while try nextKey(&first) != nil { _ = try skip() }
+    }
     return bytes[start..<position]
   }
 

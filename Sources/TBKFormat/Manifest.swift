@@ -75,25 +75,22 @@ package struct Manifest: Sendable {
     try checkStoredNames()
     let order = files.isSorted() ? nil : files.sortedIndices()
     var previous: [UInt8]?
-    var checkedParent: ArraySlice<UInt8> = []
     for position in files.indices {
       let index = order.map { Int($0[position]) } ?? position
       let path = files.path(index)
       if previous == path {
         throw Failure(.malformed, "the manifest lists \(RawPath(path).display) twice")
       }
+      // Directories above this path that are above the one before it too have been looked up.
+      let shared = previous.map { zip($0, path).prefix { $0 == $1 }.count } ?? 0
       previous = path
-      // Neighbours mostly share their parent: it is looked up once.
-      var ancestor = path[..<(path.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
-      if ancestor != checkedParent {
-        checkedParent = ancestor
-        while !ancestor.isEmpty {
-          if let found = files.find(Array(ancestor), order: order), files.type(found) != .directory {
-            throw Failure(
-              .malformed,
-              "the manifest lists \(RawPath(path).display) below what is not a directory")
-          }
-          ancestor = ancestor[..<(ancestor.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
+      for slash in path.indices[shared...] where path[slash] == UInt8(ascii: "/") {
+        if let found = files.find(Array(path[..<slash]), order: order),
+          files.type(found) != .directory
+        {
+          throw Failure(
+            .malformed,
+            "the manifest lists \(RawPath(path).display) below what is not a directory")
         }
       }
       try checkHardLink(index, path, order: order)

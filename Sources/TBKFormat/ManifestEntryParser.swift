@@ -1,14 +1,18 @@
 import TBKCore
 
 extension JSONReader {
-  /// Splits the text of an object into its members, each value in canonical form.
+  /// Splits the text of an object of ours, which is canonical, into its members.
   static func rawMembers(of text: [UInt8]) throws(Failure) -> [ManifestEntry.Extra] {
     var reader = JSONReader(text)
-    guard case .object(let members) = try reader.value() else {
-      throw Failure(.malformed, "an object is expected")
+    var members: [ManifestEntry.Extra] = []
+    try reader.beginObject()
+    var first = true
+    while let key = try reader.nextKey(&first) {
+      let value = Array(try reader.skip())
+      members.append(ManifestEntry.Extra(key: String(decoding: key, as: UTF8.self), value: value))
     }
     try reader.end()
-    return members.map { ManifestEntry.Extra(key: $0.key, value: $0.value.canonical()) }
+    return members
   }
 
   /// Reads `"key": value` and nothing else, the value in canonical form.
@@ -105,11 +109,12 @@ extension ManifestEntry {
     try reader.beginObject()
     var first = true
     var seen = FieldSet()
+    var unknown: Set<[UInt8]> = []
     while let key = try reader.nextPlainKey(&first) {
       guard let field = ManifestEntry.field(key, in: reader), !(isRoot && field == .relative_path)
       else {
-        guard let name = String(validating: reader.bytes(of: key), as: UTF8.self),
-          !extras.contains(where: { $0.key == name })
+        let bytes = reader.bytes(of: key)
+        guard let name = String(validating: bytes, as: UTF8.self), unknown.insert(bytes).inserted
         else { throw Failure(.malformed, "an entry has a bad or repeated key") }
         extras.append(Extra(key: name, value: try reader.value().canonical()))
         continue

@@ -15,9 +15,14 @@ package final class ManifestParser: ByteSink {
   private var files = EntryTable()
   private var top: [ManifestEntry.Extra] = []
 
-  /// - Parameter allowsDeferred: whether files may have a null hash, as in what
-  ///   tbk-manifest --defer-hash prints.
-  package init(allowsDeferred: Bool = false) { self.allowsDeferred = allowsDeferred }
+  /// - Parameters:
+  ///   - allowsDeferred: whether files may have a null hash, as in what
+  ///     tbk-manifest --defer-hash prints.
+  ///   - entryLength: the most bytes of one entry.
+  package init(allowsDeferred: Bool = false, entryLength: Int = 8 << 20) {
+    self.allowsDeferred = allowsDeferred
+    scanner.entryLength = entryLength
+  }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
     var local = Scanner()
@@ -58,6 +63,10 @@ package final class ManifestParser: ByteSink {
   private func endMember(_ scanner: inout Scanner) throws(Failure) {
     do throws(Failure) {
       let member = try JSONReader.rawMember(of: scanner.unit)
+      if member.key == "files" {
+        throw Failure(.malformed, "\"files\" is not an array, or is spelt oddly")
+      }
+      scanner.memberLength -= scanner.unit.count
       guard seen.insert(member.key).inserted else {
         throw Failure(.malformed, "\"\(member.key)\" stands twice")
       }
@@ -95,9 +104,10 @@ private struct Scanner {
   /// What has just been completed: it is in `unit`.
   enum Event { case more, member, entry, files }
 
-  /// Bytes of one entry, or of one other member of the top object.
-  private static let entryLimit = 8 << 20
-  private static let memberLimit = 64 << 20
+  /// The most bytes of one entry.
+  var entryLength = 8 << 20
+  /// The most bytes of all members of the top object that are still to come, but the files.
+  var memberLength = 64 << 20
 
   private(set) var place = Place.start
   /// Bytes before the one that is looked at.
@@ -151,7 +161,7 @@ private struct Scanner {
   }
 
   private func checkLength() throws(Failure) {
-    if unit.count > (place == .files ? Scanner.entryLimit : Scanner.memberLimit) {
+    if unit.count > (place == .files ? entryLength : memberLength) {
       throw malformed("a value is too long")
     }
   }
@@ -170,8 +180,8 @@ private struct Scanner {
     }
     switch byte {
     case 0x20, 0x0a, 0x0d, 0x09:
-      if !unit.isEmpty { unit.append(byte) }
-      try checkLength()
+      // One stands for many: it only keeps tokens apart.
+      if let last = unit.last, last != 0x20 { unit.append(0x20) }
       return .more
     case _ where place == .start:
       guard byte == UInt8(ascii: "{") else { throw malformed("it is not a JSON object") }
@@ -215,13 +225,15 @@ private struct Scanner {
     }
     if filesDone { throw malformed("a comma is expected") }
     unit.append(byte)
+    try checkLength()
     return .more
   }
 
   /// Whether the member that has begun is `"files":`.
   private func opensFiles() -> Bool {
-    let text = unit.filter { ![0x20, 0x0a, 0x0d, 0x09].contains($0) }
-    return text == Array("\"files\":".utf8)
+    let (key, colon) = (Array("\"files\"".utf8), UInt8(ascii: ":"))
+    guard unit.starts(with: key) else { return false }
+    return unit[key.count...].filter { $0 != 0x20 } == [colon]
   }
 
   private mutating func endUnit(required: Bool) throws(Failure) -> Event {

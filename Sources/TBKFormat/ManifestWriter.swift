@@ -19,11 +19,12 @@ package struct ManifestWriter {
     self.sink = sink
     let members = ManifestWriter.members(manifest, backupID: backupID)
     buffer.append(UInt8(ascii: "{"))
-    for member in members.prefix(while: { $0.key < "files" }) {
+    let split = members.firstIndex { !$0.key.utf8.lexicographicallyPrecedes("files".utf8) }
+    for member in members[..<(split ?? members.count)] {
       if buffer.count > 1 { buffer.append(UInt8(ascii: ",")) }
       buffer.appendMember(member)
     }
-    tail = members.filter { $0.key > "files" }
+    tail = Array(members[(split ?? members.count)...])
     if buffer.count > 1 { buffer.append(UInt8(ascii: ",")) }
     buffer += "\"files\":[".utf8
   }

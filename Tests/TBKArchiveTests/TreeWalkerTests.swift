@@ -1,0 +1,142 @@
+import Glibc
+import TBKArchive
+import TBKCore
+import TBKFormat
+import Testing
+
+@Suite struct TreeWalkerTests {
+  @Test func pathsComeInTheOrderOfTheirBytes() throws {
+    let tree = try TestTree()
+    for name in ["a", "a/b", "a-b", "ab"] { try tree.directory(name) }
+    for name in ["a.b", "a/b/c", "a/b.c", "a0", "a-b/x", "A"] { try tree.file(name) }
+    try tree.file(RawPath([0x61, 0xff]), [])
+    try tree.file(RawPath([0x61, 0x2f, 0x0a]), [])
+    let found = paths(try tree.manifest())
+    #expect(
+      found == [
+        "A", "a", "a-b", "a-b/x", "a.b", #""a/\n""#, "a/b", "a/b.c", "a/b/c", "a0", "ab", #""a\377""#,
+      ])
+    #expect(try tree.manifest().files.isSorted())
+  }
+
+  @Test func anEmptyTreeIsABackup() throws {
+    let tree = try TestTree()
+    #expect(try tree.manifest().files.isEmpty)
+    let archive = try seal(tree)
+    let copy = try TestTree()
+    try restore([archive.bytes], to: copy)
+    #expect(try copy.names.isEmpty)
+  }
+
+  @Test func excludedDirectoriesAreNotGoneInto() throws {
+    let tree = try TestTree()
+    for name in ["a", "b", "b/a"] { try tree.directory(name) }
+    for name in ["a/x", "b/x.o", "b/x.c", "b/a/y"] { try tree.file(name) }
+    let manifest = try tree.manifest {
+      for pattern in ["/a/", "*.o"] { $0.walk.rules.add(pattern: Array(pattern.utf8)) }
+    }
+    #expect(paths(manifest) == ["b", "b/a", "b/a/y", "b/x.c"])
+  }
+
+  @Test func aTaggedCacheKeepsItsTagAlone() throws {
+    let tree = try TestTree()
+    for name in ["cache", "plain"] { try tree.directory(name) }
+    try tree.file("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\nmore")
+    try tree.file("plain/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc5")
+    for name in ["cache/x", "plain/x"] { try tree.file(name) }
+    let manifest = try tree.manifest { $0.walk.excludesCaches = true }
+    #expect(paths(manifest) == ["cache", "cache/CACHEDIR.TAG", "plain", "plain/CACHEDIR.TAG", "plain/x"])
+  }
+
+  @Test func linksAreNotFollowed() throws {
+    let tree = try TestTree()
+    try tree.directory("d")
+    try tree.file("d/x")
+    try tree.symlink("l", "d")
+    try tree.symlink("up", "..")
+    let manifest = try tree.manifest()
+    #expect(paths(manifest) == ["d", "d/x", "l", "up"])
+    #expect(entry(manifest, "up")?.linkTarget == Array("..".utf8))
+  }
+
+  @Test func whatIsNoFileIsRemarkedOrSilent() throws {
+    let tree = try TestTree()
+    let made = try unsafe tree.path.appending("fifo").withCString { path in unsafe mkfifo(path, 0o600) }
+    #expect(made == 0)
+    var remarks: [String] = []
+    let manifest = try tree.manifest {
+      $0.remark = { if case .skipped(_, let what) = $0 { remarks.append(what) } }
+    }
+    #expect(manifest.files.isEmpty && manifest.unreadable == [])
+    #expect(remarks == ["a FIFO"])
+  }
+
+  @Test func laterNamesOfAFileAreHardLinksToTheFirst() throws {
+    let tree = try TestTree()
+    try tree.directory("d")
+    try tree.file("m", "x")
+    try tree.link("d/n", to: "m")
+    try tree.link("z", to: "m")
+    let manifest = try tree.manifest()
+    #expect(entry(manifest, "d/n")?.hardLink == nil)
+    #expect(entry(manifest, "m")?.hardLink == Array("d/n".utf8))
+    #expect(entry(manifest, "z")?.hardLink == Array("d/n".utf8))
+    #expect(entry(manifest, "z")?.sha256 == entry(manifest, "d/n")?.sha256)
+  }
+
+  @Test(arguments: [-1, -86_400 * 365 * 100, 0, 9_300_000_000])
+  func timesOutsideOfTheUsualSurvive(seconds: Int) throws {
+    let tree = try TestTree()
+    try tree.file("f", "x")
+    try tree.time("f", seconds: seconds, nanoseconds: 5)
+    let kept = try #require(try tree.facts("f")).st_mtim
+    let manifest = try tree.manifest()
+    let archive = try seal(tree)
+    let copy = try TestTree()
+    try restore([archive.bytes], to: copy)
+    #expect(try problems(manifest, copy) == [])
+    if kept.tv_sec == seconds, seconds < 9_000_000_000 {
+      #expect(entry(manifest, "f")?.mtime == Int64(seconds) * 1_000_000_000 + 5)
+    }
+  }
+
+  @Test func aDeepTreeIsWalkedPackedRestoredAndRemoved() throws {
+    let tree = try TestTree()
+    // As deep as one process can hold open: each level is a descriptor.
+    var parent = tree.root
+    for _ in 0..<300 {
+      try parent.makeDirectory(RawPath("d"))
+      parent = try parent.open(RawPath("d"), O_RDONLY | O_DIRECTORY)
+    }
+    try parent.open(RawPath("f"), O_WRONLY | O_CREAT).write([1].span)
+    let archive = try seal(tree)
+    #expect(archive.manifest.files.count == 301 && archive.isComplete)
+    let copy = try TestTree()
+    try restore([archive.bytes], to: copy)
+    #expect(try problems(archive.manifest, copy) == [])
+  }
+
+  @Test func hashesOnSeveralThreadsAreThoseOfOne() throws {
+    let tree = try TestTree()
+    for index in 0..<50 { try tree.file("f\(index)", String(repeating: "x", count: index * 100)) }
+    let one = try tree.manifest { $0.threads = 1 }
+    let four = try tree.manifest { $0.threads = 4 }
+    #expect(one.files.indices.map { one.files[$0] } == four.files.indices.map { four.files[$0] })
+  }
+
+  @Test func whatHasNotChangedIsNotReadAgain() throws {
+    let tree = try TestTree()
+    try tree.file("a", "one")
+    try tree.file("b", "two")
+    let old = try tree.manifest()
+    try tree.file("b", "six")
+    var read = 0
+    let new = try tree.manifest {
+      $0.previous = old
+      $0.progress = { read += $0 }
+    }
+    #expect(read == 3)
+    #expect(entry(new, "a")?.sha256 == entry(old, "a")?.sha256)
+    #expect(entry(new, "b")?.sha256 != entry(old, "b")?.sha256)
+  }
+}

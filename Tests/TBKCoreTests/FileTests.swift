@@ -1,0 +1,167 @@
+import Glibc
+import TBKCore
+import Testing
+
+@Suite struct AtomicFileTests {
+  @Test func nothingIsThereBeforeCommit() throws {
+    let place = try TestDirectory()
+    let file = try AtomicFile(RawPath("a"), in: place.descriptor)
+    try file.descriptor.write([1, 2, 3].span)
+    #expect(try !place.names.contains("a"))
+    try file.commit()
+    #expect(try place.names == ["a"])
+    #expect(try place.content("a") == [1, 2, 3])
+  }
+
+  @Test func aDroppedFileLeavesNothing() throws {
+    let place = try TestDirectory()
+    try place.put("a", [7])
+    do {
+      let file = try AtomicFile(RawPath("a"), in: place.descriptor)
+      try file.descriptor.write([1, 2, 3].span)
+    }
+    #expect(try place.names == ["a"])
+    #expect(try place.content("a") == [7])
+  }
+
+  @Test func whatMustNotBeReplacedStays() throws {
+    let place = try TestDirectory()
+    try place.put("a", [7])
+    let error = #expect(throws: Failure.self) {
+      try AtomicFile.write([1], to: RawPath("a"), in: place.descriptor, replacing: false)
+    }
+    #expect(error?.code == .cannotCreate)
+    #expect(try place.names == ["a"])
+    #expect(try place.content("a") == [7])
+    try AtomicFile.write([1], to: RawPath("b"), in: place.descriptor, replacing: false)
+    #expect(try place.content("b") == [1])
+  }
+
+  @Test func itReplacesALinkAndNotItsTarget() throws {
+    let place = try TestDirectory()
+    try place.put("target", [7])
+    let made = try unsafe place.path.appending("link").withCString { link in
+      unsafe symlink("target", link)
+    }
+    #expect(made == 0)
+    try AtomicFile.write([1], to: RawPath("link"), in: place.descriptor)
+    #expect(try place.content("target") == [7])
+    #expect(try place.content("link") == [1])
+  }
+
+  @Test func itsModeIsThatOfTheOwnerAlone() throws {
+    let place = try TestDirectory()
+    try AtomicFile.write([1], to: RawPath("a"), in: place.descriptor)
+    #expect(try place.descriptor.statusIfPresent(of: RawPath("a"))?.st_mode == 0o100600)
+  }
+
+  @Test(arguments: ["", ".", "..", "d/", "d/.."])
+  func whatIsNoFileNameIsRefused(name: String) throws {
+    let place = try TestDirectory()
+    try place.descriptor.makeDirectory(RawPath("d"))
+    #expect(throws: Failure.self) { try AtomicFile(RawPath(name), in: place.descriptor) }
+    #expect(try place.names == ["d"])
+  }
+
+  @Test func aMissingDirectoryCannotBeCreatedIn() throws {
+    let place = try TestDirectory()
+    let error = #expect(throws: Failure.self) {
+      try AtomicFile(RawPath("no/a"), in: place.descriptor)
+    }
+    #expect(error?.code == .cannotCreate)
+  }
+
+  /// A device or a FIFO is not replaced by a file: `-o /dev/null` would ruin a system.
+  @Test func whatIsNoRegularFileIsNotReplaced() throws {
+    let place = try TestDirectory()
+    let made = try unsafe place.path.appending("fifo").withCString { path in unsafe mkfifo(path, 0o600) }
+    #expect(made == 0)
+    let error = #expect(throws: Failure.self) {
+      try AtomicFile(RawPath("fifo"), in: place.descriptor)
+    }
+    #expect(error?.code == .cannotCreate)
+    #expect(try place.names == ["fifo"])
+  }
+}
+
+@Suite struct TemporaryFileTests {
+  @Test func itHasNoNameAndKeepsBytes() throws {
+    let file = try TemporaryFile.anonymous()
+    try file.write([1, 2, 3, 4].span)
+    #expect(try file.status().st_nlink == 0)
+    try file.seek(to: 1)
+    #expect(try DescriptorSource(file).readAll(limit: 9, what: "x") == [2, 3, 4])
+  }
+}
+
+@Suite struct DescriptorTests {
+  @Test func writingAtAnOffsetLeavesThePosition() throws {
+    let place = try TestDirectory()
+    let file = try place.descriptor.open(RawPath("f"), O_RDWR | O_CREAT)
+    try file.write([1, 2, 3, 4].span)
+    try file.write([9].span, at: 1)
+    #expect(file.position == 4)
+    var two: [UInt8] = [0, 0]
+    #expect(try file.read(into: &two, at: 1) == 2)
+    #expect(two == [9, 3])
+    #expect(try file.read(into: &two, at: 4) == 0)
+    #expect(throws: Failure.self) { try file.read(into: &two, at: .max) }
+  }
+
+  @Test func absenceIsNoFailureWhereItIsAsked() throws {
+    let place = try TestDirectory()
+    #expect(try place.descriptor.openIfPresent(RawPath("no"), O_RDONLY) == nil)
+    #expect(try place.descriptor.statusIfPresent(of: RawPath("no")) == nil)
+    #expect(try place.descriptor.unlink(RawPath("no")) == false)
+    let error = #expect(throws: Failure.self) {
+      try place.descriptor.open(RawPath("no"), O_RDONLY, missing: .profile)
+    }
+    #expect(error?.code == .profile)
+  }
+
+  /// EISDIR is about what is read here, not about what cannot be created.
+  @Test func aDirectoryIsNoInput() throws {
+    let place = try TestDirectory()
+    let error = #expect(throws: Failure.self) {
+      try readFile(RawPath("."), in: place.descriptor, limit: 9)
+    }
+    #expect(error?.exitStatus == 66)
+  }
+
+  @Test func aPipeHasNoPosition() throws {
+    let child = try ChildProcess([Array("true".utf8)])
+    #expect(child.output.position == nil)
+    #expect(try child.wait() == nil)
+  }
+
+  @Test func namesAreBytes() throws {
+    let place = try TestDirectory()
+    let odd = RawPath([0xff, 0x0a, 0x22])
+    try place.descriptor.open(odd, O_WRONLY | O_CREAT).write([1].span)
+    #expect(try place.descriptor.names().map(\.name) == [odd])
+  }
+
+  @Test func aLongLinkIsReadWhole() throws {
+    let place = try TestDirectory()
+    let target = RawPath([UInt8](repeating: 0x61, count: 4095))
+    let made = try unsafe target.withCString { (target) throws(Failure) in
+      try unsafe place.path.appending("l").withCString { link in unsafe symlink(target, link) }
+    }
+    #expect(made == 0)
+    #expect(try place.descriptor.readLink(RawPath("l")) == target)
+  }
+
+  @Test func aSinkHoldsNothingBackAtItsEnd() throws {
+    let place = try TestDirectory()
+    let file = try place.descriptor.open(RawPath("f"), O_RDWR | O_CREAT)
+    let sink = DescriptorSink(file)
+    var expected: [UInt8] = []
+    for count in [1, chunkSize - 1, 1, chunkSize, chunkSize + 1, 0, 5] {
+      let piece = [UInt8](repeating: UInt8(count % 251), count: count)
+      expected += piece
+      try sink.write(piece)
+    }
+    try sink.finish()
+    #expect(try place.content("f") == expected)
+  }
+}
