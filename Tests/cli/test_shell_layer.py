@@ -465,3 +465,17 @@ def test_clean_removes_what_dead_processes_left(shell):
     assert sorted(clean().stdout.decode().splitlines()) == wanted
     assert clean().stdout == b""
     assert sorted(os.listdir(tmp)) == sorted(["recent", f"run.{os.getpid()}.0"])
+
+
+def test_a_store_below_its_source_is_not_backed_up(shell, tmp_path):
+    source = tmp_path / "whole [home]"
+    make_tree(source)
+    store = source / "my [store]"
+    store.mkdir()
+    shell.profile("whole", source, "--repo", store)
+    for _ in range(2):
+        shell.run("run", "whole")
+    restored = tmp_path / "restored"
+    shell.run("restore", "latest", "-p", "whole", "--to", restored)
+    assert not (restored / "my [store]").exists()
+    assert sorted(os.listdir(restored)) == sorted(set(os.listdir(source)) - {"my [store]"})
