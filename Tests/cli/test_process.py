@@ -60,7 +60,7 @@ def test_the_password_can_come_from_standard_input_beside_archives(tbk, tree, tm
     archive = tmp_path / "a.tbk"
     archive.write_bytes(tbk.seal(tree))
     tbk.run("tbk-open", "--verify", "--password-file", "-", archive, password=None, input=PASSWORD + b"\n")
-    tbk.run("tbk-open", "--verify", "--password-file", "-", password=None, input=PASSWORD + b"\n", status=64)
+    tbk.run("tbk-open", "--verify", "--password-file", "-", password=None, input=archive.read_bytes(), status=64)
 
 
 def test_a_file_is_no_directory_to_extract_into(tbk, tree, tmp_path):
