@@ -72,6 +72,28 @@ void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
 
 const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN); }
 
+void tbk_hold_standard_streams(void) {
+  for (int number = 0; number < 3; number++) {
+    if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
+    /* The lowest free number is this one, because those below it are open by now. */
+    open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
+void tbk_raise_file_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlim_t wanted = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int tbk_signal_is_ignored(int signal_number) {
+  struct sigaction action;
+  return sigaction(signal_number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 int tbk_reserve(int descriptor, int64_t length) { return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, length); }
 
 int tbk_handle_signal(int signal_number, void (*handler)(int)) {

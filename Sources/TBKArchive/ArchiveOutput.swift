@@ -78,7 +78,9 @@ package final class ArchiveOutput: ByteSink {
     field.append(bigEndian: payloadLength, width: 8)
     try descriptor.write(field.span, at: start + UInt64(lengthOffset))
     switch place {
-    case .inPlace: break
+    case .inPlace:
+      // What a file that was opened without being emptied held further on is no part of this.
+      if let end = descriptor.position { try descriptor.truncate(to: end) }
     case .spooled(let spool, let destination):
       try spool.seek(to: 0)
       try DescriptorSource(spool).copy(to: DescriptorSink(destination).unbuffered)

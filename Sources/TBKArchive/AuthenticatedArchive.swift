@@ -167,7 +167,7 @@ package final class AuthenticatedArchive {
     while remaining > 0 {
       if remaining < UInt64(buffer.count) { buffer.removeLast(buffer.count - Int(remaining)) }
       let count = try source.read(into: &buffer)
-      if count == 0 { throw truncated(header, missing: remaining) }
+      if count == 0 { throw truncated(header, missing: remaining + UInt64(header.tagLength)) }
       let piece = buffer.span.extracting(0..<count)
       try check.update(piece)
       if isSmall { small.append(piece) }
@@ -175,9 +175,9 @@ package final class AuthenticatedArchive {
       try hashing?.write(piece)
       remaining -= UInt64(count)
     }
-    let tag = try source.read(upTo: header.isTBK2 ? gcmTagLength : TBK1Header.tagLength)
-    guard tag.count == (header.isTBK2 ? gcmTagLength : TBK1Header.tagLength) else {
-      throw truncated(header, missing: UInt64(TBK1Header.tagLength - tag.count))
+    let tag = try source.read(upTo: header.tagLength)
+    guard tag.count == header.tagLength else {
+      throw truncated(header, missing: UInt64(header.tagLength - tag.count))
     }
     // Before the tag: what has the wrong length is corrupt, whatever the password.
     if alone, try !source.read(upTo: 1).isEmpty {
@@ -251,6 +251,8 @@ package final class AuthenticatedArchive {
 }
 
 extension ArchiveHeader {
+  fileprivate var tagLength: Int { isTBK2 ? gcmTagLength : TBK1Header.tagLength }
+
   fileprivate var isTBK2: Bool {
     if case .tbk2 = self { return true }
     return false

@@ -159,17 +159,28 @@ package struct ManifestCreation {
       old.inode == entry.inode, old.mtime != nil, old.inode != nil
     {
       entry.sha256 = old.sha256
-      if incremental { entry.storedIn = old.storedIn ?? previous?.backupID }
+      guard incremental else { return false }
+      if let place = place(of: old) {
+        entry.storedIn = place
+      } else if defersHash {
+        entry.sha256 = nil
+      }
       return false
     }
     // The same size under another time may be the same content: it is worth a look, because
     // content that is already stored need not be packed again.
-    if incremental, old.size == entry.size {
-      entry.storedIn = old.storedIn ?? previous?.backupID
+    if incremental, old.size == entry.size, let place = place(of: old) {
+      entry.storedIn = place
       entry.extras = [.init(key: candidateKey, value: old.sha256?.bytes ?? [])]
       return true
     }
     return !defersHash
+  }
+
+  /// The backup that holds an earlier entry's content under its path; nil for a hard link, whose
+  /// content is stored under another.
+  private func place(of old: ManifestEntry) -> String? {
+    old.hardLink == nil ? old.storedIn ?? previous?.backupID : nil
   }
 
   /// Ends what `prepare` began: content that is not the earlier one has to be stored here.
@@ -198,6 +209,11 @@ package struct ManifestCreation {
         throw Failure(
           .usage, "the previous manifest has no backup id, so nothing can be stored in it",
           hint: "give the manifest that tbk-seal stored, as tbk-open --manifest prints it")
+      }
+      if previous?.isTermBackup6 == true {
+        throw Failure(
+          .usage, "the previous manifest is TermBackup 6's, which may list what it did not store",
+          hint: "make a full backup first")
       }
       manifest.parentBackupID = id
     }

@@ -248,8 +248,8 @@ final class Placement {
       }
       if !isLink {
         let bits = entry.mode & (metadata.setID ? 0o7777 : 0o1777)
-        // Not through a link: the directory is ours, or the name was just seen to be none.
-        if unsafe fchmodat(directory.number, text, bits, 0) != 0 { complain("mode", entry.path) }
+        let result = unsafe fchmodat(directory.number, text, bits, AT_SYMLINK_NOFOLLOW)
+        if result != 0 { complain("mode", entry.path) }
       }
       if let modification = entry.modification {
         var (seconds, rest) = modification.quotientAndRemainder(dividingBy: 1_000_000_000)

@@ -220,6 +220,7 @@ package final class BackupReader {
         hint: options.policy == .never
           ? "nothing was changed; see --overwrite" : "nothing was changed; move it away")
     }
+    if let selection { try dropUnwanted(verified.manifest, selection, staging) }
     try placement.place(from: staging)
     staging.discard()
     try placement.setMetadataInPlace(root: rootIsOurs && !options.selects)
@@ -233,6 +234,17 @@ package final class BackupReader {
     }
     summary.isExact = placement.isExact
     return summary
+  }
+
+  /// First names of hard links that are there only to be linked to would move along with their
+  /// directories.
+  private func dropUnwanted(
+    _ manifest: Manifest, _ selection: Selection, _ staging: Staging
+  ) throws(Failure) {
+    for index in manifest.files.indices
+    where selection.staged(index) && !selection.wants(index) {
+      try staging.remove(manifest.files[index].tarName)
+    }
   }
 
   private func placement(
@@ -300,16 +312,16 @@ package final class BackupReader {
     let have = Gathered(manifest.files.count)
     while !pending.isEmpty, let archive = try next() {
       let consumer = OfferConsumer(staging) { member in
-        guard member.kind == .file, let index = lookup.find(member.name), !have[index] else {
-          return nil
+        guard member.kind == .file else { return [] }
+        return lookup.entries(heldAs: member.name).compactMap { index in
+          let entry = manifest.files[index]
+          guard !have[index], entry.storedIn != nil, wanted(manifest, index),
+            entry.size == member.size, let sha256 = entry.sha256
+          else { return nil }
+          return StagingConsumer.Offer(sha256: sha256, name: entry.tarName, index: index)
         }
-        let entry = manifest.files[index]
-        guard entry.storedIn != nil, wanted(manifest, index), entry.size == member.size else {
-          return nil
-        }
-        return entry.sha256
-      } accepted: { member in
-        if let index = lookup.find(member.name) { have[index] = true }
+      } accepted: { offer in
+        have[offer.index] = true
       }
       let other = try read(archive, consumer: consumer)
       pending[other.id] = nil
@@ -395,6 +407,18 @@ private struct NameLookup {
   }
 
   func find(_ name: [UInt8]) -> Int? { renamed[name] ?? files.find(name, order: order) }
+
+  /// The entries that another backup's tar may hold under this name: the one of that name, and,
+  /// for names that stand in for "manifest.json" and what is below it, the one they stand in for.
+  func entries(heldAs name: [UInt8]) -> [Int] {
+    var found: Set<Int> = []
+    if let index = files.find(name, order: order) { found.insert(index) }
+    if name.starts(with: Manifest.fileName) {
+      let rest = name[Manifest.fileName.count...].drop { $0 == UInt8(ascii: "~") }
+      if let index = files.find(Manifest.fileName + rest, order: order) { found.insert(index) }
+    }
+    return found.sorted()
+  }
 }
 
 /// Which entries are there by now.
@@ -409,37 +433,38 @@ private final class Gathered {
 
 /// Offers content of an older archive: taken if it has the hash that the newest manifest wants.
 private final class OfferConsumer: MemberConsumer {
-  private let wish: (TarMember) -> Digest?
-  private let accepted: (TarMember) -> Void
+  private let wish: (TarMember) -> [StagingConsumer.Offer]
+  private let accepted: (StagingConsumer.Offer) -> Void
   private let staging: StagingConsumer?
-  private var member = TarMember(name: [], kind: .file)
-  private var expected: Digest?
+  private var offers: [StagingConsumer.Offer] = []
 
   init(
-    _ staging: Staging?, wish: @escaping (TarMember) -> Digest?,
-    accepted: @escaping (TarMember) -> Void
+    _ staging: Staging?, wish: @escaping (TarMember) -> [StagingConsumer.Offer],
+    accepted: @escaping (StagingConsumer.Offer) -> Void
   ) {
     self.wish = wish
     self.accepted = accepted
     self.staging = staging.map { staging in
       StagingConsumer(
-        staging, wish: { (member) throws(Failure) in wish(member).map { .offer($0) } ?? .leave },
-        accepted: accepted)
+        staging,
+        wish: { (member) throws(Failure) in
+          let offers = wish(member)
+          return offers.isEmpty ? .leave : .offer(offers)
+        }, accepted: accepted)
     }
   }
 
   func begin(_ member: TarMember) throws(Failure) -> Bool {
     if let staging { return try staging.begin(member) }
-    self.member = member
-    expected = wish(member)
-    return expected != nil
+    offers = wish(member)
+    return !offers.isEmpty
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) { try staging?.body(bytes) }
 
   func end(_ sha256: Digest) throws(Failure) {
     if let staging { return try staging.end(sha256) }
-    if sha256 == expected { accepted(member) }
+    if let offer = offers.first(where: { $0.sha256 == sha256 }) { accepted(offer) }
   }
 }
 

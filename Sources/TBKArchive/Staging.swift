@@ -84,6 +84,13 @@ final class Staging {
     }
   }
 
+  /// Gives what lies at `path` another name, which must be free.
+  func move(_ path: [UInt8], to other: [UInt8]) throws(Failure) {
+    let (from, name) = try chain.parent(of: path)
+    let (to, target) = try chain.parent(of: other)
+    try from.rename(name, to: to, target, replacing: false)
+  }
+
   func remove(_ path: [UInt8]) throws(Failure) {
     let (parent, name) = try chain.parent(of: path)
     try parent.unlink(name)
@@ -140,23 +147,32 @@ final class StagingConsumer: MemberConsumer {
   enum Wish {
     case take
     case leave
-    /// Content that may turn out to be other than expected, and is dropped again then.
-    case offer(Digest)
+    /// Content that may turn out to be none of these, and is dropped again then. Not empty.
+    case offer([Offer])
+  }
+
+  /// Content that is wanted.
+  struct Offer {
+    let sha256: Digest
+    /// Where it is staged.
+    let name: [UInt8]
+    /// The entry of the newest manifest that it is for.
+    let index: Int
   }
 
   private let staging: Staging
   private let wish: (TarMember) throws(Failure) -> Wish
-  private let accepted: (TarMember) -> Void
+  private let accepted: (Offer) -> Void
   private var member = TarMember(name: [], kind: .file)
   private var file: Descriptor?
-  private var expected: Digest?
+  private var offers: [Offer] = []
 
   /// - Parameters:
   ///   - wish: asked for each member, in order.
-  ///   - accepted: told of each file that is complete, and of everything else that was made.
+  ///   - accepted: told of each offer that is taken.
   init(
     _ staging: Staging, wish: @escaping (TarMember) throws(Failure) -> Wish,
-    accepted: @escaping (TarMember) -> Void = { _ in }
+    accepted: @escaping (Offer) -> Void = { _ in }
   ) {
     self.staging = staging
     self.wish = wish
@@ -165,10 +181,10 @@ final class StagingConsumer: MemberConsumer {
 
   func begin(_ member: TarMember) throws(Failure) -> Bool {
     self.member = member
-    expected = nil
+    offers = []
     switch try wish(member) {
     case .leave: return false
-    case .offer(let digest): expected = digest
+    case .offer(let offered): offers = offered
     case .take: break
     }
     switch member.kind {
@@ -177,10 +193,9 @@ final class StagingConsumer: MemberConsumer {
     case .hardlink: try staging.makeHardLink(member.name, to: member.linkTarget)
     default:
       try checkSpace()
-      file = try staging.createFile(member.name)
+      file = try staging.createFile(offers.first?.name ?? member.name)
       return true
     }
-    accepted(member)
     return false
   }
 
@@ -194,11 +209,13 @@ final class StagingConsumer: MemberConsumer {
 
   func end(_ sha256: Digest) throws(Failure) {
     file = nil
-    if let expected, expected != sha256 {
-      try staging.remove(member.name)
-    } else {
-      accepted(member)
+    guard let staged = offers.first else { return }
+    guard let taken = offers.first(where: { $0.sha256 == sha256 }) else {
+      try staging.remove(staged.name)
+      return
     }
+    if taken.name != staged.name { try staging.move(staged.name, to: taken.name) }
+    accepted(taken)
   }
 
   /// A file that cannot fit is refused before the disk is full of it.

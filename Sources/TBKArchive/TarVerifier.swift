@@ -141,7 +141,8 @@ package struct VerifiedManifest: Sendable {
   fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
     self.manifest = manifest
     id = manifest.backupID ?? ""
-    isAlone = records.isEmpty && VerifiedManifest.expectsMembers(manifest)
+    // An increment in which nothing has changed has nothing in its tar either.
+    isAlone = records.isEmpty && VerifiedManifest.needsMembers(manifest)
     let order = records.isSorted() ? nil : records.sortedIndices()
     try refuseRepeated(records, order)
     if isAlone {
@@ -154,11 +155,13 @@ package struct VerifiedManifest: Sendable {
     }
   }
 
-  /// Whether a whole archive with this manifest holds anything besides it: an increment in which
-  /// files were only deleted may not.
-  private static func expectsMembers(_ manifest: Manifest) -> Bool {
-    manifest.files.indices.contains { index in
-      manifest.files.type(index) != .file || manifest.files[index].carriesContent
+  /// Whether the tar of the backup itself holds anything but the manifest.
+  private static func needsMembers(_ manifest: Manifest) -> Bool {
+    let files = manifest.files
+    return files.indices.contains { index in
+      if files.storedIn(index) != nil { return false }
+      guard files.isHardLink(index), let first = files[index].hardLink else { return true }
+      return files.find(first).map { files.storedIn($0) == nil } ?? true
     }
   }
 
@@ -177,6 +180,7 @@ package struct VerifiedManifest: Sendable {
     let files = manifest.files
     let fileOrder = files.isSorted() ? nil : files.sortedIndices()
     var matched = 0
+    var used = [Bool](repeating: false, count: records.count)
     for index in files.indices {
       let entry = files[index]
       var tarLink: [UInt8]?
@@ -189,13 +193,17 @@ package struct VerifiedManifest: Sendable {
       guard let found = records.find(entry.tarName, order: order) else {
         throw Failure(.integrity, "\(shown) is in the manifest and not in the archive")
       }
+      if used[found] {
+        throw Failure(.malformed, "\(shown) is stored under the name of another entry")
+      }
+      used[found] = true
       matched += 1
       let record = records[found]
       guard record.type == entry.type, record.linkTarget == entry.linkTarget,
         record.hardLink == tarLink
       else { throw Failure(.integrity, "\(shown) is not of the type that the manifest says") }
       if let tarLink {
-        guard let target = records.find(tarLink, order: order), target < found else {
+        guard let first = records.find(tarLink, order: order), first < found else {
           throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
         }
       } else {

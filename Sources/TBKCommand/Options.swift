@@ -103,20 +103,12 @@ package struct PasswordOptions: ParsableArguments {
 
   private func run(_ command: [UInt8]) throws(Failure) -> Secret {
     let child = try ChildProcess(try splitShellWords(command))
-    let secret: Secret
-    do throws(Failure) {
-      secret = try readPassword(child.output, "the password command")
-    } catch {
-      // A command that failed printed nothing: that it failed says more than that it was empty.
-      if let reason = try child.wait() { throw commandFailure(reason) }
-      throw error
+    // A command that failed mostly printed nothing: that it failed says more than that.
+    return try readPassword(child.output, "the password command") { () throws(Failure) in
+      if let reason = try child.wait() {
+        throw Failure(.configuration, "the password command failed: \(reason)")
+      }
     }
-    if let reason = try child.wait() { throw commandFailure(reason) }
-    return secret
-  }
-
-  private func commandFailure(_ reason: String) -> Failure {
-    Failure(.configuration, "the password command failed: \(reason)")
   }
 
   private func prompt(confirming: Bool) throws(Failure) -> Secret {
@@ -145,7 +137,11 @@ private func takeEnvironment(_ name: String) -> [UInt8]? {
 private let longestPassword = 64 * 1024
 
 /// Reads to the end; one trailing newline is not part of the password.
-private func readPassword(_ descriptor: Descriptor, _ what: String) throws(Failure) -> Secret {
+///
+/// - Parameter ended: called at the end of what is read, before it is used.
+private func readPassword(
+  _ descriptor: Descriptor, _ what: String, ended: () throws(Failure) -> Void = {}
+) throws(Failure) -> Secret {
   var bytes = [UInt8](repeating: 0, count: longestPassword + 2)
   defer { wipe(&bytes) }
   var buffer = [UInt8](repeating: 0, count: 4096)
@@ -160,6 +156,7 @@ private func readPassword(_ descriptor: Descriptor, _ what: String) throws(Failu
     for index in 0..<more { bytes[count + index] = buffer[index] }
     count += more
   }
+  try ended()
   if count > 0, bytes[count - 1] == UInt8(ascii: "\n") { count -= 1 }
   if count == 0 { throw Failure(.usage, "the password from \(what) is empty") }
   return try Secret(copying: bytes.span.extracting(0..<count))

@@ -20,6 +20,8 @@ package enum Program {
   ///   - name: the program's own name, under which the first argument chooses the command.
   ///   - commands: by the names under which they are installed.
   package static func run(_ name: String, _ commands: [String: any ParsableCommand.Type]) -> Never {
+    tbk_hold_standard_streams()
+    tbk_raise_file_limit()
     Interruption.install()
     tbk_protect_process()
     var arguments = ArgumentBytes.ofProcess()

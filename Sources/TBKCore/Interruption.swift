@@ -18,7 +18,8 @@ package enum Interruption {
   /// Installs the handlers; to be called once, before any thread is started. SIGPIPE becomes an
   /// error of the write that met it, so that temporary files are removed first.
   package static func install() {
-    for number in [SIGINT, SIGTERM, SIGHUP] {
+    // What nohup(1) or a shell's background job ignores stays ignored.
+    for number in [SIGINT, SIGTERM, SIGHUP] where tbk_signal_is_ignored(number) == 0 {
       _ = tbk_handle_signal(number) { arrived in
         let (first, _) = Interruption.received.compareExchange(
           expected: 0, desired: arrived, ordering: .relaxed)

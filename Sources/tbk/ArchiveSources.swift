@@ -8,6 +8,8 @@ import TBKFormat
 final class ArchiveSources {
   private var operands: [RawPath]
   private let isChain: Bool
+  /// Whether standard input is one of the archives, and so has no password in it.
+  private let readsInput: Bool
   private let limits: OpenLimits
   private let passwords: PasswordOptions
   private var keys: KeyRing?
@@ -17,6 +19,7 @@ final class ArchiveSources {
   /// - Parameter operands: oldest first; standard input if there are none.
   init(_ operands: [RawPath], isChain: Bool, limits: OpenLimits, passwords: PasswordOptions) {
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
+    readsInput = self.operands.contains { $0.isStandardStream }
     self.isChain = isChain
     self.limits = limits
     self.passwords = passwords
@@ -84,7 +87,7 @@ final class ArchiveSources {
   /// The password is asked for when the first header has been found good.
   private func keyRing() throws(Failure) -> KeyRing {
     if let keys { return keys }
-    let ring = KeyRing(try passwords.password(confirming: false, inputIsData: true))
+    let ring = KeyRing(try passwords.password(confirming: false, inputIsData: readsInput))
     keys = ring
     return ring
   }
@@ -129,8 +132,15 @@ final class Destination {
   init(_ path: RawPath) throws(Failure) {
     self.path = path
     let flags = O_RDONLY | O_DIRECTORY
-    if let present = try Descriptor.workingDirectory.openIfPresent(path, flags) {
-      directory = present
+    let there: Descriptor?
+    do throws(Failure) {
+      there = try Descriptor.workingDirectory.openIfPresent(path, flags)
+    } catch {
+      // A file stands there: it is not the input that is missing.
+      throw error.code == .inputMissing ? Failure(.cannotCreate, error.message) : error
+    }
+    if let there {
+      directory = there
       isNew = false
     } else {
       try Descriptor.workingDirectory.makeDirectory(path, mode: 0o777)

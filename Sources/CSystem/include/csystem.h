@@ -28,6 +28,13 @@ void tbk_protect_process(void);
 void tbk_wipe(void *memory, size_t length);
 /* The path the kernel executed, or NULL. */
 const char *tbk_executed_path(void);
+/* Opens what of descriptors 0 to 2 is closed, so that no file of ours takes the number and gets
+ * messages written into it; reading or writing them still fails. */
+void tbk_hold_standard_streams(void);
+/* Raises the soft limit of open files, because each level of a tree needs one. */
+void tbk_raise_file_limit(void);
+/* Whether the signal was ignored by whoever started us, as nohup(1) does. */
+int tbk_signal_is_ignored(int signal_number);
 /* Reserves file space; EOPNOTSUPP where the file system cannot. */
 int tbk_reserve(int descriptor, int64_t length);
 /* Installs handler for a signal, without SA_RESTART, so that blocked calls return EINTR. */

@@ -1,0 +1,99 @@
+"""How the commands behave as processes: descriptors, signals, where the password comes from."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from conftest import FAST, PASSWORD, crypto
+
+
+@pytest.fixture
+def tree(tmp_path):
+    path = tmp_path / "tree"
+    path.mkdir()
+    (path / "file").write_bytes(b"content")
+    return path
+
+
+def close(*numbers):
+    def prepare():
+        for number in numbers:
+            os.close(number)
+    return prepare
+
+
+def test_messages_do_not_go_into_the_output_where_standard_error_is_closed(tbk, tree, tmp_path):
+    output = tmp_path / "out.tbk"
+    process = tbk.start("tbk-seal", *FAST, "-o", output, "--progress", "always", tree, preexec_fn=close(2))
+    process.communicate()
+    assert process.returncode == 0
+    crypto.open_archive(output.read_bytes(), PASSWORD)
+
+
+def test_a_closed_standard_output_is_an_error(tbk, tree):
+    tbk.run("tbk-seal", *FAST, tree, preexec_fn=close(1), status={70, 74})
+
+
+def test_what_nohup_ignores_stays_ignored(tbk, tmp_path):
+    ready, wait = tmp_path / "ready", tmp_path / "wait"
+    os.mkfifo(wait)
+    process = tbk.start(
+        "tbk-seal", *FAST, "--stdin-name", "x", "--from-command", "--", "sh", "-c", f"touch '{ready}'; cat '{wait}'",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    while not ready.exists() and process.poll() is None:
+        pass
+    os.kill(process.pid, signal.SIGHUP)
+    wait.write_bytes(b"data")
+    archive, _ = process.communicate()
+    assert process.returncode == 0
+    crypto.open_archive(archive, PASSWORD)
+
+
+@pytest.mark.parametrize("command, status", [("yes", 64), ("false", 78), ("printf ''", 64), ("sh -c 'echo x; exit 3'", 78)])
+def test_a_password_command_that_gives_none_is_refused(tbk, tree, command, status):
+    result = tbk.run("tbk-seal", *FAST, "--password-command", command, tree, password=None, status=status)
+    assert result.out == b""
+
+
+def test_the_password_can_come_from_standard_input_beside_archives(tbk, tree, tmp_path):
+    archive = tmp_path / "a.tbk"
+    archive.write_bytes(tbk.seal(tree))
+    tbk.run("tbk-open", "--verify", "--password-file", "-", archive, password=None, input=PASSWORD + b"\n")
+    tbk.run("tbk-open", "--verify", "--password-file", "-", password=None, input=archive.read_bytes(), status=64)
+
+
+def test_a_file_is_no_directory_to_extract_into(tbk, tree, tmp_path):
+    archive = tmp_path / "a.tbk"
+    archive.write_bytes(tbk.seal(tree))
+    tbk.run("tbk-open", "-C", tree / "file", archive, status=73)
+    assert (tree / "file").read_bytes() == b"content"
+
+
+def test_a_directory_is_no_archive(tbk, tree):
+    tbk.run("tbk-open", "--list", tree, status=66)
+
+
+def test_a_device_is_not_replaced_by_an_archive(tbk, tree, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    tbk.run("tbk-seal", *FAST, "-o", fifo, tree, status=73)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".tbk")) == []
+
+
+def test_a_tree_deeper_than_the_usual_limit_of_open_files(tbk, tmp_path):
+    top = tmp_path / "deep"
+    top.mkdir()
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    archive = tmp_path / "a.tbk"
+    archive.write_bytes(tbk.seal(top))
+    tbk.run("tbk-open", "-C", tmp_path / "out", archive)
+    manifest = tbk.run("tbk-open", "--manifest", archive).out
+    tbk.run("tbk-manifest", "check", "-", tmp_path / "out", input=manifest)
+    subprocess.run(["rm", "-rf", top, tmp_path / "out"], check=True)
