@@ -96,11 +96,10 @@ class Bench:
 
     def against(self, what, times, ours, targets):
         mine = times[ours]
-        self.row(f"{what}: {ours}", f"{statistics.median(mine):.2f} s")
         for name, theirs in times.items():
             if name != ours:
                 ratio, target = times_as_fast(theirs, mine), targets.get(name)
-                self.row(f"{what}: {name}", f"{statistics.median(theirs):.2f} s; ours is {ratio:.2f} x as fast",
+                self.row(f"{what}: {name}", f"ours is {ratio:.2f} x as fast",
                          f"{target:.2f} x" if target else "", ratio >= target if target else None)
 
     def tree(self):
@@ -242,7 +241,7 @@ class Bench:
                     usage = usage()
                     peaks.setdefault(name, []).append(usage.peak_rss)
                     limit = 64 * MIB + (0 if name == "tbk-manifest" else ARGON2) + 600 * count
-                    self.row(f"memory of {name}, {count} entries", f"{usage.peak_rss / MIB:.0f} MiB in {usage.seconds:.1f} s",
+                    self.row(f"memory of {name}, {count} entries", f"{usage.peak_rss / MIB:.0f} MiB",
                              f"{limit / MIB:.0f} MiB", usage.peak_rss <= limit)
                 for path in (top, into):
                     remove(path)
@@ -262,12 +261,10 @@ class Bench:
             for name in argv:
                 times[name].append(start_up(argv[name], self.env))
         median = {name: statistics.median(seconds[3:]) for name, seconds in times.items()}
-        for name in peers:
-            self.row(f"start-up of {name}", f"{median[name] * 1000:.1f} ms")
         for name, target in commands.items():
             against = median[name] / median["age"] if "age" in median else None
-            self.row(f"start-up of {name}", f"{median[name] * 1000:.1f} ms"
-                     + (f"; {against:.2f} x age" if against else ""), f"{target} x age",
+            shown = [f"{median[name] / median[peer]:.2f} x {peer}" for peer in peers]
+            self.row(f"start-up of {name}", ", ".join(shown) or "no peer is here", f"{target} x age",
                      against <= target if against else None)
 
     def part_run(self):
@@ -278,13 +275,12 @@ class Bench:
         make("many", top, count, 200)
         self.do(["termbackup", "init", "--no-input"])
         self.do(["termbackup", "profile", "create", "bench", "--source", top, "--mode", "incremental"])
-        first = self.do(["termbackup", "run", "bench"])
-        self.row(f"first run, {count} files: termbackup run", f"{first.seconds:.2f} s")
+        first = self.do(["termbackup", "run", "bench"]).seconds
         contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "bench"]))]
         if self.have("restic"):
             self.do(["restic", "-q", "-r", repository, "init"])
-            first = self.do(["restic", "-q", "-r", repository, "backup", top])
-            self.row(f"first run, {count} files: restic backup", f"{first.seconds:.2f} s")
+            theirs = self.do(["restic", "-q", "-r", repository, "backup", top]).seconds
+            self.row(f"first run, {count} files: restic backup", f"ours is {theirs / first:.2f} x as fast")
             contenders.append(Contender("restic backup", lambda: self.do(["restic", "-q", "-r", repository, "backup", top])))
         times = race(contenders, self.number("ROUNDS"), note)
         self.against(f"run with nothing changed, {count} files", times, "termbackup run", {"restic backup": 2})
