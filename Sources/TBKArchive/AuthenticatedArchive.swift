@@ -121,7 +121,8 @@ package final class AuthenticatedArchive {
     }
     let source = FileRegion(file, from: start + UInt64(header.headerLength), to: size)
     return try verify(header, source, keys: keys, alone: true) { (small) throws(Failure) in
-      small.map { .memory($0) } ?? .file(file, start: start + UInt64(header.headerLength), blocks: [])
+      small.map { .memory($0) }
+        ?? .file(file, start: start + UInt64(header.headerLength), blocks: [])
     }
   }
 
@@ -224,7 +225,8 @@ package final class AuthenticatedArchive {
       var remaining = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
       for expected in blocks {
         let length = Int(min(UInt64(BlockHasher.blockSize), remaining))
-        let block = try FileRegion(file, from: offset, to: offset + UInt64(length)).read(upTo: length)
+        let block = try FileRegion(file, from: offset, to: offset + UInt64(length)).read(
+          upTo: length)
         guard block.count == length, try SHA256.hash(block) == expected else {
           throw Failure(.integrity, "the archive changed while it was read")
         }

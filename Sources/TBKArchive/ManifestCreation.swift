@@ -90,7 +90,9 @@ package struct ManifestCreation {
         old.inode == entry.inode, old.type == entry.type
       else { return nil }
       return old.xattrs
-    } remark: { unreadable.note($0) }
+    } remark: {
+      unreadable.note($0)
+    }
     let consumer = try begin(try header(of: root, path: path, walker))
     let linked = LinkedDigests()
     var tracker: ChangeTracker?
@@ -107,7 +109,8 @@ package struct ManifestCreation {
       if let first = entry.hardLink {
         guard let known = linked.content[first] else {
           unreadable.note(
-            .unreadable(UnreadableEntry(path: entry.path, reason: "its first name is not readable")))
+            .unreadable(UnreadableEntry(path: entry.path, reason: "its first name is not readable"))
+          )
           return
         }
         (entry.sha256, entry.size) = (known.sha256, known.size)

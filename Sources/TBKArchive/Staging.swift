@@ -32,7 +32,9 @@ final class Staging {
   func makeDirectory(_ path: [UInt8]) throws(Failure) {
     let (parent, name) = try chain.parent(of: path)
     // It may have been made on the way to something that came before it.
-    if let facts = try parent.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFDIR { return }
+    if let facts = try parent.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFDIR {
+      return
+    }
     try refusing(path) { () throws(Failure) in try parent.makeDirectory(name) }
   }
 

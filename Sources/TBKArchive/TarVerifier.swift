@@ -257,7 +257,9 @@ package struct VerifiedManifest: Sendable {
       if let first = record.hardLink {
         guard let target = records.find(first, order: order), target < found,
           records[target].hardLink == nil, records.type(target) == .file
-        else { throw Failure(.integrity, "\(shown) is a hard link to what does not come before it") }
+        else {
+          throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
+        }
         record = records[target]
       }
       guard record.type == .file, record.size == entry.size, record.sha256 == entry.sha256 else {

@@ -33,7 +33,9 @@ package enum Program {
     guard let called, let command = commands[called] else {
       Messages.program = name
       let names = commands.keys.sorted().joined(separator: ", ")
-      end(Failure(.usage, "called by a name that is no command of the suite", hint: "one of \(names)"))
+      end(
+        Failure(.usage, "called by a name that is no command of the suite", hint: "one of \(names)")
+      )
     }
     Messages.program = called
     Messages.json = arguments.prefix { $0 != "--" }.contains("--json")
@@ -88,7 +90,8 @@ package enum Program {
       if let name = unsafe known(RawPath(Array(bytes))) { return name }
     }
     guard let executed = unsafe tbk_executed_path() else { return nil }
-    var path = unsafe RawPath(Array(UnsafeRawBufferPointer(start: executed, count: strlen(executed))))
+    var path = unsafe RawPath(
+      Array(UnsafeRawBufferPointer(start: executed, count: strlen(executed))))
     for _ in 0..<32 {
       if let name = known(path) { return name }
       guard let target = try? Descriptor.workingDirectory.readLink(path) else { return nil }

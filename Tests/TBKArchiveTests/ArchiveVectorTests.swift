@@ -19,7 +19,8 @@ private struct ArchiveVector {
     self.name = name
     archive = try readFile(RawPath(name + ".tbk"), in: folder, limit: 1 << 26)
     var values: [String: [String]] = [:]
-    let text = String(decoding: try readFile(RawPath(name + ".txt"), in: folder, limit: 1 << 20), as: UTF8.self)
+    let text = String(
+      decoding: try readFile(RawPath(name + ".txt"), in: folder, limit: 1 << 20), as: UTF8.self)
     for line in text.split(separator: "\n") {
       let parts = line.split(separator: ": ", maxSplits: 1)
       values[String(parts[0]), default: []].append(parts.count > 1 ? String(parts[1]) : "")
@@ -32,7 +33,9 @@ private struct ArchiveVector {
       expect[String(sides[0])] = Set(sides[1].split(separator: ",").compactMap { Int32($0) })
     }
     self.expect = expect
-    needs = try (values["needs"] ?? []).map { try readFile(RawPath($0), in: folder, limit: 1 << 26) }
+    needs = try (values["needs"] ?? []).map {
+      try readFile(RawPath($0), in: folder, limit: 1 << 26)
+    }
   }
 
   var id: String? { values["backup-id"]?.first }

@@ -13,7 +13,9 @@ private func archive(of size: Int) throws(Failure) -> [UInt8] {
 }
 
 /// Authenticates an archive that lies in a file, from `start` on.
-private func authenticate(file: Descriptor, start: UInt64 = 0) throws(Failure) -> AuthenticatedArchive {
+private func authenticate(file: Descriptor, start: UInt64 = 0) throws(Failure)
+  -> AuthenticatedArchive
+{
   try file.seek(to: start)
   let header = try AuthenticatedArchive.header(of: DescriptorSource(file), limits: OpenLimits())
   return try AuthenticatedArchive.verify(
@@ -80,7 +82,9 @@ private let large = 9 << 20
 
   @Test func bytesThatFollowAreRefusedBeforeTheTag() throws {
     let bytes = try archive(of: 100)
-    let error = #expect(throws: Failure.self) { try TBKArchiveTests.authenticate(bytes + [0], password: [1]) }
+    let error = #expect(throws: Failure.self) {
+      try TBKArchiveTests.authenticate(bytes + [0], password: [1])
+    }
     #expect(error?.code == .malformed)
   }
 

@@ -21,7 +21,9 @@ import Testing
     let copy = try TestTree()
     if name.hasPrefix("d/") { try copy.directory("d") }
     try copy.file(name, "mine")
-    let error = #expect(throws: Failure.self) { try restore([archive.bytes], to: copy, isNew: false) }
+    let error = #expect(throws: Failure.self) {
+      try restore([archive.bytes], to: copy, isNew: false)
+    }
     #expect(error?.code == .cannotCreate)
     #expect(try copy.content(name) == "mine")
     #expect(try copy.names == [name.hasPrefix("d/") ? "d" : name])
@@ -94,7 +96,8 @@ import Testing
     try old.file("mine")
     try restore([archive.bytes], to: new)
     try restore([archive.bytes], to: old, isNew: false)
-    #expect(try new.facts(".").map { [$0.st_mode & 0o777, UInt32($0.st_mtim.tv_sec)] } == [0o711, 1000])
+    #expect(
+      try new.facts(".").map { [$0.st_mode & 0o777, UInt32($0.st_mtim.tv_sec)] } == [0o711, 1000])
     #expect(try old.facts(".")?.st_mode == 0o40700)
   }
 

@@ -218,7 +218,8 @@ import Testing
     let tree = try TestTree()
     try tree.file("a", "x")
     try tree.file("b", "y")
-    let archive = try seal(tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.remove("a") })
+    let archive = try seal(
+      tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.remove("a") })
     #expect(archive.mishaps == ["a: it is gone"] && !archive.isComplete)
     #expect(try check(archive).names == ["b"])
     #expect(archive.manifest.unreadable?.map(\.path) == [[0x61]])
@@ -227,7 +228,8 @@ import Testing
   @Test func aFileThatChangedBeforeIsPackedAsItIs() throws {
     let tree = try TestTree()
     try tree.file("a", "x")
-    let archive = try seal(tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.file("a", "longer") })
+    let archive = try seal(
+      tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.file("a", "longer") })
     #expect(archive.isComplete)
     #expect(try check(archive).content("a") == "longer")
   }
@@ -237,12 +239,14 @@ import Testing
     let tree = try TestTree()
     try tree.file("a", String(repeating: "x", count: 600_000))
     var once = true
-    let archive = try seal(tree, progress: { _ in
-      if once, let file = try? tree.root.open(RawPath("a"), O_WRONLY) {
-        _ = try? file.truncate(to: UInt64(size))
-      }
-      once = false
-    })
+    let archive = try seal(
+      tree,
+      progress: { _ in
+        if once, let file = try? tree.root.open(RawPath("a"), O_WRONLY) {
+          _ = try? file.truncate(to: UInt64(size))
+        }
+        once = false
+      })
     #expect(archive.mishaps == ["a: it changed while it was read"] && !archive.isComplete)
     let content = try check(archive).content("a")
     #expect(content.utf8.count == 600_000)
@@ -313,7 +317,8 @@ import Testing
     let tree = try TestTree()
     try tree.file("a", "x")
     try tree.link("b", to: "a")
-    let archive = try seal(tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.remove("b") })
+    let archive = try seal(
+      tree, try tree.manifest(), meanwhile: { () throws(Failure) in try tree.remove("b") })
     #expect(archive.mishaps == ["b: it is gone"])
     #expect(try check(archive).names == ["a"])
   }

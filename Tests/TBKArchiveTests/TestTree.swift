@@ -25,7 +25,9 @@ final class TestTree {
   private func clear(_ directory: Descriptor) {
     for (name, type) in (try? directory.names()) ?? [] {
       if type == UInt8(DT_DIR) {
-        if let below = try? directory.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) { clear(below) }
+        if let below = try? directory.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) {
+          clear(below)
+        }
         _ = try? directory.unlink(name, directory: true)
       } else {
         _ = try? directory.unlink(name)
@@ -68,7 +70,8 @@ final class TestTree {
 
   func time(_ name: String, seconds: Int, nanoseconds: Int = 0) throws(Failure) {
     let times = [
-      timespec(tv_sec: seconds, tv_nsec: nanoseconds), timespec(tv_sec: seconds, tv_nsec: nanoseconds),
+      timespec(tv_sec: seconds, tv_nsec: nanoseconds),
+      timespec(tv_sec: seconds, tv_nsec: nanoseconds),
     ]
     let result = try unsafe RawPath(name).withCString { (name) throws(Failure) in
       unsafe utimensat(root.number, name, times, AT_SYMLINK_NOFOLLOW)
@@ -89,9 +92,13 @@ final class TestTree {
     String(decoding: try readFile(RawPath(name), in: root, limit: 1 << 26), as: UTF8.self)
   }
 
-  func facts(_ name: String) throws(Failure) -> stat? { try root.statusIfPresent(of: RawPath(name)) }
+  func facts(_ name: String) throws(Failure) -> stat? {
+    try root.statusIfPresent(of: RawPath(name))
+  }
 
-  func inode(_ name: String) throws(Failure) -> UInt64? { try facts(name).map { UInt64($0.st_ino) } }
+  func inode(_ name: String) throws(Failure) -> UInt64? {
+    try facts(name).map { UInt64($0.st_ino) }
+  }
 
   /// The names at the top, sorted.
   var names: [String] {
@@ -183,7 +190,8 @@ func reader(
 @discardableResult
 func restore(
   _ archives: [[UInt8]], to destination: TestTree, isNew: Bool = true,
-  password text: [UInt8] = Array("correct horse".utf8), _ change: (inout RestoreOptions) -> Void = { _ in }
+  password text: [UInt8] = Array("correct horse".utf8),
+  _ change: (inout RestoreOptions) -> Void = { _ in }
 ) throws(Failure) -> RestoreSummary {
   var options = RestoreOptions()
   change(&options)

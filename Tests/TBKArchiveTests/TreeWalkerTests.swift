@@ -14,7 +14,8 @@ import Testing
     let found = paths(try tree.manifest())
     #expect(
       found == [
-        "A", "a", "a-b", "a-b/x", "a.b", #""a/\n""#, "a/b", "a/b.c", "a/b/c", "a0", "ab", #""a\377""#,
+        "A", "a", "a-b", "a-b/x", "a.b", #""a/\n""#, "a/b", "a/b.c", "a/b/c", "a0", "ab",
+        #""a\377""#,
       ])
     #expect(try tree.manifest().files.isSorted())
   }
@@ -45,7 +46,8 @@ import Testing
     try tree.file("plain/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc5")
     for name in ["cache/x", "plain/x"] { try tree.file(name) }
     let manifest = try tree.manifest { $0.walk.excludesCaches = true }
-    #expect(paths(manifest) == ["cache", "cache/CACHEDIR.TAG", "plain", "plain/CACHEDIR.TAG", "plain/x"])
+    #expect(
+      paths(manifest) == ["cache", "cache/CACHEDIR.TAG", "plain", "plain/CACHEDIR.TAG", "plain/x"])
   }
 
   @Test func linksAreNotFollowed() throws {
@@ -61,7 +63,9 @@ import Testing
 
   @Test func whatIsNoFileIsRemarkedOrSilent() throws {
     let tree = try TestTree()
-    let made = try unsafe tree.path.appending("fifo").withCString { path in unsafe mkfifo(path, 0o600) }
+    let made = try unsafe tree.path.appending("fifo").withCString { path in
+      unsafe mkfifo(path, 0o600)
+    }
     #expect(made == 0)
     var remarks: [String] = []
     let manifest = try tree.manifest {

@@ -7,13 +7,14 @@ private func words(_ text: String) throws(Failure) -> [String] {
 }
 
 @Suite struct ShellWordsTests {
-  @Test(arguments: [
-    ("", []), ("  \t\n", []), ("a b", ["a", "b"]), (" a  b ", ["a", "b"]), ("''", [""]),
-    ("a''b", ["ab"]), (#"'a b'"#, ["a b"]), (#""a b""#, ["a b"]), (#"a\ b"#, ["a b"]),
-    (#"'\'"#, [#"\"#]), (#""\"\\\$\`\n""#, [#""\$`\n"#]), (#"\n"#, ["n"]), ("\"a'b\"", ["a'b"]),
-    ("'a\"b'", ["a\"b"]), ("$HOME *", ["$HOME", "*"]), ("a\\\nb", ["ab"]), ("\"a\\\nb\"", ["ab"]),
-    ("a \\\n b", ["a", "b"]),
-  ] as [(String, [String])])
+  @Test(
+    arguments: [
+      ("", []), ("  \t\n", []), ("a b", ["a", "b"]), (" a  b ", ["a", "b"]), ("''", [""]),
+      ("a''b", ["ab"]), (#"'a b'"#, ["a b"]), (#""a b""#, ["a b"]), (#"a\ b"#, ["a b"]),
+      (#"'\'"#, [#"\"#]), (#""\"\\\$\`\n""#, [#""\$`\n"#]), (#"\n"#, ["n"]), ("\"a'b\"", ["a'b"]),
+      ("'a\"b'", ["a\"b"]), ("$HOME *", ["$HOME", "*"]), ("a\\\nb", ["ab"]), ("\"a\\\nb\"", ["ab"]),
+      ("a \\\n b", ["a", "b"]),
+    ] as [(String, [String])])
   func wordsAreThoseOfAShell(text: String, expected: [String]) throws {
     #expect(try words(text) == expected)
   }

@@ -74,7 +74,9 @@ import Testing
   /// A device or a FIFO is not replaced by a file: `-o /dev/null` would ruin a system.
   @Test func whatIsNoRegularFileIsNotReplaced() throws {
     let place = try TestDirectory()
-    let made = try unsafe place.path.appending("fifo").withCString { path in unsafe mkfifo(path, 0o600) }
+    let made = try unsafe place.path.appending("fifo").withCString { path in
+      unsafe mkfifo(path, 0o600)
+    }
     #expect(made == 0)
     let error = #expect(throws: Failure.self) {
       try AtomicFile(RawPath("fifo"), in: place.descriptor)

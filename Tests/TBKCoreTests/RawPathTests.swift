@@ -4,7 +4,8 @@ import Testing
 @Suite struct RawPathTests {
   @Test(arguments: [
     ("a/b c.txt", "a/b c.txt"), ("tab\t", #""tab\t""#), ("q\"\\", #""q\"\\""#),
-    ("é", #""\303\251""#), ("\u{7f}\u{1}", #""\177\001""#), ("\u{7}\u{8}\n\u{b}\u{c}\r", #""\a\b\n\v\f\r""#),
+    ("é", #""\303\251""#), ("\u{7f}\u{1}", #""\177\001""#),
+    ("\u{7}\u{8}\n\u{b}\u{c}\r", #""\a\b\n\v\f\r""#),
     ("", ""), ("it's", "it's"),
   ])
   func namesAreQuotedAsGitQuotesThem(name: String, quoted: String) {
@@ -17,9 +18,11 @@ import Testing
 
   @Test func quotingIsInjective() {
     var seen: Set<String> = []
-    for one in 0...255 { for other in [0, 0x22, 0x33, 0x5c, 0x6e, 0xc3] as [UInt8] {
-      #expect(seen.insert(RawPath([UInt8(one), other]).quoted).inserted)
-    } }
+    for one in 0...255 {
+      for other in [0, 0x22, 0x33, 0x5c, 0x6e, 0xc3] as [UInt8] {
+        #expect(seen.insert(RawPath([UInt8(one), other]).quoted).inserted)
+      }
+    }
   }
 
   @Test func messagesNeverHoldControlCharacters() {

@@ -53,7 +53,8 @@ import Testing
   @Test(arguments: [0, 129, 255])
   func noncesOutOfRangeAreRefused(count: Int) throws {
     let key = try key()
-    let refused = (try? AESGCM(key: key, nonce: [UInt8](repeating: 1, count: count), encrypting: true)) == nil
+    let refused =
+      (try? AESGCM(key: key, nonce: [UInt8](repeating: 1, count: count), encrypting: true)) == nil
     #expect(refused)
   }
 
@@ -122,10 +123,11 @@ import Testing
 }
 
 @Suite struct KeyLimitTests {
-  @Test(arguments: [
-    (0, 1, 1), (8, 0, 1), (8, 1, 0), (7, 1, 1), (15, 1, 2), (2 * 1024 * 1024 + 1, 1, 1),
-    (64, 65, 1), (65_536, 1, 65), (.max, .max, .max),
-  ] as [(UInt32, UInt32, UInt32)])
+  @Test(
+    arguments: [
+      (0, 1, 1), (8, 0, 1), (8, 1, 0), (7, 1, 1), (15, 1, 2), (2 * 1024 * 1024 + 1, 1, 1),
+      (64, 65, 1), (65_536, 1, 65), (.max, .max, .max),
+    ] as [(UInt32, UInt32, UInt32)])
   func costsThatNobodyChoosesAreRefused(memory: UInt32, passes: UInt32, lanes: UInt32) {
     let cost = Argon2Cost(memory: memory, passes: passes, lanes: lanes)
     let error = #expect(throws: Failure.self) { try Argon2Limits().check(cost) }
@@ -157,7 +159,8 @@ import Testing
   @Test func aShortSaltIsRefused() throws {
     let cost = Argon2Cost(memory: 64, passes: 1, lanes: 1)
     let password = try secret([1])
-    let refused = (try? KeyDerivation.argon2id(password, salt: [1, 2, 3, 4, 5, 6, 7], cost: cost)) == nil
+    let refused =
+      (try? KeyDerivation.argon2id(password, salt: [1, 2, 3, 4, 5, 6, 7], cost: cost)) == nil
     #expect(refused)
   }
 

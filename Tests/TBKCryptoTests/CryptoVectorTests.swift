@@ -82,7 +82,8 @@ import Testing
     for block in try blocks("aes-256-cbc-pkcs7.txt") {
       for piece in [1, 15, 16, 17, 4096] {
         let plaintext = try cbcOpen(
-          try block.bytes("ciphertext"), try block.bytes("key"), try block.bytes("iv"), piece: piece)
+          try block.bytes("ciphertext"), try block.bytes("key"), try block.bytes("iv"), piece: piece
+        )
         #expect(try plaintext == block.bytes("plaintext"))
       }
     }

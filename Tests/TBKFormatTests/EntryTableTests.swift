@@ -33,7 +33,9 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
     deferred.hasType = false
     var link = plainEntry("c")
     link.hardLink = [0x61]
-    let entries = [fullEntry("a"), deferred, link, plainEntry("d", .symlink), plainEntry("e", .directory)]
+    let entries = [
+      fullEntry("a"), deferred, link, plainEntry("d", .symlink), plainEntry("e", .directory),
+    ]
     for entry in entries { table.append(entry) }
     #expect(table.indices.map { table[$0] } == entries)
     #expect(table.isHardLink(2) && !table.isHardLink(0) && table.isRare(0) && !table.isRare(1))
@@ -88,7 +90,9 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
       #expect(table.find(Array(path.utf8), order: order) == index)
     }
     #expect(table.find([0x64], order: order) == nil)
-    #expect(order.map { table.path(Int($0)) } == paths.map { Array($0.utf8) }.sorted { $0.lexicographicallyPrecedes($1) })
+    #expect(
+      order.map { table.path(Int($0)) }
+        == paths.map { Array($0.utf8) }.sorted { $0.lexicographicallyPrecedes($1) })
   }
 
   @Test func twoEqualPathsAreNotSorted() {

@@ -36,7 +36,8 @@ private func canonical(_ source: String) throws(Failure) -> String {
     "", " ", "nul", "nulll", "truefalse", "01", "-", "+1", ".5", "1.", "1e", "1e+", "0x1", "NaN",
     "Infinity", "-01", "[1,]", "[,1]", "[1 2]", "[", "]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
     "{,}", "{a:1}", "{1:1}", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}",
-    "'a'", "\"", "\"a", "\"\\", "\"\\u", "\"\\u12", "\"\\x41\"", "\"\\u12g4\"", "\"\n\"", "\"\u{1}\"",
+    "'a'", "\"", "\"a", "\"\\", "\"\\u", "\"\\u12", "\"\\x41\"", "\"\\u12g4\"", "\"\n\"",
+    "\"\u{1}\"",
     "1 2", "{} {}", "// a\n1", "[1]]", "\u{feff}1", "\u{a0}1",
   ])
   func whatIsNotJSONIsMalformed(source: String) {
@@ -56,9 +57,11 @@ private func canonical(_ source: String) throws(Failure) -> String {
   }
 
   @Test func bytesThatAreNotUTF8SurviveAsSurrogates() throws {
-    for bytes in [[0xff], [0x61, 0x80, 0x62], [0xc3], [0xc3, 0x28], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80],
-      [0xe2, 0xc2, 0x82], [0xc0, 0x80], [0x80, 0xc3, 0xa9, 0xff]] as [[UInt8]]
-    {
+    for bytes in [
+      [0xff], [0x61, 0x80, 0x62], [0xc3], [0xc3, 0x28], [0xed, 0xa0, 0x80],
+      [0xf4, 0x90, 0x80, 0x80],
+      [0xe2, 0xc2, 0x82], [0xc0, 0x80], [0x80, 0xc3, 0xa9, 0xff],
+    ] as [[UInt8]] {
       let written = JSON.string(bytes).canonical()
       #expect(written.allSatisfy { $0 < 0x80 })
       #expect(try JSON.parse(written, what: "x") == .string(bytes))
@@ -74,7 +77,11 @@ private func canonical(_ source: String) throws(Failure) -> String {
     }
   }
 
-  @Test(arguments: [[0x22, 0xff, 0x22], [0x22, 0xc3, 0x22], [0x22, 0xed, 0xa0, 0x80, 0x22], [0x22, 0xc0, 0x80, 0x22]] as [[UInt8]])
+  @Test(
+    arguments: [
+      [0x22, 0xff, 0x22], [0x22, 0xc3, 0x22], [0x22, 0xed, 0xa0, 0x80, 0x22],
+      [0x22, 0xc0, 0x80, 0x22],
+    ] as [[UInt8]])
   func rawBytesThatAreNotUTF8AreMalformed(bytes: [UInt8]) {
     #expect(throws: Failure.self) { try JSON.parse(bytes, what: "x") }
   }

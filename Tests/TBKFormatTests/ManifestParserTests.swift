@@ -22,15 +22,19 @@ import Testing
 }
 
 @Suite struct ManifestParserTests {
-  private let sample = manifestText([
-    entryText("a", ["uid": "4294967295", "mtime_ns": "-1", "user": "\"\\udcff\""]),
-    entryText("b", ["permissions": "16877", "type": "\"directory\""]),
-    entryText("c", ["link_target": "\"../x\"", "permissions": "41471", "type": "\"symlink\""]),
-    entryText("d", ["hard_link": "\"a\""]),
-    entryText("e", ["stored_in": "\"\(hashOfNothing)\"", "xattrs": "{\"user.a\":\"AP8=\"}"]),
-    entryText("f", ["unknown": "{\"z\":[1,2.50]}"]),
-  ], ["source_dir": "\"/s\"", "unreadable": "[{\"reason\":\"r\",\"relative_path\":\"u\"}]",
-    "root": "{\"modified_at\":0.0,\"permissions\":16877,\"type\":\"directory\"}"])
+  private let sample = manifestText(
+    [
+      entryText("a", ["uid": "4294967295", "mtime_ns": "-1", "user": "\"\\udcff\""]),
+      entryText("b", ["permissions": "16877", "type": "\"directory\""]),
+      entryText("c", ["link_target": "\"../x\"", "permissions": "41471", "type": "\"symlink\""]),
+      entryText("d", ["hard_link": "\"a\""]),
+      entryText("e", ["stored_in": "\"\(hashOfNothing)\"", "xattrs": "{\"user.a\":\"AP8=\"}"]),
+      entryText("f", ["unknown": "{\"z\":[1,2.50]}"]),
+    ],
+    [
+      "source_dir": "\"/s\"", "unreadable": "[{\"reason\":\"r\",\"relative_path\":\"u\"}]",
+      "root": "{\"modified_at\":0.0,\"permissions\":16877,\"type\":\"directory\"}",
+    ])
 
   @Test func whatIsCanonicalIsWrittenAsItWas() throws {
     #expect(try written(parseManifest(sample)) == sample)
@@ -47,7 +51,8 @@ import Testing
     #expect(manifest.files[0].user == [0xff])
     #expect(manifest.files[2].linkTarget == Array("../x".utf8))
     #expect(manifest.files[3].hardLink == Array("a".utf8))
-    #expect(manifest.files[4].xattrs == [ExtendedAttribute(name: Array("user.a".utf8), value: [0, 255])])
+    #expect(
+      manifest.files[4].xattrs == [ExtendedAttribute(name: Array("user.a".utf8), value: [0, 255])])
     #expect(manifest.sourceDirectory == Array("/s".utf8))
     #expect(manifest.unreadable == [UnreadableEntry(path: [0x75], reason: "r")])
     #expect(manifest.root?.mode == 16877)
@@ -67,7 +72,9 @@ import Testing
     let bytes = Array(sample.utf8)
     var accepted = 0
     for index in bytes.indices {
-      for byte in [0, 0x20, 0x22, 0x2c, 0x30, 0x39, 0x3a, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d, 0x80, 0xff] as [UInt8] {
+      for byte in [0, 0x20, 0x22, 0x2c, 0x30, 0x39, 0x3a, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d, 0x80, 0xff]
+        as [UInt8]
+      {
         var changed = bytes
         changed[index] = byte
         guard let manifest = try? parseManifest(changed) else { continue }
@@ -105,11 +112,13 @@ import Testing
     manifestText([], ["files": "\"\""]), manifestText([], ["files": "[]]"]),
     manifestText([], ["files": "[],"]), manifestText([], ["files": "[]1"]),
     manifestText([], ["files": "[}"]), manifestText([], ["files": nil as String?, "x": "[1"]),
-    manifestText([], ["a": "1,"]), manifestText([], ["a": ""]), manifestText([], ["\\u0061\":1,\"a": "1"]),
+    manifestText([], ["a": "1,"]), manifestText([], ["a": ""]),
+    manifestText([], ["\\u0061\":1,\"a": "1"]),
     manifestText([], ["version": nil as String?]), manifestText([], ["version": "\"3.0\""]),
     manifestText([], ["version": "2.0"]), manifestText([], ["backup_mode": "\"other\""]),
     manifestText([], ["backup_id": "\"00\""]), manifestText([], ["parent_backup_id": "1"]),
-    manifestText([], ["source_dir": "\"relative\""]), manifestText([], ["source_dir": "\"/a\\u0000\""]),
+    manifestText([], ["source_dir": "\"relative\""]),
+    manifestText([], ["source_dir": "\"/a\\u0000\""]),
     manifestText([], ["unreadable": "{}"]), manifestText([], ["unreadable": "[1]"]),
     manifestText([], ["unreadable": "[{\"reason\":\"r\"}]"]), manifestText([], ["root": "{}"]),
     manifestText([], ["root": "1"]),
@@ -132,7 +141,8 @@ import Testing
   }
 
   @Test func spaceIsAllowedBetweenTokens() throws {
-    let spaced = " {\n\"files\" \t: [ \(entryText("a")) , \(entryText("b")) ] \r\n, "
+    let spaced =
+      " {\n\"files\" \t: [ \(entryText("a")) , \(entryText("b")) ] \r\n, "
       + manifestText([], ["files": nil as String?]).dropFirst() + "\n"
     #expect(try parseManifest(spaced).files.count == 2)
   }
@@ -160,24 +170,28 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    ["relative_path": "\"\""], ["relative_path": "\"/a\""], ["relative_path": "\"a/../b\""],
-    ["relative_path": "\"./a\""], ["relative_path": "\"a//b\""], ["relative_path": "\"a/\""],
-    ["relative_path": "\"a\\u0000\""], ["relative_path": nil], ["relative_path": "1"],
-    ["size": "-1"], ["size": "1.0"], ["size": "9223372036854775808"], ["size": "01"], ["size": nil],
-    ["size": "\"1\""], ["sha256": "null"], ["sha256": "\"\""], ["sha256": nil],
-    ["sha256": "\"" + String(repeating: "A", count: 64) + "\""], ["permissions": "-1"],
-    ["permissions": "4294967296"], ["permissions": nil], ["permissions": "16877"],
-    ["modified_at": "1e400"], ["modified_at": "null"], ["modified_at": nil], ["mtime_ns": "9223372036854775808"],
-    ["mtime_ns": "-0"], ["mtime_ns": "1.5"], ["mtime_ns": "null"], ["uid": "4294967296"], ["uid": "-1"],
-    ["type": "\"fifo\""], ["type": "null"], ["type": "\"symlink\""], ["type": "\"directory\""],
-    ["type": nil], ["link_target": "\"x\""], ["hard_link": "\"/x\""], ["hard_link": "\"\""],
-    ["stored_as": "\"..\""], ["stored_in": "\"\""], ["stored_in": "null"],
-    ["stored_in": "\"" + hashOfNothing + "\"", "hard_link": "\"a\""], ["xattrs": "{}"],
-    ["xattrs": "{\"\":\"\"}"], ["xattrs": "{\"a\":\"=\"}"], ["xattrs": "{\"a\":\"\",\"a\":\"\"}"],
-    ["xattrs": "[]"], ["xattrs": "{\"a\\u0000\":\"\"}"],
-    ["x\":1,\"x": "1"], ["size\":0,\"size": "0"],
-  ] as [[String: String?]])
+  @Test(
+    arguments: [
+      ["relative_path": "\"\""], ["relative_path": "\"/a\""], ["relative_path": "\"a/../b\""],
+      ["relative_path": "\"./a\""], ["relative_path": "\"a//b\""], ["relative_path": "\"a/\""],
+      ["relative_path": "\"a\\u0000\""], ["relative_path": nil], ["relative_path": "1"],
+      ["size": "-1"], ["size": "1.0"], ["size": "9223372036854775808"], ["size": "01"],
+      ["size": nil],
+      ["size": "\"1\""], ["sha256": "null"], ["sha256": "\"\""], ["sha256": nil],
+      ["sha256": "\"" + String(repeating: "A", count: 64) + "\""], ["permissions": "-1"],
+      ["permissions": "4294967296"], ["permissions": nil], ["permissions": "16877"],
+      ["modified_at": "1e400"], ["modified_at": "null"], ["modified_at": nil],
+      ["mtime_ns": "9223372036854775808"],
+      ["mtime_ns": "-0"], ["mtime_ns": "1.5"], ["mtime_ns": "null"], ["uid": "4294967296"],
+      ["uid": "-1"],
+      ["type": "\"fifo\""], ["type": "null"], ["type": "\"symlink\""], ["type": "\"directory\""],
+      ["type": nil], ["link_target": "\"x\""], ["hard_link": "\"/x\""], ["hard_link": "\"\""],
+      ["stored_as": "\"..\""], ["stored_in": "\"\""], ["stored_in": "null"],
+      ["stored_in": "\"" + hashOfNothing + "\"", "hard_link": "\"a\""], ["xattrs": "{}"],
+      ["xattrs": "{\"\":\"\"}"], ["xattrs": "{\"a\":\"=\"}"], ["xattrs": "{\"a\":\"\",\"a\":\"\"}"],
+      ["xattrs": "[]"], ["xattrs": "{\"a\\u0000\":\"\"}"],
+      ["x\":1,\"x": "1"], ["size\":0,\"size": "0"],
+    ] as [[String: String?]])
   func anEntryThatBreaksARuleIsMalformed(members: [String: String?]) {
     let error = #expect(throws: Failure.self) {
       try parseManifest(manifestText([entryText("p", members)]))
@@ -187,9 +201,10 @@ import Testing
 
   @Test func linksAndDirectoriesHaveNoContent() {
     let directory = ["type": "\"directory\"", "permissions": "16877"]
-    for more in [["size": "1"], ["hard_link": "\"a\""], ["stored_in": "\"\(hashOfNothing)\""],
-      ["sha256": "\"" + String(repeating: "0", count: 64) + "\""]]
-    {
+    for more in [
+      ["size": "1"], ["hard_link": "\"a\""], ["stored_in": "\"\(hashOfNothing)\""],
+      ["sha256": "\"" + String(repeating: "0", count: 64) + "\""],
+    ] {
       #expect(throws: Failure.self) {
         try parseManifest(manifestText([entryText("p", directory.merging(more) { $1 })]))
       }
@@ -203,9 +218,12 @@ import Testing
     let manifest = try parseManifest(manifestText([entryText("p", members)]))
     #expect(manifest.files[0].linkTarget?.count == count)
     #expect(throws: Failure.self) {
-      try parseManifest(manifestText([
-        entryText("p", members.merging(["link_target": "\"\(String(repeating: "x", count: 4096))\""]) { $1 })
-      ]))
+      try parseManifest(
+        manifestText([
+          entryText(
+            "p",
+            members.merging(["link_target": "\"\(String(repeating: "x", count: 4096))\""]) { $1 })
+        ]))
     }
   }
 

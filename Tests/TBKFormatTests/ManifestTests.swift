@@ -41,10 +41,11 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
     #expect(!isValid([plainEntry("a", type), plainEntry("a.b"), plainEntry("a/b")]))
     #expect(!isValid([plainEntry("a", type), plainEntry("a.b"), plainEntry("a/b/c/d")]))
     #expect(!isValid([plainEntry("a/b/c/d"), plainEntry("a.b"), plainEntry("a", type)]))
-    #expect(!isValid([
-      plainEntry("a", .directory), plainEntry("a/b", type), plainEntry("a/b/c", .directory),
-      plainEntry("a/b/c/d"),
-    ]))
+    #expect(
+      !isValid([
+        plainEntry("a", .directory), plainEntry("a/b", type), plainEntry("a/b/c", .directory),
+        plainEntry("a/b/c/d"),
+      ]))
     #expect(!isValid([plainEntry("a/b", type), plainEntry("a/b.c"), plainEntry("a/b/c")]))
     #expect(isValid([plainEntry("a", type), plainEntry("a.b"), plainEntry("ab")]))
   }
@@ -76,7 +77,8 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
 @Suite struct ManifestFactsTests {
   @Test func sizesAndCountsAreThoseOfFiles() {
     let whole = manifest([
-      plainEntry("a", size: 5), link("b", to: "a"), plainEntry("c", .directory), plainEntry("d", .symlink),
+      plainEntry("a", size: 5), link("b", to: "a"), plainEntry("c", .directory),
+      plainEntry("d", .symlink),
     ])
     #expect(whole.fileCount == 2)
     #expect(whole.totalSize == 5)
@@ -123,7 +125,8 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
   }
 
   @Test func sameTreesDoNotDiffer() throws {
-    #expect(try changes([fullEntry("a"), plainEntry("b")], [plainEntry("b"), fullEntry("a")]) == [])
+    #expect(
+      try changes([fullEntry("a"), plainEntry("b")], [plainEntry("b"), fullEntry("a")]) == [])
     #expect(try changes([], []) == [])
   }
 

@@ -13,7 +13,8 @@ func manifestText(_ entries: [String] = [], _ members: [String: String?] = [:]) 
   ]
   for (key, value) in members { all[key] = value }
   return "{"
-    + all.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",") + "}"
+    + all.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",")
+    + "}"
 }
 
 /// The text of a file's entry with members that replace or add to the usual.
@@ -24,7 +25,8 @@ func entryText(_ path: String, _ members: [String: String?] = [:]) -> String {
   ]
   for (key, value) in members { all[key] = value }
   return "{"
-    + all.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",") + "}"
+    + all.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",")
+    + "}"
 }
 
 /// Parses a manifest given in pieces of `piece` bytes.

@@ -1,0 +1,136 @@
+// What a `BackupReader` puts its archives through.
+
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Finds entries by the name they have in a tar.
+struct NameLookup {
+  private let files: EntryTable
+  private let order: [UInt32]?
+  private var renamed: [[UInt8]: Int] = [:]
+
+  init(_ manifest: Manifest) {
+    files = manifest.files
+    order = files.isSorted() ? nil : files.sortedIndices()
+    for index in files.indices where files.isRare(index) {
+      if let name = files[index].storedAs { renamed[name] = index }
+    }
+  }
+
+  func find(_ name: [UInt8]) -> Int? { renamed[name] ?? files.find(name, order: order) }
+
+  /// The entries that another backup's tar may hold under this name: the one of that name, and,
+  /// for names that stand in for "manifest.json" and what is below it, the one they stand in for.
+  func entries(heldAs name: [UInt8]) -> [Int] {
+    var found: Set<Int> = []
+    if let index = files.find(name, order: order) { found.insert(index) }
+    if name.starts(with: Manifest.fileName) {
+      let rest = name[Manifest.fileName.count...].drop { $0 == UInt8(ascii: "~") }
+      if let index = files.find(Manifest.fileName + rest, order: order) { found.insert(index) }
+    }
+    return found.sorted()
+  }
+}
+
+/// Which entries are there by now.
+final class Gathered {
+  private var flags: [Bool]
+  init(_ count: Int) { flags = Array(repeating: false, count: count) }
+  subscript(index: Int) -> Bool {
+    get { flags[index] }
+    set { flags[index] = newValue }
+  }
+}
+
+/// Offers content of an older archive: taken if it has the hash that the newest manifest wants.
+final class OfferConsumer: MemberConsumer {
+  private let wish: (TarMember) -> [StagingConsumer.Offer]
+  private let accepted: (StagingConsumer.Offer) -> Void
+  private let staging: StagingConsumer?
+  private var offers: [StagingConsumer.Offer] = []
+
+  init(
+    _ staging: Staging?, wish: @escaping (TarMember) -> [StagingConsumer.Offer],
+    accepted: @escaping (StagingConsumer.Offer) -> Void
+  ) {
+    self.wish = wish
+    self.accepted = accepted
+    self.staging = staging.map { staging in
+      StagingConsumer(
+        staging,
+        wish: { (member) throws(Failure) in
+          let offers = wish(member)
+          return offers.isEmpty ? .leave : .offer(offers)
+        }, accepted: accepted)
+    }
+  }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    if let staging { return try staging.begin(member) }
+    offers = wish(member)
+    return !offers.isEmpty
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try staging?.body(bytes) }
+
+  func end(_ sha256: Digest) throws(Failure) {
+    if let staging { return try staging.end(sha256) }
+    if let offer = offers.first(where: { $0.sha256 == sha256 }) { accepted(offer) }
+  }
+}
+
+/// Sends the content of one member on.
+final class MemberSender: MemberConsumer {
+  private let entry: ManifestEntry
+  private let sink: any ByteSink
+  private(set) var isSent = false
+
+  init(_ entry: ManifestEntry, _ sink: any ByteSink) {
+    self.entry = entry
+    self.sink = sink
+  }
+
+  func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == entry.tarName }
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
+  func end(_ sha256: Digest) { isSent = true }
+}
+
+/// Sends on what a check has passed.
+final class CheckingSink: ByteSink {
+  private let check: any ByteSink
+  private let next: any ByteSink
+
+  init(_ check: any ByteSink, into next: any ByteSink) {
+    self.check = check
+    self.next = next
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try check.write(bytes)
+    try next.write(bytes)
+  }
+
+  func finish() throws(Failure) {
+    try check.finish()
+    try next.finish()
+  }
+}
+
+/// Counts what passes, for the progress meter.
+final class TickingSink: ByteSink {
+  private let next: any ByteSink
+  private let progress: (Int) -> Void
+
+  init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
+    self.next = next
+    self.progress = progress
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try next.write(bytes)
+    progress(bytes.count)
+  }
+
+  func finish() throws(Failure) { try next.finish() }
+}
