@@ -276,14 +276,22 @@ package final class EarlierEntries {
   private let files: EntryTable
   private let order: [UInt32]?
   private var next = 0
+  private var last: (path: [UInt8], entry: ManifestEntry?)?
 
   package init(_ manifest: Manifest) {
     files = manifest.files
     order = manifest.files.isSorted() ? nil : manifest.files.sortedIndices()
   }
 
-  /// The entry at `path`, whose content is that of its first name if it is a hard link.
+  /// The entry at `path`. Asked again for the same path, it does not look again.
   package func find(_ path: [UInt8]) -> ManifestEntry? {
+    if let last, last.path == path { return last.entry }
+    let entry = look(path)
+    last = (path, entry)
+    return entry
+  }
+
+  private func look(_ path: [UInt8]) -> ManifestEntry? {
     if order == nil {
       while next < files.count, files.compare(next, path) < 0 { next += 1 }
       if next < files.count, files.compare(next, path) == 0 { return files[next] }

@@ -22,10 +22,12 @@ package struct Digest: Hashable, Sendable {
     func word(_ start: Int) -> UInt64? {
       var value: UInt64 = 0
       for index in start..<start + 16 {
-        guard let digit = hexValue(digits[index]), digits[index] & 0x20 != 0 || digit < 10 else {
-          return nil
+        let digit = digits[index]
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(digit & 15)
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt64(digit & 15 + 9)
+        default: return nil
         }
-        value = value << 4 | UInt64(digit)
       }
       return value
     }

@@ -56,6 +56,7 @@ package struct EntryTable: Sendable {
   private var names = Interned<[UInt8]>()
   private var devices = Interned<UInt64>()
   private var backups = Interned<String>()
+  private var ascends = true
 
   package init() {}
 
@@ -64,6 +65,7 @@ package struct EntryTable: Sendable {
   package var indices: Range<Int> { 0..<records.count }
 
   package mutating func append(_ entry: ManifestEntry) {
+    if ascends, count > 0, compare(count - 1, entry.path) >= 0 { ascends = false }
     let record = pack(entry, path: paths.append(entry.path), index: records.count)
     records.append(record)
   }
@@ -176,10 +178,20 @@ package struct EntryTable: Sendable {
   /// Whether the entry has what few entries have: a link, another name, attributes.
   package func isRare(_ index: Int) -> Bool { records[index].present.contains(.rare) }
 
-  /// Whether every path is greater than the one before it, as raw bytes.
-  package func isSorted() -> Bool {
-    for index in indices.dropFirst() where compare(index - 1, path(index)) >= 0 { return false }
-    return true
+  /// Whether every path is greater than the one before it, as raw bytes. Known without a look.
+  package func isSorted() -> Bool { ascends }
+
+  /// Whether an entry has the content and the metadata of `entry`, told from the fixed parts alone:
+  /// false may mean that it cannot be told so.
+  package func isPlainlyEqual(_ index: Int, _ entry: ManifestEntry) -> Bool {
+    let record = records[index]
+    guard !record.present.contains(.rare), entry.linkTarget == nil, entry.hardLink == nil,
+      entry.xattrs.isEmpty
+    else { return false }
+    return record.type == entry.type && record.size == entry.size && record.mode == entry.mode
+      && record.present.isSuperset(of: [.sha256, .mtime, .uid, .gid])
+      && record.sha256 == entry.sha256 && record.mtime == entry.mtime && record.uid == entry.uid
+      && record.gid == entry.gid
   }
 
   /// Indices in the order of their paths, for `find` in a table that is not sorted.

@@ -82,7 +82,7 @@ package struct Manifest: Sendable {
         throw Failure(.malformed, "the manifest lists \(RawPath(path).display) twice")
       }
       // Directories above this path that are above the one before it too have been looked up.
-      let shared = previous.map { zip($0, path).prefix { $0 == $1 }.count } ?? 0
+      let shared = previous.map { sharedPrefix($0, path) } ?? 0
       previous = path
       for slash in path.indices[shared...] where path[slash] == UInt8(ascii: "/") {
         if let found = files.find(Array(path[..<slash]), order: order),
@@ -129,4 +129,12 @@ package struct Manifest: Sendable {
         .malformed, "\(RawPath(path).display) is a hard link to something that differs from it")
     }
   }
+}
+
+/// How many bytes two paths begin with alike.
+private func sharedPrefix(_ one: [UInt8], _ other: [UInt8]) -> Int {
+  let end = min(one.count, other.count)
+  var index = 0
+  while index < end, one[index] == other[index] { index += 1 }
+  return index
 }

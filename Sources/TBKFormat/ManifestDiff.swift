@@ -60,7 +60,9 @@ package final class ChangeTracker {
   package func note(_ entry: ManifestEntry) throws(Failure) {
     while next < old.count, old.compare(next, entry.path) < 0 { try passOver() }
     if next < old.count, old.compare(next, entry.path) == 0 {
-      if let change = ManifestDiff.change(old[next], entry) { try tell(change, entry.path) }
+      if !old.isPlainlyEqual(next, entry), let change = ManifestDiff.change(old[next], entry) {
+        try tell(change, entry.path)
+      }
       next += 1
     } else {
       try tell(.added, entry.path)
@@ -92,6 +94,9 @@ package struct SortedEntries {
   private func index(_ position: Int) -> Int { order.map { Int($0[position]) } ?? position }
   package subscript(position: Int) -> ManifestEntry { files[index(position)] }
   package func path(_ position: Int) -> [UInt8] { files.path(index(position)) }
+  func isPlainlyEqual(_ position: Int, _ entry: ManifestEntry) -> Bool {
+    files.isPlainlyEqual(index(position), entry)
+  }
   package func compare(_ position: Int, _ path: [UInt8]) -> Int {
     files.compare(index(position), path)
   }
