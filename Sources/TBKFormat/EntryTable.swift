@@ -103,6 +103,38 @@ package struct EntryTable: Sendable {
     return record
   }
 
+  /// Appends the canonical text of an entry, as `[UInt8].append(entry:)` would.
+  func write(_ index: Int, to buffer: inout [UInt8]) {
+    let record = records[index]
+    guard !record.present.contains(.rare) else { return buffer.append(entry: self[index]) }
+    func has(_ flag: Presence) -> Bool { record.present.contains(flag) }
+    buffer.append(UInt8(ascii: "{"))
+    if has(.ctime) { buffer.appendNumber("\"ctime_ns\":", record.ctime) }
+    if has(.device) { buffer.appendNumber("\"device\":", devices[record.device]) }
+    if has(.gid) { buffer.appendNumber("\"gid\":", record.gid) }
+    if has(.group) { buffer.appendText("\"group\":", names[record.group]) }
+    if has(.inode) { buffer.appendNumber("\"inode\":", record.inode) }
+    buffer.appendKey("\"modified_at\":")
+    buffer += pythonRepresentation(record.modifiedAt).utf8
+    buffer.append(UInt8(ascii: ","))
+    if has(.mtime) { buffer.appendNumber("\"mtime_ns\":", record.mtime) }
+    buffer.appendNumber("\"permissions\":", record.mode)
+    buffer.appendText("\"relative_path\":", path(index))
+    if has(.sha256) {
+      buffer.appendKey("\"sha256\":\"")
+      buffer.appendHex(record.sha256)
+      buffer.appendKey("\",")
+    } else {
+      buffer.appendKey("\"sha256\":null,")
+    }
+    buffer.appendNumber("\"size\":", record.size)
+    if has(.storedIn) { buffer.appendText("\"stored_in\":", Array(backups[record.storedIn].utf8)) }
+    if has(.type) { buffer.appendText("\"type\":", Array(record.type.rawValue.utf8)) }
+    if has(.uid) { buffer.appendNumber("\"uid\":", record.uid) }
+    if has(.user) { buffer.appendText("\"user\":", names[record.user]) }
+    buffer[buffer.count - 1] = UInt8(ascii: "}")  // In place of the last comma.
+  }
+
   /// Removes the entries at these indices; the others keep their order.
   package mutating func remove(_ unwanted: Set<Int>) {
     if unwanted.isEmpty { return }

@@ -37,6 +37,14 @@ package struct ManifestWriter {
     if buffer.count >= chunkSize { try flush() }
   }
 
+  /// Appends an entry of a table; a plain one without making a `ManifestEntry` of it.
+  package mutating func append(_ index: Int, of table: EntryTable) throws(Failure) {
+    if count > 0 { buffer.append(UInt8(ascii: ",")) }
+    count += 1
+    table.write(index, to: &buffer)
+    if buffer.count >= chunkSize { try flush() }
+  }
+
   /// Ends the object, without ending the sink.
   ///
   /// - Parameter unreadable: replaces the manifest's own, which a walk knows only at its end.
@@ -63,7 +71,7 @@ package struct ManifestWriter {
     _ manifest: Manifest, backupID: String?, to sink: any ByteSink
   ) throws(Failure) {
     var writer = try ManifestWriter(manifest, backupID: backupID, to: sink)
-    for index in manifest.files.indices { try writer.append(manifest.files[index]) }
+    for index in manifest.files.indices { try writer.append(index, of: manifest.files) }
     try writer.finish()
   }
 
@@ -180,11 +188,11 @@ extension Array where Element == UInt8 {
     self[count - 1] = UInt8(ascii: "}")  // In place of the last comma.
   }
 
-  private mutating func appendKey(_ key: StaticString) {
+  mutating func appendKey(_ key: StaticString) {
     unsafe append(contentsOf: UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))
   }
 
-  private mutating func appendNumber(_ key: StaticString, _ value: (some BinaryInteger)?) {
+  mutating func appendNumber(_ key: StaticString, _ value: (some BinaryInteger)?) {
     guard let value else { return }
     appendKey(key)
     appendDecimal(value)
@@ -205,14 +213,14 @@ extension Array where Element == UInt8 {
     append(digits.span.extracting(start..<20))
   }
 
-  private mutating func appendText(_ key: StaticString, _ value: [UInt8]?) {
+  mutating func appendText(_ key: StaticString, _ value: [UInt8]?) {
     guard let value else { return }
     appendKey(key)
     appendJSONString(value.span)
     append(UInt8(ascii: ","))
   }
 
-  private mutating func appendHex(_ digest: Digest) {
+  mutating func appendHex(_ digest: Digest) {
     digest.forEachHexDigit { append($0) }
   }
 }

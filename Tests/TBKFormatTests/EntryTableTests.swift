@@ -1,5 +1,5 @@
 import TBKCore
-import TBKFormat
+@testable import TBKFormat
 import Testing
 
 /// An entry with everything in it that an entry can have, apart from what excludes each other.
@@ -111,5 +111,33 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
       #expect(table.path(index) == Array(("\(100 + index)" + long).utf8))
       #expect(table.find(table.path(index)) == index)
     }
+  }
+}
+
+/// What a table writes of its own must be what an entry writes: the id is its hash.
+@Test func aTableWritesAnEntryAsTheEntryIsWritten() {
+  var table = EntryTable()
+  var entries: [ManifestEntry] = []
+  for bits in 0..<1 << 9 {
+    func has(_ bit: Int) -> Bool { bits & 1 << bit != 0 }
+    var entry = ManifestEntry(
+      path: Array("dir/\(bits) \u{e9}".utf8) + [0xff], type: has(8) ? .directory : .file,
+      size: has(8) ? 0 : UInt64(bits), sha256: has(0) ? nil : .ofNothing, mode: 0o100644,
+      modifiedAt: Double(bits) / 7)
+    if has(1) { entry.mtime = -1 }
+    if has(2) { entry.ctime = .max }
+    if has(3) { (entry.inode, entry.device) = (.max, 1) }
+    if has(4) { (entry.uid, entry.user) = (.max, Array("ad\"a".utf8)) }
+    if has(5) { (entry.gid, entry.group) = (0, []) }
+    if has(6) { entry.storedIn = Digest.ofNothing.hex }
+    if has(7) { entry.hasType = false }
+    entries.append(entry)
+    table.append(entry)
+  }
+  for (index, entry) in entries.enumerated() {
+    var (expected, written): ([UInt8], [UInt8]) = ([], [])
+    expected.append(entry: entry)
+    table.write(index, to: &written)
+    #expect(written == expected)
   }
 }
