@@ -115,7 +115,7 @@ package enum Sealing {
     let spool = try EncryptedSpool()
     let gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: spool)
-    let hashing = try HashingSink(into: ProgressSink(into: gzip, progress))
+    let hashing = try HashingSink(into: TickingSink(into: gzip, progress))
     try source.copy(to: hashing)
     try ended()
     try hashing.finish()
@@ -204,22 +204,4 @@ extension KnownLengthSealer {
     if overflow { throw Failure(.malformed, "the archive is too long") }
     return sum
   }
-}
-
-/// Tells of bytes that pass.
-private final class ProgressSink: ByteSink {
-  private let next: any ByteSink
-  private let progress: (Int) -> Void
-
-  init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
-    self.next = next
-    self.progress = progress
-  }
-
-  func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try next.write(bytes)
-    progress(bytes.count)
-  }
-
-  func finish() throws(Failure) { try next.finish() }
 }
