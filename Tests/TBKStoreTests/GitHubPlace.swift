@@ -71,9 +71,9 @@ final class GitHubPlace: StorePlace {
   }
 
   func open() throws(Failure) -> any Store {
-    var context = StoreContext(userAgent: "termbackup/test", maximumWait: 30) { () throws(Failure) in
-      try Secret(copying: Array(GitHubPlace.token.utf8).span)
-    }
+    var context = StoreContext(
+      userAgent: "termbackup/test", maximumWait: 30,
+      token: { () throws(Failure) in try Secret(copying: Array(GitHubPlace.token.utf8).span) })
     context.placement = placement
     return try GitHubStore(repository, context, root: server.root)
   }
