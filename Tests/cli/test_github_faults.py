@@ -1,12 +1,12 @@
 """A network and a GitHub that fail: nothing is lost, the status is right, and a hint helps."""
 
 import json
-import os
 import re
 import subprocess
 import time
 
 import pytest
+from conftest import absent
 from github_fixture import TOKEN, ledger_of
 from test_github_store import MIB, PART, archive, identify
 
@@ -17,6 +17,13 @@ WAIT = ("--max-wait", "60")
 
 def stored(store):
     return [entry["id"] for entry in ledger_of(store)["backups"]]
+
+
+def mount_small(directory):
+    """A file system of 4 MiB; skips where none can be mounted."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", directory]
+    if subprocess.run(command, capture_output=True).returncode:
+        absent("the right to mount a file system")
 
 
 # What is transient
@@ -195,8 +202,8 @@ def test_a_token_that_may_only_read(github):
 
 
 def test_no_token_at_all(github):
-    done = github.push(archive(1), status=77, env={"TERMBACKUP_TOKEN": ""})
-    assert b"gh auth token" in done.err
+    del github.environment["TERMBACKUP_TOKEN"]
+    assert b"gh auth token" in github.push(archive(1), status=77).err
     assert github.log() == []
 
 
@@ -275,14 +282,11 @@ def test_a_file_that_is_gone_can_be_removed_from_the_ledger(github):
 
 
 def test_a_disk_that_is_full_while_downloading(github, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
     data = archive(1, 8 * MIB)
     github.push(data)
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
+    mount_small(mount)
     try:
         github.commands.run("tbk-pull", github.address, "latest", "-o", mount / "x", status=74,
                             env=github.environment)
@@ -292,12 +296,9 @@ def test_a_disk_that_is_full_while_downloading(github, tmp_path):
 
 
 def test_a_disk_that_is_full_while_spooling(github, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
+    mount_small(mount)
     try:
         done = github.push(archive(1, 30 * MIB), status=74, env={"TMPDIR": str(mount)})
         assert b"TMPDIR" in done.err
