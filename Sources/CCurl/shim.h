@@ -31,10 +31,6 @@ static inline CURLcode tbk_curl_set_callback(CURL *handle, CURLoption option, tb
 	return curl_easy_setopt(handle, option, value);
 }
 
-static inline CURLcode tbk_curl_get_long(CURL *handle, CURLINFO info, long *value) {
-	return curl_easy_getinfo(handle, info, value);
-}
-
 static inline CURLMcode tbk_curl_multi_set_long(CURLM *handle, CURLMoption option, long value) {
 	return curl_multi_setopt(handle, option, value);
 }

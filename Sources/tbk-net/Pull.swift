@@ -68,7 +68,7 @@ struct Pull: SuiteCommand {
     if output == nil, !isText {
       try StandardOutput.refuseTerminal("an archive", hint: "redirect it, or give -o FILE")
     }
-    let session = try storeOptions.session(store, storeOptions.context())
+    let session = try storeOptions.session(store, storeOptions.context(inputIsData: false))
     let snapshot = try session.snapshot()
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(

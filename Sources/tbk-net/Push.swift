@@ -86,13 +86,15 @@ struct Push: SuiteCommand {
   func execute() throws(Failure) -> Int32 {
     common.apply()
     if create {
-      try storeOptions.address(store).create(storeOptions.context())
+      try storeOptions.address(store).create(storeOptions.context(inputIsData: false))
       Messages.notice("made \(store.display)")
       return ExitStatus.success
     }
     let meter = ProgressMeter("storing", mode: progress.progress)
     defer { meter.finish() }
-    let context = storeOptions.context(placement: placement, progress: { meter.advance($0) })
+    var context = storeOptions.context(inputIsData: remove.isEmpty)
+    context.placement = placement
+    context.progress = { meter.advance($0) }
     let session = try storeOptions.session(store, context)
     let snapshot = try session.snapshot()
     if let check, let group { return try storeCheck(check, group, session) }

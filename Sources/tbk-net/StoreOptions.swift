@@ -23,6 +23,8 @@ struct StoreOptions: ParsableArguments {
     help: ArgumentHelp("The branch of a GitHub repository.", valueName: "branch"))
   var branch: String?
 
+  @OptionGroup var tokenOptions: TokenOptions
+
   func validate() throws {
     if let maxWait, !(0...86_400).contains(maxWait) {
       throw ValidationError("--max-wait is 0 to 86400 seconds")
@@ -41,23 +43,11 @@ struct StoreOptions: ParsableArguments {
     return .gitHub(named)
   }
 
-  /// - Parameters:
-  ///   - progress: told of bytes as they leave for a store on a network.
-  func context(
-    placement: GitHubPlacement = .auto, progress: @escaping (Int) -> Void = { _ in }
-  ) -> StoreContext {
-    var context = StoreContext(
-      userAgent: "termbackup/\(suiteVersion)", maximumWait: maxWait,
-      cacheDirectory: SeenState.defaultHome?.appending("cache"),
-      notice: { Messages.notice($0) }, token: { () throws(Failure) in try token() })
-    context.placement = placement
-    context.progress = progress
-    return context
-  }
-
-  private func token() throws(Failure) -> Secret? {
-    guard let value = environment("TERMBACKUP_TOKEN") else { return nil }
-    return try Secret(copying: value.span)
+  /// What opening the store may need.
+  ///
+  /// - Parameter inputIsData: whether standard input is spoken for.
+  func context(inputIsData: Bool) -> StoreContext {
+    tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
   }
 
   func session(_ operand: RawPath, _ context: StoreContext) throws(Failure) -> LedgerSession {
@@ -73,6 +63,17 @@ struct StoreOptions: ParsableArguments {
 
 extension GroupID: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
+}
+
+extension TokenOptions {
+  /// For what speaks to GitHub.
+  func context(maximumWait: Int?, inputIsData: Bool) -> StoreContext {
+    StoreContext(
+      userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
+      cacheDirectory: SeenState.defaultHome?.appending("cache"),
+      notice: { Messages.notice($0) },
+      token: { () throws(Failure) in try token(inputIsData: inputIsData) })
+  }
 }
 
 extension GitHubPlacement: ExpressibleByArgument {}

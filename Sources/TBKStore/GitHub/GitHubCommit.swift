@@ -10,6 +10,8 @@ extension GitHubStore {
       _ = try readLedger()
       guard isCurrent(version) else { return .conflict }
     }
+    try prepareRepository()
+    guard isCurrent(version) else { return .conflict }
     var base: Head?
     if case .at(let head) = state { base = head }
     guard let tree = try makeTree(commit, over: base) else { return .conflict }

@@ -49,7 +49,7 @@ extension GitHubStore {
   }
 
   /// Gives an empty repository its first commit, without which it takes nothing else.
-  private func prepareRepository() throws(Failure) {
+  func prepareRepository() throws(Failure) {
     if state == .unknown { try locate() }
     guard case .noBranch(isEmpty: true) = state else { return }
     let path = "\(repository.path)/contents/.gitattributes"

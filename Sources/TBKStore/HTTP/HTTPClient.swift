@@ -137,7 +137,6 @@ import TBKCore
     if request.isAuthorized, let credential, credential.mayGo(to: request.url) {
       carried = credential
     }
-    exchange.attempts += 1
     let transfer: HTTPTransfer
     do throws(Failure) {
       transfer = try HTTPTransfer(
@@ -231,12 +230,13 @@ import TBKCore
       exchange.result = .failure(failure)
       return
     }
+    exchange.failures += 1
     let isKnown = known.contains(exchange.url.authority)
-    if !isKnown, exchange.attempts >= HTTPClient.attemptsAtUnknown {
+    if !isKnown, exchange.failures >= HTTPClient.attemptsAtUnknown {
       exchange.result = .failure(failure)
       return
     }
-    let until = now + HTTPClient.delay(afterAttempt: exchange.attempts)
+    let until = now + HTTPClient.delay(afterAttempt: exchange.failures)
     guard patience.spend(from: since, to: until) else {
       exchange.result = .failure(tooLong(failure, needed: nil))
       return

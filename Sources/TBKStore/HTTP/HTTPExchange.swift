@@ -22,7 +22,8 @@ package final class HTTPExchange {
   private let progress: (Int) -> Void
 
   package internal(set) var result: Result<HTTPResponse, Failure>?
-  var attempts = 0
+  /// Attempts that came to nothing.
+  var failures = 0
   /// Nanoseconds before which it is not to be started.
   var notBefore: Int64 = 0
   /// Where redirects have led.
@@ -94,7 +95,6 @@ package final class HTTPExchange {
     retract()
     var next = request
     next.url = url
-    next.limit -= received.count
     if !received.isEmpty {
       let first = range?.first ?? 0
       let last = range.map { String($0.last) } ?? ""

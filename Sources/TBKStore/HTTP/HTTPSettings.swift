@@ -8,11 +8,11 @@ package struct HTTPSettings: Sendable {
   package var certificateDirectory: String?
   /// Seconds that may be lost to waiting and to attempts that came to nothing, in all.
   package var maximumWait: Int
-  /// How many requests may be under way at once.
+  /// How many requests may be under way at once, 1 to 8.
   package var width = 4
 
-  /// Takes certificates from `CURL_CA_BUNDLE`, else `SSL_CERT_FILE` and `SSL_CERT_DIR`; libcurl
-  /// itself finds the proxy.
+  /// Takes certificates from `CURL_CA_BUNDLE`, else `SSL_CERT_FILE` and `SSL_CERT_DIR`, and the width
+  /// from `TERMBACKUP_CONNECTIONS`; libcurl itself finds the proxy.
   package init(userAgent: String, maximumWait: Int) {
     self.userAgent = userAgent
     self.maximumWait = maximumWait
@@ -21,6 +21,9 @@ package struct HTTPSettings: Sendable {
     }
     certificateFile = text("CURL_CA_BUNDLE") ?? text("SSL_CERT_FILE")
     certificateDirectory = text("SSL_CERT_DIR")
+    if let count = text("TERMBACKUP_CONNECTIONS").flatMap({ Int($0) }) {
+      width = min(max(1, count), 8)
+    }
   }
 
   /// Seconds without a byte after which an attempt is begun again: a third of the wait, so that

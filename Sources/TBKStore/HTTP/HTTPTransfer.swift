@@ -160,7 +160,16 @@ import TBKCore
 
   private var abort: Int { 0x1000_0000 }  // CURL_READFUNC_ABORT
 
+  /// What is kept of an answer that is no success.
+  private static let complaintLimit = 64 << 10
+
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
+    lastProgress = Timestamp.now().nanoseconds
+    if !(200..<300).contains(status) {
+      let room = HTTPTransfer.complaintLimit - body.count
+      unsafe body.append(contentsOf: bytes.prefix(room))
+      return bytes.count
+    }
     guard bytes.count <= limit - body.count else {
       failure = Failure(
         .malformed, "\(url.authority) sends more than the \(limit) bytes that were asked for")
@@ -170,7 +179,6 @@ import TBKCore
       body.reserveCapacity(length)
     }
     unsafe body.append(contentsOf: bytes)
-    lastProgress = Timestamp.now().nanoseconds
     return bytes.count
   }
 
@@ -179,6 +187,8 @@ import TBKCore
     lastProgress = Timestamp.now().nanoseconds
     if text.hasPrefix("HTTP/") {
       headers = [:]
+      let words = text.split(separator: " ", maxSplits: 2)
+      status = words.count > 1 ? Int(words[1].prefix(3)) ?? 0 : 0
     } else if let colon = text.firstIndex(of: ":"), headers.count < 256 {
       let value = text[text.index(after: colon)...]
       headers[text[..<colon].lowercased()] = value.trimmed
@@ -188,19 +198,12 @@ import TBKCore
 
   /// What was received, once libcurl says that it has ended well.
   func response() throws(Failure) -> HTTPResponse {
-    var code = 0
-    guard unsafe tbk_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &code) == CURLE_OK else {
-      throw Failure(.library, "libcurl knows no status")
-    }
-    return HTTPResponse(status: code, headers: headers, body: body, url: url)
+    guard status > 0 else { throw Failure(.unavailable, "\(url.authority) speaks no HTTP") }
+    return HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
 
   /// The bytes of a body that broke off, if it was the beginning of what was asked for.
-  var partialBody: [UInt8] {
-    var code = 0
-    _ = unsafe tbk_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &code)
-    return code == 200 || code == 206 ? body : []
-  }
+  var partialBody: [UInt8] { status == 200 || status == 206 ? body : [] }
 
   /// What ended it, in words; and whether it may go better another time.
   func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
