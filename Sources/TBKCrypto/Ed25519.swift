@@ -48,7 +48,7 @@ package struct SigningKey: ~Copyable {
         try EncryptedKey(parsing: der)
       }
       let wrong = Failure(
-        .authentication, "the password of the signing key is wrong, or the key is damaged")
+        .authentication, "the password is wrong, or the key is damaged")
       let given = try password()
       guard let decrypted = try encrypted.decrypt(given) else { throw wrong }
       self = try decrypted.withBytes { (der) throws(Failure) in
