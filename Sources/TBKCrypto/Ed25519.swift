@@ -47,15 +47,12 @@ package struct SigningKey: ~Copyable {
     case KeyLabel.encrypted:
       let der = try pem.content(in: text)
       let encrypted = try der.withBytes { (der) throws(Failure) in try EncryptedKey(parsing: der) }
-      let wrong = Failure(
-        .authentication, "the password is wrong, or the key is damaged")
+      let wrong = Failure(.authentication, "the password is wrong, or the key is damaged")
       let given = try password()
       guard let decrypted = try encrypted.decrypt(given) else { throw wrong }
       self = try decrypted.withBytes { (der) throws(Failure) in
         // What a wrong password lets through is noise.
-        guard der.count > 1, der[0] == DER.Tag.sequence.rawValue, isWholeElement(der) else {
-          throw wrong
-        }
+        guard isSequence(der) else { throw wrong }
         return try SigningKey(der: der)
       }
     case KeyLabel.publicKey:
@@ -287,8 +284,8 @@ private func otherKind(label: String) -> Failure {
   Failure(.malformed, "it is a \"\(label)\", not an Ed25519 key", hint: anotherKindHint)
 }
 
-/// Whether DER is one element and nothing after it.
-private func isWholeElement(_ der: Span<UInt8>) -> Bool {
+/// Whether DER is one SEQUENCE and nothing after it.
+private func isSequence(_ der: Span<UInt8>) -> Bool {
   var reader = DERReader(0..<der.count)
   guard (try? reader.read(.sequence, from: der)) != nil else { return false }
   return reader.isAtEnd

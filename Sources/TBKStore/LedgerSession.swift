@@ -36,6 +36,8 @@ package final class LedgerSession {
   private let toolVersion: String
   private let maximumWait: Int
   private let newStoreID: Ledger.StoreID
+  /// What was last read and has not been built on yet.
+  private var latest: Snapshot?
 
   /// - Parameters:
   ///   - toolVersion: what the ledger names as its writer, as in "7.0".
@@ -65,6 +67,7 @@ package final class LedgerSession {
     }
     try seen.check(snapshot.ledger, hash: snapshot.hash, against: memory)
     try seen.raise(to: snapshot.ledger, hash: snapshot.hash)
+    latest = snapshot
     return snapshot
   }
 
@@ -79,6 +82,10 @@ package final class LedgerSession {
 
   /// Changes the ledger, again and again over what other writers have made of it meanwhile.
   ///
+  /// The first attempt is over the snapshot that was taken last: if it is old by now, the commit
+  /// meets a conflict. That there is nothing to do, or that it cannot be done, is never said
+  /// because of an old one.
+  ///
   /// - Parameter change: what is to be done over a snapshot, and which names to avoid. Called once
   ///   for each attempt.
   package func transact<Result>(
@@ -88,12 +95,22 @@ package final class LedgerSession {
     var taken: Set<ObjectPath> = []
     var pause: useconds_t = 5000
     while true {
-      let snapshot = try self.snapshot()
+      let isFresh = latest == nil
+      let snapshot: Snapshot
+      if let latest { snapshot = latest } else { snapshot = try self.snapshot() }
+      latest = nil
       let plan: Plan
       let result: Result
-      switch try change(snapshot, taken) {
-      case .done(let value): return value
-      case .commit(let made, let value): (plan, result) = (made, value)
+      do throws(Failure) {
+        switch try change(snapshot, taken) {
+        case .done(let value):
+          if !isFresh { continue }
+          return value
+        case .commit(let made, let value): (plan, result) = (made, value)
+        }
+      } catch {
+        if isFresh || error.code == .interrupted { throw error }
+        continue
       }
       try refuseSigned(snapshot)
       let (commit, ledger) = try prepare(plan, over: snapshot)
@@ -149,8 +166,23 @@ package final class LedgerSession {
         hint: "remove backups, or start another store")
     }
     let commit = Commit(
-      ledger: bytes, additions: plan.additions, removals: plan.removals, summary: plan.summary)
+      ledger: bytes, additions: plan.additions, removals: unshared(plan), summary: plan.summary)
     return (commit, next)
+  }
+
+  /// The removals without the parts that entries of the new ledger name: parts are named after
+  /// their bytes, and the same archive can be there under two ids.
+  private func unshared(_ plan: Plan) -> [ObjectReference] {
+    guard plan.removals.contains(where: { !$0.parts.isEmpty }) else { return plan.removals }
+    var kept: Set<String> = []
+    for entry in plan.entries {
+      for part in entry.parts + entry.manifestParts { kept.insert(part.object.name.description) }
+    }
+    return plan.removals.compactMap { removal in
+      if removal.parts.isEmpty { return removal }
+      let gone = removal.parts.filter { !kept.contains($0.object.name.description) }
+      return gone.isEmpty ? nil : ObjectReference(removal.path, parts: gone)
+    }
   }
 }
 
@@ -159,6 +191,7 @@ extension StoreAddress {
   var repository: String {
     switch self {
     case .directory: ""
+    case .gitHub(let repository): repository.fullName
     }
   }
 }

@@ -50,7 +50,8 @@ struct StoreKind: Sendable, CustomTestStringConvertible {
   let makePlace: @Sendable () throws -> any StorePlace
 
   static let all = [
-    StoreKind(testDescription: "directory") { try DirectoryPlace() }
+    StoreKind(testDescription: "directory") { try DirectoryPlace() },
+    StoreKind(testDescription: "GitHub") { try GitHubPlace() },
   ]
 }
 
