@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 from conftest import PASSWORD, PATIENCE, put, require
@@ -567,18 +566,28 @@ def test_memory_does_not_grow_with_what_is_signed(tbk, plain):
     assert tbk.leftovers() == []
 
 
-def test_an_interrupted_signature_is_none(tbk, plain):
+def test_an_interrupted_signature_is_none_and_ends_at_once(tbk, plain):
     """The library cannot be stopped in the middle of 256 MiB, the command can."""
-    process = tbk.start("tbk-sign", "sign", "--key", plain.private, stdin=subprocess.PIPE)
-    piece = bytes(1 << 20)
-    for _ in range(256):
-        process.stdin.write(piece)
-    process.stdin.close()
-    process.stdin = None
-    time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, b"") and tbk.leftovers() == []
+    path, spent = put(tbk.scratch / "large", b""), {}
+    size = 256 << 20
+    os.truncate(path, size)
+    for interrupted in (False, True):
+        with open(path, "rb") as file:
+            process = tbk.start("tbk-sign", "sign", "--key", plain.private, stdin=file)
+            # The position is shared with the command.
+            while interrupted and os.lseek(file.fileno(), 0, os.SEEK_CUR) < size and process.poll() is None:
+                pass
+            if interrupted:
+                os.kill(process.pid, signal.SIGINT)
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stdout.close()
+            process.stderr.close()
+        assert (process.returncode, len(out)) == ((130, 0) if interrupted else (0, 64))
+        spent[interrupted] = usage.ru_utime
+    assert spent[True] < spent[False] / 2
+    assert tbk.leftovers() == []
 
 
 def test_a_signature_that_cannot_be_written_is_an_error(tbk, plain):
