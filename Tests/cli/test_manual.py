@@ -207,6 +207,7 @@ class Sandbox:
             tbk-seal --receipt receipt --manifest-out sealed >changes.tbk
         tbk-push -q ./backups --receipt receipt --sealed-manifest sealed <changes.tbk >/dev/null
         tbk-seal -q project >project.tbk
+        tbk-sign keygen --private laptop.pem --public laptop.pub >/dev/null
         rm receipt sealed
         tbk-pull --list ./backups | cut -f 1 >ids.tbk
     """
@@ -261,7 +262,7 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    for name in ("tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
+    for name in ("tbk-manifest", "tbk-seal", "tbk-open", "tbk-sign", "tbk-push", "tbk-pull"):
         if not (BIN / name).exists():
             absent(name)
     return Sandbox(tmp_path_factory.mktemp("examples"))
