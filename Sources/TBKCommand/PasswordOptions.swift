@@ -34,6 +34,11 @@ package struct PasswordOptions: ParsableArguments {
     if let complaint = source.complaint { throw ValidationError(complaint) }
   }
 
+  /// Whether one of the options names a place.
+  package var isGiven: Bool {
+    passwordFd != nil || passwordFile != nil || passwordCommand != nil
+  }
+
   /// The password, from the first place that has one.
   ///
   /// - Parameters:

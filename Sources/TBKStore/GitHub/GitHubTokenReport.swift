@@ -95,15 +95,9 @@ package struct GitHubTokenReport: Sendable {
     let api = try GitHubAPI(
       root: try GitHubAPI.configuredRoot(), token: token, settings: settings,
       notice: context.notice)
-    let answer = try api.send("GET", "user")
     let kind = Kind(prefix: prefix)
-    switch answer.status {
-    case 200:
-      user = try answer.json("the user")["login"]?.text.map { GitHubTokenReport.word($0) } ?? "-"
-    // A token of an installation or a workflow belongs to no user.
-    case 403, 404: user = "-"
-    default: throw api.unexpected(answer, "the user")
-    }
+    let answer = try GitHubTokenReport.askForUser(api, kind)
+    user = (try? answer.json("the user")["login"]?.text).map { GitHubTokenReport.word($0) } ?? "-"
     self.kind = kind
     masked = prefix + "***"
     let scopes = answer.headers["x-oauth-scopes"].map { text in
@@ -123,6 +117,21 @@ package struct GitHubTokenReport: Sendable {
       self.repository = try GitHubTokenReport.ask(repository, api, scopes: scopes)
     } else {
       self.repository = nil
+    }
+  }
+
+  /// The answer that says whose token it is. That of a workflow or an app is nobody's: it answers
+  /// for itself.
+  private static func askForUser(_ api: GitHubAPI, _ kind: Kind) throws(Failure) -> HTTPResponse {
+    do throws(Failure) {
+      let answer = try api.send("GET", "user")
+      guard answer.status == 200 else { throw api.unexpected(answer, "the user") }
+      return answer
+    } catch {
+      guard kind == .server, error.httpStatus == 403 else { throw error }
+      let answer = try api.send("GET", "rate_limit")
+      guard answer.status == 200 else { throw api.unexpected(answer, "the rate limit") }
+      return answer
     }
   }
 
