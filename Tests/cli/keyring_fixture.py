@@ -1,5 +1,6 @@
 """The fixture `session`: a session bus of its own with a gnome-keyring on it, in a home of its own."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -90,8 +91,12 @@ class Session:
 
     def environment_of(self, shell):
         """What a verb has to be told to find this session and no other."""
-        return {**shell.environment, **{name: self.environment[name] for name in (
-            "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")}}
+        return {**shell.environment, **self.address}
+
+    @property
+    def address(self):
+        """The variables by which it is found."""
+        return {name: self.environment[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")}
 
     def close(self):
         if self.keyring is not None:
@@ -101,18 +106,24 @@ class Session:
         self.process.wait(PATIENCE)
 
 
-@pytest.fixture(params=[True])
-def session(request):
+@contextlib.contextmanager
+def open_session(keyring=True):
     # Its path is short: a socket's may not be long.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tbk-session-", dir="/tmp"))
     try:
-        found = Session(folder, keyring=request.param)
+        found = Session(folder, keyring)
         try:
             yield found
         finally:
             found.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=[True])
+def session(request):
+    with open_session(request.param) as found:
+        yield found
 
 
 # In place of `session` in a test's marks: a bus on which nobody keeps secrets.
