@@ -13,7 +13,7 @@ from conftest import REPOSITORY, Commands, absent, require
 
 sys.path.insert(0, str(REPOSITORY / "Tests" / "github"))
 
-from client import GitHub  # noqa: E402
+from client import ControlError, GitHub  # noqa: E402, F401
 from nginx import Authority, Nginx, available  # noqa: E402
 
 TOKEN = "ghp_" + "0" * 36
