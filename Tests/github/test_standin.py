@@ -44,8 +44,9 @@ def test_addresses_that_clients_are_told_can_be_others(tmp_path: Path) -> None:
 
 def test_connection_is_kept(store: Store) -> None:
     connection = http.client.HTTPConnection(urlsplit(store.github.api).netloc)
+    headers = {"User-Agent": "x", "Authorization": f"token {TOKEN}"}
     for _ in range(3):
-        connection.request("GET", f"/repos/{REPOSITORY}", headers={"User-Agent": "x", "Authorization": f"token {TOKEN}"})
+        connection.request("GET", f"/repos/{REPOSITORY}", headers=headers)
         response = connection.getresponse()
         assert (response.status, response.read() != b"") == (200, True)
     connection.close()
@@ -451,7 +452,7 @@ def test_commit_refuses_what_is_not_there(store: Store) -> None:
 def test_reference_moves_forward_only(store: Store) -> None:
     first = store.head
     second = store.add("two", b"2")
-    aside = store.commit(store.get("/git/trees/main").json["sha"], first)
+    aside = store.commit(store.get(f"/git/commits/{first}").json["tree"]["sha"], first)
     assert store.move(aside).refusal == (422, "Update is not a fast forward")
     assert store.move(first, force=False).refusal == (422, "Update is not a fast forward")
     assert store.head == second
