@@ -53,7 +53,9 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "tbk-net",
-      dependencies: ["TBKStore", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser],
+      dependencies: [
+        "TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser,
+      ],
       swiftSettings: strict),
 
     .testTarget(name: "TBKCoreTests", dependencies: ["TBKCore", "TBKCommand"], swiftSettings: strict),

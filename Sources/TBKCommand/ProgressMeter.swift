@@ -49,12 +49,13 @@ package final class ProgressMeter: Sendable {
     state.withLock { $0.total = total }
   }
 
-  /// Counts `bytes` more.
+  /// Counts `bytes` more; fewer, if they have to be sent again.
   package func advance(_ bytes: Int) {
     guard enabled else { return }
     let now = Timestamp.now().nanoseconds
     let line: String? = state.withLock { state in
-      state.done += UInt64(bytes)
+      state.done =
+        bytes < 0 ? state.done - min(state.done, UInt64(bytes.magnitude)) : state.done + UInt64(bytes)
       guard now - state.drawn >= 100_000_000 else { return nil }
       state.drawn = now
       state.visible = true

@@ -36,6 +36,32 @@ import Glibc
     withMutableBytes { $0.copy(from: bytes) }
   }
 
+  /// Reads a file to its end; `.malformed` past `limit` bytes.
+  ///
+  /// - Parameter name: what messages call the file.
+  package init(reading file: Descriptor, limit: Int, name: RawPath) throws(Failure) {
+    let source = DescriptorSource(file, name: name)
+    let whole = try Secret(count: limit)
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    defer { wipe(&buffer) }
+    var count = 0
+    while true {
+      let more = try source.read(into: &buffer)
+      if more == 0 { break }
+      guard more <= limit - count else {
+        throw Failure(.malformed, "\(name.display) is larger than \(limit) bytes")
+      }
+      whole.withMutableBytes { bytes in
+        for index in 0..<more { bytes[count + index] = buffer[index] }
+      }
+      count += more
+    }
+    let read = count
+    self = try whole.withBytes { (bytes) throws(Failure) in
+      try Secret(copying: bytes.extracting(0..<read))
+    }
+  }
+
   deinit {
     unsafe tbk_wipe(storage.baseAddress!, storage.count)
     _ = unsafe munmap(storage.baseAddress!, storage.count)

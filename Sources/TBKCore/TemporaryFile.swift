@@ -76,9 +76,61 @@ package final class AtomicFile {
   ///   `.cannotCreate`, and the file stays.
   package func commit(replacing: Bool = true) throws(Failure) {
     try descriptor.synchronize()
+    try takeName(replacing: replacing)
+    try directory.synchronize()
+  }
+
+  private func takeName(replacing: Bool) throws(Failure) {
     try directory.rename(temporary, to: directory, target, replacing: replacing)
     pending = false
-    try directory.synchronize()
+  }
+
+  /// Flushes two files and gives both their names, or neither of them if that fails. Killed half-way,
+  /// the first is in place and the second is not.
+  ///
+  /// - Parameter replacing: whether files of those names may be replaced.
+  package static func commit(
+    _ first: AtomicFile, _ second: AtomicFile, replacing: Bool
+  ) throws(Failure) {
+    let (one, other) = (try first.directory.status(), try second.directory.status())
+    if first.target == second.target, one.st_ino == other.st_ino, one.st_dev == other.st_dev {
+      throw Failure(.usage, "\(first.target.display) cannot be both files")
+    }
+    try first.descriptor.synchronize()
+    try second.descriptor.synchronize()
+    let old = replacing ? try first.linkOld() : nil
+    do throws(Failure) {
+      try first.takeName(replacing: replacing)
+    } catch {
+      if let old { _ = try? first.directory.unlink(old) }
+      throw error
+    }
+    do throws(Failure) {
+      try second.takeName(replacing: replacing)
+    } catch {
+      if let old {
+        _ = try? first.directory.rename(old, to: first.directory, first.target)
+      } else {
+        _ = try? first.directory.unlink(first.target)
+      }
+      throw error
+    }
+    if let old { try first.directory.unlink(old) }
+    try first.directory.synchronize()
+    try second.directory.synchronize()
+  }
+
+  /// A second name for the file that is to be replaced; nil if there is none.
+  private func linkOld() throws(Failure) -> RawPath? {
+    let name = RawPath(".tbk-\(uniqueSuffix()).tmp")
+    let result = try unsafe target.withCString { (old) throws(Failure) in
+      try unsafe name.withCString { (new) throws(Failure) in
+        unsafe linkat(directory.number, old, directory.number, new, 0)
+      }
+    }
+    if result == 0 { return name }
+    if errno == ENOENT { return nil }
+    throw .system("cannot replace \(target.display)", missing: .cannotCreate)
   }
 
   /// Writes `bytes` to `path` in one step that either happens or does not.

@@ -167,3 +167,72 @@ package struct AESCBCDecryption: ~Copyable {
     return Array(last[..<Int(produced)])
   }
 }
+
+/// AES in CBC mode with PKCS#7 padding, of a few bytes that are a secret: a private key.
+package enum AESCBC {
+  package static let ivLength = 16
+
+  /// - Parameters:
+  ///   - key: 16, 24 or 32 bytes.
+  ///   - iv: 16 bytes.
+  package static func encrypt(
+    _ plaintext: borrowing Secret, key: borrowing Secret, iv: [UInt8]
+  ) throws(Failure) -> [UInt8] {
+    let output = try plaintext.withBytes { (bytes) throws(Failure) in
+      try run(bytes, key: key, iv: iv, encrypting: true)
+    }
+    guard let output else { throw Failure(.library, "AES-CBC cannot be finished") }
+    return output.withBytes { Array($0) }
+  }
+
+  /// The plaintext; nil if its padding is wrong, as it mostly is under a wrong key.
+  package static func decrypt(
+    _ ciphertext: Span<UInt8>, key: borrowing Secret, iv: [UInt8]
+  ) throws(Failure) -> Secret? {
+    try run(ciphertext, key: key, iv: iv, encrypting: false)
+  }
+
+  private static func run(
+    _ input: Span<UInt8>, key: borrowing Secret, iv: [UInt8], encrypting: Bool
+  ) throws(Failure) -> Secret? {
+    let cipher =
+      switch key.count {
+      case 16: unsafe EVP_aes_128_cbc()
+      case 24: unsafe EVP_aes_192_cbc()
+      case 32: unsafe EVP_aes_256_cbc()
+      default: throw Failure(.library, "AES has no keys of \(key.count) bytes")
+      }
+    guard iv.count == ivLength, let length = Int32(exactly: input.count) else {
+      throw Failure(.malformed, "AES-CBC needs an IV of \(ivLength) bytes")
+    }
+    let context = try CipherContext()
+    let direction: Int32 = encrypting ? 1 : 0
+    let ready = key.withBytes { key in
+      unsafe key.withUnsafeBytes { key in
+        unsafe iv.withUnsafeBytes { iv in
+          unsafe EVP_CipherInit_ex(
+            context.pointer, cipher, nil, key.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            iv.baseAddress?.assumingMemoryBound(to: UInt8.self), direction)
+        }
+      }
+    }
+    guard ready == 1 else { throw Failure(.library, "AES-CBC cannot be set up") }
+    let output = try Secret(count: input.count + 2 * ivLength)
+    var (produced, last): (Int32, Int32) = (0, 0)
+    let result = output.withMutableBytes { output in
+      unsafe output.withUnsafeMutableBytes { target in
+        unsafe input.withUnsafeBytes { source in
+          let to = unsafe target.baseAddress!.assumingMemoryBound(to: UInt8.self)
+          let from = unsafe source.baseAddress?.assumingMemoryBound(to: UInt8.self)
+          return unsafe EVP_CipherUpdate(context.pointer, to, &produced, from, length) == 1
+            && EVP_CipherFinal_ex(context.pointer, to + Int(produced), &last) == 1
+        }
+      }
+    }
+    if !result { return nil }
+    let count = Int(produced + last)
+    return try output.withBytes { (bytes) throws(Failure) in
+      try Secret(copying: bytes.extracting(0..<count))
+    }
+  }
+}

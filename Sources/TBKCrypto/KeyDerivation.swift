@@ -75,20 +75,39 @@ package enum KeyDerivation {
     guard result == 0 else {
       let reason = unsafe String(cString: argon2_error_message(result))
       if result == -22 /* ARGON2_MEMORY_ALLOCATION_ERROR */ {
-        throw Failure(.library, "Argon2id: \(reason)", hint: "it needs \(cost.memory) KiB of memory")
+        throw Failure(
+          .library, "Argon2id: \(reason)", hint: "it needs \(cost.memory) KiB of memory")
       }
       throw Failure(.malformed, "Argon2id: \(reason)")
     }
     return key
   }
 
+  /// The hash that PBKDF2 runs over, by its name in HMAC.
+  package enum Hash: Sendable { case sha1, sha224, sha256, sha384, sha512 }
+
   /// PBKDF2 with HMAC-SHA-256 (RFC 8018, 5.2).
   package static func pbkdf2SHA256(
     _ password: borrowing Secret, salt: [UInt8], iterations: UInt32, length: Int
   ) throws(Failure) -> Secret {
+    try pbkdf2(password, .sha256, salt: salt, iterations: iterations, length: length)
+  }
+
+  /// PBKDF2 with HMAC (RFC 8018, 5.2).
+  package static func pbkdf2(
+    _ password: borrowing Secret, _ hash: Hash, salt: [UInt8], iterations: UInt32, length: Int
+  ) throws(Failure) -> Secret {
     guard let rounds = Int32(exactly: iterations), rounds > 0 else {
       throw Failure(.malformed, "\(iterations) PBKDF2 iterations are out of range")
     }
+    let algorithm =
+      switch hash {
+      case .sha1: unsafe EVP_sha1()
+      case .sha224: unsafe EVP_sha224()
+      case .sha256: unsafe EVP_sha256()
+      case .sha384: unsafe EVP_sha384()
+      case .sha512: unsafe EVP_sha512()
+      }
     let key = try Secret(count: length)
     let result = password.withBytes { password in
       key.withMutableBytes { key in
@@ -98,7 +117,7 @@ package enum KeyDerivation {
               unsafe PKCS5_PBKDF2_HMAC(
                 password.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(password.count),
                 salt.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(salt.count), rounds,
-                EVP_sha256(), Int32(key.count),
+                algorithm, Int32(key.count),
                 key.baseAddress?.assumingMemoryBound(to: UInt8.self))
             }
           }
@@ -106,6 +125,30 @@ package enum KeyDerivation {
       }
     }
     guard result == 1 else { throw Failure(.library, "PKCS5_PBKDF2_HMAC failed") }
+    return key
+  }
+
+  /// scrypt (RFC 7914). The cost must have been checked: it takes 128 * r * (N + p) bytes, and time
+  /// in proportion to N * r * p.
+  package static func scrypt(
+    _ password: borrowing Secret, salt: [UInt8], n: UInt64, r: UInt64, p: UInt64, length: Int
+  ) throws(Failure) -> Secret {
+    let key = try Secret(count: length)
+    let result = password.withBytes { password in
+      key.withMutableBytes { key in
+        unsafe password.withUnsafeBytes { password in
+          unsafe key.withUnsafeMutableBytes { key in
+            unsafe salt.withUnsafeBytes { salt in
+              unsafe EVP_PBE_scrypt(
+                password.baseAddress?.assumingMemoryBound(to: CChar.self), password.count,
+                salt.baseAddress?.assumingMemoryBound(to: UInt8.self), salt.count, n, r, p,
+                .max, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count)
+            }
+          }
+        }
+      }
+    }
+    guard result == 1 else { throw Failure(.library, "EVP_PBE_scrypt failed") }
     return key
   }
 }

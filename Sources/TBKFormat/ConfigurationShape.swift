@@ -37,7 +37,8 @@ package enum ConfigurationShape: Equatable, Sendable {
         ? "must be \(range.lowerBound)" : "must be \(range.lowerBound) to \(range.upperBound)"
     case .choice(let words):
       if let text = value.text, words.contains(text) { return nil }
-      return "must be \(words.joined(separator: " or "))"
+      let others = words.dropLast().joined(separator: ", ")
+      return "must be \(others) or \(words.last ?? "")"
     case .directory:
       guard let bytes = value.bytes else { return "must be a string" }
       if bytes.contains(0) { return "holds a NUL byte" }
@@ -162,7 +163,7 @@ package struct ConfigurationKey: Sendable {
 
 /// Where a profile's backups go, as people write it.
 package enum StoreReference: Equatable, Sendable {
-  /// `owner/repo` or `github:owner/repo`.
+  /// `owner/repo` or `github:owner/repo`, either with `#branch`; without the scheme.
   case gitHub(String)
   /// A path; relative ones mean something only where they were typed.
   case directory(RawPath)
@@ -191,8 +192,8 @@ package enum StoreReference: Equatable, Sendable {
         self = .file(bytes)
       case "github":
         let name = String(decoding: rest, as: UTF8.self)
-        guard StoreReference.isRepository(name) else {
-          throw Failure(.usage, "github: must be followed by owner/repo")
+        guard try StoreReference.isRepository(name) else {
+          throw Failure(.usage, "github: must be followed by owner/repo or owner/repo#branch")
         }
         self = .gitHub(name)
       default:
@@ -201,7 +202,7 @@ package enum StoreReference: Equatable, Sendable {
       }
       return
     }
-    if StoreReference.isRepository(text) {
+    if try StoreReference.isRepository(text) {
       self = .gitHub(text)
     } else {
       self = .directory(RawPath(bytes))
@@ -226,24 +227,44 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
-  /// `owner/repo` under GitHub's rules for names. What begins with a dot is a path.
-  private static func isRepository(_ text: String) -> Bool {
-    let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+  /// `owner/repo` under GitHub's rules for names, with `#branch` or without. What begins with a dot
+  /// is a path. Throws `.usage` for a branch that cannot be one.
+  private static func isRepository(_ text: String) throws(Failure) -> Bool {
+    let pieces = text.utf8.split(
+      separator: UInt8(ascii: "#"), maxSplits: 1, omittingEmptySubsequences: false)
+    let parts = pieces[0].split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     guard parts.count == 2 else { return false }
-    func isLetterOrDigit(_ byte: UInt8) -> Bool {
-      switch byte {
-      case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
-      default: false
-      }
-    }
     let (owner, name) = (parts[0], parts[1])
     guard (1...39).contains(owner.count), (1...100).contains(name.count),
       let first = owner.first, isLetterOrDigit(first)
     else { return false }
     guard owner.allSatisfy({ isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }) else { return false }
     if name.elementsEqual(".".utf8) || name.elementsEqual("..".utf8) { return false }
-    return name.allSatisfy {
-      isLetterOrDigit($0) || [UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ".")].contains($0)
+    guard name.allSatisfy({ isLetterOrDigit($0) || "-_.".utf8.contains($0) }) else { return false }
+    if pieces.count == 2, !isBranch(pieces[1]) {
+      throw Failure(
+        .usage, "\(RawPath(Array(pieces[1])).display) cannot be the name of a branch")
+    }
+    return true
+  }
+
+  /// What git allows as a branch (git-check-ref-format(1)), in letters, digits and `._/-` alone.
+  private static func isBranch(_ name: Substring.UTF8View) -> Bool {
+    let parts = name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return name.count <= 255 && name.first != UInt8(ascii: "-")
+      && parts.allSatisfy { part in
+        guard let first = part.first, first != UInt8(ascii: "."), part.last != UInt8(ascii: ".")
+        else { return false }
+        return part.allSatisfy { isLetterOrDigit($0) || "-_.".utf8.contains($0) }
+          && !part.suffix(5).elementsEqual(".lock".utf8)
+          && !String(decoding: part, as: UTF8.self).contains("..")
+      }
+  }
+
+  private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+    default: false
     }
   }
 }

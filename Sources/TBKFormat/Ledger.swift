@@ -183,6 +183,13 @@ package struct Ledger: Equatable, Sendable {
     return next
   }
 
+  /// The same ledger with this signature, which must be one of its `signedBytes()`.
+  package func signed(_ signature: LedgerSignature) -> Ledger {
+    var signed = self
+    signed.signature = signature.json
+    return signed
+  }
+
   // MARK: Writing
 
   private var identityMembers: [JSON.Member] {

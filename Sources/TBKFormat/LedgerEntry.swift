@@ -89,7 +89,10 @@ package struct LedgerEntry: Equatable, Sendable {
   package let dependsOn: [Digest]
   /// The sealed manifest.
   package let manifest: Object?
+  /// Of the archive; empty where its store keeps it in one.
   package let parts: [Part]
+  /// Likewise of the sealed manifest.
+  package let manifestParts: [Part]
   /// Of the archive; 64 bytes.
   package let signature: [UInt8]?
 
@@ -136,31 +139,16 @@ package struct LedgerEntry: Equatable, Sendable {
     }
     self.dependsOn = dependsOn
     if let manifest = json["manifest"], !manifest.isNull {
-      self.manifest = Object(
+      let object = Object(
         name: try manifest.name("filename"), sha256: try manifest.digest("sha256"),
         size: try manifest.size("size"))
+      self.manifest = object
+      manifestParts = try manifest.parts(of: object.size)
     } else {
       manifest = nil
+      manifestParts = []
     }
-    var parts: [Part] = []
-    let list = try json.list("parts")
-    guard list.count <= LedgerEntry.maximumParts else {
-      throw Failure(.malformed, "it has \(list.count) parts")
-    }
-    var total: UInt64 = 0
-    for part in list {
-      let object = Object(
-        name: try part.name("name"), sha256: try part.digest("sha256"), size: try part.size("size"))
-      guard let place = part["place"]?.text, ObjectName(place) != nil else {
-        throw Failure(.malformed, "\"place\" of a part is missing or is not a word")
-      }
-      total = try total.adding(object.size, "\"size\" of the parts")
-      parts.append(Part(object: object, place: place))
-    }
-    if !parts.isEmpty, total != size {
-      throw Failure(.malformed, "its parts hold \(total) bytes, not \(size)")
-    }
-    self.parts = parts
+    parts = try json.parts(of: size)
     if let hex = try json.text("signature"), !hex.isEmpty {
       guard let bytes = [UInt8](hex: hex), bytes.count == 64 else {
         throw Failure(.malformed, "\"signature\" is not 64 bytes in hexadecimal")
@@ -190,10 +178,14 @@ package struct LedgerEntry: Equatable, Sendable {
 
 extension LedgerEntry.Object {
   /// As the member `manifest` holds it.
-  package var json: JSON {
-    .object([
+  ///
+  /// - Parameter parts: empty where its store keeps it in one.
+  package func json(parts: [LedgerEntry.Part]) -> JSON {
+    var json = JSON.object([
       "filename": .string(name.description), "sha256": .string(sha256.hex), "size": .number(size),
     ])
+    if !parts.isEmpty { json["parts"] = .array(parts.map(\.json)) }
+    return json
   }
 }
 
@@ -246,5 +238,28 @@ extension JSON {
       throw Failure(.malformed, "\"\(key)\" is not an array")
     }
     return elements
+  }
+
+  /// The pieces of an object of `size` bytes, if it is kept in several.
+  fileprivate func parts(of size: UInt64) throws(Failure) -> [LedgerEntry.Part] {
+    let list = try list("parts")
+    guard list.count <= LedgerEntry.maximumParts else {
+      throw Failure(.malformed, "it has \(list.count) parts")
+    }
+    var parts: [LedgerEntry.Part] = []
+    var total: UInt64 = 0
+    for part in list {
+      let object = LedgerEntry.Object(
+        name: try part.name("name"), sha256: try part.digest("sha256"), size: try part.size("size"))
+      guard let place = part["place"]?.text, ObjectName(place) != nil else {
+        throw Failure(.malformed, "\"place\" of a part is missing or is not a word")
+      }
+      total = try total.adding(object.size, "\"size\" of the parts")
+      parts.append(LedgerEntry.Part(object: object, place: place))
+    }
+    if !parts.isEmpty, total != size {
+      throw Failure(.malformed, "its parts hold \(total) bytes, not \(size)")
+    }
+    return parts
   }
 }

@@ -17,6 +17,8 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("retention_days", count),
     ConfigurationKey("exclude_patterns", .patterns, standard: .array([])),
     ConfigurationKey("webhook_url", .url, secret: true),
+    ConfigurationKey(
+      "placement", .choice(["auto", "git", "release"]), standard: .string("auto")),
     ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
     ConfigurationKey("group", .group),
     ConfigurationKey("package_dir", .directory),

@@ -16,6 +16,9 @@ package final class DirectoryStore: Store {
   /// Seconds after which a temporary file that nobody holds is what a killed writer left.
   static let leftoverAge: Int64 = 86_400
 
+  /// Seconds to wait for another writer, unless another time is given.
+  package static let standardWait = 60
+
   package let address: StoreAddress
   let root: Descriptor
   private let maximumWait: Int

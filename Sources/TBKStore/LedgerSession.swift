@@ -13,6 +13,7 @@ package final class LedgerSession {
     package let bytes: [UInt8]
     package let version: LedgerVersion?
     package let hash: Digest?
+    package let trust: LedgerTrust
 
     package var entries: [LedgerEntry] { ledger?.entries ?? [] }
   }
@@ -32,18 +33,24 @@ package final class LedgerSession {
   }
 
   package let store: any Store
+  private let keys: LedgerKeys
   private let seen: SeenState
   private let toolVersion: String
   private let maximumWait: Int
   private let newStoreID: Ledger.StoreID
+  /// What was last read and has not been built on yet.
+  private var latest: Snapshot?
 
   /// - Parameters:
+  ///   - keys: what its signature is held against, and the next one made with.
   ///   - toolVersion: what the ledger names as its writer, as in "7.0".
   ///   - maximumWait: seconds to go on after lost races; then `.tryAgain`.
   package init(
-    _ store: any Store, seen: SeenState, toolVersion: String, maximumWait: Int = 60
+    _ store: any Store, seen: SeenState, keys: LedgerKeys? = nil, toolVersion: String,
+    maximumWait: Int = 60
   ) throws(Failure) {
     self.store = store
+    if let keys { self.keys = keys } else { self.keys = try LedgerKeys() }
     self.seen = seen
     self.toolVersion = toolVersion
     self.maximumWait = maximumWait
@@ -61,23 +68,32 @@ package final class LedgerSession {
     if memory.storeID == nil, let id = snapshot.ledger?.identity?.storeID {
       // A store met under a new address. What was seen of it has to be known before it is asked.
       memory.moment = try seen.recall(id)
+      memory.wasSigned = try seen.wasSigned(id)
       if memory.moment != nil { snapshot = try read() }
     }
-    try seen.check(snapshot.ledger, hash: snapshot.hash, against: memory)
-    try seen.raise(to: snapshot.ledger, hash: snapshot.hash)
+    try seen.check(
+      snapshot.ledger, hash: snapshot.hash, trust: snapshot.trust, against: memory)
+    try seen.raise(to: snapshot.ledger, hash: snapshot.hash, trust: snapshot.trust)
+    latest = snapshot
     return snapshot
   }
 
   private func read() throws(Failure) -> Snapshot {
     guard let stored = try store.readLedger() else {
-      return Snapshot(ledger: nil, bytes: [], version: nil, hash: nil)
+      return Snapshot(ledger: nil, bytes: [], version: nil, hash: nil, trust: .unsigned)
     }
     let ledger = try Ledger(parsing: stored.bytes)
     let hash = try SHA256.hash(try ledger.canonical())
-    return Snapshot(ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash)
+    let trust = try keys.judge(ledger, of: store.address.display)
+    return Snapshot(
+      ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash, trust: trust)
   }
 
   /// Changes the ledger, again and again over what other writers have made of it meanwhile.
+  ///
+  /// The first attempt is over the snapshot that was taken last: if it is old by now, the commit
+  /// meets a conflict. That there is nothing to do, or that it cannot be done, is never said
+  /// because of an old one.
   ///
   /// - Parameter change: what is to be done over a snapshot, and which names to avoid. Called once
   ///   for each attempt.
@@ -88,18 +104,30 @@ package final class LedgerSession {
     var taken: Set<ObjectPath> = []
     var pause: useconds_t = 5000
     while true {
-      let snapshot = try self.snapshot()
+      let isFresh = latest == nil
+      let snapshot: Snapshot
+      if let latest { snapshot = latest } else { snapshot = try self.snapshot() }
+      latest = nil
       let plan: Plan
       let result: Result
-      switch try change(snapshot, taken) {
-      case .done(let value): return value
-      case .commit(let made, let value): (plan, result) = (made, value)
+      do throws(Failure) {
+        switch try change(snapshot, taken) {
+        case .done(let value):
+          if !isFresh { continue }
+          return value
+        case .commit(let made, let value): (plan, result) = (made, value)
+        }
+      } catch {
+        if isFresh || error.code == .interrupted { throw error }
+        continue
       }
       try refuseSigned(snapshot)
       let (commit, ledger) = try prepare(plan, over: snapshot)
       switch try store.commit(commit, over: snapshot.version) {
       case .committed:
-        try seen.raise(to: ledger, hash: try SHA256.hash(try ledger.canonical()))
+        try seen.raise(
+          to: ledger, hash: try SHA256.hash(try ledger.canonical()),
+          trust: try keys.judge(ledger, of: store.address.display))
         return result
       case .taken(let path):
         guard taken.insert(path).inserted else {
@@ -123,7 +151,7 @@ package final class LedgerSession {
 
   /// To be asked before anything large is staged; a commit asks again.
   package func refuseSigned(_ snapshot: Snapshot) throws(Failure) {
-    if snapshot.ledger?.signature != nil {
+    if snapshot.ledger?.signature != nil, !keys.canSign {
       throw Failure(
         .denied,
         "the ledger of the store \(store.address.display) is signed, and there is no key to sign "
@@ -139,9 +167,10 @@ package final class LedgerSession {
       ?? Ledger(
         toolVersion: toolVersion, repository: store.address.repository,
         createdAt: Timestamp.now().iso8601())
-    let next = try base.successor(
-      ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
-      entries: plan.entries)
+    let next = try keys.sign(
+      try base.successor(
+        ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
+        entries: plan.entries))
     let bytes = next.serialized()
     guard plan.entries.count <= Ledger.entryLimit, bytes.count <= Ledger.byteLimit else {
       throw Failure(
@@ -149,8 +178,23 @@ package final class LedgerSession {
         hint: "remove backups, or start another store")
     }
     let commit = Commit(
-      ledger: bytes, additions: plan.additions, removals: plan.removals, summary: plan.summary)
+      ledger: bytes, additions: plan.additions, removals: unshared(plan), summary: plan.summary)
     return (commit, next)
+  }
+
+  /// The removals without the parts that entries of the new ledger name: parts are named after
+  /// their bytes, and the same archive can be there under two ids.
+  private func unshared(_ plan: Plan) -> [ObjectReference] {
+    guard plan.removals.contains(where: { !$0.parts.isEmpty }) else { return plan.removals }
+    var kept: Set<String> = []
+    for entry in plan.entries {
+      for part in entry.parts + entry.manifestParts { kept.insert(part.object.name.description) }
+    }
+    return plan.removals.compactMap { removal in
+      if removal.parts.isEmpty { return removal }
+      let gone = removal.parts.filter { !kept.contains($0.object.name.description) }
+      return gone.isEmpty ? nil : ObjectReference(removal.path, parts: gone)
+    }
   }
 }
 
@@ -159,6 +203,7 @@ extension StoreAddress {
   var repository: String {
     switch self {
     case .directory: ""
+    case .gitHub(let repository): repository.fullName
     }
   }
 }

@@ -114,7 +114,8 @@ extension LedgerSession {
         if let gone = old.manifestReference { removals.append(gone) }
         entry = try entry.changing { (json) throws(Failure) in
           json["manifest"] =
-            LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size).json
+            LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size)
+            .json(parts: manifest.parts)
         }
       }
       entry = try entry.changing { (json) throws(Failure) in
@@ -222,7 +223,7 @@ extension LedgerEntry {
   }
 
   package var manifestReference: ObjectReference? {
-    manifest.map { ObjectReference(ObjectPath(.manifests, $0.name)) }
+    manifest.map { ObjectReference(ObjectPath(.manifests, $0.name), parts: manifestParts) }
   }
 }
 
@@ -246,7 +247,8 @@ extension NewBackup {
     if let manifest {
       let name = try names.first(.manifests, manifest, &additions)
       json["manifest"] =
-        LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size).json
+        LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size)
+            .json(parts: manifest.parts)
     }
     if !archive.parts.isEmpty { json["parts"] = .array(archive.parts.map(\.json)) }
     return try LedgerEntry(json)

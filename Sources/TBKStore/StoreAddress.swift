@@ -4,9 +4,11 @@ import TBKCore
 /// Where a store is.
 package enum StoreAddress: Hashable, Sendable {
   case directory(RawPath)
+  case gitHub(GitHubRepository)
 
-  /// Reads an operand: `/path`, `./path`, `file:///path`, or a relative path. `github:` and
-  /// `NAME:` (`[a-z0-9-]+`) name other kinds of stores; a directory of such a name is `./NAME:…`.
+  /// Reads an operand: `/path`, `./path`, `file:///path`, a relative path, or
+  /// `github:owner/repo[#branch]`. `NAME:` (`[a-z0-9-]+`) names other kinds of stores; a directory
+  /// of such a name is `./NAME:…`.
   ///
   /// Throws `.usage` for what is no address.
   package init(_ operand: RawPath) throws(Failure) {
@@ -30,9 +32,14 @@ package enum StoreAddress: Hashable, Sendable {
       }
       self = .directory(RawPath(path))
     case "github":
-      throw Failure(
-        .unavailable, "GitHub stores are not available in this version",
-        hint: "use a directory, as in /path/to/store")
+      guard let text = String(validating: rest, as: UTF8.self),
+        let repository = GitHubRepository(text)
+      else {
+        throw Failure(
+          .usage, "\(operand.display) does not name a repository",
+          hint: "as in github:owner/repo, or github:owner/repo#branch")
+      }
+      self = .gitHub(repository)
     default:
       throw Failure(
         .unavailable,
@@ -80,6 +87,7 @@ package enum StoreAddress: Hashable, Sendable {
   package var display: String {
     switch self {
     case .directory(let path): path.display
+    case .gitHub(let repository): "github:\(repository.display)"
     }
   }
 
@@ -88,7 +96,18 @@ package enum StoreAddress: Hashable, Sendable {
   package var canonical: [UInt8] {
     switch self {
     case .directory(let path): Array("file:".utf8) + (resolved(path) ?? path.bytes)
+    case .gitHub(let repository): Array(canonical(repository).utf8)
     }
+  }
+
+  /// GitHub's names do not differ by case; a branch's do. Another server is another place.
+  private func canonical(_ repository: GitHubRepository) -> String {
+    let root = try? GitHubAPI.configuredRoot()
+    let server =
+      root == nil || root?.description == HTTPURL(GitHubAPI.standardRoot)?.description
+      ? "" : "//\(root?.authority ?? "")/"
+    let branch = repository.branch.map { "#\($0)" } ?? ""
+    return "github:\(server)\(repository.fullName.lowercased())\(branch)"
   }
 
   private func resolved(_ path: RawPath) -> [UInt8]? {
@@ -101,11 +120,18 @@ package enum StoreAddress: Hashable, Sendable {
   }
 
   /// The store at this address.
-  ///
-  /// - Parameter maximumWait: seconds to wait for another writer, then `.tryAgain`.
-  package func open(maximumWait: Int = 60) throws(Failure) -> any Store {
+  package func open(_ context: StoreContext) throws(Failure) -> any Store {
     switch self {
-    case .directory(let path): try DirectoryStore(path, maximumWait: maximumWait)
+    case .directory(let path): try DirectoryStore(path, maximumWait: maximumWait(context))
+    case .gitHub(let repository): try GitHubStore(repository, context)
+    }
+  }
+
+  /// Seconds to wait there for other writers.
+  package func maximumWait(_ context: StoreContext) -> Int {
+    switch self {
+    case .directory: context.maximumWait ?? DirectoryStore.standardWait
+    case .gitHub: context.maximumWait ?? GitHubStore.standardWait
     }
   }
 }

@@ -16,7 +16,7 @@ struct Pull: SuiteCommand {
       """,
     version: versionText)
 
-  @Argument(help: "A directory: /path, ./path or file:///path.")
+  @Argument(help: "A directory, or github:owner/repo.")
   var store: RawPath
 
   @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")
@@ -68,7 +68,7 @@ struct Pull: SuiteCommand {
     if output == nil, !isText {
       try StandardOutput.refuseTerminal("an archive", hint: "redirect it, or give -o FILE")
     }
-    let session = try storeOptions.session(store)
+    let session = try storeOptions.session(store, storeOptions.context(inputIsData: false))
     let snapshot = try session.snapshot()
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(

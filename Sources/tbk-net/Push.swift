@@ -13,10 +13,11 @@ struct Push: SuiteCommand {
       tbk-push <store> --replace <id> [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
+      tbk-push <store> --create
       """,
     version: versionText)
 
-  @Argument(help: "A directory: /path, ./path or file:///path.")
+  @Argument(help: "A directory, or github:owner/repo.")
   var store: RawPath
 
   @Option(name: .long, help: ArgumentHelp("What tbk-seal --receipt wrote.", valueName: "file"))
@@ -50,6 +51,15 @@ struct Push: SuiteCommand {
   @Flag(name: .long, help: "Replace a password check that is there.")
   var replaceCheck = false
 
+  @Flag(name: .long, help: "Make a new store: a directory, or a private repository.")
+  var create = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Where a GitHub store puts archives: git, release, or auto (by size).", valueName: "where"))
+  var placement = GitHubPlacement.auto
+
   @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
   var json = false
 
@@ -58,24 +68,34 @@ struct Push: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [replace != nil, !remove.isEmpty, check != nil].count { $0 }
-    if work > 1 { throw ValidationError("only one of --replace, --remove and --check") }
+    let work = [replace != nil, !remove.isEmpty, check != nil, create].count { $0 }
+    if work > 1 { throw ValidationError("only one of --replace, --remove, --check and --create") }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
     if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
     if work > 0, receipt != nil {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
     }
-    if !remove.isEmpty || check != nil, sealedManifest != nil || signature != nil {
+    if !remove.isEmpty || check != nil || create, sealedManifest != nil || signature != nil {
       throw ValidationError("--sealed-manifest and --signature belong to an archive")
     }
-    if group != nil, replace != nil || !remove.isEmpty {
+    if group != nil, replace != nil || !remove.isEmpty || create {
       throw ValidationError("--group belongs to a new backup or a password check")
     }
   }
 
   func execute() throws(Failure) -> Int32 {
     common.apply()
-    let session = try storeOptions.session(store)
+    if create {
+      try storeOptions.address(store).create(storeOptions.context(inputIsData: false))
+      Messages.notice("made \(store.display)")
+      return ExitStatus.success
+    }
+    let meter = ProgressMeter("storing", mode: progress.progress)
+    defer { meter.finish() }
+    var context = storeOptions.context(inputIsData: remove.isEmpty)
+    context.placement = placement
+    context.progress = { meter.advance($0) }
+    let session = try storeOptions.session(store, context)
     let snapshot = try session.snapshot()
     if let check, let group { return try storeCheck(check, group, session) }
     if !remove.isEmpty {
@@ -87,14 +107,14 @@ struct Push: SuiteCommand {
       for entry in try session.remove(ids) { try report(entry) }
       return ExitStatus.success
     }
-    let stored = try storeArchive(session, snapshot)
+    let stored = try storeArchive(session, snapshot, meter)
     if stored.wasThere { Messages.notice("the store has this backup already") }
     try report(stored.entry)
     return ExitStatus.success
   }
 
   private func storeArchive(
-    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot
+    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
   ) throws(Failure) -> Stored {
     if Descriptor.standardInput.isTerminal {
       throw Failure(
@@ -120,9 +140,10 @@ struct Push: SuiteCommand {
       let input = try ArchiveInput(file, name: path.display)
       return try session.store.stage(input, size: input.length, in: .manifests)
     }
-    let meter = ProgressMeter("storing", mode: progress.progress, total: input.length)
+    meter.setTotal(input.length + (manifest?.size ?? 0))
+    let isLocal = if case .directory = session.store.address { true } else { false }
     let archive = try session.store.stage(
-      MeteredSource(input, meter), size: input.length, in: .backups)
+      isLocal ? MeteredSource(input, meter) : input, size: input.length, in: .backups)
     meter.finish()
     let version = input.header.version
     if let replaced {

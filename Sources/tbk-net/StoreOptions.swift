@@ -2,6 +2,7 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 import TBKFormat
+import TBKSettings
 import TBKStore
 
 /// What every command takes that speaks to a store.
@@ -13,28 +14,79 @@ struct StoreOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Wait at most <seconds> for other writers.", valueName: "seconds"))
-  var maxWait = 60
+    help: ArgumentHelp(
+      "Lose at most <seconds> to other writers and a network that fails (60; on a network 900).",
+      valueName: "seconds"))
+  var maxWait: Int?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The branch of a GitHub repository.", valueName: "branch"))
+  var branch: String?
+
+  @OptionGroup var tokenOptions: TokenOptions
 
   func validate() throws {
-    guard (0...86_400).contains(maxWait) else {
+    if let maxWait, !(0...86_400).contains(maxWait) {
       throw ValidationError("--max-wait is 0 to 86400 seconds")
     }
   }
 
-  func session(_ operand: RawPath) throws(Failure) -> LedgerSession {
+  /// The store at an operand, with what the options say of it.
+  func address(_ operand: RawPath) throws(Failure) -> StoreAddress {
     let address = try StoreAddress(operand)
+    guard let branch else { return address }
+    guard case .gitHub(let repository) = address, repository.branch == nil,
+      let named = GitHubRepository("\(repository.fullName)#\(branch)")
+    else {
+      throw Failure(.usage, "--branch is for github:owner/repo, and takes the name of a branch")
+    }
+    return .gitHub(named)
+  }
+
+  /// What opening the store may need.
+  ///
+  /// - Parameter inputIsData: whether standard input is spoken for.
+  func context(inputIsData: Bool) -> StoreContext {
+    tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
+  }
+
+  func session(_ operand: RawPath, _ context: StoreContext) throws(Failure) -> LedgerSession {
+    let address = try address(operand)
     let seen = try SeenState(
       home: SeenState.defaultHome, address: address, accepting: acceptStoreState,
       warn: { Messages.warning($0) })
     return try LedgerSession(
-      try address.open(maximumWait: maxWait), seen: seen, toolVersion: "7.0", maximumWait: maxWait)
+      try address.open(context), seen: seen, toolVersion: "7.0",
+      maximumWait: address.maximumWait(context))
   }
 }
 
 extension GroupID: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
+
+extension TokenOptions {
+  /// For what speaks to GitHub.
+  func context(maximumWait: Int?, inputIsData: Bool) -> StoreContext {
+    StoreContext(
+      userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
+      cacheDirectory: SeenState.defaultHome?.appending("cache"),
+      notice: { Messages.notice($0) },
+      token: { () throws(Failure) in try anyToken(inputIsData: inputIsData) })
+  }
+
+  /// The token from these options, the environment, or config.json.
+  private func anyToken(inputIsData: Bool) throws(Failure) -> Secret? {
+    if let token = try token(inputIsData: inputIsData) { return token }
+    guard let token = try configuredToken(warn: { Messages.warning($0) }) else { return nil }
+    Messages.notice(configuredTokenNotice)
+    try TokenOptions.check(token)
+    return token
+  }
+}
+
+extension GitHubPlacement: ExpressibleByArgument {}
 
 /// What `--version` prints.
 let versionText = "TermBackup \(suiteVersion)\n\(CurlLibrary.summary)"

@@ -1,3 +1,3 @@
 import TBKCommand
 
-Program.run("tbk-net", ["tbk-push": Push.self, "tbk-pull": Pull.self])
+Program.run("tbk-net", ["tbk-push": Push.self, "tbk-pull": Pull.self, "tbk-token": Token.self])

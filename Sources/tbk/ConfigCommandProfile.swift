@@ -49,6 +49,10 @@ struct ProfileFieldOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"))
   var compressionLevel: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("On GitHub, put archives: auto, git or release.", valueName: "where"))
+  var placement: String?
   @Option(name: .long, help: ArgumentHelp("Put packages into <dir>.", valueName: "dir"))
   var packageDir: RawPath?
   @Option(name: .long, help: ArgumentHelp("Unpack packages into <dir>.", valueName: "dir"))
@@ -61,6 +65,7 @@ struct ProfileFieldOptions: ParsableArguments {
       ("retention_days", "--retention-days", retentionDays),
       ("webhook_url", "--webhook-url", webhookUrl),
       ("compression_level", "--compression-level", compressionLevel),
+      ("placement", "--placement", placement),
     ]
     for (field, option, text) in texts {
       guard let text, let shape = Profile.field(field)?.shape else { continue }

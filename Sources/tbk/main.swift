@@ -8,4 +8,5 @@ Program.run(
     "tbk-manifest": ManifestCommand.self,
     "tbk-open": OpenCommand.self,
     "tbk-seal": SealCommand.self,
+    "tbk-sign": SignCommand.self,
   ])

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TBKCore
 import Testing
 
@@ -165,5 +166,151 @@ import Testing
     }
     try sink.finish()
     #expect(try place.content("f") == expected)
+  }
+}
+
+@Suite struct TwoFilesTests {
+  private let place: TestDirectory
+
+  init() throws { place = try TestDirectory() }
+
+  private func file(_ name: String, _ bytes: [UInt8]) throws(Failure) -> AtomicFile {
+    let file = try AtomicFile(RawPath(name), in: place.descriptor)
+    try file.descriptor.write(bytes.span)
+    return file
+  }
+
+  @Test func bothTakeTheirNames() throws {
+    try AtomicFile.commit(file("a", [1]), file("b", [2]), replacing: false)
+    #expect(try place.names == ["a", "b"])
+    try AtomicFile.commit(file("a", [3]), file("b", [4]), replacing: true)
+    #expect(try place.names == ["a", "b"])
+    #expect(try place.content("a") == [3])
+    #expect(try place.content("b") == [4])
+  }
+
+  @Test(arguments: ["a", "b"])
+  func neitherDoesWhereOneIsTaken(taken: String) throws {
+    try place.put(taken, [7])
+    do {
+      let (one, other) = (try file("a", [1]), try file("b", [2]))
+      let error = #expect(throws: Failure.self) {
+        try AtomicFile.commit(one, other, replacing: false)
+      }
+      #expect(error?.code == .cannotCreate)
+    }
+    #expect(try place.names == [taken])
+    #expect(try place.content(taken) == [7])
+  }
+
+  @Test(arguments: [true, false])
+  func theFirstIsPutBackWhereTheSecondCannotTakeItsName(isThere: Bool) throws {
+    if isThere { try place.put("a", [7]) }
+    do {
+      let (one, other) = (try file("a", [1]), try file("b", [2]))
+      try place.descriptor.makeDirectory(RawPath("b"))
+      #expect(throws: Failure.self) { try AtomicFile.commit(one, other, replacing: true) }
+    }
+    #expect(try place.names == (isThere ? ["a", "b"] : ["b"]))
+    if isThere { #expect(try place.content("a") == [7]) }
+  }
+
+  @Test(arguments: [true, false])
+  func nothingIsInPlaceWhereTheFirstCannotTakeItsName(replacing: Bool) throws {
+    do {
+      let (one, other) = (try file("a", [1]), try file("b", [2]))
+      try place.descriptor.makeDirectory(RawPath("a"))
+      #expect(throws: Failure.self) { try AtomicFile.commit(one, other, replacing: replacing) }
+    }
+    #expect(try place.names == ["a"])
+  }
+
+  @Test(arguments: [true, false])
+  func oneNameIsNotTwoFiles(replacing: Bool) throws {
+    do {
+      let (one, other) = (try file("a", [1]), try file("./a", [2]))
+      let error = #expect(throws: Failure.self) {
+        try AtomicFile.commit(one, other, replacing: replacing)
+      }
+      #expect(error?.code == .usage)
+    }
+    #expect(try place.names.isEmpty)
+  }
+}
+
+@Suite struct PrivateCopyTests {
+  private let place: TestDirectory
+
+  init() throws { place = try TestDirectory() }
+
+  private func bytes(_ count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+  }
+
+  @Test(arguments: [0, 1, 4096, chunkSize, chunkSize + 1, (8 << 20) + 1])
+  func itHoldsWhatWasRead(count: Int) throws {
+    try place.put("a", bytes(count))
+    let file = try place.descriptor.open(RawPath("a"), O_RDONLY)
+    var told = 0
+    let copy = try PrivateCopy(of: file) { told += $0 }
+    #expect(copy.length == UInt64(count) && told == count)
+    let file2 = try place.descriptor.open(RawPath("a"), O_WRONLY | O_TRUNC)
+    try file2.write([1, 2, 3].span)
+    // Any number of times.
+    for _ in 0..<2 {
+      let same = try copy.withBytes { $0.elementsEqual(bytes(count)) }
+      #expect(same)
+    }
+  }
+
+  @Test func whatLiesBehindIsLetGoAndComesBack() throws {
+    let large = bytes(32 << 20)
+    try place.put("a", large)
+    let copy = try PrivateCopy(of: try place.descriptor.open(RawPath("a"), O_RDONLY))
+    let calls = Counter()
+    let equal = try copy.withBytes(meanwhile: { calls.add() }) { found in
+      var rounds = 0
+      while calls.count < 3 {
+        if !found.elementsEqual(large) { return false }
+        rounds += 1
+      }
+      return rounds > 0
+    }
+    #expect(equal)
+  }
+
+  private final class Counter: Sendable {
+    private let calls = Mutex(0)
+    var count: Int { calls.withLock { $0 } }
+    func add() { calls.withLock { $0 += 1 } }
+  }
+
+  @Test func aFailureOfTheReaderIsPassedOn() throws {
+    try place.put("a", bytes((8 << 20) + 1))
+    let copy = try PrivateCopy(of: try place.descriptor.open(RawPath("a"), O_RDONLY))
+    let error = #expect(throws: Failure.self) {
+      try copy.withBytes { (_) throws(Failure) in throw Failure(.library, "x") }
+    }
+    #expect(error?.message == "x")
+  }
+
+  @Test func aFileThatChangesWhileItIsReadIsRefused() throws {
+    try place.put("a", bytes(3 * chunkSize))
+    let file = try place.descriptor.open(RawPath("a"), O_RDWR)
+    var isFirst = true
+    let error = #expect(throws: Failure.self) {
+      try PrivateCopy(of: file) { _ in
+        if isFirst { try? file.write([9].span, at: 0) }
+        isFirst = false
+      }
+    }
+    #expect(error?.code == .integrity)
+  }
+
+  @Test func aPipeIsReadToItsEnd() throws {
+    let child = try ChildProcess([Array("echo".utf8), Array("hello".utf8)])
+    let copy = try PrivateCopy(of: child.output)
+    let same = try copy.withBytes { $0.elementsEqual(Array("hello\n".utf8)) }
+    #expect(same)
   }
 }

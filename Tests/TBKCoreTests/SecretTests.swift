@@ -1,3 +1,4 @@
+import Glibc
 import TBKCore
 import Testing
 
@@ -26,6 +27,22 @@ import Testing
     let secret = try Secret(count: 5)
     let zero = secret.withBytes { $0.elementsEqual([0, 0, 0, 0, 0]) }
     #expect(zero)
+  }
+
+  @Test(arguments: [0, 1, 4096, 5000])
+  func aFileIsReadUpToTheLimit(count: Int) throws {
+    let place = try TestDirectory()
+    try place.put("a", [UInt8](repeating: 3, count: count))
+    func read(limit: Int) throws(Failure) -> Int {
+      let file = try place.descriptor.open(RawPath("a"), O_RDONLY)
+      let secret = try Secret(reading: file, limit: limit, name: RawPath("a"))
+      return secret.withBytes { bytes in bytes.indices.count { bytes[$0] == 3 } }
+    }
+    #expect(try read(limit: count) == count)
+    if count > 0 {
+      let error = #expect(throws: Failure.self) { try read(limit: count - 1) }
+      #expect(error?.code == .malformed)
+    }
   }
 
   @Test func wipingLeavesZeros() {

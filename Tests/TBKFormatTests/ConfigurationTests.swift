@@ -37,6 +37,11 @@ import Testing
   @Test(arguments: [
     ("owner/repo", StoreReference.gitHub("owner/repo"), "github:owner/repo"),
     ("github:o/r.git", .gitHub("o/r.git"), "github:o/r.git"),
+    ("owner/repo#main", .gitHub("owner/repo#main"), "github:owner/repo#main"),
+    ("github:o/r#a/b.c_d-1", .gitHub("o/r#a/b.c_d-1"), "github:o/r#a/b.c_d-1"),
+    ("a/b/c#main", .directory(RawPath("a/b/c#main")), "a/b/c#main"),
+    ("/owner/repo#..", .directory(RawPath("/owner/repo#..")), "/owner/repo#.."),
+    ("./owner/repo#main", .directory(RawPath("./owner/repo#main")), "./owner/repo#main"),
     ("/a/b", .directory(RawPath("/a/b")), "/a/b"),
     ("./owner/repo", .directory(RawPath("./owner/repo")), "./owner/repo"),
     ("a/b/c", .directory(RawPath("a/b/c")), "a/b/c"),
@@ -55,6 +60,18 @@ import Testing
   @Test(arguments: ["", "github:", "github:a", "github:a/b/c", "file:x", "file://host/x", "s3:", "a\nb"])
   func whatIsNoStoreIsRefused(text: String) {
     #expect(throws: Failure.self) { try StoreReference(Array(text.utf8)) }
+  }
+
+  @Test(arguments: [
+    "", "#", "a#b", "/a", "a/", "a//b", "-a", ".a", "a/.b", "a.", "a..b", "a.lock", "a.lock/b",
+    "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "@{u}", "caf\u{e9}", "a\u{7f}",
+    String(repeating: "x", count: 256),
+  ])
+  func whatIsNoBranchIsRefused(branch: String) {
+    for text in ["owner/repo#\(branch)", "github:owner/repo#\(branch)"] {
+      let failure = #expect(throws: Failure.self) { try StoreReference(Array(text.utf8)) }
+      #expect(failure?.code == .usage)
+    }
   }
 
   @Test func secretsAreMaskedToTheirKind() throws {
@@ -105,7 +122,8 @@ import Testing
     #""repo": "nowhere""#, #""backup_mode": "Full""#, #""max_backups": 0"#, #""max_backups": 1.5"#,
     #""retention_days": -1"#, #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
-    #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""group": "abc""#,
+    #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""placement": "assets""#,
+    #""placement": 1"#, #""group": "abc""#,
     #""group": "0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F""#, #""package_dir": "x""#, #""excludes": []"#,
   ])
   func aWrongFieldIsAProfileFailureThatNamesItAndTheFile(member: String) throws {

@@ -20,7 +20,8 @@ ARROWS = {
     "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
     "tbk": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "ArgumentParser"},
-    "tbk-net": {"TBKStore", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "ArgumentParser"},
+    "tbk-net": {"TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem",
+                "ArgumentParser"},
 }
 # A parser does no I/O.
 WITHOUT_SYSTEM = {"TBKFormat"}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import TBKCore
+
+extension SecretSource.Kind {
+  /// GitHub's tokens have at most a few hundred characters.
+  static let token = SecretSource.Kind(
+    noun: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
+}
+
+/// Where the token of a network store comes from: options, environment. Nothing is asked for; what
+/// config.json holds comes after all of these, and is its reader's business.
+package struct TokenOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Read the token from descriptor <n>.", valueName: "n"))
+  package var tokenFd: Int32?
+
+  @Option(name: .long, help: ArgumentHelp("Read the token from <file>.", valueName: "file"))
+  package var tokenFile: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the token.", valueName: "command"))
+  package var tokenCommand: RawPath?
+
+  package init() {}
+
+  private var source: SecretSource {
+    SecretSource(kind: .token, descriptor: tokenFd, file: tokenFile, command: tokenCommand)
+  }
+
+  package func validate() throws {
+    if let complaint = source.complaint { throw ValidationError(complaint) }
+  }
+
+  /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND,
+  /// TERMBACKUP_TOKEN, GITHUB_TOKEN; nil if none has one. No child sees the variables afterwards.
+  ///
+  /// - Parameters:
+  ///   - inputIsData: whether standard input is spoken for.
+  ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
+  package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
+    var shared = takeEnvironment("GITHUB_TOKEN")
+    defer { if shared != nil { wipe(&shared!) } }
+    if let secret = try source.secret(inputIsData: inputIsData) {
+      try TokenOptions.check(secret)
+      return secret
+    }
+    guard sharing, let shared else { return nil }
+    let secret = try Secret(copying: shared.span)
+    try TokenOptions.check(secret)
+    return secret
+  }
+
+  /// The token that a person at the terminal enters, unseen; nil for an empty line, or where there
+  /// is no terminal.
+  package static func ask(_ prompt: String) throws(Failure) -> Secret? {
+    guard let terminal = try? Terminal() else { return nil }
+    let token = try terminal.secret(prompt, limit: SecretSource.Kind.token.limit)
+    if token.count == 0 { return nil }
+    try check(token)
+    return token
+  }
+
+  /// A token goes into the header of a request: visible ASCII, no blanks. Throws `.token`.
+  package static func check(_ token: borrowing Secret) throws(Failure) {
+    if token.count > SecretSource.Kind.token.limit {
+      throw Failure(.token, "the token is longer than \(SecretSource.Kind.token.limit) bytes")
+    }
+    let isVisible = token.withBytes { bytes in
+      bytes.indices.allSatisfy { (0x21...0x7e).contains(bytes[$0]) }
+    }
+    if !isVisible || token.count == 0 {
+      throw Failure(
+        .token, "the token holds a blank or a character that no token has",
+        hint: "it must be one line of letters, digits and signs, with nothing around it")
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import Glibc
+
+/// What a stream held, where nobody can change it any more: a file without a name, for what has to
+/// be read twice and in one piece.
+///
+/// It lies where `TemporaryFile.anonymous()` puts it, and is gone with this object.
+package final class PrivateCopy {
+  private let file: Descriptor
+  /// Bytes.
+  package let length: UInt64
+
+  /// Copies what is left of `source`.
+  ///
+  /// A file that somebody writes to meanwhile is an `.integrity` failure if its size or times show
+  /// it; what was read is kept as it was read in any case.
+  ///
+  /// - Parameters:
+  ///   - name: what messages call the source; standard input if nil.
+  ///   - progress: told how many bytes more were read.
+  package init(
+    of source: Descriptor, name: RawPath? = nil, progress: (Int) -> Void = { _ in }
+  ) throws(Failure) {
+    file = try TemporaryFile.anonymous()
+    let before = try source.status()
+    let input = DescriptorSource(source, name: name)
+    let output = DescriptorSink(file, name: RawPath("temporary file"))
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    var total: UInt64 = 0
+    while true {
+      let count = try input.read(into: &buffer)
+      if count == 0 { break }
+      try output.write(buffer.span.extracting(0..<count))
+      total += UInt64(count)
+      progress(count)
+    }
+    try output.finish()
+    length = total
+    let after = try source.status()
+    if before.st_mode & S_IFMT == S_IFREG, !isUnchanged(before, after) {
+      throw Failure(
+        .integrity, "\(name?.display ?? "standard input") changed while it was read",
+        hint: "try again when nothing writes to it")
+    }
+  }
+
+  /// Up to this many bytes may stay in memory, and no thread is started to let go of them.
+  private static let smallLength = 8 << 20
+
+  /// Lends the bytes. They are mapped, and those that the reader has passed are let go every few
+  /// milliseconds, so that memory does not grow with the length.
+  ///
+  /// - Parameter meanwhile: called from another thread at such times, because `body` cannot be
+  ///   interrupted; not at all where there are only a few bytes.
+  package func withBytes<R>(
+    meanwhile: @escaping @Sendable () -> Void = {},
+    _ body: (Span<UInt8>) throws(Failure) -> R
+  ) throws(Failure) -> R {
+    let nothing: [UInt8] = []
+    if length == 0 { return try body(nothing.span) }
+    guard let count = Int(exactly: length) else {
+      throw Failure(.library, "\(length) bytes cannot be mapped")
+    }
+    let mapping = try Mapping(file, count: count)
+    guard count > PrivateCopy.smallLength else { return try mapping.withBytes(body) }
+    let thread = try WorkerThread { mapping.serve(meanwhile) }
+    defer {
+      mapping.end()
+      thread.join()
+    }
+    return try mapping.withBytes(body)
+  }
+
+  /// The whole of a file in the address space; unmapped with the last reference.
+  @safe private final class Mapping: @unchecked Sendable {
+    // Read-only, and the file is not written any more.
+    private let bytes: UnsafeMutableRawBufferPointer
+    private let monitor = Monitor()
+    private var ended = false
+
+    init(_ file: Descriptor, count: Int) throws(Failure) {
+      guard let start = unsafe mmap(nil, count, PROT_READ, MAP_SHARED, file.number, 0),
+        unsafe start != MAP_FAILED
+      else { throw .system("cannot map the temporary file") }
+      unsafe madvise(start, count, MADV_SEQUENTIAL)
+      unsafe bytes = UnsafeMutableRawBufferPointer(start: start, count: count)
+    }
+
+    deinit { unsafe _ = munmap(bytes.baseAddress!, bytes.count) }
+
+    func withBytes<R>(_ body: (Span<UInt8>) throws(Failure) -> R) throws(Failure) -> R {
+      try unsafe body(Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes)))
+    }
+
+    /// The life of the thread: takes the pages away, which come back from the file if they are
+    /// read once more.
+    func serve(_ meanwhile: () -> Void) {
+      monitor.lock()
+      defer { monitor.unlock() }
+      while !ended {
+        monitor.wait(milliseconds: 5)
+        monitor.unlock()
+        unsafe madvise(bytes.baseAddress!, bytes.count, MADV_DONTNEED)
+        meanwhile()
+        monitor.lock()
+      }
+    }
+
+    func end() {
+      monitor.lock()
+      ended = true
+      monitor.announce()
+      monitor.unlock()
+    }
+  }
+}
+
+/// Whether a file has the size and the times that it had.
+private func isUnchanged(_ one: stat, _ other: stat) -> Bool {
+  one.st_size == other.st_size && one.st_mtim.tv_sec == other.st_mtim.tv_sec
+    && one.st_mtim.tv_nsec == other.st_mtim.tv_nsec && one.st_ctim.tv_sec == other.st_ctim.tv_sec
+    && one.st_ctim.tv_nsec == other.st_ctim.tv_nsec
+}

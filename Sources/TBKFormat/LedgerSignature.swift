@@ -1,0 +1,52 @@
+import TBKCore
+
+/// The member `ledger_signature` (tbk(5), "Ledger").
+package struct LedgerSignature: Equatable, Sendable {
+  /// The fingerprint of the public key.
+  package let key: Digest
+  /// 64 bytes of Ed25519.
+  package let bytes: [UInt8]
+
+  package static let byteCount = 64
+
+  /// Nil unless there are 64 bytes.
+  package init?(key: Digest, bytes: [UInt8]) {
+    guard bytes.count == LedgerSignature.byteCount else { return nil }
+    self.key = key
+    self.bytes = bytes
+  }
+
+  /// Throws `.malformed` for all but an object of the two members, in lower-case hexadecimal: what
+  /// else stood there would not be signed.
+  package init(_ json: JSON) throws(Failure) {
+    func malformed(_ what: String) -> Failure {
+      Failure(.malformed, "ledger: \"ledger_signature\" \(what)")
+    }
+    guard let members = json.members else { throw malformed("is not an object") }
+    if let other = members.first(where: { $0.key != "key" && $0.key != "signature" }) {
+      throw malformed("holds \(RawPath(other.key).display)")
+    }
+    guard let key = json["key"]?.text.flatMap({ Digest(hex: $0) }) else {
+      throw malformed("has no \"key\" of 64 hexadecimal digits")
+    }
+    guard let hex = json["signature"]?.text, let bytes = [UInt8](hex: hex), bytes.hex == hex,
+      let signature = LedgerSignature(key: key, bytes: bytes)
+    else { throw malformed("has no \"signature\" of 128 hexadecimal digits") }
+    self = signature
+  }
+
+  package var json: JSON {
+    .object(["key": .string(key.hex), "signature": .string(bytes.hex)])
+  }
+}
+
+extension Ledger {
+  /// What the bytes that are signed begin with, so that a signature of a ledger is one of nothing
+  /// else.
+  private static let signedPrefix = "termbackup-ledger-v1\n"
+
+  /// What is signed: the prefix, and the canonical JSON of everything but the signature.
+  package func signedBytes() throws(Failure) -> [UInt8] {
+    Array(Ledger.signedPrefix.utf8) + (try canonical())
+  }
+}

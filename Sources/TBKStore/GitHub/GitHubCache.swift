@@ -1,0 +1,88 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What was last seen of a branch, kept so that it is not fetched again while it is the same.
+///
+/// It lies below `TERMBACKUP_HOME/cache/github`: a file of facts, and the ledger, which the facts
+/// vouch for by its SHA-256. Whatever is wrong with them, they are as if they were not there.
+struct GitHubCache {
+  /// A branch at one moment.
+  struct Facts: Equatable {
+    var branch: String
+    var head: GitHubStore.Head?
+    /// Of the answer that named the head (RFC 9110, 8.8.3).
+    var tag: String?
+    /// Of the ledger at the head; nil if it was not read, or there is none.
+    var ledger: Digest?
+  }
+
+  private static let factsLimit = 64 << 10
+
+  private let directory: RawPath?
+  private let factsName: RawPath
+  private let ledgerName: RawPath
+
+  /// - Parameter directory: nil to keep nothing.
+  init(_ directory: RawPath?, address: StoreAddress) throws(Failure) {
+    self.directory = directory?.appending("github")
+    let stem = try SHA256.hash(address.canonical).hex
+    factsName = RawPath("\(stem).json")
+    ledgerName = RawPath("\(stem).ledger")
+  }
+
+  func facts() -> Facts? {
+    guard let directory,
+      let bytes = try? readFile(directory.appending(factsName), limit: GitHubCache.factsLimit),
+      let json = try? JSON.parse(bytes, what: "cache"), let branch = json["branch"]?.text
+    else { return nil }
+    var facts = Facts(branch: branch)
+    if let commit = GitObjectID(json["commit"]?.text), let tree = GitObjectID(json["tree"]?.text) {
+      facts.head = GitHubStore.Head(commit: commit, tree: tree)
+      facts.tag = json["etag"]?.text
+      facts.ledger = json["ledger"]?.text.flatMap { Digest(hex: $0) }
+    }
+    return facts
+  }
+
+  /// The ledger that the facts vouch for.
+  func ledger(_ digest: Digest) -> [UInt8]? {
+    guard let directory,
+      let bytes = try? readFile(directory.appending(ledgerName), limit: Ledger.byteLimit),
+      (try? SHA256.hash(bytes)) == digest
+    else { return nil }
+    return bytes
+  }
+
+  /// Keeps what was seen. That it cannot be kept costs a request later on, nothing else.
+  ///
+  /// - Parameter ledger: nil to leave the one that is kept as it is.
+  func keep(_ facts: Facts, ledger: [UInt8]?) {
+    guard let directory else { return }
+    var json = JSON.object(["branch": .string(facts.branch)])
+    if let head = facts.head {
+      json["commit"] = .string(head.commit.description)
+      json["tree"] = .string(head.tree.description)
+    }
+    if let tag = facts.tag { json["etag"] = .string(tag) }
+    if let digest = facts.ledger { json["ledger"] = .string(digest.hex) }
+    do throws(Failure) {
+      try makeDirectory(directory)
+      if let ledger { try AtomicFile.write(ledger, to: directory.appending(ledgerName)) }
+      try AtomicFile.write(json.pretty(), to: directory.appending(factsName))
+    } catch {
+      // As if nothing had been kept.
+    }
+  }
+
+  /// Makes the home too, in which what was seen of the store is kept as well.
+  private func makeDirectory(_ directory: RawPath) throws(Failure) {
+    for path in [directory.parent.parent, directory.parent, directory] {
+      do throws(Failure) {
+        try Descriptor.workingDirectory.makeDirectory(path)
+      } catch  where error.code == .cannotCreate {
+        // It is there already, or what follows fails.
+      }
+    }
+  }
+}

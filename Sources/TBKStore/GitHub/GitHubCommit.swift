@@ -1,0 +1,218 @@
+import TBKCore
+import TBKFormat
+
+extension GitHubStore {
+  package func commit(
+    _ commit: Commit, over version: LedgerVersion?
+  ) throws(Failure) -> CommitOutcome {
+    if state == .unknown { _ = try readLedger() }
+    if !isCurrent(version) {
+      _ = try readLedger()
+      guard isCurrent(version) else { return .conflict }
+    }
+    try prepareRepository()
+    guard isCurrent(version) else { return .conflict }
+    var base: Head?
+    if case .at(let head) = state { base = head }
+    guard let tree = try makeTree(commit, over: base) else { return .conflict }
+    let id = try makeCommit(tree, message: commit.summary, over: base)
+    let head = Head(commit: id, tree: tree)
+    if base != nil, !isOurs, let path = try takenName(in: head, commit) {
+      return .taken(path)
+    }
+    guard try moveBranch(to: id, isNew: base == nil) else {
+      forget()
+      return .conflict
+    }
+    remember(commit.ledger, at: head, tag: nil)
+    isOurs = (try? Ledger(parsing: commit.ledger))?.identity != nil
+    removeAssets(commit)
+    return .committed(LedgerVersion(id.description))
+  }
+
+  /// Whether the branch is where `version` was read, as far as is known.
+  private func isCurrent(_ version: LedgerVersion?) -> Bool {
+    switch state {
+    case .unknown: false
+    case .noBranch: version == nil
+    case .at(let head):
+      hasLedger ? version?.token == head.commit.description : version == nil
+    }
+  }
+
+  // MARK: The tree
+
+  /// Nil if the tree it was to be built over is gone.
+  private func makeTree(_ commit: Commit, over base: Head?) throws(Failure) -> GitObjectID? {
+    var entries: [JSON] = []
+    var added: Set<String> = []
+    func add(_ path: String, _ members: KeyValuePairs<String, JSON>) {
+      added.insert(path)
+      var entry = JSON.object([
+        "path": .string(path), "mode": .string("100644"), "type": .string("blob"),
+      ])
+      for (key, value) in members { entry[key] = value }
+      entries.append(entry)
+    }
+    for addition in commit.additions {
+      guard let staged = addition.object as? GitHubStaged else {
+        throw Failure(.library, "\(addition.path) was not staged in this store")
+      }
+      for (name, hash) in staged.blobs {
+        let path = ObjectPath(addition.path.folder, name ?? addition.path.name)
+        add(path.description, ["sha": .string(hash.description)])
+      }
+    }
+    if commit.ledger.count <= GitHubStore.inlineLedgerLimit {
+      add(Ledger.fileName, ["content": .string(commit.ledger)])
+    } else {
+      add(Ledger.fileName, ["sha": .string(try uploadBlob(commit.ledger).description)])
+    }
+    let removals = Set(commit.removals.flatMap(paths)).subtracting(added).sorted()
+    var response = try postTree(entries, removing: removals, over: base)
+    if response.status == 422, !removals.isEmpty, let base {
+      // A file that is to go is gone already.
+      var there: [String] = []
+      for path in removals where try exists(path, at: base) { there.append(path) }
+      response = try postTree(entries, removing: there, over: base)
+    }
+    switch response.status {
+    case 201:
+      guard let tree = GitObjectID(try response.json("a tree")["sha"]?.text) else {
+        throw Failure(.malformed, "the answer to a tree names none")
+      }
+      return tree
+    case 409: return nil
+    case 404: throw GitHubJudge.denied(response)
+    default: throw api.unexpected(response, "making a tree")
+    }
+  }
+
+  /// The files of an object in the branch.
+  private func paths(_ object: ObjectReference) -> [String] {
+    if object.parts.isEmpty { return [object.path.description] }
+    return object.parts.filter { $0.place == GitHubStaged.gitPlace }
+      .map { ObjectPath(object.path.folder, $0.object.name).description }
+  }
+
+  private func postTree(
+    _ entries: [JSON], removing removals: [String], over base: Head?
+  ) throws(Failure) -> HTTPResponse {
+    let gone = removals.map { path in
+      JSON.object([
+        "path": .string(path), "mode": .string("100644"), "type": .string("blob"), "sha": .null,
+      ])
+    }
+    var json = JSON.object(["tree": .array(entries + gone)])
+    if let base { json["base_tree"] = .string(base.tree.description) }
+    return try api.send("POST", "\(repository.path)/git/trees", .init(json: json))
+  }
+
+  private func exists(_ path: String, at head: Head) throws(Failure) -> Bool {
+    let escaped = path.percentEncoded(keepingSlashes: true)
+    let response = try api.send(
+      "HEAD", "\(repository.path)/contents/\(escaped)?ref=\(head.commit)", .raw(limit: 0))
+    switch response.status {
+    case 200: return true
+    case 404: return false
+    default: throw api.unexpected(response, path)
+    }
+  }
+
+  private func uploadBlob(_ bytes: [UInt8]) throws(Failure) -> GitObjectID {
+    var options = GitHubAPI.Options()
+    options.body = BlobBody(bytes)
+    let response = try api.send("POST", "\(repository.path)/git/blobs", options)
+    if response.status == 404 { throw GitHubJudge.denied(response) }
+    guard response.status == 201, let id = GitObjectID(try response.json("a blob")["sha"]?.text)
+    else { throw api.unexpected(response, "storing the ledger") }
+    return id
+  }
+
+  // MARK: The commit
+
+  private func makeCommit(
+    _ tree: GitObjectID, message: String, over base: Head?
+  ) throws(Failure) -> GitObjectID {
+    let parents = base.map { [JSON.string($0.commit.description)] } ?? []
+    let response = try api.send(
+      "POST", "\(repository.path)/git/commits",
+      .init(
+        json: .object([
+          "message": .string(message), "tree": .string(tree.description),
+          "parents": .array(parents),
+        ])))
+    if response.status == 404 { throw GitHubJudge.denied(response) }
+    guard response.status == 201, let id = GitObjectID(try response.json("a commit")["sha"]?.text)
+    else { throw api.unexpected(response, "making a commit") }
+    return id
+  }
+
+  /// A name that the commit would take from other bytes. In a ledger of ours every object has an
+  /// entry, so that this need not be asked; in another tool's it need not be so.
+  private func takenName(in head: Head, _ commit: Commit) throws(Failure) -> ObjectPath? {
+    let paths = commit.additions.filter { !$0.replacing }.map(\.path)
+    if paths.isEmpty { return nil }
+    let response = try api.send("GET", "\(repository.path)/commits/\(head.commit)")
+    guard response.status == 200,
+      let files = try response.json("a commit")["files"]?.elements
+    else { throw api.unexpected(response, "the commit") }
+    let changed = Set(
+      files.filter { $0["status"]?.text != "added" && $0["status"]?.text != "removed" }
+        .compactMap { $0["filename"]?.text })
+    return paths.first { changed.contains($0.description) }
+  }
+
+  /// False if another writer was faster.
+  private func moveBranch(to commit: GitObjectID, isNew: Bool) throws(Failure) -> Bool {
+    let response: HTTPResponse
+    if isNew {
+      response = try api.send(
+        "POST", "\(repository.path)/git/refs",
+        .init(
+          json: .object([
+            "ref": .string("refs/heads/\(branch)"), "sha": .string(commit.description),
+          ])))
+    } else {
+      let path = branch.percentEncoded(keepingSlashes: true)
+      response = try api.send(
+        "PATCH", "\(repository.path)/git/refs/heads/\(path)",
+        .init(json: .object(["sha": .string(commit.description), "force": .bool(false)])))
+    }
+    switch response.status {
+    case 200, 201: return true
+    case 409: return false
+    case 404: throw GitHubJudge.denied(response)
+    case 422:
+      let message = GitHubJudge.message(response)?.lowercased() ?? ""
+      if message.contains("fast forward") || message.contains("does not exist")
+        || message.contains("already exists")
+      {
+        return false
+      }
+      throw Failure(
+        .denied, "the branch \(branch) must not be moved\(GitHubJudge.quoted(response))",
+        hint: "a rule protects it: let the token's user pass it, or take another branch",
+        httpStatus: 422)
+    default: throw api.unexpected(response, "moving the branch \(branch)")
+    }
+  }
+
+  // MARK: Assets
+
+  /// Deletes what the ledger no longer names. The commit is done: what fails is said, and is left.
+  private func removeAssets(_ commit: Commit) {
+    let kept = Set(
+      commit.additions.flatMap { ($0.object as? GitHubStaged)?.parts.map(\.object.name) ?? [] })
+    let parts = commit.removals.flatMap(\.parts).filter {
+      GitHubReleases.isTag($0.place) && !kept.contains($0.object.name)
+    }
+    if parts.isEmpty { return }
+    do throws(Failure) {
+      try releases.remove(parts)
+    } catch {
+      context.notice(
+        "what was removed still takes room in a release of \(repository.fullName): \(error.message)")
+    }
+  }
+}

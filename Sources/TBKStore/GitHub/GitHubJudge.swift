@@ -1,0 +1,102 @@
+import TBKCore
+import TBKFormat
+
+/// What GitHub's API means by an answer: its rate limits, its refusals, its bad days.
+struct GitHubJudge {
+  /// Whether the answer is a document, so that a page of HTML is a fault of something in between.
+  var expectsHTML = false
+
+  /// Seconds to wait after a secondary limit that names none; GitHub asks for at least a minute.
+  static let secondaryPause = 60
+  /// No server's word keeps us longer.
+  static let longestPause = 7200
+
+  func verdict(_ response: HTTPResponse) -> HTTPVerdict {
+    switch response.status {
+    case 200..<300:
+      if response.isHTML, !expectsHTML {
+        return .again(
+          Failure(
+            .unavailable, "\(response.url.authority) answers with a page of HTML",
+            hint: "something between here and GitHub answers in its place: a proxy, a login page?",
+            httpStatus: response.status))
+      }
+      return .accept
+    case 401:
+      return .fail(
+        Failure(
+          .token, "GitHub refuses the token\(GitHubJudge.quoted(response))",
+          hint: "it is wrong, expired or revoked: 'termbackup update-token' sets another",
+          httpStatus: 401))
+    case 403, 429:
+      if let pause = pause(response) { return pause }
+      return .fail(GitHubJudge.denied(response))
+    case 408, 500...599:
+      return .again(
+        Failure(
+          .unavailable,
+          "\(response.url.authority) answers with status \(response.status)"
+            + GitHubJudge.quoted(response),
+          httpStatus: response.status))
+    default: return .accept
+    }
+  }
+
+  /// The wait that a rate limit asks for; nil if it is none.
+  private func pause(_ response: HTTPResponse) -> HTTPVerdict? {
+    let message = GitHubJudge.message(response)?.lowercased() ?? ""
+    let isSecondary = message.contains("secondary rate limit") || message.contains("abuse")
+    let what = isSecondary ? "GitHub's secondary rate limit" : "GitHub's rate limit"
+    func wait(_ seconds: Int) -> HTTPVerdict {
+      let seconds = min(max(1, seconds), GitHubJudge.longestPause)
+      return .pause(
+        seconds: seconds,
+        Failure(
+          .tryAgain, "\(what) is reached: nothing is taken for another \(seconds) s",
+          httpStatus: response.status))
+    }
+    if let text = response.headers["retry-after"] {
+      return wait(Int(text) ?? GitHubJudge.secondaryPause)
+    }
+    if response.headers["x-ratelimit-remaining"] == "0",
+      let reset = response.headers["x-ratelimit-reset"].flatMap({ Int64($0) }), reset >= 0
+    {
+      let now = Timestamp.now().nanoseconds / 1_000_000_000
+      return wait(Int(clamping: reset &- now) + 1)
+    }
+    if isSecondary || response.status == 429 || message.contains("rate limit") {
+      return wait(GitHubJudge.secondaryPause)
+    }
+    return nil
+  }
+
+  /// What a refusal that no waiting mends says.
+  static func denied(_ response: HTTPResponse) -> Failure {
+    let needed =
+      response.headers["x-github-sso"] == nil
+      ? "a classic token needs the scope 'repo', a fine-grained one 'Contents: read and write' "
+        + "for the repository"
+      : "the organisation wants the token authorised for its single sign-on"
+    return Failure(
+      .token, "GitHub does not allow it\(quoted(response))", hint: needed,
+      httpStatus: response.status)
+  }
+
+  /// GitHub's own words, fit for a terminal.
+  static func message(_ response: HTTPResponse) -> String? {
+    guard !response.isHTML, response.body.count <= 64 << 10,
+      let json = try? JSON.parse(response.body, what: "answer"),
+      let text = json["message"]?.text
+    else { return nil }
+    let details = (json["errors"]?.elements ?? []).prefix(3)
+      .compactMap { $0["message"]?.text ?? $0["code"]?.text }
+    let whole = ([text] + details).joined(separator: "; ")
+    let shown = whole.unicodeScalars.filter { $0.value >= 0x20 && $0.value < 0x7f }
+    return String(String.UnicodeScalarView(shown.prefix(200)))
+  }
+
+  /// The same after a colon; nothing if there is none.
+  static func quoted(_ response: HTTPResponse) -> String {
+    message(response).map { ": '\($0)'" } ?? ""
+  }
+}

@@ -1,0 +1,232 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Bytes on their way to GitHub, at rest: in memory if they are one small part, else in a file
+/// without a name. Cut into parts whose hashes are known before anything is sent.
+final class GitHubSpool {
+  /// What a commit takes as one blob; GitHub has refused larger ones than 40 MiB.
+  static let gitPartSize: UInt64 = 24 << 20
+  /// What is one release asset: under GitHub's 2 GiB, and little enough to be sent again.
+  static let assetPartSize: UInt64 = 256 << 20
+
+  struct Part {
+    let offset: UInt64
+    let size: UInt64
+    let sha256: Digest
+    let gitHash: String
+
+    /// The same bytes have the same name, so that what is there already is known by it.
+    var name: ObjectName { ObjectName("part_\(sha256.hex.prefix(32)).tbk")! }
+  }
+
+  private let memory: [UInt8]
+  private let file: Descriptor?
+  /// In their order.
+  let parts: [Part]
+  /// The same, those of the same bytes once.
+  let distinctParts: [Part]
+  let sha256: Digest
+  let size: UInt64
+
+  /// Reads all of `source`.
+  ///
+  /// - Parameters:
+  ///   - size: what it will give; more or less is a failure.
+  ///   - partSize: of all parts but the last.
+  init(_ source: any ByteSource, size: UInt64, partSize: UInt64) throws(Failure) {
+    let isSmall = size <= GitHubSpool.gitPartSize
+    let sink: any ByteSink
+    if isSmall {
+      file = nil
+      sink = MemorySink(limit: Int(size))
+    } else {
+      let file = try TemporaryFile.anonymous()
+      if let free = file.freeBytes, free < size {
+        throw Failure(
+          .io, "\(size) bytes are needed for a temporary copy, and \(free) are free",
+          hint: "free some space, or name another directory in TMPDIR")
+      }
+      self.file = file
+      sink = DescriptorSink(file, name: RawPath("the temporary file"))
+    }
+    let cutter = PartCutter(into: sink, size: size, partSize: partSize)
+    try cutter.take(source)
+    parts = cutter.parts
+    var seen: Set<String> = []
+    distinctParts = cutter.parts.filter { seen.insert($0.gitHash).inserted }
+    sha256 = try cutter.sha256()
+    self.size = size
+    memory = (sink as? MemorySink)?.bytes ?? []
+  }
+
+  /// The bytes of a part.
+  func open(_ part: Part) -> any ByteSource {
+    if let file { return FileRange(file, offset: part.offset, count: part.size) }
+    return MemorySource(Array(memory[Int(part.offset)..<Int(part.offset + part.size)]))
+  }
+}
+
+/// Hashes what passes, the whole and part by part.
+private final class PartCutter {
+  private let sink: any ByteSink
+  private let size: UInt64
+  private let partSize: UInt64
+  private var whole: SHA256?
+  private(set) var parts: [GitHubSpool.Part] = []
+
+  init(into sink: any ByteSink, size: UInt64, partSize: UInt64) {
+    self.sink = sink
+    self.size = size
+    self.partSize = partSize
+    whole = nil
+  }
+
+  private var total = Digest.ofNothing
+
+  func take(_ source: any ByteSource) throws(Failure) {
+    var whole = try SHA256()
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    // What was read and belongs to the next part.
+    var rest = 0..<0
+    var offset: UInt64 = 0
+    repeat {
+      let partSize = min(self.partSize, size - offset)
+      var hash = try SHA256()
+      var gitHash = try GitBlobHash(size: partSize)
+      var left = partSize
+      while left > 0 {
+        if rest.isEmpty {
+          let count = try source.read(into: &buffer)
+          if count == 0 {
+            throw Failure(
+              .truncated, "\(size - offset - left) bytes are missing of the \(size) announced")
+          }
+          rest = 0..<count
+        }
+        let count = Int(min(UInt64(rest.count), left))
+        let piece = buffer.span.extracting(rest.lowerBound..<rest.lowerBound + count)
+        try hash.update(piece)
+        try gitHash.update(piece)
+        try whole.update(piece)
+        try sink.write(piece)
+        rest = rest.lowerBound + count..<rest.upperBound
+        left -= UInt64(count)
+      }
+      parts.append(
+        GitHubSpool.Part(
+          offset: offset, size: partSize, sha256: try hash.finish(),
+          gitHash: try gitHash.finalize()))
+      offset += partSize
+    } while offset < size
+    var more = rest.count
+    if more == 0 { more = try source.read(into: &buffer) }
+    guard more == 0 else {
+      throw Failure(.truncated, "more bytes came than the \(size) announced")
+    }
+    try sink.finish()
+    total = try whole.finish()
+  }
+
+  func sha256() throws(Failure) -> Digest { total }
+}
+
+/// A stretch of a file, read by position, so that several can be read at once.
+final class FileRange: ByteSource {
+  private let file: Descriptor
+  private var offset: UInt64
+  private var left: UInt64
+
+  init(_ file: Descriptor, offset: UInt64, count: UInt64) {
+    self.file = file
+    self.offset = offset
+    left = count
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if left == 0 { return 0 }
+    let count = min(UInt64(try file.read(into: &buffer, at: offset)), left)
+    guard count > 0 else { throw Failure(.io, "the temporary file has become shorter") }
+    offset += count
+    left -= count
+    return Int(count)
+  }
+}
+
+/// A part as it is: the body of an asset's upload.
+final class PartBody: HTTPBody {
+  private let spool: GitHubSpool
+  private let part: GitHubSpool.Part
+
+  init(_ spool: GitHubSpool, _ part: GitHubSpool.Part) {
+    self.spool = spool
+    self.part = part
+  }
+
+  var length: UInt64 { part.size }
+  func restart() -> any ByteSource { spool.open(part) }
+}
+
+/// A part as the JSON that `POST git/blobs` takes, its content in base64.
+final class BlobBody: HTTPBody {
+  private static let front = Array("{\"encoding\":\"base64\",\"content\":\"".utf8)
+  private static let back = Array("\"}".utf8)
+
+  private let size: UInt64
+  private let content: () -> any ByteSource
+
+  init(_ spool: GitHubSpool, _ part: GitHubSpool.Part) {
+    size = part.size
+    content = { spool.open(part) }
+  }
+
+  init(_ bytes: [UInt8]) {
+    size = UInt64(bytes.count)
+    content = { MemorySource(bytes) }
+  }
+
+  var length: UInt64 {
+    UInt64(BlobBody.front.count + BlobBody.back.count) + Base64Encoding.length(of: size)
+  }
+
+  func restart() -> any ByteSource {
+    Base64Source(content(), front: BlobBody.front, back: BlobBody.back)
+  }
+}
+
+/// The base64 of a source between two pieces of text.
+private final class Base64Source: ByteSource {
+  private let source: any ByteSource
+  private var back: [UInt8]
+  /// Encoded and not yet handed on.
+  private var ready: [UInt8]
+  private var position = 0
+  private var isAtEnd = false
+  /// A multiple of three, so that padding comes at the end alone.
+  private static let piece = 192 << 10
+
+  init(_ source: any ByteSource, front: [UInt8], back: [UInt8]) {
+    self.source = source
+    self.back = back
+    ready = front
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if position == ready.count {
+      if isAtEnd { return 0 }
+      ready.removeAll(keepingCapacity: true)
+      position = 0
+      let bytes = try source.read(upTo: Base64Source.piece)
+      Base64Encoding.append(bytes.span, to: &ready)
+      if bytes.count < Base64Source.piece {
+        isAtEnd = true
+        ready += back
+      }
+    }
+    let count = min(buffer.count, ready.count - position)
+    let ready = self.ready
+    buffer.replaceFront(with: ready.span.extracting(position..<position + count))
+    position += count
+    return count
+  }
+}

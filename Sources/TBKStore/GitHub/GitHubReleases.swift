@@ -1,0 +1,339 @@
+import TBKCore
+import TBKFormat
+
+/// The releases whose assets hold the parts of large archives: `termbackup-1`, `termbackup-2` and
+/// so on, of up to 1,000 assets each.
+final class GitHubReleases {
+  /// What an asset is called in a release, and what the API says of it.
+  struct Asset {
+    let id: UInt64
+    let name: String
+    let size: UInt64
+    /// False for what an upload that broke off left behind (`starter`).
+    let isUploaded: Bool
+    /// Nil where the API says nothing of it.
+    let sha256: Digest?
+    /// Seconds since 1970.
+    let createdAt: Int64
+
+    func holds(_ part: GitHubSpool.Part) -> Bool {
+      isUploaded && size == part.size && (sha256 == nil || sha256 == part.sha256)
+    }
+  }
+
+  struct Release {
+    let id: UInt64
+    let tag: String
+    let uploadURL: HTTPURL
+  }
+
+  static let tagPrefix = "termbackup-"
+  static let assetLimit = 1000
+  private static let pageSize = 100
+  /// Seconds after which an upload that did not end is nobody's any more.
+  private static let leftoverAge: Int64 = 86_400
+
+  private let api: GitHubAPI
+  private let repository: GitHubRepository
+  private let notice: (String) -> Void
+
+  init(_ api: GitHubAPI, _ repository: GitHubRepository, notice: @escaping (String) -> Void) {
+    self.api = api
+    self.repository = repository
+    self.notice = notice
+  }
+
+  /// Whether a part's place is a release of ours: its tag.
+  static func isTag(_ place: String) -> Bool {
+    let digits = place.dropFirst(tagPrefix.count)
+    return place.hasPrefix(tagPrefix) && (1...6).contains(digits.utf8.count)
+      && digits.utf8.allSatisfy { (0x30...0x39).contains($0) }
+  }
+
+  // MARK: Reading
+
+  /// The release of a tag; nil if there is none.
+  private func release(_ tag: String) throws(Failure) -> Release? {
+    let response = try api.send("GET", "\(repository.path)/releases/tags/\(tag)")
+    if response.status == 404 { return nil }
+    guard response.status == 200 else { throw api.unexpected(response, "the release \(tag)") }
+    return try parse(response)
+  }
+
+  private func parse(_ response: HTTPResponse) throws(Failure) -> Release {
+    let json = try response.json("a release")
+    guard let id: UInt64 = json["id"]?.integer(), let tag = json["tag_name"]?.text,
+      GitHubReleases.isTag(tag),
+      let template = json["upload_url"]?.text?.split(separator: "{").first,
+      let url = HTTPURL(String(template))
+    else { throw Failure(.malformed, "the answer to a release: a member is missing or wrong") }
+    return Release(id: id, tag: tag, uploadURL: url)
+  }
+
+  /// Everything in the releases of `tags`, by tag and name.
+  func assets(_ tags: Set<String>) throws(Failure) -> [String: [String: Asset]] {
+    var found: [String: [String: Asset]] = [:]
+    for tag in tags.sorted() {
+      guard let release = try release(tag) else { continue }
+      found[tag] = try assets(release)
+    }
+    return found
+  }
+
+  private func assets(_ release: Release) throws(Failure) -> [String: Asset] {
+    var found: [String: Asset] = [:]
+    for page in 1...(GitHubReleases.assetLimit / GitHubReleases.pageSize + 1) {
+      let path =
+        "\(repository.path)/releases/\(release.id)/assets"
+        + "?per_page=\(GitHubReleases.pageSize)&page=\(page)"
+      let response = try api.send("GET", path)
+      guard response.status == 200,
+        let list = try response.json("the list of assets").elements
+      else { throw api.unexpected(response, "the list of assets") }
+      for json in list {
+        if let asset = GitHubReleases.asset(json) { found[asset.name] = asset }
+      }
+      if list.count < GitHubReleases.pageSize { break }
+    }
+    return found
+  }
+
+  private static func asset(_ json: JSON) -> Asset? {
+    guard let id: UInt64 = json["id"]?.integer(), let name = json["name"]?.text,
+      let size: UInt64 = json["size"]?.integer()
+    else { return nil }
+    let digest = json["digest"]?.text.flatMap { text in
+      text.hasPrefix("sha256:") ? Digest(hex: text.dropFirst(7)) : nil
+    }
+    let created = json["created_at"]?.text.flatMap { Timestamp(iso8601: $0) }
+    return Asset(
+      id: id, name: name, size: size, isUploaded: json["state"]?.text == "uploaded",
+      sha256: digest, createdAt: (created?.nanoseconds ?? 0) / 1_000_000_000)
+  }
+
+  // MARK: Writing
+
+  /// A release with room for `count` assets more than the named ones, made if need be.
+  private func releaseWithRoom(
+    _ names: Set<String>
+  ) throws(Failure) -> (Release, [String: Asset]) {
+    for number in 1...999_999 {
+      let tag = "\(GitHubReleases.tagPrefix)\(number)"
+      var found = try release(tag)
+      if found == nil { found = try create(tag) }
+      guard let release = found else { continue }
+      let assets = try assets(release)
+      let others = assets.keys.count { !names.contains($0) }
+      if others + names.count <= GitHubReleases.assetLimit { return (release, assets) }
+    }
+    throw Failure(.cannotCreate, "no release of \(repository.fullName) has room for the archive")
+  }
+
+  /// Nil if another writer was faster and it cannot be seen yet.
+  private func create(_ tag: String) throws(Failure) -> Release? {
+    let response = try api.send(
+      "POST", "\(repository.path)/releases",
+      .init(
+        json: .object([
+          "tag_name": .string(tag), "name": .string(tag),
+          "body": .string("Parts of encrypted archives. metadata.json says what they belong to."),
+          "prerelease": .bool(true),
+        ])))
+    switch response.status {
+    case 201: return try parse(response)
+    case 422: return try release(tag)
+    case 404: throw GitHubJudge.denied(response)
+    default: throw api.unexpected(response, "making the release \(tag)")
+    }
+  }
+
+  /// Brings the parts into a release; what it holds already is not sent. Returns its tag.
+  func upload(
+    _ spool: GitHubSpool, maximumWait: Int, progress: @escaping (Int) -> Void
+  ) throws(Failure) -> String {
+    let names = Set(spool.distinctParts.map(\.name.description))
+    var (release, assets) = try releaseWithRoom(names)
+    try api.admitUploads(to: release.uploadURL)
+    cleanLeftovers(assets, except: names)
+    var patience = Patience(seconds: maximumWait)
+    var known: Set<String> = []
+    var round = 0
+    while true {
+      var missing: [GitHubSpool.Part] = []
+      for part in spool.distinctParts {
+        let name = part.name.description
+        if let asset = assets[name] {
+          if asset.holds(part) {
+            if known.insert(name).inserted { progress(Int(part.size)) }
+            continue
+          }
+          // What a broken upload left, or something else of this name: nothing points to it.
+          try delete(asset)
+        }
+        missing.append(part)
+      }
+      if missing.isEmpty { return release.tag }
+      var lastMoved = Timestamp.now().nanoseconds
+      let failure = try send(missing, of: spool, to: release, known: &known) { count in
+        lastMoved = Timestamp.now().nanoseconds
+        progress(count)
+      }
+      guard let failure else { return release.tag }
+      // An upload is not simply sent again: the server may have it, or half of it.
+      round += 1
+      let now = Timestamp.now().nanoseconds
+      let pause = HTTPClient.delay(afterAttempt: round)
+      guard patience.spend(from: lastMoved, to: now + pause) else {
+        throw Failure(
+          .tryAgain, failure.message,
+          hint: "try again later: the parts that are there are not sent again",
+          httpStatus: failure.httpStatus)
+      }
+      api.client.pause(nanoseconds: pause)
+      assets = try self.assets(release)
+    }
+  }
+
+  /// Sends the parts, several at once, each once. Returns what went wrong with one of them, if a
+  /// later attempt may help.
+  private func send(
+    _ parts: [GitHubSpool.Part], of spool: GitHubSpool, to release: Release,
+    known: inout Set<String>, progress: @escaping (Int) -> Void
+  ) throws(Failure) -> Failure? {
+    var exchanges: [(GitHubSpool.Part, HTTPExchange)] = []
+    for part in parts {
+      guard let url = HTTPURL("\(release.uploadURL)?name=\(part.name)") else {
+        throw Failure(.library, "no address can be made for an asset")
+      }
+      var options = GitHubAPI.Options()
+      options.body = PartBody(spool, part)
+      options.contentType = "application/octet-stream"
+      options.isRepeated = false
+      options.progress = progress
+      let exchange = api.exchange("POST", url, options)
+      exchanges.append((part, exchange))
+      api.client.start(exchange)
+    }
+    try api.client.drive { exchanges.allSatisfy { $0.1.isOver } }
+    var transient: Failure?
+    for (part, exchange) in exchanges {
+      do throws(Failure) {
+        let response = try exchange.get()
+        switch response.status {
+        case 201:
+          let json = try response.json("an upload")
+          guard let asset = GitHubReleases.asset(json), asset.holds(part),
+            asset.name == part.name.description
+          else {
+            throw Failure(.integrity, "GitHub says that it holds something else than was sent")
+          }
+          known.insert(asset.name)
+        case 422:
+          // It came there between the listing and now; the next listing shows what it is.
+          transient = api.unexpected(response, "an upload")
+          exchange.retract()
+        case 404: throw GitHubJudge.denied(response)
+        default: throw api.unexpected(response, "an upload")
+        }
+      } catch {
+        guard [.unavailable, .tryAgain].contains(error.code), error.httpStatus != 413 else {
+          throw error
+        }
+        exchange.retract()
+        transient = error
+      }
+    }
+    return transient
+  }
+
+  // MARK: Removing
+
+  /// Removes the assets that hold these parts; gone already is as good.
+  func remove(_ parts: [LedgerEntry.Part]) throws(Failure) {
+    var found = try assets(Set(parts.map(\.place)))
+    for part in parts {
+      let asset = found[part.place]?.removeValue(forKey: part.object.name.description)
+      if let asset { try delete(asset) }
+    }
+  }
+
+  private func delete(_ asset: Asset) throws(Failure) {
+    let response = try api.send("DELETE", "\(repository.path)/releases/assets/\(asset.id)")
+    guard [204, 404].contains(response.status) else {
+      throw api.unexpected(response, "removing an asset")
+    }
+  }
+
+  /// Removes what uploads that broke off a day ago left.
+  private func cleanLeftovers(_ assets: [String: Asset], except names: Set<String>) {
+    let limit = Timestamp.now().nanoseconds / 1_000_000_000 - GitHubReleases.leftoverAge
+    for asset in assets.values
+    where !asset.isUploaded && asset.createdAt < limit && !names.contains(asset.name) {
+      _ = try? delete(asset)
+    }
+  }
+
+  // MARK: Downloads
+
+  /// The pieces of a part.
+  func pieces(
+    of part: LedgerEntry.Part, _ asset: Asset, what: String
+  ) -> [PiecewiseDownload.Piece] {
+    let source = AssetDownload(api, "\(repository.path)/releases/assets/\(asset.id)")
+    var pieces: [PiecewiseDownload.Piece] = []
+    var offset: UInt64 = 0
+    repeat {
+      let size = min(PiecewiseDownload.pieceSize, part.object.size - offset)
+      let isWhole = size == part.object.size
+      let range = isWhole ? nil : "bytes=\(offset)-\(offset + size - 1)"
+      pieces.append(
+        .init(
+          what: what, size: size,
+          exchange: { () throws(Failure) in try source.exchange(size: size, range: range) },
+          note: { source.note($0) }))
+      offset += size
+    } while offset < part.object.size
+    return pieces
+  }
+}
+
+/// Where the bytes of an asset are: GitHub redirects to a place that is good for some minutes.
+private final class AssetDownload {
+  private let api: GitHubAPI
+  private let path: String
+  private var place: HTTPURL?
+  private var since: Int64 = 0
+  /// How long a redirect is used again; GitHub's are good for five minutes.
+  private static let lifetime: Int64 = 120_000_000_000
+
+  init(_ api: GitHubAPI, _ path: String) {
+    self.api = api
+    self.path = path
+  }
+
+  func exchange(size: UInt64, range: String?) throws(Failure) -> HTTPExchange {
+    var options = GitHubAPI.Options()
+    options.accept = "application/octet-stream"
+    options.limit = Int(size) + 1024
+    options.range = range
+    options.isResumed = true
+    if let place, Timestamp.now().nanoseconds - since < AssetDownload.lifetime {
+      return api.exchange("GET", place, options)
+    }
+    return try api.exchange("GET", path, options)
+  }
+
+  /// Remembers where an answer came from; forgets a place that no longer works.
+  func note(_ response: HTTPResponse) -> Bool {
+    let isElsewhere = !response.url.hasSameOrigin(as: api.root)
+    if response.isSuccess {
+      if isElsewhere, place != response.url {
+        place = response.url
+        since = Timestamp.now().nanoseconds
+      }
+      return false
+    }
+    if place == response.url { place = nil }
+    return isElsewhere
+  }
+}

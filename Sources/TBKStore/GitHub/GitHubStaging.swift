@@ -1,0 +1,163 @@
+import TBKCore
+import TBKFormat
+
+/// Bytes that are on GitHub, and that no commit names yet.
+final class GitHubStaged: StagedObject {
+  /// The `place` of a part that lies in the branch, beside what it is a part of.
+  static let gitPlace = "git"
+
+  let size: UInt64
+  let sha256: Digest
+  let parts: [LedgerEntry.Part]
+  /// What a tree has to name: under the object's own name if that is nil.
+  let blobs: [(name: ObjectName?, hash: GitObjectID)]
+
+  init(
+    size: UInt64, sha256: Digest, parts: [LedgerEntry.Part],
+    blobs: [(name: ObjectName?, hash: GitObjectID)]
+  ) {
+    self.size = size
+    self.sha256 = sha256
+    self.parts = parts
+    self.blobs = blobs
+  }
+}
+
+extension GitHubStore {
+  package func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject {
+    let isLarge = size > GitHubSpool.gitPartSize
+    let goesToRelease =
+      folder == .backups && (context.placement == .release || context.placement == .auto && isLarge)
+    let spool = try GitHubSpool(
+      source, size: size,
+      partSize: goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize)
+    try prepareRepository()
+    if goesToRelease {
+      let tag = try releases.upload(spool, maximumWait: maximumWait, progress: context.progress)
+      return GitHubStaged(
+        size: spool.size, sha256: spool.sha256, parts: spool.parts.map { $0.ledgerPart(tag) },
+        blobs: [])
+    }
+    try uploadBlobs(spool)
+    let isOne = spool.parts.count == 1
+    var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
+    for part in spool.distinctParts {
+      guard let hash = GitObjectID(part.gitHash) else {
+        throw Failure(.library, "a hash that is none")
+      }
+      blobs.append((isOne ? nil : part.name, hash))
+    }
+    return GitHubStaged(
+      size: spool.size, sha256: spool.sha256,
+      parts: isOne ? [] : spool.parts.map { $0.ledgerPart(GitHubStaged.gitPlace) },
+      blobs: blobs)
+  }
+
+  /// Gives an empty repository its first commit, without which it takes nothing else.
+  func prepareRepository() throws(Failure) {
+    if state == .unknown { try locate() }
+    guard case .noBranch(isEmpty: true) = state else { return }
+    let path = "\(repository.path)/contents/.gitattributes"
+    let text = Array("*.tbk binary\nmetadata.json -text\n".utf8)
+    var content: [UInt8] = []
+    content.appendBase64(text)
+    let response = try api.send(
+      "PUT", path,
+      .init(
+        json: .object([
+          "message": .string("Begin a store of backups"), "content": .string(content),
+        ])))
+    switch response.status {
+    case 200, 201:
+      let json = try response.json("the first commit")
+      if repository.branch == nil, let commit = GitObjectID(json["commit"]?["sha"]?.text),
+        let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text)
+      {
+        begin(at: Head(commit: commit, tree: tree))
+        return
+      }
+      try locate()
+    case 409, 422: try locate()  // Another writer was faster.
+    case 404: throw GitHubJudge.denied(response)
+    default: throw api.unexpected(response, "the first commit")
+    }
+  }
+
+  /// Sends what the repository does not have yet, several parts at once.
+  private func uploadBlobs(_ spool: GitHubSpool) throws(Failure) {
+    let parts = spool.distinctParts
+    var missing = Array(parts.indices)
+    if parts.count > 1 { missing = try missingBlobs(parts) }
+    for index in parts.indices where !missing.contains(index) {
+      context.progress(Int(parts[index].size))
+    }
+    var exchanges: [HTTPExchange] = []
+    let tell = context.progress
+    for index in missing {
+      let part = parts[index]
+      var options = GitHubAPI.Options()
+      options.body = BlobBody(spool, part)
+      // Base64 sends four bytes for three.
+      var rest = 0
+      options.progress = { count in
+        let scaled = count * 3 + rest
+        rest = scaled % 4
+        tell(scaled / 4)
+      }
+      let exchange = try api.exchange("POST", "\(repository.path)/git/blobs", options)
+      exchanges.append(exchange)
+      api.client.start(exchange)
+    }
+    // One that fails for good ends the others too.
+    try api.client.drive {
+      exchanges.allSatisfy { $0.result != nil } || exchanges.contains { $0.hasFailed }
+    }
+    if let failed = exchanges.first(where: { $0.hasFailed }) {
+      api.client.cancel()
+      _ = try failed.get()
+    }
+    for (index, exchange) in zip(missing, exchanges) {
+      let response = try exchange.get()
+      switch response.status {
+      case 201: break
+      case 404: throw GitHubJudge.denied(response)
+      default: throw api.unexpected(response, "storing \(parts[index].size) bytes")
+      }
+      guard try response.json("a blob")["sha"]?.text == parts[index].gitHash else {
+        throw Failure(
+          .integrity, "GitHub names what it has stored otherwise than git does",
+          hint: "it was altered on the way; try again")
+      }
+    }
+  }
+
+  /// Which parts the repository lacks. An upload that broke off left the first ones.
+  private func missingBlobs(_ parts: [GitHubSpool.Part]) throws(Failure) -> [Int] {
+    func has(_ index: Int) throws(Failure) -> HTTPExchange {
+      try api.exchange(
+        "HEAD", "\(repository.path)/git/blobs/\(parts[index].gitHash)", .raw(limit: 0))
+    }
+    guard try api.client.send(try has(0)).status == 200 else { return Array(parts.indices) }
+    var exchanges: [HTTPExchange] = []
+    for index in parts.indices.dropFirst() {
+      let exchange = try has(index)
+      exchanges.append(exchange)
+      api.client.start(exchange)
+    }
+    try api.client.drive { exchanges.allSatisfy { $0.result != nil } }
+    var missing: [Int] = []
+    for (offset, exchange) in exchanges.enumerated() where try exchange.get().status != 200 {
+      missing.append(offset + 1)
+    }
+    return missing
+  }
+}
+
+extension GitHubSpool.Part {
+  fileprivate func ledgerPart(_ place: String) -> LedgerEntry.Part {
+    LedgerEntry.Part(
+      object: LedgerEntry.Object(name: name, sha256: sha256, size: size), place: place)
+  }
+}

@@ -1,0 +1,307 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A store in a repository on GitHub: the layout of a directory store, on one branch.
+///
+/// A commit of the store is a commit of git: blobs first, then a tree over the one that the ledger
+/// was read from, then the branch is moved, never by force. Who moves it first wins; the other
+/// meets a conflict, and builds its commit again over the new head without sending blobs again.
+/// Archives of more than one part lie in the assets of releases, which can be deleted for good.
+package final class GitHubStore: Store {
+  /// A commit and its tree.
+  struct Head: Equatable {
+    let commit: GitObjectID
+    let tree: GitObjectID
+  }
+
+  /// What is known of the branch.
+  enum State: Equatable {
+    case unknown
+    /// The repository has no such branch; `isEmpty` if it can have no other either.
+    case noBranch(isEmpty: Bool)
+    case at(Head)
+  }
+
+  /// Seconds to go on through a network that fails, unless another time is given.
+  package static let standardWait = 900
+  /// The largest object that the contents API serves.
+  static let contentsLimit = 100 << 20
+  /// Up to here the ledger goes into the tree's own request.
+  static let inlineLedgerLimit = 512 << 10
+
+  package let address: StoreAddress
+  let repository: GitHubRepository
+  let api: GitHubAPI
+  let releases: GitHubReleases
+  let context: StoreContext
+  let maximumWait: Int
+  let cache: GitHubCache
+  private var facts: GitHubCache.Facts?
+  private(set) var state = State.unknown
+  /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
+  /// are no objects.
+  var isOurs = false
+  private(set) var hasLedger = false
+  private var hasAskedForRepository = false
+
+  /// - Parameter root: of the API; nil for the one that is configured.
+  package init(
+    _ repository: GitHubRepository, _ context: StoreContext, root: HTTPURL? = nil
+  ) throws(Failure) {
+    let address = StoreAddress.gitHub(repository)
+    self.address = address
+    self.repository = repository
+    self.context = context
+    maximumWait = context.maximumWait ?? GitHubStore.standardWait
+    cache = try GitHubCache(context.cacheDirectory, address: address)
+    facts = cache.facts()
+    var server = root
+    if server == nil { server = try GitHubAPI.configuredRoot() }
+    guard let server, let token = try context.token() else { throw GitHubStore.noToken }
+    let settings = HTTPSettings(userAgent: context.userAgent, maximumWait: maximumWait)
+    api = try GitHubAPI(root: server, token: token, settings: settings, notice: context.notice)
+    releases = GitHubReleases(api, repository, notice: context.notice)
+  }
+
+  package static let noToken = Failure(
+    .token, "no token for GitHub was given",
+    hint: "give --token-command 'gh auth token', --token-file or TERMBACKUP_TOKEN_FILE, or keep one "
+      + "in the keyring with 'termbackup update-token'")
+
+  static func missing(_ what: String) -> Failure {
+    Failure(.unavailable, "the store does not have \(what)", httpStatus: 404)
+  }
+
+  // MARK: The branch
+
+  /// The branch that is the store.
+  var branch: String { repository.branch ?? facts?.branch ?? "" }
+
+  /// Asks where the branch is.
+  func locate() throws(Failure) {
+    if branch.isEmpty { try askForRepository() }
+    if try askForBranch() { return }
+    // Its default branch may have become another since it was last asked for.
+    let before = branch
+    let hadAsked = hasAskedForRepository
+    if !hadAsked { try askForRepository() }
+    if !hadAsked, branch != before, try askForBranch() { return }
+    state = .noBranch(isEmpty: try isRepositoryEmpty())
+    hasLedger = false
+    isOurs = false
+  }
+
+  /// False if there is no such branch.
+  private func askForBranch() throws(Failure) -> Bool {
+    let path = branch.percentEncoded(keepingSlashes: true)
+    var options = GitHubAPI.Options()
+    if facts?.branch == branch { options.ifNoneMatch = facts?.tag }
+    let response = try api.send("GET", "\(repository.path)/branches/\(path)", options)
+    switch response.status {
+    case 304:
+      guard let head = facts?.head else { throw api.unexpected(response, "the branch \(branch)") }
+      state = .at(head)
+    case 200:
+      let json = try response.json("the branch \(branch)")
+      guard let commit = GitObjectID(json["commit"]?["sha"]?.text),
+        let tree = GitObjectID(json["commit"]?["commit"]?["tree"]?["sha"]?.text)
+      else { throw Failure(.malformed, "the answer to the branch \(branch) names no commit") }
+      let head = Head(commit: commit, tree: tree)
+      if facts?.head != head || facts?.branch != branch {
+        facts = GitHubCache.Facts(branch: branch, head: head)
+      }
+      facts?.tag = response.headers["etag"]
+      state = .at(head)
+    case 404, 409: return false
+    default: throw api.unexpected(response, "the branch \(branch)")
+    }
+    return true
+  }
+
+  /// Learns the default branch. Throws `.unavailable` if there is no such repository.
+  private func askForRepository() throws(Failure) {
+    hasAskedForRepository = true
+    let response = try api.send("GET", repository.path)
+    if response.status == 404 {
+      throw Failure(
+        .unavailable,
+        "there is no repository \(repository.fullName), or the token is not allowed to see it",
+        hint: "'tbk-push \(address.display) --create' makes a private one", httpStatus: 404)
+    }
+    guard response.status == 200 else {
+      throw api.unexpected(response, "the repository \(repository.fullName)")
+    }
+    let json = try response.json("the repository \(repository.fullName)")
+    guard let branch = json["default_branch"]?.text, GitHubStore.isBranch(branch) else {
+      throw Failure(.malformed, "the answer to the repository names no default branch")
+    }
+    if json["private"]?.boolean == false {
+      context.notice(
+        "the repository \(repository.fullName) is public: everybody sees when backups are made, "
+          + "how many and how large")
+    }
+    defaultBranch = branch
+    if facts?.branch != self.repository.branch ?? branch {
+      facts = GitHubCache.Facts(branch: repository.branch ?? branch)
+    }
+  }
+
+  private var defaultBranch: String?
+
+  /// What git takes as a name (git-check-ref-format(1)), and no more than is safe in a URL.
+  static func isBranch(_ name: String) -> Bool {
+    (1...255).contains(name.utf8.count) && !name.contains("..") && !name.hasPrefix("/")
+      && !name.hasSuffix("/") && !name.hasSuffix(".lock") && !name.hasPrefix("-")
+      && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"~^:?*[\\".utf8.contains($0) }
+  }
+
+  /// Whether the repository has no commit at all. Where the default branch is missing it is so.
+  private func isRepositoryEmpty() throws(Failure) -> Bool {
+    guard let named = repository.branch, named != defaultBranch else { return true }
+    let path = (defaultBranch ?? "main").percentEncoded(keepingSlashes: true)
+    let response = try api.send("GET", "\(repository.path)/git/ref/heads/\(path)")
+    return response.status == 409
+  }
+
+  // MARK: Reading
+
+  package func readLedger() throws(Failure) -> StoredLedger? {
+    try locate()
+    guard case .at(let head) = state else { return nil }
+    var bytes: [UInt8]?
+    if facts?.head == head, let digest = facts?.ledger { bytes = cache.ledger(digest) }
+    if let bytes {
+      cache.keep(facts ?? .init(branch: branch), ledger: nil)
+      return try found(bytes, head)
+    }
+    let response = try contents(Ledger.fileName, at: head, limit: GitHubStore.contentsLimit)
+    if response.status == 404 {
+      hasLedger = false
+      try refuseForeignRepository(head)
+      isOurs = true
+      return nil
+    }
+    guard response.status == 200 else { throw api.unexpected(response, "the ledger") }
+    remember(response.body, at: head, tag: facts?.tag)
+    return try found(response.body, head)
+  }
+
+  private func found(_ bytes: [UInt8], _ head: Head) throws(Failure) -> StoredLedger {
+    hasLedger = true
+    isOurs = (try? Ledger(parsing: bytes))?.identity != nil
+    return StoredLedger(bytes: bytes, version: LedgerVersion(head.commit.description))
+  }
+
+  /// Keeps the ledger at a commit for the next time.
+  func remember(_ ledger: [UInt8], at head: Head, tag: String?) {
+    state = .at(head)
+    hasLedger = true
+    let digest = try? SHA256.hash(ledger)
+    facts = GitHubCache.Facts(branch: branch, head: head, tag: tag, ledger: digest)
+    if let facts { cache.keep(facts, ledger: ledger) }
+  }
+
+  /// After the first commit of a repository, which holds neither ledger nor objects.
+  func begin(at head: Head) {
+    state = .at(head)
+    hasLedger = false
+    isOurs = true
+  }
+
+  /// The branch is no longer where it was.
+  func forget() { state = .unknown }
+
+  private func contents(
+    _ path: String, at head: Head, limit: Int
+  ) throws(Failure) -> HTTPResponse {
+    try api.send("GET", contentsPath(path, at: head), .raw(limit: limit))
+  }
+
+  private func contentsPath(_ path: String, at head: Head) -> String {
+    let escaped = path.percentEncoded(keepingSlashes: true)
+    return "\(repository.path)/contents/\(escaped)?ref=\(head.commit)"
+  }
+
+  /// A branch without a ledger may become a store if it holds nothing but what a new repository
+  /// does. Throws `.integrity` where backups lie without a ledger.
+  private func refuseForeignRepository(_ head: Head) throws(Failure) {
+    let response = try api.send("GET", "\(repository.path)/git/trees/\(head.tree)")
+    guard response.status == 200, let list = try response.json("the tree")["tree"]?.elements else {
+      throw api.unexpected(response, "the tree of the branch \(branch)")
+    }
+    for entry in list {
+      let name = entry["path"]?.text ?? ""
+      if name == "backups" || name == "manifests" {
+        throw Failure(
+          .integrity,
+          "the store \(address.display) holds \(name)/ and has no metadata.json",
+          hint: "put its metadata.json back, or take another branch")
+      }
+      let upper = name.uppercased()
+      let isHarmless =
+        name == "checks" || name.hasPrefix(".git") || upper.hasPrefix("README")
+        || upper.hasPrefix("LICENSE")
+      if !isHarmless {
+        throw Failure(
+          .unavailable,
+          "\(address.display) is not a store: it holds \(RawPath(Array(name.utf8)).display) and no "
+            + "metadata.json",
+          hint: "give the repository of a store, an empty one, or another branch as in "
+            + "\(address.display)#backups")
+      }
+    }
+  }
+
+  package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
+    if state == .unknown { try locate() }
+    let what = "\(object.path) of the store \(address.display)"
+    guard case .at(let head) = state else { throw GitHubStore.missing(what) }
+    if !object.parts.isEmpty { return try open(object, at: head, what: what) }
+    let path = object.path.description
+    var response = try contents(path, at: head, limit: GitHubStore.contentsLimit)
+    if response.status == 404 {
+      // Another writer may have put it there since the branch was last asked for.
+      try locate()
+      guard case .at(let now) = state, now != head else { throw GitHubStore.missing(what) }
+      response = try contents(path, at: now, limit: GitHubStore.contentsLimit)
+    }
+    if response.status == 404 { throw GitHubStore.missing(what) }
+    guard response.status == 200 else { throw api.unexpected(response, what) }
+    return MemorySource(response.body)
+  }
+
+  private func open(
+    _ object: ObjectReference, at head: Head, what: String
+  ) throws(Failure) -> any ByteSource {
+    let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
+    for tag in tags where !GitHubReleases.isTag(tag) {
+      throw Failure(.malformed, "ledger: a part lies in \(tag), which is no place of this store")
+    }
+    let assets = try releases.assets(Set(tags))
+    var pieces: [PiecewiseDownload.Piece] = []
+    for (number, part) in object.parts.enumerated() {
+      let name = "part \(number + 1) of \(object.parts.count) of \(what)"
+      if part.place == GitHubStaged.gitPlace {
+        guard part.object.size <= UInt64(GitHubStore.contentsLimit) else {
+          throw Failure(.malformed, "ledger: \(name) is larger than GitHub takes")
+        }
+        let path = contentsPath("\(object.path.folder.rawValue)/\(part.object.name)", at: head)
+        let api = self.api
+        pieces.append(
+          .init(
+            what: name, size: part.object.size,
+            exchange: { () throws(Failure) in
+              try api.exchange("GET", path, .raw(limit: Int(part.object.size) + (64 << 10)))
+            },
+            note: { _ in false }))
+      } else {
+        guard let asset = assets[part.place]?[part.object.name.description], asset.isUploaded else {
+          throw GitHubStore.missing(name)
+        }
+        pieces += releases.pieces(of: part, asset, what: name)
+      }
+    }
+    return PiecewiseDownload(api.client, pieces)
+  }
+}

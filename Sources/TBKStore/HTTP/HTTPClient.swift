@@ -1,0 +1,267 @@
+import CCurl
+import Glibc
+import TBKCore
+
+/// Speaks HTTP through libcurl, many requests at once on one thread. Owns a multi handle, and with
+/// it the connections, which are used again.
+///
+/// What may be transient is asked again, after growing pauses, until too much time is lost.
+@safe package final class HTTPClient {
+  private let multi: UnsafeMutableRawPointer
+  private let settings: HTTPSettings
+  private let credential: Credential?
+  private var patience: Patience
+  /// By the address of the handle.
+  private var running: [UInt: (transfer: HTTPTransfer, exchange: HTTPExchange)] = [:]
+  private var waiting: [HTTPExchange] = []
+  /// No request is started before; nanoseconds.
+  private var pausedUntil: Int64 = 0
+  /// Origins that have answered at least once.
+  private var known: Set<String> = []
+
+  /// Attempts at a host that has never answered.
+  static let attemptsAtUnknown = 3
+  static let maximumRedirects = 5
+
+  package init(_ settings: HTTPSettings, credential: Credential? = nil) throws(Failure) {
+    guard HTTPClient.isLibraryReady, let multi = unsafe curl_multi_init() else {
+      throw Failure(.library, "libcurl cannot be used")
+    }
+    unsafe self.multi = multi
+    self.settings = settings
+    self.credential = credential
+    patience = Patience(seconds: settings.maximumWait)
+    unsafe _ = tbk_curl_multi_set_long(
+      multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, max(8, settings.width * 2))
+  }
+
+  /// Once in a process, before any thread but the first.
+  private static let isLibraryReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+
+  deinit {
+    cancel()
+    unsafe curl_multi_cleanup(multi)
+  }
+
+  package var width: Int { settings.width }
+
+  // MARK: Asking
+
+  /// The answer to one request.
+  package func send(_ exchange: HTTPExchange) throws(Failure) -> HTTPResponse {
+    start(exchange)
+    try drive { exchange.isOver }
+    return try exchange.get()
+  }
+
+  /// To be followed by `drive`.
+  package func start(_ exchange: HTTPExchange) { waiting.append(exchange) }
+
+  /// Gives up what was started and has not ended.
+  package func cancel() {
+    for (transfer, _) in running.values {
+      unsafe _ = curl_multi_remove_handle(multi, transfer.handle)
+    }
+    running = [:]
+    waiting = []
+  }
+
+  /// Runs what was started until `isDone`.
+  package func drive(until isDone: () -> Bool) throws(Failure) {
+    do throws(Failure) {
+      while !isDone() {
+        try Interruption.check()
+        let next = try startWhatIsDue()
+        var count: Int32 = 0
+        try check(unsafe curl_multi_perform(multi, &count))
+        try collect()
+        if isDone() { return }
+        if running.isEmpty, waiting.isEmpty {
+          throw Failure(.library, "nothing is under way that could be waited for")
+        }
+        let pause = max(0, min(250, (next - now) / 1_000_000 + 1))
+        try check(unsafe curl_multi_poll(multi, nil, 0, Int32(pause), nil))
+      }
+    } catch {
+      cancel()
+      throw error
+    }
+  }
+
+  /// No further request for so long, all of them.
+  package func pause(nanoseconds: Int64) {
+    pausedUntil = max(pausedUntil, now + nanoseconds)
+  }
+
+  // MARK: Driving
+
+  private var now: Int64 { Timestamp.now().nanoseconds }
+
+  private func check(_ result: CURLMcode) throws(Failure) {
+    guard result == CURLM_OK else {
+      throw Failure(.library, "libcurl: \(unsafe String(cString: curl_multi_strerror(result)))")
+    }
+  }
+
+  /// Starts what may be started; returns when the next one may.
+  private func startWhatIsDue() throws(Failure) -> Int64 {
+    let time = now
+    var next = Int64.max
+    var rest: [HTTPExchange] = []
+    for exchange in waiting {
+      let due = max(exchange.notBefore, pausedUntil)
+      if due > time {
+        next = min(next, due)
+        rest.append(exchange)
+      } else if running.count >= settings.width {
+        rest.append(exchange)
+      } else {
+        try begin(exchange)
+      }
+    }
+    waiting = rest
+    // What waits for room waits for something that ends, which wakes the poll.
+    return next == .max ? time + 250_000_000 : next
+  }
+
+  private func begin(_ exchange: HTTPExchange) throws(Failure) {
+    let request = exchange.nextRequest()
+    guard request.url.isConfidential else {
+      exchange.result = .failure(
+        Failure(
+          .configuration, "\(request.url.authority) would be asked without encryption",
+          hint: "http:// is for this machine alone; use https://"))
+      return
+    }
+    var carried: Credential?
+    if request.isAuthorized, let credential, credential.mayGo(to: request.url) {
+      carried = credential
+    }
+    let transfer: HTTPTransfer
+    do throws(Failure) {
+      transfer = try HTTPTransfer(
+        request, credential: carried, settings: settings, stall: settings.stall,
+        progress: { [weak exchange] in exchange?.didSend($0) })
+    } catch {
+      exchange.result = .failure(error)
+      return
+    }
+    try check(unsafe curl_multi_add_handle(multi, transfer.handle))
+    unsafe running[UInt(bitPattern: transfer.handle)] = (transfer, exchange)
+  }
+
+  private func collect() throws(Failure) {
+    var result = CURLE_OK
+    while let handle = unsafe tbk_curl_next_ended(multi, &result) {
+      unsafe _ = curl_multi_remove_handle(multi, handle)
+      guard
+        let (transfer, exchange) = running.removeValue(forKey: UInt(bitPattern: handle))
+      else { continue }
+      if result == CURLE_OK {
+        try answered(exchange, try transfer.response(), transfer)
+      } else {
+        let (failure, isTransient) = transfer.problem(result)
+        if failure.code == .interrupted { throw failure }
+        let part = transfer.partialBody
+        exchange.keep(part)
+        if !part.isEmpty { known.insert(exchange.url.authority) }
+        if isTransient {
+          again(exchange, failure, since: transfer.lastProgress)
+        } else {
+          exchange.result = .failure(failure)
+        }
+      }
+    }
+  }
+
+  private func answered(
+    _ exchange: HTTPExchange, _ response: HTTPResponse, _ transfer: HTTPTransfer
+  ) throws(Failure) {
+    known.insert(exchange.url.authority)
+    if let location = response.headers["location"], (300..<400).contains(response.status) {
+      follow(exchange, response, to: location)
+      return
+    }
+    let (answer, verdict) = exchange.take(response)
+    switch verdict {
+    case .accept: exchange.result = .success(answer)
+    case .fail(let failure): exchange.result = .failure(failure)
+    case .again(let failure): again(exchange, failure, since: transfer.lastProgress)
+    case .pause(let seconds, let failure):
+      let time = now
+      let length = Int64(seconds) * 1_000_000_000
+      guard patience.spend(from: time, to: time + length) else {
+        exchange.result = .failure(tooLong(failure, needed: seconds))
+        return
+      }
+      pause(nanoseconds: length)
+      if exchange.isRepeated {
+        waiting.append(exchange)
+      } else {
+        exchange.result = .failure(failure)
+      }
+    }
+  }
+
+  /// A redirect is followed where it cannot change what is asked (RFC 9110, 15.4); of what writes,
+  /// only within the same server.
+  private func follow(_ exchange: HTTPExchange, _ response: HTTPResponse, to location: String) {
+    let isRead = ["GET", "HEAD"].contains(exchange.request.method)
+    let keepsMethod = [307, 308].contains(response.status)
+    guard isRead || keepsMethod, exchange.redirects < HTTPClient.maximumRedirects,
+      let target = exchange.url.resolving(location), target.isConfidential,
+      isRead || target.hasSameOrigin(as: exchange.url),
+      !exchange.url.isLoopback || target.isLoopback || target.scheme == "https"
+    else {
+      exchange.result = .failure(
+        Failure(
+          .unavailable, "\(exchange.url.authority) redirects where it must not be followed",
+          httpStatus: response.status))
+      return
+    }
+    exchange.redirects += 1
+    exchange.url = target
+    waiting.append(exchange)
+  }
+
+  /// Puts off another attempt, or gives up.
+  ///
+  /// - Parameter since: when the last byte moved: the time from there on is lost.
+  private func again(_ exchange: HTTPExchange, _ failure: Failure, since: Int64) {
+    guard exchange.isRepeated else {
+      exchange.result = .failure(failure)
+      return
+    }
+    exchange.failures += 1
+    let isKnown = known.contains(exchange.url.authority)
+    if !isKnown, exchange.failures >= HTTPClient.attemptsAtUnknown {
+      exchange.result = .failure(failure)
+      return
+    }
+    let until = now + HTTPClient.delay(afterAttempt: exchange.failures)
+    guard patience.spend(from: since, to: until) else {
+      exchange.result = .failure(tooLong(failure, needed: nil))
+      return
+    }
+    exchange.notBefore = until
+    // Another try starts where the first one did: a redirect may have been to a place that is
+    // gone by now.
+    exchange.url = exchange.request.url
+    exchange.redirects = 0
+    waiting.append(exchange)
+  }
+
+  /// Half a second, doubled with every attempt up to a minute; at random between half and all of
+  /// it, so that many who failed together do not come back together.
+  package static func delay(afterAttempt attempt: Int) -> Int64 {
+    let most: Int64 = min(60_000_000_000, 500_000_000 << Int64(min(max(attempt, 1) - 1, 10)))
+    return Int64.random(in: most / 2...most)
+  }
+
+  private func tooLong(_ failure: Failure, needed: Int?) -> Failure {
+    let hint =
+      needed.map { "try again in \($0) s, or give --max-wait \($0 + settings.maximumWait)" }
+      ?? "try again later; --max-wait says how long to go on (\(settings.maximumWait) s)"
+    return Failure(.tryAgain, failure.message, hint: hint, httpStatus: failure.httpStatus)
+  }
+}

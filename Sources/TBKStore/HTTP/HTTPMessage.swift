@@ -1,0 +1,67 @@
+import TBKCore
+import TBKFormat
+
+/// A request of HTTP. Its body can be sent again from the start.
+package struct HTTPRequest {
+  package var method: String
+  package var url: HTTPURL
+  /// Name and value; neither holds a line break.
+  package var headers: [(name: String, value: String)]
+  package var body: (any HTTPBody)?
+  /// Whether the client's credential goes with it, to the origins that may have it.
+  package var isAuthorized = true
+  /// The largest answer that is taken, in bytes.
+  package var limit = HTTPRequest.documentLimit
+  /// Whether the server may compress its answer.
+  package var acceptsCompression = false
+
+  /// What a JSON document may take.
+  package static let documentLimit = 32 << 20
+
+  package init(
+    _ method: String, _ url: HTTPURL, headers: [(name: String, value: String)] = [],
+    body: (any HTTPBody)? = nil
+  ) {
+    self.method = method
+    self.url = url
+    self.headers = headers
+    self.body = body
+  }
+}
+
+/// The body of a request.
+package protocol HTTPBody: AnyObject {
+  /// In bytes.
+  var length: UInt64 { get }
+  /// The body from its start; called for every attempt.
+  func restart() throws(Failure) -> any ByteSource
+}
+
+/// A body in memory.
+package final class BytesBody: HTTPBody {
+  private let bytes: [UInt8]
+
+  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  package var length: UInt64 { UInt64(bytes.count) }
+  package func restart() -> any ByteSource { MemorySource(bytes) }
+}
+
+/// An answer, whole.
+package struct HTTPResponse: Sendable {
+  package var status: Int
+  /// By name, in lower case; of several of one name the last.
+  package var headers: [String: String] = [:]
+  package var body: [UInt8] = []
+  /// Where it came from, after redirects.
+  package var url: HTTPURL
+
+  package var isSuccess: Bool { (200..<300).contains(status) }
+
+  package var isHTML: Bool { headers["content-type"]?.lowercased().hasPrefix("text/html") ?? false }
+
+  /// The body as JSON. Throws `.malformed`, naming what was asked.
+  package func json(_ what: String) throws(Failure) -> JSON {
+    try JSON.parse(body, what: "the answer to \(what)")
+  }
+}

@@ -1,0 +1,274 @@
+import CCurl
+import Glibc
+import TBKCore
+
+/// One attempt at a request. Owns a libcurl easy handle, and holds what it has received.
+///
+/// libcurl keeps its address while it runs: whoever runs it keeps it alive.
+@safe final class HTTPTransfer {
+  /// What libcurl knows it by.
+  let handle: UnsafeMutableRawPointer
+  private var headerList: UnsafeMutablePointer<curl_slist>?
+  private let url: HTTPURL
+  private let source: (any ByteSource)?
+  private let limit: Int
+  private let progress: (Int) -> Void
+  private var buffer: [UInt8] = []
+
+  private var status = 0
+  private var headers: [String: String] = [:]
+  private var body: [UInt8] = []
+  /// What ended it from our side.
+  private(set) var failure: Failure?
+  let started: Int64
+  /// When a byte was last sent or received; nanoseconds.
+  private(set) var lastProgress: Int64
+
+  /// - Parameters:
+  ///   - credential: what follows `Authorization: Bearer`; nil to send none.
+  ///   - stall: seconds without a byte after which it is given up.
+  ///   - progress: told of bytes of the body as they are sent.
+  init(
+    _ request: HTTPRequest, credential: Credential?, settings: HTTPSettings, stall: Int,
+    progress: @escaping (Int) -> Void
+  ) throws(Failure) {
+    guard let handle = unsafe curl_easy_init() else {
+      throw Failure(.library, "curl_easy_init failed")
+    }
+    unsafe self.handle = handle
+    url = request.url
+    limit = request.limit
+    self.progress = progress
+    started = Timestamp.now().nanoseconds
+    lastProgress = started
+    do throws(Failure) {
+      source = try request.body?.restart()
+    } catch {
+      unsafe curl_easy_cleanup(handle)
+      throw error
+    }
+    unsafe headerList = nil
+    // From here on deinit frees the handle, also where this throws.
+    try configure(request, settings, stall: stall)
+    if let credential { try authorize(credential.secret) }
+  }
+
+  deinit {
+    unsafe curl_easy_cleanup(handle)
+    unsafe curl_slist_free_all(headerList)
+  }
+
+  // MARK: Setting up
+
+  private func check(_ result: CURLcode, _ what: String) throws(Failure) {
+    guard result == CURLE_OK else { throw Failure(.library, "libcurl refuses \(what)") }
+  }
+
+  private func set(_ option: CURLoption, _ value: Int) throws(Failure) {
+    try check(unsafe tbk_curl_set_long(handle, option, value), "option \(option.rawValue)")
+  }
+
+  private func set(_ option: CURLoption, _ value: String) throws(Failure) {
+    try check(unsafe tbk_curl_set_text(handle, option, value), "option \(option.rawValue)")
+  }
+
+  private func configure(
+    _ request: HTTPRequest, _ settings: HTTPSettings, stall: Int
+  ) throws(Failure) {
+    try set(CURLOPT_URL, request.url.description)
+    try set(CURLoption(rawValue: 181), 3)  // CURLOPT_PROTOCOLS: http and https
+    try set(CURLOPT_NOSIGNAL, 1)
+    try set(CURLOPT_FOLLOWLOCATION, 0)  // Whether a redirect may be followed is ours to say.
+    try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+    try set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
+    try set(CURLOPT_SSL_VERIFYPEER, 1)
+    try set(CURLOPT_SSL_VERIFYHOST, 2)
+    if let file = settings.certificateFile { try set(CURLOPT_CAINFO, file) }
+    if let directory = settings.certificateDirectory { try set(CURLOPT_CAPATH, directory) }
+    try set(CURLOPT_USERAGENT, settings.userAgent)
+    try set(CURLOPT_CONNECTTIMEOUT, stall)
+    try set(CURLOPT_LOW_SPEED_LIMIT, 64)
+    try set(CURLOPT_LOW_SPEED_TIME, stall)
+    try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+    try set(CURLOPT_BUFFERSIZE, 256 << 10)
+    if request.acceptsCompression { try set(CURLOPT_ACCEPT_ENCODING, "gzip") }
+
+    try append(header: "Expect:")  // No second is lost waiting for a "100 Continue".
+    for (name, value) in request.headers { try append(header: "\(name): \(value)") }
+    if let length = request.body?.length {
+      try set(CURLOPT_UPLOAD, 1)
+      try set(CURLOPT_UPLOAD_BUFFERSIZE, 512 << 10)
+      try check(
+        unsafe tbk_curl_set_size(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(length)), "a length")
+      try set(CURLOPT_CUSTOMREQUEST, request.method)
+      try check(
+        unsafe tbk_curl_set_callback(handle, CURLOPT_READFUNCTION, readCallback), "a callback")
+    } else if request.method == "HEAD" {
+      try set(CURLOPT_NOBODY, 1)
+    } else if request.method != "GET" {
+      try set(CURLOPT_CUSTOMREQUEST, request.method)
+    }
+    try check(
+      unsafe tbk_curl_set_list(handle, CURLOPT_HTTPHEADER, headerList), "the header")
+    let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+    for option in [CURLOPT_READDATA, CURLOPT_WRITEDATA, CURLOPT_HEADERDATA] {
+      try check(unsafe tbk_curl_set_pointer(handle, option, context), "a context")
+    }
+    try check(
+      unsafe tbk_curl_set_callback(handle, CURLOPT_WRITEFUNCTION, writeCallback), "a callback")
+    try check(
+      unsafe tbk_curl_set_callback(handle, CURLOPT_HEADERFUNCTION, headerCallback), "a callback")
+  }
+
+  private func append(header: String) throws(Failure) {
+    guard header.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }),
+      let longer = unsafe curl_slist_append(headerList, header)
+    else { throw Failure(.library, "a header that cannot be sent") }
+    unsafe headerList = longer
+  }
+
+  /// libcurl writes the header itself, so that the token is in no list of ours.
+  private func authorize(_ credential: borrowing Secret) throws(Failure) {
+    try set(CURLOPT_HTTPAUTH, 1 << 6)  // CURLAUTH_BEARER
+    var text = [CChar](repeating: 0, count: credential.count + 1)
+    credential.withBytes { bytes in
+      for index in bytes.indices { text[index] = CChar(bitPattern: bytes[index]) }
+    }
+    let result = unsafe tbk_curl_set_text(handle, CURLOPT_XOAUTH2_BEARER, text)
+    for index in text.indices { text[index] = 0 }
+    try check(result, "the token")
+  }
+
+  // MARK: Running
+
+  fileprivate func read(_ target: UnsafeMutableRawBufferPointer) -> Int {
+    guard let source, failure == nil else { return abort }
+    do throws(Failure) {
+      if buffer.count != target.count { buffer = [UInt8](repeating: 0, count: target.count) }
+      let count = try source.read(into: &buffer)
+      unsafe buffer.withUnsafeBytes { bytes in
+        unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+      }
+      lastProgress = Timestamp.now().nanoseconds
+      progress(count)
+      return count
+    } catch {
+      failure = error
+      return abort
+    }
+  }
+
+  private var abort: Int { 0x1000_0000 }  // CURL_READFUNC_ABORT
+
+  /// What is kept of an answer that is no success.
+  private static let complaintLimit = 64 << 10
+
+  fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
+    lastProgress = Timestamp.now().nanoseconds
+    if !(200..<300).contains(status) {
+      let room = HTTPTransfer.complaintLimit - body.count
+      unsafe body.append(contentsOf: bytes.prefix(room))
+      return bytes.count
+    }
+    guard bytes.count <= limit - body.count else {
+      failure = Failure(
+        .malformed, "\(url.authority) sends more than the \(limit) bytes that were asked for")
+      return 0
+    }
+    if body.isEmpty, let length = headers["content-length"].flatMap({ Int($0) }), length <= limit {
+      body.reserveCapacity(length)
+    }
+    unsafe body.append(contentsOf: bytes)
+    return bytes.count
+  }
+
+  fileprivate func receive(headerLine line: UnsafeRawBufferPointer) -> Int {
+    let text = unsafe String(decoding: line, as: UTF8.self)
+    lastProgress = Timestamp.now().nanoseconds
+    if text.hasPrefix("HTTP/") {
+      headers = [:]
+      let words = text.split(separator: " ", maxSplits: 2)
+      status = words.count > 1 ? Int(words[1].prefix(3)) ?? 0 : 0
+    } else if let colon = text.firstIndex(of: ":"), headers.count < 256 {
+      let value = text[text.index(after: colon)...]
+      headers[text[..<colon].lowercased()] = value.trimmed
+    }
+    return line.count
+  }
+
+  /// What was received, once libcurl says that it has ended well.
+  func response() throws(Failure) -> HTTPResponse {
+    guard status > 0 else { throw Failure(.unavailable, "\(url.authority) speaks no HTTP") }
+    return HTTPResponse(status: status, headers: headers, body: body, url: url)
+  }
+
+  /// The bytes of a body that broke off, if it was the beginning of what was asked for.
+  var partialBody: [UInt8] { status == 200 || status == 206 ? body : [] }
+
+  /// What ended it, in words; and whether it may go better another time.
+  func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
+    if let failure { return (failure, false) }
+    let place = url.authority
+    switch result {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return (
+        Failure(
+          .unavailable, "cannot find the host \(place)",
+          hint: "is the network up, and the name right?"), true
+      )
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return (
+        Failure(
+          .unavailable, "cannot find the proxy on the way to \(place)",
+          hint: "it is taken from https_proxy, http_proxy or all_proxy"), true
+      )
+    case CURLE_COULDNT_CONNECT:
+      return (
+        Failure(
+          .unavailable, "cannot connect to \(place)",
+          hint: "is the network up? a proxy is taken from https_proxy"), true
+      )
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
+      return (
+        Failure(
+          .unavailable, "the certificate of \(place) is not trusted",
+          hint: "if it is signed by an authority of your own, name its file in CURL_CA_BUNDLE"),
+        false
+      )
+    case CURLE_OPERATION_TIMEDOUT:
+      return (Failure(.unavailable, "\(place) does not answer"), true)
+    case CURLE_OUT_OF_MEMORY: return (Failure(.library, "no memory for a transfer"), false)
+    case CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT:
+      return (Failure(.library, "\(url) is no address that can be asked"), false)
+    default:
+      let text = unsafe String(cString: curl_easy_strerror(result)).lowercased()
+      return (Failure(.unavailable, "the connection to \(place) broke: \(text)"), true)
+    }
+  }
+}
+
+extension Substring {
+  fileprivate var trimmed: String {
+    var bytes = Array(utf8)[...]
+    while let last = bytes.last, last <= 0x20 { bytes = bytes.dropLast() }
+    while let first = bytes.first, first <= 0x20 { bytes = bytes.dropFirst() }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+private func transfer(_ context: UnsafeMutableRawPointer?) -> HTTPTransfer {
+  unsafe Unmanaged<HTTPTransfer>.fromOpaque(context!).takeUnretainedValue()
+}
+
+private let readCallback: tbk_curl_callback = { bytes, size, count, context in
+  unsafe transfer(context).read(UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
+}
+
+private let writeCallback: tbk_curl_callback = { bytes, size, count, context in
+  unsafe transfer(context).write(UnsafeRawBufferPointer(start: bytes, count: size * count))
+}
+
+private let headerCallback: tbk_curl_callback = { bytes, size, count, context in
+  unsafe transfer(context)
+    .receive(headerLine: UnsafeRawBufferPointer(start: bytes, count: size * count))
+}
