@@ -34,7 +34,7 @@ class GitHub:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ControlError(f"the server ended with status {self._process.wait()}")
+            raise ControlError(f"the server ended with status {self.stop()}")
         told = json.loads(line)
         self.pid = self._process.pid
         self.api: str = told["api"]

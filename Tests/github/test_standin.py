@@ -32,6 +32,13 @@ def test_hosts_are_three_origins_and_status_is_0_at_the_end(tmp_path: Path) -> N
     assert server.stop() == 0
 
 
+def test_what_another_run_left_is_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/left").touch()
+    with pytest.raises(ControlError, match="status 2"):
+        GitHub(tmp_path / "root")
+
+
 def test_addresses_that_clients_are_told_can_be_others(tmp_path: Path) -> None:
     with GitHub(tmp_path / "root", "--api-url", "http://127.0.0.1:1", "--upload-url", "http://127.0.0.1:2/") as server:
         server.token(TOKEN)
