@@ -5,11 +5,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
-from conftest import PASSWORD, absent, put, require, snapshot
+from conftest import PASSWORD, PATIENCE, absent, put, require, snapshot
 from github_fixture import NUMBERS, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_keyring import configured, operations
@@ -314,6 +315,28 @@ def test_verify_does_not_take_a_store_out_of_reach_for_a_lost_backup(remote, sma
     assert remote.run("verify", "latest", "-p", "docs", status=77).stdout == b""
 
 
+@pytest.mark.parametrize("verb", ["list", "run", "verify", "token-info"])
+def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
+    remote.profile(small)
+    remote.run("run", "docs")
+    remote.server.clear_log()
+    remote.server.fault(path="/", times=-1, hang=100)
+    shell = remote.shell
+    arguments = {"verify": ["latest", "-p", "docs"], "token-info": []}.get(verb, ["docs"])
+    process = subprocess.Popen(shell.command(verb, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=shell.environment_with(PASSWORD, {"TERMBACKUP_TOKEN": GOOD}))
+    start = time.monotonic()
+    while not remote.server.log():
+        assert process.poll() is None and time.monotonic() - start < PATIENCE
+        time.sleep(0.02)
+    start = time.monotonic()
+    # Only the shell itself is told.
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143 and time.monotonic() - start < 30
+    assert list((shell.home / "tmp").iterdir()) == []
+
+
 # Who gets to see it
 
 
@@ -353,6 +376,24 @@ def test_no_process_has_a_secret_in_its_arguments_or_environment(remote, session
         if path.is_file() and path.name != "config.json":
             data = path.read_bytes()
             assert GOOD.encode() not in data and PASSWORD not in data, path
+
+
+@pytest.mark.parametrize("verb", ["init", "update-token", "migrate"])
+def test_no_process_has_the_token_that_goes_into_the_keyring(remote, session, tmp_path, verb):
+    require("strace")
+    shell = remote.shell
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-v", "-s", "1048576", "-e", "trace=execve", "-o", str(trace)]
+    if subprocess.run([*strace, "true"], capture_output=True).returncode != 0:
+        absent("permission to trace")
+    shell.run("init", "-q")
+    if verb == "migrate":
+        configure(shell, GOOD)
+    shell.interpreter = [*strace, *shell.interpreter]
+    shell.run(verb, *([] if verb == "migrate" else ["--token-file", remote.file]), env=session.environment_of(shell))
+    assert session.token() == GOOD.encode()
+    calls = trace.read_text(errors="replace")
+    assert 'secret-tool", ["secret-tool", "store"' in calls and GOOD not in calls
 
 
 def test_a_command_for_the_password_does_not_get_the_token(remote, small, tmp_path):
