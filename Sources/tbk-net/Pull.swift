@@ -68,7 +68,11 @@ struct Pull: SuiteCommand {
     if output == nil, !isText {
       try StandardOutput.refuseTerminal("an archive", hint: "redirect it, or give -o FILE")
     }
-    let session = try storeOptions.session(store, storeOptions.context(inputIsData: false))
+    let meter = ProgressMeter("fetching", mode: progress.progress)
+    defer { meter.finish() }
+    var context = storeOptions.context(inputIsData: false)
+    if !isText { context.progress = { meter.advance($0) } }
+    let session = try storeOptions.session(store, context)
     let snapshot = try session.snapshot()
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(
@@ -86,7 +90,7 @@ struct Pull: SuiteCommand {
       }
       try sink.write(snapshot.bytes)
     } else {
-      try send(query, session, snapshot, to: sink)
+      try send(query, session, snapshot, meter, to: sink)
     }
     try sink.finish()
     try file?.commit()
@@ -95,13 +99,14 @@ struct Pull: SuiteCommand {
 
   private func send(
     _ query: BackupQuery?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
-    to sink: DescriptorSink
+    _ meter: ProgressMeter, to sink: DescriptorSink
   ) throws(Failure) {
     let address = session.store.address
-    let meter = ProgressMeter("fetching", mode: progress.progress)
-    defer { meter.finish() }
+    // A store on a network tells of bytes itself, as they arrive.
+    let isLocal = if case .directory = address { true } else { false }
     let retrieval = Retrieval(
-      session.store, warn: { Messages.warning($0) }, progress: { meter.advance($0) })
+      session.store, warn: { Messages.warning($0) },
+      progress: { if isLocal { meter.advance($0) } })
     guard let query else {
       // Checked by validate().
       guard let group else { return }

@@ -175,7 +175,8 @@ package final class GitHubStore: Store {
       cache.keep(facts ?? .init(branch: branch), ledger: nil)
       return try found(bytes, head)
     }
-    let response = try contents(Ledger.fileName, at: head, limit: GitHubStore.contentsLimit)
+    let response = try api.send(
+      "GET", contentsPath(Ledger.fileName, at: head), .raw(limit: GitHubStore.contentsLimit))
     if response.status == 404 {
       hasLedger = false
       try refuseForeignRepository(head)
@@ -211,12 +212,6 @@ package final class GitHubStore: Store {
 
   /// The branch is no longer where it was.
   func forget() { state = .unknown }
-
-  private func contents(
-    _ path: String, at head: Head, limit: Int
-  ) throws(Failure) -> HTTPResponse {
-    try api.send("GET", contentsPath(path, at: head), .raw(limit: limit))
-  }
 
   private func contentsPath(_ path: String, at head: Head) -> String {
     let escaped = path.percentEncoded(keepingSlashes: true)
@@ -259,12 +254,17 @@ package final class GitHubStore: Store {
     guard case .at(let head) = state else { throw GitHubStore.missing(what) }
     if !object.parts.isEmpty { return try open(object, at: head, what: what) }
     let path = object.path.description
-    var response = try contents(path, at: head, limit: GitHubStore.contentsLimit)
+    func get(_ head: Head) throws(Failure) -> HTTPResponse {
+      var options = GitHubAPI.Options.raw(limit: GitHubStore.contentsLimit)
+      options.progress = context.progress
+      return try api.send("GET", contentsPath(path, at: head), options)
+    }
+    var response = try get(head)
     if response.status == 404 {
       // Another writer may have put it there since the branch was last asked for.
       try locate()
       guard case .at(let now) = state, now != head else { throw GitHubStore.missing(what) }
-      response = try contents(path, at: now, limit: GitHubStore.contentsLimit)
+      response = try get(now)
     }
     if response.status == 404 { throw GitHubStore.missing(what) }
     guard response.status == 200 else { throw api.unexpected(response, what) }
@@ -288,18 +288,21 @@ package final class GitHubStore: Store {
         }
         let path = contentsPath("\(object.path.folder.rawValue)/\(part.object.name)", at: head)
         let api = self.api
+        let progress = context.progress
         pieces.append(
           .init(
             what: name, size: part.object.size,
             exchange: { () throws(Failure) in
-              try api.exchange("GET", path, .raw(limit: Int(part.object.size) + (64 << 10)))
+              var options = GitHubAPI.Options.raw(limit: Int(part.object.size))
+              options.progress = progress
+              return try api.exchange("GET", path, options)
             },
             note: { _ in false }))
       } else {
         guard let asset = assets[part.place]?[part.object.name.description], asset.isUploaded else {
           throw GitHubStore.missing(name)
         }
-        pieces += releases.pieces(of: part, asset, what: name)
+        pieces += releases.pieces(of: part, asset, what: name, progress: context.progress)
       }
     }
     return PiecewiseDownload(api.client, pieces)
