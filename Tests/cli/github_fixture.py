@@ -130,6 +130,8 @@ def github_server(tmp_path_factory):
 @pytest.fixture
 def github(github_server, tmp_path):
     github_server.clear_log()
+    # Anew, with its limit as at first.
+    github_server.token(TOKEN, login="me")
     yield Store(github_server, tmp_path)
     github_server.clear_faults()
     github_server.record(None)

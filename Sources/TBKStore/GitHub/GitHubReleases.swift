@@ -333,8 +333,7 @@ private final class AssetDownload {
       }
       return false
     }
-    let wasKnown = place == response.url
-    if wasKnown { place = nil }
-    return wasKnown && isElsewhere
+    if place == response.url { place = nil }
+    return isElsewhere
   }
 }
