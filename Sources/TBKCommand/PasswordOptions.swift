@@ -39,12 +39,14 @@ package struct PasswordOptions: ParsableArguments {
     passwordFd != nil || passwordFile != nil || passwordCommand != nil
   }
 
-  /// The password, from the first place that has one.
+  /// The password, from the first place that has one. No child sees the variables of a password or
+  /// of TermBackup's token afterwards.
   ///
   /// - Parameters:
   ///   - confirming: whether a prompt asks twice, as before sealing.
   ///   - inputIsData: whether standard input is spoken for.
   package func password(confirming: Bool, inputIsData: Bool) throws(Failure) -> Secret {
+    SecretSource.Kind.token.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try prompt(confirming: confirming)
   }
