@@ -35,7 +35,9 @@ struct RetentionPropertyTests {
     let spread: Int64 = [2, 60, 900, 5000][dice.roll(4)]
     var entries: [LedgerEntry] = []
     for number in 0..<count {
-      var days = isTidy ? spread * Int64(count - number) / Int64(count) : Int64(dice.roll(Int(spread)))
+      var days =
+        isTidy
+        ? spread * Int64(count - number) / Int64(count) : Int64(dice.roll(Int(spread)))
       if !isTidy, dice.roll(12) == 0 { days = -Int64(dice.roll(1000)) }
       let seconds = days * 86_400 + (isTidy ? 0 : Int64(dice.roll(3)) * 3600)
       let time = Timestamp(nanoseconds: now.nanoseconds - seconds * 1_000_000_000)
@@ -66,7 +68,9 @@ struct RetentionPropertyTests {
     var rules = RetentionRules()
     while !rules.keepsAny {
       if dice.roll(3) == 0 { rules.last = 1 + dice.roll(6) }
-      if dice.roll(3) == 0 { rules.within = TimeSpan("\(1 + dice.roll(40))\(["h", "d", "w", "m", "y"][dice.roll(5)])") }
+      if dice.roll(3) == 0 {
+        rules.within = TimeSpan("\(1 + dice.roll(40))\(["h", "d", "w", "m", "y"][dice.roll(5)])")
+      }
       if dice.roll(3) == 0 { rules.daily = 1 + dice.roll(6) }
       if dice.roll(3) == 0 { rules.weekly = 1 + dice.roll(6) }
       if dice.roll(3) == 0 { rules.monthly = 1 + dice.roll(6) }

@@ -207,7 +207,8 @@ struct RetentionTests {
     #expect(judge(Array(entries[..<3])) { $0.within = TimeSpan("2m") }.kept == [])
     // Number 2 stays for number 3's sake, and 1 and 3 for number 2's.
     let other = try backup(5, "2026-03-30", needs: [2], group: "other")
-    #expect(judge(Array(entries[..<3]) + [other]) { $0.within = TimeSpan("1m") }.kept == [1, 2, 3, 5])
+    let found = judge(Array(entries[..<3]) + [other]) { $0.within = TimeSpan("1m") }
+    #expect(found.kept == [1, 2, 3, 5])
   }
 
   // MARK: Times
@@ -244,7 +245,8 @@ struct RetentionTests {
 
   @Test func extremesDoNotOverflow() throws {
     let entries = [
-      try backup(1, "1677-09-22"), try backup(2, "1970-01-01"), try backup(3, "2262-04-11T23:47:16Z"),
+      try backup(1, "1677-09-22"), try backup(2, "1970-01-01"),
+      try backup(3, "2262-04-11T23:47:16Z"),
     ]
     for text in ["100000h", "100000d", "100000w", "100000m", "100000y"] {
       for time in [Int64.min, 0, Int64.max] {
@@ -269,7 +271,9 @@ struct RetentionTests {
     #expect(span.start(before: now).iso8601(microseconds: false) == wanted)
   }
 
-  @Test(arguments: ["", "d", "0d", "-1d", "+1d", "1", "1D", "1.5d", " 1d", "1d ", "100001d", "1d2h", "é"])
+  @Test(arguments: [
+    "", "d", "0d", "-1d", "+1d", "1", "1D", "1.5d", " 1d", "1d ", "100001d", "1d2h", "é",
+  ])
   func whatIsNoSpan(text: String) { #expect(TimeSpan(text) == nil) }
 
   // MARK: The mode of the next backup
