@@ -110,7 +110,7 @@ suite: programs
 	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
 	for script in $(SCRIPTS); do case $$script in \
 	  */termbackup) install -m 755 $$script $(SUITE)/bin/termbackup;; \
-	  */termbackup-sh-setup) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
+	  */termbackup-sh-*) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
 	  *) install -m 755 $$script $(SUITE)/lib/termbackup/;; esac; done; \
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
@@ -185,7 +185,7 @@ install: suite
 	@set -eu; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
 	install -d "$$to/bin" "$$to/lib/termbackup"; \
 	for file in "$$from"/lib/termbackup/*; do \
-	  mode=755; case $$file in */termbackup-sh-setup) mode=644;; esac; \
+	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
 	  install -m $$mode "$$file" "$$to/lib/termbackup/"; done; \
 	for file in "$$from"/bin/*; do \
 	  if test -L "$$file"; then ln -sfn "$$(readlink "$$file")" "$$to/bin/$${file##*/}"; \
@@ -199,7 +199,7 @@ install: suite
 uninstall:
 	@set -eu; from="$$DESTDIR$$PREFIX"; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
-	for name in tbk tbk-net termbackup-sh-setup; do rm -f "$$from/lib/termbackup/$$name"; done; \
+	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
 	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
 	if test -d "$$from/lib/termbackup"; then rmdir "$$from/lib/termbackup" 2>/dev/null || :; fi

@@ -38,7 +38,9 @@ package enum Program {
       )
     }
     Messages.program = called
-    Messages.json = arguments.prefix { $0 != "--" }.contains("--json")
+    Messages.json =
+      arguments.prefix { $0 != "--" }.contains("--json")
+      || environment("TERMBACKUP_ERRORS") == Array("json".utf8)
     do {
       var parsed = try command.parseAsRoot(arguments)
       if var suite = parsed as? any SuiteCommand {

@@ -34,15 +34,17 @@ package struct TokenOptions: ParsableArguments {
   /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND,
   /// TERMBACKUP_TOKEN, GITHUB_TOKEN; nil if none has one. No child sees the variables afterwards.
   ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
-  package func token(inputIsData: Bool) throws(Failure) -> Secret? {
+  /// - Parameters:
+  ///   - inputIsData: whether standard input is spoken for.
+  ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
+  package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     var shared = takeEnvironment("GITHUB_TOKEN")
     defer { if shared != nil { wipe(&shared!) } }
     if let secret = try source.secret(inputIsData: inputIsData) {
       try TokenOptions.check(secret)
       return secret
     }
-    guard let shared else { return nil }
+    guard sharing, let shared else { return nil }
     let secret = try Secret(copying: shared.span)
     try TokenOptions.check(secret)
     return secret

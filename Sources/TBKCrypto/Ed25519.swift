@@ -42,20 +42,17 @@ package struct SigningKey: ~Copyable {
     let pem = try PEM(parsing: text)
     switch pem.label {
     case KeyLabel.privateKey:
-      self = try pem.content.withBytes { (der) throws(Failure) in try SigningKey(der: der) }
+      let der = try pem.content(in: text)
+      self = try der.withBytes { (der) throws(Failure) in try SigningKey(der: der) }
     case KeyLabel.encrypted:
-      let encrypted = try pem.content.withBytes { (der) throws(Failure) in
-        try EncryptedKey(parsing: der)
-      }
-      let wrong = Failure(
-        .authentication, "the password is wrong, or the key is damaged")
+      let der = try pem.content(in: text)
+      let encrypted = try der.withBytes { (der) throws(Failure) in try EncryptedKey(parsing: der) }
+      let wrong = Failure(.authentication, "the password is wrong, or the key is damaged")
       let given = try password()
       guard let decrypted = try encrypted.decrypt(given) else { throw wrong }
       self = try decrypted.withBytes { (der) throws(Failure) in
         // What a wrong password lets through is noise.
-        guard der.count > 1, der[0] == DER.Tag.sequence.rawValue, isWholeElement(der) else {
-          throw wrong
-        }
+        guard isSequence(der) else { throw wrong }
         return try SigningKey(der: der)
       }
     case KeyLabel.publicKey:
@@ -83,14 +80,15 @@ package struct SigningKey: ~Copyable {
     try self.init(seed: try Secret(copying: seed))
   }
 
-  /// The private key as a PKCS#8 PEM: under a password, or in clear without one.
+  /// The private key as a PKCS#8 PEM under a password.
   package func pem(password: borrowing Secret) throws(Failure) -> Secret {
     let encrypted = try EncryptedKey.encrypt(try der(), password)
-    return try PEM(KeyLabel.encrypted, try Secret(copying: encrypted.span)).text()
+    return try PEM.write(KeyLabel.encrypted, try Secret(copying: encrypted.span))
   }
 
+  /// The private key as a PKCS#8 PEM in clear.
   package func plainPEM() throws(Failure) -> Secret {
-    try PEM(KeyLabel.privateKey, try der()).text()
+    try PEM.write(KeyLabel.privateKey, try der())
   }
 
   private func der() throws(Failure) -> Secret {
@@ -128,7 +126,8 @@ package struct VerifyingKey: Equatable, Sendable {
     let pem = try PEM(parsing: text)
     switch pem.label {
     case KeyLabel.publicKey:
-      self = try pem.content.withBytes { (der) throws(Failure) in try VerifyingKey(der: der) }
+      let der = try pem.content(in: text)
+      self = try der.withBytes { (der) throws(Failure) in try VerifyingKey(der: der) }
     case KeyLabel.privateKey, KeyLabel.encrypted:
       throw Failure(
         .malformed, "it is a private key", hint: "tbk-sign public prints the public one")
@@ -159,7 +158,7 @@ package struct VerifyingKey: Equatable, Sendable {
   /// The key as a PEM.
   package var pem: [UInt8] {
     get throws(Failure) {
-      let text = try PEM(KeyLabel.publicKey, try Secret(copying: der.span)).text()
+      let text = try PEM.write(KeyLabel.publicKey, try Secret(copying: der.span))
       return text.withBytes { Array($0) }
     }
   }
@@ -285,8 +284,8 @@ private func otherKind(label: String) -> Failure {
   Failure(.malformed, "it is a \"\(label)\", not an Ed25519 key", hint: anotherKindHint)
 }
 
-/// Whether DER is one element and nothing after it.
-private func isWholeElement(_ der: Span<UInt8>) -> Bool {
+/// Whether DER is one SEQUENCE and nothing after it.
+private func isSequence(_ der: Span<UInt8>) -> Bool {
   var reader = DERReader(0..<der.count)
   guard (try? reader.read(.sequence, from: der)) != nil else { return false }
   return reader.isAtEnd

@@ -1,22 +1,17 @@
 import TBKCore
 
-/// One PEM block (RFC 7468): a label, and bytes that may be a secret.
-struct PEM: ~Copyable {
+/// Where one PEM block (RFC 7468) stands in a text. What it holds may be a secret.
+struct PEM {
   /// What a file of one key may be long, in bytes.
   static let lengthLimit = 64 * 1024
 
   let label: String
-  let content: Secret
-
-  init(_ label: String, _ content: consuming Secret) {
-    self.label = label
-    self.content = content
-  }
+  private let body: Range<Int>
 
   // MARK: Reading
 
-  /// Reads a text that holds one block. What stands around it is explanatory and ignored; a second
-  /// block is refused, because it would not be clear which of them counts.
+  /// Finds the block in a text that holds one. What stands around it is explanatory and ignored; a
+  /// second block is refused, because it would not be clear which of them counts.
   init(parsing text: Span<UInt8>) throws(Failure) {
     guard text.count <= PEM.lengthLimit else {
       throw Failure(.malformed, "it is larger than \(PEM.lengthLimit) bytes")
@@ -30,7 +25,7 @@ struct PEM: ~Copyable {
       throw Failure(
         .malformed, "it holds no key in PEM", hint: "tbk-sign keygen makes one; so does openssl")
     }
-    let body = lines.position
+    let start = lines.position
     var end: Int?
     while end == nil, let line = lines.next(text) {
       if let ending = PEM.label(of: line, after: "-----END ", in: text) {
@@ -46,7 +41,13 @@ struct PEM: ~Copyable {
         throw Failure(.malformed, "it holds more than one PEM block")
       }
     }
-    self.init(label, try PEM.decode(text.extracting(body..<end)))
+    self.label = label
+    body = start..<end
+  }
+
+  /// What the block holds. `text` is what it was found in.
+  func content(in text: Span<UInt8>) throws(Failure) -> Secret {
+    try PEM.decode(text.extracting(body))
   }
 
   /// The lines of a text, without what ends them.
@@ -132,8 +133,8 @@ struct PEM: ~Copyable {
 
   // MARK: Writing
 
-  /// The block as a text: base64 in lines of 64.
-  func text() throws(Failure) -> Secret {
+  /// A block as a text: base64 in lines of 64.
+  static func write(_ label: String, _ content: borrowing Secret) throws(Failure) -> Secret {
     let (first, last) = (
       Array("-----BEGIN \(label)-----\n".utf8), Array("-----END \(label)-----\n".utf8)
     )

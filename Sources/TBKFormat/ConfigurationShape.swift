@@ -37,7 +37,8 @@ package enum ConfigurationShape: Equatable, Sendable {
         ? "must be \(range.lowerBound)" : "must be \(range.lowerBound) to \(range.upperBound)"
     case .choice(let words):
       if let text = value.text, words.contains(text) { return nil }
-      return "must be \(words.joined(separator: " or "))"
+      let others = words.dropLast().joined(separator: ", ")
+      return "must be \(others) or \(words.last ?? "")"
     case .directory:
       guard let bytes = value.bytes else { return "must be a string" }
       if bytes.contains(0) { return "holds a NUL byte" }

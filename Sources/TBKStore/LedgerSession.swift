@@ -13,6 +13,7 @@ package final class LedgerSession {
     package let bytes: [UInt8]
     package let version: LedgerVersion?
     package let hash: Digest?
+    package let trust: LedgerTrust
 
     package var entries: [LedgerEntry] { ledger?.entries ?? [] }
   }
@@ -32,6 +33,7 @@ package final class LedgerSession {
   }
 
   package let store: any Store
+  private let keys: LedgerKeys
   private let seen: SeenState
   private let toolVersion: String
   private let maximumWait: Int
@@ -40,12 +42,15 @@ package final class LedgerSession {
   private var latest: Snapshot?
 
   /// - Parameters:
+  ///   - keys: what its signature is held against, and the next one made with.
   ///   - toolVersion: what the ledger names as its writer, as in "7.0".
   ///   - maximumWait: seconds to go on after lost races; then `.tryAgain`.
   package init(
-    _ store: any Store, seen: SeenState, toolVersion: String, maximumWait: Int = 60
+    _ store: any Store, seen: SeenState, keys: LedgerKeys? = nil, toolVersion: String,
+    maximumWait: Int = 60
   ) throws(Failure) {
     self.store = store
+    if let keys { self.keys = keys } else { self.keys = try LedgerKeys() }
     self.seen = seen
     self.toolVersion = toolVersion
     self.maximumWait = maximumWait
@@ -63,21 +68,25 @@ package final class LedgerSession {
     if memory.storeID == nil, let id = snapshot.ledger?.identity?.storeID {
       // A store met under a new address. What was seen of it has to be known before it is asked.
       memory.moment = try seen.recall(id)
+      memory.wasSigned = try seen.wasSigned(id)
       if memory.moment != nil { snapshot = try read() }
     }
-    try seen.check(snapshot.ledger, hash: snapshot.hash, against: memory)
-    try seen.raise(to: snapshot.ledger, hash: snapshot.hash)
+    try seen.check(
+      snapshot.ledger, hash: snapshot.hash, trust: snapshot.trust, against: memory)
+    try seen.raise(to: snapshot.ledger, hash: snapshot.hash, trust: snapshot.trust)
     latest = snapshot
     return snapshot
   }
 
   private func read() throws(Failure) -> Snapshot {
     guard let stored = try store.readLedger() else {
-      return Snapshot(ledger: nil, bytes: [], version: nil, hash: nil)
+      return Snapshot(ledger: nil, bytes: [], version: nil, hash: nil, trust: .unsigned)
     }
     let ledger = try Ledger(parsing: stored.bytes)
     let hash = try SHA256.hash(try ledger.canonical())
-    return Snapshot(ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash)
+    let trust = try keys.judge(ledger, of: store.address.display)
+    return Snapshot(
+      ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash, trust: trust)
   }
 
   /// Changes the ledger, again and again over what other writers have made of it meanwhile.
@@ -116,7 +125,9 @@ package final class LedgerSession {
       let (commit, ledger) = try prepare(plan, over: snapshot)
       switch try store.commit(commit, over: snapshot.version) {
       case .committed:
-        try seen.raise(to: ledger, hash: try SHA256.hash(try ledger.canonical()))
+        try seen.raise(
+          to: ledger, hash: try SHA256.hash(try ledger.canonical()),
+          trust: try keys.judge(ledger, of: store.address.display))
         return result
       case .taken(let path):
         guard taken.insert(path).inserted else {
@@ -140,7 +151,7 @@ package final class LedgerSession {
 
   /// To be asked before anything large is staged; a commit asks again.
   package func refuseSigned(_ snapshot: Snapshot) throws(Failure) {
-    if snapshot.ledger?.signature != nil {
+    if snapshot.ledger?.signature != nil, !keys.canSign {
       throw Failure(
         .denied,
         "the ledger of the store \(store.address.display) is signed, and there is no key to sign "
@@ -156,9 +167,10 @@ package final class LedgerSession {
       ?? Ledger(
         toolVersion: toolVersion, repository: store.address.repository,
         createdAt: Timestamp.now().iso8601())
-    let next = try base.successor(
-      ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
-      entries: plan.entries)
+    let next = try keys.sign(
+      try base.successor(
+        ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
+        entries: plan.entries))
     let bytes = next.serialized()
     guard plan.entries.count <= Ledger.entryLimit, bytes.count <= Ledger.byteLimit else {
       throw Failure(

@@ -27,6 +27,8 @@ package final class SeenState {
     /// The id that this address had.
     var storeID: Ledger.StoreID?
     var moment: Moment?
+    /// Whether its ledger was signed by a key that was trusted.
+    var wasSigned = false
   }
 
   private static let fileLimit = 64 << 10
@@ -74,7 +76,13 @@ package final class SeenState {
     }
     memory.storeID = id
     memory.moment = try recall(id)
+    memory.wasSigned = try wasSigned(id)
     return memory
+  }
+
+  /// Whether the ledger of a store was ever seen signed by a key that was trusted.
+  package func wasSigned(_ id: Ledger.StoreID) throws(Failure) -> Bool {
+    try read(RawPath("\(id).json"))?["signed_by"]?.text != nil
   }
 
   package func recall(_ id: Ledger.StoreID) throws(Failure) -> Moment? {
@@ -127,7 +135,10 @@ package final class SeenState {
   /// - Parameters:
   ///   - ledger: nil if the store has none.
   ///   - hash: of the ledger.
-  package func check(_ ledger: Ledger?, hash: Digest?, against memory: Memory) throws(Failure) {
+  ///   - trust: what its signature is worth.
+  package func check(
+    _ ledger: Ledger?, hash: Digest?, trust: LedgerTrust, against memory: Memory
+  ) throws(Failure) {
     if accepting { return }
     guard let ledger, let hash else {
       guard memory.storeID != nil else { return }
@@ -142,6 +153,11 @@ package final class SeenState {
     if let known = memory.storeID, known != identity.storeID {
       throw notice(
         "\(display) was the store \(known), and is the store \(identity.storeID) now")
+    }
+    if memory.wasSigned, trust == .unsigned {
+      throw notice(
+        "the ledger of the store \(display) was signed, and is not now: somebody without a key "
+          + "wrote it")
     }
     guard let seen = memory.moment, seen.storeID == identity.storeID else { return }
     if identity.sequence < seen.sequence {
@@ -179,7 +195,9 @@ package final class SeenState {
   // MARK: Keeping
 
   /// Keeps what was seen, unless more was seen meanwhile.
-  package func raise(to ledger: Ledger?, hash: Digest?) throws(Failure) {
+  package func raise(
+    to ledger: Ledger?, hash: Digest?, trust: LedgerTrust
+  ) throws(Failure) {
     guard let directory else {
       complain(Failure(.configuration, "neither TERMBACKUP_HOME nor HOME is set"))
       return
@@ -191,7 +209,7 @@ package final class SeenState {
         return
       }
       try keep(
-        Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash), directory)
+        Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash), trust, directory)
     } catch {
       if error.code == .interrupted { throw error }
       if error.code == .inputMissing, accepting { return }
@@ -199,9 +217,16 @@ package final class SeenState {
     }
   }
 
-  private func keep(_ moment: Moment, _ directory: RawPath) throws(Failure) {
+  private func keep(
+    _ moment: Moment, _ trust: LedgerTrust, _ directory: RawPath
+  ) throws(Failure) {
     let old = try recall(moment.storeID)
-    if old == moment, try read(addressName)?["store_id"]?.text == moment.storeID.description {
+    var signedBy: Digest?
+    if case .verified(let key) = trust { signedBy = key }
+    let wasSigned = try wasSigned(moment.storeID)
+    let isNewlySigned = signedBy != nil && !wasSigned
+    let isNewlyUnsigned = accepting && trust == .unsigned && wasSigned
+    if old == moment, !isNewlySigned, !isNewlyUnsigned, try read(addressName)?["store_id"]?.text == moment.storeID.description {
       return  // Nothing to write, and nothing to wait for.
     }
     try makeDirectories(directory.appending("stores"))
@@ -209,13 +234,19 @@ package final class SeenState {
     let lock = try FileLock(RawPath(".lock"), in: state, maximumWait: 10, what: "the state")
     defer { lock.release() }
     let current = try recall(moment.storeID)
+    let name = RawPath("\(moment.storeID).json")
     if accepting || (current?.sequence ?? 0) < moment.sequence {
       try write(
-        RawPath("\(moment.storeID).json"), in: state,
+        name, in: state,
         [
           "store_id": .string(moment.storeID.description), "sequence": .number(moment.sequence),
           "hash": .string(moment.hash.hex),
         ])
+    }
+    if let signedBy {
+      try write(name, in: state, ["signed_by": .string(signedBy.hex)])
+    } else if isNewlyUnsigned {
+      try write(name, in: state, ["signed_by": .null])
     }
     try write(
       addressName, in: state,

@@ -2,6 +2,7 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 import TBKFormat
+import TBKSettings
 import TBKStore
 
 /// What every command takes that speaks to a store.
@@ -72,7 +73,16 @@ extension TokenOptions {
       userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
       cacheDirectory: SeenState.defaultHome?.appending("cache"),
       notice: { Messages.notice($0) },
-      token: { () throws(Failure) in try token(inputIsData: inputIsData) })
+      token: { () throws(Failure) in try anyToken(inputIsData: inputIsData) })
+  }
+
+  /// The token from these options, the environment, or config.json.
+  private func anyToken(inputIsData: Bool) throws(Failure) -> Secret? {
+    if let token = try token(inputIsData: inputIsData) { return token }
+    guard let token = try configuredToken(warn: { Messages.warning($0) }) else { return nil }
+    Messages.notice(configuredTokenNotice)
+    try TokenOptions.check(token)
+    return token
   }
 }
 

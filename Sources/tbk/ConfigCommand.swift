@@ -11,7 +11,8 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
     version: "tbk-config \(suiteVersion)",
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
-      ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self,
+      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self,
+      Token.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -189,6 +190,21 @@ extension ConfigCommand {
       }
       for path in made { try StandardOutput.write(path.quoted + "\n") }
       ConfigCommand.report(home)
+      return ExitStatus.success
+    }
+  }
+
+  struct Store: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the store of new profiles as tbk-push and tbk-pull take it.")
+    @OptionGroup var common: CommonOptions
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let reference = try home.defaultStoreReference()
+      ConfigCommand.report(home)
+      try StandardOutput.write(try StoreReference(reference).operand + [0x0a])
       return ExitStatus.success
     }
   }

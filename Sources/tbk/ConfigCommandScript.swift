@@ -6,6 +6,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 import TBKFormat
+import TBKSettings
 
 /// What shell scripts need and a shell does not have.
 extension ConfigCommand {
@@ -77,12 +78,52 @@ extension ConfigCommand {
             .usage, "the password holds a NUL byte, which a shell cannot hand on",
             hint: "keep it in a file and give --password-file")
         }
-        // Not through the buffer of standard output, which is never wiped.
-        try Descriptor.standardOutput.write(bytes)
-        try Descriptor.standardOutput.write([0x0a].span)
       }
+      try ConfigCommand.write(password)
       return ExitStatus.success
     }
+  }
+
+  struct Token: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the GitHub token, for a script to hand on; nothing if there is none.",
+      discussion: "It comes from the options, the environment or config.json, and is never printed "
+        + "to a terminal.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var source: TokenOptions
+    @Flag(
+      name: .long,
+      help: "Where neither the options nor TERMBACKUP_TOKEN have one, ask on the terminal.")
+    var ask = false
+    @Flag(name: .long, help: "Print the one in config.json and no other.")
+    var stored = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try StandardOutput.refuseTerminal("a token", hint: "this is for scripts")
+      guard let token = try token() else { return ExitStatus.success }
+      try TokenOptions.check(token)
+      try ConfigCommand.write(token)
+      return ExitStatus.success
+    }
+
+    private func token() throws(Failure) -> Secret? {
+      if !stored {
+        if let given = try source.token(inputIsData: false, sharing: !ask) { return given }
+        if ask { return try TokenOptions.ask("GitHub token: ") }
+      }
+      guard let token = try configuredToken(warn: { Messages.warning($0) }) else { return nil }
+      if !stored { Messages.notice(configuredTokenNotice) }
+      return token
+    }
+  }
+
+  /// Prints a secret for a script, not through the buffer of standard output, which is never wiped.
+  private static func write(_ secret: borrowing Secret) throws(Failure) {
+    try secret.withBytes { (bytes) throws(Failure) in
+      try Descriptor.standardOutput.write(bytes)
+    }
+    try Descriptor.standardOutput.write([0x0a].span)
   }
 
   struct Version: ParsableCommand, SuiteCommand {

@@ -45,7 +45,7 @@ private func sign(
   _ message: [UInt8], seed: [UInt8]
 ) throws(Failure) -> (key: VerifyingKey, signature: [UInt8]) {
   let front = [UInt8](hex: "302e020100300506032b657004220420")!
-  let text = try PEM("PRIVATE KEY", try secret(front + seed)).text()
+  let text = try PEM.write("PRIVATE KEY", try secret(front + seed))
   let bytes = text.bytes
   let key = try SigningKey(parsing: bytes.span) { () throws(Failure) in try secret([]) }
   let signature = try key.sign(message.span)
@@ -54,7 +54,7 @@ private func sign(
 
 private func publicKey(_ raw: [UInt8]) throws(Failure) -> VerifyingKey {
   let front = [UInt8](hex: "302a300506032b6570032100")!
-  let text = try PEM("PUBLIC KEY", try secret(front + raw)).text()
+  let text = try PEM.write("PUBLIC KEY", try secret(front + raw))
   let bytes = text.bytes
   return try VerifyingKey(parsing: bytes.span)
 }

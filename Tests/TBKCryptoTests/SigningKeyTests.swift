@@ -121,14 +121,14 @@ private func publicFailure(_ text: String) -> Failure? {
 }
 
 private func wrap(_ label: String, _ der: [UInt8]) throws(Failure) -> String {
-  let text = try PEM(label, try secret(der)).text()
+  let text = try PEM.write(label, try secret(der))
   return String(decoding: text.bytes, as: UTF8.self)
 }
 
 private func content(_ text: String) throws(Failure) -> [UInt8] {
   let bytes = Array(text.utf8)
-  let pem = try PEM(parsing: bytes.span)
-  return pem.content.bytes
+  let content = try PEM(parsing: bytes.span).content(in: bytes.span)
+  return content.bytes
 }
 
 /// A text and what it stands for, from a PEM of all lengths.

@@ -1,37 +1,38 @@
 """The fixture `github`: a stand-in for GitHub, an empty repository on it, and the commands that speak to it."""
 
+import http.client
+import itertools
 import json
-import os
+import shutil
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
-from conftest import REPOSITORY, Commands, require
+from conftest import REPOSITORY, Commands, absent, require
 
 sys.path.insert(0, str(REPOSITORY / "Tests" / "github"))
 
-from client import GitHub  # noqa: E402
+from client import ControlError, GitHub  # noqa: E402, F401
+from nginx import Authority, Nginx, available  # noqa: E402
 
 TOKEN = "ghp_" + "0" * 36
-
-
-@pytest.fixture(scope="module")
-def github_server(tmp_path_factory):
-    require("git")
-    with GitHub(tmp_path_factory.mktemp("github")) as server:
-        server.token(TOKEN, login="me")
-        yield server
+NUMBERS = itertools.count(1)
 
 
 class Store:
     """One repository, and what tests do with it."""
 
-    def __init__(self, server, commands, scratch, name):
+    def __init__(self, server, scratch):
         self.server = server
-        self.commands = commands
-        self.scratch = scratch
-        self.name = name
-        self.address = f"github:{name}"
+        self.scratch = scratch / "github"
+        self.scratch.mkdir()
+        own = scratch / "commands"
+        own.mkdir()
+        self.commands = Commands(own)
+        self.name = f"me/store{next(NUMBERS)}"
+        server.make_repository(self.name)
+        self.address = f"github:{self.name}"
         self.environment = {"TERMBACKUP_GITHUB_API": server.api, "TERMBACKUP_TOKEN": TOKEN}
         self.clones = 0
 
@@ -48,14 +49,19 @@ class Store:
     def remove(self, *ids):
         return self.commands.run("tbk-push", self.address, "--remove", *ids, env=self.environment)
 
-    def measure(self, name, *arguments, stdin=None):
-        """Runs a command and returns its peak of memory in bytes."""
-        process = self.commands.start(name, *arguments, env=self.environment, stdin=stdin or subprocess.DEVNULL,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_maxrss * 1024
+    def measure(self, name, *arguments, stdin=subprocess.DEVNULL):
+        """Runs a command and returns its peak of memory in bytes.
+
+        A small process starts it: what the kernel counts begins with the size of the one that forked.
+        """
+        script = ("import resource, subprocess, sys\n"
+                  "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+                  "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+                  "sys.exit(done.returncode)")
+        done = subprocess.run([sys.executable, "-c", script, self.commands.path(name), *arguments], stdin=stdin,
+                              env={**self.commands.environment, **self.environment}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout) * 1024
 
     # The server
 
@@ -76,17 +82,32 @@ class Store:
 
     def remake(self, **options):
         """The repository anew, with other files or facts."""
-        self.server.remove_repository(self.name)
+        self.server.delete_repository(self.name)
         self.server.make_repository(self.name, **options)
 
+    def call(self, method, path, body=None):
+        """The API itself, below the repository."""
+        connection = http.client.HTTPConnection(urlsplit(self.server.listen["api"]).netloc, timeout=60)
+        connection.request(method, f"/repos/{self.name}/{path}", None if body is None else json.dumps(body),
+                           {"Authorization": f"Bearer {TOKEN}", "User-Agent": "tests"})
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        assert 200 <= answer.status < 300, data
+        return json.loads(data) if data else None
+
+    # What this machine keeps
+
+    def forget_cache(self):
+        shutil.rmtree(self.commands.home / ".termbackup" / "cache", ignore_errors=True)
+
     def forget(self):
-        """What this machine has seen of stores."""
-        subprocess.run(["rm", "-rf", self.commands.home / ".termbackup"], check=True)
+        shutil.rmtree(self.commands.home / ".termbackup", ignore_errors=True)
 
     # Git's own view
 
     def git(self, *arguments):
-        return self.server.git(self.name, *arguments)
+        return self.server.git(self.name, *arguments).decode()
 
     def clone(self, branch="main"):
         self.clones += 1
@@ -98,18 +119,52 @@ class Store:
         assert self.git("fsck", "--strict", "--no-dangling") == ""
 
 
+@pytest.fixture(scope="module")
+def github_server(tmp_path_factory):
+    require("git")
+    with GitHub(tmp_path_factory.mktemp("github")) as server:
+        server.token(TOKEN, login="me")
+        yield server
+
+
 @pytest.fixture
 def github(github_server, tmp_path):
-    scratch = tmp_path / "github"
-    scratch.mkdir()
-    commands_scratch = tmp_path / "commands"
-    commands_scratch.mkdir()
-    name = "me/store"
-    github_server.make_repository(name)
-    yield Store(github_server, Commands(commands_scratch), scratch, name)
+    github_server.clear_log()
+    # Anew, with its limit as at first.
+    github_server.token(TOKEN, login="me")
+    yield Store(github_server, tmp_path)
     github_server.clear_faults()
-    github_server.reset()
+    github_server.record(None)
 
 
-def ledger_of(store):
-    return json.loads((store.clone() / "metadata.json").read_bytes())
+def behind_nginx(tmp_path, http2):
+    if available() is None:
+        absent("nginx")
+    require("openssl")
+    work = tmp_path / "nginx"
+    work.mkdir()
+    nginx = Nginx(work, Authority(work), http2=http2)
+    urls = [argument for name, url in nginx.urls.items()
+            for argument in ({"api": "--api-url", "uploads": "--upload-url", "storage": "--storage-url"}[name], url)]
+    root = tmp_path / "root"
+    root.mkdir()
+    with GitHub(root, *urls) as server:
+        server.token(TOKEN, login="me")
+        nginx.start(server.listen)
+        try:
+            store = Store(server, tmp_path)
+            store.nginx = nginx
+            store.environment["CURL_CA_BUNDLE"] = str(nginx.authority.file)
+            yield store
+        finally:
+            nginx.stop()
+
+
+@pytest.fixture
+def github_tls(tmp_path):
+    yield from behind_nginx(tmp_path, True)
+
+
+@pytest.fixture
+def github_tls_1(tmp_path):
+    yield from behind_nginx(tmp_path, False)

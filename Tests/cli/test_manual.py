@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import BIN, REPOSITORY, absent, require
+from github_fixture import TOKEN, ControlError, GitHub
+from keyring_fixture import open_session
 from tbkref import crypto, gz, header, manifest as mf, tars
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
@@ -179,7 +181,10 @@ def examples(page):
 
 
 class Sandbox:
-    """A home directory in which all examples make sense: a project, a password, a store, a profile."""
+    """A home directory in which all examples make sense: a project, a password, a store, a profile.
+
+    GitHub is a stand-in with a repository me/store, and there is a keyring.
+    """
 
     PREPARE = r"""
         set -eu
@@ -194,9 +199,11 @@ class Sandbox:
         ln project/README.md project/hard
         printf 'buy milk\n' >notes/today
         printf '%s\n' 'a password for examples' >.password
-        chmod 600 .password
+        printf '%s\n' "$TOKEN" >.token
+        chmod 600 .password .token
+        printf '#!/bin/sh\ntest "$*" = "auth token" && cat "$HOME/.token"\n' >stubs/gh
         printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
-        chmod +x stubs/pg_dump
+        chmod +x stubs/pg_dump stubs/gh
         tbk-manifest project >old.json
         tbk-manifest project >new.json
         tbk-seal --receipt receipt --manifest-out sealed project >base.tbk
@@ -207,6 +214,7 @@ class Sandbox:
             tbk-seal --receipt receipt --manifest-out sealed >changes.tbk
         tbk-push -q ./backups --receipt receipt --sealed-manifest sealed <changes.tbk >/dev/null
         tbk-seal -q project >project.tbk
+        tbk-sign keygen --private laptop.pem --public laptop.pub >/dev/null
         rm receipt sealed
         tbk-pull --list ./backups | cut -f 1 >ids.tbk
     """
@@ -221,15 +229,17 @@ class Sandbox:
         tbk-pull --list "$TERMBACKUP_HOME/store" | cut -f 1 >ids.termbackup
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, github, session):
+        self.github = github
         self.home = folder / "home"
         self.template = folder / "template"
         self.environment = {
             "HOME": str(self.home), "TERMBACKUP_HOME": str(self.home / ".termbackup"),
             "TERMBACKUP_PASSWORD_FILE": str(self.home / ".password"),
+            "TERMBACKUP_TOKEN_FILE": str(self.home / ".token"), "TOKEN": TOKEN, "TERMBACKUP_GITHUB_API": github.api,
             "PASSWORD": "a password for examples",
             "PATH": f"{BIN}:{self.home / 'stubs'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "USER": "ada",
+            "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "USER": "ada", **session,
         }
         self.home.mkdir()
         self.ready = self.run(self.PREPARE)
@@ -240,7 +250,7 @@ class Sandbox:
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,
-                              errors="replace", stdin=subprocess.DEVNULL, timeout=300)
+                              errors="replace", stdin=subprocess.DEVNULL, timeout=300, start_new_session=True)
 
     def enter(self, page):
         """Everything as it was prepared. Gives the ids that stand for those of the examples."""
@@ -254,6 +264,12 @@ class Sandbox:
         subprocess.run(["chmod", "-R", "u+rwX", self.home], capture_output=True)
         shutil.rmtree(self.home, ignore_errors=True)
         subprocess.run(["cp", "-a", self.template, self.home], check=True)
+        for name in ("me/store", "me/backups"):
+            try:
+                self.github.delete_repository(name)
+            except ControlError:
+                pass
+        self.github.make_repository("me/store")
         ids = (self.home / ("ids.termbackup" if wrapper else "ids.tbk")).read_text().split()
         assert len(ids) == 2
         return dict(zip(EXAMPLE_IDS, ids))
@@ -261,10 +277,13 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    for name in ("tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
+    for name in ("tbk-manifest", "tbk-seal", "tbk-open", "tbk-sign", "tbk-push", "tbk-pull"):
         if not (BIN / name).exists():
             absent(name)
-    return Sandbox(tmp_path_factory.mktemp("examples"))
+    require("git")
+    with GitHub(tmp_path_factory.mktemp("github")) as github, open_session() as session:
+        github.token(TOKEN, login="me")
+        yield Sandbox(tmp_path_factory.mktemp("examples"), github, session.address)
 
 
 def check(sandbox, ids, block):

@@ -16,7 +16,8 @@ import pytest
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
-VERBS = ["audit-log", "clean", "diff", "init", "list", "profile", "restore", "run", "verify"]
+VERBS = ["audit-log", "clean", "diff", "init", "list", "migrate", "profile", "restore", "run", "token-info", "update-token",
+         "verify"]
 
 
 class Shell:
@@ -312,8 +313,8 @@ def test_operations_are_in_the_audit_log(shell, small, tmp_path):
     shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", password=b"wrong", status=77)
     entries = [json.loads(line) for line in shell.run("audit-log", "--json").stdout.splitlines()]
     assert [(entry["operation"], entry["status"]) for entry in entries] == [
-        ("backup", "success"), ("verify", "success"), ("restore", "success"), ("restore", "failure")]
-    assert entries[0]["details"]["backup_id"] == shell.ids("docs")[0] and entries[0]["details"]["file_count"] == 3
+        ("init", "success"), ("backup", "success"), ("verify", "success"), ("restore", "success"), ("restore", "failure")]
+    assert entries[1]["details"]["backup_id"] == shell.ids("docs")[0] and entries[1]["details"]["file_count"] == 3
     assert len(shell.run("audit-log", "-n1", "-o", "restore", "--profile=docs").stdout.splitlines()) == 1
     log = (shell.home / "audit.log").read_text()
     assert small not in log and PASSWORD.decode() not in log

@@ -75,9 +75,9 @@ struct GitHubCache {
     }
   }
 
-  /// Only below a home that is there.
+  /// Makes the home too, in which what was seen of the store is kept as well.
   private func makeDirectory(_ directory: RawPath) throws(Failure) {
-    for path in [directory.parent, directory] {
+    for path in [directory.parent.parent, directory.parent, directory] {
       do throws(Failure) {
         try Descriptor.workingDirectory.makeDirectory(path)
       } catch  where error.code == .cannotCreate {

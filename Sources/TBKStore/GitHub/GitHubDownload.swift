@@ -6,7 +6,7 @@ import TBKFormat
 /// At most `HTTPClient.width` pieces are in memory, so a piece must be small.
 final class PiecewiseDownload: ByteSource {
   /// How much of an asset is asked for at once, in bytes.
-  static let pieceSize: UInt64 = 16 << 20
+  static let pieceSize: UInt64 = 8 << 20
 
   /// Makes the request for a piece; called when it is its turn, and again if it has to be.
   struct Piece {

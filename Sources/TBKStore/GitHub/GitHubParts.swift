@@ -22,7 +22,10 @@ final class GitHubSpool {
 
   private let memory: [UInt8]
   private let file: Descriptor?
+  /// In their order.
   let parts: [Part]
+  /// The same, those of the same bytes once.
+  let distinctParts: [Part]
   let sha256: Digest
   let size: UInt64
 
@@ -50,6 +53,8 @@ final class GitHubSpool {
     let cutter = PartCutter(into: sink, size: size, partSize: partSize)
     try cutter.take(source)
     parts = cutter.parts
+    var seen: Set<String> = []
+    distinctParts = cutter.parts.filter { seen.insert($0.gitHash).inserted }
     sha256 = try cutter.sha256()
     self.size = size
     memory = (sink as? MemorySink)?.bytes ?? []

@@ -151,7 +151,7 @@ final class GitHubReleases {
   func upload(
     _ spool: GitHubSpool, maximumWait: Int, progress: @escaping (Int) -> Void
   ) throws(Failure) -> String {
-    let names = Set(spool.parts.map(\.name.description))
+    let names = Set(spool.distinctParts.map(\.name.description))
     var (release, assets) = try releaseWithRoom(names)
     try api.admitUploads(to: release.uploadURL)
     cleanLeftovers(assets, except: names)
@@ -160,7 +160,7 @@ final class GitHubReleases {
     var round = 0
     while true {
       var missing: [GitHubSpool.Part] = []
-      for part in spool.parts {
+      for part in spool.distinctParts {
         let name = part.name.description
         if let asset = assets[name] {
           if asset.holds(part) {
@@ -250,9 +250,10 @@ final class GitHubReleases {
 
   /// Removes the assets that hold these parts; gone already is as good.
   func remove(_ parts: [LedgerEntry.Part]) throws(Failure) {
-    let found = try assets(Set(parts.map(\.place)))
+    var found = try assets(Set(parts.map(\.place)))
     for part in parts {
-      if let asset = found[part.place]?[part.object.name.description] { try delete(asset) }
+      let asset = found[part.place]?.removeValue(forKey: part.object.name.description)
+      if let asset { try delete(asset) }
     }
   }
 
@@ -332,8 +333,7 @@ private final class AssetDownload {
       }
       return false
     }
-    let wasKnown = place == response.url
-    if wasKnown { place = nil }
-    return wasKnown && isElsewhere
+    if place == response.url { place = nil }
+    return isElsewhere
   }
 }

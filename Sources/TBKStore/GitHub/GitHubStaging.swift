@@ -40,12 +40,19 @@ extension GitHubStore {
         size: spool.size, sha256: spool.sha256, parts: spool.parts.map { $0.ledgerPart(tag) },
         blobs: [])
     }
-    let hashes = try uploadBlobs(spool)
-    let isOne = hashes.count == 1
+    try uploadBlobs(spool)
+    let isOne = spool.parts.count == 1
+    var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
+    for part in spool.distinctParts {
+      guard let hash = GitObjectID(part.gitHash) else {
+        throw Failure(.library, "a hash that is none")
+      }
+      blobs.append((isOne ? nil : part.name, hash))
+    }
     return GitHubStaged(
       size: spool.size, sha256: spool.sha256,
       parts: isOne ? [] : spool.parts.map { $0.ledgerPart(GitHubStaged.gitPlace) },
-      blobs: zip(spool.parts, hashes).map { (isOne ? nil : $0.name, $1) })
+      blobs: blobs)
   }
 
   /// Gives an empty repository its first commit, without which it takes nothing else.
@@ -78,17 +85,18 @@ extension GitHubStore {
     }
   }
 
-  /// Sends what the repository does not have yet, several parts at once. Returns git's names.
-  private func uploadBlobs(_ spool: GitHubSpool) throws(Failure) -> [GitObjectID] {
-    var missing = Array(spool.parts.indices)
-    if spool.parts.count > 1 { missing = try missingBlobs(spool) }
-    for index in spool.parts.indices where !missing.contains(index) {
-      context.progress(Int(spool.parts[index].size))
+  /// Sends what the repository does not have yet, several parts at once.
+  private func uploadBlobs(_ spool: GitHubSpool) throws(Failure) {
+    let parts = spool.distinctParts
+    var missing = Array(parts.indices)
+    if parts.count > 1 { missing = try missingBlobs(parts) }
+    for index in parts.indices where !missing.contains(index) {
+      context.progress(Int(parts[index].size))
     }
     var exchanges: [HTTPExchange] = []
     let tell = context.progress
     for index in missing {
-      let part = spool.parts[index]
+      let part = parts[index]
       var options = GitHubAPI.Options()
       options.body = BlobBody(spool, part)
       // Base64 sends four bytes for three.
@@ -115,33 +123,25 @@ extension GitHubStore {
       switch response.status {
       case 201: break
       case 404: throw GitHubJudge.denied(response)
-      default: throw api.unexpected(response, "storing \(spool.parts[index].size) bytes")
+      default: throw api.unexpected(response, "storing \(parts[index].size) bytes")
       }
-      guard try response.json("a blob")["sha"]?.text == spool.parts[index].gitHash else {
+      guard try response.json("a blob")["sha"]?.text == parts[index].gitHash else {
         throw Failure(
           .integrity, "GitHub names what it has stored otherwise than git does",
           hint: "it was altered on the way; try again")
       }
     }
-    var hashes: [GitObjectID] = []
-    for part in spool.parts {
-      guard let hash = GitObjectID(part.gitHash) else {
-        throw Failure(.library, "a hash that is none")
-      }
-      hashes.append(hash)
-    }
-    return hashes
   }
 
   /// Which parts the repository lacks. An upload that broke off left the first ones.
-  private func missingBlobs(_ spool: GitHubSpool) throws(Failure) -> [Int] {
+  private func missingBlobs(_ parts: [GitHubSpool.Part]) throws(Failure) -> [Int] {
     func has(_ index: Int) throws(Failure) -> HTTPExchange {
       try api.exchange(
-        "HEAD", "\(repository.path)/git/blobs/\(spool.parts[index].gitHash)", .raw(limit: 0))
+        "HEAD", "\(repository.path)/git/blobs/\(parts[index].gitHash)", .raw(limit: 0))
     }
-    guard try api.client.send(try has(0)).status == 200 else { return Array(spool.parts.indices) }
+    guard try api.client.send(try has(0)).status == 200 else { return Array(parts.indices) }
     var exchanges: [HTTPExchange] = []
-    for index in spool.parts.indices.dropFirst() {
+    for index in parts.indices.dropFirst() {
       let exchange = try has(index)
       exchanges.append(exchange)
       api.client.start(exchange)

@@ -39,7 +39,8 @@ package final class GitHubStore: Store {
   let cache: GitHubCache
   private var facts: GitHubCache.Facts?
   private(set) var state = State.unknown
-  /// Whether the ledger at the head was made by us, so that no object lies there without an entry.
+  /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
+  /// are no objects.
   var isOurs = false
   private(set) var hasLedger = false
   private var hasAskedForRepository = false
@@ -177,8 +178,8 @@ package final class GitHubStore: Store {
     let response = try contents(Ledger.fileName, at: head, limit: GitHubStore.contentsLimit)
     if response.status == 404 {
       hasLedger = false
-      isOurs = false
       try refuseForeignRepository(head)
+      isOurs = true
       return nil
     }
     guard response.status == 200 else { throw api.unexpected(response, "the ledger") }
@@ -201,11 +202,11 @@ package final class GitHubStore: Store {
     if let facts { cache.keep(facts, ledger: ledger) }
   }
 
-  /// After the first commit of a repository, which holds no ledger.
+  /// After the first commit of a repository, which holds neither ledger nor objects.
   func begin(at head: Head) {
     state = .at(head)
     hasLedger = false
-    isOurs = false
+    isOurs = true
   }
 
   /// The branch is no longer where it was.

@@ -203,12 +203,14 @@ import TBKCore
     }
   }
 
-  /// A redirect is followed where it cannot change what is asked (RFC 9110, 15.4).
+  /// A redirect is followed where it cannot change what is asked (RFC 9110, 15.4); of what writes,
+  /// only within the same server.
   private func follow(_ exchange: HTTPExchange, _ response: HTTPResponse, to location: String) {
     let isRead = ["GET", "HEAD"].contains(exchange.request.method)
     let keepsMethod = [307, 308].contains(response.status)
     guard isRead || keepsMethod, exchange.redirects < HTTPClient.maximumRedirects,
       let target = exchange.url.resolving(location), target.isConfidential,
+      isRead || target.hasSameOrigin(as: exchange.url),
       !exchange.url.isLoopback || target.isLoopback || target.scheme == "https"
     else {
       exchange.result = .failure(

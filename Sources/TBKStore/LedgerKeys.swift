@@ -1,0 +1,127 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What a ledger's signature turned out to be.
+package enum LedgerTrust: Equatable, Sendable {
+  /// By a key that is trusted here: its fingerprint.
+  case verified(Digest)
+  /// There is one, and no key is here to hold it against.
+  case unchecked(Digest)
+  case unsigned
+}
+
+/// The keys that ledgers are held against, and the one they are signed with (tbk(5), "Ledger").
+package final class LedgerKeys {
+  private var trusted: [Digest: VerifyingKey] = [:]
+  private let signer: Signer?
+
+  /// A key file is a few hundred bytes.
+  private static let fileLimit = 64 << 10
+  private static let keyLimit = 1000
+
+  /// - Parameters:
+  ///   - trusted: whose ledgers are believed.
+  ///   - signer: what signs ours; trusted as well.
+  package init(trusted: [VerifyingKey] = [], signer: Signer? = nil) throws(Failure) {
+    for key in trusted { self.trusted[try key.fingerprint] = key }
+    self.signer = signer
+    if let signer { self.trusted[signer.fingerprint] = signer.verifyingKey }
+  }
+
+  package var isEmpty: Bool { trusted.isEmpty }
+
+  /// The public keys that lie in `trusted_keys/` and in `signing_key.pub` of a home.
+  ///
+  /// A file there that is no key is a `.configuration` failure: whoever put it there believes that
+  /// it is trusted.
+  package static func trusted(in home: RawPath?) throws(Failure) -> [VerifyingKey] {
+    guard let home else { return [] }
+    let opened = try? Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
+    guard let directory = opened ?? nil else { return [] }
+    let own = RawPath("signing_key.pub")
+    var keys: [VerifyingKey] = []
+    if let key = try read(own, in: directory, home.appending(own)) { keys.append(key) }
+    let folder = RawPath("trusted_keys")
+    guard let others = try directory.openIfPresent(folder, O_RDONLY | O_DIRECTORY) else {
+      return keys
+    }
+    var names: [RawPath] = []
+    for (name, _) in try others.names() where name.bytes.first != UInt8(ascii: ".") {
+      names.append(name)
+    }
+    guard names.count <= keyLimit else {
+      throw Failure(
+        .configuration,
+        "\(home.appending(folder).display) holds more than \(keyLimit) files")
+    }
+    for name in names.sorted(by: { $0.bytes.lexicographicallyPrecedes($1.bytes) }) {
+      if let key = try read(name, in: others, home.appending(folder).appending(name)) {
+        keys.append(key)
+      }
+    }
+    return keys
+  }
+
+  /// Nil for what is no file.
+  private static func read(
+    _ name: RawPath, in directory: Descriptor, _ display: RawPath
+  ) throws(Failure) -> VerifyingKey? {
+    guard let file = try directory.openIfPresent(name, O_RDONLY | O_NONBLOCK) else { return nil }
+    let facts = try file.status()
+    guard facts.st_mode & S_IFMT == S_IFREG else { return nil }
+    do throws(Failure) {
+      let text = try DescriptorSource(file, name: display)
+        .readAll(limit: fileLimit, what: display.display)
+      return try VerifyingKey(parsing: text.span)
+    } catch {
+      throw Failure(
+        .configuration, "\(display.display) is not a public key: \(error.reason)",
+        hint: "put a public key of Ed25519 in PEM there, or remove it")
+    }
+  }
+
+  // MARK: Judging
+
+  /// What the signature of a ledger is worth. Throws `.integrity` for one that does not hold, or
+  /// that is by a key that is not trusted where some are.
+  ///
+  /// - Parameter place: what failures call the store.
+  package func judge(_ ledger: Ledger, of place: String) throws(Failure) -> LedgerTrust {
+    guard let json = ledger.signature else { return .unsigned }
+    let signature = try LedgerSignature(json)
+    guard let key = trusted[signature.key] else {
+      if trusted.isEmpty { return .unchecked(signature.key) }
+      throw Failure(
+        .integrity,
+        "the ledger of the store \(place) is signed by the key \(signature.key.hex), which is not "
+          + "trusted here",
+        hint: "if it is the key of another machine of yours, put its public key into trusted_keys")
+    }
+    let message = try ledger.signedBytes()
+    guard try key.verify(signature.bytes, of: message.span) else {
+      throw Failure(
+        .integrity,
+        "the signature of the ledger of the store \(place) does not hold, by the key "
+          + signature.key.hex,
+        hint: "the ledger was altered: find out by whom before anything is stored there")
+    }
+    return .verified(signature.key)
+  }
+
+  // MARK: Signing
+
+  package var canSign: Bool { signer != nil }
+
+  /// The ledger with our signature; as it is, if there is no key to sign with.
+  func sign(_ ledger: Ledger) throws(Failure) -> Ledger {
+    guard let signer else { return ledger }
+    let message = try ledger.signedBytes()
+    guard
+      let signature = LedgerSignature(
+        key: signer.fingerprint, bytes: try signer.sign(message.span))
+    else { throw Failure(.library, "a signature that is none") }
+    return ledger.signed(signature)
+  }
+}

@@ -1,0 +1,130 @@
+"""The fixture `session`: a session bus of its own with a gnome-keyring on it, in a home of its own."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import pytest
+from conftest import PATIENCE, require
+
+ITEM = ["service", "termbackup", "username", "github_token"]
+LABEL = "TermBackup: GitHub token"
+LOGIN = "/org/freedesktop/secrets/collection/login"
+
+
+class Session:
+    """A bus and, unless told otherwise, an unlocked keyring. `environment` is what a verb needs to find it."""
+
+    def __init__(self, folder, keyring=True):
+        require("dbus-run-session", "secret-tool")
+        self.folder = folder
+        for name in ("home", "run"):
+            (folder / name).mkdir(mode=0o700)
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"),
+                            "XDG_RUNTIME_DIR": str(folder / "run"), "LC_ALL": "C.UTF-8"}
+        services = folder / "services"
+        services.mkdir()
+        # No service file: what the machine has installed must not start here by itself.
+        configuration = folder / "bus.conf"
+        configuration.write_text(
+            '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
+            '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">\n'
+            f'<busconfig><type>session</type><listen>unix:path={folder}/bus</listen><servicedir>{services}</servicedir>'
+            '<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>'
+            '<allow own="*"/></policy></busconfig>\n')
+        # Lives until its standard input ends.
+        self.process = subprocess.Popen(
+            ["dbus-run-session", f"--config-file={configuration}", "--", "sh", "-c", 'printf "%s\\n" "$DBUS_SESSION_BUS_ADDRESS"; cat'],
+            env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True)
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = self.process.stdout.readline().strip()
+        assert self.environment["DBUS_SESSION_BUS_ADDRESS"], "no bus"
+        self.keyring = None
+        if keyring:
+            self.start_keyring()
+
+    def start_keyring(self):
+        require("gnome-keyring-daemon")
+        self.keyring = subprocess.Popen(
+            ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"], env=self.environment,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.keyring.stdin.write(b"the keyring's password")
+        self.keyring.stdin.close()
+        deadline = time.monotonic() + PATIENCE
+        while b'"org.freedesktop.secrets"' not in self.call(
+                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ListNames"):
+            assert self.keyring.poll() is None and time.monotonic() < deadline, "the keyring does not start"
+            time.sleep(0.02)
+
+    def call(self, destination, path, method, *arguments):
+        require("dbus-send")
+        return subprocess.run(["dbus-send", "--session", "--print-reply", f"--dest={destination}", path, method, *arguments],
+                              env=self.environment, capture_output=True, check=True).stdout
+
+    def tool(self, *arguments, input=None):
+        return subprocess.run(["secret-tool", *arguments], env=self.environment, capture_output=True, input=input,
+                              timeout=PATIENCE)
+
+    def store(self, token, *more):
+        """Puts a token there; `more`: further attributes, as other programs have them."""
+        done = self.tool("store", f"--label={LABEL}", *ITEM, *more, input=token)
+        assert done.returncode == 0, done
+
+    def token(self):
+        return self.tool("lookup", *ITEM).stdout
+
+    def items(self):
+        return self.tool("search", "--all", *ITEM).stdout.count(b"label = ")
+
+    def lock(self):
+        self.call("org.freedesktop.secrets", "/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock",
+                  f"array:objpath:{LOGIN}")
+
+    def stop(self):
+        """Makes the keyring hang: it is there, and answers nothing."""
+        self.keyring.send_signal(signal.SIGSTOP)
+
+    def environment_of(self, shell):
+        """What a verb has to be told to find this session and no other."""
+        return {**shell.environment, **self.address}
+
+    @property
+    def address(self):
+        """The variables by which it is found."""
+        return {name: self.environment[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")}
+
+    def close(self):
+        if self.keyring is not None:
+            self.keyring.kill()
+            self.keyring.wait()
+        self.process.stdin.close()
+        self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def open_session(keyring=True):
+    # Its path is short: a socket's may not be long.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="tbk-session-", dir="/tmp"))
+    try:
+        found = Session(folder, keyring)
+        try:
+            yield found
+        finally:
+            found.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=[True])
+def session(request):
+    with open_session(request.param) as found:
+        yield found
+
+
+# In place of `session` in a test's marks: a bus on which nobody keeps secrets.
+without_keyring = pytest.mark.parametrize("session", [False], indirect=True)

@@ -1,0 +1,220 @@
+"""The token in the keyring: the real one of GNOME in a session of its own, and a stand-in for macOS's program."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import PATIENCE, put, require
+from keyring_fixture import session, without_keyring  # noqa: F401
+from test_shell_layer import Shell, shell  # noqa: F401
+
+TOKEN = "ghp_" + "k" * 36
+OTHER = "github_pat_" + "o" * 40
+# A keyring that does not answer is given up after so many seconds; a test allows a slow machine more.
+LIMIT = 10
+
+
+def configure(shell, token):
+    """A configuration as TermBackup 6 left it: with the token in clear."""
+    shell.run("init", "-q")
+    path = shell.home / "config.json"
+    configuration = json.loads(path.read_text())
+    path.write_text(json.dumps({**configuration, "github_token": token, "of_old": [1, 2.50]}))
+
+
+def configured(shell):
+    return json.loads((shell.home / "config.json").read_text())["github_token"]
+
+
+def operations(shell):
+    return [(entry["operation"], entry["status"]) for entry in
+            map(json.loads, (shell.home / "audit.log").read_text().splitlines())]
+
+
+def only(tmp_path, *left_out):
+    """A PATH with the programs of this machine but some."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        if os.path.isdir(place):
+            for name in os.listdir(place):
+                if name not in left_out and os.access(os.path.join(place, name), os.X_OK):
+                    (folder / name).unlink(missing_ok=True)
+                    (folder / name).symlink_to(os.path.join(place, name))
+    return str(folder)
+
+
+def path_first(shell, *folders):
+    return {"PATH": os.pathsep.join([*map(str, folders), shell.environment["PATH"]])}
+
+
+# migrate
+
+
+def test_a_token_moves_from_the_configuration_into_the_keyring(shell, session):
+    configure(shell, TOKEN)
+    done = shell.run("migrate", env=session.environment_of(shell))
+    assert b"is in the keyring" in done.stdout
+    assert session.token() == TOKEN.encode() and configured(shell) is None
+    assert json.loads((shell.home / "config.json").read_text())["of_old"] == [1, 2.50]
+    assert ("migrate-token", "success") in operations(shell)
+    again = shell.run("migrate", env=session.environment_of(shell))
+    assert b"nothing to move" in again.stdout and session.token() == TOKEN.encode()
+    for path in (shell.home).rglob("*"):
+        assert path.is_dir() or TOKEN.encode() not in path.read_bytes(), path
+    assert TOKEN.encode() not in done.stdout + done.stderr
+
+
+def test_the_item_is_the_one_that_termbackup_6_reads(shell, session):
+    configure(shell, TOKEN)
+    shell.run("migrate", env=session.environment_of(shell))
+    found = session.tool("search", "--all", "service", "termbackup", "username", "github_token")
+    assert b"label = TermBackup: GitHub token" in found.stdout
+    assert session.items() == 1
+
+
+def test_a_token_that_the_keyring_has_already_only_leaves_the_configuration(shell, session):
+    session.store(TOKEN.encode())
+    configure(shell, TOKEN)
+    shell.run("migrate", env=session.environment_of(shell))
+    assert configured(shell) is None and session.items() == 1
+
+
+def test_another_token_in_the_keyring_is_not_replaced_unasked(shell, session):
+    session.store(OTHER.encode())
+    configure(shell, TOKEN)
+    assert b"--force" in shell.run("migrate", status=73, env=session.environment_of(shell)).stderr
+    assert session.token() == OTHER.encode() and configured(shell) == TOKEN
+    assert ("migrate-token", "failure") in operations(shell)
+    shell.run("migrate", "--force", env=session.environment_of(shell))
+    assert session.token() == TOKEN.encode() and configured(shell) is None and session.items() == 1
+
+
+def test_an_item_of_another_program_is_not_left_to_answer_first(shell, session):
+    """Python's keyring library adds an attribute of its own, and both items answer to ours."""
+    session.store(OTHER.encode(), "application", "Python keyring library")
+    configure(shell, TOKEN)
+    shell.run("migrate", "--force", env=session.environment_of(shell))
+    assert session.token() == TOKEN.encode() and session.items() == 1
+
+
+def test_without_a_token_in_the_configuration_no_keyring_is_needed(shell):
+    shell.run("init", "-q")
+    assert b"nothing to move" in shell.run("migrate").stdout
+
+
+def test_a_locked_keyring_takes_nothing_and_holds_nothing_up(shell, session):
+    session.store(OTHER.encode())
+    configure(shell, TOKEN)
+    session.lock()
+    start = time.monotonic()
+    refused = shell.run("migrate", status=69, env=session.environment_of(shell))
+    assert b"locked" in refused.stderr and b"gh auth token" in refused.stderr
+    assert time.monotonic() - start < PATIENCE and configured(shell) == TOKEN
+    for text in (refused.stdout, refused.stderr):
+        assert TOKEN.encode() not in text and OTHER.encode() not in text
+
+
+def test_a_locked_keyring_without_a_token_takes_none(shell, session):
+    configure(shell, TOKEN)
+    session.lock()
+    assert b"locked" in shell.run("migrate", status=69, env=session.environment_of(shell)).stderr
+    assert configured(shell) == TOKEN
+
+
+@pytest.mark.parametrize("without_timeout", [False, True])
+def test_a_keyring_that_does_not_answer_is_given_up(shell, session, tmp_path, without_timeout):
+    configure(shell, TOKEN)
+    session.stop()
+    environment = session.environment_of(shell)
+    if without_timeout:
+        environment["PATH"] = f"{shell.tbk.environment['PATH'].split(':')[0]}:{only(tmp_path, 'timeout')}"
+    start = time.monotonic()
+    refused = shell.run("migrate", status=69, env=environment)
+    assert b"did not answer" in refused.stderr and configured(shell) == TOKEN
+    assert LIMIT <= time.monotonic() - start < PATIENCE
+
+
+@without_keyring
+def test_a_bus_on_which_nobody_keeps_secrets_is_no_keyring(shell, session):
+    configure(shell, TOKEN)
+    refused = shell.run("migrate", status=69, env=session.environment_of(shell))
+    assert b"no keyring" in refused.stderr and b"TERMBACKUP_TOKEN_FILE" in refused.stderr
+    assert configured(shell) == TOKEN
+
+
+@pytest.mark.parametrize("address", [None, "unix:path=/nonexistent/bus"])
+def test_without_a_bus_there_is_no_keyring(shell, address):
+    require("secret-tool")
+    configure(shell, TOKEN)
+    environment = {} if address is None else {"DBUS_SESSION_BUS_ADDRESS": address}
+    refused = shell.run("migrate", status=69, env=environment)
+    assert b"there is no session bus" in refused.stderr and b"gh auth token" in refused.stderr
+    assert configured(shell) == TOKEN
+
+
+def test_without_its_program_there_is_no_keyring(shell, session, tmp_path):
+    configure(shell, TOKEN)
+    environment = session.environment_of(shell)
+    environment["PATH"] = f"{shell.tbk.environment['PATH'].split(':')[0]}:{only(tmp_path, 'secret-tool')}"
+    refused = shell.run("migrate", status=69, env=environment)
+    assert b"libsecret-tools" in refused.stderr and configured(shell) == TOKEN
+
+
+# macOS, whose program cannot run here: what it would be told
+
+
+SECURITY = r"""#!/bin/sh
+# Keeps the password of one item in a file, as security(1) would in the keychain.
+{ printf 'called'; printf ' <%s>' "$@"; printf '\n'; } >>"$RECORD/calls"
+cat "/proc/$$/environ" >>"$RECORD/environments"
+case $1 in
+find-generic-password)
+	test "$*" = 'find-generic-password -s termbackup -a github_token -w' || exit 2
+	test -f "$RECORD/item" || { printf 'security: the item could not be found\n' >&2; exit 44; }
+	cat "$RECORD/item"
+	;;
+-i)
+	IFS= read -r line
+	prefix='add-generic-password -U -s termbackup -a github_token -l "TermBackup: GitHub token" -w "'
+	case $line in
+	"$prefix"*'"') ;;
+	*) exit 2 ;;
+	esac
+	line=${line#"$prefix"}
+	printf '%s\n' "${line%\"}" >"$RECORD/item"
+	;;
+*) exit 2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def macos(tmp_path):
+    """Programs that stand in for those of macOS; the item is in the file `item`."""
+    folder = tmp_path / "macos"
+    put(folder / "security", SECURITY.encode(), 0o755)
+    put(folder / "uname", b"#!/bin/sh\ntest \"${1-}\" = -s && exec printf 'Darwin\\n'\nexit 2\n", 0o755)
+    return folder
+
+
+def test_on_macos_the_token_reaches_the_keychain_and_no_arguments(shell, macos):
+    configure(shell, TOKEN)
+    environment = {**path_first(shell, macos), "RECORD": str(macos)}
+    shell.run("migrate", env=environment)
+    assert (macos / "item").read_text() == TOKEN + "\n" and configured(shell) is None
+    calls = (macos / "calls").read_text()
+    assert calls.splitlines() == [
+        "called <find-generic-password> <-s> <termbackup> <-a> <github_token> <-w>", "called <-i>",
+        "called <find-generic-password> <-s> <termbackup> <-a> <github_token> <-w>"]
+    assert TOKEN not in calls and TOKEN.encode() not in (macos / "environments").read_bytes()
+
+
+def test_on_macos_what_could_be_a_command_is_not_handed_on(shell, macos):
+    configure(shell, 'x"-w"y')
+    refused = shell.run("migrate", status=77, env={**path_first(shell, macos), "RECORD": str(macos)})
+    assert b'x"-w"y' not in refused.stderr and not (macos / "item").exists()

@@ -1,0 +1,1 @@
+"""A GitHub that tests can reach: REST answers over real bare git repositories."""
