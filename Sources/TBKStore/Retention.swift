@@ -246,6 +246,14 @@ package struct Retention: Sendable {
         keep(place, .termbackup6)
       }
     }
+    // What is known says more than what is guessed.
+    for verdict in found where verdict.isKept {
+      for id in verdict.entry.dependsOn {
+        if let place = places[id.hex], found[place].reasons == [.termbackup6] {
+          found[place].reasons = [.needed]
+        }
+      }
+    }
   }
 
   // MARK: Entries
