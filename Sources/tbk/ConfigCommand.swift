@@ -196,14 +196,21 @@ extension ConfigCommand {
 
   struct Store: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the store of new profiles as tbk-push and tbk-pull take it.")
+      abstract: "Print a store as tbk-push and tbk-pull take it.")
     @OptionGroup var common: CommonOptions
+    @Argument(help: "As it stands in a profile; the store of new profiles if none is given.")
+    var store: RawPath?
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
-      let home = try Home.ofProcess()
-      let reference = try home.defaultStoreReference()
-      ConfigCommand.report(home)
+      let reference: [UInt8]
+      if let store {
+        reference = try absoluteStore(store)
+      } else {
+        let home = try Home.ofProcess()
+        reference = try home.defaultStoreReference()
+        ConfigCommand.report(home)
+      }
       try StandardOutput.write(try StoreReference(reference).operand + [0x0a])
       return ExitStatus.success
     }

@@ -9,6 +9,14 @@ import TBKFormat
 final class GitHubServer: Sendable {
   static let shared: Result<GitHubServer, any Error> = Result { try GitHubServer() }
 
+  /// Whether what it needs is there; where everything has to be, it fails if it is not.
+  static let canRun: Bool = {
+    if shell("command -v python3 >/dev/null && command -v git >/dev/null") == 0 { return true }
+    if environment("CI") == Array("true".utf8) { return true }
+    print("skipped: the GitHub store needs python3 and git for its stand-in")
+    return false
+  }()
+
   let root: HTTPURL
   private let scratch: Scratch
   // Held, not used: as long as it is open the server runs.

@@ -153,11 +153,12 @@ struct LedgerSessionTests {
   // MARK: Other ledgers
 
   @Test func aSignedLedgerIsNotChangedWithoutAKey() throws {
-    let text = #"{"backups": [], "ledger_signature": {"key": "k", "signature": "s"}}"#
-    let signed =
-      text.dropLast()
-      + #", "store_id": "00112233445566778899aabbccddeeff", "sequence": 1, "history": []}"#
-    try putLedger(String(signed))
+    let signed = """
+      {"backups": [], "store_id": "00112233445566778899aabbccddeeff", "sequence": 1, "history": [],
+       "ledger_signature": {"key": "\(String(repeating: "0a", count: 32))",
+                            "signature": "\(String(repeating: "0b", count: 64))"}}
+      """
+    try putLedger(signed)
     #expect(failure { try place.session().pushArchive(1) }?.exitStatus == 77)
     #expect(try place.open().readLedger()?.bytes == Array(signed.utf8))
     #expect(try place.session().snapshot().ledger?.signature != nil)

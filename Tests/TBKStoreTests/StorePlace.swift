@@ -49,10 +49,9 @@ struct StoreKind: Sendable, CustomTestStringConvertible {
   let testDescription: String
   let makePlace: @Sendable () throws -> any StorePlace
 
-  static let all = [
-    StoreKind(testDescription: "directory") { try DirectoryPlace() },
-    StoreKind(testDescription: "GitHub") { try GitHubPlace() },
-  ]
+  static let all =
+    [StoreKind(testDescription: "directory") { try DirectoryPlace() }]
+    + (GitHubServer.canRun ? [StoreKind(testDescription: "GitHub") { try GitHubPlace() }] : [])
 }
 
 final class DirectoryPlace: StorePlace {

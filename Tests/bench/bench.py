@@ -20,23 +20,28 @@ import subprocess
 import sys
 import tempfile
 
+from network import NetworkParts
 from processes import Contender, Failed, note, race, remove, run, start_up, times_as_fast, version
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
 DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+# The document has a table for each of these groups of parts.
+GROUPS = {
+    "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
+    "network": ["requests", "upload", "parallel", "large"],
+}
 MIB = 1 << 20
 CORES = len(os.sched_getaffinity(0))
 ARGON2 = 64 * MIB
 PEERS = {
     "tar": ["tar", "--version"], "pigz": ["pigz", "--version"], "zstd": ["zstd", "--version"],
-    "age": ["age", "--version"], "borg": ["borg", "--version"], "restic": ["restic", "version"],
+    "curl": ["curl", "--version"], "age": ["age", "--version"], "borg": ["borg", "--version"], "restic": ["restic", "version"],
 }
 SIZES = {  # name: (whole, quick, smoke)
     "ROUNDS": ("5", "3", "1"), "TREE_MB": ("1000", "150", "4"), "MEMORY_MB": ("100,4096", "50,500", "2,4"),
     "ENTRIES": ("100000,1000000", "20000,100000", "500,1000"), "FILES": ("100000", "10000", "200"),
-    "STARTS": ("200", "60", "3"),
+    "STARTS": ("200", "60", "3"), "UPLOAD_MB": ("512", "64", "2"), "LARGE_MB": ("5120", "300", "30"),
 }
 
 
@@ -52,10 +57,12 @@ def number_of(version):
     return found[0] if found else "unknown"
 
 
-class Bench:
+class Bench(NetworkParts):
     def __init__(self, work, sizes):
         self.work = work
         self.sizes = sizes
+        self.server = None
+        self.repositories = 0
         self.rows = []
         self.load = os.getloadavg()[0]
         self.missed = []
@@ -320,30 +327,42 @@ class Bench:
         return "\n".join(lines) + "\n"
 
 
-PARTS = {name.removeprefix("part_"): function for name, function in vars(Bench).items() if name.startswith("part_")}
+PARTS = {name.removeprefix("part_"): getattr(Bench, name) for names in GROUPS.values()
+         for name in (f"part_{part}" for part in names)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes: minutes instead of an hour")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does everything work? The numbers mean nothing")
-    parser.add_argument("--only", help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--only", help=f"some of {', '.join([*GROUPS, *PARTS])}")
     parser.add_argument("--update", action="store_true", help="put the table into docs/BENCHMARKS.md")
     options = parser.parse_args()
     column = 2 if options.smoke else 1 if options.quick else 0
     sizes = {name: os.environ.get(f"BENCH_{name}") or values[column] for name, values in SIZES.items()}
     chosen = options.only.split(",") if options.only else list(PARTS)
+    chosen = [name for group in chosen for name in GROUPS.get(group, [group])]
     for name in chosen:
         if name not in PARTS:
             parser.error(f"no part is called {name}")
     base = pathlib.Path(os.environ.get("BENCH_DIR") or REPOSITORY / ".build" / "bench")
     base.mkdir(parents=True, exist_ok=True)
+    status = 0
+    for group, parts in GROUPS.items():
+        parts = [name for name in parts if name in chosen]
+        if parts:
+            status = max(status, measure(group, parts, sizes, base, options.update))
+    return status
+
+
+def measure(group, parts, sizes, base, update):
+    """Runs the parts of one group, and reports them."""
     with tempfile.TemporaryDirectory(dir=base, prefix="run") as work:
         bench = Bench(pathlib.Path(work), sizes)
         for name in bench.absent:
             note(f"skipped: {name} is not installed")
         try:
-            for name in chosen:
+            for name in parts:
                 note(f"{name}:")
                 PARTS[name](bench)
         except Failed as failure:
@@ -351,13 +370,16 @@ def main():
             return 1
         finally:
             remove(bench.work / "into")
+            if bench.server:
+                bench.server.stop()
         report = bench.report()
     sys.stdout.write(report)
-    if options.update:
+    if update:
         text = DOCUMENT.read_text("utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{report}{END}{after}", "utf-8")
+        begin, end = f"<!-- bench {group}: begin -->", f"<!-- bench {group}: end -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        DOCUMENT.write_text(f"{before}{begin}\n{report}{end}{after}", "utf-8")
     return 0
 
 

@@ -41,7 +41,6 @@ class NetworkParts:
             folder = self.work / "github"
             folder.mkdir()
             self.server = GitHub(folder)
-            self.server.start()
             self.server.token(TOKEN, login="me")
             self.env |= {"TERMBACKUP_GITHUB_API": self.server.api, "TERMBACKUP_TOKEN": TOKEN}
         self.repositories += 1
@@ -115,7 +114,6 @@ class NetworkParts:
             state["target"] = f"{upload}?name=x"
 
         rounds = self.number("ROUNDS")
-        peers = {"curl -T": 1}
         contenders = [
             Contender("curl -T", lambda: curl(state["target"], "-X", "POST", "-T", data), before=with_release),
             Contender("tbk-push to a release",
@@ -142,10 +140,9 @@ class NetworkParts:
         self.against(f"{size // MIB} MiB down", race(contenders, rounds, note), "tbk-pull", {})
         for path in (data, down):
             remove(path)
-        del peers
 
     def part_parallel(self):
-        """64 MiB where each connection gets 16 MiB a second: parts side by side against one connection."""
+        """96 MiB where each connection gets 16 MiB a second: parts side by side against one connection."""
         data = self.work / "parallel.tbk"
         archive(data, 96)
         state = {}
@@ -153,7 +150,7 @@ class NetworkParts:
         def fresh():
             state["name"] = self.github()
 
-        self.server or fresh()
+        fresh()
         self.server.settings(per_connection_bytes_per_second=16 * MIB)
         contenders = []
         for name, width in (("one connection", "1"), ("parts side by side", "4")):

@@ -1,16 +1,15 @@
 """The token in the keyring: the real one of GNOME in a session of its own, and a stand-in for macOS's program."""
 
+import contextlib
 import json
 import os
-import re
-import shutil
-import subprocess
+import pty
 import time
 
 import pytest
 from conftest import PATIENCE, put, require
 from keyring_fixture import session, without_keyring  # noqa: F401
-from test_shell_layer import Shell, shell  # noqa: F401
+from test_shell_layer import shell  # noqa: F401
 
 TOKEN = "ghp_" + "k" * 36
 OTHER = "github_pat_" + "o" * 40
@@ -126,17 +125,37 @@ def test_a_locked_keyring_without_a_token_takes_none(shell, session):
     assert configured(shell) == TOKEN
 
 
-@pytest.mark.parametrize("without_timeout", [False, True])
-def test_a_keyring_that_does_not_answer_is_given_up(shell, session, tmp_path, without_timeout):
+def test_a_keyring_that_does_not_answer_is_given_up(shell, session):
     configure(shell, TOKEN)
     session.stop()
-    environment = session.environment_of(shell)
-    if without_timeout:
-        environment["PATH"] = f"{shell.tbk.environment['PATH'].split(':')[0]}:{only(tmp_path, 'timeout')}"
     start = time.monotonic()
-    refused = shell.run("migrate", status=69, env=environment)
+    refused = shell.run("migrate", status=69, env=session.environment_of(shell))
     assert b"did not answer" in refused.stderr and configured(shell) == TOKEN
     assert LIMIT <= time.monotonic() - start < PATIENCE
+
+
+def test_an_interrupt_ends_the_wait_for_a_keyring(shell, session):
+    configure(shell, TOKEN)
+    session.stop()
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(shell.interpreter[0], shell.command("migrate"), session.environment_of(shell))
+    start = time.monotonic()
+    while not any(path.read_text() for path in (shell.home / "tmp").glob("migrate.*/keyring.pid")):
+        assert time.monotonic() - start < PATIENCE
+        time.sleep(0.02)
+    # The program that waits is there by now, or will be at once.
+    time.sleep(0.5)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
+    _, status = os.waitpid(process, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert time.monotonic() - start < LIMIT
+    assert list((shell.home / "tmp").iterdir()) == [] and configured(shell) == TOKEN
+    assert ("migrate-token", "failure") in operations(shell)
 
 
 @without_keyring

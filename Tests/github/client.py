@@ -34,7 +34,7 @@ class GitHub:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ControlError(f"the server ended with status {self._process.wait()}")
+            raise ControlError(f"the server ended with status {self.stop()}")
         told = json.loads(line)
         self.pid = self._process.pid
         self.api: str = told["api"]
@@ -51,7 +51,8 @@ class GitHub:
 
     def stop(self) -> int:
         """Ends the server, and returns its exit status."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         status = self._process.wait(PATIENCE)
         self._process.stdout.close()

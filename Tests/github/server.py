@@ -24,11 +24,14 @@ def storage_host() -> Host:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="where repositories and assets are kept")
+    parser.add_argument("--root", type=Path, required=True, help="where repositories and assets are kept: empty, or not there yet")
     for name in ("api", "uploads", "storage"):
         parser.add_argument(f"--{name.removesuffix('s')}-url", dest=name, metavar="URL",
                             help=f"the root of the {name} host that clients are told")
     arguments = parser.parse_args()
+    if arguments.root.exists() and any(arguments.root.iterdir()):
+        # Releases and tokens are in memory alone: what another run left would be half of something.
+        parser.error(f"'{arguments.root}' is not empty")
     # What git does must not depend on who runs it.
     os.environ |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     hosts = {"api": Host("api", "127.0.0.1"), "uploads": Host("uploads", "127.0.0.1"), "storage": storage_host()}

@@ -258,8 +258,14 @@ package final class GitHubStore: Store {
     let what = "\(object.path) of the store \(address.display)"
     guard case .at(let head) = state else { throw GitHubStore.missing(what) }
     if !object.parts.isEmpty { return try open(object, at: head, what: what) }
-    let response = try contents(
-      object.path.description, at: head, limit: GitHubStore.contentsLimit)
+    let path = object.path.description
+    var response = try contents(path, at: head, limit: GitHubStore.contentsLimit)
+    if response.status == 404 {
+      // Another writer may have put it there since the branch was last asked for.
+      try locate()
+      guard case .at(let now) = state, now != head else { throw GitHubStore.missing(what) }
+      response = try contents(path, at: now, limit: GitHubStore.contentsLimit)
+    }
     if response.status == 404 { throw GitHubStore.missing(what) }
     guard response.status == 200 else { throw api.unexpected(response, what) }
     return MemorySource(response.body)

@@ -71,7 +71,7 @@ import TBKCore
     do throws(Failure) {
       while !isDone() {
         try Interruption.check()
-        let next = try startWhatIsDue()
+        try startWhatIsDue()
         var count: Int32 = 0
         try check(unsafe curl_multi_perform(multi, &count))
         try collect()
@@ -79,8 +79,7 @@ import TBKCore
         if running.isEmpty, waiting.isEmpty {
           throw Failure(.library, "nothing is under way that could be waited for")
         }
-        let pause = max(0, min(250, (next - now) / 1_000_000 + 1))
-        try check(unsafe curl_multi_poll(multi, nil, 0, Int32(pause), nil))
+        try check(unsafe curl_multi_poll(multi, nil, 0, Int32(untilNextStart), nil))
       }
     } catch {
       cancel()
@@ -103,25 +102,26 @@ import TBKCore
     }
   }
 
-  /// Starts what may be started; returns when the next one may.
-  private func startWhatIsDue() throws(Failure) -> Int64 {
+  private func startWhatIsDue() throws(Failure) {
     let time = now
-    var next = Int64.max
     var rest: [HTTPExchange] = []
     for exchange in waiting {
-      let due = max(exchange.notBefore, pausedUntil)
-      if due > time {
-        next = min(next, due)
-        rest.append(exchange)
-      } else if running.count >= settings.width {
-        rest.append(exchange)
-      } else {
+      if running.count < settings.width, max(exchange.notBefore, pausedUntil) <= time {
         try begin(exchange)
+      } else {
+        rest.append(exchange)
       }
     }
     waiting = rest
-    // What waits for room waits for something that ends, which wakes the poll.
-    return next == .max ? time + 250_000_000 : next
+  }
+
+  /// Milliseconds until another exchange may be started, 250 at most. What waits for room waits for
+  /// something that ends, which wakes the poll.
+  private var untilNextStart: Int64 {
+    guard running.count < settings.width,
+      let due = waiting.map({ max($0.notBefore, pausedUntil) }).min()
+    else { return 250 }
+    return max(0, min(250, (due - now + 999_999) / 1_000_000))
   }
 
   private func begin(_ exchange: HTTPExchange) throws(Failure) {

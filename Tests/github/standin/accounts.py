@@ -61,7 +61,7 @@ class Secondary:
             self.points.popleft()
         while self.content and self.content[0] <= now - HOUR:
             self.content.popleft()
-        if self.running > settings.concurrent_requests:
+        if self.running >= settings.concurrent_requests:
             return MINUTE
         if sum(cost for _, cost in self.points) + cost > settings.points_per_minute:
             return self.points[0][0] + MINUTE - now if self.points else MINUTE
@@ -132,7 +132,7 @@ class Accounts:
         self._numbers: dict[str, int] = {}
         # The logins that belong to an organization.
         self._organizations: dict[str, set[str]] = {}
-        self._anonymous = Token("", "anonymous", None, {}, None, Bucket.full(ANONYMOUS_LIMIT))
+        self.anonymous = Token("", "anonymous", None, {}, None, Bucket.full(ANONYMOUS_LIMIT))
 
     def add_token(self, fields: Mapping[str, Any]) -> Token:
         token = Token.parse(fields)
@@ -154,7 +154,7 @@ class Accounts:
     def identify(self, authorization: str | None) -> Token:
         """The token of an Authorization header. Raises 401 for one that is not, or no longer, good."""
         if authorization is None:
-            return self._anonymous
+            return self.anonymous
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() not in ("bearer", "token"):
             value = ""
@@ -183,14 +183,12 @@ class Accounts:
             token.bucket.remaining = min(token.bucket.limit, token.bucket.remaining + 1)
 
     def enter(self, token: Token, *, creates: bool, cost: int) -> None:
-        """Begins a request, as the secondary limits see it. Raises 403 when it goes over one."""
+        """Begins a request, as the secondary limits see it; `leave` ends it. Raises 403 when it goes over one."""
         with self.lock:
+            wait = token.secondary.wait(creates, cost, self.settings) if self.settings.secondary_limits else None
+            if wait is not None:
+                raise secondary_limit(max(1, math.ceil(wait)))
             token.secondary.running += 1
-            if not self.settings.secondary_limits:
-                return
-            wait = token.secondary.wait(creates, cost, self.settings)
-        if wait is not None:
-            raise secondary_limit(math.ceil(max(wait, 1)))
 
     def leave(self, token: Token) -> None:
         with self.lock:
@@ -228,7 +226,8 @@ class Accounts:
                 raise Refusal(401, "Requires authentication")
         else:
             chosen = token.repositories is None or repository.full_name.lower() in token.repositories
-            given = token.permissions.get(permission, "none") if chosen else "none"
+            # Whoever may do anything to a repository may see what it is.
+            given = token.permissions.get(permission, "read" if permission == "metadata" else "none") if chosen else ""
             enough = given in ("write", level) or level == "read" and not repository.private
             if not enough or level == "write" and role < ROLES["write"]:
                 raise Refusal(403, token.refusal)

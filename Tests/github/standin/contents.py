@@ -42,10 +42,11 @@ def too_large_to_store(call: Call, size: int) -> None:
         raise Refusal(422, message, [{"resource": "Blob", "code": "custom", "field": "data", "message": message}])
 
 
-def decoded(text: Any) -> bytes:
+def decoded(text: str) -> bytes:
+    """The bytes of base64, which may be broken into lines."""
     try:
-        return binascii.a2b_base64(text)
-    except (ValueError, TypeError):
+        return binascii.a2b_base64(text.replace("\r", "").replace("\n", ""), strict_mode=True)
+    except ValueError:
         raise Refusal(422, "content is not valid Base64") from None
 
 
@@ -87,7 +88,8 @@ def put(call: Call, text: str) -> Response:
         # GitHub takes no notice of the SHA that is given for a file that is not there.
         if old:
             _check_old(text, old, body.get("sha"))
-        entry = Entry(old.mode if old and old.mode != LINK_MODE else 0o100644, repository.objects.write("blob", content))
+        mode = old.mode if old and old.mode != LINK_MODE else 0o100644
+        entry = Entry(mode, repository.objects.write("blob", content))
         author, committer = _people(call, body)
         commit = repository.commit_changes(branch, changes_for(path, entry), body["message"], author, committer)
     shape = {"content": shapes.content(call, b"/".join(path), entry, branch),

@@ -217,7 +217,9 @@ def _entry(call: Call, fields: dict[str, Any]) -> Entry | None:
     if "content" in fields:
         if fields.get("sha") is not None or not isinstance(fields["content"], str):
             raise Refusal(422, "Must supply either tree.sha or tree.content")
-        sha = objects.write("blob", fields["content"].encode(errors="replace"))
+        content = fields["content"].encode(errors="replace")
+        too_large_to_store(call, len(content))
+        sha = objects.write("blob", content)
     elif "sha" not in fields:
         raise Refusal(422, "Must supply either tree.sha or tree.content")
     elif fields["sha"] is None:

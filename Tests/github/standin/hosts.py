@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import traceback
+from contextlib import suppress
 
 from . import service
 from .site import Site
@@ -38,7 +39,8 @@ class Host:
             while connection.usable and (head := connection.read_head()):
                 self._exchange(site, connection, head)
         except ConnectionLost:
-            pass
+            # There is nobody left to tell.
+            return
         except BadRequest as error:
             self._refuse(connection, error)
         finally:
@@ -75,7 +77,5 @@ class Host:
         text = f"{error}\n".encode()
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n" \
             "Connection: close\r\n\r\n"
-        try:
+        with suppress(ConnectionLost):
             connection.send(head.encode() + text)
-        except ConnectionLost:
-            pass

@@ -10,11 +10,9 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Union
-
-Bytes = Union[bytes, bytearray]
 
 SHA = re.compile(r"[0-9a-f]{40}")
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -24,6 +22,7 @@ MODES = {"100644": 0o100644, "100755": 0o100755, "040000": TREE_MODE, "120000": 
 CACHED = 4096
 # Objects over this size are stored without compression: archives would not get smaller.
 COMPRESSED = 1 << 16
+PIECE = 1 << 20
 
 
 class MissingObject(Exception):
@@ -66,7 +65,7 @@ class Person:
             return cls(name, email, now)
         moment = datetime.fromisoformat(date)
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
+            moment = moment.replace(tzinfo=UTC)
         offset = moment.utcoffset() or timedelta(0)
         return cls(name, email, int(moment.timestamp()), int(offset.total_seconds()) // 60)
 
@@ -87,7 +86,7 @@ class Person:
 
     @property
     def date(self) -> str:
-        return datetime.fromtimestamp(self.seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromtimestamp(self.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,11 @@ class ObjectStore:
         # Bytes written so far: what GitHub calls the size of a repository, near enough.
         self.bytes_written = 0
         self._cache: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        # The kind and size of what was written here.
+        self._heads: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
-    def write(self, kind: str, data: Bytes) -> str:
+    def write(self, kind: str, data: bytes | bytearray) -> str:
         head = f"{kind} {len(data)}\0".encode()
         digest = hashlib.sha1(head, usedforsecurity=False)
         digest.update(data)
@@ -137,11 +138,14 @@ class ObjectStore:
         place.parent.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=self.git_dir / "objects")
         with os.fdopen(handle, "wb") as file:
-            for piece in (packer.compress(head), packer.compress(data), packer.flush()):
-                file.write(piece)
+            file.write(packer.compress(head))
+            for at in range(0, len(data), PIECE):
+                file.write(packer.compress(memoryview(data)[at:at + PIECE]))
+            file.write(packer.flush())
             os.fchmod(file.fileno(), 0o444)
         os.replace(temporary, place)
         with self._lock:
+            self._heads[sha] = kind, len(data)
             self.bytes_written += len(data)
         return sha
 
@@ -259,9 +263,9 @@ class ObjectStore:
 
     def _head(self, sha: str) -> tuple[str, int] | None:
         with self._lock:
-            cached = self._cache.get(sha)
-        if cached:
-            return cached[0], len(cached[1])
+            known = self._heads.get(sha)
+        if known:
+            return known
         if not SHA.fullmatch(sha):
             return None
         try:

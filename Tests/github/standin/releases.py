@@ -18,7 +18,7 @@ OCTETS = "application/octet-stream"
 
 def stored_name(name: str) -> str:
     """An asset's name as GitHub keeps it: what is not plain becomes a dot, and none stands at an end."""
-    plain = re.sub(r"[^A-Za-z0-9_.@+-]+", ".", name).rstrip(".")
+    plain = re.sub(r"[^A-Za-z0-9_@+-]+", ".", name).rstrip(".")
     return f"default{plain}" if plain.startswith(".") else plain
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from . import contents, control, gitdata, releases, repositories, storage
 from .accounts import MINUTE, Token, primary_limit, secondary_limit
 from .faults import Action
-from .refusal import Refusal
+from .objects import MissingObject
+from .refusal import Refusal, missing
 from .routes import ROUTES, TOP, Call, find, locate
 from .site import Site
 from .wire import FileSlice, Request, Response
@@ -43,12 +44,14 @@ def control_answer(site: Site, request: Request) -> Response:
 
 
 def _api(site: Site, request: Request, action: Action) -> Response:
-    token: Token | None = None
+    # Until it is known who asks, the limit is that of the address.
+    token = site.accounts.anonymous
     accepted: list[str] = []
+    if "user-agent" not in request.headers:
+        request.body.drain()
+        refused = Response(403, {"Content-Type": "text/html; charset=utf-8"}, NO_AGENT.encode())
+        return _finish(site, request, token, refused, accepted)
     try:
-        if "user-agent" not in request.headers:
-            request.body.drain()
-            return Response(403, {"Content-Type": "text/html; charset=utf-8"}, NO_AGENT.encode())
         token = site.accounts.identify(request.headers.get("authorization"))
         site.accounts.enter(token, creates=not request.reads and request.method != "DELETE",
                             cost=1 if request.reads else 5)
@@ -58,6 +61,8 @@ def _api(site: Site, request: Request, action: Action) -> Response:
             site.accounts.leave(token)
     except Refusal as refusal:
         response = refusal.response()
+    except MissingObject:
+        response = missing().response()
     # The body of a request that was refused is read before the answer, so that the answer is.
     request.body.drain()
     return _finish(site, request, token, response, accepted)
@@ -123,21 +128,20 @@ def _digest(response: Response) -> str:
     return hashlib.sha256(response.body).hexdigest()
 
 
-def _finish(site: Site, request: Request, token: Token | None, response: Response, accepted: list[str]) -> Response:
+def _finish(site: Site, request: Request, token: Token, response: Response, accepted: list[str]) -> Response:
     headers = {"Server": "github.com", "Date": formatdate(usegmt=True),
                "X-GitHub-Request-Id": f"{next(_request_numbers):08X}", "X-GitHub-Media-Type": "github.v3; format=json",
                "X-GitHub-Api-Version-Selected": API_VERSION, "X-Content-Type-Options": "nosniff",
                "Vary": "Accept, Authorization, Accept-Encoding", **response.headers}
     if request.reads and response.status in (200, 304):
         headers.setdefault("Cache-Control", "private, max-age=60, s-maxage=60")
-    if token:
-        headers |= token.headers()
-        with site.accounts.lock:
-            headers |= token.bucket.headers()
-        for text in accepted:
-            if token.scopes is not None:
-                headers["X-Accepted-OAuth-Scopes"] = "user" if request.path == "/user" else "repo"
-            elif token.login and text:
-                headers["X-Accepted-GitHub-Permissions"] = text
+    headers |= token.headers()
+    with site.accounts.lock:
+        headers |= token.bucket.headers()
+    for text in accepted:
+        if token.scopes is not None:
+            headers["X-Accepted-OAuth-Scopes"] = "user" if request.path == "/user" else "repo"
+        elif token.login and text:
+            headers["X-Accepted-GitHub-Permissions"] = text
     response.headers = headers
     return response

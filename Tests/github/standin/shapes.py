@@ -5,7 +5,8 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from .objects import Commit, Entry, Person
+from .accounts import ROLES
+from .objects import LINK_MODE, Commit, Entry, Person
 from .repository import Asset, Release, Repository
 from .routes import Call
 from .site import Site
@@ -51,8 +52,9 @@ def repository(call: Call) -> dict[str, Any]:
             "size": here.objects.bytes_written // 1024, "stargazers_count": 0, "language": None, "has_issues": False,
             "archived": here.archived, "disabled": False, "visibility": "private" if here.private else "public",
             "default_branch": here.default_branch,
-            "permissions": {"admin": role >= 3, "maintain": role >= 3, "push": role >= 2, "triage": role >= 2,
-                            "pull": role >= 1}}
+            "permissions": {"admin": role >= ROLES["admin"], "maintain": role >= ROLES["admin"],
+                            "push": role >= ROLES["write"], "triage": role >= ROLES["write"],
+                            "pull": role >= ROLES["read"]}}
 
 
 def person(who: Person) -> dict[str, str]:
@@ -90,7 +92,7 @@ def reference(call: Call, name: str, sha: str) -> dict[str, Any]:
 
 
 def tree_entry(call: Call, path: bytes, entry: Entry) -> dict[str, Any]:
-    shape = {"path": text(path), "mode": f"{entry.mode:06o}", "type": entry.kind, "sha": entry.sha}
+    shape: dict[str, Any] = {"path": text(path), "mode": f"{entry.mode:06o}", "type": entry.kind, "sha": entry.sha}
     if entry.kind == "blob":
         shape["size"] = call.repository.objects.size(entry.sha)
     if entry.kind != "commit":
@@ -108,7 +110,7 @@ def content(call: Call, path: bytes, entry: Entry, ref: str) -> dict[str, Any]:
     return {"name": text(path.rsplit(b"/", 1)[-1]), "path": text(path), "sha": entry.sha,
             "size": here.objects.size(entry.sha) if kind == "blob" else 0, "url": url, "html_url": html,
             "git_url": git_url, "download_url": f"{web}/raw/{quote(ref)}/{where}" if kind == "blob" else None,
-            "type": {"tree": "dir", "commit": "submodule"}.get(kind, "symlink" if entry.mode == 0o120000 else "file"),
+            "type": {"tree": "dir", "commit": "submodule"}.get(kind, "symlink" if entry.mode == LINK_MODE else "file"),
             "_links": {"self": url, "git": git_url, "html": html}}
 
 

@@ -18,6 +18,8 @@ CHUNK = 1 << 20
 HEAD_LIMIT = 64 << 10
 # How long bytes already sent may take to reach the other side before a connection is reset.
 DELIVERY_SECONDS = 5.0
+# How long the other side may take to notice that a connection was closed.
+LINGER_SECONDS = 2.0
 
 
 class ConnectionLost(Exception):
@@ -140,9 +142,16 @@ class Connection:
         self.sock.close()
 
     def close(self) -> None:
+        """Ends the connection in order. What still comes is thrown away, lest the kernel reset the connection
+        and the other side lose an answer it has not read."""
         self.usable = False
+        deadline = time.monotonic() + LINGER_SECONDS
         try:
             self.sock.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self.sock.settimeout(left)
+                if not self.sock.recv(64 << 10):
+                    break
         except OSError:
             pass
         self.sock.close()

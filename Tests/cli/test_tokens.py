@@ -1,0 +1,661 @@
+"""The token of a store on GitHub: where it is taken from, who gets to see it, and the verbs that care for it."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import PASSWORD, PATIENCE, absent, put, require, snapshot
+from github_fixture import NUMBERS, github_server  # noqa: F401
+from keyring_fixture import session  # noqa: F401
+from test_keyring import configured, operations
+from test_shell_layer import on_terminal, shell  # noqa: F401
+
+GOOD = "ghp_" + "g" * 36
+SOURCES = ("option", "TERMBACKUP_TOKEN_FILE", "TERMBACKUP_TOKEN_COMMAND", "TERMBACKUP_TOKEN", "keyring", "GITHUB_TOKEN",
+           "config.json")
+PROMPT = b"GitHub token: "
+
+
+class Remote:
+    """A repository on the stand-in, and verbs that reach it."""
+
+    def __init__(self, server, shell, scratch):
+        self.server = server
+        self.shell = shell
+        self.scratch = scratch
+        self.name = f"me/tokens{next(NUMBERS)}"
+        server.token(GOOD, login="me")
+        server.make_repository(self.name)
+        self.fresh = f"me/fresh{next(NUMBERS)}"
+        shell.environment["TERMBACKUP_GITHUB_API"] = server.api
+        self.file = scratch / "the token"
+        self.file.write_text(GOOD + "\n")
+        self.file.chmod(0o600)
+
+    def profile(self, source, *fields):
+        self.shell.profile("docs", source, "--repo", self.name, *fields)
+
+    def run(self, verb, *arguments, **options):
+        """A verb with the good token."""
+        options["env"] = {"TERMBACKUP_TOKEN_FILE": str(self.file), **options.get("env", {})}
+        return self.shell.run(verb, *arguments, **options)
+
+    def exists(self, name):
+        try:
+            return bool(self.server.state(name))
+        except Exception:
+            return False
+
+    def used(self):
+        """The tokens that the server has seen since it was asked last, by their hashes."""
+        found = {entry["authorization"] for entry in self.server.log()}
+        self.server.clear_log()
+        return found
+
+    def token(self, number, **facts):
+        """Another good token."""
+        token = "ghp_" + hashlib.sha256(f"{self.name} {number}".encode()).hexdigest()[:36]
+        return self.server.token(token, login="me", **facts)
+
+
+def hashed(token):
+    return hashlib.sha256(f"Bearer {token}".encode()).hexdigest()
+
+
+@pytest.fixture
+def remote(shell, github_server, tmp_path):
+    github_server.clear_log()
+    yield Remote(github_server, shell, tmp_path)
+    github_server.clear_faults()
+
+
+def configure(shell, token):
+    path = shell.home / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "github_token": token}))
+
+
+# Where it is taken from
+
+
+@pytest.mark.parametrize("first", SOURCES)
+def test_the_first_place_that_has_a_token_gives_it(remote, session, tmp_path, first):
+    """Each place has a token of its own; those before `first` have none."""
+    shell = remote.shell
+    shell.run("init", "-q")
+    shell.run("profile", "create", "docs", "--source", tmp_path, "--repo", remote.name)
+    there = SOURCES[SOURCES.index(first):]
+    tokens = {source: remote.token(source) for source in there}
+    arguments, environment = [], session.environment_of(shell)
+    for source, token in tokens.items():
+        file = tmp_path / source
+        file.write_text(token + "\n")
+        if source == "option":
+            arguments = ["--token-file", file]
+        elif source == "keyring":
+            session.store(token.encode())
+        elif source == "config.json":
+            configure(shell, token)
+        else:
+            environment[source] = {"FILE": str(file), "COMMAND": f"cat '{file}'"}.get(source.rpartition("_")[2], token)
+    remote.used()
+    done = shell.run("list", *arguments, "docs", env=environment)
+    assert remote.used() == {hashed(tokens[first])}
+    assert (b"'termbackup migrate'" in done.stderr) == (first == "config.json")
+    # The commands themselves know all these but the keyring.
+    if first != "keyring":
+        for command in ("tbk-pull", f"github:{remote.name}", "--list"), ("tbk-token",):
+            given = {**environment, "TERMBACKUP_HOME": str(shell.home)}
+            result = shell.tbk.run(*command, *map(str, arguments), env=given)
+            assert remote.used() == {hashed(tokens[first])}
+            assert (b"'termbackup migrate'" in result.err) == (first == "config.json")
+            assert not any(token.encode() in result.out + result.err for token in tokens.values())
+
+
+def test_descriptors_and_commands_give_it(remote, tmp_path):
+    shell = remote.shell
+    remote.profile(tmp_path)
+    with open(remote.file, "rb") as stream:
+        shell.run("list", "--token-fd", "0", "docs", stdin=stream)
+    with open(remote.file, "rb") as stream:
+        number = stream.fileno()
+        shell.run("list", f"--token-fd={number}", "docs", pass_fds=[number])
+    shell.run("list", "--token-command", f"cat '{remote.file}'", "docs")
+    shell.run("list", "--token-file", "/no/such/file", "docs", status=66)
+    shell.run("list", "--token-command", "false", "docs", status=78)
+    shell.run("list", "--token-fd", "x", "docs", status=64)
+    assert b"only one of" in shell.run("list", "--token-fd=0", "--token-command=x", "docs", status=64).stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" " + GOOD.encode(), GOOD.encode() + b" ", GOOD.encode() + b"\r\n",
+                                     GOOD.encode() + b"\n\n", b"a b", b"\xff", b"x" * 1025])
+def test_what_is_no_token_is_refused_and_not_shown(remote, tmp_path, content):
+    remote.profile(tmp_path)
+    remote.file.write_bytes(content)
+    remote.used()
+    for refused in (remote.run("list", "docs", status=77).stderr, remote.run("list", "--json", "docs", status=77).stderr):
+        assert GOOD.encode() not in refused
+    assert json.loads(refused)["error"]["type"] == "TokenError"
+    assert remote.used() == set()
+
+
+def test_an_empty_variable_is_no_token_but_an_error(remote, tmp_path):
+    remote.profile(tmp_path)
+    assert b"empty" in remote.shell.run("list", "docs", env={"TERMBACKUP_TOKEN": ""}, status=77).stderr
+    # GITHUB_TOKEN is everybody's.
+    assert b"no token" in remote.shell.run("list", "docs", env={"GITHUB_TOKEN": ""}, status=77).stderr
+
+
+def test_without_a_token_it_is_said_where_one_may_come_from(remote, small, tmp_path):
+    remote.profile(small)
+    for verb in (["list", "docs"], ["run", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
+                 ["verify", "latest", "-p", "docs"], ["diff", "latest", "latest", "-p", "docs"], ["token-info"]):
+        refused = remote.shell.run(*verb, status=77).stderr
+        assert b"gh auth token" in refused and b"update-token" in refused
+        assert json.loads(remote.shell.run(*verb, "--json", status=77).stderr)["error"]["type"] == "TokenError"
+    assert remote.used() == set()
+
+
+def test_a_store_on_this_machine_asks_nobody_for_a_token(shell, small, tmp_path):
+    spy = tmp_path / "spy"
+    for name in ("secret-tool", "gh"):
+        put(spy / name, f'#!/bin/sh\ntouch "{tmp_path}/asked"\n'.encode(), 0o755)
+    shell.profile("docs", small)
+    environment = {"PATH": f"{spy}:{shell.environment['PATH']}", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/x",
+                   "TERMBACKUP_TOKEN_FILE": "/no/such/file", "TERMBACKUP_TOKEN_COMMAND": "gh auth token",
+                   "TERMBACKUP_TOKEN": ""}
+    shell.run("run", "docs", env=environment)
+    shell.run("verify", "latest", "-p", "docs", env=environment)
+    shell.run("list", "docs", "--token-command", "gh auth token", env=environment)
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_locked_keyring_is_passed_over_with_a_warning(remote, session, tmp_path):
+    remote.profile(tmp_path)
+    session.store(remote.token("keyring").encode())
+    session.lock()
+    done = remote.shell.run("list", "docs", env={**session.environment_of(remote.shell), "GITHUB_TOKEN": GOOD})
+    assert b"warning" in done.stderr and b"locked" in done.stderr
+    assert remote.used() == {hashed(GOOD)}
+
+
+# All the verbs
+
+
+def test_a_tree_on_github_comes_back_as_it_was(remote, session, tree, tmp_path):
+    """The token in the keyring, the password on a descriptor, both in one pipeline."""
+    shell = remote.shell
+    session.store(GOOD.encode())
+    remote.profile(tree, "--mode", "incremental")
+    environment = session.environment_of(shell)
+
+    def run(verb, *arguments, status=0):
+        with open(shell.tbk.password_file, "rb") as file:
+            return shell.run(verb, *arguments, "--password-fd", file.fileno(), password=None, pass_fds=[file.fileno()],
+                             env=environment, status=status)
+
+    run("run", "docs")
+    put(os.path.join(tree, "added"), b"added\n")
+    made = json.loads(run("run", "docs", "--json").stdout)
+    assert made["mode"] == "incremental" and made["store"] == f"github:{remote.name}"
+    first, second = [line.split()[0] for line in shell.run("list", "docs", env=environment).stdout.decode().splitlines()[1:]]
+    assert "added\tadded" in run("diff", first, second, "-p", "docs", status=1).stdout.decode().splitlines()
+    run("verify", "--all", "-p", "docs")
+    run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid")
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+    assert remote.used() == {hashed(GOOD)}
+
+
+def test_the_keyring_is_asked_once_by_each_verb(remote, session, small, tmp_path):
+    shell = remote.shell
+    session.store(GOOD.encode())
+    real = shutil.which("secret-tool")
+    put(tmp_path / "counting" / "secret-tool", f'#!/bin/sh\nprintf x >>"{tmp_path}/count"\nexec "{real}" "$@"\n'.encode(), 0o755)
+    remote.profile(small)
+    environment = session.environment_of(shell)
+    environment["PATH"] = f"{tmp_path / 'counting'}:{environment['PATH']}"
+    for number, verb in enumerate((["run", "docs"], ["list", "docs"], ["verify", "--all", "-p", "docs"],
+                                   ["diff", "latest", "latest", "-p", "docs"],
+                                   ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"]), 1):
+        shell.run(*verb, env=environment)
+        assert (tmp_path / "count").read_text() == "x" * number, verb
+
+
+def test_one_descriptor_cannot_give_two_secrets(remote, small):
+    remote.profile(small)
+    assert b"both" in remote.shell.run("run", "docs", "--password-fd=0", "--token-fd=0", password=None, status=64).stderr
+    with open(remote.file, "rb") as token, open(remote.shell.tbk.password_file, "rb") as password:
+        numbers = [token.fileno(), password.fileno()]
+        remote.shell.run("run", "docs", f"--token-fd={numbers[0]}", f"--password-fd={numbers[1]}", password=None,
+                         pass_fds=numbers)
+
+
+def test_a_branch_is_a_store_of_its_own(remote, small):
+    remote.profile(small)
+    remote.shell.run("profile", "create", "apart", "--source", small, "--repo", f"{remote.name}#archive/2026")
+    remote.run("run", "docs")
+    remote.run("run", "apart")
+    state = remote.server.git(remote.name, "for-each-ref", "--format=%(refname:short)", "refs/heads")
+    assert state.split() == [b"archive/2026", b"main"]
+    assert len(remote.run("list", "apart").stdout.splitlines()) == 2
+
+
+def test_the_placement_of_the_profile_holds_unless_another_is_given(remote, small):
+    def assets():
+        return len(remote.server.state(remote.name)["assets"])
+
+    remote.profile(small, "--placement", "release")
+    remote.run("run", "docs")
+    assert assets() == 1
+    put(os.path.join(small, "more"), b"more\n")
+    remote.run("run", "docs", "--placement", "git")
+    assert assets() == 1
+    remote.shell.run("profile", "edit", "docs", "--unset", "placement")
+    put(os.path.join(small, "even more"), b"more\n")
+    remote.run("run", "docs")
+    assert assets() == 1
+    remote.run("run", "docs", "--placement=release", "--full")
+    assert assets() == 2
+    remote.run("verify", "--all", "-p", "docs")
+    for wrong in (["profile", "edit", "docs", "--placement", "assets"], ["run", "docs", "--placement", "assets"]):
+        assert b"auto, git or release" in remote.shell.run(*wrong, status=64).stderr
+
+
+# Failures
+
+
+def test_the_wait_is_handed_on(remote, small, tmp_path):
+    remote.profile(small)
+    remote.run("run", "docs")
+    remote.server.fault(path="/repos/", times=-1, status=503)
+    start = time.monotonic()
+    for verb in (["list", "docs"], ["run", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
+                 ["verify", "--all", "-p", "docs"], ["diff", "latest", "latest", "-p", "docs"]):
+        remote.run(*verb, "--max-wait", "1", status=75)
+    # Without it each would take a quarter of an hour.
+    assert time.monotonic() - start < 300
+    for wrong in ("x", "-1", "86401", "99999999999999999999", ""):
+        remote.run("list", "docs", "--max-wait", wrong, status=64)
+
+
+def test_errors_keep_their_type_and_status_in_json(remote, small):
+    remote.profile(small)
+    refused = remote.shell.run("run", "docs", "--json", env={"TERMBACKUP_TOKEN": "ghp_wrong"}, status=77)
+    error = json.loads(refused.stderr)["error"]
+    assert (error["type"], error["status"], error["http_status"]) == ("TokenError", 77, 401)
+    assert "update-token" in error["hint"]
+    remote.server.delete_repository(remote.name)
+    error = json.loads(remote.run("list", "docs", "--json", status=69).stderr)["error"]
+    assert (error["type"], error["status"], error["http_status"]) == ("GitHubError", 69, 404)
+
+
+def test_a_token_that_is_refused_is_no_wrong_password_in_the_audit_log(remote, small):
+    remote.profile(small)
+    remote.run("run", "docs")
+    remote.shell.run("run", "docs", env={"TERMBACKUP_TOKEN": "ghp_wrong"}, status=77)
+    last = json.loads((remote.shell.home / "audit.log").read_text().splitlines()[-1])
+    assert last["details"]["error"] == "access denied by the store"
+
+
+def test_verify_does_not_take_a_store_out_of_reach_for_a_lost_backup(remote, small):
+    remote.profile(small)
+    remote.run("run", "docs")
+    listed = remote.server.log()
+    remote.server.clear_log()
+    remote.run("verify", "latest", "-p", "docs")
+    # The last thing that is fetched is the archive.
+    path = re.escape(remote.server.log()[-1]["path"])
+    assert listed
+    remote.server.fault(path=f"^{path}$", times=-1, status=401, body='{"message": "Bad credentials"}')
+    assert remote.run("verify", "latest", "-p", "docs", status=77).stdout == b""
+
+
+@pytest.mark.parametrize("verb", ["list", "run", "verify", "token-info"])
+def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
+    remote.profile(small)
+    remote.run("run", "docs")
+    remote.server.clear_log()
+    remote.server.fault(path="/", times=-1, hang=100)
+    shell = remote.shell
+    arguments = {"verify": ["latest", "-p", "docs"], "token-info": []}.get(verb, ["docs"])
+    process = subprocess.Popen(shell.command(verb, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=shell.environment_with(PASSWORD, {"TERMBACKUP_TOKEN": GOOD}))
+    start = time.monotonic()
+    while not remote.server.log():
+        assert process.poll() is None and time.monotonic() - start < PATIENCE
+        time.sleep(0.02)
+    start = time.monotonic()
+    # Only the shell itself is told.
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143 and time.monotonic() - start < 30
+    assert list((shell.home / "tmp").iterdir()) == []
+
+
+# Who gets to see it
+
+
+@pytest.mark.parametrize("source", ["keyring", "TERMBACKUP_TOKEN", "GITHUB_TOKEN", "--token-file", "config.json"])
+def test_no_process_has_a_secret_in_its_arguments_or_environment(remote, session, small, tmp_path, source):
+    """Every execve of a whole round, as the kernel sees it."""
+    require("strace")
+    shell = remote.shell
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-v", "-s", "1048576", "-e", "trace=execve", "-o", str(trace)]
+    probe = subprocess.run([*strace, "true"], capture_output=True)
+    if probe.returncode != 0:
+        absent("permission to trace")
+    remote.profile(small)
+    environment, arguments = session.environment_of(shell), []
+    if source == "keyring":
+        session.store(GOOD.encode())
+    elif source == "--token-file":
+        arguments = [source, remote.file]
+    elif source == "config.json":
+        configure(shell, GOOD)
+    else:
+        environment[source] = GOOD
+    shell.interpreter = [*strace, *shell.interpreter]
+    for verb in (["run", "docs"], ["verify", "latest", "-p", "docs"],
+                 ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"], ["list", "docs"], ["token-info", "-p", "docs"]):
+        shell.run(*verb, *arguments, env=environment)
+        calls = trace.read_text(errors="replace").splitlines()
+        names = {found[1] for line in calls if (found := re.search(r'execve\("[^"]*/(tbk-\w+)"', line))}
+        assert names & {"tbk-pull", "tbk-push", "tbk-token"}, calls
+        # The first is the verb itself, which was told.
+        seen = [line for line in calls[1:] if GOOD in line or PASSWORD.decode() in line]
+        assert seen == [], verb
+        if source not in ("TERMBACKUP_TOKEN", "GITHUB_TOKEN"):
+            assert GOOD not in calls[0]
+    for path in shell.home.rglob("*"):
+        if path.is_file() and path.name != "config.json":
+            data = path.read_bytes()
+            assert GOOD.encode() not in data and PASSWORD not in data, path
+
+
+@pytest.mark.parametrize("verb", ["init", "update-token", "migrate"])
+def test_no_process_has_the_token_that_goes_into_the_keyring(remote, session, tmp_path, verb):
+    require("strace")
+    shell = remote.shell
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-v", "-s", "1048576", "-e", "trace=execve", "-o", str(trace)]
+    if subprocess.run([*strace, "true"], capture_output=True).returncode != 0:
+        absent("permission to trace")
+    shell.run("init", "-q")
+    if verb == "migrate":
+        configure(shell, GOOD)
+    shell.interpreter = [*strace, *shell.interpreter]
+    shell.run(verb, *([] if verb == "migrate" else ["--token-file", remote.file]), env=session.environment_of(shell))
+    assert session.token() == GOOD.encode()
+    calls = trace.read_text(errors="replace")
+    assert 'secret-tool", ["secret-tool", "store"' in calls and GOOD not in calls
+
+
+def test_a_command_for_the_password_does_not_get_the_token(remote, small, tmp_path):
+    remote.profile(small)
+    put(tmp_path / "give", f'#!/bin/sh\nenv >>"{tmp_path}/seen"\nexec cat "{remote.shell.tbk.password_file}"\n'.encode(), 0o755)
+    remote.shell.run("run", "docs", "--password-command", tmp_path / "give", password=None,
+                     env={"TERMBACKUP_TOKEN": GOOD, "GITHUB_TOKEN": GOOD})
+    seen = (tmp_path / "seen").read_text()
+    assert "PATH=" in seen and GOOD not in seen
+
+
+# init
+
+
+def asked(remote, session, answers, verb, *arguments):
+    shell = remote.shell
+    shell.environment.update(session.address)
+    return on_terminal(shell, answers, verb, *arguments)
+
+
+def test_init_asks_for_a_token_checks_it_and_makes_the_repository(remote, session):
+    status, shown = asked(remote, session, [(PROMPT, GOOD.encode()), (b"[y/N] ", b"y")], "init", "--repo", remote.fresh)
+    assert status == 0, shown
+    assert GOOD.encode() not in shown and b"ghp_***" in shown and b"private" in shown
+    assert session.token() == GOOD.encode()
+    assert remote.exists(remote.fresh)
+    assert configured(remote.shell) is None and operations(remote.shell) == [("init", "success")]
+    # The second time there is nothing to ask.
+    status, shown = asked(remote, session, [], "init")
+    assert status == 0 and PROMPT not in shown and b"comes from keyring" in shown
+
+
+def test_init_makes_no_repository_that_nobody_wants(remote, session):
+    session.store(GOOD.encode())
+    status, shown = asked(remote, session, [(b"[y/N] ", b"n")], "init", "--repo", remote.fresh)
+    assert status == 0 and b"is not there" in shown, shown
+    assert not remote.exists(remote.fresh)
+
+
+def test_init_without_an_account_takes_an_empty_answer(remote, session):
+    status, shown = asked(remote, session, [(PROMPT, b"")], "init")
+    assert status == 0 and b"New profiles back up to" in shown, shown
+    assert session.items() == 0 and remote.used() == set()
+    status, shown = asked(remote, session, [], "init", "--no-input")
+    assert status == 0 and PROMPT not in shown
+
+
+def test_init_asks_nobody_where_there_is_no_keyring(remote):
+    shell = remote.shell
+    status, shown = on_terminal(shell, [], "init")
+    assert status == 0 and PROMPT not in shown and b"keyring" not in shown
+    status, shown = on_terminal(shell, [], "init", "--repo", remote.name)
+    assert status == 0 and PROMPT not in shown and b"no keyring" in shown and b"gh auth token" in shown
+
+
+def test_init_keeps_no_token_that_github_refuses(remote, session):
+    status, shown = asked(remote, session, [(PROMPT, b"ghp_mistyped")], "init", "--repo", remote.name)
+    assert status == 77 and b"ghp_mistyped" not in shown
+    assert session.items() == 0 and operations(remote.shell) == [("init", "failure")]
+    # What was made stays, and it can be run again.
+    status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "init")
+    assert status == 0 and session.token() == GOOD.encode()
+
+
+def test_init_works_unattended(remote):
+    """The token from the environment, as in a job: it is used, and stays where it is."""
+    shell = remote.shell
+    done = remote.run("init", "--repo", remote.fresh, "--create-repo", "--no-input")
+    assert b"Created the private repository" in done.stdout and remote.exists(remote.fresh)
+    again = remote.run("init", "--repo", remote.fresh, "--create-repo", "--no-input")
+    assert b"Created" not in again.stdout
+    assert GOOD.encode() not in done.stdout + done.stderr
+    shell.run("profile", "create", "docs", "--source", shell.tbk.home)
+    assert json.loads((shell.home / "profiles" / "docs.json").read_text())["repo"] == remote.fresh
+
+
+def test_init_says_when_the_repository_is_not_there(remote):
+    refused = remote.run("init", "--repo", remote.fresh, "--no-input", status=69)
+    assert b"--create-repo" in refused.stderr and not remote.exists(remote.fresh)
+
+
+def test_init_without_a_token_reaches_no_network(remote):
+    done = remote.shell.run("init", "--repo", remote.name)
+    assert b"no token" in done.stderr and remote.used() == set()
+
+
+def test_init_creates_repositories_alone(remote):
+    shell = remote.shell
+    shell.run("init", "--create-repo", "--repo", remote.scratch, status=64)
+    assert not shell.home.exists()
+    shell.run("init")
+    before = (shell.home / "config.json").read_bytes()
+    shell.run("init", "--create-repo", status=64)
+    shell.run("init", "--create-repo", "--repo", remote.scratch, status=64)
+    assert (shell.home / "config.json").read_bytes() == before
+
+
+def test_init_puts_a_token_that_is_given_into_the_keyring_or_says_why_not(remote, session):
+    shell = remote.shell
+    arguments = ["init", "--repo", remote.name, "--token-file", remote.file]
+    refused = shell.run(*arguments, status=69)
+    assert b"no keyring" in refused.stderr and b"0600" in refused.stderr
+    for path in shell.home.rglob("*"):
+        assert path.is_dir() or GOOD.encode() not in path.read_bytes()
+    shell.run(*arguments, env=session.environment_of(shell))
+    assert session.token() == GOOD.encode()
+
+
+def test_init_refuses_a_token_that_cannot_write(remote, session):
+    remote.server.update_repository(remote.name, collaborators={"reader": "read"})
+    token = "ghp_" + "r" * 36
+    remote.server.token(token, login="reader")
+    refused = remote.shell.run("init", "--repo", remote.name, env={"TERMBACKUP_TOKEN": token}, status=77)
+    assert b"cannot write" in refused.stderr and token.encode() not in refused.stderr
+
+
+# update-token
+
+
+def test_update_token_replaces_the_one_in_the_keyring(remote, session):
+    shell = remote.shell
+    shell.run("init", "-q")
+    session.store(b"ghp_old")
+    configure(shell, "ghp_older")
+    done = shell.run("update-token", "--token-file", remote.file, env=session.environment_of(shell))
+    assert session.token() == GOOD.encode() and session.items() == 1
+    assert configured(shell) is None
+    assert b"ghp_***" in done.stdout and b" of me" in done.stdout and GOOD.encode() not in done.stdout + done.stderr
+    assert operations(shell)[-1] == ("update-token", "success")
+    quiet = shell.run("update-token", "-q", env={**session.environment_of(shell), "TERMBACKUP_TOKEN": GOOD})
+    assert quiet.stdout + quiet.stderr == b""
+
+
+def test_update_token_says_what_still_comes_before_the_keyring(remote, session):
+    remote.shell.run("init", "-q")
+    done = remote.run("update-token", env=session.environment_of(remote.shell))
+    assert b"TERMBACKUP_TOKEN_FILE" in done.stderr
+
+
+def test_update_token_asks_on_a_terminal(remote, session):
+    remote.shell.run("init", "-q")
+    # A token of everybody's is not one to keep.
+    remote.shell.environment["GITHUB_TOKEN"] = remote.token("shared")
+    status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "update-token")
+    assert status == 0 and GOOD.encode() not in shown and session.token() == GOOD.encode()
+    status, shown = asked(remote, session, [(PROMPT, b"")], "update-token")
+    assert status == 64 and b"no token" in shown and session.token() == GOOD.encode()
+    status, shown = asked(remote, session, [], "update-token", "--no-input")
+    assert status == 64 and PROMPT not in shown
+
+
+@pytest.mark.parametrize("facts", [None, {"expires": -60}])
+def test_update_token_changes_nothing_for_a_token_that_is_not_good(remote, session, facts):
+    shell = remote.shell
+    shell.run("init", "-q")
+    session.store(b"ghp_old")
+    configure(shell, "ghp_older")
+    token = "ghp_nobodys" if facts is None else remote.token("expired", **facts)
+    refused = shell.run("update-token", env={**session.environment_of(shell), "TERMBACKUP_TOKEN": token}, status=77)
+    assert token.encode() not in refused.stderr
+    assert session.token() == b"ghp_old" and configured(shell) == "ghp_older"
+    assert operations(shell)[-1] == ("update-token", "failure")
+
+
+def test_update_token_may_be_held_to_a_repository(remote, session):
+    shell = remote.shell
+    shell.run("init", "-q")
+    environment = session.environment_of(shell)
+    shell.run("update-token", "--repo", remote.name, "--token-file", remote.file, env=environment)
+    shell.run("update-token", "--repo", remote.fresh, "--token-file", remote.file, env=environment, status=69)
+    shell.run("update-token", "--repo", "no repository", "--token-file", remote.file, env=environment, status=64)
+
+
+def test_update_token_warns_of_a_token_that_expires_soon(remote, session):
+    remote.shell.run("init", "-q")
+    token = remote.token("short", expires=3 * 86400)
+    done = remote.shell.run("update-token", env={**session.environment_of(remote.shell), "TERMBACKUP_TOKEN": token})
+    assert b"warning" in done.stderr and b"expires" in done.stderr
+
+
+def test_update_token_needs_a_keyring_before_it_asks(remote):
+    shell = remote.shell
+    shell.run("init", "-q")
+    status, shown = on_terminal(shell, [], "update-token")
+    assert status == 69 and PROMPT not in shown
+    for words in (b"gh auth token", b"TERMBACKUP_TOKEN_FILE", b"0600", b"libsecret-tools"):
+        assert words in shown
+
+
+def test_without_a_configuration_the_hint_is_init(remote):
+    for verb in ("update-token", "token-info", "migrate"):
+        assert b"termbackup init" in remote.run(verb, status=78).stderr
+
+
+# token-info
+
+
+def test_token_info_shows_what_the_token_may_do_and_where_it_comes_from(remote, session, tmp_path):
+    shell = remote.shell
+    remote.profile(tmp_path)
+    session.store(GOOD.encode())
+    environment = session.environment_of(shell)
+
+    def lines(*arguments):
+        shown = shell.run("token-info", *arguments, env=environment).stdout
+        assert GOOD.encode() not in shown
+        return {line[:18].strip(): line[18:] for line in shown.decode().splitlines()}
+
+    found = lines()
+    assert (found["kind"], found["token"], found["user"], found["source"]) == ("classic", "ghp_***", "me", "keyring")
+    assert "repository" not in found
+    assert lines("-p", "docs")["repository"] == lines("--repo", remote.name)["repository"] == remote.name
+    assert lines("-pdocs")["push"] == "yes"
+    report = json.loads(shell.run("token-info", "--json", "--profile=docs", env=environment).stdout)
+    assert (report["token"], report["repository"], report["push"]) == ("ghp_***", remote.name, "yes")
+    assert report == json.loads(shell.tbk.run("tbk-token", "--json", "--repo", remote.name, env={
+        "TERMBACKUP_GITHUB_API": remote.server.api, "TERMBACKUP_TOKEN": GOOD}).out) | {
+            key: report[key] for key in ("rate_remaining", "rate_reset")}
+
+
+def test_token_info_fails_where_the_token_does(remote, tmp_path):
+    shell = remote.shell
+    remote.profile(tmp_path)
+    shell.run("profile", "create", "here", "--source", tmp_path, "--repo", shell.home / "store")
+    assert b"no repository" in remote.run("token-info", "-p", "here", status=64).stderr
+    remote.run("token-info", "-p", "docs", "--repo", remote.name, status=64)
+    remote.run("token-info", "--repo", remote.fresh, status=69)
+    error = json.loads(shell.run("token-info", "--json", env={"TERMBACKUP_TOKEN": "ghp_wrong"}, status=77).stderr)["error"]
+    assert (error["type"], error["http_status"]) == ("TokenError", 401)
+    remote.server.update_repository(remote.name, private=False)
+    assert b"public" in remote.run("token-info", "-p", "docs").stderr
+
+
+# What scripts use
+
+
+def test_scripts_are_given_the_token_by_tbk_config(shell):
+    shell.run("init", "-q")
+
+    def token(*arguments, status=0, **env):
+        return shell.tbk.run("tbk-config", "token", *arguments, status=status, env=env)
+
+    assert token().out == b""
+    assert token(GITHUB_TOKEN="ghp_a").out == b"ghp_a\n"
+    assert token(GITHUB_TOKEN="ghp_a", TERMBACKUP_TOKEN="ghp_b").out == b"ghp_b\n"
+    configure(shell, "ghp_c")
+    assert token("--stored", GITHUB_TOKEN="ghp_a").out == b"ghp_c\n"
+    assert b"migrate" in token().err and b"migrate" not in token("--stored").err
+    assert token("--ask").out == b"" and token("--ask", GITHUB_TOKEN="ghp_a").out == b""
+    assert token("--ask", TERMBACKUP_TOKEN="ghp_b").out == b"ghp_b\n"
+    for wrong in ("a b", " x", "x\t", "é", "x" * 1025):
+        assert token(GITHUB_TOKEN=wrong, status=77).out == b""
+    configure(shell, "not one")
+    assert b"not one" not in token("--stored", status=77).err
+    (shell.home / "config.json").chmod(0o644)
+    configure(shell, "ghp_c")
+    assert b"read by others" in token("--stored").err
+
+
+def test_the_store_of_new_profiles_is_given_as_the_commands_take_it(shell):
+    shell.run("init", "-q", "--repo", "me/backups#main")
+    assert shell.tbk.run("tbk-config", "store").out == b"github:me/backups#main\n"
+    assert shell.tbk.run("tbk-config", "store", "you/other").out == b"github:you/other\n"
+    assert shell.tbk.run("tbk-config", "store", "/a/./b").out == b"/a/b\n"
+    shell.tbk.run("tbk-config", "store", "you/other#..", status=64)
