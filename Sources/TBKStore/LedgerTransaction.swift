@@ -154,14 +154,7 @@ extension LedgerSession {
             hint: "remove both, or neither")
         }
       }
-      var plan = Plan(
-        entries: kept,
-        summary: gone.count == 1 ? "Remove \(gone[0].filename)" : "Remove \(gone.count) backups")
-      for entry in gone {
-        plan.removals.append(entry.archiveReference)
-        if let manifest = entry.manifestReference { plan.removals.append(manifest) }
-      }
-      return .commit(plan, gone)
+      return .commit(.removing(gone, keeping: kept), gone)
     }
   }
 
