@@ -63,6 +63,7 @@ struct Push: SuiteCommand {
   @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
   var json = false
 
+  @OptionGroup var signing: SigningOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
@@ -71,6 +72,9 @@ struct Push: SuiteCommand {
     let work = [replace != nil, !remove.isEmpty, check != nil, create].count { $0 }
     if work > 1 { throw ValidationError("only one of --replace, --remove, --check and --create") }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
+    if create, signing.signKey != nil {
+      throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
+    }
     if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
     if work > 0, receipt != nil {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
@@ -95,8 +99,10 @@ struct Push: SuiteCommand {
     var context = storeOptions.context(inputIsData: remove.isEmpty)
     context.placement = placement
     context.progress = { meter.advance($0) }
-    let session = try storeOptions.session(store, context)
+    let keys = try signing.keys(inputIsData: remove.isEmpty)
+    let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
+    snapshot.trust.tell()
     if let check, let group { return try storeCheck(check, group, session) }
     if !remove.isEmpty {
       var ids: [Digest] = []
