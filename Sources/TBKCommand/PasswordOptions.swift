@@ -1,10 +1,15 @@
 import ArgumentParser
+import Glibc
 import TBKCore
 
 extension SecretSource.Kind {
   /// Passwords are lines or files of keys, not documents.
   static let password = SecretSource.Kind(
-    noun: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024, code: .usage)
+    noun: "password", option: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024,
+    code: .usage)
+  static let keyPassword = SecretSource.Kind(
+    noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
+    limit: 64 * 1024, code: .usage)
 }
 
 /// Where the password comes from: options, environment, a prompt.
@@ -35,9 +40,7 @@ package struct PasswordOptions: ParsableArguments {
   }
 
   /// Whether one of the options names a place.
-  package var isGiven: Bool {
-    passwordFd != nil || passwordFile != nil || passwordCommand != nil
-  }
+  package var isGiven: Bool { source.isGiven }
 
   /// The password, from the first place that has one. No child sees the variables of a password or
   /// of TermBackup's token afterwards.
@@ -48,23 +51,59 @@ package struct PasswordOptions: ParsableArguments {
   package func password(confirming: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try prompt(confirming: confirming)
+    return try source.ask("Password", confirming: confirming, refusing: input.noInput)
+  }
+}
+
+/// Where the password of a private key comes from, in commands that have another password or none.
+package struct KeyPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the key from descriptor <n>.", valueName: "n"))
+  package var keyPasswordFd: Int32?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Read the password of the key from <file>.", valueName: "file"))
+  package var keyPasswordFile: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the key.", valueName: "command"))
+  package var keyPasswordCommand: RawPath?
+
+  package init() {}
+
+  private var source: SecretSource {
+    SecretSource(
+      kind: .keyPassword, descriptor: keyPasswordFd, file: keyPasswordFile,
+      command: keyPasswordCommand)
   }
 
-  private func prompt(confirming: Bool) throws(Failure) -> Secret {
-    let hint = "give --password-file, --password-fd, --password-command or TERMBACKUP_PASSWORD_FILE"
-    if input.noInput { throw Failure(.usage, "no password was given", hint: hint) }
-    guard let terminal = try? Terminal() else {
-      throw Failure(.usage, "no password was given and there is no terminal to ask on", hint: hint)
+  package func validate() throws {
+    if let complaint = source.complaint { throw ValidationError(complaint) }
+  }
+
+  /// Whether one of the options names a place.
+  package var isGiven: Bool { source.isGiven }
+
+  /// Takes the variables out of the environment, so that no child sees them where nobody asked.
+  package static func withholdEnvironment() {
+    let variable = SecretSource.Kind.keyPassword.variable
+    for name in [variable, variable + "_FILE", variable + "_COMMAND"] {
+      unsafe _ = unsetenv(name)
     }
-    let limit = SecretSource.Kind.password.limit
-    let password = try terminal.secret("Password: ", limit: limit)
-    if password.count == 0 { throw Failure(.usage, "the password is empty") }
-    if confirming {
-      let again = try terminal.secret("Password again: ", limit: limit)
-      let same = password.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
-      if !same { throw Failure(.usage, "the two passwords differ") }
-    }
-    return password
+  }
+
+  /// The password, from the first place that has one; a prompt is the last.
+  ///
+  /// - Parameters:
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is spoken for.
+  package func password(
+    confirming: Bool = false, refusing: Bool, inputIsData: Bool
+  ) throws(Failure) -> Secret {
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }
 }

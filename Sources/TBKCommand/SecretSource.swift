@@ -6,8 +6,10 @@ import TBKCore
 package struct SecretSource {
   /// What is looked for.
   package struct Kind: Sendable {
-    /// The noun in messages and options, as in "password" and `--password-fd`.
+    /// The noun in messages.
     let noun: String
+    /// What options begin with, as in "password" and `--password-fd`.
+    let option: String
     /// The variable with the secret itself; `_FILE` and `_COMMAND` follow it for the others.
     let variable: String
     /// The most bytes, without the newline at the end.
@@ -32,8 +34,8 @@ package struct SecretSource {
     guard [descriptor != nil, file != nil, command != nil].count(where: { $0 }) > 1 else {
       return nil
     }
-    let noun = kind.noun
-    return "only one of --\(noun)-fd, --\(noun)-file and --\(noun)-command"
+    let option = kind.option
+    return "only one of --\(option)-fd, --\(option)-file and --\(option)-command"
   }
 
   /// The secret from the first place that has one; nil if none has. The variables are taken out of
@@ -59,12 +61,39 @@ package struct SecretSource {
     return nil
   }
 
+  /// Whether one of the options names a place.
+  var isGiven: Bool { descriptor != nil || file != nil || command != nil }
+
+  /// The secret that a person at the terminal enters, unseen. Throws `.usage` where there is none.
+  ///
+  /// - Parameters:
+  ///   - prompt: as in "Password".
+  ///   - confirming: whether it is asked for twice.
+  ///   - refusing: whether nothing may be asked.
+  func ask(_ prompt: String, confirming: Bool, refusing: Bool) throws(Failure) -> Secret {
+    let option = kind.option
+    let hint = "give --\(option)-file, --\(option)-fd, --\(option)-command or \(kind.variable)_FILE"
+    if refusing { throw Failure(.usage, "no \(kind.noun) was given", hint: hint) }
+    guard let terminal = try? Terminal() else {
+      throw Failure(
+        .usage, "no \(kind.noun) was given and there is no terminal to ask on", hint: hint)
+    }
+    let secret = try terminal.secret("\(prompt): ", limit: kind.limit)
+    if secret.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
+    if confirming {
+      let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
+      let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
+      if !same { throw Failure(.usage, "the two passwords differ") }
+    }
+    return secret
+  }
+
   private func read(descriptor: Int32, inputIsData: Bool) throws(Failure) -> Secret {
-    let option = "--\(kind.noun)-fd \(descriptor)"
+    let option = "--\(kind.option)-fd \(descriptor)"
     if descriptor == 0, inputIsData {
       throw Failure(
         .usage, "\(option) would read the \(kind.noun) from the data on standard input",
-        hint: "use another descriptor, as in --\(kind.noun)-fd 3 3<file")
+        hint: "use another descriptor, as in --\(kind.option)-fd 3 3<file")
     }
     guard fcntl(descriptor, F_GETFD) >= 0 else {
       throw Failure(.usage, "\(option): the descriptor is not open")

@@ -4,7 +4,7 @@ import TBKCore
 extension SecretSource.Kind {
   /// GitHub's tokens have at most a few hundred characters.
   static let token = SecretSource.Kind(
-    noun: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
+    noun: "token", option: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
 }
 
 /// Where the token of a network store comes from: options, environment. Nothing is asked for; what
