@@ -135,18 +135,12 @@ package final class HTTPExchange {
     return (whole, judge(whole))
   }
 
-<<<<<<< HEAD
-  /// Keeps what has come, to go on from there.
-  func keep(_ bytes: [UInt8]) {
-    guard isResumed else { return }
-    received += bytes
-    moved = 0
-=======
   /// Keeps what has come of an answer that broke off, to go on from there.
   func keep(_ part: HTTPResponse) {
     guard isResumed, !part.body.isEmpty, isContinuation(part) else { return }
     if part.body.count <= request.limit - received.count {
       received += part.body
+      moved = 0
     } else {
       received = []  // More than there can be.
     }
@@ -158,6 +152,5 @@ package final class HTTPExchange {
     let first = (range?.first ?? 0) + UInt64(received.count)
     return response.status == 206
       && response.headers["content-range"]?.hasPrefix("bytes \(first)-") ?? false
->>>>>>> review
   }
 }
