@@ -16,6 +16,12 @@ package struct SecretSource {
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
+
+    /// Takes its variables out of the environment, for commands that need no such secret and run
+    /// others.
+    func withdraw() {
+      for suffix in ["", "_FILE", "_COMMAND"] { _ = takeEnvironment(variable + suffix) }
+    }
   }
 
   let kind: Kind

@@ -85,6 +85,47 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
   }
 
+  // MARK: The calendar, in UTC
+
+  /// Days from 1970-01-01 to the date.
+  package var dayNumber: Int64 {
+    floorDivide(floorDivide(nanoseconds, 1_000_000_000).0, 86_400).0
+  }
+
+  /// Weeks of ISO 8601, which begin on Monday, from the one that holds 1970-01-01.
+  package var weekNumber: Int64 { floorDivide(dayNumber + 3, 7).0 }
+
+  /// Months from January of the year 0.
+  package var monthNumber: Int64 {
+    let date = civil(fromDays: dayNumber)
+    return date.year * 12 + date.month - 1
+  }
+
+  package var yearNumber: Int64 { civil(fromDays: dayNumber).year }
+
+  /// The instant so much earlier; the first of all if that is before it.
+  package func earlier(seconds: UInt64) -> Timestamp {
+    let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    guard !overflow, let span = Int64(exactly: scaled) else {
+      return Timestamp(nanoseconds: .min)
+    }
+    let (result, carried) = nanoseconds.subtractingReportingOverflow(span)
+    return Timestamp(nanoseconds: carried ? .min : result)
+  }
+
+  /// The same time of day so many months earlier, on the last day of a month that is shorter; the
+  /// first instant of all if that is before it.
+  package func earlier(months: UInt32) -> Timestamp {
+    let (year, zeroBasedMonth) = floorDivide(monthNumber - Int64(months), 12)
+    let date = civil(fromDays: dayNumber)
+    let first = Timestamp.days(year: year, month: zeroBasedMonth + 1, day: 1)
+    let length =
+      zeroBasedMonth == 11
+      ? 31 : Timestamp.days(year: year, month: zeroBasedMonth + 2, day: 1) - first
+    let days = dayNumber - (first + min(date.day, length) - 1)
+    return earlier(seconds: UInt64(max(0, days)) * 86_400)
+  }
+
   private struct Scanner {
     let bytes: [UInt8]
     var position = 0

@@ -6,7 +6,7 @@ import TBKFormat
 /// The audit log: a file that only grows, and a small one beside it that says how far.
 package struct AuditFile {
   package let path: RawPath
-  private let statePath: RawPath
+  let statePath: RawPath
 
   /// Lines of ours are far shorter.
   private static let lineLimit = 64 * 1024
@@ -75,7 +75,7 @@ package struct AuditFile {
     var endsInNewline = true
   }
 
-  private func storedState() throws(Failure) -> AuditState? {
+  func storedState() throws(Failure) -> AuditState? {
     guard let file = try Descriptor.workingDirectory.openIfPresent(statePath, O_RDONLY | O_NOFOLLOW)
     else { return nil }
     let bytes = try DescriptorSource(file, name: statePath).readAll(
@@ -83,7 +83,7 @@ package struct AuditFile {
     return try AuditState(bytes, place: statePath.display)
   }
 
-  private func lock(_ file: Descriptor, shared: Bool = false) throws(Failure) {
+  func lock(_ file: Descriptor, shared: Bool = false) throws(Failure) {
     while flock(file.number, shared ? LOCK_SH : LOCK_EX) != 0 {
       if errno != EINTR { throw .system("cannot lock \(path.display)") }
       try Interruption.check()
@@ -156,7 +156,7 @@ package struct AuditFile {
 
   /// Hands on the lines from an offset, each without its newline; returns whether the last one
   /// had one. An overlong line comes in pieces, none of which is an entry.
-  private func eachLine(
+  func eachLine(
     of file: Descriptor, from start: UInt64, _ body: ([UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> Bool {
     var offset = start

@@ -154,14 +154,35 @@ extension LedgerSession {
             hint: "remove both, or neither")
         }
       }
-      var plan = Plan(
-        entries: kept,
-        summary: gone.count == 1 ? "Remove \(gone[0].filename)" : "Remove \(gone.count) backups")
-      for entry in gone {
-        plan.removals.append(entry.archiveReference)
-        if let manifest = entry.manifestReference { plan.removals.append(manifest) }
+      return .commit(.removing(gone, keeping: kept), gone)
+    }
+  }
+
+  /// Notes that backups were read back and found in order.
+  ///
+  /// What has gone meanwhile, and what holds another archive than the one that was read, is left
+  /// out. Returns what was marked.
+  ///
+  /// - Parameters:
+  ///   - archives: by id, the SHA-256 that was read.
+  ///   - time: ISO 8601.
+  package func markVerified(
+    _ archives: [Digest: Digest], at time: String
+  ) throws(Failure) -> [LedgerEntry] {
+    try transact { (snapshot, _) throws(Failure) in
+      var entries = snapshot.entries
+      var marked: [LedgerEntry] = []
+      for index in entries.indices where archives[entries[index].id] == entries[index].sha256 {
+        entries[index] = try entries[index].changing { (json) throws(Failure) in
+          json["verified"] = .bool(true)
+          json["verified_at"] = .string(time)
+        }
+        marked.append(entries[index])
       }
-      return .commit(plan, gone)
+      if marked.isEmpty { return .done(marked) }
+      let summary =
+        marked.count == 1 ? "Verify \(marked[0].filename)" : "Verify \(marked.count) backups"
+      return .commit(Plan(entries: entries, summary: summary), marked)
     }
   }
 

@@ -13,8 +13,8 @@ package struct StoreContext {
   package var userAgent: String
   /// Told what the person should know, and can go on without.
   package var notice: (String) -> Void
-  /// Told of bytes as they leave for a store that collects them first; negative where they have to
-  /// be sent again.
+  /// Told by a store on a network of bytes as they leave or arrive; negative where they have to do
+  /// so again.
   package var progress: (Int) -> Void = { _ in }
 
   package init(

@@ -88,8 +88,11 @@ struct Pull: SuiteCommand {
       try StandardOutput.refuseTerminal(
         signature != nil ? "a signature" : "an archive", hint: "redirect it, or give -o FILE")
     }
-    let session = try storeOptions.session(
-      store, storeOptions.context(inputIsData: false), keys: try trust.keys())
+    let meter = ProgressMeter("fetching", mode: progress.progress)
+    defer { meter.finish() }
+    var context = storeOptions.context(inputIsData: false)
+    if !isText { context.progress = { meter.advance($0) } }
+    let session = try storeOptions.session(store, context, keys: try trust.keys())
     let snapshot = try session.snapshot()
     if snapshot.ledger == nil, trust.isRequired {
       throw Failure(
@@ -117,7 +120,7 @@ struct Pull: SuiteCommand {
       }
       try sink.write(snapshot.bytes)
     } else {
-      try send(query, session, snapshot, to: sink)
+      try send(query, session, snapshot, meter, to: sink)
     }
     try sink.finish()
     try file?.commit()
@@ -126,13 +129,14 @@ struct Pull: SuiteCommand {
 
   private func send(
     _ query: BackupQuery?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
-    to sink: DescriptorSink
+    _ meter: ProgressMeter, to sink: DescriptorSink
   ) throws(Failure) {
     let address = session.store.address
-    let meter = ProgressMeter("fetching", mode: progress.progress)
-    defer { meter.finish() }
+    // A store on a network tells of bytes itself, as they arrive.
+    let isLocal = if case .directory = address { true } else { false }
     let retrieval = Retrieval(
-      session.store, warn: { Messages.warning($0) }, progress: { meter.advance($0) })
+      session.store, warn: { Messages.warning($0) },
+      progress: { if isLocal { meter.advance($0) } })
     guard let query else {
       // Checked by validate().
       guard let group else { return }

@@ -1,3 +1,7 @@
 import TBKCommand
 
-Program.run("tbk-net", ["tbk-push": Push.self, "tbk-pull": Pull.self, "tbk-token": Token.self])
+Program.run(
+  "tbk-net",
+  [
+    "tbk-push": Push.self, "tbk-pull": Pull.self, "tbk-prune": Prune.self, "tbk-token": Token.self,
+  ])

@@ -6,11 +6,11 @@ import TBKSettings
 
 struct AuditCommand: ParsableCommand, SuiteCommand {
   static let configuration = CommandConfiguration(
-    commandName: "tbk-audit", abstract: "Append to the audit log, and show it.",
-    version: "tbk-audit \(suiteVersion)", subcommands: [Append.self, Show.self])
+    commandName: "tbk-audit", abstract: "Append to the audit log, show it, and verify it.",
+    version: "tbk-audit \(suiteVersion)", subcommands: [Append.self, Show.self, Verify.self])
 
   mutating func execute() throws(Failure) -> Int32 {
-    throw Failure(.usage, "no verb is given", hint: "one of append, show")
+    throw Failure(.usage, "no verb is given", hint: "one of append, show, verify")
   }
 }
 
@@ -130,5 +130,53 @@ extension AuditCommand {
       }
       return ExitStatus.success
     }
+  }
+
+  struct Verify: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Say whether the log is what was written.")
+
+    @OptionGroup var common: CommonOptions
+    @OptionGroup fileprivate var log: LogOptions
+    @Flag(name: .long, help: "Print an object.")
+    var json = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let file = try log.log(try Home.ofProcess())
+      let found = try file.verify()
+      if json {
+        try StandardOutput.write(found.json.line() + [0x0a])
+        return found.holds ? ExitStatus.success : ExitStatus.no
+      }
+      for problem in found.problems { try StandardOutput.write(problem.message + "\n") }
+      if found.holds {
+        try StandardOutput.write("ok \(found.lines) \(found.last.hex)\n")
+        if found.unhashed > 0 {
+          Messages.notice(
+            "\(found.unhashed) of the lines are TermBackup 6's, for which no hash vouches")
+        }
+        return ExitStatus.success
+      }
+      try StandardOutput.flush()
+      Messages.report(Failure(.integrity, "\(file.path.display) is not what was written"))
+      return ExitStatus.no
+    }
+  }
+}
+
+extension AuditVerification {
+  fileprivate var json: JSON {
+    .object([
+      "ok": .bool(holds), "lines": .number(lines), "unhashed": .number(unhashed),
+      "last": .string(last.hex),
+      "problems": .array(
+        problems.map {
+          .object([
+            "line": .number($0.line), "problem": .string($0.kind.rawValue),
+            "message": .string($0.message),
+          ])
+        }),
+    ])
   }
 }

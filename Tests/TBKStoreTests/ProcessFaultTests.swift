@@ -6,19 +6,20 @@ import Testing
 
 @testable import TBKStore
 
-/// What `tbk-push` does to a store when it is killed, or a call fails, at every step.
+/// What `tbk-push` and `tbk-prune` do to a store when they are killed, or a call fails, at every step.
 @Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
 struct ProcessFaultTests {
   struct Change: Sendable, CustomTestStringConvertible {
     let testDescription: String
-    /// Whether archive 1, with a manifest, is there before.
-    var isFilled = true
+    var command = "tbk-push"
+    /// The numbers of the archives that are there before, each with a manifest.
+    var before = [1]
     let arguments: String
     /// The numbers of the archives that the store holds after it.
     let after: [Int]
 
     static let all = [
-      Change(testDescription: "first push", isFilled: false, arguments: "< 2.tbk", after: [2]),
+      Change(testDescription: "first push", before: [], arguments: "< 2.tbk", after: [2]),
       Change(
         testDescription: "push",
         arguments: "--receipt 2.json --sealed-manifest 12.tbk --group g < 2.tbk", after: [1, 2]),
@@ -26,6 +27,9 @@ struct ProcessFaultTests {
         testDescription: "replace",
         arguments: "--replace $(cat 1.id) --sealed-manifest 12.tbk < 2.tbk", after: [2]),
       Change(testDescription: "remove", arguments: "--remove $(cat 1.id)", after: []),
+      Change(
+        testDescription: "prune", command: "tbk-prune", before: [1, 2],
+        arguments: "--keep-last 1", after: [2]),
       Change(testDescription: "check", arguments: "--check 13.tbk --group g", after: [1]),
     ]
   }
@@ -56,27 +60,29 @@ struct ProcessFaultTests {
       to: scratch["2.json"])
   }
 
-  /// Runs tbk-push in a place of its own, below the scratch directory.
-  private func push(_ arguments: String, in place: String, fault: String = "") -> Int32 {
+  /// Runs a command in a place of its own, below the scratch directory.
+  private func run(
+    _ arguments: String, in place: String, command: String = "tbk-push", fault: String = ""
+  ) -> Int32 {
     shell(
       "cd \(scratch.path.text) && TERMBACKUP_HOME=\(place)/home \(fault) "
-        + "\(tool) tbk-push \(place)/store \(arguments) >\(place)/out 2>\(place)/err")
+        + "\(tool) \(command) \(place)/store \(arguments) >\(place)/out 2>\(place)/err")
   }
 
-  /// A place with nothing, or archive 1, in its store: a copy of one that was made once.
+  /// A place with what is there before a change: a copy of one that was made once.
   private func makePlace(_ name: String, for change: Change) throws {
-    let template = change.isFilled ? "filled" : "empty"
+    let template = "before\(change.before.map(String.init).joined())"
     if try Descriptor.workingDirectory.statusIfPresent(of: scratch[template]) == nil {
       #expect(shell("mkdir -p \(scratch[template].text)/store") == 0)
-      if change.isFilled {
-        #expect(push("--sealed-manifest 11.tbk < 1.tbk", in: template) == 0)
-        // The state knows the address, which is the copy's.
-        #expect(shell("rm -r \(scratch[template].text)/home") == 0)
+      for seed in change.before {
+        #expect(run("--sealed-manifest 1\(seed).tbk < \(seed).tbk", in: template) == 0)
       }
+      // The state knows the address, which is the copy's.
+      #expect(shell("rm -rf \(scratch[template].text)/home") == 0)
     }
     Scratch.remove(scratch[name])
     #expect(shell("cp -a \(scratch[template].text) \(scratch[name].text)") == 0)
-    if change.isFilled { _ = try session(name).snapshot() }
+    if !change.before.isEmpty { _ = try session(name).snapshot() }
   }
 
   /// What another process of the same machine would see.
@@ -123,11 +129,10 @@ struct ProcessFaultTests {
 
   /// What must hold whatever happened, and that the same command then succeeds.
   private func expectWhole(_ name: String, _ change: Change, status: Int32, _ step: String) throws {
-    let before = change.isFilled ? [1] : []
     let now = try contents(name)
-    #expect(now == before || now == change.after, "\(step): \(now)")
+    #expect(now == change.before || now == change.after, "\(step): \(now)")
     if status == 0 { #expect(now == change.after, "\(step)") }
-    let again = push(change.arguments, in: name)
+    let again = run(change.arguments, in: name, command: change.command)
     let isRemoval = change.arguments.contains("--remove")
     #expect(again == 0 || (isRemoval && now == change.after && again == 69), "\(step): \(again)")
     #expect(try contents(name) == change.after, "\(step)")
@@ -147,8 +152,9 @@ struct ProcessFaultTests {
     var step = 1
     while true {
       try makePlace("p", for: change)
-      let status = push(
-        change.arguments, in: "p", fault: "LD_PRELOAD=\(library.text) FAULT_KILL=\(step)")
+      let status = run(
+        change.arguments, in: "p", command: change.command,
+        fault: "LD_PRELOAD=\(library.text) FAULT_KILL=\(step)")
       try expectWhole("p", change, status: status, "killed at step \(step)")
       if status != 137 { break }
       step += 1
@@ -166,8 +172,8 @@ struct ProcessFaultTests {
       var successes = 0
       for step in 1...80 where successes < 8 {
         try makePlace("p", for: change)
-        let status = push(
-          change.arguments, in: "p",
+        let status = run(
+          change.arguments, in: "p", command: change.command,
           fault: "LD_PRELOAD=\(library.text) FAULT_\(kind)=\(step) FAULT_ERRNO=\(number)")
         #expect([0, 73, 74].contains(status), "\(kind) \(step): \(status)")
         try expectWhole("p", change, status: status, "\(kind) \(step)")
@@ -217,17 +223,17 @@ struct ProcessFaultTests {
     defer { shell("umount \(mount)") }
     for free in stride(from: 0, through: 100, by: 4) {
       #expect(shell("rm -rf \(mount)/* && mkdir \(mount)/store") == 0)
-      #expect(push("< 1.tbk", in: "disk") == 0)
+      #expect(run("< 1.tbk", in: "disk") == 0)
       // All but so many KiB is taken by something else.
       shell(
         "cd \(mount) && n=$(df -k --output=avail . | tail -1) && "
           + "dd if=/dev/zero of=filler bs=1k count=$((n - \(free))) status=none")
       let arguments = "--receipt 2.json --sealed-manifest 12.tbk < 2.tbk"
-      let status = push(arguments, in: "disk")
+      let status = run(arguments, in: "disk")
       #expect([0, 73, 74].contains(status), "\(free) KiB: \(status)")
       #expect(try contents("disk") == (status == 0 ? [1, 2] : [1]), "\(free) KiB")
       shell("rm \(mount)/filler")
-      #expect(push(arguments, in: "disk") == 0)
+      #expect(run(arguments, in: "disk") == 0)
       #expect(try contents("disk") == [1, 2])
       #expect(try strangers("disk") == [])
     }

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 
+from increments import IncrementParts
 from network import NetworkParts
-from processes import Contender, Failed, note, race, remove, run, start_up, times_as_fast, version
+from processes import Contender, Failed, make, note, race, remove, run, start_up, times_as_fast, version
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
@@ -29,6 +30,7 @@ DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
 # The document has a table for each of these groups of parts.
 GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
+    "increments": ["changes", "tenth"],
     "network": ["requests", "upload", "parallel", "large"],
 }
 MIB = 1 << 20
@@ -45,24 +47,19 @@ SIZES = {  # name: (whole, quick, smoke)
 }
 
 
-def make(kind, top, *sizes):
-    """Makes a tree; gives what trees.py says of it."""
-    command = [sys.executable, pathlib.Path(__file__).with_name("trees.py"), kind, top, *map(str, sizes)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def number_of(version):
     """The number in what a tool says of its version."""
     found = re.search(r"\d+(\.\d+)+", version or "")
     return found[0] if found else "unknown"
 
 
-class Bench(NetworkParts):
+class Bench(NetworkParts, IncrementParts):
     def __init__(self, work, sizes):
         self.work = work
         self.sizes = sizes
         self.server = None
         self.repositories = 0
+        self.known_files = {}
         self.rows = []
         self.load = os.getloadavg()[0]
         self.missed = []

@@ -16,8 +16,8 @@ import pytest
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
-VERBS = ["audit-log", "clean", "diff", "init", "list", "migrate", "profile", "restore", "run", "token-info", "update-token",
-         "verify"]
+VERBS = ["audit-log", "clean", "diff", "init", "list", "migrate", "profile", "prune", "restore", "run", "token-info",
+         "update-token", "verify"]
 
 
 class Shell:
@@ -363,6 +363,7 @@ def test_a_password_comes_from_where_it_is_given(shell, small, tmp_path):
     for variable, value in (("TERMBACKUP_PASSWORD", word), ("TERMBACKUP_PASSWORD_FILE", str(file)),
                             ("TERMBACKUP_PASSWORD_COMMAND", f"cat '{file}'")):
         shell.run("verify", "latest", "-p", "docs", password=None, env={variable: value})
+    assert b"empty" in shell.run("verify", "latest", "-p", "docs", password=None, env={"TERMBACKUP_PASSWORD": ""}, status=64).stderr
     for arguments in (["--no-input"], []):
         assert b"no password" in shell.run("verify", "latest", "-p", "docs", *arguments, password=None, status=64).stderr
     shell.run("verify", "latest", "-p", "docs", "--password-command", "false", password=None, status=78)
@@ -405,11 +406,7 @@ def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small
     shell.run("run", "docs", password=None, env={"TERMBACKUP_PASSWORD": "s3cret word"})
     text = seen.read_text()
     assert "tbk-seal" in text and "tbk-push" in text
-    # Only the command that reads the variable may have it.
-    pieces = re.split(r"^(?=tbk-\w+ )", text, flags=re.MULTILINE)
-    after = [index for index, piece in enumerate(pieces) if piece.startswith("tbk-config password")][0]
-    assert all("s3cret" not in piece for piece in pieces[after + 1:])
-    assert all("s3cret" not in piece.splitlines()[0] for piece in pieces if piece)
+    assert "s3cret" not in text
 
 
 # Locks, signals, leftovers

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import PASSWORD, PATIENCE, absent, put, require, snapshot
+from conftest import FAST, PASSWORD, PATIENCE, absent, put, require, snapshot
 from github_fixture import NUMBERS, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_keyring import configured, operations
@@ -361,9 +361,10 @@ def test_no_process_has_a_secret_in_its_arguments_or_environment(remote, session
     else:
         environment[source] = GOOD
     shell.interpreter = [*strace, *shell.interpreter]
+    environment["TERMBACKUP_PASSWORD"] = PASSWORD.decode()
     for verb in (["run", "docs"], ["verify", "latest", "-p", "docs"],
                  ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"], ["list", "docs"], ["token-info", "-p", "docs"]):
-        shell.run(*verb, *arguments, env=environment)
+        shell.run(*verb, *arguments, password=None, env=environment)
         calls = trace.read_text(errors="replace").splitlines()
         names = {found[1] for line in calls if (found := re.search(r'execve\("[^"]*/(tbk-\w+)"', line))}
         assert names & {"tbk-pull", "tbk-push", "tbk-token"}, calls
@@ -396,13 +397,28 @@ def test_no_process_has_the_token_that_goes_into_the_keyring(remote, session, tm
     assert 'secret-tool", ["secret-tool", "store"' in calls and GOOD not in calls
 
 
-def test_a_command_for_the_password_does_not_get_the_token(remote, small, tmp_path):
+def test_the_command_for_one_secret_does_not_get_the_other(remote, small, tmp_path):
+    shell, seen = remote.shell, tmp_path / "seen"
+
+    def giving(file):
+        command = put(tmp_path / f"give {file.name}", f'#!/bin/sh\nenv >>"{seen}"\nexec cat "{file}"\n'.encode(), 0o755)
+        return f"'{os.fsdecode(command)}'"
+
+    secret = {"TERMBACKUP_TOKEN": GOOD, "GITHUB_TOKEN": GOOD, "TERMBACKUP_PASSWORD": PASSWORD.decode()}
+    password = ["--password-command", giving(shell.tbk.password_file)]
+    token = ["--token-command", giving(remote.file)]
     remote.profile(small)
-    put(tmp_path / "give", f'#!/bin/sh\nenv >>"{tmp_path}/seen"\nexec cat "{remote.shell.tbk.password_file}"\n'.encode(), 0o755)
-    remote.shell.run("run", "docs", "--password-command", tmp_path / "give", password=None,
-                     env={"TERMBACKUP_TOKEN": GOOD, "GITHUB_TOKEN": GOOD})
-    seen = (tmp_path / "seen").read_text()
-    assert "PATH=" in seen and GOOD not in seen
+    shell.run("run", "docs", *password, password=None, env=secret)
+    shell.run("run", "docs", *token, password=None, env=secret)
+    # The commands themselves. What GITHUB_TOKEN is for, they cannot know before they look for a token.
+    shell.tbk.run("tbk-seal", "--stdin-name", "x", *password, "--from-command", "--", "env", password=None,
+                  env={**secret, "GITHUB_TOKEN": ""})
+    archive = shell.tbk.run("tbk-seal", *FAST, "--stdin-name", "x", "--from-command", "--", "env", env={
+        **secret, "GITHUB_TOKEN": ""}).out
+    shell.tbk.run("tbk-pull", f"github:{remote.name}", "--list", *token, env={
+        **secret, "TERMBACKUP_GITHUB_API": remote.server.api})
+    written = seen.read_text() + shell.tbk.open(archive, "--cat", "x").out.decode()
+    assert written.count("PATH=") >= 5 and GOOD not in written and PASSWORD.decode() not in written
 
 
 # init

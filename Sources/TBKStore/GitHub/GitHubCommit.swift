@@ -30,13 +30,18 @@ extension GitHubStore {
     return .committed(LedgerVersion(id.description))
   }
 
-  /// Whether the branch is where `version` was read, as far as is known.
+  /// Whether the branch is where `version` was read, as far as is known. Where nobody has looked for
+  /// the ledger it is not.
   private func isCurrent(_ version: LedgerVersion?) -> Bool {
     switch state {
     case .unknown: false
     case .noBranch: version == nil
     case .at(let head):
-      hasLedger ? version?.token == head.commit.description : version == nil
+      switch hasLedger {
+      case true?: version?.token == head.commit.description
+      case false?: version == nil
+      case nil: false
+      }
     }
   }
 

@@ -277,9 +277,10 @@ final class GitHubReleases {
 
   /// The pieces of a part.
   func pieces(
-    of part: LedgerEntry.Part, _ asset: Asset, what: String
+    of part: LedgerEntry.Part, _ asset: Asset, what: String, progress: @escaping (Int) -> Void
   ) -> [PiecewiseDownload.Piece] {
-    let source = AssetDownload(api, "\(repository.path)/releases/assets/\(asset.id)")
+    let source = AssetDownload(
+      api, "\(repository.path)/releases/assets/\(asset.id)", progress: progress)
     var pieces: [PiecewiseDownload.Piece] = []
     var offset: UInt64 = 0
     repeat {
@@ -301,14 +302,16 @@ final class GitHubReleases {
 private final class AssetDownload {
   private let api: GitHubAPI
   private let path: String
+  private let progress: (Int) -> Void
   private var place: HTTPURL?
   private var since: Int64 = 0
   /// How long a redirect is used again; GitHub's are good for five minutes.
   private static let lifetime: Int64 = 120_000_000_000
 
-  init(_ api: GitHubAPI, _ path: String) {
+  init(_ api: GitHubAPI, _ path: String, progress: @escaping (Int) -> Void) {
     self.api = api
     self.path = path
+    self.progress = progress
   }
 
   func exchange(size: UInt64, range: String?) throws(Failure) -> HTTPExchange {
@@ -317,6 +320,7 @@ private final class AssetDownload {
     options.limit = Int(size) + 1024
     options.range = range
     options.isResumed = true
+    options.progress = progress
     if let place, Timestamp.now().nanoseconds - since < AssetDownload.lifetime {
       return api.exchange("GET", place, options)
     }

@@ -73,7 +73,8 @@ extension GitHubStore {
     case 200, 201:
       let json = try response.json("the first commit")
       if repository.branch == nil, let commit = GitObjectID(json["commit"]?["sha"]?.text),
-        let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text)
+        let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text),
+        json["commit"]?["parents"]?.elements?.isEmpty ?? false  // Else somebody was faster.
       {
         begin(at: Head(commit: commit, tree: tree))
         return

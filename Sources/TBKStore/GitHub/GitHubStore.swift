@@ -42,7 +42,8 @@ package final class GitHubStore: Store {
   /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
   /// are no objects.
   var isOurs = false
-  private(set) var hasLedger = false
+  /// Whether there is a ledger at the head; nil if nobody has looked there.
+  private(set) var hasLedger: Bool?
   private var hasAskedForRepository = false
 
   /// - Parameter root: of the API; nil for the one that is configured.
@@ -88,7 +89,7 @@ package final class GitHubStore: Store {
     if !hadAsked { try askForRepository() }
     if !hadAsked, branch != before, try askForBranch() { return }
     state = .noBranch(isEmpty: try isRepositoryEmpty())
-    hasLedger = false
+    hasLedger = nil
     isOurs = false
   }
 
@@ -100,8 +101,10 @@ package final class GitHubStore: Store {
     let response = try api.send("GET", "\(repository.path)/branches/\(path)", options)
     switch response.status {
     case 304:
-      guard let head = facts?.head else { throw api.unexpected(response, "the branch \(branch)") }
-      state = .at(head)
+      guard options.ifNoneMatch != nil, let head = facts?.head else {
+        throw api.unexpected(response, "the branch \(branch)")
+      }
+      arrive(at: head)
     case 200:
       let json = try response.json("the branch \(branch)")
       guard let commit = GitObjectID(json["commit"]?["sha"]?.text),
@@ -112,11 +115,19 @@ package final class GitHubStore: Store {
         facts = GitHubCache.Facts(branch: branch, head: head)
       }
       facts?.tag = response.headers["etag"]
-      state = .at(head)
+      arrive(at: head)
     case 404, 409: return false
     default: throw api.unexpected(response, "the branch \(branch)")
     }
     return true
+  }
+
+  /// What was known of another head is not known of this one.
+  private func arrive(at head: Head) {
+    if state == .at(head) { return }
+    state = .at(head)
+    hasLedger = nil
+    isOurs = false
   }
 
   /// Learns the default branch. Throws `.unavailable` if there is no such repository.
@@ -175,7 +186,8 @@ package final class GitHubStore: Store {
       cache.keep(facts ?? .init(branch: branch), ledger: nil)
       return try found(bytes, head)
     }
-    let response = try contents(Ledger.fileName, at: head, limit: GitHubStore.contentsLimit)
+    let response = try api.send(
+      "GET", contentsPath(Ledger.fileName, at: head), .raw(limit: GitHubStore.contentsLimit))
     if response.status == 404 {
       hasLedger = false
       try refuseForeignRepository(head)
@@ -211,12 +223,6 @@ package final class GitHubStore: Store {
 
   /// The branch is no longer where it was.
   func forget() { state = .unknown }
-
-  private func contents(
-    _ path: String, at head: Head, limit: Int
-  ) throws(Failure) -> HTTPResponse {
-    try api.send("GET", contentsPath(path, at: head), .raw(limit: limit))
-  }
 
   private func contentsPath(_ path: String, at head: Head) -> String {
     let escaped = path.percentEncoded(keepingSlashes: true)
@@ -259,12 +265,17 @@ package final class GitHubStore: Store {
     guard case .at(let head) = state else { throw GitHubStore.missing(what) }
     if !object.parts.isEmpty { return try open(object, at: head, what: what) }
     let path = object.path.description
-    var response = try contents(path, at: head, limit: GitHubStore.contentsLimit)
+    func get(_ head: Head) throws(Failure) -> HTTPResponse {
+      var options = GitHubAPI.Options.raw(limit: GitHubStore.contentsLimit)
+      options.progress = context.progress
+      return try api.send("GET", contentsPath(path, at: head), options)
+    }
+    var response = try get(head)
     if response.status == 404 {
       // Another writer may have put it there since the branch was last asked for.
       try locate()
       guard case .at(let now) = state, now != head else { throw GitHubStore.missing(what) }
-      response = try contents(path, at: now, limit: GitHubStore.contentsLimit)
+      response = try get(now)
     }
     if response.status == 404 { throw GitHubStore.missing(what) }
     guard response.status == 200 else { throw api.unexpected(response, what) }
@@ -288,18 +299,21 @@ package final class GitHubStore: Store {
         }
         let path = contentsPath("\(object.path.folder.rawValue)/\(part.object.name)", at: head)
         let api = self.api
+        let progress = context.progress
         pieces.append(
           .init(
             what: name, size: part.object.size,
             exchange: { () throws(Failure) in
-              try api.exchange("GET", path, .raw(limit: Int(part.object.size) + (64 << 10)))
+              var options = GitHubAPI.Options.raw(limit: Int(part.object.size))
+              options.progress = progress
+              return try api.exchange("GET", path, options)
             },
             note: { _ in false }))
       } else {
         guard let asset = assets[part.place]?[part.object.name.description], asset.isUploaded else {
           throw GitHubStore.missing(name)
         }
-        pieces += releases.pieces(of: part, asset, what: name)
+        pieces += releases.pieces(of: part, asset, what: name, progress: context.progress)
       }
     }
     return PiecewiseDownload(api.client, pieces)

@@ -141,7 +141,7 @@ import TBKCore
     do throws(Failure) {
       transfer = try HTTPTransfer(
         request, credential: carried, settings: settings, stall: settings.stall,
-        progress: { [weak exchange] in exchange?.didSend($0) })
+        progress: { [weak exchange] in exchange?.didMove($0) })
     } catch {
       exchange.result = .failure(error)
       return

@@ -36,7 +36,8 @@ package final class HTTPExchange {
   ///   - isRepeated: false where somebody has to look before it is asked again.
   ///   - isResumed: for a body that does not change while it is read; only of a GET.
   ///   - judge: what an answer means; by default only 408, 429 and 5xx are asked again.
-  ///   - progress: told of bytes sent and received; negative where they have to be sent again.
+  ///   - progress: told of bytes as they are sent, or received if none are; negative where they have
+  ///     to be again.
   package init(
     _ request: HTTPRequest, isRepeated: Bool = true, isResumed: Bool = false,
     judge: @escaping (HTTPResponse) -> HTTPVerdict = HTTPExchange.standardJudge,
@@ -76,18 +77,18 @@ package final class HTTPExchange {
     return false
   }
 
-  /// Bytes of the body sent in this attempt.
-  private var sent = 0
+  /// Bytes of this attempt that it was told of.
+  private var moved = 0
 
-  func didSend(_ count: Int) {
-    sent += count
+  func didMove(_ count: Int) {
+    moved += count
     progress(count)
   }
 
   /// Takes back what was told of bytes that have come to nothing.
   package func retract() {
-    if sent > 0 { progress(-sent) }
-    sent = 0
+    if moved > 0 { progress(-moved) }
+    moved = 0
   }
 
   /// The request of the next attempt.
@@ -134,6 +135,8 @@ package final class HTTPExchange {
 
   /// Keeps what has come, to go on from there.
   func keep(_ bytes: [UInt8]) {
-    if isResumed { received += bytes }
+    guard isResumed else { return }
+    received += bytes
+    moved = 0
   }
 }

@@ -27,7 +27,7 @@ import TBKCore
   /// - Parameters:
   ///   - credential: what follows `Authorization: Bearer`; nil to send none.
   ///   - stall: seconds without a byte after which it is given up.
-  ///   - progress: told of bytes of the body as they are sent.
+  ///   - progress: told of bytes of the body as they are sent, or received if none is.
   init(
     _ request: HTTPRequest, credential: Credential?, settings: HTTPSettings, stall: Int,
     progress: @escaping (Int) -> Void
@@ -179,6 +179,7 @@ import TBKCore
       body.reserveCapacity(length)
     }
     unsafe body.append(contentsOf: bytes)
+    if source == nil { progress(bytes.count) }
     return bytes.count
   }
 

@@ -1,0 +1,52 @@
+import TBKCore
+import TBKFormat
+
+extension LedgerSession {
+  /// Removes what the retention does not keep, all of it in one commit, decided anew over what
+  /// other writers have made of the ledger meanwhile.
+  ///
+  /// - Parameter allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
+  package func prune(
+    _ retention: Retention, _ scope: Retention.Scope, allowingEmpty: Bool = false
+  ) throws(Failure) -> Retention.Judgement {
+    try transact { (snapshot, _) throws(Failure) in
+      let judgement = try self.judge(
+        snapshot, retention, scope, allowingEmpty: allowingEmpty)
+      let gone = judgement.gone
+      if gone.isEmpty { return .done(judgement) }
+      let ids = Set(gone.map(\.id.hex))
+      let kept = snapshot.entries.filter { !ids.contains($0.id.hex) }
+      return .commit(.removing(gone, keeping: kept), judgement)
+    }
+  }
+
+  /// What `prune` would do to a snapshot, and would refuse.
+  package func judge(
+    _ snapshot: Snapshot, _ retention: Retention, _ scope: Retention.Scope, allowingEmpty: Bool
+  ) throws(Failure) -> Retention.Judgement {
+    let judgement = retention.judge(snapshot.entries, scope)
+    if !allowingEmpty, let group = judgement.emptied.first {
+      let what = group.map { "of the group \($0)" } ?? "that are in no group"
+      throw Failure(
+        .denied,
+        "these rules would remove all backups \(what) from the store \(store.address.display): "
+          + "nothing was removed",
+        hint: "keep some, or give --allow-empty")
+    }
+    return judgement
+  }
+}
+
+extension LedgerSession.Plan {
+  /// - Parameter gone: at least one backup.
+  static func removing(_ gone: [LedgerEntry], keeping kept: [LedgerEntry]) -> Self {
+    var plan = Self(
+      entries: kept,
+      summary: gone.count == 1 ? "Remove \(gone[0].filename)" : "Remove \(gone.count) backups")
+    for entry in gone {
+      plan.removals.append(entry.archiveReference)
+      if let manifest = entry.manifestReference { plan.removals.append(manifest) }
+    }
+    return plan
+  }
+}

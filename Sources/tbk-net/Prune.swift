@@ -1,0 +1,218 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKStore
+
+struct Prune: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-prune",
+    abstract: "Remove the backups of a store that no rule keeps.",
+    usage: """
+      tbk-prune <store> [--keep-last <n>] [--keep-within <time>] [--keep-daily <n>] [--keep-weekly <n>] [--keep-monthly <n>] [--keep-yearly <n>] [--group <id>] [--dry-run]
+      tbk-prune <store> [--max-backups <n>] [--retention-days <n>] [--group <id>] [--dry-run]
+      tbk-prune <store> --next-mode --group <id> [--max-backups <n>] [--retention-days <n>]
+      """,
+    version: versionText)
+
+  @Argument(help: "A directory, or github:owner/repo.")
+  var store: RawPath
+
+  @OptionGroup var rules: RuleOptions
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Judge the backups of this group; '-' for those in none.", valueName: "id"))
+  var group: GroupOperand?
+
+  @Flag(name: [.customShort("n"), .long], help: "Say what would be removed, and remove nothing.")
+  var dryRun = false
+
+  @Flag(name: .long, help: "Remove also the last backup of a group.")
+  var allowEmpty = false
+
+  @Flag(
+    name: .long,
+    help: "Print 'full' if the next backup of the group has to be full for these limits to work.")
+  var nextMode = false
+
+  @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")
+  var json = false
+
+  @OptionGroup var signing: SigningOptions
+  @OptionGroup var storeOptions: StoreOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    let rules = rules.rules
+    guard rules.keepsAny || rules.hasLimits else {
+      throw ValidationError("no rule is given, such as --keep-last 7 or --max-backups 30")
+    }
+    if rules.keepsAny, rules.hasLimits {
+      throw ValidationError(
+        "--keep-... says what stays, --max-backups and --retention-days what goes: give one kind")
+    }
+    if nextMode {
+      if rules.keepsAny {
+        throw ValidationError("--next-mode is for --max-backups and --retention-days")
+      }
+      if group == nil { throw ValidationError("--next-mode needs --group") }
+      if dryRun || allowEmpty || json {
+        throw ValidationError("--next-mode removes nothing, and prints one word")
+      }
+    }
+  }
+
+  func execute() throws(Failure) -> Int32 {
+    common.apply()
+    let retention = Retention(rules.rules, now: .now())
+    let keys = try signing.keys(inputIsData: false)
+    let session = try storeOptions.session(
+      store, storeOptions.context(inputIsData: false), keys: keys)
+    let snapshot = try session.snapshot()
+    snapshot.trust.tell()
+    if nextMode {
+      let isFull = retention.wantsFull(after: snapshot.entries, in: group?.id)
+      try StandardOutput.write(isFull ? "full\n" : "incremental\n")
+      return ExitStatus.success
+    }
+    let scope = group.map { Retention.Scope.group($0.id) } ?? .all
+    let judgement =
+      dryRun
+      ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty)
+      : try session.prune(retention, scope, allowingEmpty: allowEmpty)
+    for verdict in judgement.verdicts {
+      try StandardOutput.write(json ? verdict.json : verdict.row)
+    }
+    report(judgement, session.store.address)
+    return ExitStatus.success
+  }
+
+  private func report(_ judgement: Retention.Judgement, _ address: StoreAddress) {
+    let future = judgement.verdicts.filter { $0.reasons == [.future] }
+    if let first = future.first {
+      let others = future.count > 1 ? ", and \(future.count - 1) more" : ""
+      Messages.warning(
+        "dated in the future, so kept, and counted by no rule: backup \(first.entry.id.hex) of "
+          + "\(first.entry.createdAt)\(others)")
+    }
+    let unknown = judgement.verdicts.count { $0.reasons == [.termbackup6] }
+    if unknown > 0 {
+      Messages.warning(
+        "\(unknown) backups of TermBackup 6 are kept for a younger one, which may need them: its "
+          + "ledger does not say what an incremental backup depends on")
+    }
+    let gone = judgement.gone
+    let all = judgement.verdicts.count
+    if gone.isEmpty {
+      Messages.notice(
+        all == 0
+          ? "there is no backup to judge"
+          : "nothing to remove: \(all) \(all == 1 ? "backup stays" : "backups stay")")
+      return
+    }
+    let size = gone.reduce(UInt64(0)) {
+      let (sum, overflow) = $0.addingReportingOverflow($1.size)
+      return overflow ? .max : sum
+    }
+    Messages.notice(
+      "\(dryRun ? "would remove" : "removed") \(gone.count) of \(all) backups, \(size) bytes")
+    if case .gitHub = address {
+      Messages.notice(
+        "git keeps what was ever committed: only archives that are release assets give their "
+          + "space back")
+    }
+  }
+}
+
+/// `--group`: an id, or '-' for the backups that are in no group.
+struct GroupOperand: ExpressibleByArgument {
+  let id: GroupID?
+
+  init?(argument: String) {
+    id = argument == "-" ? nil : GroupID(argument)
+    if id == nil, argument != "-" { return nil }
+  }
+}
+
+/// What says which backups stay.
+struct RuleOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Keep the last <n> backups.", valueName: "n"))
+  var keepLast: Count?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Keep what is younger than <time>: 12h, 30d, 2w, 3m (months), 1y.", valueName: "time"))
+  var keepWithin: TimeSpan?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Keep the last backup of each of the last <n> days.", valueName: "n"))
+  var keepDaily: Count?
+
+  @Option(name: .long, help: ArgumentHelp("Likewise of weeks, from Monday.", valueName: "n"))
+  var keepWeekly: Count?
+
+  @Option(name: .long, help: ArgumentHelp("Likewise of months.", valueName: "n"))
+  var keepMonthly: Count?
+
+  @Option(name: .long, help: ArgumentHelp("Likewise of years.", valueName: "n"))
+  var keepYearly: Count?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Remove all but the last <n> backups.", valueName: "n"))
+  var maxBackups: Count?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Remove what is older than <n> days.", valueName: "n"))
+  var retentionDays: Count?
+
+  var rules: RetentionRules {
+    var rules = RetentionRules()
+    rules.last = keepLast?.number
+    rules.within = keepWithin
+    rules.daily = keepDaily?.number
+    rules.weekly = keepWeekly?.number
+    rules.monthly = keepMonthly?.number
+    rules.yearly = keepYearly?.number
+    rules.maxBackups = maxBackups?.number
+    rules.retentionDays = retentionDays?.number
+    return rules
+  }
+}
+
+/// A number from 1.
+struct Count: ExpressibleByArgument {
+  let number: Int
+
+  init?(argument: String) {
+    guard let number = wholeNumber(argument) else { return nil }
+    self.number = number
+  }
+}
+
+extension TimeSpan: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+extension Retention.Verdict {
+  var row: [UInt8] {
+    let reasons = reasons.isEmpty ? "-" : reasons.map(\.rawValue).joined(separator: ",")
+    let fields = [
+      isKept ? "keep" : "remove", entry.id.hex, entry.createdAt, String(entry.size), reasons,
+    ]
+    return Array((fields.joined(separator: "\t") + "\n").utf8)
+  }
+
+  var json: [UInt8] {
+    let object = JSON.object([
+      "action": .string(isKept ? "keep" : "remove"), "id": .string(entry.id.hex),
+      "created_at": .string(entry.createdAt), "size": .number(entry.size),
+      "group": entry.group.map { .string($0.description) } ?? .null,
+      "reasons": .array(reasons.map { .string($0.rawValue) }),
+    ])
+    return object.line() + [UInt8(ascii: "\n")]
+  }
+}
