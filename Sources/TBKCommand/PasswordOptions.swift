@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import TBKCore
 
 extension SecretSource.Kind {
@@ -50,6 +49,7 @@ package struct PasswordOptions: ParsableArguments {
   ///   - inputIsData: whether standard input is spoken for.
   package func password(confirming: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
+    SecretSource.Kind.keyPassword.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password", confirming: confirming, refusing: input.noInput)
   }
@@ -87,15 +87,8 @@ package struct KeyPasswordOptions: ParsableArguments {
   /// Whether one of the options names a place.
   package var isGiven: Bool { source.isGiven }
 
-  /// Takes the variables out of the environment, so that no child sees them where nobody asked.
-  package static func withholdEnvironment() {
-    let variable = SecretSource.Kind.keyPassword.variable
-    for name in [variable, variable + "_FILE", variable + "_COMMAND"] {
-      unsafe _ = unsetenv(name)
-    }
-  }
-
-  /// The password, from the first place that has one; a prompt is the last.
+  /// The password, from the first place that has one; a prompt is the last. It comes before a token,
+  /// which withdraws its variables.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
@@ -103,6 +96,7 @@ package struct KeyPasswordOptions: ParsableArguments {
   package func password(
     confirming: Bool = false, refusing: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
+    SecretSource.Kind.password.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }

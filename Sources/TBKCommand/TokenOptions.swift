@@ -39,6 +39,7 @@ package struct TokenOptions: ParsableArguments {
   ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     SecretSource.Kind.password.withdraw()
+    SecretSource.Kind.keyPassword.withdraw()
     var shared = takeEnvironment("GITHUB_TOKEN")
     defer { if shared != nil { wipe(&shared!) } }
     if let secret = try source.secret(inputIsData: inputIsData) {

@@ -59,7 +59,6 @@ struct SigningOptions: ParsableArguments {
   ///
   /// - Parameter inputIsData: whether standard input is spoken for.
   func keys(inputIsData: Bool) throws(Failure) -> LedgerKeys {
-    defer { KeyPasswordOptions.withholdEnvironment() }
     guard let signKey else { return try trust.keys() }
     guard !signKey.isStandardStream else {
       throw Failure(.usage, "--sign-key takes a file, not standard input")
