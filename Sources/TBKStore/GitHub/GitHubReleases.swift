@@ -29,6 +29,8 @@ final class GitHubReleases {
 
   static let tagPrefix = "termbackup-"
   static let assetLimit = 1000
+  /// Bytes of our parts in one release.
+  static let capacity = UInt64(assetLimit) * GitHubSpool.assetPartSize
   private static let pageSize = 100
   /// Seconds after which an upload that did not end is nobody's any more.
   private static let leftoverAge: Int64 = 86_400
