@@ -56,6 +56,20 @@ import Testing
     #expect(failure { _ = try scripted(server).open(object) }?.code == .malformed)
   }
 
+  /// Two have the same bytes; one removes its backup when the other has found that its parts are
+  /// there already.
+  @Test func partsThatGoMeanwhileAreSentAgain() throws {
+    let place = try GitHubPlace(placement: .release)
+    let (one, two) = (try place.open(), try place.open())
+    try makeSession(one, home: nil).pushArchive(1)
+    var backup = NewBackup(receipt: nil, archive: try two.stage(try archive(1)), archiveVersion: 2)
+    backup.id = try digest(2)
+    _ = try makeSession(one, home: nil).remove([try digest(1)])
+    let entry = try makeSession(two, home: nil).push(backup).entry
+    let bytes = try place.open().open(entry.archiveReference).readAll(limit: 1 << 20, what: "it")
+    #expect(try bytes == archive(1))
+  }
+
   /// TermBackup 6 makes the first commit by the contents API, of another file than ours.
   @Test func whoMadeTheFirstCommitMeanwhileIsNotOverwritten() throws {
     let place = try GitHubPlace()
