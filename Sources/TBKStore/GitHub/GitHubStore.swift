@@ -97,7 +97,9 @@ package final class GitHubStore: Store {
   private func askForBranch() throws(Failure) -> Bool {
     let path = branch.percentEncoded(keepingSlashes: true)
     var options = GitHubAPI.Options()
-    if facts?.branch == branch { options.ifNoneMatch = facts?.tag }
+    if facts?.branch == branch, let tag = facts?.tag, GitHubCache.isTag(tag) {
+      options.ifNoneMatch = tag
+    }
     let response = try api.send("GET", "\(repository.path)/branches/\(path)", options)
     switch response.status {
     case 304:
@@ -288,6 +290,9 @@ package final class GitHubStore: Store {
     let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
     for tag in tags where !GitHubReleases.isTag(tag) {
       throw Failure(.malformed, "ledger: a part lies in \(tag), which is no place of this store")
+    }
+    guard object.parts.reduce(0, { $0 + $1.object.size }) <= GitHubReleases.capacity else {
+      throw Failure(.malformed, "ledger: \(object.path) is larger than a release can hold")
     }
     let assets = try releases.assets(Set(tags))
     var pieces: [PiecewiseDownload.Piece] = []
