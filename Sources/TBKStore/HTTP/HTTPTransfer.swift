@@ -80,6 +80,8 @@ import TBKCore
   ) throws(Failure) {
     try set(CURLOPT_URL, request.url.description)
     try set(CURLoption(rawValue: 181), 3)  // CURLOPT_PROTOCOLS: http and https
+    // What goes in the clear stays on this machine: no proxy may see it.
+    if request.url.scheme == "http" { try set(CURLOPT_PROXY, "") }
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_FOLLOWLOCATION, 0)  // Whether a redirect may be followed is ours to say.
     try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
