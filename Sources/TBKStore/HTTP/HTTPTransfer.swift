@@ -42,7 +42,7 @@ import TBKCore
     url = request.url
     limit = request.limit
     self.progress = progress
-    started = Timestamp.now().nanoseconds
+    started = monotonicNanoseconds()
     lastProgress = started
     do throws(Failure) {
       source = try request.body?.restart()
@@ -154,7 +154,7 @@ import TBKCore
       unsafe buffer.withUnsafeBytes { bytes in
         unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
       }
-      lastProgress = Timestamp.now().nanoseconds
+      lastProgress = monotonicNanoseconds()
       progress(count)
       return count
     } catch {
@@ -171,7 +171,7 @@ import TBKCore
   private static let headerLimit = 512 << 10
 
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
-    lastProgress = Timestamp.now().nanoseconds
+    lastProgress = monotonicNanoseconds()
     if !(200..<300).contains(status) {
       let room = HTTPTransfer.complaintLimit - body.count
       unsafe body.append(contentsOf: bytes.prefix(room))
@@ -197,7 +197,7 @@ import TBKCore
       return 0
     }
     let text = unsafe String(decoding: line, as: UTF8.self)
-    lastProgress = Timestamp.now().nanoseconds
+    lastProgress = monotonicNanoseconds()
     if text.hasPrefix("HTTP/") {
       headers = [:]
       let words = text.split(separator: " ", maxSplits: 2)
