@@ -9,7 +9,7 @@ PYTHON = python3
 DIR = $(CURDIR)/Sources
 
 LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config
-NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token
+NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite
 VENV = .build/venv

@@ -50,6 +50,7 @@ package struct PasswordOptions: ParsableArguments {
   package func password(confirming: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
     SecretSource.Kind.keyPassword.withdraw()
+    SecretSource.Kind.webhook.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password", confirming: confirming, refusing: input.noInput)
   }
@@ -97,6 +98,7 @@ package struct KeyPasswordOptions: ParsableArguments {
     confirming: Bool = false, refusing: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
     SecretSource.Kind.password.withdraw()
+    SecretSource.Kind.webhook.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }
