@@ -29,7 +29,7 @@ OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
 KEYRING_PAGES = ("termbackup-init.1", "termbackup-update-token.1")
 HAS_KEYRING = all(map(shutil.which, ("dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool")))
 # Verbs whose answer may be no.
-ANSWERS = re.compile(r"\b(diff|check|verify)\b")
+ANSWERS = re.compile(r"\b(diff|check|verify|doctor)\b")
 
 assert PAGES
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
-VERBS = ["audit-log", "clean", "diff", "generate-key", "init", "list", "migrate", "profile", "prune", "restore", "run",
+VERBS = ["audit-log", "clean", "diff", "doctor", "generate-key", "init", "list", "migrate", "profile", "prune", "restore", "run",
          "token-info", "update-token", "verify"]
 
 
