@@ -6,7 +6,7 @@ import TBKCore
 package struct SecretSource {
   /// What is looked for.
   package struct Kind: Sendable {
-    /// The noun in messages and options, as in "password" and `--password-fd`.
+    /// The noun in messages and options, as in "old password" and `--old-password-fd`.
     let noun: String
     /// The variable with the secret itself; `_FILE` and `_COMMAND` follow it for the others.
     let variable: String
@@ -14,6 +14,16 @@ package struct SecretSource {
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
+
+    /// What the options' names begin with, without the dashes.
+    var option: String { String(noun.map { $0 == " " ? "-" : $0 }) }
+
+    /// The variables of its that are set, with their values.
+    var set: [(name: String, value: [UInt8])] {
+      ["", "_FILE", "_COMMAND"].compactMap { suffix in
+        environment(variable + suffix).map { (variable + suffix, $0) }
+      }
+    }
 
     /// Takes its variables out of the environment, for commands that need no such secret and run
     /// others.
@@ -32,8 +42,8 @@ package struct SecretSource {
     guard [descriptor != nil, file != nil, command != nil].count(where: { $0 }) > 1 else {
       return nil
     }
-    let noun = kind.noun
-    return "only one of --\(noun)-fd, --\(noun)-file and --\(noun)-command"
+    let option = kind.option
+    return "only one of --\(option)-fd, --\(option)-file and --\(option)-command"
   }
 
   /// The secret from the first place that has one; nil if none has. The variables are taken out of
@@ -60,11 +70,11 @@ package struct SecretSource {
   }
 
   private func read(descriptor: Int32, inputIsData: Bool) throws(Failure) -> Secret {
-    let option = "--\(kind.noun)-fd \(descriptor)"
+    let option = "--\(kind.option)-fd \(descriptor)"
     if descriptor == 0, inputIsData {
       throw Failure(
         .usage, "\(option) would read the \(kind.noun) from the data on standard input",
-        hint: "use another descriptor, as in --\(kind.noun)-fd 3 3<file")
+        hint: "use another descriptor, as in --\(kind.option)-fd 3 3<file")
     }
     guard fcntl(descriptor, F_GETFD) >= 0 else {
       throw Failure(.usage, "\(option): the descriptor is not open")
@@ -129,4 +139,13 @@ package struct SecretSource {
 func takeEnvironment(_ name: String) -> [UInt8]? {
   defer { unsafe _ = unsetenv(name) }
   return environment(name)
+}
+
+/// Puts back what `takeEnvironment` took.
+func restoreEnvironment(_ name: String, _ value: [UInt8]) {
+  unsafe _ = (value + [0]).withUnsafeBufferPointer { bytes in
+    unsafe bytes.withMemoryRebound(to: CChar.self) { text in
+      unsafe text.baseAddress.map { unsafe setenv(name, $0, 1) }
+    }
+  }
 }
