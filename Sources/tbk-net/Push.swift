@@ -10,7 +10,7 @@ struct Push: SuiteCommand {
     abstract: "Store an archive and its entry in the ledger, in one step.",
     usage: """
       tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
-      tbk-push <store> --replace <id> [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --replace <id> [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --create
@@ -38,6 +38,9 @@ struct Push: SuiteCommand {
   @Option(
     name: .long, help: ArgumentHelp("Give this backup another archive.", valueName: "id"))
   var replace: RawPath?
+
+  @Flag(name: .long, help: "The other archive is under another password.")
+  var rekeyed = false
 
   @Option(
     name: .long, parsing: .upToNextOption,
@@ -71,6 +74,7 @@ struct Push: SuiteCommand {
     let work = [replace != nil, !remove.isEmpty, check != nil, create].count { $0 }
     if work > 1 { throw ValidationError("only one of --replace, --remove, --check and --create") }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
+    if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
     if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
     if work > 0, receipt != nil {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
@@ -149,7 +153,7 @@ struct Push: SuiteCommand {
     if let replaced {
       return try session.replace(
         replaced, archive: archive, archiveVersion: version, manifest: manifest,
-        signature: signature)
+        signature: signature, rekeyed: rekeyed)
     }
     return try session.push(
       NewBackup(
