@@ -313,11 +313,11 @@ def test_a_backup_that_is_made_half_way_is_taken_along(tbk, new, tmp_path):
             if test ! -e '{tmp_path}/busy' && test ! -e '{tmp_path}/made.1'; then
                 : >'{tmp_path}/busy'
                 printf '%s' "$made" >'{source}/half-way'
-                '{ours}/termbackup-run' -q p <&- >"$made" 2>&1 || echo failed >>"$made"
+                '{ours}/termbackup-run' -q p --password-file '{tbk.password_file}' </dev/null >"$made" 2>&1 || echo failed >>"$made"
                 rm -f '{tmp_path}/busy'
             fi ;;
         esac""")
-    rotate(shell, "--new-password-file", new, env={"TERMBACKUP_PASSWORD_FILE": str(tbk.scratch / "password")})
+    rotate(shell, "--new-password-file", new)
     shell.lib = ours
     for number in (0, 1):
         assert (tmp_path / f"made.{number}").read_text() == ""
@@ -456,6 +456,38 @@ def test_archives_without_a_sealed_manifest_and_tbk1(shell, new, small, tmp_path
     assert (told["rotated"], told["already"]) == (0, 2)
     put(tmp_path / "third", b"third")
     rotate(shell, "--new-password-file", tmp_path / "third", status=77)
+
+
+def test_migrate_makes_tbk2_of_tbk1_and_leaves_the_rest(shell, small, tmp_path):
+    shell.profile("p", small)
+    shell.run("run", "p")
+    group = ledger(shell.home)[0]["group"]
+    assert b"No archive" in shell.run("migrate", "--archives", "p", password=None).stdout
+    manifest = mf.with_id(mf.build(small))
+    payload = gz.compress(tars.write(manifest, tars.content_of(small), "pax"), 1, 6)
+    receipt = {"receipt": 1, "id": manifest["backup_id"], "created_at": manifest["created_at"], "mode": "full",
+               "file_count": 1, "depends_on": [], "complete": True}
+    put(tmp_path / "receipt", json.dumps(receipt).encode())
+    push(shell.tbk, shell.home, crypto.seal_tbk1(payload, PASSWORD, iterations=1000), "--group", group, "--receipt",
+         tmp_path / "receipt")
+    kept, old = ledger(shell.home)
+    shell.run("migrate", "--archives", "p", password=b"wrong", status=77)
+    assert ledger(shell.home) == [kept, old]
+    told = json.loads(shell.run("migrate", "--archives", "p", "--json").stdout)
+    assert (told["profile"], told["migrated"]) == ("p", 1)
+    same, now = ledger(shell.home)
+    assert same == kept and now["id"] == old["id"] and (old["archive_version"], now["archive_version"]) == (1, 2)
+    assert "key_epoch" not in now
+    archive = store_of(shell.home) / "backups" / now["filename"]
+    assert crypto.open_archive(archive.read_bytes(), PASSWORD)[1] == payload
+    shell.run("verify", "--all", "-p", "p")
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--placement", "git"], ["--password-file", "x"], ["--max-wait", "3"],
+                                       ["--archives", "p", "--force"], ["--archives", "../p"], ["--archives"]], ids=str)
+def test_options_of_the_other_migration_are_refused(arguments, shell):
+    shell.run("init")
+    shell.run("migrate", *arguments, status=64)
 
 
 def test_an_archive_that_is_another_backup_is_not_sealed_under_its_name(shell, new, small, tmp_path):
