@@ -71,8 +71,3 @@ extension RawPath: ExpressibleByArgument {
 
   package var defaultValueDescription: String { text }
 }
-
-extension RawPath {
-  /// Whether it stands for standard input or output.
-  package var isStandardStream: Bool { bytes == [UInt8(ascii: "-")] }
-}

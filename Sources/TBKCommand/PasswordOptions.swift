@@ -3,15 +3,25 @@ import TBKCore
 
 extension SecretSource.Kind {
   /// Passwords are lines or files of keys, not documents.
-  package static let password = password("password", "TERMBACKUP_PASSWORD")
+  package static let password = SecretSource.Kind(
+    noun: "password", option: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024,
+    code: .usage)
   /// What archives that are sealed again are opened with.
-  package static let oldPassword = password("old password", "TERMBACKUP_OLD_PASSWORD")
+  package static let oldPassword = SecretSource.Kind(
+    noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
+    limit: 64 * 1024, code: .usage)
   /// What takes the place of a password, where `password` is the one in use.
-  package static let newPassword = password("new password", "TERMBACKUP_NEW_PASSWORD")
+  package static let newPassword = SecretSource.Kind(
+    noun: "new password", option: "new-password", variable: "TERMBACKUP_NEW_PASSWORD",
+    limit: 64 * 1024, code: .usage)
+  static let keyPassword = SecretSource.Kind(
+    noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
+    limit: 64 * 1024, code: .usage)
 
-  private static func password(_ noun: String, _ variable: String) -> SecretSource.Kind {
-    SecretSource.Kind(noun: noun, variable: variable, limit: 64 * 1024, code: .usage)
-  }
+  /// What a command that takes a password keeps from its children.
+  fileprivate static let withdrawn: [SecretSource.Kind] = [
+    .token, .keyPassword, .password, .oldPassword, .newPassword,
+  ]
 }
 
 /// Where the password comes from: options, environment, a prompt.
@@ -41,9 +51,7 @@ package struct PasswordOptions: ParsableArguments {
   }
 
   /// Whether one of the options names a place.
-  package var isGiven: Bool {
-    passwordFd != nil || passwordFile != nil || passwordCommand != nil
-  }
+  package var isGiven: Bool { source(.password).isGiven }
 
   /// The password, from the first place that has one. No child sees the variables of a password or
   /// of TermBackup's token afterwards.
@@ -58,8 +66,10 @@ package struct PasswordOptions: ParsableArguments {
     for other in SecretSource.Kind.withdrawn where other.variable != kind.variable {
       other.withdraw()
     }
-    if let secret = try source(kind).secret(inputIsData: inputIsData) { return secret }
-    return try input.prompt(kind, confirming: confirming)
+    let source = source(kind)
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
+    return try source.ask(asked, confirming: confirming, refusing: input.noInput)
   }
 }
 
@@ -91,51 +101,68 @@ package struct OldPasswordOptions: ParsableArguments {
   }
 
   /// Whether one of the options names a place.
-  package var isGiven: Bool {
-    oldPasswordFd != nil || oldPasswordFile != nil || oldPasswordCommand != nil
-  }
+  package var isGiven: Bool { source.isGiven }
 
   /// The old password, from the first place that has one. It is to be taken before the new one,
   /// whose variables no child of this sees.
   ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
-  package func password(_ input: InputOptions, inputIsData: Bool) throws(Failure) -> Secret {
+  /// - Parameters:
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is spoken for.
+  package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
+    SecretSource.Kind.keyPassword.withdraw()
     let kept = SecretSource.Kind.password.set
     SecretSource.Kind.password.withdraw()
     defer { for (name, value) in kept { restoreEnvironment(name, value) } }
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try input.prompt(.oldPassword, confirming: false)
+    return try source.ask("Old password", confirming: false, refusing: refusing)
   }
 }
 
-extension SecretSource.Kind {
-  /// What a command that takes a password keeps from its children.
-  fileprivate static let withdrawn: [SecretSource.Kind] = [
-    .token, .password, .oldPassword, .newPassword,
-  ]
-}
+/// Where the password of a private key comes from, in commands that have another password or none.
+package struct KeyPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the key from descriptor <n>.", valueName: "n"))
+  package var keyPasswordFd: Int32?
 
-extension InputOptions {
-  /// Asks on the terminal.
-  fileprivate func prompt(
-    _ kind: SecretSource.Kind, confirming: Bool
+  @Option(
+    name: .long, help: ArgumentHelp("Read the password of the key from <file>.", valueName: "file"))
+  package var keyPasswordFile: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the key.", valueName: "command"))
+  package var keyPasswordCommand: RawPath?
+
+  package init() {}
+
+  private var source: SecretSource {
+    SecretSource(
+      kind: .keyPassword, descriptor: keyPasswordFd, file: keyPasswordFile,
+      command: keyPasswordCommand)
+  }
+
+  package func validate() throws {
+    if let complaint = source.complaint { throw ValidationError(complaint) }
+  }
+
+  /// Whether one of the options names a place.
+  package var isGiven: Bool { source.isGiven }
+
+  /// The password, from the first place that has one; a prompt is the last. It comes before a token,
+  /// which withdraws its variables.
+  ///
+  /// - Parameters:
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is spoken for.
+  package func password(
+    confirming: Bool = false, refusing: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
-    let option = "--\(kind.option)"
-    let hint = "give \(option)-file, \(option)-fd, \(option)-command or \(kind.variable)_FILE"
-    if noInput { throw Failure(.usage, "no \(kind.noun) was given", hint: hint) }
-    guard let terminal = try? Terminal() else {
-      throw Failure(
-        .usage, "no \(kind.noun) was given and there is no terminal to ask on", hint: hint)
-    }
-    let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
-    let password = try terminal.secret("\(asked): ", limit: kind.limit)
-    if password.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
-    if confirming {
-      let again = try terminal.secret("\(asked) again: ", limit: kind.limit)
-      let same = password.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
-      if !same { throw Failure(.usage, "the two passwords differ") }
-    }
-    return password
+    SecretSource.Kind.password.withdraw()
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }
 }

@@ -6,17 +6,16 @@ import TBKCore
 package struct SecretSource {
   /// What is looked for.
   package struct Kind: Sendable {
-    /// The noun in messages and options, as in "old password" and `--old-password-fd`.
+    /// The noun in messages.
     let noun: String
+    /// What options begin with, as in "password" and `--password-fd`.
+    let option: String
     /// The variable with the secret itself; `_FILE` and `_COMMAND` follow it for the others.
     let variable: String
     /// The most bytes, without the newline at the end.
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
-
-    /// What the options' names begin with, without the dashes.
-    var option: String { String(noun.map { $0 == " " ? "-" : $0 }) }
 
     /// The variables of its that are set, with their values.
     var set: [(name: String, value: [UInt8])] {
@@ -67,6 +66,33 @@ package struct SecretSource {
     if let secret = environmentSecret { return try Secret(copying: secret.span) }
     if isSetEmpty { throw Failure(kind.code, "the \(kind.noun) in \(variable) is empty") }
     return nil
+  }
+
+  /// Whether one of the options names a place.
+  var isGiven: Bool { descriptor != nil || file != nil || command != nil }
+
+  /// The secret that a person at the terminal enters, unseen. Throws `.usage` where there is none.
+  ///
+  /// - Parameters:
+  ///   - prompt: as in "Password".
+  ///   - confirming: whether it is asked for twice.
+  ///   - refusing: whether nothing may be asked.
+  func ask(_ prompt: String, confirming: Bool, refusing: Bool) throws(Failure) -> Secret {
+    let option = kind.option
+    let hint = "give --\(option)-file, --\(option)-fd, --\(option)-command or \(kind.variable)_FILE"
+    if refusing { throw Failure(.usage, "no \(kind.noun) was given", hint: hint) }
+    guard let terminal = try? Terminal() else {
+      throw Failure(
+        .usage, "no \(kind.noun) was given and there is no terminal to ask on", hint: hint)
+    }
+    let secret = try terminal.secret("\(prompt): ", limit: kind.limit)
+    if secret.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
+    if confirming {
+      let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
+      let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
+      if !same { throw Failure(.usage, "the two passwords differ") }
+    }
+    return secret
   }
 
   private func read(descriptor: Int32, inputIsData: Bool) throws(Failure) -> Secret {

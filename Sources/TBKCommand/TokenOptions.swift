@@ -4,7 +4,7 @@ import TBKCore
 extension SecretSource.Kind {
   /// GitHub's tokens have at most a few hundred characters.
   static let token = SecretSource.Kind(
-    noun: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
+    noun: "token", option: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
 }
 
 /// Where the token of a network store comes from: options, environment. Nothing is asked for; what
@@ -39,6 +39,7 @@ package struct TokenOptions: ParsableArguments {
   ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     SecretSource.Kind.password.withdraw()
+    SecretSource.Kind.keyPassword.withdraw()
     var shared = takeEnvironment("GITHUB_TOKEN")
     defer { if shared != nil { wipe(&shared!) } }
     if let secret = try source.secret(inputIsData: inputIsData) {

@@ -40,6 +40,9 @@ package struct RawPath: Hashable, Comparable, Sendable {
   /// C escapes and octal bytes.
   package var quoted: String { RawPath.quote(bytes.span) }
 
+  /// Whether it stands for standard input or output.
+  package var isStandardStream: Bool { bytes == [UInt8(ascii: "-")] }
+
   /// In single quotes, for messages; control characters and bytes that are not ASCII escaped.
   package var display: String {
     let plain = quoted

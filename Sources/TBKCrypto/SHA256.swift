@@ -1,21 +1,40 @@
 import CCrypto
 import TBKCore
 
-/// The algorithm, fetched once: an implicit fetch for every file would cost more than a small file.
-nonisolated(unsafe) private let algorithm = unsafe EVP_MD_fetch(nil, "SHA256", nil)
+/// The algorithms, fetched once: an implicit fetch for every file would cost more than a small file.
+nonisolated(unsafe) private let sha256 = unsafe EVP_MD_fetch(nil, "SHA256", nil)
+nonisolated(unsafe) private let sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
 
-/// A running SHA-256. Owns one `EVP_MD_CTX`, and can be used again after `finish()`.
-@safe package struct SHA256: ~Copyable {
+/// A running hash of OpenSSL's. Owns one `EVP_MD_CTX`, and can be used again after `finish()`.
+@safe package struct RunningHash: ~Copyable {
+  package enum Algorithm {
+    case sha256
+    /// For the names of git alone; it proves nothing.
+    case sha1
+
+    fileprivate var pointer: OpaquePointer? {
+      switch self {
+      case .sha256: unsafe TBKCrypto.sha256
+      case .sha1: unsafe TBKCrypto.sha1
+      }
+    }
+
+    /// Of the hash, in bytes.
+    fileprivate var length: Int { self == .sha256 ? 32 : 20 }
+  }
+
   private let context: OpaquePointer
+  private let algorithm: Algorithm
 
-  package init() throws(Failure) {
+  package init(_ algorithm: Algorithm) throws(Failure) {
     guard let context = unsafe EVP_MD_CTX_new() else {
       throw Failure(.library, "EVP_MD_CTX_new failed")
     }
-    guard unsafe EVP_DigestInit_ex2(context, algorithm, nil) == 1 else {
+    guard unsafe EVP_DigestInit_ex2(context, algorithm.pointer, nil) == 1 else {
       unsafe EVP_MD_CTX_free(context)
       throw Failure(.library, "EVP_DigestInit_ex2 failed")
     }
+    self.algorithm = algorithm
     unsafe self.context = context  // Last: nothing may throw once we own it.
   }
 
@@ -29,15 +48,31 @@ nonisolated(unsafe) private let algorithm = unsafe EVP_MD_fetch(nil, "SHA256", n
   }
 
   /// The hash of what was given since the start or the last `finish()`.
-  package mutating func finish() throws(Failure) -> Digest {
-    var output = [UInt8](repeating: 0, count: 32)
+  package mutating func finish() throws(Failure) -> [UInt8] {
+    var output = [UInt8](repeating: 0, count: algorithm.length)
     let result = unsafe output.withUnsafeMutableBytes { raw in
       unsafe EVP_DigestFinal_ex(
         context, raw.baseAddress?.assumingMemoryBound(to: UInt8.self), nil)
     }
-    guard result == 1, unsafe EVP_DigestInit_ex2(context, algorithm, nil) == 1,
-      let digest = Digest(output.span)
-    else { throw Failure(.library, "EVP_DigestFinal_ex failed") }
+    guard result == 1, unsafe EVP_DigestInit_ex2(context, algorithm.pointer, nil) == 1 else {
+      throw Failure(.library, "EVP_DigestFinal_ex failed")
+    }
+    return output
+  }
+}
+
+/// A running SHA-256 (FIPS 180-4), which can be used again after `finish()`.
+package struct SHA256: ~Copyable {
+  private var running: RunningHash
+
+  package init() throws(Failure) { running = try RunningHash(.sha256) }
+
+  package mutating func update(_ bytes: Span<UInt8>) throws(Failure) { try running.update(bytes) }
+
+  /// The hash of what was given since the start or the last `finish()`.
+  package mutating func finish() throws(Failure) -> Digest {
+    let bytes = try running.finish()
+    guard let digest = Digest(bytes.span) else { throw Failure(.library, "a hash of another length") }
     return digest
   }
 

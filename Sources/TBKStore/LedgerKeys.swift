@@ -16,6 +16,7 @@ package enum LedgerTrust: Equatable, Sendable {
 package final class LedgerKeys {
   private var trusted: [Digest: VerifyingKey] = [:]
   private let signer: Signer?
+  private let isRequired: Bool
 
   /// A key file is a few hundred bytes.
   private static let fileLimit = 64 << 10
@@ -24,7 +25,11 @@ package final class LedgerKeys {
   /// - Parameters:
   ///   - trusted: whose ledgers are believed.
   ///   - signer: what signs ours; trusted as well.
-  package init(trusted: [VerifyingKey] = [], signer: Signer? = nil) throws(Failure) {
+  ///   - isRequired: whether only a ledger is read that one of them has signed.
+  package init(
+    trusted: [VerifyingKey] = [], signer: Signer? = nil, isRequired: Bool = false
+  ) throws(Failure) {
+    self.isRequired = isRequired
     for key in trusted { self.trusted[try key.fingerprint] = key }
     self.signer = signer
     if let signer { self.trusted[signer.fingerprint] = signer.verifyingKey }
@@ -84,12 +89,23 @@ package final class LedgerKeys {
 
   // MARK: Judging
 
-  /// What the signature of a ledger is worth. Throws `.integrity` for one that does not hold, or
-  /// that is by a key that is not trusted where some are.
+  /// What the signature of a ledger is worth. Throws `.integrity` for one that does not hold, that
+  /// is by a key that is not trusted where some are, or that is missing where it is required, and
+  /// `.configuration` where it is required and there is no key.
   ///
   /// - Parameter place: what failures call the store.
   package func judge(_ ledger: Ledger, of place: String) throws(Failure) -> LedgerTrust {
-    guard let json = ledger.signature else { return .unsigned }
+    if isRequired, trusted.isEmpty {
+      throw Failure(
+        .configuration, "a signature is required, and there is no key to check it with",
+        hint: "put public keys into trusted_keys, or give --verify-key")
+    }
+    guard let json = ledger.signature else {
+      if !isRequired { return .unsigned }
+      throw Failure(
+        .integrity, "the ledger of the store \(place) is not signed, and a signature is required",
+        hint: "somebody without a key wrote it, or nobody has signed it yet")
+    }
     let signature = try LedgerSignature(json)
     guard let key = trusted[signature.key] else {
       if trusted.isEmpty { return .unchecked(signature.key) }

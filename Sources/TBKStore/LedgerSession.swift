@@ -155,7 +155,8 @@ package final class LedgerSession {
       throw Failure(
         .denied,
         "the ledger of the store \(store.address.display) is signed, and there is no key to sign "
-          + "the next one with")
+          + "the next one with",
+        hint: "give the private key of a machine that is trusted with --sign-key")
     }
   }
 

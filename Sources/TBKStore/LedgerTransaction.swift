@@ -172,6 +172,34 @@ extension LedgerSession {
     }
   }
 
+  /// Notes that backups were read back and found in order.
+  ///
+  /// What has gone meanwhile, and what holds another archive than the one that was read, is left
+  /// out. Returns what was marked.
+  ///
+  /// - Parameters:
+  ///   - archives: by id, the SHA-256 that was read.
+  ///   - time: ISO 8601.
+  package func markVerified(
+    _ archives: [Digest: Digest], at time: String
+  ) throws(Failure) -> [LedgerEntry] {
+    try transact { (snapshot, _) throws(Failure) in
+      var entries = snapshot.entries
+      var marked: [LedgerEntry] = []
+      for index in entries.indices where archives[entries[index].id] == entries[index].sha256 {
+        entries[index] = try entries[index].changing { (json) throws(Failure) in
+          json["verified"] = .bool(true)
+          json["verified_at"] = .string(time)
+        }
+        marked.append(entries[index])
+      }
+      if marked.isEmpty { return .done(marked) }
+      let summary =
+        marked.count == 1 ? "Verify \(marked[0].filename)" : "Verify \(marked.count) backups"
+      return .commit(Plan(entries: entries, summary: summary), marked)
+    }
+  }
+
   /// Stores the password check of a group. Returns whether the same bytes were there already.
   ///
   /// Throws `.cannotCreate` if there is another one, unless it is to be replaced.

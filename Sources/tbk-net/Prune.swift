@@ -40,6 +40,7 @@ struct Prune: SuiteCommand {
   @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")
   var json = false
 
+  @OptionGroup var signing: SigningOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var common: CommonOptions
 
@@ -66,8 +67,11 @@ struct Prune: SuiteCommand {
   func execute() throws(Failure) -> Int32 {
     common.apply()
     let retention = Retention(rules.rules, now: .now())
-    let session = try storeOptions.session(store, storeOptions.context(inputIsData: false))
+    let keys = try signing.keys(inputIsData: false)
+    let session = try storeOptions.session(
+      store, storeOptions.context(inputIsData: false), keys: keys)
     let snapshot = try session.snapshot()
+    snapshot.trust.tell()
     if nextMode {
       let isFull = retention.wantsFull(after: snapshot.entries, in: group?.id)
       try StandardOutput.write(isFull ? "full\n" : "incremental\n")

@@ -12,6 +12,7 @@ struct Pull: SuiteCommand {
       tbk-pull <store> <id>|latest [--group <id>] [--chain] [-o <file>] > archive
       tbk-pull <store> --list [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
+      tbk-pull <store> --signature <id>|latest [--group <id>] [--hex] [-o <file>] > signature
       tbk-pull <store> --ledger | --check --group <id>
       """,
     version: versionText)
@@ -41,39 +42,68 @@ struct Pull: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Send the sealed manifest of a backup.", valueName: "id"))
   var manifest: RawPath?
 
+  @Option(
+    name: .long, help: ArgumentHelp("Send the signature of a backup's archive.", valueName: "id"))
+  var signature: RawPath?
+
+  @Flag(name: .long, help: "Print the signature as a line of hexadecimal digits, not 64 bytes.")
+  var hex = false
+
   @Flag(name: .long, help: "Send the password check of the group.")
   var check = false
 
   @Flag(name: .long, help: "Print the list, and report errors, as JSON.")
   var json = false
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Write to <file> what the ledger's signature is worth: verified, unchecked or unsigned.",
+      valueName: "file"))
+  var trustOut: RawPath?
+
+  @OptionGroup var trust: TrustOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [id != nil, list, ledger, manifest != nil, check].count { $0 }
+    let work = [id != nil, list, ledger, manifest != nil, signature != nil, check].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --list, --ledger, --manifest and --check")
+      throw ValidationError("only one of an id, --list, --ledger, --manifest, --signature and --check")
     }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, group == nil { throw ValidationError("--check needs --group") }
+    if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
   }
 
   func execute() throws(Failure) -> Int32 {
     common.apply()
-    let query = try (id ?? manifest).map { (operand) throws(Failure) in try BackupQuery(operand) }
-    let isText = list || ledger
+    let query = try (id ?? manifest ?? signature).map { (operand) throws(Failure) in
+      try BackupQuery(operand)
+    }
+    let isText = list || ledger || hex
     if output == nil, !isText {
-      try StandardOutput.refuseTerminal("an archive", hint: "redirect it, or give -o FILE")
+      try StandardOutput.refuseTerminal(
+        signature != nil ? "a signature" : "an archive", hint: "redirect it, or give -o FILE")
     }
     let meter = ProgressMeter("fetching", mode: progress.progress)
     defer { meter.finish() }
     var context = storeOptions.context(inputIsData: false)
     if !isText { context.progress = { meter.advance($0) } }
-    let session = try storeOptions.session(store, context)
+    let session = try storeOptions.session(store, context, keys: try trust.keys())
     let snapshot = try session.snapshot()
+    if snapshot.ledger == nil, trust.isRequired {
+      throw Failure(
+        .integrity,
+        "the store \(store.display) has no ledger, and one that is signed is required")
+    }
+    if let trustOut {
+      try AtomicFile.write(Array(snapshot.trust.line.utf8), to: trustOut)
+    } else {
+      snapshot.trust.tell()
+    }
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(
         "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
@@ -114,6 +144,13 @@ struct Pull: SuiteCommand {
       return
     }
     let entry = try snapshot.find(query, group: group, store: address)
+    if signature != nil {
+      guard let bytes = entry.signature else {
+        throw Failure(.unavailable, "the archive of backup \(entry.id.hex) is not signed")
+      }
+      try sink.write(hex ? Array((bytes.hex + "\n").utf8) : bytes)
+      return
+    }
     if manifest != nil {
       try retrieval.sendManifest(entry, to: sink, isStaging: output != nil)
       return

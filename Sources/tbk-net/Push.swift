@@ -13,6 +13,7 @@ struct Push: SuiteCommand {
       tbk-push <store> --replace <id> [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
+      tbk-push <store> --mark-verified <id> ...
       tbk-push <store> --create
       """,
     version: versionText)
@@ -54,6 +55,11 @@ struct Push: SuiteCommand {
   @Flag(name: .long, help: "Replace a password check that is there.")
   var replaceCheck = false
 
+  @Option(
+    name: .long, parsing: .upToNextOption,
+    help: ArgumentHelp("Note that these backups were read and hold.", valueName: "id"))
+  var markVerified: [RawPath] = []
+
   @Flag(name: .long, help: "Make a new store: a directory, or a private repository.")
   var create = false
 
@@ -66,23 +72,32 @@ struct Push: SuiteCommand {
   @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
   var json = false
 
+  @OptionGroup var signing: SigningOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [replace != nil, !remove.isEmpty, check != nil, create].count { $0 }
-    if work > 1 { throw ValidationError("only one of --replace, --remove, --check and --create") }
+    let changesEntries = !remove.isEmpty || !markVerified.isEmpty
+    let work = [replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty]
+      .count { $0 }
+    if work > 1 {
+      throw ValidationError(
+        "only one of --replace, --remove, --check, --mark-verified and --create")
+    }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
     if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
+    if create, signing.signKey != nil {
+      throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
+    }
     if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
     if work > 0, receipt != nil {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
     }
-    if !remove.isEmpty || check != nil || create, sealedManifest != nil || signature != nil {
+    if changesEntries || check != nil || create, sealedManifest != nil || signature != nil {
       throw ValidationError("--sealed-manifest and --signature belong to an archive")
     }
-    if group != nil, replace != nil || !remove.isEmpty || create {
+    if group != nil, replace != nil || changesEntries || create {
       throw ValidationError("--group belongs to a new backup or a password check")
     }
   }
@@ -96,25 +111,36 @@ struct Push: SuiteCommand {
     }
     let meter = ProgressMeter("storing", mode: progress.progress)
     defer { meter.finish() }
-    var context = storeOptions.context(inputIsData: remove.isEmpty)
+    let isChangeOfEntries = !remove.isEmpty || !markVerified.isEmpty
+    var context = storeOptions.context(inputIsData: !isChangeOfEntries)
     context.placement = placement
     context.progress = { meter.advance($0) }
-    let session = try storeOptions.session(store, context)
+    let keys = try signing.keys(inputIsData: !isChangeOfEntries)
+    let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
+    snapshot.trust.tell()
     if let check, let group { return try storeCheck(check, group, session) }
-    if !remove.isEmpty {
-      var ids: [Digest] = []
-      for operand in remove {
-        ids.append(
-          try snapshot.findExactly(operand, store: session.store.address).id)
+    if isChangeOfEntries {
+      var found: [LedgerEntry] = []
+      for operand in remove + markVerified {
+        found.append(try snapshot.findExactly(operand, store: session.store.address))
       }
-      for entry in try session.remove(ids) { try report(entry) }
+      for entry in try change(found, session) { try report(entry) }
       return ExitStatus.success
     }
     let stored = try storeArchive(session, snapshot, meter)
     if stored.wasThere { Messages.notice("the store has this backup already") }
     try report(stored.entry)
     return ExitStatus.success
+  }
+
+  private func change(
+    _ entries: [LedgerEntry], _ session: LedgerSession
+  ) throws(Failure) -> [LedgerEntry] {
+    if markVerified.isEmpty { return try session.remove(entries.map(\.id)) }
+    var archives: [Digest: Digest] = [:]
+    for entry in entries { archives[entry.id] = entry.sha256 }
+    return try session.markVerified(archives, at: Timestamp.now().iso8601())
   }
 
   private func storeArchive(

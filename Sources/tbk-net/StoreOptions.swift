@@ -51,13 +51,15 @@ struct StoreOptions: ParsableArguments {
     tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
   }
 
-  func session(_ operand: RawPath, _ context: StoreContext) throws(Failure) -> LedgerSession {
+  func session(
+    _ operand: RawPath, _ context: StoreContext, keys: LedgerKeys
+  ) throws(Failure) -> LedgerSession {
     let address = try address(operand)
     let seen = try SeenState(
       home: SeenState.defaultHome, address: address, accepting: acceptStoreState,
       warn: { Messages.warning($0) })
     return try LedgerSession(
-      try address.open(context), seen: seen, toolVersion: "7.0",
+      try address.open(context), seen: seen, keys: keys, toolVersion: "7.0",
       maximumWait: address.maximumWait(context))
   }
 }

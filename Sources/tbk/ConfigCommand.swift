@@ -11,7 +11,7 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
     version: "tbk-config \(suiteVersion)",
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
-      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self,
+      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self, KeyPassword.self,
       Token.self,
     ])
 

@@ -73,16 +73,31 @@ extension ConfigCommand {
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       try StandardOutput.refuseTerminal("a password", hint: "this is for scripts")
+      try ConfigCommand.write(
+        password: try source.password(
+          isNew ? .newPassword : .password, confirming: confirm, inputIsData: false),
+        option: isNew ? "new-password" : "password")
+      return ExitStatus.success
+    }
+  }
+
+  struct KeyPassword: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the password of the private key, for a script to hand on.",
+      discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
+        + "never printed to a terminal.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var source: KeyPasswordOptions
+    @OptionGroup var input: InputOptions
+    @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
+    var confirm = false
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try StandardOutput.refuseTerminal("a password", hint: "this is for scripts")
       let password = try source.password(
-        isNew ? .newPassword : .password, confirming: confirm, inputIsData: false)
-      try password.withBytes { (bytes) throws(Failure) in
-        for index in bytes.indices where bytes[index] == 0 {
-          throw Failure(
-            .usage, "the password holds a NUL byte, which a shell cannot hand on",
-            hint: "keep it in a file and give --password-file")
-        }
-      }
-      try ConfigCommand.write(password)
+        confirming: confirm, refusing: input.noInput, inputIsData: false)
+      try ConfigCommand.write(password: password, option: "key-password")
       return ExitStatus.success
     }
   }
@@ -119,6 +134,17 @@ extension ConfigCommand {
       if !stored { Messages.notice(configuredTokenNotice) }
       return token
     }
+  }
+
+  private static func write(password: borrowing Secret, option: String) throws(Failure) {
+    try password.withBytes { (bytes) throws(Failure) in
+      for index in bytes.indices where bytes[index] == 0 {
+        throw Failure(
+          .usage, "the password holds a NUL byte, which a shell cannot hand on",
+          hint: "keep it in a file and give --\(option)-file")
+      }
+    }
+    try write(password)
   }
 
   /// Prints a secret for a script, not through the buffer of standard output, which is never wiped.

@@ -26,7 +26,7 @@ extension SealCommand {
 
   /// Authenticates all of the archive before the first byte of output.
   func sealAgain(_ cost: Argon2Cost) throws(Failure) -> Int32 {
-    let old = try oldPasswords.password(passwords.input, inputIsData: true)
+    let old = try oldPasswords.password(refusing: passwords.input.noInput, inputIsData: true)
     let new = try passwords.password(confirming: true, inputIsData: true)
     let sources = ArchiveSources([], isChain: false, limits: OpenLimits()) { (_) throws(Failure) in
       try old.copy()

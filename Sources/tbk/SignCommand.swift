@@ -39,7 +39,9 @@ extension SignCommand {
       if !hex {
         try StandardOutput.refuseTerminal("a signature", hint: "use --hex, > file or a pipe")
       }
-      let signing = try SigningKey(file: key, passwords, inputIsData: true)
+      let signing = try SigningKey(file: key) { () throws(Failure) in
+        try passwords.password(confirming: false, inputIsData: true)
+      }
       let copy = try copyInput(progress)
       let signature = try copy.withBytes(meanwhile: endIfInterrupted) { (bytes) throws(Failure) in
         try signing.sign(bytes)

@@ -1,4 +1,4 @@
-// The verbs of tbk-sign that are about keys, and how keys are read.
+// The verbs of tbk-sign that are about keys.
 
 import ArgumentParser
 import TBKCommand
@@ -90,7 +90,9 @@ extension SignCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
-      let signing = try SigningKey(file: key, passwords, inputIsData: key.isStandardStream)
+      let signing = try SigningKey(file: key) { () throws(Failure) in
+        try passwords.password(confirming: false, inputIsData: key.isStandardStream)
+      }
       try StandardOutput.write(try signing.verifyingKey.pem)
       return ExitStatus.success
     }
@@ -120,46 +122,6 @@ extension SignCommand {
         try StandardOutput.write(fingerprint + "\n")
       }
       return ExitStatus.success
-    }
-  }
-}
-
-// MARK: Files
-
-/// A key file is a few lines of text.
-private let keyFileLimit = 64 * 1024
-
-extension SigningKey {
-  /// Reads a private key from a file, or from standard input as "-".
-  ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
-  init(
-    file path: RawPath, _ passwords: PasswordOptions, inputIsData: Bool
-  ) throws(Failure) {
-    let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
-    let text = try Secret(reading: file, limit: keyFileLimit, name: path)
-    do throws(Failure) {
-      self = try text.withBytes { (text) throws(Failure) in
-        try SigningKey(parsing: text) { () throws(Failure) in
-          try passwords.password(confirming: false, inputIsData: inputIsData)
-        }
-      }
-    } catch {
-      throw error.within(path.display)
-    }
-  }
-}
-
-extension VerifyingKey {
-  /// Reads a public key from a file, or from standard input as "-".
-  init(file path: RawPath) throws(Failure) {
-    let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
-    // It may be a private one by mistake.
-    let text = try Secret(reading: file, limit: keyFileLimit, name: path)
-    do throws(Failure) {
-      self = try text.withBytes { (text) throws(Failure) in try VerifyingKey(parsing: text) }
-    } catch {
-      throw error.within(path.display)
     }
   }
 }

@@ -235,9 +235,20 @@ struct HTTPTests {
     #expect(GitHubTokenReport.expiry(text)?.iso8601(microseconds: false) == expected)
   }
 
-  @Test(arguments: ["", "never", "2021-10-07", "2021-10-07 19:07:53 CEST", "x y +0000"])
+  @Test(arguments: [
+    "", "never", "2021-10-07", "2021-10-07 19:07:53 CEST", "x y +0000", "2021-10-07 19:07:53 日é",
+    "2021-10-07 19:07:53 日é0",
+  ])
   func whatIsNoTimeIsNoExpiry(_ text: String) {
     #expect(GitHubTokenReport.expiry(text) == nil)
+  }
+
+  @Test func aTokenMayHaveEndedLongAgo() throws {
+    let end = try #require(GitHubTokenReport.expiry("1678-01-01 00:00:00 UTC"))
+    #expect(GitHubTokenReport.days(from: .now(), to: end) < 0)
+    let now = try #require(Timestamp(iso8601: "2026-01-01T00:00:00Z"))
+    let later = try #require(Timestamp(iso8601: "2026-01-08T23:00:00Z"))
+    #expect(GitHubTokenReport.days(from: now, to: later) == 7)
   }
 
   @Test(arguments: [

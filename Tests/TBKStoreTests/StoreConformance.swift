@@ -208,6 +208,38 @@ struct StoreConformance {
     #expect(try one.commit(Commit(ledger: ledger("3"), summary: "3"), over: first) == .conflict)
   }
 
+  /// Both have seen it empty; what one of them stages, or looks for, after the other has committed
+  /// must not pass for a look at the ledger.
+  @Test(arguments: StoreKind.all) func ofTwoThatSawAStoreEmptyOneMeetsAConflict(
+    _ kind: StoreKind
+  ) throws {
+    let place = try kind.makePlace()
+    let (one, two) = (try place.open(), try place.open())
+    #expect(try two.readLedger()?.bytes == nil)
+    try committed(one, Commit(ledger: ledger("1"), summary: "1"), over: nil)
+    let staged = try two.stage(try archive(2))
+    let commit = Commit(
+      ledger: ledger("2"), additions: [.init(path(.backups, "b"), staged)], summary: "2")
+    #expect(try two.commit(commit, over: nil) == .conflict)
+    #expect(try one.readLedger()?.bytes == ledger("1"))
+  }
+
+  @Test(arguments: StoreKind.all) func aLookForAnObjectIsNoLookAtTheLedger(
+    _ kind: StoreKind
+  ) throws {
+    let place = try kind.makePlace()
+    let (one, two) = (try place.open(), try place.open())
+    let staged = try two.stage([1], in: .checks)
+    #expect(try two.readLedger()?.bytes == nil)
+    try committed(one, Commit(ledger: ledger("1"), summary: "1"), over: nil)
+    #expect(try !two.has(path(.checks, "a")))
+    let commit = Commit(
+      ledger: ledger("2"), additions: [.init(path(.checks, "a"), staged, replacing: true)],
+      summary: "2")
+    #expect(try two.commit(commit, over: nil) == .conflict)
+    #expect(try one.readLedger()?.bytes == ledger("1"))
+  }
+
   @Test(arguments: StoreKind.all) func writersInThreadsLoseNothing(_ kind: StoreKind) async throws {
     let place = try kind.makePlace()
     let scratch = try Scratch()

@@ -65,8 +65,11 @@ final class DirectoryPlace: StorePlace {
 
   func open() throws(Failure) -> any Store { try DirectoryStore(path) }
 
-  func session(accepting: Bool = false) throws(Failure) -> LedgerSession {
-    try makeSession(try open(), home: scratch["home"], accepting: accepting)
+  /// - Parameter home: which machine it is.
+  func session(
+    accepting: Bool = false, keys: LedgerKeys? = nil, home: String = "home"
+  ) throws(Failure) -> LedgerSession {
+    try makeSession(try open(), home: scratch[home], accepting: accepting, keys: keys)
   }
 
   /// All files below the store, temporary ones too.
@@ -87,12 +90,13 @@ final class DirectoryPlace: StorePlace {
 }
 
 func makeSession(
-  _ store: any Store, home: RawPath?, accepting: Bool = false, maximumWait: Int = 60
+  _ store: any Store, home: RawPath?, accepting: Bool = false, keys: LedgerKeys? = nil,
+  maximumWait: Int = 60
 ) throws(Failure) -> LedgerSession {
   try LedgerSession(
     store,
     seen: try SeenState(home: home, address: store.address, accepting: accepting, warn: { _ in }),
-    toolVersion: "7.0", maximumWait: maximumWait)
+    keys: keys, toolVersion: "7.0", maximumWait: maximumWait)
 }
 
 /// Bytes that begin as an archive does and have its length.

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 
+from increments import IncrementParts
 from network import NetworkParts
-from processes import Contender, Failed, note, race, remove, run, start_up, times_as_fast, version
+from processes import Contender, Failed, make, note, race, remove, run, start_up, times_as_fast, version
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
@@ -29,6 +30,7 @@ DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
 # The document has a table for each of these groups of parts.
 GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
+    "increments": ["changes", "tenth"],
     "network": ["requests", "upload", "parallel", "large"],
 }
 MIB = 1 << 20
@@ -41,14 +43,9 @@ PEERS = {
 SIZES = {  # name: (whole, quick, smoke)
     "ROUNDS": ("5", "3", "1"), "TREE_MB": ("1000", "150", "4"), "MEMORY_MB": ("100,4096", "50,500", "2,4"),
     "ENTRIES": ("100000,1000000", "20000,100000", "500,1000"), "FILES": ("100000", "10000", "200"),
-    "STARTS": ("200", "60", "3"), "UPLOAD_MB": ("512", "64", "2"), "LARGE_MB": ("5120", "300", "30"),
+    "STARTS": ("200", "60", "3"), "UPLOAD_MB": ("512", "64", "2"), "PARALLEL_MB": ("96", "96", "2"),
+    "LARGE_MB": ("5120", "300", "30"),
 }
-
-
-def make(kind, top, *sizes):
-    """Makes a tree; gives what trees.py says of it."""
-    command = [sys.executable, pathlib.Path(__file__).with_name("trees.py"), kind, top, *map(str, sizes)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def number_of(version):
@@ -57,12 +54,13 @@ def number_of(version):
     return found[0] if found else "unknown"
 
 
-class Bench(NetworkParts):
+class Bench(NetworkParts, IncrementParts):
     def __init__(self, work, sizes):
         self.work = work
         self.sizes = sizes
         self.server = None
         self.repositories = 0
+        self.known_files = {}
         self.rows = []
         self.load = os.getloadavg()[0]
         self.missed = []

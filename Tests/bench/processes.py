@@ -127,3 +127,9 @@ def remove(path):
         shutil.rmtree(path)
     elif path.exists():
         path.unlink()
+
+
+def make(kind, top, *sizes):
+    """Makes a tree; gives what trees.py says of it."""
+    command = [sys.executable, pathlib.Path(__file__).with_name("trees.py"), kind, top, *map(str, sizes)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -232,30 +232,37 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
     ours = shell.lib
     counting = wrapped(tmp_path, f"""
-        printf x >>'{tmp_path}/count'
-        at=$(wc -c <'{tmp_path}/count')
+        at=1
+        until mkdir '{tmp_path}/count/'$at 2>/dev/null; do at=$((at + 1)); done
         if test "$KILL_AT" -eq "$at"; then kill -9 0; fi
-        if test "$KILL_AFTER" -eq "$at" && test "$1" = tbk-push; then
-            shift
-            '{BIN}/tbk-push' "$@"
-            kill -9 0
+        if test "$1" = tbk-push; then
+            push=1
+            until mkdir '{tmp_path}/count/push'$push 2>/dev/null; do push=$((push + 1)); done
+            if test "$KILL_AFTER" -eq "$push"; then
+                shift
+                '{BIN}/tbk-push' "$@"
+                kill -9 0
+            fi
         fi""")
     seen = set()
     number = 0
     ended = False
     while not ended:
         number += 1
-        for when in ("KILL_AT", "KILL_AFTER"):
+        # Two archives, and the check.
+        for when in ("KILL_AT", "KILL_AFTER")[:2 if number <= 3 else 1]:
             shutil.rmtree(shell.home)
             shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
-            put(tmp_path / "count", b"")
+            shutil.rmtree(tmp_path / "count", ignore_errors=True)
+            (tmp_path / "count").mkdir()
             shell.lib = counting
             environment = {**shell.environment_with(PASSWORD, {}), "KILL_AT": "0", "KILL_AFTER": "0", when: str(number)}
             done = subprocess.run(shell.command("rotate-key", "p", "--new-password-file", new), env=environment,
                                   capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, start_new_session=True)
             shell.lib = ours
             if done.returncode == 0:
-                ended = ended or when == "KILL_AT"
+                assert when == "KILL_AT"
+                ended = True
                 continue
             assert done.returncode == -signal.SIGKILL, done.stderr
             state = passwords_of(shell.home)
@@ -278,7 +285,7 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
             shutil.rmtree(tmp_path / "restored", ignore_errors=True)
             shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "restored", password=NEW)
             assert snapshot(tmp_path / "restored") == was[-1], latest
-    assert number > 10
+    assert number > 20
     assert seen == {("old", "old", "old"), ("new", "old", "old"), ("new", "new", "old"), ("new", "new", "new")}
 
 
@@ -384,6 +391,23 @@ def test_a_backup_that_is_pruned_meanwhile_is_passed_over(tbk, new, tmp_path):
     assert b"has been removed" in rotate(shell, "--new-password-file", new).stderr
     shell.lib = ours
     assert passwords_of(shell.home) == {second: ("new", "new")}
+
+
+def test_where_signing_is_on_archives_and_ledger_are_signed_anew(shell, new, tmp_path):
+    was = backups(shell, tmp_path / "source", 1)
+    shell.run("generate-key", "--enable")
+    put(tmp_path / "source" / "more", b"more")
+    shell.run("run", "p")
+    was.append(snapshot(tmp_path / "source"))
+    assert [bool(entry["signature"]) for entry in ledger(shell.home)] == [False, True]
+    said = rotate(shell, "--new-password-file", new).stderr
+    assert b"the signing key keeps the old password" in said
+    for entry in ledger(shell.home):
+        put(tmp_path / "signature", bytes.fromhex(entry["signature"]))
+        with open(store_of(shell.home) / "backups" / entry["filename"], "rb") as archive:
+            shell.tbk.run("tbk-sign", "verify", "--key", shell.home / "signing_key.pub", tmp_path / "signature", stdin=archive)
+    shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "restored", "--require-signature", password=NEW)
+    assert snapshot(tmp_path / "restored") == was[-1]
 
 
 # One alone, and looking first
@@ -516,11 +540,10 @@ def test_thirty_backups(tbk, new, tmp_path):
     previous = tmp_path / "previous.json"
     for number in range(1, 30):
         put(source / f"g{number}", os.urandom(2000))
-        manifest = [] if number % 10 == 0 else ["--mode", "incremental", "--previous", previous]
+        manifest = [] if number % 10 == 1 else ["--mode", "incremental", "--previous", previous]
         listed = tbk.manifest(source, *manifest)
         archive = tbk.run("tbk-seal", *FAST, "--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "sealed",
-                          input=listed).out if number > 1 else tbk.seal(
-            source, "--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "sealed")
+                          input=listed).out
         push(tbk, shell.home, archive, "--group", group, "--receipt", tmp_path / "receipt", "--sealed-manifest",
              tmp_path / "sealed")
         previous.write_bytes(tbk.open((tmp_path / "sealed").read_bytes(), "--manifest").out)

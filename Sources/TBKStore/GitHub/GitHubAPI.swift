@@ -102,7 +102,8 @@ package final class GitHubAPI {
     request.limit = options.limit
     if let tag = options.ifNoneMatch { request.headers.append(("If-None-Match", tag)) }
     if let range = options.range { request.headers.append(("Range", range)) }
-    request.acceptsCompression = options.range == nil && method == "GET"
+    // A range is one of the bytes as they travel.
+    request.acceptsCompression = options.range == nil && !options.isResumed && method == "GET"
     if options.body != nil {
       request.headers.append(("Content-Type", options.contentType))
     }

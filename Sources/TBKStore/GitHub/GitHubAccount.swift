@@ -46,8 +46,8 @@ extension GitHubAPI {
     case 404:
       throw Failure(
         .token,
-        "\(repository.owner) is not the token's user (\(login)), nor an organisation that lets it "
-          + "make repositories",
+        "\(repository.owner) is not the token's user (\(GitHubTokenReport.word(login))), nor an "
+          + "organisation that lets it make repositories",
         hint: "make the repository by hand, private and empty", httpStatus: 404)
     case 422:
       throw Failure(

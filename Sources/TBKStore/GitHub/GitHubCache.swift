@@ -31,6 +31,11 @@ struct GitHubCache {
     ledgerName = RawPath("\(stem).ledger")
   }
 
+  /// Whether a server's tag can be sent back to it: anything else is not asked with.
+  static func isTag(_ text: String) -> Bool {
+    text.utf8.count <= 256 && text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7f }
+  }
+
   func facts() -> Facts? {
     guard let directory,
       let bytes = try? readFile(directory.appending(factsName), limit: GitHubCache.factsLimit),

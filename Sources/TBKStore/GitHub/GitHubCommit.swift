@@ -12,6 +12,7 @@ extension GitHubStore {
     }
     try prepareRepository()
     guard isCurrent(version) else { return .conflict }
+    try renewParts(commit)
     var base: Head?
     if case .at(let head) = state { base = head }
     guard let tree = try makeTree(commit, over: base) else { return .conflict }
@@ -30,13 +31,18 @@ extension GitHubStore {
     return .committed(LedgerVersion(id.description))
   }
 
-  /// Whether the branch is where `version` was read, as far as is known.
+  /// Whether the branch is where `version` was read, as far as is known. Where nobody has looked for
+  /// the ledger it is not.
   private func isCurrent(_ version: LedgerVersion?) -> Bool {
     switch state {
     case .unknown: false
     case .noBranch: version == nil
     case .at(let head):
-      hasLedger ? version?.token == head.commit.description : version == nil
+      switch hasLedger {
+      case true?: version?.token == head.commit.description
+      case false?: version == nil
+      case nil: false
+      }
     }
   }
 
@@ -199,6 +205,18 @@ extension GitHubStore {
   }
 
   // MARK: Assets
+
+  /// Sends what was found in a release when it was staged, and has gone since.
+  private func renewParts(_ commit: Commit) throws(Failure) {
+    for addition in commit.additions {
+      guard let staged = addition.object as? GitHubStaged, let spool = staged.found else { continue }
+      let (tag, _) = try releases.upload(spool, maximumWait: maximumWait, progress: { _ in })
+      guard staged.parts.allSatisfy({ $0.place == tag }) else {
+        throw Failure(
+          .tryAgain, "the release that held parts of \(addition.path) has no room for them any more")
+      }
+    }
+  }
 
   /// Deletes what the ledger no longer names. The commit is done: what fails is said, and is left.
   private func removeAssets(_ commit: Commit) {

@@ -29,6 +29,8 @@ final class GitHubReleases {
 
   static let tagPrefix = "termbackup-"
   static let assetLimit = 1000
+  /// Bytes of our parts in one release.
+  static let capacity = UInt64(assetLimit) * GitHubSpool.assetPartSize
   private static let pageSize = 100
   /// Seconds after which an upload that did not end is nobody's any more.
   private static let leftoverAge: Int64 = 86_400
@@ -147,16 +149,18 @@ final class GitHubReleases {
     }
   }
 
-  /// Brings the parts into a release; what it holds already is not sent. Returns its tag.
+  /// Brings the parts into a release; what it holds already is not sent. Returns its tag, and
+  /// whether there was such a part.
   func upload(
     _ spool: GitHubSpool, maximumWait: Int, progress: @escaping (Int) -> Void
-  ) throws(Failure) -> String {
+  ) throws(Failure) -> (tag: String, hasFound: Bool) {
     let names = Set(spool.distinctParts.map(\.name.description))
     var (release, assets) = try releaseWithRoom(names)
     try api.admitUploads(to: release.uploadURL)
     cleanLeftovers(assets, except: names)
     var patience = Patience(seconds: maximumWait)
     var known: Set<String> = []
+    var hasFound = false
     var round = 0
     while true {
       var missing: [GitHubSpool.Part] = []
@@ -164,7 +168,10 @@ final class GitHubReleases {
         let name = part.name.description
         if let asset = assets[name] {
           if asset.holds(part) {
-            if known.insert(name).inserted { progress(Int(part.size)) }
+            if known.insert(name).inserted {
+              hasFound = true
+              progress(Int(part.size))
+            }
             continue
           }
           // What a broken upload left, or something else of this name: nothing points to it.
@@ -172,13 +179,14 @@ final class GitHubReleases {
         }
         missing.append(part)
       }
-      if missing.isEmpty { return release.tag }
+      if missing.isEmpty { return (release.tag, hasFound) }
       var lastMoved = Timestamp.now().nanoseconds
       let failure = try send(missing, of: spool, to: release, known: &known) { count in
-        lastMoved = Timestamp.now().nanoseconds
+        // What is taken back has not moved.
+        if count > 0 { lastMoved = Timestamp.now().nanoseconds }
         progress(count)
       }
-      guard let failure else { return release.tag }
+      guard let failure else { return (release.tag, hasFound) }
       // An upload is not simply sent again: the server may have it, or half of it.
       round += 1
       let now = Timestamp.now().nanoseconds

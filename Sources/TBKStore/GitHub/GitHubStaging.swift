@@ -11,15 +11,19 @@ final class GitHubStaged: StagedObject {
   let parts: [LedgerEntry.Part]
   /// What a tree has to name: under the object's own name if that is nil.
   let blobs: [(name: ObjectName?, hash: GitObjectID)]
+  /// Set where parts were found in a release and not sent: they may be another backup's, and go
+  /// with it.
+  let found: GitHubSpool?
 
   init(
     size: UInt64, sha256: Digest, parts: [LedgerEntry.Part],
-    blobs: [(name: ObjectName?, hash: GitObjectID)]
+    blobs: [(name: ObjectName?, hash: GitObjectID)], found: GitHubSpool? = nil
   ) {
     self.size = size
     self.sha256 = sha256
     self.parts = parts
     self.blobs = blobs
+    self.found = found
   }
 }
 
@@ -35,10 +39,11 @@ extension GitHubStore {
       partSize: goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize)
     try prepareRepository()
     if goesToRelease {
-      let tag = try releases.upload(spool, maximumWait: maximumWait, progress: context.progress)
+      let (tag, hasFound) = try releases.upload(
+        spool, maximumWait: maximumWait, progress: context.progress)
       return GitHubStaged(
         size: spool.size, sha256: spool.sha256, parts: spool.parts.map { $0.ledgerPart(tag) },
-        blobs: [])
+        blobs: [], found: hasFound ? spool : nil)
     }
     try uploadBlobs(spool)
     let isOne = spool.parts.count == 1
@@ -73,7 +78,8 @@ extension GitHubStore {
     case 200, 201:
       let json = try response.json("the first commit")
       if repository.branch == nil, let commit = GitObjectID(json["commit"]?["sha"]?.text),
-        let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text)
+        let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text),
+        json["commit"]?["parents"]?.elements?.isEmpty ?? false  // Else somebody was faster.
       {
         begin(at: Head(commit: commit, tree: tree))
         return

@@ -42,7 +42,8 @@ package final class GitHubStore: Store {
   /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
   /// are no objects.
   var isOurs = false
-  private(set) var hasLedger = false
+  /// Whether there is a ledger at the head; nil if nobody has looked there.
+  private(set) var hasLedger: Bool?
   private var hasAskedForRepository = false
 
   /// - Parameter root: of the API; nil for the one that is configured.
@@ -88,7 +89,7 @@ package final class GitHubStore: Store {
     if !hadAsked { try askForRepository() }
     if !hadAsked, branch != before, try askForBranch() { return }
     state = .noBranch(isEmpty: try isRepositoryEmpty())
-    hasLedger = false
+    hasLedger = nil
     isOurs = false
   }
 
@@ -96,12 +97,16 @@ package final class GitHubStore: Store {
   private func askForBranch() throws(Failure) -> Bool {
     let path = branch.percentEncoded(keepingSlashes: true)
     var options = GitHubAPI.Options()
-    if facts?.branch == branch { options.ifNoneMatch = facts?.tag }
+    if facts?.branch == branch, let tag = facts?.tag, GitHubCache.isTag(tag) {
+      options.ifNoneMatch = tag
+    }
     let response = try api.send("GET", "\(repository.path)/branches/\(path)", options)
     switch response.status {
     case 304:
-      guard let head = facts?.head else { throw api.unexpected(response, "the branch \(branch)") }
-      state = .at(head)
+      guard options.ifNoneMatch != nil, let head = facts?.head else {
+        throw api.unexpected(response, "the branch \(branch)")
+      }
+      arrive(at: head)
     case 200:
       let json = try response.json("the branch \(branch)")
       guard let commit = GitObjectID(json["commit"]?["sha"]?.text),
@@ -112,11 +117,19 @@ package final class GitHubStore: Store {
         facts = GitHubCache.Facts(branch: branch, head: head)
       }
       facts?.tag = response.headers["etag"]
-      state = .at(head)
+      arrive(at: head)
     case 404, 409: return false
     default: throw api.unexpected(response, "the branch \(branch)")
     }
     return true
+  }
+
+  /// What was known of another head is not known of this one.
+  private func arrive(at head: Head) {
+    if state == .at(head) { return }
+    state = .at(head)
+    hasLedger = nil
+    isOurs = false
   }
 
   /// Learns the default branch. Throws `.unavailable` if there is no such repository.
@@ -277,6 +290,9 @@ package final class GitHubStore: Store {
     let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
     for tag in tags where !GitHubReleases.isTag(tag) {
       throw Failure(.malformed, "ledger: a part lies in \(tag), which is no place of this store")
+    }
+    guard object.parts.reduce(0, { $0 + $1.object.size }) <= GitHubReleases.capacity else {
+      throw Failure(.malformed, "ledger: \(object.path) is larger than a release can hold")
     }
     let assets = try releases.assets(Set(tags))
     var pieces: [PiecewiseDownload.Piece] = []

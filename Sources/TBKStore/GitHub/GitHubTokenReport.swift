@@ -57,7 +57,12 @@ package struct GitHubTokenReport: Sendable {
 
   /// Whole days that are left; nil if it does not expire.
   package func daysLeft(now: Timestamp = .now()) -> Int? {
-    expires.map { Int(($0.nanoseconds - now.nanoseconds) / 86_400_000_000_000) }
+    expires.map { GitHubTokenReport.days(from: now, to: $0) }
+  }
+
+  /// However far in the past the server says that it ended.
+  static func days(from now: Timestamp, to end: Timestamp) -> Int {
+    Int((max(0, end.nanoseconds) - now.nanoseconds) / 86_400_000_000_000)
   }
 
   /// What the person should know, a sentence each.
@@ -182,7 +187,7 @@ package struct GitHubTokenReport: Sendable {
   }
 
   /// A header's value as one word or list that a terminal and a TSV can take.
-  private static func word(_ text: String) -> String {
+  static func word(_ text: String) -> String {
     let shown = text.unicodeScalars.filter { $0.value >= 0x20 && $0.value < 0x7f }
     return String(String.UnicodeScalarView(shown.prefix(200)))
   }
@@ -190,7 +195,7 @@ package struct GitHubTokenReport: Sendable {
   /// `2021-10-07 19:07:53 UTC`, or with a numeric offset.
   static func expiry(_ text: String) -> Timestamp? {
     let words = text.split(separator: " ")
-    guard words.count == 3 else { return nil }
+    guard words.count == 3, text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
     var zone = String(words[2])
     if zone == "UTC" { zone = "+0000" }
     guard zone.utf8.count == 5 || zone.utf8.count == 6 else { return nil }

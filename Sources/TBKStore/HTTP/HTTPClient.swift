@@ -157,14 +157,14 @@ import TBKCore
       guard
         let (transfer, exchange) = running.removeValue(forKey: UInt(bitPattern: handle))
       else { continue }
-      if result == CURLE_OK {
+      if result == CURLE_OK || transfer.isCutOff {
         try answered(exchange, try transfer.response(), transfer)
       } else {
         let (failure, isTransient) = transfer.problem(result)
         if failure.code == .interrupted { throw failure }
-        let part = transfer.partialBody
+        let part = transfer.partialResponse
         exchange.keep(part)
-        if !part.isEmpty { known.insert(exchange.url.authority) }
+        if part.isSuccess, !part.body.isEmpty { known.insert(exchange.url.authority) }
         if isTransient {
           again(exchange, failure, since: transfer.lastProgress)
         } else {
@@ -178,7 +178,9 @@ import TBKCore
     _ exchange: HTTPExchange, _ response: HTTPResponse, _ transfer: HTTPTransfer
   ) throws(Failure) {
     known.insert(exchange.url.authority)
-    if let location = response.headers["location"], (300..<400).contains(response.status) {
+    if let location = response.headers["location"],
+      [301, 302, 303, 307, 308].contains(response.status)
+    {
       follow(exchange, response, to: location)
       return
     }
@@ -209,9 +211,8 @@ import TBKCore
     let isRead = ["GET", "HEAD"].contains(exchange.request.method)
     let keepsMethod = [307, 308].contains(response.status)
     guard isRead || keepsMethod, exchange.redirects < HTTPClient.maximumRedirects,
-      let target = exchange.url.resolving(location), target.isConfidential,
-      isRead || target.hasSameOrigin(as: exchange.url),
-      !exchange.url.isLoopback || target.isLoopback || target.scheme == "https"
+      let target = exchange.url.resolving(location), exchange.url.mayRedirect(to: target),
+      isRead || target.hasSameOrigin(as: exchange.url)
     else {
       exchange.result = .failure(
         Failure(

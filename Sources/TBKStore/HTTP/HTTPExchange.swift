@@ -96,6 +96,9 @@ package final class HTTPExchange {
     retract()
     var next = request
     next.url = url
+    if let range, UInt64(received.count) > range.last - range.first {
+      received = []  // All of it came, and still it broke off.
+    }
     if !received.isEmpty {
       let first = range?.first ?? 0
       let last = range.map { String($0.last) } ?? ""
@@ -121,8 +124,7 @@ package final class HTTPExchange {
   func take(_ response: HTTPResponse) -> (HTTPResponse, HTTPVerdict) {
     var whole = response
     if !received.isEmpty, response.status == 206 {
-      let first = (range?.first ?? 0) + UInt64(received.count)
-      guard response.headers["content-range"]?.hasPrefix("bytes \(first)-") ?? false else {
+      guard isContinuation(response) else {
         received = []
         return (whole, .again(HTTPExchange.unexpected(response)))
       }
@@ -133,10 +135,22 @@ package final class HTTPExchange {
     return (whole, judge(whole))
   }
 
-  /// Keeps what has come, to go on from there.
-  func keep(_ bytes: [UInt8]) {
-    guard isResumed else { return }
-    received += bytes
-    moved = 0
+  /// Keeps what has come of an answer that broke off, to go on from there.
+  func keep(_ part: HTTPResponse) {
+    guard isResumed, !part.body.isEmpty, isContinuation(part) else { return }
+    if part.body.count <= request.limit - received.count {
+      received += part.body
+      moved = 0
+    } else {
+      received = []  // More than there can be.
+    }
+  }
+
+  /// Whether an answer begins where it was asked to.
+  private func isContinuation(_ response: HTTPResponse) -> Bool {
+    if response.status == 200 { return received.isEmpty && range == nil }
+    let first = (range?.first ?? 0) + UInt64(received.count)
+    return response.status == 206
+      && response.headers["content-range"]?.hasPrefix("bytes \(first)-") ?? false
   }
 }

@@ -18,6 +18,9 @@ import TBKCore
   private var status = 0
   private var headers: [String: String] = [:]
   private var body: [UInt8] = []
+  private var headerBytes = 0
+  /// Whether a complaint was longer than anybody reads: what is here of it is the answer.
+  private(set) var isCutOff = false
   /// What ended it from our side.
   private(set) var failure: Failure?
   let started: Int64
@@ -162,13 +165,16 @@ import TBKCore
 
   /// What is kept of an answer that is no success.
   private static let complaintLimit = 64 << 10
+  /// What the headers of an answer may take, and of those that come before it.
+  private static let headerLimit = 512 << 10
 
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     lastProgress = Timestamp.now().nanoseconds
     if !(200..<300).contains(status) {
       let room = HTTPTransfer.complaintLimit - body.count
       unsafe body.append(contentsOf: bytes.prefix(room))
-      return bytes.count
+      isCutOff = bytes.count > room
+      return isCutOff ? 0 : bytes.count
     }
     guard bytes.count <= limit - body.count else {
       failure = Failure(
@@ -184,6 +190,11 @@ import TBKCore
   }
 
   fileprivate func receive(headerLine line: UnsafeRawBufferPointer) -> Int {
+    headerBytes += line.count
+    guard headerBytes <= HTTPTransfer.headerLimit else {
+      failure = Failure(.unavailable, "\(url.authority) sends headers without end")
+      return 0
+    }
     let text = unsafe String(decoding: line, as: UTF8.self)
     lastProgress = Timestamp.now().nanoseconds
     if text.hasPrefix("HTTP/") {
@@ -203,8 +214,10 @@ import TBKCore
     return HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
 
-  /// The bytes of a body that broke off, if it was the beginning of what was asked for.
-  var partialBody: [UInt8] { status == 200 || status == 206 ? body : [] }
+  /// What was received before it broke off.
+  var partialResponse: HTTPResponse {
+    HTTPResponse(status: status, headers: headers, body: body, url: url)
+  }
 
   /// What ended it, in words; and whether it may go better another time.
   func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
@@ -239,7 +252,10 @@ import TBKCore
     case CURLE_OPERATION_TIMEDOUT:
       return (Failure(.unavailable, "\(place) does not answer"), true)
     case CURLE_OUT_OF_MEMORY: return (Failure(.library, "no memory for a transfer"), false)
-    case CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      // Said of the answer: the address is one of HTTP.
+      return (Failure(.unavailable, "\(place) speaks no HTTP"), true)
+    case CURLE_URL_MALFORMAT:
       return (Failure(.library, "\(url) is no address that can be asked"), false)
     default:
       let text = unsafe String(cString: curl_easy_strerror(result)).lowercased()

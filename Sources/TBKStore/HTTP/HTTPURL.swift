@@ -66,6 +66,12 @@ package struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
   /// Whether what is sent there cannot be read on the way.
   package var isConfidential: Bool { scheme == "https" || isLoopback }
 
+  /// Whether a redirect from here may lead to `other`: never out of an encrypted connection into
+  /// one that is not, which could only be to a server on this machine.
+  package func mayRedirect(to other: HTTPURL) -> Bool {
+    other.scheme == "https" || scheme == "http" && isLoopback && other.isLoopback
+  }
+
   /// Host and, where it is not the usual one, port: what messages call the server.
   package var authority: String {
     port == (scheme == "https" ? "443" : "80") ? host : "\(host):\(port)"

@@ -1,0 +1,40 @@
+import TBKCore
+
+/// A key file is a few lines of text.
+private let keyFileLimit = 64 * 1024
+
+extension SigningKey {
+  /// Reads a private key from a file, or from standard input as "-".
+  ///
+  /// - Parameter password: asked for if the key is encrypted.
+  package init(
+    file path: RawPath, password: () throws(Failure) -> Secret
+  ) throws(Failure) {
+    let text = try readKey(path)
+    do throws(Failure) {
+      self = try text.withBytes { (text) throws(Failure) in
+        try SigningKey(parsing: text, password: password)
+      }
+    } catch {
+      throw error.within(path.display)
+    }
+  }
+}
+
+extension VerifyingKey {
+  /// Reads a public key from a file, or from standard input as "-".
+  package init(file path: RawPath) throws(Failure) {
+    // It may be a private one by mistake.
+    let text = try readKey(path)
+    do throws(Failure) {
+      self = try text.withBytes { (text) throws(Failure) in try VerifyingKey(parsing: text) }
+    } catch {
+      throw error.within(path.display)
+    }
+  }
+}
+
+private func readKey(_ path: RawPath) throws(Failure) -> Secret {
+  let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
+  return try Secret(reading: file, limit: keyFileLimit, name: path)
+}

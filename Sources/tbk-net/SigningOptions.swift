@@ -1,0 +1,90 @@
+// Who signs the ledger of a store, and whose signature is believed.
+
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKCrypto
+import TBKFormat
+import TBKStore
+
+/// What every command takes that reads a ledger.
+struct TrustOptions: ParsableArguments {
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp(
+      "Trust this public key, and go on only if the ledger is signed by a trusted one.",
+      valueName: "file"))
+  var verifyKey: [RawPath] = []
+
+  @Flag(name: .long, help: "Go on only if the ledger is signed by a trusted key.")
+  var requireSignature = false
+
+  var isRequired: Bool { requireSignature || !verifyKey.isEmpty }
+
+  /// The keys of `TERMBACKUP_HOME` and of the options.
+  func keys(signer: Signer? = nil) throws(Failure) -> LedgerKeys {
+    var trusted = try LedgerKeys.trusted(in: SeenState.defaultHome)
+    for path in verifyKey {
+      guard !path.isStandardStream else {
+        throw Failure(.usage, "--verify-key takes a file, not standard input")
+      }
+      trusted.append(try VerifyingKey(file: path))
+    }
+    return try LedgerKeys(trusted: trusted, signer: signer, isRequired: isRequired)
+  }
+}
+
+/// What every command takes that changes a ledger.
+struct SigningOptions: ParsableArguments {
+  @Option(
+    name: .long, help: ArgumentHelp("Sign the ledger with this private key.", valueName: "file"))
+  var signKey: RawPath?
+
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var passwords: KeyPasswordOptions
+  @OptionGroup var input: InputOptions
+
+  func validate() throws {
+    if signKey == nil, passwords.isGiven {
+      throw ValidationError("the password of a key is given without --sign-key")
+    }
+    if signKey == nil, trust.isRequired {
+      throw ValidationError(
+        "--require-signature and --verify-key need --sign-key where the ledger is changed")
+    }
+  }
+
+  /// The keys of `TERMBACKUP_HOME` and of the options. The key to sign with is opened here, so that
+  /// a wrong password is told before anything is done.
+  ///
+  /// - Parameter inputIsData: whether standard input is spoken for.
+  func keys(inputIsData: Bool) throws(Failure) -> LedgerKeys {
+    guard let signKey else { return try trust.keys() }
+    guard !signKey.isStandardStream else {
+      throw Failure(.usage, "--sign-key takes a file, not standard input")
+    }
+    let key = try SigningKey(file: signKey) { () throws(Failure) in
+      try passwords.password(refusing: input.noInput, inputIsData: inputIsData)
+    }
+    return try trust.keys(signer: try Signer(key))
+  }
+}
+
+extension LedgerTrust {
+  /// For scripts: a word and, where there is one, the fingerprint of the key.
+  var line: String {
+    switch self {
+    case .verified(let key): "verified\t\(key.hex)\n"
+    case .unchecked(let key): "unchecked\t\(key.hex)\n"
+    case .unsigned: "unsigned\n"
+    }
+  }
+
+  /// Tells the person of a signature that nothing was held against.
+  func tell() {
+    guard case .unchecked(let key) = self else { return }
+    Messages.notice(
+      "the signature of the ledger was not checked: there is no public key here; it is by the key "
+        + key.hex)
+  }
+}

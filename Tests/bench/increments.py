@@ -1,0 +1,77 @@
+"""What an incremental backup costs when little has changed, and what restoring from many of them costs."""
+
+import os
+import pathlib
+import random
+
+from processes import Contender, make, note, race, remove
+
+
+class IncrementParts:
+    """Parts of the benchmark about incremental backups."""
+
+    def change(self, top, count):
+        """Rewrites `count` files of a tree, others each time."""
+        files = self.files_of(top)
+        for path in random.sample(files, min(count, len(files))):
+            path.write_bytes(os.urandom(200))
+
+    def files_of(self, top):
+        if top not in self.known_files:
+            self.known_files[top] = [path for path in pathlib.Path(top).rglob("*") if path.is_file()]
+        return self.known_files[top]
+
+    def part_changes(self):
+        """A run over 100,000 files of which none, one or a thousand has changed."""
+        count = self.number("FILES")
+        top = self.work / "changing"
+        note(f"making {count} files")
+        make("many", top, count, 200)
+        self.do(["termbackup", "init", "--no-input"])
+        self.do(["termbackup", "profile", "create", "changes", "--source", top, "--mode", "incremental"])
+        self.do(["termbackup", "run", "changes"])
+        peers = {}
+        if self.have("restic"):
+            repository = self.work / "restic-changes"
+            peers["restic backup"] = ["restic", "-q", "-r", repository, "backup", top]
+            self.do(["restic", "-q", "-r", repository, "init"])
+        if self.have("borg"):
+            borg = self.work / "borg-changes"
+            peers["borg create"] = ["borg", "create", f"{borg}::{{now:%Y-%m-%dT%H:%M:%S.%f}}", top]
+            self.do(["borg", "init", "-e", "repokey-blake2", borg])
+        for command in peers.values():
+            self.do(command)
+        for changes in (0, 1, 1000):
+            # Once a round: every contender then finds as many changed since its last run.
+            contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "changes"]),
+                                    before=lambda changes=changes: self.change(top, changes))]
+            contenders += [Contender(name, lambda command=command: self.do(command)) for name, command in peers.items()]
+            times = race(contenders, self.number("ROUNDS"), note)
+            self.against(f"run, {changes} of {count} files changed", times, "termbackup run", {})
+        for name in ("changing", "restic-changes", "borg-changes"):
+            remove(self.work / name)
+
+    def part_tenth(self):
+        """Restoring the tenth incremental backup, whose content lies in ten archives, against one full backup."""
+        count = self.number("FILES") // 10
+        top, out = self.work / "ten", self.work / "restored"
+        note(f"making {count} files")
+        make("many", top, count, 4000)
+        self.do(["termbackup", "init", "--no-input"])
+        for name, mode in (("ten", "incremental"), ("one", "full")):
+            self.do(["termbackup", "profile", "create", name, "--source", top, "--mode", mode])
+        for number in range(10):
+            if number:
+                self.change(top, count // 100)
+            self.do(["termbackup", "run", "ten"])
+        self.do(["termbackup", "run", "one"])
+
+        def restore(profile):
+            return Contender(f"restore of {profile}", lambda: self.do(
+                ["termbackup", "restore", "latest", "-p", profile, "--to", out]), before=lambda: remove(out))
+        times = race([restore("ten"), restore("one")], self.number("ROUNDS"), note)
+        self.against(f"restore the tenth increment, {count} files: the same as one full backup",
+                     {"restore of ten": times["restore of ten"], "one archive": times["restore of one"]},
+                     "restore of ten", {})
+        for path in (top, out):
+            remove(path)

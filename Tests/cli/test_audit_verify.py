@@ -1,0 +1,222 @@
+"""tbk-audit verify, against logs that this test writes, chains and spoils by itself."""
+
+import hashlib
+import json
+import random
+
+import pytest
+from conftest import put
+from test_shell_layer import shell  # noqa: F401
+
+ZEROS = "0" * 64
+OLD = {"timestamp": "2026-02-18T10:00:00+00:00", "operation": "backup", "profile": "docs", "status": "success",
+       "details": {"backup_id": "0123456789ab"}}
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def old(number):
+    """A line of TermBackup 6."""
+    return json.dumps({**OLD, "details": {"file_count": number}}).encode()
+
+
+def chain(count, front=()):
+    """Lines as the suite writes them, after those at the front."""
+    lines = list(front)
+    for number in range(count):
+        previous = sha256(lines[-1]) if lines else ZEROS
+        lines.append(json.dumps({**OLD, "details": {"file_count": 1000 + number}, "previous": previous}).encode())
+    return lines
+
+
+class Log:
+    def __init__(self, tbk, folder):
+        self.tbk = tbk
+        self.path = folder / "a log"
+        self.state = folder / "a log.state"
+
+    def write(self, lines, written=None):
+        """The lines, beside a state that says what was written."""
+        written = lines if written is None else written
+        self.path.write_bytes(b"".join(line + b"\n" for line in lines))
+        self.state.write_text(json.dumps({
+            "count": len(written), "size": sum(len(line) + 1 for line in written),
+            "last": sha256(written[-1]) if written else ZEROS}))
+
+    def verify(self, status, *arguments):
+        return self.tbk.run("tbk-audit", "verify", "--file", self.path, *arguments, status=status)
+
+    def problems(self):
+        report = json.loads(self.verify(1, "--json").out)
+        assert report["ok"] is False
+        assert all(set(problem) == {"line", "problem", "message"} for problem in report["problems"])
+        return [(problem["problem"], problem["line"]) for problem in report["problems"]]
+
+
+@pytest.fixture
+def log(tbk, tmp_path):
+    return Log(tbk, tmp_path)
+
+
+@pytest.mark.parametrize("front", [0, 3])
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_log_in_order_holds(log, front, count):
+    lines = chain(count, [old(number) for number in range(front)])
+    log.write(lines)
+    done = log.verify(0)
+    assert done.out.decode() == f"ok {len(lines)} {sha256(lines[-1])}\n"
+    assert (b"3 of the lines are TermBackup 6's" in done.err) == (front == 3)
+    assert json.loads(log.verify(0, "--json").out) == {
+        "ok": True, "lines": len(lines), "unhashed": front, "last": sha256(lines[-1]), "problems": []}
+    # What the suite adds is chained to it.
+    log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success")
+    assert log.verify(0).out.startswith(b"ok %d " % (len(lines) + 1))
+
+
+def test_no_log_and_an_old_log_hold(log):
+    assert log.verify(0).out.decode() == f"ok 0 {ZEROS}\n"
+    log.path.write_bytes(old(1) + b"\n" + old(2) + b"\n")
+    assert log.verify(0).out.startswith(b"ok 2 ")
+
+
+def test_a_changed_line_is_named(log):
+    lines = chain(6)
+    for at in range(6):
+        spoilt = [*lines]
+        spoilt[at] = lines[at].replace(b"docs", b"socd")
+        log.write(spoilt, lines)
+        assert log.problems() == [("changed", at + 1)]
+    done = log.verify(1)
+    assert b"line 6 " in done.out and b"tbk-audit: error: " in done.err
+
+
+def test_a_changed_hash_is_named(log):
+    lines = chain(6)
+    spoilt = [*lines]
+    spoilt[3] = lines[3].replace(sha256(lines[2]).encode(), sha256(b"other").encode())
+    log.write(spoilt, lines)
+    assert log.problems() == [("changed", 3), ("changed", 4)]
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_line_that_was_taken_out_is_named(log, at):
+    lines = chain(6)
+    log.write(lines[:at] + lines[at + 1:], lines)
+    assert log.problems() == [("cut" if at == 5 else "missing", at + 1)]
+
+
+@pytest.mark.parametrize("left", range(6))
+def test_a_tail_that_was_cut_off_is_named(log, left):
+    lines = chain(6)
+    log.write(lines[:left], lines)
+    assert log.problems() == [("cut", left + 1)]
+    # It still shows when more has been written.
+    log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success")
+    assert log.problems() == [("missing", left + 1)]
+
+
+def test_lines_that_were_moved_are_named(log):
+    lines = chain(6)
+    log.write([lines[0], lines[2], lines[1], *lines[3:]], lines)
+    assert ("moved", 2) in log.problems()
+    log.write([lines[5], *lines[:5]], lines)
+    assert ("moved", 1) in log.problems()
+    log.write([*lines[1:], lines[0]], lines)
+    assert log.problems()[0] == ("moved", 1)
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_a_line_that_was_put_in_is_named(log, at):
+    """One that names the line before it, as its maker wants it to look."""
+    lines = chain(6)
+    forged = json.dumps({**OLD, "previous": sha256(lines[at - 1]) if at else ZEROS}).encode()
+    log.write(lines[:at] + [forged] + lines[at:], lines)
+    if at == 6:
+        # What is added at the end is what anybody may add, or a crash left.
+        log.verify(0)
+    else:
+        assert ("inserted", at + 1) in log.problems()
+
+
+def test_a_line_without_a_hash_after_others_is_named(log):
+    lines = chain(4)
+    for at in range(1, 5):
+        log.write(lines[:at] + [old(7)] + lines[at:], lines)
+        assert ("unhashed", at + 1) in log.problems()
+    # Also where the next line names it: what was before it is vouched for by nothing.
+    mixed = chain(2, [*lines, old(7)])
+    log.write(mixed)
+    assert log.problems() == [("unhashed", 5)]
+
+
+def test_the_lines_of_termbackup_6_are_counted_and_measured(log):
+    lines = chain(2, [old(1), old(2), old(3)])
+    log.write(lines[1:], lines)
+    assert log.problems() == [("missing", 1)]
+    log.write([old(9), *lines], lines)
+    assert log.problems() == [("inserted", 1)]
+    log.write([lines[0] + b" ", *lines[1:]], lines)
+    assert log.problems() == [("changed", 1)]
+    log.write([*lines[:2], old(4), *lines[3:]], lines)
+    assert log.problems() == [("changed", 3)]
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"operation": "backup"}', b"x" * 200_000])
+def test_what_is_no_entry_is_named(log, line):
+    lines = chain(4)
+    log.write([*lines[:2], line, *lines[2:]], lines)
+    assert ("malformed", 3) in log.problems()
+
+
+@pytest.mark.parametrize("state", [b"", b"{}", b"hello", b'{"count": -1, "size": 0, "last": ""}', b"[" * 10_000])
+def test_a_state_that_is_broken_or_gone_is_a_problem(log, state):
+    lines = chain(3)
+    log.write(lines)
+    log.state.write_bytes(state)
+    assert log.problems() == [("state", 1)]
+    log.state.unlink()
+    assert log.problems() == [("state", 3)]
+
+
+def test_a_state_may_say_anything(log):
+    lines = chain(3)
+    log.write(lines)
+    for count in (0, 1, 3, 2**63, 2**64 - 1):
+        for size in (0, 5, 2**64 - 1):
+            log.state.write_text(json.dumps({"count": count, "size": size, "last": "a" * 64}))
+            log.verify({0, 1})
+
+
+def test_every_change_of_a_byte_shows(log):
+    lines = chain(5)
+    log.write(lines)
+    whole = log.path.read_bytes()
+    dice = random.Random(1)
+    for _ in range(150):
+        spoilt = bytearray(whole)
+        at = dice.randrange(len(whole))
+        kind = dice.randrange(3)
+        if kind == 0:
+            spoilt[at] ^= 1 << dice.randrange(8)
+        elif kind == 1:
+            del spoilt[at:at + dice.randrange(1, 50)]
+        else:
+            spoilt[at:at] = dice.randbytes(dice.randrange(1, 9))
+        log.path.write_bytes(spoilt)
+        log.verify(1)
+
+
+def test_the_verb_hands_on(shell, tmp_path):
+    shell.run("init")
+    shell.run("profile", "create", "docs", "--source", tmp_path)
+    assert shell.run("audit-log", "--verify").stdout.startswith(b"ok 1 ")
+    assert json.loads(shell.run("audit-log", "--verify", "--json").stdout)["ok"] is True
+    path = shell.home / "audit.log"
+    path.write_bytes(path.read_bytes().replace(b"success", b"failure"))
+    shell.run("audit-log", "--verify", status=1)
+    assert json.loads(shell.run("audit-log", "--json", "--verify", status=1).stdout)["problems"][0]["line"] == 1
+    assert b"--since" in shell.run("audit-log", "--verify", "--since", "3d", status=64).stderr
+    put(path.with_name("audit.log.state"), b"{}")
+    shell.run("audit-log", "--verify", status=1)

@@ -1,0 +1,78 @@
+"""A server of HTTP that plays a script: `python3 scripted.py SCRIPT`, until its parent ends.
+
+The script is a list in JSON of one step for each request, in their order; the last one goes on. A step is an object:
+`send` (the answer as it is, headers and all, `PORT` replaced), `zeros` (so many zeros, in gzip, after it), `flood` (this again and again until the other side is gone,
+or `times` times), `wait` (seconds before it answers), `cut` (close after it). Prints its port, and then a line of JSON for
+each request: its first line, its headers in lower case and the length of its body.
+"""
+
+import gzip
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+STEPS = json.loads(sys.argv[1])
+LOCK = threading.Lock()
+COUNT = 0
+
+
+def receive(stream):
+    """A request's first line, headers and length; None at the end."""
+    first = stream.readline().decode("latin-1").strip()
+    if not first:
+        return None
+    headers = {}
+    while line := stream.readline().decode("latin-1").strip():
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    body = stream.read(int(headers.get("content-length", 0)))
+    return {"line": first, "headers": headers, "length": len(body)}
+
+
+def play(connection, step, port):
+    time.sleep(step.get("wait", 0))
+    connection.sendall(step.get("send", "").replace("PORT", str(port)).encode("latin-1"))
+    connection.sendall(gzip.compress(bytes(step["zeros"])) if "zeros" in step else b"")
+    flood = step.get("flood", "").encode("latin-1")
+    for _ in range(step.get("times", sys.maxsize) if flood else 0):
+        connection.sendall(flood)
+    return not step.get("cut")
+
+
+def serve(connection, port):
+    global COUNT
+    stream = connection.makefile("rb")
+    try:
+        while request := receive(stream):
+            with LOCK:
+                step = STEPS[min(COUNT, len(STEPS) - 1)]
+                COUNT += 1
+                print(json.dumps(request), flush=True)
+            if not play(connection, step, port):
+                break
+    except OSError:
+        pass
+    stream.close()
+    connection.close()
+
+
+def main():
+    parent = os.getppid()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    print(port, flush=True)
+
+    def accept():
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0], port), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
