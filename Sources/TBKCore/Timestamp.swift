@@ -164,6 +164,13 @@ package struct Timestamp: Hashable, Comparable, Sendable {
   }
 }
 
+/// Nanoseconds of a clock that nobody sets, and that stands while the machine sleeps: for waits.
+package func monotonicNanoseconds() -> Int64 {
+  var time = timespec()
+  unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+  return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+}
+
 /// Quotient and remainder with the remainder never negative.
 private func floorDivide(_ value: Int64, _ divisor: Int64) -> (Int64, Int64) {
   let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)

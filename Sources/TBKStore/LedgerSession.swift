@@ -100,7 +100,7 @@ package final class LedgerSession {
   package func transact<Result>(
     _ change: (Snapshot, Set<ObjectPath>) throws(Failure) -> Change<Result>
   ) throws(Failure) -> Result {
-    let deadline = Timestamp.now().nanoseconds + Int64(maximumWait) * 1_000_000_000
+    let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
     var taken: Set<ObjectPath> = []
     var pause: useconds_t = 5000
     while true {
@@ -137,7 +137,7 @@ package final class LedgerSession {
         }
       case .conflict:
         try Interruption.check()
-        guard Timestamp.now().nanoseconds < deadline else {
+        guard monotonicNanoseconds() < deadline else {
           throw Failure(
             .tryAgain,
             "other writers were faster each time, for \(maximumWait) s: nothing was stored",

@@ -59,10 +59,12 @@ final class ScriptedServer {
   func get(_ path: String = "x") -> HTTPRequest { HTTPRequest("GET", root.appending(path)!) }
 
   /// What comes of one GET.
-  func answer(_ change: (inout HTTPRequest) -> Void = { _ in }) throws -> HTTPResponse {
+  func answer(
+    wait: Int = 6, _ change: (inout HTTPRequest) -> Void = { _ in }
+  ) throws -> HTTPResponse {
     var request = get()
     change(&request)
-    return try client(wait: 6).send(HTTPExchange(request))
+    return try client(wait: wait).send(HTTPExchange(request))
   }
 }
 
@@ -179,7 +181,7 @@ final class ScriptedServer {
   ])
   func whatIsNoHTTPIsNoFaultOfOurs(_ garbage: String) throws {
     let server = try ScriptedServer(steps: [step(garbage, cut: true)])
-    #expect(failure { _ = try server.answer() }?.code == .unavailable)
+    #expect(failure { _ = try server.answer(wait: 3) }?.code == .unavailable)
   }
 
   @Test(arguments: ["-5", "99999999999999999999", "5x", "5\r\nContent-Length: 7"])
@@ -187,7 +189,7 @@ final class ScriptedServer {
     let server = try ScriptedServer(
       steps: [step("HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\nhello", cut: true)])
     do {
-      let response = try server.answer { $0.limit = 100 }
+      let response = try server.answer(wait: 2) { $0.limit = 100 }
       #expect("hello".hasPrefix(text(response)))
     } catch {
       #expect([69, 75].contains((error as? Failure)?.exitStatus))

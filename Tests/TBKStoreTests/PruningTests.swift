@@ -25,7 +25,8 @@ struct PruningTests {
 
     let other = try makeSession(try place.open(), home: nil)
     let after = try other.snapshot()
-    #expect(try after.entries.map(\.id) == [try digest(2), try digest(5), try digest(6)])
+    let left = [try digest(2), try digest(5), try digest(6)]
+    #expect(after.entries.map(\.id) == left)
     let sequence = try #require(before.ledger?.identity?.sequence)
     #expect(after.ledger?.identity?.sequence == sequence + 1)
     for entry in before.entries {
@@ -48,7 +49,8 @@ struct PruningTests {
     // After the pruner has looked: number 1 is needed by now, and 3 is no longer the last.
     try place.session().pushArchive(4, dependsOn: [try digest(1)])
     let judgement = try pruner.prune(last(1), .all)
-    #expect(try judgement.gone.map(\.id) == [try digest(2), try digest(3)])
+    let gone = [try digest(2), try digest(3)]
+    #expect(judgement.gone.map(\.id) == gone)
     #expect(try pruner.snapshot().entries.map(\.id) == [try digest(1), try digest(4)])
   }
 

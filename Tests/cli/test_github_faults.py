@@ -9,6 +9,7 @@ import pytest
 from conftest import absent
 from github_fixture import TOKEN, github, github_server, github_tls, github_tls_1  # noqa: F401
 from test_github_store import MIB, PART, archive, identify
+from tunnel import Tunnel
 
 HTML = "<!DOCTYPE html><html><body><h1>Unicorn!</h1></body></html>"
 # Enough for a few pauses, so that what is transient is lived through.
@@ -361,15 +362,24 @@ def test_tls_without_http2(github_tls_1):
 
 
 def test_a_proxy_is_used(github_tls):
-    environment = {"TERMBACKUP_GITHUB_API": github_tls.server.listen["api"], "http_proxy": github_tls.nginx.proxy,
-                   "no_proxy": ""}
-    github_tls.push(archive(1), env=environment)
-    port = str(github_tls.nginx.ports["proxy"])
-    assert [request for request in github_tls.nginx.requests() if request[0] == port]
+    with Tunnel() as proxy:
+        environment = {"https_proxy": proxy.url, "no_proxy": ""}
+        github_tls.push(archive(1), env=environment)
+        assert github_tls.pull("latest", env=environment).out == archive(1)
+    assert proxy.heads
+    for head in proxy.heads:
+        assert head.startswith(b"CONNECT localhost:") and b"uthorization" not in head
 
 
-def test_a_proxy_that_is_not_there(github):
-    environment = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
-    assert b"cannot connect" in github.push(archive(1), status=69, env=environment).err
-    environment = {"http_proxy": "http://proxy.invalid:1", "no_proxy": ""}
-    assert b"cannot find the proxy" in github.push(archive(1), status=69, env=environment).err
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "ALL_PROXY"])
+def test_what_is_in_the_clear_goes_through_no_proxy(github, variable):
+    with Tunnel() as proxy:
+        github.push(archive(1), env={variable: proxy.url, "no_proxy": ""})
+    assert proxy.heads == []
+
+
+def test_a_proxy_that_is_not_there(github_tls):
+    environment = {"https_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+    assert b"cannot connect" in github_tls.push(archive(1), status=69, env=environment).err
+    environment = {"https_proxy": "http://proxy.invalid:1", "no_proxy": ""}
+    assert b"cannot find the proxy" in github_tls.push(archive(1), status=69, env=environment).err

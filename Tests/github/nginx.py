@@ -1,4 +1,4 @@
-"""A real nginx in front of the stand-in: TLS with HTTP/2, and a forward proxy for plain HTTP."""
+"""A real nginx in front of the stand-in: TLS with HTTP/2."""
 
 from __future__ import annotations
 
@@ -45,17 +45,6 @@ TLS_SERVER = """\
   }}
 """
 
-FORWARD_PROXY = """\
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://$http_host$request_uri;
-      proxy_set_header Host $http_host;
-    }}
-  }}
-"""
-
-
 def available() -> str | None:
     """The program; nil where it is not installed. Debian keeps it where PATH may not look."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -100,7 +89,6 @@ class Nginx:
         self.http2 = http2
         self.ports = {
             "api": free_port(), "uploads": free_port(), "storage": free_port("127.0.0.2"),
-            "proxy": free_port(),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -110,10 +98,6 @@ class Nginx:
         hosts = {"api": "localhost", "uploads": "localhost", "storage": "127.0.0.2"}
         return {name: f"https://{host}:{self.ports[name]}" for name, host in hosts.items()}
 
-    @property
-    def proxy(self) -> str:
-        return f"http://127.0.0.1:{self.ports['proxy']}"
-
     def start(self, targets: dict[str, str]) -> None:
         """Serves; `targets` are where the stand-in listens, by name."""
         servers = [
@@ -122,7 +106,6 @@ class Nginx:
                 target=target, http2=" http2" if self.http2 else "")
             for name, target in targets.items()
         ]
-        servers.append(FORWARD_PROXY.format(port=self.ports["proxy"]))
         file = self.work / "nginx.conf"
         file.write_text(CONFIGURATION.format(
             work=self.work, certificate=self.authority.certificate, key=self.authority.key,

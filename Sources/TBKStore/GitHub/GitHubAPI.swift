@@ -50,7 +50,7 @@ package final class GitHubAPI {
     if let token { credential = Credential(token, for: [root]) }
     self.credential = credential
     client = try HTTPClient(settings, credential: credential)
-    let now = Timestamp.now().nanoseconds
+    let now = monotonicNanoseconds()
     minute = TokenBucket(80, perSeconds: 60, now: now)
     hour = TokenBucket(500, perSeconds: 3600, now: now)
   }
@@ -137,7 +137,7 @@ package final class GitHubAPI {
   }
 
   private func throttle(_ exchange: HTTPExchange) {
-    let now = Timestamp.now().nanoseconds
+    let now = monotonicNanoseconds()
     let due = max(now + max(minute.take(now: now), hour.take(now: now)), nextWrite)
     exchange.notBefore = due
     nextWrite = due + writeInterval

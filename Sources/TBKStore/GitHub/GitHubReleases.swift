@@ -180,16 +180,16 @@ final class GitHubReleases {
         missing.append(part)
       }
       if missing.isEmpty { return (release.tag, hasFound) }
-      var lastMoved = Timestamp.now().nanoseconds
+      var lastMoved = monotonicNanoseconds()
       let failure = try send(missing, of: spool, to: release, known: &known) { count in
         // What is taken back has not moved.
-        if count > 0 { lastMoved = Timestamp.now().nanoseconds }
+        if count > 0 { lastMoved = monotonicNanoseconds() }
         progress(count)
       }
       guard let failure else { return (release.tag, hasFound) }
       // An upload is not simply sent again: the server may have it, or half of it.
       round += 1
-      let now = Timestamp.now().nanoseconds
+      let now = monotonicNanoseconds()
       let pause = HTTPClient.delay(afterAttempt: round)
       guard patience.spend(from: lastMoved, to: now + pause) else {
         throw Failure(
@@ -329,7 +329,7 @@ private final class AssetDownload {
     options.range = range
     options.isResumed = true
     options.progress = progress
-    if let place, Timestamp.now().nanoseconds - since < AssetDownload.lifetime {
+    if let place, monotonicNanoseconds() - since < AssetDownload.lifetime {
       return api.exchange("GET", place, options)
     }
     return try api.exchange("GET", path, options)
@@ -341,7 +341,7 @@ private final class AssetDownload {
     if response.isSuccess {
       if isElsewhere, place != response.url {
         place = response.url
-        since = Timestamp.now().nanoseconds
+        since = monotonicNanoseconds()
       }
       return false
     }

@@ -94,7 +94,7 @@ import TBKCore
 
   // MARK: Driving
 
-  private var now: Int64 { Timestamp.now().nanoseconds }
+  private var now: Int64 { monotonicNanoseconds() }
 
   private func check(_ result: CURLMcode) throws(Failure) {
     guard result == CURLM_OK else {

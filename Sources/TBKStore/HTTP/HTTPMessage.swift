@@ -15,8 +15,8 @@ package struct HTTPRequest {
   /// Whether the server may compress its answer.
   package var acceptsCompression = false
 
-  /// What a JSON document may take.
-  package static let documentLimit = 32 << 20
+  /// What a JSON document may take: read, it is many times as large.
+  package static let documentLimit = 8 << 20
 
   package init(
     _ method: String, _ url: HTTPURL, headers: [(name: String, value: String)] = [],

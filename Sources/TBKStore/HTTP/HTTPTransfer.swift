@@ -42,7 +42,7 @@ import TBKCore
     url = request.url
     limit = request.limit
     self.progress = progress
-    started = Timestamp.now().nanoseconds
+    started = monotonicNanoseconds()
     lastProgress = started
     do throws(Failure) {
       source = try request.body?.restart()
@@ -80,6 +80,8 @@ import TBKCore
   ) throws(Failure) {
     try set(CURLOPT_URL, request.url.description)
     try set(CURLoption(rawValue: 181), 3)  // CURLOPT_PROTOCOLS: http and https
+    // What goes in the clear stays on this machine: no proxy may see it.
+    if request.url.scheme == "http" { try set(CURLOPT_PROXY, "") }
     try set(CURLOPT_NOSIGNAL, 1)
     try set(CURLOPT_FOLLOWLOCATION, 0)  // Whether a redirect may be followed is ours to say.
     try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
@@ -152,7 +154,7 @@ import TBKCore
       unsafe buffer.withUnsafeBytes { bytes in
         unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
       }
-      lastProgress = Timestamp.now().nanoseconds
+      lastProgress = monotonicNanoseconds()
       progress(count)
       return count
     } catch {
@@ -169,7 +171,7 @@ import TBKCore
   private static let headerLimit = 512 << 10
 
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
-    lastProgress = Timestamp.now().nanoseconds
+    lastProgress = monotonicNanoseconds()
     if !(200..<300).contains(status) {
       let room = HTTPTransfer.complaintLimit - body.count
       unsafe body.append(contentsOf: bytes.prefix(room))
@@ -196,7 +198,7 @@ import TBKCore
       return 0
     }
     let text = unsafe String(decoding: line, as: UTF8.self)
-    lastProgress = Timestamp.now().nanoseconds
+    lastProgress = monotonicNanoseconds()
     if text.hasPrefix("HTTP/") {
       headers = [:]
       let words = text.split(separator: " ", maxSplits: 2)
