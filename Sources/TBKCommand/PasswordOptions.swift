@@ -18,9 +18,9 @@ extension SecretSource.Kind {
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage)
 
-  /// What a command that takes a password keeps from its children.
-  fileprivate static let withdrawn: [SecretSource.Kind] = [
-    .token, .keyPassword, .password, .oldPassword, .newPassword,
+  /// What a command that takes a secret keeps from its children.
+  static let withdrawn: [SecretSource.Kind] = [
+    .token, .keyPassword, .password, .oldPassword, .newPassword, .webhook,
   ]
 }
 

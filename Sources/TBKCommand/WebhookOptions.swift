@@ -36,7 +36,9 @@ package struct WebhookOptions: ParsableArguments {
   ///
   /// - Parameter inputIsData: whether standard input is spoken for.
   package func url(inputIsData: Bool) throws(Failure) -> Secret? {
-    for kind in [SecretSource.Kind.password, .keyPassword, .token] { kind.withdraw() }
+    for other in SecretSource.Kind.withdrawn where other.variable != "TERMBACKUP_WEBHOOK_URL" {
+      other.withdraw()
+    }
     return try source.secret(inputIsData: inputIsData)
   }
 }
