@@ -125,12 +125,7 @@ struct OpenCommand: SuiteCommand {
       throw ValidationError("--against goes with -C and --verify")
     }
     try validatePackage()
-    if let expectId {
-      let isHex = expectId.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
-      guard isHex, (8...64).contains(expectId.utf8.count) else {
-        throw ValidationError("--expect-id takes 8 to 64 lower-case hexadecimal digits")
-      }
-    }
+    try validateExpectedID(expectId)
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -143,8 +138,7 @@ struct OpenCommand: SuiteCommand {
     }
     let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
     defer { meter.finish() }
-    let sources = ArchiveSources(
-      archives, isChain: chain, limits: limits, mbu: try mbuSettings(), passwords: passwords)
+    let sources = archiveSources(try mbuSettings())
     let reader = try BackupReader(
       expectedID: expectId, stripsTop: stripTop, progress: { meter.advance($0) },
       warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
@@ -172,6 +166,15 @@ struct OpenCommand: SuiteCommand {
       try reader.sendTar(to: sink)
     }
     return ExitStatus.success
+  }
+
+  private func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
+    let passwords = passwords
+    return ArchiveSources(
+      archives, isChain: chain, limits: limits, mbu: mbu
+    ) { (inputIsData) throws(Failure) in
+      try passwords.password(confirming: false, inputIsData: inputIsData)
+    }
   }
 
   private var limits: OpenLimits {
@@ -254,7 +257,7 @@ struct OpenCommand: SuiteCommand {
   }
 
   private func showHeader() throws(Failure) -> Int32 {
-    let sources = ArchiveSources(archives, isChain: chain, limits: limits, passwords: passwords)
+    let sources = archiveSources()
     let header = try sources.firstHeader()
     let fields = header.fields
     if json {

@@ -21,8 +21,8 @@ import Testing
   @Test(arguments: [
     (#""""#, ""), (#""a\tb\n\"\\""#, "a\tb\n\"\\"), (#""\u00e9\U0001F600""#, "é😀"), ("''", ""),
     (#"'a\tb'"#, #"a\tb"#), ("\"\"\"\na\n\nb\"\"\"", "a\n\nb"), ("\"\"\"a\r\nb\"\"\"", "a\nb"),
-    ("\"\"\"a\\  \n  \n  b\"\"\"", "ab"), (#"""""two"""""#, "\"\"two\"\""),
-    ("'''\n'it' ''is''\n'''", "'it' ''is''\n"), (#""" # no comment""""#, " # no comment"),
+    ("\"\"\"a\\  \n  \n  b\"\"\"", "ab"), ("\"\"\"\"\"two\"\"\"\"\"", "\"\"two\"\""),
+    ("'''\n'it' ''is''\n'''", "'it' ''is''\n"), ("\" # no comment\"", " # no comment"),
   ])
   func strings(text: String, meaning: String) throws {
     #expect(try value(text) == .string(Array(meaning.utf8)))
