@@ -37,7 +37,9 @@ extension Sealing {
       gzip = try GzipCompressor(
         level: compression.level, threads: compression.threads, into: second)
       let renamer = TarRenamer(survey.records, names, TarRewriter(gzip))
-      try spool.replay(into: try GzipDecompressor(into: EndlessTar(TarParser(handler: renamer))))
+      let gunzip = try GzipDecompressor(into: EndlessTar(TarParser(handler: renamer)))
+      try spool.replay(into: gunzip)
+      try gunzip.finish()
       try gzip.finish()
       spool = second
     }
