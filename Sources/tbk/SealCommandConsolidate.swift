@@ -9,7 +9,9 @@ extension SealCommand {
   func validateConsolidating() throws {
     guard consolidate else { return }
     if reseal { throw ValidationError("only one of --reseal and --consolidate") }
-    if source != nil || directory != nil || stdinName != nil || fromCommand || walk.isGiven {
+    if source != nil || directory != nil || stdinName != nil || fromCommand || fromTar
+      || walk.isGiven
+    {
       throw ValidationError("--consolidate takes archives from standard input, and nothing else")
     }
     try validateExpectedID(expectId)
@@ -35,7 +37,7 @@ extension SealCommand {
     try sources.finish()
     meter.finish()
     // What could not be read when it was made is no failure of today's.
-    _ = try finish(backup, key)
+    _ = try finish(backup, key, target)
     return ExitStatus.success
   }
 }
