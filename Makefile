@@ -151,7 +151,7 @@ test-swift:
 test-python:
 	@eval "$$FUNCTIONS"; \
 	test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs --rootdir=. Tests/architecture Tests/github Tests/cli
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli
 
 demo: packages
 	@$(MAKE) --no-print-directory suite

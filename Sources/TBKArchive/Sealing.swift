@@ -198,7 +198,7 @@ package enum Sealing {
 
 extension KnownLengthSealer {
   /// Bytes of the archive that `content` bytes of payload make.
-  fileprivate static func length(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
+  static func length(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
     let (sum, overflow) = content.addingReportingOverflow(
       UInt64(try key.headerLength() + gcmTagLength))
     if overflow { throw Failure(.malformed, "the archive is too long") }

@@ -3,12 +3,25 @@ import TBKCore
 
 extension SecretSource.Kind {
   /// Passwords are lines or files of keys, not documents.
-  static let password = SecretSource.Kind(
+  package static let password = SecretSource.Kind(
     noun: "password", option: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024,
     code: .usage)
+  /// What archives that are sealed again are opened with.
+  package static let oldPassword = SecretSource.Kind(
+    noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
+    limit: 64 * 1024, code: .usage)
+  /// What takes the place of a password, where `password` is the one in use.
+  package static let newPassword = SecretSource.Kind(
+    noun: "new password", option: "new-password", variable: "TERMBACKUP_NEW_PASSWORD",
+    limit: 64 * 1024, code: .usage)
   static let keyPassword = SecretSource.Kind(
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage)
+
+  /// What a command that takes a password keeps from its children.
+  fileprivate static let withdrawn: [SecretSource.Kind] = [
+    .token, .keyPassword, .password, .oldPassword, .newPassword,
+  ]
 }
 
 /// Where the password comes from: options, environment, a prompt.
@@ -29,9 +42,58 @@ package struct PasswordOptions: ParsableArguments {
 
   package init() {}
 
+  private func source(_ kind: SecretSource.Kind) -> SecretSource {
+    SecretSource(kind: kind, descriptor: passwordFd, file: passwordFile, command: passwordCommand)
+  }
+
+  package func validate() throws {
+    if let complaint = source(.password).complaint { throw ValidationError(complaint) }
+  }
+
+  /// Whether one of the options names a place.
+  package var isGiven: Bool { source(.password).isGiven }
+
+  /// The password, from the first place that has one. No child sees the variables of a password or
+  /// of TermBackup's token afterwards.
+  ///
+  /// - Parameters:
+  ///   - kind: whose variables and words count.
+  ///   - confirming: whether a prompt asks twice, as before sealing.
+  ///   - inputIsData: whether standard input is spoken for.
+  package func password(
+    _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool
+  ) throws(Failure) -> Secret {
+    for other in SecretSource.Kind.withdrawn where other.variable != kind.variable {
+      other.withdraw()
+    }
+    let source = source(kind)
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
+    return try source.ask(asked, confirming: confirming, refusing: input.noInput)
+  }
+}
+
+/// Where the password comes from that archives have had so far: options, environment, a prompt.
+package struct OldPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long, help: ArgumentHelp("Read the old password from descriptor <n>.", valueName: "n"))
+  package var oldPasswordFd: Int32?
+
+  @Option(
+    name: .long, help: ArgumentHelp("Read the old password from <file>.", valueName: "file"))
+  package var oldPasswordFile: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the old password.", valueName: "command"))
+  package var oldPasswordCommand: RawPath?
+
+  package init() {}
+
   private var source: SecretSource {
     SecretSource(
-      kind: .password, descriptor: passwordFd, file: passwordFile, command: passwordCommand)
+      kind: .oldPassword, descriptor: oldPasswordFd, file: oldPasswordFile,
+      command: oldPasswordCommand)
   }
 
   package func validate() throws {
@@ -41,17 +103,20 @@ package struct PasswordOptions: ParsableArguments {
   /// Whether one of the options names a place.
   package var isGiven: Bool { source.isGiven }
 
-  /// The password, from the first place that has one. No child sees the variables of a password or
-  /// of TermBackup's token afterwards.
+  /// The old password, from the first place that has one. It is to be taken before the new one,
+  /// whose variables no child of this sees.
   ///
   /// - Parameters:
-  ///   - confirming: whether a prompt asks twice, as before sealing.
+  ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
-  package func password(confirming: Bool, inputIsData: Bool) throws(Failure) -> Secret {
+  package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
     SecretSource.Kind.keyPassword.withdraw()
+    let kept = SecretSource.Kind.password.set
+    SecretSource.Kind.password.withdraw()
+    defer { for (name, value) in kept { restoreEnvironment(name, value) } }
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask("Password", confirming: confirming, refusing: input.noInput)
+    return try source.ask("Old password", confirming: false, refusing: refusing)
   }
 }
 

@@ -17,6 +17,13 @@ package struct SecretSource {
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
 
+    /// The variables of its that are set, with their values.
+    var set: [(name: String, value: [UInt8])] {
+      ["", "_FILE", "_COMMAND"].compactMap { suffix in
+        environment(variable + suffix).map { (variable + suffix, $0) }
+      }
+    }
+
     /// Takes its variables out of the environment, for commands that need no such secret and run
     /// others.
     func withdraw() {
@@ -158,4 +165,13 @@ package struct SecretSource {
 func takeEnvironment(_ name: String) -> [UInt8]? {
   defer { unsafe _ = unsetenv(name) }
   return environment(name)
+}
+
+/// Puts back what `takeEnvironment` took.
+func restoreEnvironment(_ name: String, _ value: [UInt8]) {
+  unsafe _ = (value + [0]).withUnsafeBufferPointer { bytes in
+    unsafe bytes.withMemoryRebound(to: CChar.self) { text in
+      unsafe text.baseAddress.map { unsafe setenv(name, $0, 1) }
+    }
+  }
 }

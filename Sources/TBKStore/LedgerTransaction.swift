@@ -81,9 +81,12 @@ extension LedgerSession {
   /// Gives a backup another archive, manifest and signature, as after a change of the password.
   ///
   /// A manifest that is not given stays as it is. Throws `.unavailable` for an unknown id.
+  ///
+  /// - Parameter rekeyed: whether the archive is under another password, which raises `key_epoch`;
+  ///   throws `.cannotCreate` if that would leave a manifest under the old one.
   package func replace(
     _ id: Digest, archive: any StagedObject, archiveVersion: UInt8,
-    manifest: (any StagedObject)?, signature: [UInt8]?
+    manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false
   ) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
       guard let index = snapshot.ledger?.index(of: id) else { throw self.unknown(id) }
@@ -91,6 +94,11 @@ extension LedgerSession {
       let sameManifest = manifest == nil || manifest?.sha256 == old.manifest?.sha256
       if old.sha256 == archive.sha256, sameManifest, signature == old.signature {
         return .done(Stored(entry: old, wasThere: true))
+      }
+      if rekeyed, manifest == nil, old.manifest != nil {
+        throw Failure(
+          .cannotCreate, "the sealed manifest of backup \(id.hex) would stay under the old password",
+          hint: "give the new one with --sealed-manifest")
       }
       var additions: [Commit.Addition] = []
       var removals: [ObjectReference] = []
@@ -116,6 +124,12 @@ extension LedgerSession {
           json["manifest"] =
             LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size)
             .json(parts: manifest.parts)
+        }
+      }
+      if rekeyed {
+        entry = try entry.changing { (json) throws(Failure) in
+          let epoch: Int64 = json["key_epoch"]?.integer() ?? 0
+          json["key_epoch"] = .number(max(0, min(epoch, Int64.max - 1)) + 1)
         }
       }
       entry = try entry.changing { (json) throws(Failure) in

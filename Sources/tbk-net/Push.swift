@@ -10,7 +10,7 @@ struct Push: SuiteCommand {
     abstract: "Store an archive and its entry in the ledger, in one step.",
     usage: """
       tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
-      tbk-push <store> --replace <id> [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --replace <id> [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --mark-verified <id> ...
@@ -39,6 +39,9 @@ struct Push: SuiteCommand {
   @Option(
     name: .long, help: ArgumentHelp("Give this backup another archive.", valueName: "id"))
   var replace: RawPath?
+
+  @Flag(name: .long, help: "The other archive is under another password.")
+  var rekeyed = false
 
   @Option(
     name: .long, parsing: .upToNextOption,
@@ -83,6 +86,7 @@ struct Push: SuiteCommand {
         "only one of --replace, --remove, --check, --mark-verified and --create")
     }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
+    if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
     if create, signing.signKey != nil {
       throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
     }
@@ -175,7 +179,7 @@ struct Push: SuiteCommand {
     if let replaced {
       return try session.replace(
         replaced, archive: archive, archiveVersion: version, manifest: manifest,
-        signature: signature)
+        signature: signature, rekeyed: rekeyed)
     }
     return try session.push(
       NewBackup(

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import TBKArchive
 import TBKCommand
@@ -11,18 +12,22 @@ final class ArchiveSources {
   /// Whether standard input is one of the archives, and so has no password in it.
   private let readsInput: Bool
   private let limits: OpenLimits
-  private let passwords: PasswordOptions
+  /// Asked for the password; told whether standard input is an archive.
+  private let password: (_ inputIsData: Bool) throws(Failure) -> Secret
   private var keys: KeyRing?
   /// What archives are read from back to back.
   private var stream: DescriptorSource?
 
   /// - Parameter operands: oldest first; standard input if there are none.
-  init(_ operands: [RawPath], isChain: Bool, limits: OpenLimits, passwords: PasswordOptions) {
+  init(
+    _ operands: [RawPath], isChain: Bool, limits: OpenLimits,
+    password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
+  ) {
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
     readsInput = self.operands.contains { $0.isStandardStream }
     self.isChain = isChain
     self.limits = limits
-    self.passwords = passwords
+    self.password = password
   }
 
   /// The header of the newest archive, unverified.
@@ -87,7 +92,7 @@ final class ArchiveSources {
   /// The password is asked for when the first header has been found good.
   private func keyRing() throws(Failure) -> KeyRing {
     if let keys { return keys }
-    let ring = KeyRing(try passwords.password(confirming: false, inputIsData: readsInput))
+    let ring = KeyRing(try password(readsInput))
     keys = ring
     return ring
   }
@@ -154,4 +159,13 @@ final class Destination {
   }
 
   func keep() { kept = true }
+}
+
+/// What `--expect-id` takes.
+func validateExpectedID(_ id: String?) throws {
+  guard let id else { return }
+  let isHex = id.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+  guard isHex, (8...64).contains(id.utf8.count) else {
+    throw ValidationError("--expect-id takes 8 to 64 lower-case hexadecimal digits")
+  }
 }

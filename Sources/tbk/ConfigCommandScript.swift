@@ -67,12 +67,16 @@ extension ConfigCommand {
     @OptionGroup var source: PasswordOptions
     @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
     var confirm = false
+    @Flag(name: .customLong("new"), help: "It takes the place of another: TERMBACKUP_NEW_PASSWORD, and asked for as such.")
+    var isNew = false
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       try StandardOutput.refuseTerminal("a password", hint: "this is for scripts")
       try ConfigCommand.write(
-        password: try source.password(confirming: confirm, inputIsData: false), option: "password")
+        password: try source.password(
+          isNew ? .newPassword : .password, confirming: confirm, inputIsData: false),
+        option: isNew ? "new-password" : "password")
       return ExitStatus.success
     }
   }

@@ -117,12 +117,7 @@ struct OpenCommand: SuiteCommand {
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against goes with -C and --verify")
     }
-    if let expectId {
-      let isHex = expectId.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
-      guard isHex, (8...64).contains(expectId.utf8.count) else {
-        throw ValidationError("--expect-id takes 8 to 64 lower-case hexadecimal digits")
-      }
-    }
+    try validateExpectedID(expectId)
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -135,7 +130,7 @@ struct OpenCommand: SuiteCommand {
     }
     let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
     defer { meter.finish() }
-    let sources = ArchiveSources(archives, isChain: chain, limits: limits, passwords: passwords)
+    let sources = archiveSources()
     let reader = try BackupReader(
       expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })
@@ -163,6 +158,13 @@ struct OpenCommand: SuiteCommand {
       try reader.sendTar(to: sink)
     }
     return ExitStatus.success
+  }
+
+  private func archiveSources() -> ArchiveSources {
+    let passwords = passwords
+    return ArchiveSources(archives, isChain: chain, limits: limits) { (inputIsData) throws(Failure) in
+      try passwords.password(confirming: false, inputIsData: inputIsData)
+    }
   }
 
   private var limits: OpenLimits {
@@ -243,7 +245,7 @@ struct OpenCommand: SuiteCommand {
   }
 
   private func showHeader() throws(Failure) -> Int32 {
-    let sources = ArchiveSources(archives, isChain: chain, limits: limits, passwords: passwords)
+    let sources = archiveSources()
     let header = try sources.firstHeader()
     let fields = header.fields
     if json {

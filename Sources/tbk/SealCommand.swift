@@ -15,6 +15,7 @@ struct SealCommand: SuiteCommand {
       tbk-seal [<options>] < manifest > archive
       tbk-seal [<options>] <dir> > archive
       tbk-seal [<options>] --stdin-name <name> [--from-command -- <command> ...] > archive
+      tbk-seal --reseal [<options>] < archive > archive
       """,
     version: "tbk-seal \(suiteVersion)")
 
@@ -33,6 +34,12 @@ struct SealCommand: SuiteCommand {
   @Argument(parsing: .postTerminator, help: .hidden)
   var command: [RawPath] = []
 
+  @Flag(name: .long, help: "Seal an archive, TBK2 or TBK1, under another password.")
+  var reseal = false
+
+  @Option(name: .long, help: ArgumentHelp("Seal it again only if the backup has this id, or one that begins so.", valueName: "id"))
+  var expectId: String?
+
   @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which appears when it is complete.", valueName: "file"))
   var output: RawPath?
 
@@ -42,8 +49,8 @@ struct SealCommand: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Write the manifest, sealed, to <file>.", valueName: "file"))
   var manifestOut: RawPath?
 
-  @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9.", valueName: "n"))
-  var level = 6
+  @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9; by default 6.", valueName: "n"))
+  var level: Int?
 
   @Option(name: .long, help: ArgumentHelp("Argon2id memory in KiB.", valueName: "kib"))
   var memory = Argon2Cost.standard.memory
@@ -57,11 +64,13 @@ struct SealCommand: SuiteCommand {
   @OptionGroup var threads: ThreadOptions
   @OptionGroup var walk: WalkOptionGroup
   @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var oldPasswords: OldPasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
+    if let level, !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
+    try validateResealing()
     if stdinName != nil, source != nil || directory != nil {
       throw ValidationError("--stdin-name seals a stream, not a directory")
     }
@@ -89,22 +98,23 @@ struct SealCommand: SuiteCommand {
     let inputIsData = source == nil && !fromCommand
     if inputIsData, Descriptor.standardInput.isTerminal {
       throw Failure(
-        .usage, "standard input is a terminal", hint: "give a directory, or pipe a manifest in")
+        .usage, "standard input is a terminal", hint: "give a directory, or pipe a manifest or an archive in")
     }
     let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
       throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
     }
+    if reseal { return try sealAgain(cost) }
     let password = try passwords.password(confirming: true, inputIsData: inputIsData)
     var compression = Compression()
-    (compression.level, compression.threads) = (level, threads.count)
+    (compression.level, compression.threads) = (level ?? compression.level, threads.count)
     if let stdinName {
       return try sealStream(stdinName, password, cost, compression)
     }
     return try sealTree(password, cost, compression)
   }
 
-  private func archiveOutput(lengthIsKnown: Bool) throws(Failure) -> ArchiveOutput {
+  func archiveOutput(lengthIsKnown: Bool) throws(Failure) -> ArchiveOutput {
     if let output { return try ArchiveOutput(path: output) }
     return try ArchiveOutput(to: .standardOutput, lengthIsKnown: lengthIsKnown)
   }

@@ -97,6 +97,32 @@ struct LedgerSessionTests {
     #expect(back.signature == nil && back.manifest == new.manifest)
   }
 
+  @Test func anArchiveUnderAnotherPasswordRaisesTheKeyEpochAndTakesItsManifestAlong() throws {
+    let session = try place.session()
+    let old = try session.pushArchive(1, manifest: try archive(10)).entry
+    let store = session.store
+    #expect(try old.json["key_epoch"] == nil)
+    for (number, epoch) in [(UInt8(2), 1), (3, 2)] {
+      let new = try session.replace(
+        old.id, archive: try store.stage(try archive(number)), archiveVersion: 2,
+        manifest: try store.stage(try archive(number + 10), in: .manifests), signature: nil,
+        rekeyed: true
+      ).entry
+      #expect(try new.json["key_epoch"]?.integer() == epoch)
+    }
+    let found = failure {
+      _ = try session.replace(
+        old.id, archive: try store.stage(try archive(4)), archiveVersion: 2, manifest: nil,
+        signature: nil, rekeyed: true)
+    }
+    #expect(found?.code == .cannotCreate)
+    let same = try session.replace(
+      old.id, archive: try store.stage(try archive(5)), archiveVersion: 2, manifest: nil,
+      signature: nil
+    ).entry
+    #expect(try same.json["key_epoch"]?.integer() == 2)
+  }
+
   @Test func replacingWhatIsNotThereIs69() throws {
     let session = try place.session()
     try session.pushArchive(1)

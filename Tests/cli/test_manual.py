@@ -203,8 +203,9 @@ class Sandbox:
         ln project/README.md project/hard
         printf 'buy milk\n' >notes/today
         printf '%s\n' 'a password for examples' >.password
+        printf '%s\n' 'another password' >.new-password
         printf '%s\n' "$TOKEN" >.token
-        chmod 600 .password .token
+        chmod 600 .password .new-password .token
         printf '#!/bin/sh\ntest "$*" = "auth token" && cat "$HOME/.token"\n' >stubs/gh
         printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
         chmod +x stubs/pg_dump stubs/gh

@@ -1,5 +1,5 @@
-"""A tree is edited at random, backed up again and again, and pruned; every backup that is left is then restored and
-compared with a copy that `cp -a` made at the time."""
+"""A tree is edited at random, backed up again and again, pruned and put under other passwords; every backup that is left
+is then restored and compared with a copy that `cp -a` made at the time."""
 
 import os
 import random
@@ -98,6 +98,7 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
         os.mkdir(where)
     password = tmp_path / "password"
     password.write_text("a password")
+    other = tmp_path / "other"
 
     def run(verb, *arguments, status=0):
         return commands.run("termbackup", verb, *arguments, status=status,
@@ -112,7 +113,9 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
         return [line.split("\t")[0] for line in commands.run(
             "tbk-pull", f"github:{where}" if kind == "github" else where, "--list", env=environment).lines]
 
-    for step in range(STEPS[kind] // 2):
+    steps = STEPS[kind] // 2
+    rotations = set(numbers.sample(range(2, steps), 2))
+    for step in range(steps):
         for _ in range(EDITS):
             walk.edit()
         run("run", "p", *(["--full"] if numbers.random() < 0.1 else []))
@@ -122,6 +125,10 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
             subprocess.run(["cp", "-a", walk.top, copies[latest]], check=True)
         if numbers.random() < 0.15:
             run("prune", "p", "--keep-last", str(numbers.randrange(2, 8)), "--yes")
+        if step in rotations:
+            other.write_text(f"password {step}")
+            run("rotate-key", "p", "--new-password-file", other)
+            os.replace(other, password)
     left = backups()
     assert len(left) >= 2 and set(left) <= set(copies)
     for number, identity in enumerate(left):

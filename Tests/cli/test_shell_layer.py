@@ -16,8 +16,8 @@ import pytest
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
-VERBS = ["audit-log", "clean", "diff", "generate-key", "init", "list", "migrate", "profile", "prune", "restore", "run",
-         "token-info", "update-token", "verify"]
+VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
+               if not script.name.startswith("termbackup-sh-"))
 
 
 class Shell:

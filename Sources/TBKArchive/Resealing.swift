@@ -1,0 +1,34 @@
+import TBKCore
+import TBKCrypto
+
+extension Sealing {
+  /// Seals what an archive holds under another key: the gzip stream as it is, byte for byte, so that
+  /// id, manifest and content stay what they were.
+  ///
+  /// - Parameters:
+  ///   - archive: authenticated; TBK2 or TBK1, of a tree or of a manifest alone.
+  ///   - output: where the TBK2 archive goes; its length is known before the first byte.
+  /// - Returns: bytes of the new archive.
+  package static func again(
+    _ archive: AuthenticatedArchive, key: SealingKey, output: ArchiveOutput,
+    progress: @escaping (Int) -> Void
+  ) throws(Failure) -> UInt64 {
+    let length = try archive.contentLength()
+    let sealer = try KnownLengthSealer(key, length: length, into: output)
+    try archive.replay(into: TickingSink(into: sealer, progress))
+    return try KnownLengthSealer.length(of: key, content: length)
+  }
+}
+
+extension AuthenticatedArchive {
+  /// Bytes of the gzip stream. TBK1's padding shows only once it is decrypted.
+  fileprivate func contentLength() throws(Failure) -> UInt64 {
+    switch header {
+    case .tbk2(let fields): return fields.payloadLength - UInt64(gcmTagLength)
+    case .tbk1:
+      let counting = CountingSink()
+      try replay(into: counting)
+      return counting.count
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import ArgumentParser
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+
+/// tbk-seal --reseal: an archive under another password.
+extension SealCommand {
+  func validateResealing() throws {
+    guard reseal else {
+      if oldPasswords.isGiven { throw ValidationError("an old password goes with --reseal") }
+      if expectId != nil { throw ValidationError("--expect-id goes with --reseal") }
+      return
+    }
+    if source != nil || directory != nil || stdinName != nil || fromCommand || walk.isGiven {
+      throw ValidationError("--reseal takes an archive from standard input, and nothing else")
+    }
+    if receipt != nil || manifestOut != nil {
+      throw ValidationError("--reseal makes no receipt and no sealed manifest: reseal that one too")
+    }
+    if level != nil || threads.threads != nil {
+      throw ValidationError("--reseal leaves the compression as it is")
+    }
+    try validateExpectedID(expectId)
+  }
+
+  /// Authenticates all of the archive before the first byte of output.
+  func sealAgain(_ cost: Argon2Cost) throws(Failure) -> Int32 {
+    let old = try oldPasswords.password(refusing: passwords.input.noInput, inputIsData: true)
+    let new = try passwords.password(confirming: true, inputIsData: true)
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits()) { (_) throws(Failure) in
+      try old.copy()
+    }
+    guard let archive = try sources.next() else {
+      throw Failure(.library, "no archive was read")
+    }
+    if let expectId {
+      var rest: AuthenticatedArchive? = archive
+      let reader = try BackupReader(
+        expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
+        archives: { () throws(Failure) in rest.take() })
+      _ = try reader.manifest()
+    }
+    let key = try SealingKey(password: new, cost: cost)
+    let output = try archiveOutput(lengthIsKnown: true)
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    meter.setTotal(archive.header.payloadLength)
+    let length = try Sealing.again(archive, key: key, output: output) { meter.advance($0) }
+    meter.finish()
+    Messages.notice("sealed \(humanSize(length)) again, from \(archive.header.format) as TBK2")
+    return ExitStatus.success
+  }
+}
