@@ -68,11 +68,16 @@ struct WatchCommand: SuiteCommand {
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
   var nul = false
 
+  @Flag(name: .long, help: "Print the number of names alone, or unknown.")
+  var count = false
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
     if once, initial { throw ValidationError("--initial would be all that --once reports") }
-    if json, nul { throw ValidationError("--json and -0 exclude each other") }
+    if [json, nul, count].count(where: { $0 }) > 1 {
+      throw ValidationError("only one of --json, --count and -0")
+    }
     if let poll, poll.nanoseconds < 100_000_000 {
       throw ValidationError("--poll must be at least 0.1")
     }
@@ -90,7 +95,7 @@ struct WatchCommand: SuiteCommand {
     let name = directory.display
     let watcher = try TreeWatcher(directory, options) { WatchCommand.tell($0, name) }
     let count = try watcher.start()
-    Messages.notice("watching \(name): \(count) \(watcher.isNotified ? "directories" : "entries")")
+    Messages.notice("watching \(name): " + WatchCommand.counted(count, watcher.isNotified))
     if initial { try report([.everything]) }
     while true {
       guard let changes = try watcher.next() else {
@@ -99,6 +104,15 @@ struct WatchCommand: SuiteCommand {
       }
       try report(changes)
       if once { return ExitStatus.success }
+    }
+  }
+
+  private static func counted(_ count: Int, _ directories: Bool) -> String {
+    switch (count == 1, directories) {
+    case (true, true): "1 directory"
+    case (true, false): "1 entry"
+    case (false, true): "\(count) directories"
+    case (false, false): "\(count) entries"
     }
   }
 
@@ -117,7 +131,10 @@ struct WatchCommand: SuiteCommand {
 
   /// Prints a report, all of it at once. Of several, each is followed by an empty line or name.
   private func report(_ changes: [TreeChange]) throws(Failure) {
-    if json {
+    if count {
+      try StandardOutput.write(
+        changes == [.everything] ? "unknown\n" : "\(changes.count)\n")
+    } else if json {
       let list = changes.map {
         JSON.object(["status": .string($0.kind.rawValue), "relative_path": .string($0.path)])
       }

@@ -306,6 +306,16 @@ def test_once_ends_with_the_first_report(tbk, mode, top):
     assert (process.returncode, out, err) == (0, b"changed\tother\nchanged\tplain\n", b"")
 
 
+def test_the_count_is_a_line_for_each_report(tbk, top):
+    process = tbk.start("tbk-watch", *QUICK, "--count", "--initial", str(top))
+    assert process.stdout.readline() == b"unknown\n"
+    put(top / "one", b"")
+    put(top / "two", b"")
+    assert process.stdout.readline() == b"2\n"
+    process.kill()
+    process.communicate()
+
+
 def test_it_gives_up_when_the_time_is_up(tbk, mode, top):
     said = tbk.run("tbk-watch", "--timeout", "0.3", *mode, str(top), status=75)
     assert b"nothing has changed" in said.err and said.out == b""
@@ -468,7 +478,7 @@ def test_a_signal_ends_it(watch, mode, top, number, status):
 
 def test_wrong_usage_is_refused(tbk, top):
     for wrong in (["--debounce", "-1"], ["--debounce", "x"], ["--poll", "0"], ["--poll", "1e3"], ["--once", "--initial"],
-                  ["--json", "-0"], ["--timeout", "1.2345"], ["--debounce", "999999999"]):
+                  ["--json", "-0"], ["--json", "--count"], ["--timeout", "1.2345"], ["--debounce", "999999999"]):
         assert tbk.run("tbk-watch", *wrong, str(top), status=64).out == b""
     tbk.run("tbk-watch", "--once", str(top / "nothing"), status=66)
     tbk.run("tbk-watch", "--once", str(top / "plain"), status=66)
