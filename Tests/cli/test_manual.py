@@ -213,7 +213,7 @@ class Sandbox:
 case ${1-} in
 -l) cat "$HOME/.crontab" 2>/dev/null || { echo 'no crontab for ada' >&2; exit 1; } ;;
 -r) rm "$HOME/.crontab" ;;
-*) cp "$1" "$HOME/.crontab" ;;
+-) cat >"$HOME/.crontab" ;;
 esac
 END
         chmod +x stubs/pg_dump stubs/gh stubs/crontab

@@ -306,7 +306,7 @@ def test_nothing_is_scheduled_without_the_right_password(shell, cron, small, tmp
     # A command that only this shell's PATH has.
     put(tmp_path / "own" / "my-password", b"#!/bin/sh\ncat '" + str(secret(shell)).encode() + b"'\n", 0o755)
     path = {"PATH": f"{tmp_path}/own:{shell.environment['PATH']}"}
-    enable(shell, "docs", "--password-command", "my-password", env=path, status=78)
+    assert b"whole paths" in enable(shell, "docs", "--password-command", "my-password", env=path, status=66).stderr
     # A password in this environment is not there at night.
     enable(shell, "docs", env={"TERMBACKUP_PASSWORD": PASSWORD.decode()}, status=64)
     assert cron.text() == b"" and status(shell) == []
