@@ -102,7 +102,7 @@ struct LedgerSessionTests {
     let old = try session.pushArchive(1, manifest: try archive(10)).entry
     let store = session.store
     #expect(try old.json["key_epoch"] == nil)
-    for (number, epoch) in [(UInt8(2), 1), (3, 2)] {
+    for (number, epoch) in [(2, 1), (3, 2)] {
       let new = try session.replace(
         old.id, archive: try store.stage(try archive(number)), archiveVersion: 2,
         manifest: try store.stage(try archive(number + 10), in: .manifests), signature: nil,

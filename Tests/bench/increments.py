@@ -4,7 +4,13 @@ import os
 import pathlib
 import random
 
-from processes import Contender, make, note, race, remove
+from processes import Contender, bytes_below, make, note, race, remove
+
+MIB = 1 << 20
+
+
+def mib(count):
+    return f"{count / MIB:.0f} MiB"
 
 
 class IncrementParts:
@@ -74,4 +80,29 @@ class IncrementParts:
                      {"restore of ten": times["restore of ten"], "one archive": times["restore of one"]},
                      "restore of ten", {})
         for path in (top, out):
+            remove(path)
+
+    def part_rotation(self):
+        """All backups of a profile under a new password: what that takes beside the store, and does to it."""
+        count, size = self.numbers("ROTATE")
+        top, home, store = self.work / "turning", self.work / "termbackup", self.work / "turning-store"
+        top.mkdir()
+        store.mkdir()
+        self.do(["termbackup", "init", "--no-input"])
+        self.do(["termbackup", "profile", "create", "turning", "--source", top, "--repo", store])
+        note(f"making {count} backups of {size} MiB")
+        for _ in range(count):
+            (top / "content").write_bytes(os.urandom(size * MIB))
+            self.do(["termbackup", "run", "turning"])
+        (self.work / "new-password").write_text("another password for the benchmark\n")
+        before = bytes_below(store)
+        usage = self.do(["termbackup", "rotate-key", "turning", "--new-password-file", self.work / "new-password"],
+                        watch_below=[self.work / "tmp", home / "tmp", store])
+        what = f"rotate-key, {count} archives of {size} MiB"
+        self.row(f"memory of {what}: the largest process", mib(usage.peak_rss), mib(128 * MIB),
+                 usage.peak_rss <= 128 * MIB)
+        self.row(f"disk of {what}: temporary files, and what the store takes more meanwhile", mib(usage.temporary),
+                 "two archives", usage.temporary <= 2 * size * MIB + 4 * MIB)
+        self.row(f"disk of {what}: what the store takes more afterwards", mib(bytes_below(store) - before))
+        for path in (top, store):
             remove(path)

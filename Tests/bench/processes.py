@@ -35,19 +35,52 @@ def _unlinked_bytes(pid):
     return total
 
 
-def run(command, *, env, cwd=None, stdin=None, stdout=None, watch_disk=False):
+def _family(pid):
+    """A process and all that descend from it."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            continue
+    family = [pid]
+    for one in family:
+        family += [child for child, parent in parents.items() if parent == one]
+    return family
+
+
+def bytes_below(folder):
+    """What the files below a directory take on the disk."""
+    total = 0
+    for top, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(top, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def run(command, *, env, cwd=None, stdin=None, stdout=None, watch_disk=False, watch_below=()):
     """Runs a command to its end: a list of words, or a line for the shell, any part of which may fail it.
-    `stdin` and `stdout` are paths."""
+    `stdin` and `stdout` are paths. `watch_disk` counts the files without a name that the process holds open; with
+    `watch_below`, directories, those of all that it started, and what those directories take more than before."""
     if isinstance(command, str):
         command = ["bash", "-o", "pipefail", "-c", command]
     argv = [os.fspath(word) for word in command]
     with open(stdin or os.devnull, "rb") as source, open(stdout or os.devnull, "wb") as target, \
             tempfile.TemporaryFile() as errors:
+        before = sum(map(bytes_below, watch_below))
         began = time.perf_counter()
         process = subprocess.Popen(argv, env=env, cwd=cwd, stdin=source, stdout=target, stderr=errors)
         temporary = 0
-        while watch_disk and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            temporary = max(temporary, _unlinked_bytes(process.pid))
+        while (watch_disk or watch_below) and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if watch_below:
+                held = sum(map(_unlinked_bytes, _family(process.pid)))
+                temporary = max(temporary, held + sum(map(bytes_below, watch_below)) - before)
+            else:
+                temporary = max(temporary, _unlinked_bytes(process.pid))
             time.sleep(0.02)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 from conftest import BIN, PASSWORD, REPOSITORY, absent, put, require
+from github_fixture import TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_shell_layer import on_terminal, shell  # noqa: F401
 
@@ -375,6 +376,22 @@ def test_passwords_of_profiles_and_the_token_do_not_mix(shell, small, session):
 def no_crontab(shell):
     """A crontab that knows of none."""
     return os.path.dirname(os.fsdecode(put(shell.tbk.scratch / "none" / "crontab", b"#!/bin/sh\necho 'no crontab for ada' >&2\nexit 1\n", 0o755)))
+
+
+def test_a_store_on_github_needs_its_token_there_too(shell, cron, small, github_server, tmp_path):
+    github_server.make_repository("me/timetable-" + shell.interpreter[0])
+    api = {"TERMBACKUP_GITHUB_API": github_server.api}
+    shell.profile("docs", small, "--repo", "me/timetable-" + shell.interpreter[0])
+    file = secret(shell)
+    # What this shell has is not there at night.
+    said = enable(shell, "docs", "--password-file", file, env={**api, "GITHUB_TOKEN": TOKEN}, status=77)
+    assert b"nothing is scheduled" in said.stderr and cron.text() == b""
+    token = put(tmp_path / "token", TOKEN.encode(), 0o600)
+    enable(shell, "docs", "--password-file", file, "--token-file", os.fsdecode(token), env=api)
+    ((*_, line),) = cron.lines()
+    assert TOKEN.encode() not in line
+    done = cron.run(line)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_without_a_keyring_it_says_what_else_there_is(shell, small):
