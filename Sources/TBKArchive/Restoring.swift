@@ -40,11 +40,17 @@ package final class BackupReader {
   private let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
   private let warn: (String) -> Void
+  private let stripsTop: Bool
+  /// What an mbu package holds and no backup does.
+  package private(set) var leftOut: Set<[UInt8]> = []
 
+  /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
+  ///   names.
   package init(
-    expectedID: String? = nil, progress: @escaping (Int) -> Void, warn: @escaping (String) -> Void,
-    archives: @escaping ArchiveProvider
+    expectedID: String? = nil, stripsTop: Bool = false, progress: @escaping (Int) -> Void,
+    warn: @escaping (String) -> Void, archives: @escaping ArchiveProvider
   ) throws(Failure) {
+    self.stripsTop = stripsTop
     guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
     newest = first
     next = archives
@@ -59,11 +65,26 @@ package final class BackupReader {
   private func read(
     _ archive: AuthenticatedArchive, consumer: (any MemberConsumer)? = nil
   ) throws(Failure) -> VerifiedManifest {
+    if archive.hasNoManifest { return try readPackage(archive, consumer) }
     let verifier = try TarVerifier(consumer: consumer)
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
     return try verifier.verdict()
+  }
+
+  /// Of an mbu package the manifest is made of what its tar holds.
+  private func readPackage(
+    _ archive: AuthenticatedArchive, _ consumer: (any MemberConsumer)?
+  ) throws(Failure) -> VerifiedManifest {
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop) { [self] name in
+      guard leftOut.insert(name).inserted else { return }
+      warn("\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
+    }
+    let parser = TarParser(
+      handler: survey, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+    return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }
 
   private func check(id: String) throws(Failure) {
@@ -74,7 +95,7 @@ package final class BackupReader {
     }
   }
 
-  /// The format of the newest archive: "TBK2" or "TBK1".
+  /// The format of the newest archive: "TBK2", "TBK1" or "mbu".
   package var format: String { newest.header.format }
 
   /// The manifest of the newest archive, verified against that archive.
@@ -91,12 +112,27 @@ package final class BackupReader {
       throw Failure(
         .usage, "several archives do not make one tar", hint: "extract them together with -C")
     }
+    if newest.hasNoManifest { return try sendPackage(to: sink) }
     let verifier = try TarVerifier()
     let checking = CheckingSink(
       TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
       into: sink)
     try newest.replayTar(into: TickingSink(into: checking, progress))
     try check(id: try verifier.verdict().id)
+  }
+
+  /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
+  private func sendPackage(to sink: any ByteSink) throws(Failure) {
+    let survey = try TarSurvey { (name) throws(Failure) in
+      throw Failure(
+        .malformed, "\(RawPath(name).display) is a device, a FIFO or something unknown",
+        hint: "extract the package with -C, which leaves that out")
+    }
+    let checking = CheckingSink(
+      TarParser(handler: survey, limits: TarLimits(maximumSize: newest.maximumContentLength)),
+      into: sink)
+    try newest.replayTar(into: TickingSink(into: checking, progress))
+    _ = try survey.manifest()
   }
 
   /// Sends the content of one file, which is verified before its first byte is sent.
@@ -243,7 +279,16 @@ package final class BackupReader {
   ) throws(Failure) {
     for index in manifest.files.indices
     where selection.staged(index) && !selection.wants(index) {
-      try staging.remove(manifest.files[index].tarName)
+      let name = manifest.files[index].tarName
+      try staging.remove(name)
+      // So are directories that were made for them alone.
+      var above = name[...]
+      while let slash = above.lastIndex(of: UInt8(ascii: "/")) {
+        above = above[..<slash]
+        guard let found = manifest.files.find(Array(above)), !selection.wants(found),
+          staging.removeIfEmpty(Array(above))
+        else { break }
+      }
     }
   }
 

@@ -12,7 +12,9 @@ extension SealCommand {
       if expectId != nil { throw ValidationError("--expect-id goes with --reseal") }
       return
     }
-    if source != nil || directory != nil || stdinName != nil || fromCommand || walk.isGiven {
+    if source != nil || directory != nil || stdinName != nil || fromCommand || fromTar
+      || walk.isGiven
+    {
       throw ValidationError("--reseal takes an archive from standard input, and nothing else")
     }
     if receipt != nil || manifestOut != nil {
