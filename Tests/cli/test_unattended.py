@@ -91,7 +91,7 @@ def processes_of(loop):
 def idle(loop):
     """Waits until it does nothing but wait."""
     deadline = time.monotonic() + PATIENCE
-    while any(b"termbackup-run" in command(number) for number in processes_of(loop)):
+    while any(b"termbackup-run" in command(number) or b"termbackup-package" in command(number) for number in processes_of(loop)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.2)
@@ -301,6 +301,22 @@ def test_what_changes_during_a_run_makes_one_run_more(shell, small, loop, tmp_pa
     watching.until("Nothing has changed")
     _, said = watching.end()
     assert slow.read_text().count("begin") == 3, said
+
+
+def test_a_directory_without_a_profile_becomes_a_package(shell, small, loop, tmp_path):
+    shell.run("init")
+    # The packages lie in the directory itself.
+    shell.tbk.run("tbk-config", "set", "package_dir", small)
+    watching = loop("watch", small, "--debounce", "0.2")
+    watching.until("Packaged small")
+    put(os.path.join(small, "more"), b"more\n")
+    watching.until("Packaged small")
+    time.sleep(1)
+    idle(watching)
+    status, said = watching.end()
+    assert status == 143 and "runs       2" in said and "failures   0" in said and gone(watching), said
+    listed = shell.tbk.run("tbk-open", "--list", os.path.join(small, "small.tbk")).lines
+    assert "more" in listed and not any(name.endswith(".tbk") for name in listed)
 
 
 def test_a_failure_is_tried_again_after_the_next_change(shell, small, loop):
