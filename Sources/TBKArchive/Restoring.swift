@@ -34,8 +34,8 @@ package final class BackupReader {
   /// Gives the archives one after the other, the newest first; nil when there are no more.
   package typealias ArchiveProvider = () throws(Failure) -> AuthenticatedArchive?
 
-  private let next: ArchiveProvider
-  private let newest: AuthenticatedArchive
+  let next: ArchiveProvider
+  let newest: AuthenticatedArchive
   private let expectedID: String?
   private let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
@@ -62,7 +62,7 @@ package final class BackupReader {
   // MARK: One archive
 
   /// Reads all of an archive, and verifies everything that can be verified without the others.
-  private func read(
+  func read(
     _ archive: AuthenticatedArchive, consumer: (any MemberConsumer)? = nil
   ) throws(Failure) -> VerifiedManifest {
     if archive.hasNoManifest { return try readPackage(archive, consumer) }
@@ -306,7 +306,7 @@ package final class BackupReader {
       destination: destination, policy: options.policy, metadata: options.metadata, warn: warn)
   }
 
-  private func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
+  func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
     if verified.isAlone {
       throw Failure(
         .malformed, "this is a sealed manifest: it holds no files",
@@ -357,12 +357,9 @@ package final class BackupReader {
     let have = Gathered(manifest.files.count)
     while !pending.isEmpty, let archive = try next() {
       let consumer = OfferConsumer(staging) { member in
-        guard member.kind == .file else { return [] }
-        return lookup.entries(heldAs: member.name).compactMap { index in
+        self.supplied(by: member, to: manifest, lookup, have).compactMap { index in
           let entry = manifest.files[index]
-          guard !have[index], entry.storedIn != nil, wanted(manifest, index),
-            entry.size == member.size, let sha256 = entry.sha256
-          else { return nil }
+          guard wanted(manifest, index), let sha256 = entry.sha256 else { return nil }
           return StagingConsumer.Offer(sha256: sha256, name: entry.tarName, index: index)
         }
       } accepted: { offer in
@@ -373,12 +370,31 @@ package final class BackupReader {
     }
     // Nothing is put in place while anything that was given is in doubt.
     while try next() != nil {}
+    try refuseMissing(manifest, have) { wanted(manifest, $0) }
+    if let staging { try linkToSupplied(manifest, staging, wanted) }
+  }
+
+  /// The entries of the newest manifest that still want content, and may have it from this member
+  /// of an older archive.
+  func supplied(
+    by member: TarMember, to manifest: Manifest, _ lookup: NameLookup, _ have: Gathered
+  ) -> [Int] {
+    guard member.kind == .file else { return [] }
+    return lookup.entries(heldAs: member.name).filter { index in
+      !have[index] && manifest.files.storedIn(index) != nil
+        && manifest.files.size(index) == member.size
+    }
+  }
+
+  /// Throws `.inputMissing` unless the archives had what the newest leaves to them.
+  func refuseMissing(
+    _ manifest: Manifest, _ have: Gathered, _ wanted: (Int) -> Bool
+  ) throws(Failure) {
     var missing: Set<String> = []
-    for index in manifest.files.indices where !have[index] && wanted(manifest, index) {
+    for index in manifest.files.indices where !have[index] && wanted(index) {
       if let id = manifest.files.storedIn(index) { missing.insert(id) }
     }
     if !missing.isEmpty { throw missingBackups(missing.sorted()) }
-    if let staging { try linkToSupplied(manifest, staging, wanted) }
   }
 
   /// Hard links to content of other archives are in no tar.

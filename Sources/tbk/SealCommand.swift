@@ -17,6 +17,7 @@ struct SealCommand: SuiteCommand {
       tbk-seal [<options>] --stdin-name <name> [--from-command -- <command> ...] > archive
       tbk-seal --from-tar [<options>] < tar > archive
       tbk-seal --reseal [<options>] < archive > archive
+      tbk-seal --consolidate [<options>] < archives > archive
       """,
     version: "tbk-seal \(suiteVersion)")
 
@@ -43,6 +44,9 @@ struct SealCommand: SuiteCommand {
 
   @Flag(name: .long, help: "Seal an archive, TBK2 or TBK1, under another password.")
   var reseal = false
+
+  @Flag(name: .long, help: "Make one archive of a backup and those it needs, as tbk-pull --chain sends them.")
+  var consolidate = false
 
   @Option(name: .long, help: ArgumentHelp("Seal it again only if the backup has this id, or one that begins so.", valueName: "id"))
   var expectId: String?
@@ -121,9 +125,10 @@ struct SealCommand: SuiteCommand {
       throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
     }
     if reseal { return try sealAgain(cost) }
-    let password = try passwords.password(confirming: true, inputIsData: inputIsData)
+    let password = try passwords.password(confirming: !consolidate, inputIsData: inputIsData)
     var compression = Compression()
     (compression.level, compression.threads) = (level ?? compression.level, threads.count)
+    if consolidate { return try sealConsolidated(password, cost, compression) }
     if let stdinName {
       return try sealStream(stdinName, password, cost, compression)
     }
@@ -230,7 +235,7 @@ struct SealCommand: SuiteCommand {
   // MARK: The end
 
   /// Receipt and sealed manifest are in place before the first byte of the archive is.
-  private func finish(
+  func finish(
     _ backup: consuming SealedBackup, _ key: SealingKey, _ target: ArchiveOutput
   ) throws(Failure) -> Int32 {
     if overwrite == .ifComplete, !backup.isComplete {

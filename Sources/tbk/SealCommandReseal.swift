@@ -7,9 +7,12 @@ import TBKCrypto
 /// tbk-seal --reseal: an archive under another password.
 extension SealCommand {
   func validateResealing() throws {
+    try validateConsolidating()
     guard reseal else {
       if oldPasswords.isGiven { throw ValidationError("an old password goes with --reseal") }
-      if expectId != nil { throw ValidationError("--expect-id goes with --reseal") }
+      if expectId != nil, !consolidate {
+        throw ValidationError("--expect-id goes with --reseal and --consolidate")
+      }
       return
     }
     if source != nil || directory != nil || stdinName != nil || fromCommand || fromTar
