@@ -8,7 +8,7 @@ PYTHON = python3
 # What `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
-LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config
+LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config tbk-watch
 NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite

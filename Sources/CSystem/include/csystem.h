@@ -57,3 +57,10 @@ int tbk_set_attribute(const char *path, const char *name, const void *value, siz
 int tbk_processor_count(void);
 /* The version of the C library. */
 const char *tbk_libc_version(void);
+/* inotify_init1, non-blocking. */
+int tbk_inotify_open(void);
+/* inotify_add_watch on an open directory, for all that tells of a change in it. */
+int tbk_inotify_add(int inotify, int directory);
+int tbk_inotify_remove(int inotify, int watch);
+/* Whether other machines change this file system, unseen by inotify. */
+int tbk_is_on_network(int descriptor);
