@@ -188,6 +188,7 @@ struct Pull: SuiteCommand {
       entry.mode ?? "-", entry.group?.description ?? "-", entry.verified ? "yes" : "no",
       entry.filename.description,
       entry.dependsOn.isEmpty ? "-" : entry.dependsOn.map(\.hex).joined(separator: ","),
+      entry.sha256.hex,
     ]
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }

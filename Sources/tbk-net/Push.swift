@@ -14,7 +14,7 @@ struct Push: SuiteCommand {
       tbk-push <store> --replace <id> --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
-      tbk-push <store> --mark-verified <id> ...
+      tbk-push <store> --mark-verified <id>:<sha256> ...
       tbk-push <store> --create
       """,
     version: versionText)
@@ -60,8 +60,10 @@ struct Push: SuiteCommand {
 
   @Option(
     name: .long, parsing: .upToNextOption,
-    help: ArgumentHelp("Note that these backups were read and hold.", valueName: "id"))
-  var markVerified: [RawPath] = []
+    help: ArgumentHelp(
+      "Note that these backups were read and hold, if their archives are still those.",
+      valueName: "id:sha256"))
+  var markVerified: [ReadArchive] = []
 
   @Flag(name: .long, help: "Make a new store: a directory, or a private repository.")
   var create = false
@@ -124,11 +126,7 @@ struct Push: SuiteCommand {
     snapshot.trust.tell()
     if let check, let group { return try storeCheck(check, group, session) }
     if isChangeOfEntries {
-      var found: [LedgerEntry] = []
-      for operand in remove + markVerified {
-        found.append(try snapshot.findExactly(operand, store: session.store.address))
-      }
-      for entry in try change(found, session) { try report(entry) }
+      for entry in try change(snapshot, session) { try report(entry) }
       return ExitStatus.success
     }
     let stored = try storeArchive(session, snapshot, meter)
@@ -138,12 +136,24 @@ struct Push: SuiteCommand {
   }
 
   private func change(
-    _ entries: [LedgerEntry], _ session: LedgerSession
+    _ snapshot: LedgerSession.Snapshot, _ session: LedgerSession
   ) throws(Failure) -> [LedgerEntry] {
-    if markVerified.isEmpty { return try session.remove(entries.map(\.id)) }
+    if markVerified.isEmpty {
+      var ids: [Digest] = []
+      for operand in remove {
+        ids.append(try snapshot.findExactly(operand, store: session.store.address).id)
+      }
+      return try session.remove(ids)
+    }
     var archives: [Digest: Digest] = [:]
-    for entry in entries { archives[entry.id] = entry.sha256 }
-    return try session.markVerified(archives, at: Timestamp.now().iso8601())
+    for read in markVerified { archives[read.id] = read.sha256 }
+    let marked = try session.markVerified(archives, at: Timestamp.now().iso8601())
+    if marked.count < archives.count {
+      Messages.notice(
+        "not marked: \(archives.count - marked.count) that have gone from the store, or have another "
+          + "archive by now")
+    }
+    return marked
   }
 
   private func storeArchive(
@@ -224,5 +234,19 @@ struct Push: SuiteCommand {
       try StandardOutput.write(
         "\(entry.id.hex)\t\(entry.size)\t\(entry.fileCount)\t\(entry.filename)\n")
     }
+  }
+}
+
+/// `--mark-verified`: a backup, and the archive of it that was read.
+struct ReadArchive: ExpressibleByArgument {
+  let id: Digest
+  let sha256: Digest
+
+  init?(argument: String) {
+    let pieces = argument.split(separator: ":", omittingEmptySubsequences: false)
+    guard pieces.count == 2, let id = Digest(hex: pieces[0]), let sha256 = Digest(hex: pieces[1])
+    else { return nil }
+    self.id = id
+    self.sha256 = sha256
   }
 }

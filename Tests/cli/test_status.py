@@ -31,9 +31,14 @@ def test_a_profile_without_backups_says_so(docs):
     assert (found["reached"], found["store"]["backups"], found["store"]["last_id"], found["last_run"]) == (True, 0, None, None)
 
 
+def listed(docs, id):
+    entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]
+    return next(entry for entry in entries if entry["id"] == id)
+
+
 def test_the_last_backup_is_told(docs, small):
     ids = [json.loads(docs.run("run", "--json", "docs").stdout) for _ in range(2)]
-    docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", ids[1]["id"])
+    docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", f"{ids[1]['id']}:{listed(docs, ids[1]['id'])['sha256']}")
     found = of(docs)
     store = found["store"]
     entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]

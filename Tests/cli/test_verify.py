@@ -5,8 +5,9 @@ import os
 import shutil
 
 import pytest
-from conftest import put, require, snapshot
+from conftest import BIN, FAST, put, require, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
+from test_rotate import wrapped
 from test_shell_layer import Shell
 from test_signed_ledger import KEY_PASSWORD, check_ledger, ledger_of
 
@@ -108,6 +109,36 @@ def test_nothing_is_marked_where_that_is_not_wanted(plain_shell, small):
     before = snapshot(plain_shell.home / "store")
     report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--no-mark", "--json").stdout)
     assert report["marked"] == 0 and report["checked"] == BACKUPS
+    assert snapshot(plain_shell.home / "store") == before
+
+
+def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell, small, tmp_path):
+    """Another machine's rotation and prune, between the last read and the mark."""
+    ids = fill(plain_shell, small)
+    store = plain_shell.home / "store"
+    ours = plain_shell.lib
+    plain_shell.lib = wrapped(tmp_path, f"""
+        case "$*" in *tbk-push*--mark-verified*)
+            set -- tbk-push "$@"
+            '{BIN}/tbk-pull' -q '{store}' {ids[0]} | '{BIN}/tbk-seal' -q --reseal {" ".join(FAST)} \\
+                --old-password-file '{plain_shell.tbk.password_file}' --password-file '{plain_shell.tbk.password_file}' |
+                '{BIN}/tbk-push' -q '{store}' --replace {ids[0]} >/dev/null
+            '{BIN}/tbk-push' -q '{store}' --remove {ids[2]} >/dev/null
+            shift ;;
+        esac""")
+    report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json").stdout)
+    plain_shell.lib = ours
+    assert (report["checked"], report["failed"], report["marked"]) == (3, [], 1)
+    assert verified(plain_shell) == ["no", "yes"]
+
+
+@pytest.mark.parametrize("operand", ["{id}", "{id}:", "{id}:{id}:{id}", ":{id}", "{short}:{id}", "latest:{id}"])
+def test_a_mark_names_an_archive(operand, plain_shell, small):
+    id, _, _ = fill(plain_shell, small)
+    before = snapshot(plain_shell.home / "store")
+    plain_shell.tbk.run("tbk-push", plain_shell.home / "store", "--mark-verified",
+                        operand.format(id=id, short=id[:12]), status=64)
+    assert plain_shell.tbk.run("tbk-push", plain_shell.home / "store", "--mark-verified", f"{id}:{id}").out == b""
     assert snapshot(plain_shell.home / "store") == before
 
 
