@@ -113,6 +113,14 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     return Timestamp(nanoseconds: carried ? .min : result)
   }
 
+  /// Whole seconds from another instant to this one; negative if that comes later. Both may come from
+  /// anywhere: no two are too far apart.
+  package func seconds(since other: Timestamp) -> Int64 {
+    let (difference, overflow) = nanoseconds.subtractingReportingOverflow(other.nanoseconds)
+    if overflow { return nanoseconds / 1_000_000_000 - other.nanoseconds / 1_000_000_000 }
+    return difference / 1_000_000_000
+  }
+
   /// The same time of day so many months earlier, on the last day of a month that is shorter; the
   /// first instant of all if that is before it.
   package func earlier(months: UInt32) -> Timestamp {

@@ -6,7 +6,7 @@ extension DirectoryStore {
   package func leftovers(
     besides named: NamedObjects, age: Int64
   ) throws(Failure) -> [Leftover] {
-    let limit = Timestamp(nanoseconds: clock().nanoseconds - age * 1_000_000_000)
+    let limit = clock().earlier(seconds: UInt64(clamping: age))
     var found = try temporaryFiles(in: root, "", before: limit)
     for kind in ObjectPath.Folder.allCases {
       guard let directory = try folder(kind, creating: false) else { continue }

@@ -26,9 +26,7 @@ enum StoreSummary {
     case .unsigned: break
     }
     let last = entries.last
-    let age = last.flatMap { Timestamp(iso8601: $0.createdAt) }.map {
-      (now.nanoseconds - $0.nanoseconds) / 1_000_000_000
-    }
+    let age = last.flatMap { Timestamp(iso8601: $0.createdAt) }.map { now.seconds(since: $0) }
     return [
       ("store_id", identity.map { .string($0.storeID.description) } ?? .null),
       ("sequence", identity.map { .number($0.sequence) } ?? .null),

@@ -47,4 +47,12 @@ import Testing
   func whatIsNoInstantIsRefused(text: String) {
     #expect(Timestamp(iso8601: text) == nil)
   }
+
+  @Test(arguments: [
+    (Int64.max, Int64.min, Int64(18_446_744_072)), (.min, .max, -18_446_744_072), (0, .min, 9_223_372_036),
+    (5_999_999_999, 1_000_000_000, 4), (1_000_000_000, 5_999_999_999, -4),
+  ])
+  func noTwoInstantsAreTooFarApart(one: Int64, other: Int64, seconds: Int64) {
+    #expect(Timestamp(nanoseconds: one).seconds(since: Timestamp(nanoseconds: other)) == seconds)
+  }
 }

@@ -47,6 +47,21 @@ import Testing
     #expect(httpDate(text) == Timestamp(iso8601: same))
   }
 
+  /// Two instants of 64 bits can be further apart than 64 bits say.
+  @Test(arguments: [
+    ("Sun, 06 Nov 1700 08:49:37 GMT", 1), ("Sun, 06 Nov 2261 08:49:37 GMT", 86_400),
+  ])
+  func aDateFarAwayIsNoFault(date: String, seconds: Int) throws {
+    let url = try #require(HTTPURL("https://a.example/x"))
+    let answer = HTTPResponse(
+      status: 503, headers: ["retry-after": date], body: [], url: url)
+    guard case .pause(let pause, _) = Webhook.judge(answer) else {
+      Issue.record("no pause")
+      return
+    }
+    #expect(pause == seconds)
+  }
+
   @Test(arguments: ["", "now", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "06 Nov 1994"])
   func whatIsNoDateIsNone(text: String) {
     #expect(httpDate(text) == nil)

@@ -36,6 +36,17 @@ def listed(docs, id):
     return next(entry for entry in entries if entry["id"] == id)
 
 
+def test_a_ledger_from_before_the_telegraph_is_told_of_too(docs):
+    docs.run("run", "docs")
+    path = docs.home / "store" / "metadata.json"
+    ledger = json.loads(path.read_bytes())
+    ledger["backups"][0]["created_at"] = "1700-01-01T00:00:00+00:00"
+    path.write_text(json.dumps(ledger))
+    shutil.rmtree(docs.home / "state")
+    store = of(docs)["store"]
+    assert store["last_created_at"].startswith("1700") and store["last_age"] > 300 * 365 * 86400
+
+
 def test_the_last_backup_is_told(docs, small):
     ids = [json.loads(docs.run("run", "--json", "docs").stdout) for _ in range(2)]
     docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", f"{ids[1]['id']}:{listed(docs, ids[1]['id'])['sha256']}")

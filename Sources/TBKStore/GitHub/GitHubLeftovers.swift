@@ -20,7 +20,7 @@ extension GitHubStore {
   /// nil if it does not say.
   private func limit(_ response: HTTPResponse, _ age: Int64) -> Timestamp? {
     response.headers["date"].flatMap { httpDate($0) }.map {
-      Timestamp(nanoseconds: $0.nanoseconds - age * 1_000_000_000)
+      $0.earlier(seconds: UInt64(clamping: age))
     }
   }
 

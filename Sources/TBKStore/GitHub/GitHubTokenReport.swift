@@ -121,7 +121,7 @@ package struct GitHubTokenReport: Sendable {
     let reset = Int64(number("x-ratelimit-reset"))
     rateReset = Timestamp(nanoseconds: min(max(0, reset), 9_000_000_000) * 1_000_000_000)
     clockSkew = answer.headers["date"].flatMap { httpDate($0) }.map {
-      Int((Timestamp.now().nanoseconds - $0.nanoseconds) / 1_000_000_000)
+      Int(Timestamp.now().seconds(since: $0))
     }
     if let repository {
       self.repository = try GitHubTokenReport.ask(repository, api, scopes: scopes)

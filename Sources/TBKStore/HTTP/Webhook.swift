@@ -155,7 +155,7 @@ package struct Webhook {
     if let text = response.headers["retry-after"] {
       if let seconds = Double(text) { return upwards(seconds) }
       if let date = httpDate(text) {
-        return upwards(Double(date.nanoseconds - Timestamp.now().nanoseconds) / 1e9) ?? 1
+        return upwards(Double(date.seconds(since: .now())) + 1) ?? 1
       }
       return nil
     }
