@@ -154,9 +154,11 @@ struct PaxHeader {
     return number
   }
 
-  /// "[-]SECONDS[.DECIMALS]" in nanoseconds; more than nine decimals are rounded down.
+  /// "[-]SECONDS[.DECIMALS]" in nanoseconds; more than nine decimals are rounded down. Python gives
+  /// times close to 1970 an exponent, as in "1e-09".
   private static func time(_ value: Span<UInt8>) throws(Failure) -> Int64? {
     if value.isEmpty { return nil }
+    if let plain = withoutExponent(value) { return try time(plain.span) }
     let invalid = Failure(.malformed, "a pax header has an mtime that is not a number")
     let outOfRange = Failure(.malformed, "a pax header has an mtime outside the years 1678 to 2262")
     let negative = value[0] == UInt8(ascii: "-")
@@ -202,6 +204,31 @@ struct PaxHeader {
       total -= 1
     }
     return total
+  }
+
+  /// The same number written out; nil if it has no negative exponent of two or three digits, with
+  /// which Python writes what is below 0.0001.
+  private static func withoutExponent(_ value: Span<UInt8>) -> [UInt8]? {
+    guard let end = value.indices.first(where: { value[$0] == UInt8(ascii: "e") }),
+      case let exponent = value.extracting((end + 1)...), (3...4).contains(exponent.count),
+      exponent[0] == UInt8(ascii: "-")
+    else { return nil }
+    var places = 0
+    for index in 1..<exponent.count {
+      let digit = exponent[index] &- UInt8(ascii: "0")
+      if digit > 9 { return nil }
+      places = places * 10 + Int(digit)
+    }
+    let sign = value[0] == UInt8(ascii: "-") ? 1 : 0
+    // One digit before the point, as Python has it.
+    guard end > sign, end == sign + 1 || end > sign + 2 && value[sign + 1] == UInt8(ascii: "."),
+      places > 0
+    else { return nil }
+    var plain = sign == 1 ? Array("-0.".utf8) : Array("0.".utf8)
+    plain += Array(repeating: UInt8(ascii: "0"), count: places - 1)
+    plain.append(value[sign])
+    if end > sign + 2 { plain += Array(value.extracting(sign + 2..<end)) }
+    return plain
   }
 
   /// What follows `SCHILY.xattr.`, with the two escapes that GNU tar writes undone.
