@@ -80,12 +80,15 @@ extension LedgerSession {
 
   /// Gives a backup another archive, manifest and signature, as after a change of the password.
   ///
-  /// A manifest that is not given stays as it is. Throws `.unavailable` for an unknown id.
+  /// A manifest that is not given stays as it is. Throws `.unavailable` for an unknown id, and
+  /// `.tryAgain` if the backup has yet another archive than `read`.
   ///
-  /// - Parameter rekeyed: whether the archive is under another password, which raises `key_epoch`;
+  /// - Parameters:
+  ///   - read: the SHA-256 of the archive that the new one was made from.
+  ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`;
   ///   throws `.cannotCreate` if that would leave a manifest under the old one.
   package func replace(
-    _ id: Digest, archive: any StagedObject, archiveVersion: UInt8,
+    _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: UInt8,
     manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false
   ) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
@@ -95,6 +98,7 @@ extension LedgerSession {
       if old.sha256 == archive.sha256, sameManifest, signature == old.signature {
         return .done(Stored(entry: old, wasThere: true))
       }
+      try self.refuseOther(old, than: read)
       if rekeyed, manifest == nil, old.manifest != nil {
         throw Failure(
           .cannotCreate, "the sealed manifest of backup \(id.hex) would stay under the old password",
@@ -149,9 +153,10 @@ extension LedgerSession {
   ///
   /// The other goes in the same commit, unless backups depend on it: then it stays, and the new one
   /// stands behind it. The same id and bytes again are done already, if a lost answer is asked for
-  /// again. Throws `.unavailable` for an unknown id, and else as `push`.
+  /// again. Throws `.unavailable` for an unknown id, and else as `push`; `.tryAgain` if the other
+  /// has another archive than `read`, the SHA-256 of the one that the new one was made from.
   package func supersede(
-    _ id: Digest, by backup: NewBackup
+    _ id: Digest, read: Digest? = nil, by backup: NewBackup
   ) throws(Failure) -> (stored: Stored, dependents: [LedgerEntry]) {
     try transact { (snapshot, taken) throws(Failure) in
       let dependents = snapshot.entries.filter { $0.dependsOn.contains(id) }
@@ -165,6 +170,7 @@ extension LedgerSession {
       }
       guard let index = snapshot.ledger?.index(of: id) else { throw self.unknown(id) }
       let old = snapshot.entries[index]
+      try self.refuseOther(old, than: read)
       guard !backup.dependsOn.contains(id) else {
         throw Failure(
           .usage, "backup \(backup.id.hex) depends on \(id.hex), and cannot take its place")
@@ -278,6 +284,15 @@ extension LedgerSession {
       if error.code == .unavailable, error.httpStatus ?? 404 == 404 { return nil }
       throw error
     }
+  }
+
+  /// What was made from one archive does not take the place of another, which may be under another
+  /// password.
+  private func refuseOther(_ entry: LedgerEntry, than read: Digest?) throws(Failure) {
+    guard let read, entry.sha256 != read else { return }
+    throw Failure(
+      .tryAgain, "backup \(entry.id.hex) has another archive by now: nothing was stored",
+      hint: "another process rotates keys or migrates archives: try again when it has ended")
   }
 
   private func unknown(_ id: Digest) -> Failure {

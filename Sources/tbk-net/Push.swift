@@ -10,8 +10,8 @@ struct Push: SuiteCommand {
     abstract: "Store an archive and its entry in the ledger, in one step.",
     usage: """
       tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
-      tbk-push <store> --replace <id> [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
-      tbk-push <store> --replace <id> --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --replace <id>[:<sha256>] [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --replace <id>[:<sha256>] --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --mark-verified <id>:<sha256> ...
@@ -40,7 +40,7 @@ struct Push: SuiteCommand {
   @Option(
     name: .long, help: ArgumentHelp(
       "Give this backup another archive; with --receipt, put another backup into its place.",
-      valueName: "id"))
+      valueName: "id[:sha256]"))
   var replace: RawPath?
 
   @Flag(name: .long, help: "The other archive is under another password.")
@@ -156,6 +156,17 @@ struct Push: SuiteCommand {
     return marked
   }
 
+  /// What `--replace` names: the backup, and the archive that the new one was made from.
+  private func readArchive() throws(Failure) -> (RawPath?, Digest?) {
+    guard let replace, let colon = replace.bytes.firstIndex(of: UInt8(ascii: ":")) else {
+      return (replace, nil)
+    }
+    guard let sha256 = Digest(hexDigits: Array(replace.bytes[(colon + 1)...])) else {
+      throw Failure(.usage, "--replace takes an id, or an id, ':' and the SHA-256 of an archive")
+    }
+    return (RawPath(Array(replace.bytes[..<colon])), sha256)
+  }
+
   private func storeArchive(
     _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
   ) throws(Failure) -> Stored {
@@ -167,7 +178,8 @@ struct Push: SuiteCommand {
     // The archive's first byte comes first: tbk-seal has written its other files when it sends it.
     let input = try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
     // Everything that can be refused is, before the rest of the archive is read.
-    let replaced = try replace.map { (operand) throws(Failure) in
+    let (operand, read) = try readArchive()
+    let replaced = try operand.map { (operand) throws(Failure) in
       try snapshot.findExactly(operand, store: session.store.address).id
     }
     let receipt = try receipt.map { (path) throws(Failure) in
@@ -193,7 +205,7 @@ struct Push: SuiteCommand {
       let backup = NewBackup(
         receipt: receipt, archive: archive, archiveVersion: version, manifest: manifest,
         signature: signature)
-      let (stored, dependents) = try session.supersede(replaced, by: backup)
+      let (stored, dependents) = try session.supersede(replaced, read: read, by: backup)
       if !dependents.isEmpty {
         Messages.notice(
           "backup \(replaced.hex) stays: \(dependents.count == 1 ? "another depends" : "\(dependents.count) others depend") on it")
@@ -202,7 +214,7 @@ struct Push: SuiteCommand {
     }
     if let replaced {
       return try session.replace(
-        replaced, archive: archive, archiveVersion: version, manifest: manifest,
+        replaced, read: read, archive: archive, archiveVersion: version, manifest: manifest,
         signature: signature, rekeyed: rekeyed)
     }
     return try session.push(

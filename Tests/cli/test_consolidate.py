@@ -372,6 +372,10 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     pipe.run("tbk-push", *push, "--group", "other", input=made, status=64)
     pipe.run("tbk-push", *push, input=made[:-1], status=65)
     pipe.run("tbk-push", pipe.store, "--replace", "0" * 64, "--receipt", tmp_path / "r", input=made, status=69)
+    read = pipe.run("tbk-pull", pipe.store, "--list").lines[1].split("\t")[9]
+    for other, status in (("", 64), (read[:-1], 64), (read + ":", 64), (pipe.ids[0], 75)):
+        pipe.run("tbk-push", pipe.store, "--replace", f"{pipe.ids[1]}:{other}", *push[3:], input=made, status=status)
+    push[2] = f"{pipe.ids[1]}:{read}"
     done = pipe.run("tbk-push", *push, "--sealed-manifest", tmp_path / "m", input=made)
     ledger = json.loads((pipe.store / "metadata.json").read_text())
     assert done.lines[0].split("\t")[0] == ledger["backups"][1]["id"] and len(ledger["backups"]) == 2

@@ -393,6 +393,29 @@ def test_a_backup_that_is_pruned_meanwhile_is_passed_over(tbk, new, tmp_path):
     assert passwords_of(shell.home) == {second: ("new", "new")}
 
 
+def test_what_another_machine_rotates_meanwhile_is_left_to_it(tbk, new, tmp_path):
+    """Two rotations to two new passwords: nobody's backup is under another password than it is told."""
+    shell = Shell(tbk, tmp_path, ["dash"])
+    backups(shell, tmp_path / "source", 1)
+    shell.run("run", "p", "--full")
+    first = ledger(shell.home)[0]["id"]
+    put(tmp_path / "third", b"third\n")
+    ours = shell.lib
+    reseal = f"""'{BIN}/tbk-seal' -q --reseal {" ".join(FAST)} --old-password-file '{tbk.password_file}' --password-file '{tmp_path}/third'"""
+    shell.lib = wrapped(tmp_path, f"""
+        case "$*" in *tbk-push*--replace*)
+            '{BIN}/tbk-pull' -q '{store_of(shell.home)}' --manifest {first} </dev/null | {reseal} >'{tmp_path}/sealed'
+            '{BIN}/tbk-pull' -q '{store_of(shell.home)}' {first} </dev/null | {reseal} |
+                '{BIN}/tbk-push' -q '{store_of(shell.home)}' --replace {first} --rekeyed --sealed-manifest '{tmp_path}/sealed' >/dev/null ;;
+        esac""")
+    said = rotate(shell, "--new-password-file", new, status=75).stderr
+    shell.lib = ours
+    assert b"has another archive by now" in said
+    archive = store_of(shell.home) / "backups" / ledger(shell.home)[0]["filename"]
+    assert opens(archive, b"third") and check_of(shell.home) == "old"
+    assert list(passwords_of(shell.home).values())[1] == ("old", "old")
+
+
 def test_where_signing_is_on_archives_and_ledger_are_signed_anew(shell, new, tmp_path):
     was = backups(shell, tmp_path / "source", 1)
     shell.run("generate-key", "--enable")
