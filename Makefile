@@ -109,10 +109,16 @@ remove_completion() { rm -f "$$2/$${1##*/}"; }
 index_manuals() {
 	test -d "$$1/share/man" || return 0
 	if test -z "$$(find "$$1/share/man" -type f -path '*/man[1-9]*/*' | head -n 1)"; then
-		rm -f "$$1/share/man/mandoc.db" "$$1/share/man/index.db"; return 0
+		rm -f "$$1/share/man/mandoc.db" "$$1/share/man/index.db"
+		rmdir "$$1"/share/man/cat[1-9] 2>/dev/null || :
+		return 0
 	fi
 	if command -v makewhatis >/dev/null 2>&1; then makewhatis "$$1/share/man" 2>/dev/null || :; fi
-	if command -v mandb >/dev/null 2>&1; then mandb -q "$$1/share/man" >/dev/null 2>&1 || :; fi
+	command -v mandb >/dev/null 2>&1 || return 0
+	# Run by root, mandb gives a directory that it has not been told of to the user man.
+	case $$(id -u):$$(manpath -gq 2>/dev/null): in
+	0:*:"$$1/share/man":* | 0:"$$1/share/man":* | [1-9]*) mandb -q "$$1/share/man" >/dev/null 2>&1 || : ;;
+	esac
 }
 endef
 export FUNCTIONS
