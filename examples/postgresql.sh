@@ -28,17 +28,16 @@ trap 'exit 143' TERM
 case $action in
 backup)
 	# --from-command: tbk-seal runs pg_dump and knows when it fails. Then there is no archive, and tbk-push, which
-	# takes complete ones only, publishes nothing. pg_dump compresses badly (-Z0: not at all), tbk-seal on all cores.
+	# takes complete ones only, publishes nothing. Not compressed twice: tbk-seal does that on all cores.
 	tbk-seal -q --stdin-name "$database.dump" --receipt "$work/receipt" --from-command -- \
 		pg_dump --format=custom --compress=0 --no-password "$database" |
 		tbk-push -q "$store" --receipt "$work/receipt" --group "$group"
 	;;
 restore)
-	# First all of it, authenticated; then one transaction, so that the database is as it was if anything fails.
-	umask 077
-	tbk-pull -q "$store" "$id" --group "$group" | tbk-open -q --cat "$database.dump" >"$work/dump"
-	test -s "$work/dump" || exit 65
-	pg_restore --exit-on-error --single-transaction --no-password --dbname="$database" "$work/dump"
+	# Nothing comes out of tbk-open before all of the archive has been authenticated, and the dump is on no disk in
+	# clear. One transaction: the database is as it was if anything fails, an empty dump included.
+	tbk-pull -q "$store" "$id" --group "$group" | tbk-open -q --cat "$database.dump" |
+		pg_restore --exit-on-error --single-transaction --no-password --dbname="$database"
 	;;
 *) usage ;;
 esac
