@@ -232,7 +232,7 @@ bench:
 	$(PYTHON) Tests/bench/bench.py $(BENCH)
 
 install: suite
-	@set -eu; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
+	@set -eu; umask 022; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
 	install -d "$$to/bin" "$$to/lib/termbackup"; \
 	for file in "$$from"/lib/termbackup/*; do \
 	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
@@ -250,7 +250,7 @@ install: suite
 
 # What install made: its files, and the directories that are empty then.
 uninstall:
-	@set -eu; from="$$DESTDIR$$PREFIX"; \
+	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
 	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
 	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
