@@ -22,6 +22,9 @@ package final class ArchiveOutput: ByteSink {
   private let descriptor: Descriptor
   private let buffer: DescriptorSink
   private var done = false
+  /// Whether a file that has the name already may be replaced; else `commit()` throws
+  /// `.cannotCreate`, and it stays.
+  package var replaces = true
 
   /// Writes to an open descriptor: in place if it can be patched afterwards, else by way of an
   /// anonymous temporary file, because the header carries the length.
@@ -84,7 +87,7 @@ package final class ArchiveOutput: ByteSink {
     case .spooled(let spool, let destination):
       try spool.seek(to: 0)
       try DescriptorSource(spool).copy(to: DescriptorSink(destination).unbuffered)
-    case .file(let file): try file.commit()
+    case .file(let file): try file.commit(replacing: replaces)
     case .direct: break
     }
     done = true

@@ -18,7 +18,7 @@ package final class KeyRing {
 
   package init(_ password: consuming Secret) { self.password = password }
 
-  /// The key of an archive: 32 bytes for TBK2, 64 for TBK1.
+  /// The key of an archive: 64 bytes for TBK1, 32 for the others.
   fileprivate func key(_ header: ArchiveHeader) throws(Failure) -> Secret {
     switch header {
     case .tbk2(let fields):
@@ -26,6 +26,10 @@ package final class KeyRing {
     case .tbk1(let fields):
       try KeyDerivation.pbkdf2SHA256(
         password, salt: fields.salt, iterations: fields.iterations, length: 64)
+    case .mbu(let fields):
+      try KeyDerivation.pbkdf2(
+        password, .blake2s256, salt: fields.settings.salt, iterations: fields.settings.iterations,
+        length: 32)
     }
   }
 }
@@ -68,6 +72,12 @@ package final class AuthenticatedArchive {
     return overflow ? UInt64(Int64.max) : min(product + 4096, UInt64(Int64.max))
   }
 
+  /// Whether its tar has no manifest.
+  var hasNoManifest: Bool {
+    if case .mbu = header { return true }
+    return false
+  }
+
   // MARK: Reading and verifying
 
   /// Reads the header at the start of a source; checks the costs it asks for.
@@ -102,6 +112,8 @@ package final class AuthenticatedArchive {
         throw Failure(
           .malformed, "the header asks for \(fields.iterations) PBKDF2 iterations, above the limit")
       }
+    // Its settings have been checked.
+    case .mbu: break
     }
   }
 
@@ -126,6 +138,35 @@ package final class AuthenticatedArchive {
     }
   }
 
+  /// Verifies the mbu package that lies in a seekable file, from `start` to the file's end.
+  package static func verify(
+    package file: Descriptor, settings: MbuSettings, start: UInt64, keys: KeyRing
+  ) throws(Failure) -> AuthenticatedArchive {
+    let size = UInt64(clamping: try file.status().st_size)
+    let length = size - min(start, size)
+    let trailer = UInt64(MbuPackage.trailerLength)
+    let end = try FileRegion(file, from: size - min(trailer, length), to: size).read(
+      upTo: MbuPackage.trailerLength)
+    let package = try MbuPackage(settings: settings, trailer: end, length: length)
+    return try verify(
+      .mbu(package), FileRegion(file, from: start, to: size), keys: keys, alone: true
+    ) { (small) throws(Failure) in
+      small.map { .memory($0) } ?? .file(file, start: start, blocks: [])
+    }
+  }
+
+  /// Verifies the mbu package in a stream, which is kept as ciphertext first: what its key and tag
+  /// need comes last.
+  package static func verify(
+    package stream: any ByteSource, settings: MbuSettings, keys: KeyRing
+  ) throws(Failure) -> AuthenticatedArchive {
+    let spool = try TemporaryFile.anonymous()
+    let sink = DescriptorSink(spool, name: RawPath("temporary file"))
+    try stream.copy(to: sink)
+    try sink.finish()
+    return try verify(package: spool, settings: settings, start: 0, keys: keys)
+  }
+
   /// Verifies the archive that follows its header in a stream.
   ///
   /// - Parameter alone: whether nothing may follow it.
@@ -145,7 +186,7 @@ package final class AuthenticatedArchive {
     _ header: ArchiveHeader, _ source: any ByteSource, keys: KeyRing, alone: Bool,
     keep: ([UInt8]?) throws(Failure) -> Storage
   ) throws(Failure) -> AuthenticatedArchive {
-    let length = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
+    let length = header.ciphertextLength
     let isSmall = length <= memoryLimit
     var small: [UInt8] = []
     var storage = try keep(isSmall ? [] : nil)
@@ -176,9 +217,15 @@ package final class AuthenticatedArchive {
       try hashing?.write(piece)
       remaining -= UInt64(count)
     }
-    let tag = try source.read(upTo: header.tagLength)
+    var tag = try source.read(upTo: header.tagLength)
     guard tag.count == header.tagLength else {
       throw truncated(header, missing: UInt64(header.tagLength - tag.count))
+    }
+    if case .mbu(let package) = header {
+      guard tag.starts(with: package.iv) else {
+        throw Failure(.integrity, "the archive changed while it was read")
+      }
+      tag.removeFirst(MbuPackage.ivLength)
     }
     // Before the tag: what has the wrong length is corrupt, whatever the password.
     if alone, try !source.read(upTo: 1).isEmpty {
@@ -187,7 +234,7 @@ package final class AuthenticatedArchive {
     guard try check.verify(tag) else {
       throw Failure(
         .authentication, "the archive does not open with this password, or it has been altered",
-        hint: header.isTBK2 ? "the format cannot tell which: try the password again" : nil)
+        hint: header.authenticationHint)
     }
     try spool?.finish()
     try hashing?.finish()
@@ -222,7 +269,7 @@ package final class AuthenticatedArchive {
       }
     case .file(let file, let start, let blocks):
       var offset = start
-      var remaining = header.payloadLength - (header.isTBK2 ? UInt64(gcmTagLength) : 0)
+      var remaining = header.ciphertextLength
       for expected in blocks {
         let length = Int(min(UInt64(BlockHasher.blockSize), remaining))
         let block = try FileRegion(file, from: offset, to: offset + UInt64(length)).read(
@@ -253,11 +300,28 @@ package final class AuthenticatedArchive {
 }
 
 extension ArchiveHeader {
-  fileprivate var tagLength: Int { isTBK2 ? gcmTagLength : TBK1Header.tagLength }
+  /// Bytes that follow the ciphertext: the tag, and before it whatever else.
+  fileprivate var tagLength: Int {
+    switch self {
+    case .tbk2: gcmTagLength
+    case .tbk1: TBK1Header.tagLength
+    case .mbu: MbuPackage.trailerLength
+    }
+  }
 
-  fileprivate var isTBK2: Bool {
-    if case .tbk2 = self { return true }
-    return false
+  fileprivate var ciphertextLength: UInt64 {
+    switch self {
+    case .tbk2(let fields): fields.payloadLength - UInt64(gcmTagLength)
+    case .tbk1, .mbu: payloadLength
+    }
+  }
+
+  fileprivate var authenticationHint: String? {
+    switch self {
+    case .tbk2: "the format cannot tell which: try the password again"
+    case .tbk1: nil
+    case .mbu: "it may also be of another mbu, with a config.toml of its own"
+    }
   }
 }
 
@@ -279,6 +343,9 @@ private struct TagCheck: ~Copyable {
       }
       try running.update(fields.iv.span)
       hmac = consume running
+    case .mbu(let fields):
+      gcm = try AESGCM(key: key, nonce: fields.iv, encrypting: false)
+      hmac = nil
     }
   }
 
@@ -310,6 +377,9 @@ private struct PayloadCipher: ~Copyable {
       cbc = try key.withBytes { (bytes) throws(Failure) in
         try AESCBCDecryption(key: bytes.extracting(0..<32), iv: fields.iv)
       }
+    case .mbu(let fields):
+      gcm = try AESGCM(key: key, nonce: fields.iv, encrypting: false)
+      cbc = nil
     }
   }
 

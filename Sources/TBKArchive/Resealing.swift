@@ -6,7 +6,8 @@ extension Sealing {
   /// id, manifest and content stay what they were.
   ///
   /// - Parameters:
-  ///   - archive: authenticated; TBK2 or TBK1, of a tree or of a manifest alone.
+  ///   - archive: authenticated; TBK2 or TBK1, of a tree or of a manifest alone. An mbu package has
+  ///     no manifest, and cannot be one as it is.
   ///   - output: where the TBK2 archive goes; its length is known before the first byte.
   /// - Returns: bytes of the new archive.
   package static func again(
@@ -29,6 +30,7 @@ extension AuthenticatedArchive {
       let counting = CountingSink()
       try replay(into: counting)
       return counting.count
+    case .mbu: throw Failure(.library, "an mbu package is not sealed again as it is")
     }
   }
 }

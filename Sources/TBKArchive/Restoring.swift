@@ -34,17 +34,23 @@ package final class BackupReader {
   /// Gives the archives one after the other, the newest first; nil when there are no more.
   package typealias ArchiveProvider = () throws(Failure) -> AuthenticatedArchive?
 
-  private let next: ArchiveProvider
-  private let newest: AuthenticatedArchive
+  let next: ArchiveProvider
+  let newest: AuthenticatedArchive
   private let expectedID: String?
   private let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
   private let warn: (String) -> Void
+  private let stripsTop: Bool
+  /// What an mbu package holds and no backup does.
+  package private(set) var leftOut: Set<[UInt8]> = []
 
+  /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
+  ///   names.
   package init(
-    expectedID: String? = nil, progress: @escaping (Int) -> Void, warn: @escaping (String) -> Void,
-    archives: @escaping ArchiveProvider
+    expectedID: String? = nil, stripsTop: Bool = false, progress: @escaping (Int) -> Void,
+    warn: @escaping (String) -> Void, archives: @escaping ArchiveProvider
   ) throws(Failure) {
+    self.stripsTop = stripsTop
     guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
     newest = first
     next = archives
@@ -56,14 +62,29 @@ package final class BackupReader {
   // MARK: One archive
 
   /// Reads all of an archive, and verifies everything that can be verified without the others.
-  private func read(
+  func read(
     _ archive: AuthenticatedArchive, consumer: (any MemberConsumer)? = nil
   ) throws(Failure) -> VerifiedManifest {
+    if archive.hasNoManifest { return try readPackage(archive, consumer) }
     let verifier = try TarVerifier(consumer: consumer)
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
     return try verifier.verdict()
+  }
+
+  /// Of an mbu package the manifest is made of what its tar holds.
+  private func readPackage(
+    _ archive: AuthenticatedArchive, _ consumer: (any MemberConsumer)?
+  ) throws(Failure) -> VerifiedManifest {
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop) { [self] name in
+      guard leftOut.insert(name).inserted else { return }
+      warn("\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
+    }
+    let parser = TarParser(
+      handler: survey, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+    return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }
 
   private func check(id: String) throws(Failure) {
@@ -74,7 +95,7 @@ package final class BackupReader {
     }
   }
 
-  /// The format of the newest archive: "TBK2" or "TBK1".
+  /// The format of the newest archive: "TBK2", "TBK1" or "mbu".
   package var format: String { newest.header.format }
 
   /// The manifest of the newest archive, verified against that archive.
@@ -91,12 +112,27 @@ package final class BackupReader {
       throw Failure(
         .usage, "several archives do not make one tar", hint: "extract them together with -C")
     }
+    if newest.hasNoManifest { return try sendPackage(to: sink) }
     let verifier = try TarVerifier()
     let checking = CheckingSink(
       TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
       into: sink)
     try newest.replayTar(into: TickingSink(into: checking, progress))
     try check(id: try verifier.verdict().id)
+  }
+
+  /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
+  private func sendPackage(to sink: any ByteSink) throws(Failure) {
+    let survey = try TarSurvey { (name) throws(Failure) in
+      throw Failure(
+        .malformed, "\(RawPath(name).display) is a device, a FIFO or something unknown",
+        hint: "extract the package with -C, which leaves that out")
+    }
+    let checking = CheckingSink(
+      TarParser(handler: survey, limits: TarLimits(maximumSize: newest.maximumContentLength)),
+      into: sink)
+    try newest.replayTar(into: TickingSink(into: checking, progress))
+    _ = try survey.manifest()
   }
 
   /// Sends the content of one file, which is verified before its first byte is sent.
@@ -243,7 +279,16 @@ package final class BackupReader {
   ) throws(Failure) {
     for index in manifest.files.indices
     where selection.staged(index) && !selection.wants(index) {
-      try staging.remove(manifest.files[index].tarName)
+      let name = manifest.files[index].tarName
+      try staging.remove(name)
+      // So are directories that were made for them alone.
+      var above = name[...]
+      while let slash = above.lastIndex(of: UInt8(ascii: "/")) {
+        above = above[..<slash]
+        guard let found = manifest.files.find(Array(above)), !selection.wants(found),
+          staging.removeIfEmpty(Array(above))
+        else { break }
+      }
     }
   }
 
@@ -261,7 +306,7 @@ package final class BackupReader {
       destination: destination, policy: options.policy, metadata: options.metadata, warn: warn)
   }
 
-  private func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
+  func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
     if verified.isAlone {
       throw Failure(
         .malformed, "this is a sealed manifest: it holds no files",
@@ -312,12 +357,9 @@ package final class BackupReader {
     let have = Gathered(manifest.files.count)
     while !pending.isEmpty, let archive = try next() {
       let consumer = OfferConsumer(staging) { member in
-        guard member.kind == .file else { return [] }
-        return lookup.entries(heldAs: member.name).compactMap { index in
+        self.supplied(by: member, to: manifest, lookup, have).compactMap { index in
           let entry = manifest.files[index]
-          guard !have[index], entry.storedIn != nil, wanted(manifest, index),
-            entry.size == member.size, let sha256 = entry.sha256
-          else { return nil }
+          guard wanted(manifest, index), let sha256 = entry.sha256 else { return nil }
           return StagingConsumer.Offer(sha256: sha256, name: entry.tarName, index: index)
         }
       } accepted: { offer in
@@ -328,12 +370,31 @@ package final class BackupReader {
     }
     // Nothing is put in place while anything that was given is in doubt.
     while try next() != nil {}
+    try refuseMissing(manifest, have) { wanted(manifest, $0) }
+    if let staging { try linkToSupplied(manifest, staging, wanted) }
+  }
+
+  /// The entries of the newest manifest that still want content, and may have it from this member
+  /// of an older archive.
+  func supplied(
+    by member: TarMember, to manifest: Manifest, _ lookup: NameLookup, _ have: Gathered
+  ) -> [Int] {
+    guard member.kind == .file else { return [] }
+    return lookup.entries(heldAs: member.name).filter { index in
+      !have[index] && manifest.files.storedIn(index) != nil
+        && manifest.files.size(index) == member.size
+    }
+  }
+
+  /// Throws `.inputMissing` unless the archives had what the newest leaves to them.
+  func refuseMissing(
+    _ manifest: Manifest, _ have: Gathered, _ wanted: (Int) -> Bool
+  ) throws(Failure) {
     var missing: Set<String> = []
-    for index in manifest.files.indices where !have[index] && wanted(manifest, index) {
+    for index in manifest.files.indices where !have[index] && wanted(index) {
       if let id = manifest.files.storedIn(index) { missing.insert(id) }
     }
     if !missing.isEmpty { throw missingBackups(missing.sorted()) }
-    if let staging { try linkToSupplied(manifest, staging, wanted) }
   }
 
   /// Hard links to content of other archives are in no tar.

@@ -181,7 +181,7 @@ package enum Sealing {
 
   /// Deflate makes nothing smaller than a 1032nd: what is too large even so is refused before it
   /// is read.
-  private static func refuseTooLarge(_ size: UInt64, level: Int) throws(Failure) {
+  static func refuseTooLarge(_ size: UInt64, level: Int) throws(Failure) {
     let least = level == 0 ? size : size / 1032
     if least > gcmMaximumLength {
       throw Failure(

@@ -98,6 +98,13 @@ final class Staging {
     try parent.unlink(name)
   }
 
+  /// Removes a directory unless something is in it; returns whether it did.
+  func removeIfEmpty(_ path: [UInt8]) -> Bool {
+    chain.forget()
+    guard let (parent, name) = try? chain.parent(of: path) else { return false }
+    return (try? parent.unlink(name, directory: true)) != nil
+  }
+
   /// EEXIST here means that the archive names something twice: nobody else writes in here.
   private func refusing(
     _ path: [UInt8], _ body: () throws(Failure) -> Void

@@ -84,7 +84,7 @@ package enum KeyDerivation {
   }
 
   /// The hash that PBKDF2 runs over, by its name in HMAC.
-  package enum Hash: Sendable { case sha1, sha224, sha256, sha384, sha512 }
+  package enum Hash: Sendable { case sha1, sha224, sha256, sha384, sha512, blake2s256 }
 
   /// PBKDF2 with HMAC-SHA-256 (RFC 8018, 5.2).
   package static func pbkdf2SHA256(
@@ -107,6 +107,7 @@ package enum KeyDerivation {
       case .sha256: unsafe EVP_sha256()
       case .sha384: unsafe EVP_sha384()
       case .sha512: unsafe EVP_sha512()
+      case .blake2s256: unsafe EVP_blake2s256()
       }
     let key = try Secret(count: length)
     let result = password.withBytes { password in

@@ -5,6 +5,9 @@ import TBKCore
 package enum ArchiveHeader: Equatable, Sendable {
   case tbk2(TBK2Header)
   case tbk1(TBK1Header)
+  /// Nothing stands before the payload of an mbu package: this is never parsed, but made of what
+  /// stands after it and of its settings.
+  case mbu(MbuPackage)
 
   /// The most bytes that a header takes: what to read before parsing.
   package static let maximumLength = TBK2Header.fixedLength + 255 + 255
@@ -32,6 +35,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     switch self {
     case .tbk2(let header): header.headerLength
     case .tbk1(let header): header.headerLength
+    case .mbu: 0
     }
   }
 
@@ -40,6 +44,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     switch self {
     case .tbk2(let header): header.payloadLength
     case .tbk1(let header): header.payloadLength
+    case .mbu(let package): package.payloadLength
     }
   }
 
@@ -50,22 +55,25 @@ package enum ArchiveHeader: Equatable, Sendable {
     case .tbk2(let header): UInt64(header.headerLength) + header.payloadLength
     case .tbk1(let header):
       UInt64(header.headerLength) + header.payloadLength + UInt64(TBK1Header.tagLength)
+    case .mbu(let package): package.payloadLength + UInt64(MbuPackage.trailerLength)
     }
   }
 
-  /// "TBK2" or "TBK1".
+  /// "TBK2", "TBK1" or "mbu".
   package var format: String {
     switch self {
     case .tbk2: "TBK2"
     case .tbk1: "TBK1"
+    case .mbu: "mbu"
     }
   }
 
-  /// The value of the ledger's `archive_version`.
+  /// The value of the ledger's `archive_version`; 0 for what no ledger lists.
   package var version: UInt8 {
     switch self {
     case .tbk2: TBK2Header.version
     case .tbk1: TBK1Header.version
+    case .mbu: 0
     }
   }
 
@@ -73,6 +81,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     switch self {
     case .tbk2(let header): header.bytes
     case .tbk1(let header): header.bytes
+    case .mbu: []
     }
   }
 }

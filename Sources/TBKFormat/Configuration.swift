@@ -11,6 +11,8 @@ package struct Configuration: Equatable, Sendable {
     ConfigurationKey("encryption_version", .integer(2...2), standard: .number(2)),
     ConfigurationKey("signing_enabled", .boolean, standard: .bool(false)),
     ConfigurationKey("audit_log_enabled", .boolean, standard: .bool(true)),
+    ConfigurationKey("package_dir", .directory),
+    ConfigurationKey("restore_dir", .directory),
   ]
 
   package static func key(_ name: String) -> ConfigurationKey? { keys.first { $0.name == name } }

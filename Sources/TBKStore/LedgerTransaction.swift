@@ -144,6 +144,51 @@ extension LedgerSession {
     }
   }
 
+  /// Puts a backup into the place of another one of the same tree, as after a consolidation: where
+  /// that stood in the ledger, and in its group.
+  ///
+  /// The other goes in the same commit, unless backups depend on it: then it stays, and the new one
+  /// stands behind it. The same id and bytes again are done already, if a lost answer is asked for
+  /// again. Throws `.unavailable` for an unknown id, and else as `push`.
+  package func supersede(
+    _ id: Digest, by backup: NewBackup
+  ) throws(Failure) -> (stored: Stored, dependents: [LedgerEntry]) {
+    try transact { (snapshot, taken) throws(Failure) in
+      let dependents = snapshot.entries.filter { $0.dependsOn.contains(id) }
+      if let known = snapshot.ledger?[backup.id] {
+        guard known.sha256 == backup.archive.sha256, known.size == backup.archive.size else {
+          throw Failure(
+            .cannotCreate,
+            "the store \(self.store.address.display) holds other bytes as backup \(backup.id.hex)")
+        }
+        return .done((Stored(entry: known, wasThere: true), dependents))
+      }
+      guard let index = snapshot.ledger?.index(of: id) else { throw self.unknown(id) }
+      let old = snapshot.entries[index]
+      guard !backup.dependsOn.contains(id) else {
+        throw Failure(
+          .usage, "backup \(backup.id.hex) depends on \(id.hex), and cannot take its place")
+      }
+      try self.requireAll(backup.dependsOn, in: snapshot)
+      var additions: [Commit.Addition] = []
+      var backup = backup
+      backup.group = old.group
+      let entry = try backup.entry(snapshot, taken, &additions)
+      var plan = Plan(
+        entries: snapshot.entries, additions: additions,
+        summary: "Add \(entry.filename) in place of \(old.filename)")
+      if dependents.isEmpty {
+        plan.entries[index] = entry
+        plan.removals.append(old.archiveReference)
+        if let manifest = old.manifestReference { plan.removals.append(manifest) }
+      } else {
+        plan.entries.insert(entry, at: index + 1)
+        plan.summary = "Add \(entry.filename)"
+      }
+      return .commit(plan, (Stored(entry: entry, wasThere: false), dependents))
+    }
+  }
+
   /// Removes backups. Throws `.unavailable` for an unknown id, and `.denied` if a backup that
   /// stays depends on one of them. Returns what was removed.
   package func remove(_ ids: [Digest]) throws(Failure) -> [LedgerEntry] {

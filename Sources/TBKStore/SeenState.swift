@@ -188,8 +188,8 @@ package final class SeenState {
   private func notice(_ message: String) -> Failure {
     Failure(
       .integrity, message,
-      hint: "find out why before anything is stored there; "
-        + "--accept-store-state goes on with what it holds now")
+      hint: "find out why before anything is stored there; --accept-store-state, which tbk-pull and "
+        + "'termbackup list' take, goes on with what it holds now")
   }
 
   // MARK: Keeping

@@ -167,6 +167,7 @@ struct Pull: SuiteCommand {
       entry.id.hex, entry.createdAt, String(entry.size), String(entry.fileCount),
       entry.mode ?? "-", entry.group?.description ?? "-", entry.verified ? "yes" : "no",
       entry.filename.description,
+      entry.dependsOn.isEmpty ? "-" : entry.dependsOn.map(\.hex).joined(separator: ","),
     ]
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }

@@ -11,6 +11,7 @@ struct Push: SuiteCommand {
     usage: """
       tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
       tbk-push <store> --replace <id> [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
+      tbk-push <store> --replace <id> --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --mark-verified <id> ...
@@ -37,7 +38,9 @@ struct Push: SuiteCommand {
   var group: GroupID?
 
   @Option(
-    name: .long, help: ArgumentHelp("Give this backup another archive.", valueName: "id"))
+    name: .long, help: ArgumentHelp(
+      "Give this backup another archive; with --receipt, put another backup into its place.",
+      valueName: "id"))
   var replace: RawPath?
 
   @Flag(name: .long, help: "The other archive is under another password.")
@@ -91,7 +94,7 @@ struct Push: SuiteCommand {
       throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
     }
     if replaceCheck, check == nil { throw ValidationError("--replace-check needs --check") }
-    if work > 0, receipt != nil {
+    if receipt != nil, work > 0, replace == nil || rekeyed {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
     }
     if changesEntries || check != nil || create, sealedManifest != nil || signature != nil {
@@ -176,6 +179,17 @@ struct Push: SuiteCommand {
       isLocal ? MeteredSource(input, meter) : input, size: input.length, in: .backups)
     meter.finish()
     let version = input.header.version
+    if let replaced, let receipt {
+      let backup = NewBackup(
+        receipt: receipt, archive: archive, archiveVersion: version, manifest: manifest,
+        signature: signature)
+      let (stored, dependents) = try session.supersede(replaced, by: backup)
+      if !dependents.isEmpty {
+        Messages.notice(
+          "backup \(replaced.hex) stays: \(dependents.count == 1 ? "another depends" : "\(dependents.count) others depend") on it")
+      }
+      return stored
+    }
     if let replaced {
       return try session.replace(
         replaced, archive: archive, archiveVersion: version, manifest: manifest,

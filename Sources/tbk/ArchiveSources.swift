@@ -17,12 +17,17 @@ final class ArchiveSources {
   private var keys: KeyRing?
   /// What archives are read from back to back.
   private var stream: DescriptorSource?
+  /// With what mbu packages are opened, if the operand is one.
+  private let mbu: MbuSettings?
 
-  /// - Parameter operands: oldest first; standard input if there are none.
+  /// - Parameters:
+  ///   - operands: oldest first; standard input if there are none.
+  ///   - mbu: the settings of an mbu whose package the one operand is.
   init(
-    _ operands: [RawPath], isChain: Bool, limits: OpenLimits,
+    _ operands: [RawPath], isChain: Bool, limits: OpenLimits, mbu: MbuSettings? = nil,
     password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
   ) {
+    self.mbu = mbu
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
     readsInput = self.operands.contains { $0.isStandardStream }
     self.isChain = isChain
@@ -47,6 +52,7 @@ final class ArchiveSources {
         stream = source
         return try nextOfChain(source)
       }
+      if let mbu { return try package(file, source, mbu) }
       let facts = try file.status()
       guard facts.st_mode & S_IFMT == S_IFREG, let start = file.position else {
         let header = try AuthenticatedArchive.header(of: source, limits: limits)
@@ -59,6 +65,17 @@ final class ArchiveSources {
     } catch {
       throw path.isStandardStream ? error : error.within(path.display)
     }
+  }
+
+  private func package(
+    _ file: Descriptor, _ source: DescriptorSource, _ settings: MbuSettings
+  ) throws(Failure) -> AuthenticatedArchive {
+    let keys = try keyRing()
+    guard try file.status().st_mode & S_IFMT == S_IFREG, let start = file.position else {
+      return try AuthenticatedArchive.verify(package: source, settings: settings, keys: keys)
+    }
+    return try AuthenticatedArchive.verify(
+      package: file, settings: settings, start: start, keys: keys)
   }
 
   /// The archive at the position of a stream; nil at its end, or when the next operand's turn is.

@@ -12,7 +12,7 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
       Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self, KeyPassword.self,
-      Token.self,
+      Token.self, Mbu.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -129,6 +129,7 @@ extension ConfigCommand {
       }
       do throws(Failure) {
         if known.shape == .store { bytes = try absoluteStore(RawPath(bytes)) }
+        if known.shape == .directory { bytes = try absolutePath(RawPath(bytes)).bytes }
       } catch {
         throw error.within(key)
       }

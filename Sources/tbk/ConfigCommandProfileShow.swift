@@ -161,11 +161,7 @@ extension ProfileGroup {
 private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
-    output += "profile_\(name)='".utf8
-    for byte in value {
-      if byte == UInt8(ascii: "'") { output += "'\\''".utf8 } else { output.append(byte) }
-    }
-    output += "'\n".utf8
+    output += shellAssignment("profile_\(name)", value)
   }
   for field in Profile.fields where !field.secret {
     switch profile[field.name] ?? .null {
@@ -177,4 +173,13 @@ private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   }
   assign("store", try profile.store().operand)
   return output
+}
+
+/// A line that gives a shell's variable a value.
+func shellAssignment(_ name: String, _ value: [UInt8]) -> [UInt8] {
+  var line = Array("\(name)='".utf8)
+  for byte in value {
+    if byte == UInt8(ascii: "'") { line += "'\\''".utf8 } else { line.append(byte) }
+  }
+  return line + "'\n".utf8
 }

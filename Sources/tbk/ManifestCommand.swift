@@ -204,8 +204,15 @@ struct ManifestID: SuiteCommand {
   @Argument(help: ArgumentHelp("The manifest.", valueName: "manifest"))
   var manifest: RawPath
 
+  @Flag(name: .long, help: "Print the id that the backup has once it is consolidated; its own if it needs no others.")
+  var consolidated = false
+
   mutating func execute() throws(Failure) -> Int32 {
     let manifest = try readManifest(manifest, allowsDeferred: true)
+    if consolidated, manifest.needsOthers {
+      try StandardOutput.write(try manifest.consolidated().computeID().id.hex + "\n")
+      return ExitStatus.success
+    }
     let id = try manifest.computeID().id.hex
     if let recorded = manifest.backupID, recorded != id {
       throw Failure(

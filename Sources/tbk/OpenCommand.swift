@@ -17,6 +17,7 @@ struct OpenCommand: SuiteCommand {
       tbk-open [<options>] [<archive> ...] > tar
       tbk-open [<options>] -C <dir> [<archive> ...]
       tbk-open [<options>] --list | --manifest | --header | --verify | --cat <path> [<archive> ...]
+      tbk-open --mbu-config <file> [<options>] [<package>]
       """,
     discussion: "Several archives are one backup: the last one says what the tree is.",
     version: "tbk-open \(suiteVersion)")
@@ -81,6 +82,12 @@ struct OpenCommand: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Fail unless the backup is the one that <manifest> describes.", valueName: "manifest"))
   var against: RawPath?
 
+  @Option(name: .long, help: ArgumentHelp("Open a package of mbu, whose settings are in <file>.", valueName: "file"))
+  var mbuConfig: RawPath?
+
+  @Flag(name: .long, help: "Of an mbu package, leave the directory that everything is in out of the names.")
+  var stripTop = false
+
   @Option(name: .long, help: ArgumentHelp("The most Argon2id memory to spend, in KiB.", valueName: "kib"))
   var maxMemory = Argon2Limits().memory
 
@@ -117,6 +124,7 @@ struct OpenCommand: SuiteCommand {
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against goes with -C and --verify")
     }
+    try validatePackage()
     try validateExpectedID(expectId)
   }
 
@@ -130,13 +138,13 @@ struct OpenCommand: SuiteCommand {
     }
     let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
     defer { meter.finish() }
-    let sources = archiveSources()
+    let sources = archiveSources(try mbuSettings())
     let reader = try BackupReader(
-      expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
-      archives: { () throws(Failure) in try sources.next() })
+      expectedID: expectId, stripsTop: stripTop, progress: { meter.advance($0) },
+      warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
     let status = try run(reader, meter)
     try sources.finish()
-    return status
+    return status == ExitStatus.success && !reader.leftOut.isEmpty ? ExitStatus.incomplete : status
   }
 
   private func run(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {
@@ -160,9 +168,11 @@ struct OpenCommand: SuiteCommand {
     return ExitStatus.success
   }
 
-  private func archiveSources() -> ArchiveSources {
+  private func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
     let passwords = passwords
-    return ArchiveSources(archives, isChain: chain, limits: limits) { (inputIsData) throws(Failure) in
+    return ArchiveSources(
+      archives, isChain: chain, limits: limits, mbu: mbu
+    ) { (inputIsData) throws(Failure) in
       try passwords.password(confirming: false, inputIsData: inputIsData)
     }
   }
@@ -210,7 +220,8 @@ struct OpenCommand: SuiteCommand {
     } else {
       Messages.notice(
         "extracted \(summary.files) \(summary.files == 1 ? "file" : "files"), "
-          + "\(humanSize(summary.bytes)), of backup \(summary.backup.id.prefix(12))")
+          + humanSize(summary.bytes)
+          + (mbuConfig == nil ? ", of backup \(summary.backup.id.prefix(12))" : ""))
     }
     return summary.backup.missing.isEmpty && summary.isExact
       ? ExitStatus.success : ExitStatus.incomplete
@@ -228,15 +239,16 @@ struct OpenCommand: SuiteCommand {
     let manifest = verified.manifest
     if json {
       let report = JSON.object([
-        "ok": .bool(verified.missing.isEmpty), "backup_id": .string(verified.id),
+        "ok": .bool(verified.missing.isEmpty), "backup_id": verified.shownID,
         "format": .string(format), "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
         "entry_count": .number(manifest.files.count), "bytes": .number(manifest.totalSize),
         "missing": .array(verified.missing.map { .string($0) }),
       ])
       try StandardOutput.write(report.line() + [UInt8(ascii: "\n")])
     } else {
+      let name = verified.id.isEmpty ? format : verified.id
       try StandardOutput.write(
-        "ok \(verified.id) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
+        "ok \(name) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
     }
     for path in verified.missing {
       Messages.warning("\(RawPath(path).display): listed, but not in the archive")
@@ -261,10 +273,56 @@ struct OpenCommand: SuiteCommand {
   }
 }
 
+/// mbu packages.
+extension OpenCommand {
+  fileprivate func validatePackage() throws {
+    guard mbuConfig != nil else {
+      if stripTop { throw ValidationError("--strip-top goes with --mbu-config") }
+      return
+    }
+    if header { throw ValidationError("an mbu package has no header") }
+    if manifest { throw ValidationError("an mbu package has no manifest: see --list") }
+    if expectId != nil || against != nil {
+      throw ValidationError("an mbu package has no id for --expect-id or --against")
+    }
+    if chain || archives.count > 1 {
+      throw ValidationError("an mbu package stands alone: give one, and no --chain")
+    }
+    if stripTop, !list, !verify, cat == nil, directory == nil {
+      throw ValidationError("--strip-top goes with -C, --list, --verify and --cat")
+    }
+  }
+
+  fileprivate func mbuSettings() throws(Failure) -> MbuSettings? {
+    guard let mbuConfig else { return nil }
+    let file = try Descriptor.openForReading(mbuConfig)
+    return try MbuSettings(reading: file, mbuConfig)
+  }
+}
+
+extension MbuSettings {
+  /// Reads a `config.toml`. Throws `.configuration` for what is wrong with it.
+  init(reading file: Descriptor, _ path: RawPath, needsKey: Bool = true) throws(Failure) {
+    let bytes: [UInt8]
+    do throws(Failure) {
+      bytes = try DescriptorSource(file, name: path).readAll(
+        limit: TOML.maximumLength, what: path.display)
+    } catch {
+      throw error.code == .malformed ? Failure(.configuration, error.message) : error
+    }
+    try self.init(bytes, place: path.display, needsKey: needsKey)
+  }
+}
+
+extension VerifiedManifest {
+  /// The id in a report; null for an mbu package, which has none.
+  fileprivate var shownID: JSON { id.isEmpty ? .null : .string(id) }
+}
+
 extension RestoreSummary {
   var json: JSON {
     .object([
-      "backup_id": .string(backup.id), "file_count": .number(files), "bytes": .number(bytes),
+      "backup_id": backup.shownID, "file_count": .number(files), "bytes": .number(bytes),
       "missing": .array(backup.missing.map { .string($0) }), "exact": .bool(isExact),
     ])
   }
@@ -292,6 +350,7 @@ extension ArchiveHeader {
       add("salt", .string(header.salt.hex))
       add("iv", .string(header.iv.hex))
       add("cipher", .string("aes-256-cbc+hmac-sha256"))
+    case .mbu: break
     }
     add("payload_length", .number(payloadLength))
     add("header_length", .number(headerLength))

@@ -15,7 +15,9 @@ struct SealCommand: SuiteCommand {
       tbk-seal [<options>] < manifest > archive
       tbk-seal [<options>] <dir> > archive
       tbk-seal [<options>] --stdin-name <name> [--from-command -- <command> ...] > archive
+      tbk-seal --from-tar [<options>] < tar > archive
       tbk-seal --reseal [<options>] < archive > archive
+      tbk-seal --consolidate [<options>] < archives > archive
       """,
     version: "tbk-seal \(suiteVersion)")
 
@@ -34,14 +36,26 @@ struct SealCommand: SuiteCommand {
   @Argument(parsing: .postTerminator, help: .hidden)
   var command: [RawPath] = []
 
+  @Flag(name: .long, help: "Seal what a tar holds.")
+  var fromTar = false
+
+  @Flag(name: .long, help: "Of a tar, leave the directory that everything is in out of the names.")
+  var stripTop = false
+
   @Flag(name: .long, help: "Seal an archive, TBK2 or TBK1, under another password.")
   var reseal = false
+
+  @Flag(name: .long, help: "Make one archive of a backup and those it needs, as tbk-pull --chain sends them.")
+  var consolidate = false
 
   @Option(name: .long, help: ArgumentHelp("Seal it again only if the backup has this id, or one that begins so.", valueName: "id"))
   var expectId: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which appears when it is complete.", valueName: "file"))
   var output: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("If <file> is there: never, if-complete or always replace it.", valueName: "when"))
+  var overwrite = ReplacePolicy.always
 
   @Option(name: .long, help: ArgumentHelp("Write what a store needs to know to <file>.", valueName: "file"))
   var receipt: RawPath?
@@ -71,6 +85,11 @@ struct SealCommand: SuiteCommand {
   func validate() throws {
     if let level, !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
     try validateResealing()
+    if fromTar, source != nil || directory != nil || stdinName != nil {
+      throw ValidationError("--from-tar seals a tar from standard input, and nothing else")
+    }
+    if stripTop, !fromTar { throw ValidationError("--strip-top goes with --from-tar") }
+    if overwrite != .always, output == nil { throw ValidationError("--overwrite goes with -o") }
     if stdinName != nil, source != nil || directory != nil {
       throw ValidationError("--stdin-name seals a stream, not a directory")
     }
@@ -98,24 +117,34 @@ struct SealCommand: SuiteCommand {
     let inputIsData = source == nil && !fromCommand
     if inputIsData, Descriptor.standardInput.isTerminal {
       throw Failure(
-        .usage, "standard input is a terminal", hint: "give a directory, or pipe a manifest or an archive in")
+        .usage, "standard input is a terminal",
+        hint: "give a directory, or pipe a manifest, an archive or a tar in")
     }
     let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
       throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
     }
     if reseal { return try sealAgain(cost) }
-    let password = try passwords.password(confirming: true, inputIsData: inputIsData)
+    let password = try passwords.password(confirming: !consolidate, inputIsData: inputIsData)
     var compression = Compression()
     (compression.level, compression.threads) = (level ?? compression.level, threads.count)
+    if consolidate { return try sealConsolidated(password, cost, compression) }
     if let stdinName {
       return try sealStream(stdinName, password, cost, compression)
     }
+    if fromTar { return try sealTar(password, cost, compression) }
     return try sealTree(password, cost, compression)
   }
 
   func archiveOutput(lengthIsKnown: Bool) throws(Failure) -> ArchiveOutput {
-    if let output { return try ArchiveOutput(path: output) }
+    if let output {
+      if overwrite == .never, try Descriptor.workingDirectory.statusIfPresent(of: output) != nil {
+        throw Failure(.cannotCreate, "\(output.display) is there already")
+      }
+      let target = try ArchiveOutput(path: output)
+      target.replaces = overwrite != .never
+      return target
+    }
     return try ArchiveOutput(to: .standardOutput, lengthIsKnown: lengthIsKnown)
   }
 
@@ -151,7 +180,7 @@ struct SealCommand: SuiteCommand {
     if earlier > 0, source == nil {
       Messages.warning("the manifest names \(earlier) entries that could not be read")
     }
-    return try finish(backup, key)
+    return try finish(backup, key, target)
   }
 
   private func walkTree(_ path: RawPath) throws(Failure) -> Manifest {
@@ -181,15 +210,43 @@ struct SealCommand: SuiteCommand {
       }
     }
     meter.finish()
-    return try finish(backup, key)
+    return try finish(backup, key, target)
+  }
+
+  // MARK: A tar
+
+  private func sealTar(
+    _ password: borrowing Secret, _ cost: Argon2Cost, _ compression: Compression
+  ) throws(Failure) -> Int32 {
+    let key = try SealingKey(password: password, cost: cost)
+    let target = try archiveOutput(lengthIsKnown: true)
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    let backup = try Sealing.tar(
+      DescriptorSource(.standardInput), stripsTop: stripTop, key: key, compression: compression,
+      output: target, progress: { meter.advance($0) },
+      leave: { name in
+        Messages.warning(
+          "\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
+      })
+    meter.finish()
+    return try finish(backup, key, target)
   }
 
   // MARK: The end
 
   /// Receipt and sealed manifest are in place before the first byte of the archive is.
-  private func finish(
-    _ backup: consuming SealedBackup, _ key: SealingKey
+  func finish(
+    _ backup: consuming SealedBackup, _ key: SealingKey, _ target: ArchiveOutput
   ) throws(Failure) -> Int32 {
+    if overwrite == .ifComplete, !backup.isComplete {
+      target.replaces = false
+      // Said before receipt and manifest take the place of those that go with what is there.
+      if let output, try Descriptor.workingDirectory.statusIfPresent(of: output) != nil {
+        throw Failure(
+          .cannotCreate, "\(output.display) is not replaced by what is not complete",
+          hint: "mend what was named above, or give --overwrite always")
+      }
+    }
     if let manifestOut { try Sealing.manifest(backup.manifest, key: key, to: manifestOut) }
     if let receipt {
       try AtomicFile.write(backup.receipt().line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
@@ -203,4 +260,12 @@ struct SealCommand: SuiteCommand {
         + "\(humanSize(written)), id \(id.prefix(12))")
     return isComplete ? ExitStatus.success : ExitStatus.incomplete
   }
+}
+
+/// When a file that is there is replaced.
+enum ReplacePolicy: String, CaseIterable, ExpressibleByArgument {
+  case never
+  /// Not by an archive that does not hold all of its source.
+  case ifComplete = "if-complete"
+  case always
 }

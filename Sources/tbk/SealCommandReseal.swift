@@ -7,12 +7,17 @@ import TBKCrypto
 /// tbk-seal --reseal: an archive under another password.
 extension SealCommand {
   func validateResealing() throws {
+    try validateConsolidating()
     guard reseal else {
       if oldPasswords.isGiven { throw ValidationError("an old password goes with --reseal") }
-      if expectId != nil { throw ValidationError("--expect-id goes with --reseal") }
+      if expectId != nil, !consolidate {
+        throw ValidationError("--expect-id goes with --reseal and --consolidate")
+      }
       return
     }
-    if source != nil || directory != nil || stdinName != nil || fromCommand || walk.isGiven {
+    if source != nil || directory != nil || stdinName != nil || fromCommand || fromTar
+      || walk.isGiven
+    {
       throw ValidationError("--reseal takes an archive from standard input, and nothing else")
     }
     if receipt != nil || manifestOut != nil {

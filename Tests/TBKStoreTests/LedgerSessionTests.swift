@@ -97,6 +97,43 @@ struct LedgerSessionTests {
     #expect(back.signature == nil && back.manifest == new.manifest)
   }
 
+  @Test func anotherBackupTakesThePlaceOfOneThatNothingNeeds() throws {
+    let session = try place.session()
+    let base = try session.pushArchive(1, group: "g").entry
+    let old = try session.pushArchive(
+      2, dependsOn: [base.id], group: "g", manifest: try archive(20)
+    ).entry
+    let last = try session.pushArchive(3, dependsOn: [base.id], group: "g").entry
+    var backup = NewBackup(
+      receipt: nil, archive: try session.store.stage(try archive(4)), archiveVersion: 2)
+    let (stored, dependents) = try session.supersede(old.id, by: backup)
+    #expect(dependents.isEmpty && !stored.wasThere)
+    let entries = try session.snapshot().entries
+    #expect(entries.map(\.id) == [base.id, stored.entry.id, last.id])
+    #expect(stored.entry.group == old.group)
+    #expect(try session.store.contents(stored.entry.archiveReference.path) == archive(4))
+    #expect(try !session.store.has(old.archiveReference.path))
+    #expect(try !session.store.has(#require(old.manifestReference?.path)))
+    // A lost answer, asked for again.
+    backup.archive = try session.store.stage(try archive(4))
+    #expect(try session.supersede(old.id, by: backup).stored.wasThere)
+    backup.archive = try session.store.stage(try archive(5))
+    backup.id = try digest(5)
+    #expect(failure { _ = try session.supersede(old.id, by: backup) }?.exitStatus == 69)
+  }
+
+  @Test func whatOthersNeedStaysBesideItsSuccessor() throws {
+    let session = try place.session()
+    let old = try session.pushArchive(1).entry
+    let last = try session.pushArchive(2, dependsOn: [old.id]).entry
+    let backup = NewBackup(
+      receipt: nil, archive: try session.store.stage(try archive(3)), archiveVersion: 2)
+    let (stored, dependents) = try session.supersede(old.id, by: backup)
+    #expect(dependents.map(\.id) == [last.id])
+    #expect(try session.snapshot().entries.map(\.id) == [old.id, stored.entry.id, last.id])
+    #expect(try session.store.contents(old.archiveReference.path) == archive(1))
+  }
+
   @Test func anArchiveUnderAnotherPasswordRaisesTheKeyEpochAndTakesItsManifestAlong() throws {
     let session = try place.session()
     let old = try session.pushArchive(1, manifest: try archive(10)).entry

@@ -15,7 +15,7 @@ import pytest
 from conftest import BIN, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 from keyring_fixture import open_session
-from tbkref import crypto, gz, header, manifest as mf, tars
+from tbkref import crypto, gz, header, manifest as mf, mbu, tars
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
 COMMANDS = [page for page in PAGES if page.suffix == ".1"]
@@ -248,10 +248,19 @@ class Sandbox:
         }
         self.home.mkdir()
         self.ready = self.run(self.PREPARE)
+        self.make_mbu_package()
         self.profile = SimpleNamespace(returncode=None, stderr="")
         if (BIN / "termbackup").exists():
             self.profile = self.run(self.PREPARE_PROFILE)
         self.home.rename(self.template)
+
+    def make_mbu_package(self):
+        salt = bytes(range(16))
+        packaging = self.home / "mbu" / "packaging"
+        packaging.mkdir(parents=True)
+        (packaging.parent / "config.toml").write_bytes(mbu.settings(salt, 3000))
+        (packaging / "notes").write_bytes(
+            mbu.seal(gz.compress(mbu.tar(self.home / "notes")), b"a password for examples", salt, 3000))
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,

@@ -124,6 +124,11 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
             copies[latest] = tmp_path / f"copy{step}"
             subprocess.run(["cp", "-a", walk.top, copies[latest]], check=True)
         if numbers.random() < 0.15:
+            old = numbers.choice(backups())
+            run("consolidate", "p", old, "--quiet")
+            for new in set(backups()) - set(copies):
+                copies[new] = copies[old]
+        if numbers.random() < 0.15:
             run("prune", "p", "--keep-last", str(numbers.randrange(2, 8)), "--yes")
         if step in rotations:
             other.write_text(f"password {step}")

@@ -1,0 +1,213 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+extension BackupReader {
+  /// Seals the backup as one that holds all of its bytes itself (tbk(5), "Consolidated backups").
+  ///
+  /// Each archive is taken once, and decrypted twice: to prove it, then to pack what is needed of
+  /// it. Nothing of it is kept. The members come as the archives bring them; what has no content
+  /// of its own, directories and links, comes behind.
+  ///
+  /// - Parameters:
+  ///   - begin: told how many bytes of content there are, before any is packed.
+  ///   - progress: told of bytes packed.
+  package func consolidate(
+    key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
+    progress: @escaping (Int) -> Void
+  ) throws(Failure) -> SealedBackup {
+    let verified = try manifest()
+    try refuseAlone(verified)
+    let listed = verified.manifest
+    var whole = try listed.consolidated()
+    let total = whole.totalSize
+    try Sealing.refuseTooLarge(total, level: compression.level)
+    begin(total)
+    let sealer = try Sealer(key, to: output)
+    let gzip = try GzipCompressor(
+      level: compression.level, threads: compression.threads, into: sealer)
+    let packer = ContentPacker(whole, tar: gzip, progress)
+    let lookup = NameLookup(listed)
+    _ = try read(newest, consumer: packer.consumer { lookup.find($0.name) })
+
+    let have = Gathered(listed.files.count)
+    var pending = Set(listed.dependsOn)
+    while !pending.isEmpty, let archive = try next() {
+      let finder = ContentFinder { member in
+        self.supplied(by: member, to: listed, lookup, have).compactMap { index in
+          listed.files[index].sha256.map { (index, $0) }
+        }
+      } found: { index in
+        have[index] = true
+      }
+      pending.remove(try read(archive, consumer: finder).id)
+      if !finder.isEmpty { _ = try read(archive, consumer: packer.consumer(finder.replay())) }
+    }
+    while try next() != nil {}
+    try refuseMissing(listed, have) { _ in true }
+
+    try packer.finish()
+    let length = try TreePacker.identify(&whole)
+    try TreePacker.append(whole, length: length, to: gzip)
+    try gzip.finish()
+    return SealedBackup(
+      whole, isComplete: (whole.unreadable ?? []).isEmpty, archiveLength: sealer.archiveLength,
+      contentLength: total
+    ) { () throws(Failure) in try sealer.commit() }
+  }
+}
+
+extension Manifest {
+  /// What the manifest says once its backup holds all bytes itself: the same tree at the same time,
+  /// with the same nonce, so that the id, still to be computed, is the same each time.
+  ///
+  /// Throws `.usage` if it needs no others, or is TermBackup 6's.
+  package func consolidated() throws(Failure) -> Manifest {
+    guard !isTermBackup6 else {
+      throw Failure(
+        .usage, "TermBackup 6's increments do not say what was deleted: they stay as they are",
+        hint: "make a full backup instead")
+    }
+    guard needsOthers else {
+      throw Failure(.usage, "the backup needs no others: there is nothing to consolidate")
+    }
+    var whole = self
+    whole.mode = "full"
+    whole.parentBackupID = nil
+    whole.backupID = nil
+    for index in files.indices where files.storedIn(index) != nil {
+      var entry = files[index]
+      entry.storedIn = nil
+      whole.files[index] = entry
+    }
+    return whole
+  }
+
+  /// Whether other backups hold content of this one.
+  package var needsOthers: Bool { files.indices.contains { files.storedIn($0) != nil } }
+}
+
+/// Writes the members of a backup whose content comes in any order.
+private final class ContentPacker {
+  private let manifest: Manifest
+  private let tar: any ByteSink
+  private let progress: (Int) -> Void
+
+  init(_ manifest: Manifest, tar: any ByteSink, _ progress: @escaping (Int) -> Void) {
+    self.manifest = manifest
+    self.tar = tar
+    self.progress = progress
+  }
+
+  /// Packs those members of an archive for which `choose` names an entry.
+  func consumer(_ choose: @escaping (TarMember) -> Int?) -> any MemberConsumer {
+    ChosenContent(self, choose)
+  }
+
+  func begin(_ index: Int) throws(Failure) {
+    try Interruption.check()
+    try tar.write(try TarWriter.header(for: TarMember(manifest.files[index])))
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) {
+    try tar.write(bytes)
+    progress(bytes.count)
+  }
+
+  func end(_ index: Int, _ sha256: Digest) throws(Failure) {
+    guard manifest.files[index].sha256 == sha256 else {
+      throw Failure(.integrity, "an archive changed while it was read")
+    }
+    try TreePacker.pad(tar, after: manifest.files.size(index))
+  }
+
+  /// Writes what has no content of its own. Directories come behind what is in them: an extractor
+  /// that sets times and modes at once does not disturb them any more.
+  func finish() throws(Failure) {
+    for index in manifest.files.indices {
+      var member: TarMember
+      if manifest.files.isHardLink(index) {
+        let entry = manifest.files[index]
+        guard let first = entry.hardLink, let target = manifest.files.find(first) else {
+          throw Failure(.malformed, "\(RawPath(entry.path).display) is a hard link to nothing")
+        }
+        member = TarMember(entry)
+        member.linkTarget = manifest.files[target].tarName
+      } else {
+        if manifest.files.type(index) == .file { continue }
+        member = TarMember(manifest.files[index])
+      }
+      try tar.write(try TarWriter.header(for: member))
+    }
+  }
+
+  private final class ChosenContent: MemberConsumer {
+    private let packer: ContentPacker
+    private let choose: (TarMember) -> Int?
+    private var index: Int?
+
+    init(_ packer: ContentPacker, _ choose: @escaping (TarMember) -> Int?) {
+      self.packer = packer
+      self.choose = choose
+    }
+
+    func begin(_ member: TarMember) throws(Failure) -> Bool {
+      index = choose(member)
+      guard let index, member.kind == .file else { return false }
+      try packer.begin(index)
+      return true
+    }
+
+    func body(_ bytes: Span<UInt8>) throws(Failure) { try packer.body(bytes) }
+
+    func end(_ sha256: Digest) throws(Failure) {
+      if let index { try packer.end(index, sha256) }
+    }
+  }
+}
+
+/// Finds out which members of an older archive are content that is wanted: only their hash tells.
+private final class ContentFinder: MemberConsumer {
+  private let offers: (TarMember) -> [(index: Int, sha256: Digest)]
+  private let found: (Int) -> Void
+  private var offered: [(index: Int, sha256: Digest)] = []
+  private var position = -1
+  /// The position of a member among all, and the entry whose content it is.
+  private var plan: [(position: Int, index: Int)] = []
+
+  init(
+    offers: @escaping (TarMember) -> [(index: Int, sha256: Digest)],
+    found: @escaping (Int) -> Void
+  ) {
+    self.offers = offers
+    self.found = found
+  }
+
+  var isEmpty: Bool { plan.isEmpty }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    position += 1
+    offered = offers(member)
+    return !offered.isEmpty
+  }
+
+  func body(_ bytes: Span<UInt8>) {}
+
+  func end(_ sha256: Digest) {
+    guard let match = offered.first(where: { $0.sha256 == sha256 }) else { return }
+    plan.append((position, match.index))
+    found(match.index)
+  }
+
+  /// Chooses the same members when they come again.
+  func replay() -> (TarMember) -> Int? {
+    var position = -1
+    var rest = plan[...]
+    return { _ in
+      position += 1
+      guard let next = rest.first, next.position == position else { return nil }
+      rest.removeFirst()
+      return next.index
+    }
+  }
+}

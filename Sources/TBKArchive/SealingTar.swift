@@ -1,0 +1,201 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+extension Sealing {
+  /// Seals what a tar holds, as a backup with a manifest.
+  ///
+  /// What the manifest will say is known at the tar's end alone. So the members are compressed into
+  /// an encrypted spool as they come, and the manifest becomes a gzip member behind them. Where names
+  /// turn out to have to change then, the spool is read once more.
+  ///
+  /// - Parameters:
+  ///   - source: a tar, not compressed.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup.
+  ///   - output: where the archive goes; its length is known before the first byte.
+  ///   - leave: told of each member that cannot be in a backup, by its name.
+  package static func tar(
+    _ source: any ByteSource, stripsTop: Bool, key: SealingKey, compression: Compression,
+    output: ArchiveOutput, progress: @escaping (Int) -> Void,
+    leave: @escaping ([UInt8]) -> Void
+  ) throws(Failure) -> SealedBackup {
+    var spool = try EncryptedSpool()
+    var gzip = try GzipCompressor(
+      level: compression.level, threads: compression.threads, into: spool)
+    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, leave: leave)
+    let parser = TarParser(handler: survey)
+    try source.copy(to: TickingSink(into: parser, progress))
+    try parser.finish()
+    try gzip.finish()
+    var manifest = try survey.manifest()
+    let isComplete = (manifest.unreadable ?? []).isEmpty
+    let content = manifest.totalSize
+
+    let names = MemberNames(&manifest)
+    if names.differ {
+      let second = try EncryptedSpool()
+      gzip = try GzipCompressor(
+        level: compression.level, threads: compression.threads, into: second)
+      let renamer = TarRenamer(survey.records, names, TarRewriter(gzip))
+      let gunzip = try GzipDecompressor(into: EndlessTar(TarParser(handler: renamer)))
+      try spool.replay(into: gunzip)
+      try gunzip.finish()
+      try gzip.finish()
+      spool = second
+    }
+    try manifest.validate()
+    let length = try TreePacker.identify(&manifest)
+    let memory = MemorySink()
+    let tail = try GzipCompressor(level: compression.level, threads: 1, into: memory)
+    try TreePacker.append(manifest, length: length, to: tail)
+    try tail.finish()
+    let (members, end, sealed) = (spool, memory.bytes, manifest)
+    let total = members.count + UInt64(end.count)
+    return SealedBackup(
+      sealed, isComplete: isComplete,
+      archiveLength: try KnownLengthSealer.length(of: key, content: total), contentLength: content
+    ) { () throws(Failure) in
+      let sealer = try KnownLengthSealer(key, length: total, into: output)
+      try members.replay(into: sealer)
+      try sealer.write(end)
+      try sealer.finish()
+    }
+  }
+}
+
+/// The names that members have in an archive's tar, where they are not those they came with: a
+/// tree's own `manifest.json`, and files whose names sort otherwise than they came.
+private struct MemberNames {
+  /// Paths whose content stands under another name of the same file, and the other way round.
+  private var swapped: [[UInt8]: [UInt8]] = [:]
+  /// First names of files, as the tar had them, and as the manifest has them now.
+  private var firstNames: [[UInt8]: [UInt8]] = [:]
+  private let stored: [UInt8]
+
+  /// What `TarRewriter` calls a `manifest.json` before it is known whether that name is free.
+  static let likely = Manifest.fileName + [UInt8(ascii: "~")]
+
+  /// Whether the names are others than `TarRewriter` gives on its own.
+  var differ: Bool { !swapped.isEmpty || stored != MemberNames.likely }
+
+  /// Finds the names, and notes in the manifest what is stored under another.
+  init(_ manifest: inout Manifest) {
+    let files = manifest.files
+    // The name that sorts first stands for the content.
+    for index in files.indices where files.isHardLink(index) {
+      guard let first = files[index].hardLink, firstNames[first] == nil else { continue }
+      let path = files.path(index)
+      let leads = path.lexicographicallyPrecedes(first)
+      firstNames[first] = leads ? path : first
+      if leads { (swapped[first], swapped[path]) = (path, first) }
+    }
+    var other = MemberNames.likely
+    if files.find(Manifest.fileName) != nil {
+      while files.find(other) != nil { other.append(UInt8(ascii: "~")) }
+    }
+    stored = other
+    for index in files.indices {
+      let path = files.path(index)
+      let isRenamed = MemberNames.isReserved(path)
+      guard isRenamed || swapped[path] != nil || files.isHardLink(index) else { continue }
+      var entry = files[index]
+      if let first = entry.hardLink ?? (swapped[path] == nil ? nil : path) {
+        let leader = firstNames[first] ?? first
+        entry.hardLink = leader == path ? nil : leader
+      }
+      if isRenamed { entry.storedAs = stored + path[Manifest.fileName.count...] }
+      manifest.files[index] = entry
+    }
+  }
+
+  /// Whether a path is that of the manifest or below it.
+  static func isReserved(_ path: [UInt8]) -> Bool {
+    path.starts(with: Manifest.fileName)
+      && (path.count == Manifest.fileName.count || path[Manifest.fileName.count] == UInt8(ascii: "/"))
+  }
+
+  /// The name in the tar for a name as it came.
+  func name(_ path: [UInt8]) -> [UInt8] { inTar(swapped[path] ?? path) }
+
+  /// What a hard link to `first`, as it came, is a link to.
+  func target(_ first: [UInt8]) -> [UInt8] { inTar(firstNames[first] ?? first) }
+
+  private func inTar(_ path: [UInt8]) -> [UInt8] {
+    MemberNames.isReserved(path) ? stored + path[Manifest.fileName.count...] : path
+  }
+}
+
+/// Writes members as they pass into a tar of ours. The tar is not ended.
+private final class TarRewriter: MemberConsumer {
+  private let tar: any ByteSink
+  private var size: UInt64 = 0
+
+  init(_ tar: any ByteSink) { self.tar = tar }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    var member = member
+    member.name = TarRewriter.inTar(member.name)
+    if member.kind == .hardlink {
+      member.linkTarget = TarRewriter.inTar(member.linkTarget)
+      // It has what its first name has, which stands there.
+      member.mode &= 0o1777
+      member.xattrs = []
+    }
+    size = member.size
+    try tar.write(try TarWriter.header(for: member))
+    return member.kind == .file
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try tar.write(bytes) }
+  func end(_ sha256: Digest) throws(Failure) { try TreePacker.pad(tar, after: size) }
+
+  private static func inTar(_ path: [UInt8]) -> [UInt8] {
+    MemberNames.isReserved(path)
+      ? MemberNames.likely + path[Manifest.fileName.count...] : path
+  }
+}
+
+/// Gives the members of a tar that `TarRewriter` wrote the names that they are to have.
+private final class TarRenamer: TarHandler {
+  private let records: EntryTable
+  private let names: MemberNames
+  private let next: TarRewriter
+  private var index = 0
+  private var takes = false
+
+  /// - Parameter records: of the members in their order, under the names that they came with.
+  init(_ records: EntryTable, _ names: MemberNames, _ next: TarRewriter) {
+    self.records = records
+    self.names = names
+    self.next = next
+  }
+
+  func begin(_ member: TarMember) throws(Failure) {
+    guard records.indices.contains(index) else {
+      throw Failure(.io, "the temporary file changed while it was in use")
+    }
+    var member = member
+    let entry = records[index]
+    index += 1
+    member.name = names.name(entry.path)
+    if let first = entry.hardLink { member.linkTarget = names.target(first) }
+    takes = try next.begin(member)
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { if takes { try next.body(bytes) } }
+  func end() throws(Failure) { if takes { try next.end(.ofNothing) } }
+}
+
+/// Ends a tar that has no end marker.
+private final class EndlessTar: ByteSink {
+  private let parser: TarParser
+
+  init(_ parser: TarParser) { self.parser = parser }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) { try parser.write(bytes) }
+
+  func finish() throws(Failure) {
+    try parser.write(TarWriter.end)
+    try parser.finish()
+  }
+}

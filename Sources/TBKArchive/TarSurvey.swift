@@ -1,0 +1,196 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Reads a tar that has no manifest, and makes one of what it holds.
+///
+/// Names are what they must be in an archive of ours (`EntryName`). Devices, FIFOs and what nobody
+/// knows are left out, and told of.
+package final class TarSurvey: TarHandler {
+  private let consumer: (any MemberConsumer)?
+  private let stripsTop: Bool
+  private let leave: ([UInt8]) throws(Failure) -> Void
+  private var hash: SHA256
+  private var member = TarMember(name: [], kind: .file)
+  /// What the member that passes is: nil for what is no entry of the tree.
+  private var isWanted: Bool?
+  /// The one directory that everything is in, if it is taken off the names.
+  private var top: [UInt8]?
+  /// The first names of hard links, for links to links.
+  private var firstNames: [[UInt8]: [UInt8]] = [:]
+  /// What symlinks hold, for hard links to them: each is a symlink of its own here.
+  private var symlinks: [[UInt8]: [UInt8]] = [:]
+  private var root: ManifestEntry?
+  private var unreadable: [UnreadableEntry] = []
+  /// What the tar held, in its order.
+  private(set) var records = EntryTable()
+
+  /// - Parameters:
+  ///   - consumer: takes the members as they pass, under the names they have in the manifest.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree.
+  ///   - leave: told the name of each member that is left out.
+  package init(
+    consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
+    leave: @escaping ([UInt8]) throws(Failure) -> Void
+  ) throws(Failure) {
+    self.consumer = consumer
+    self.stripsTop = stripsTop
+    self.leave = leave
+    hash = try SHA256()
+  }
+
+  // MARK: Members
+
+  package func begin(_ member: TarMember) throws(Failure) {
+    var member = member
+    member.name = try name(member.name)
+    for attribute in member.xattrs where attribute.name.count > 255 || attribute.value.count > 1 << 20 {
+      throw Failure(
+        .malformed, "\(RawPath(member.name).display) has an extended attribute that no file can have")
+    }
+    isWanted = nil
+    self.member = member
+    if member.name.isEmpty {
+      guard member.kind == .directory else {
+        throw Failure(.malformed, "the top of the tar is not a directory")
+      }
+      root = ManifestEntry(member, sha256: .ofNothing)
+      return
+    }
+    switch member.kind {
+    case .file, .directory: break
+    case .symlink: symlinks[member.name] = member.linkTarget
+    case .hardlink:
+      let target = try name(member.linkTarget)
+      if let held = symlinks[target] {
+        (member.kind, member.linkTarget) = (.symlink, held)
+        symlinks[member.name] = held
+      } else {
+        member.linkTarget = firstNames[target] ?? target
+        firstNames[member.name] = member.linkTarget
+      }
+      self.member = member
+    default:
+      unreadable.append(
+        UnreadableEntry(path: member.name, reason: "it is a device, a FIFO or something unknown"))
+      return try leave(member.name)
+    }
+    isWanted = try consumer?.begin(member) ?? false
+  }
+
+  /// The name in the tree; empty for its root. Throws `.malformed` for what may not be extracted.
+  private func name(_ name: [UInt8]) throws(Failure) -> [UInt8] {
+    let name = EntryName.normalised(name)
+    if name.isEmpty {
+      if stripsTop { throw Failure(.malformed, "the tar does not hold one directory") }
+      return []
+    }
+    try EntryName.check(name.span)
+    guard stripsTop else { return name }
+    let slash = name.firstIndex(of: UInt8(ascii: "/")) ?? name.count
+    let first = Array(name[..<slash])
+    let top = top ?? first
+    self.top = top
+    guard first == top else {
+      throw Failure(
+        .malformed, "\(RawPath(name).display) is not in the directory \(RawPath(top).display)",
+        hint: "the tar does not hold one directory: keep the names as they are")
+    }
+    return Array(name[min(slash + 1, name.count)...])
+  }
+
+  package func body(_ bytes: Span<UInt8>) throws(Failure) {
+    guard let isWanted else { return }
+    try hash.update(bytes)
+    if isWanted { try consumer?.body(bytes) }
+  }
+
+  package func end() throws(Failure) {
+    guard let isWanted else { return }
+    let digest = try hash.finish()
+    if isWanted { try consumer?.end(digest) }
+    records.append(ManifestEntry(member, sha256: digest))
+  }
+
+  // MARK: The manifest
+
+  /// What the tar held, once all of it has passed: sorted, further names of a file with all that
+  /// its first has.
+  ///
+  /// Throws `.malformed` for a name that is there twice, or below what is no directory, and for a
+  /// hard link to what is not a file before it.
+  package func manifest() throws(Failure) -> Manifest {
+    let system = systemName()
+    var manifest = Manifest(
+      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
+      mode: "full")
+    manifest.nonce = try randomBytes(16).hex
+    manifest.root = root
+    manifest.unreadable = unreadable
+    let order = records.sortedIndices()
+    try checkNames(order)
+    for index in order.map({ Int($0) }) {
+      manifest.files.append(try completed(index, order))
+    }
+    return manifest
+  }
+
+  private func checkNames(_ order: [UInt32]) throws(Failure) {
+    var previous: [UInt8] = []
+    for index in order.map({ Int($0) }) {
+      let path = records.path(index)
+      if path == previous {
+        throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
+      }
+      previous = path
+      for slash in path.indices where path[slash] == UInt8(ascii: "/") {
+        if let above = records.find(Array(path[..<slash]), order: order),
+          records.type(above) != .directory
+        {
+          throw Failure(
+            .malformed, "\(RawPath(path).display) is below what is not a directory")
+        }
+      }
+    }
+  }
+
+  /// The entry, of a hard link with what its first name has.
+  private func completed(_ index: Int, _ order: [UInt32]) throws(Failure) -> ManifestEntry {
+    let entry = records[index]
+    guard let first = entry.hardLink else { return entry }
+    guard let target = records.find(first, order: order), target < index,
+      records.type(target) == .file, !records.isHardLink(target)
+    else {
+      throw Failure(
+        .malformed,
+        "\(RawPath(entry.path).display) is a hard link to what is not a file before it")
+    }
+    var whole = records[target]
+    whole.path = entry.path
+    whole.hardLink = first
+    return whole
+  }
+}
+
+extension ManifestEntry {
+  /// The entry for a member of a tar that has no manifest.
+  fileprivate init(_ member: TarMember, sha256: Digest) {
+    let type: EntryType =
+      switch member.kind {
+      case .directory: .directory
+      case .symlink: .symlink
+      default: .file
+      }
+    self.init(
+      path: member.name, type: type, size: member.kind == .file ? member.size : 0, sha256: sha256,
+      mode: (type.modeBits ?? 0) | member.mode & 0o7777, modifiedAt: 0)
+    setModification(nanoseconds: member.mtime)
+    uid = UInt32(exactly: member.uid)
+    gid = UInt32(exactly: member.gid)
+    if !member.userName.isEmpty { user = member.userName }
+    if !member.groupName.isEmpty { group = member.groupName }
+    if type == .symlink { linkTarget = member.linkTarget }
+    if member.kind == .hardlink { hardLink = member.linkTarget }
+    xattrs = member.xattrs.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+  }
+}

@@ -1,0 +1,127 @@
+import TBKCore
+
+/// What stands around the ciphertext of an mbu package, and what its key is made with (tbk(5),
+/// "mbu packages"): nothing before it, an IV and a tag after it. Such packages are only ever read.
+package struct MbuPackage: Equatable, Sendable {
+  package static let ivLength = 16
+  package static let tagLength = 16
+  /// What follows the ciphertext.
+  package static let trailerLength = ivLength + tagLength
+
+  package let settings: MbuSettings
+  package let iv: [UInt8]
+  /// The ciphertext alone.
+  package let payloadLength: UInt64
+
+  /// - Parameters:
+  ///   - trailer: the last bytes of the package; its tag is not looked at here.
+  ///   - length: bytes of the whole package.
+  package init(settings: MbuSettings, trailer: [UInt8], length: UInt64) throws(Failure) {
+    guard trailer.count == MbuPackage.trailerLength, length > UInt64(MbuPackage.trailerLength)
+    else {
+      throw Failure(
+        .truncated, "it has \(length) bytes, and an mbu package more than \(MbuPackage.trailerLength)")
+    }
+    self.settings = settings
+    iv = Array(trailer[..<MbuPackage.ivLength])
+    payloadLength = length - UInt64(MbuPackage.trailerLength)
+  }
+}
+
+/// What an mbu `config.toml` says that means something here.
+package struct MbuSettings: Equatable, Sendable {
+  /// PBKDF2 iterations that a reader is ready to spend on a file nobody vouches for.
+  package static let iterations = 1...10_000_000
+
+  package let salt: [UInt8]
+  package let iterations: UInt32
+  /// As they stand: relative ones mean the directory that mbu is started in.
+  package let packageDirectory: [UInt8]?
+  package let restoreDirectory: [UInt8]?
+  /// The keys that mean nothing here, with their tables, in their order.
+  package let others: [String]
+
+  /// Spellings of the two directories, the one that mbu writes first.
+  private static let packageKeys = [
+    "package_directory", "package_dir", "packaging_directory", "packaging_dir",
+  ]
+  private static let restoreKeys = ["restore_directory", "restore_dir"]
+
+  /// Reads a file's bytes. Throws `.configuration`; no value of the file is part of a message.
+  ///
+  /// - Parameters:
+  ///   - place: the file, for failures.
+  ///   - needsKey: whether salt and iterations have to be there, as for opening a package.
+  package init(_ bytes: [UInt8], place: String, needsKey: Bool = true) throws(Failure) {
+    do throws(Failure) {
+      try self.init(members: try TOML.parse(bytes), needsKey: needsKey)
+    } catch {
+      throw Failure(
+        .configuration, "\(place): \(error.message)",
+        hint: error.hint ?? "give the config.toml of the mbu that made the package")
+    }
+  }
+
+  private init(members: [TOML.Member], needsKey: Bool) throws(Failure) {
+    var salt: [UInt8]?
+    var iterations: UInt32?
+    var directories: [String: [UInt8]] = [:]
+    var others: [String] = []
+    for member in members {
+      let key = member.path[member.path.count - 1]
+      switch key {
+      case "salt" where member.path.count == 1: salt = try MbuSettings.salt(member.value)
+      case "hash_iterations" where member.path.count == 1:
+        iterations = try MbuSettings.iterations(member.value)
+      case _ where MbuSettings.packageKeys.contains(key) || MbuSettings.restoreKeys.contains(key):
+        let path = member.path.joined(separator: ".")
+        let isKnown = path.utf8.elementsEqual(key.utf8) || path.utf8.elementsEqual("packer.\(key)".utf8)
+        guard isKnown else {
+          others.append(path)
+          continue
+        }
+        directories[key] = try MbuSettings.directory(member.value, key)
+      default: others.append(member.path.joined(separator: "."))
+      }
+    }
+    if needsKey {
+      guard salt != nil else { throw Failure(.malformed, "\"salt\" is missing") }
+      guard iterations != nil else { throw Failure(.malformed, "\"hash_iterations\" is missing") }
+      if salt == [] {
+        throw Failure(
+          .malformed, "\"salt\" is empty",
+          hint: "mbu sets it with its first package: give the file that it has used")
+      }
+    }
+    self.salt = salt ?? []
+    self.iterations = iterations ?? 1
+    packageDirectory = MbuSettings.packageKeys.compactMap { directories[$0] }.first
+    restoreDirectory = MbuSettings.restoreKeys.compactMap { directories[$0] }.first
+    self.others = others
+  }
+
+  private static func salt(_ value: JSON) throws(Failure) -> [UInt8] {
+    guard let text = value.bytes, let salt = [UInt8](base64: text) else {
+      throw Failure(.malformed, "\"salt\" is not base64")
+    }
+    guard salt.count <= 1024 else { throw Failure(.malformed, "\"salt\" is over 1024 bytes") }
+    return salt
+  }
+
+  private static func iterations(_ value: JSON) throws(Failure) -> UInt32 {
+    guard let number = value.integer(Int.self), iterations.contains(number) else {
+      throw Failure(
+        .malformed,
+        "\"hash_iterations\" must be \(iterations.lowerBound) to \(iterations.upperBound)")
+    }
+    return UInt32(number)
+  }
+
+  private static func directory(_ value: JSON, _ key: String) throws(Failure) -> [UInt8] {
+    guard let bytes = value.bytes else { throw Failure(.malformed, "\"\(key)\" is not a string") }
+    guard !bytes.isEmpty, !bytes.contains(where: { $0 < 0x20 || $0 == 0x7f }) else {
+      throw Failure(.malformed, "\"\(key)\" is empty or holds a control character")
+    }
+    return bytes
+  }
+}

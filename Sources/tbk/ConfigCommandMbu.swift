@@ -1,0 +1,59 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ConfigCommand {
+  struct Mbu: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print what an mbu config.toml says that means something here.",
+      discussion: "Neither salt nor password hash is printed. Directories are those that mbu uses "
+        + "when it is started beside the file.")
+    @OptionGroup var common: CommonOptions
+    @Argument(help: ArgumentHelp("The config.toml.", valueName: "file"))
+    var file: RawPath
+    @Flag(name: .long, help: "Print JSON.")
+    var json = false
+    @Flag(name: .long, help: "Print assignments for a shell script to evaluate.")
+    var shell = false
+
+    func validate() throws {
+      if json, shell { throw ValidationError("only one of --json and --shell") }
+    }
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let settings = try MbuSettings(
+        reading: try Descriptor.openForReading(file), file, needsKey: false)
+      let values: [JSON.Member] = [
+        .init("package_dir", try directory(settings.packageDirectory)),
+        .init("restore_dir", try directory(settings.restoreDirectory)),
+        .init("others", .array(settings.others.map { .string(RawPath($0).quoted) })),
+      ]
+      if json {
+        try StandardOutput.write(JSON.object(values).line() + [0x0a])
+        return ExitStatus.success
+      }
+      for value in values {
+        if shell {
+          // Names are quoted: no one holds a line feed.
+          let others = (value.value.elements ?? []).compactMap(\.bytes).joined(separator: [0x0a])
+          let text = value.value.bytes ?? Array(others)
+          try StandardOutput.write(shellAssignment("mbu_\(value.key)", text))
+        } else {
+          try StandardOutput.write("\(value.key): \(plain(value.value))\n")
+        }
+      }
+      return ExitStatus.success
+    }
+
+    /// mbu takes relative paths from the directory it is started in, where its settings lie.
+    private func directory(_ bytes: [UInt8]?) throws(Failure) -> JSON {
+      guard let bytes else { return .null }
+      let path = RawPath(bytes)
+      return .string(
+        try absolutePath(path.isAbsolute ? path : file.parent.appending(path)).bytes)
+    }
+  }
+}

@@ -1,0 +1,184 @@
+"""What the shells complete: typed into real ones, on a terminal."""
+
+import os
+import pathlib
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import BIN, PATIENCE, REPOSITORY, put, require
+from test_shell_layer import Shell
+
+COMPLETIONS = REPOSITORY / "completions"
+SHOW = "\x18w"
+
+
+@pytest.fixture
+def machine(tbk, tmp_path):
+    """Two profiles, of which `docs` has two backups."""
+    shell = Shell(tbk, tmp_path, ["dash"])
+    put(tmp_path / "source" / "file", b"content")
+    shell.profile("docs", tmp_path / "source")
+    shell.profile("music", tmp_path / "source")
+    shell.run("run", "docs")
+    put(tmp_path / "source" / "file", b"other content")
+    shell.run("run", "docs")
+    (tmp_path / "here").mkdir()
+    put(tmp_path / "here" / "pass word", b"x")
+    (tmp_path / "here" / "folder").mkdir()
+    shell.here = tmp_path / "here"
+    shell.environment["PATH"] = f"{BIN}:{os.environ['PATH']}"
+    shell.known = [entry[:12] for entry in shell.ids("docs")]
+    return shell
+
+
+def answer(machine, *words, **environment):
+    """What termbackup says to a line that ends in the last word."""
+    done = subprocess.run(["termbackup", "__complete", *words], env={**machine.environment, **environment},
+                          cwd=machine.here, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+class Typist:
+    """A shell on a terminal, and what is in its line after what was typed."""
+
+    def __init__(self, machine, command, *lines):
+        environment = {**machine.environment, "TERM": "vt100", "PS1": "$ ", "PROMPT": "$ ", "COLUMNS": "200"}
+        self.process, self.terminal = pty.fork()
+        if self.process == 0:
+            os.chdir(machine.here)
+            os.execvpe(command[0], command, environment)
+        for line in lines:
+            self.send(line + "\n")
+        self.send("echo re''ady\n")
+        self.read("ready")
+
+    def send(self, text):
+        os.write(self.terminal, text.encode())
+
+    def read(self, end):
+        shown = ""
+        deadline = time.monotonic() + 20
+        while end not in shown:
+            assert time.monotonic() < deadline, shown
+            if select.select([self.terminal], [], [], 1)[0]:
+                shown += os.read(self.terminal, 4096).decode(errors="replace")
+        return shown
+
+    def complete(self, text):
+        """The line after a tab."""
+        self.send(text + "\t" + SHOW)
+        shown = self.read(">>")
+        self.send("\x15")
+        return shown[shown.rindex("<<") + 2:shown.rindex(">>")]
+
+    def close(self):
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        os.close(self.terminal)
+
+
+@pytest.fixture(params=["bash", "zsh"])
+def typist(request, machine):
+    require(request.param)
+    if request.param == "bash":
+        typist = Typist(machine, ["bash", "--norc", "--noprofile", "-i"],
+                        f"source '{COMPLETIONS}/bash/termbackup'", "bind 'set completion-query-items 0'",
+                        r"""bind -x '"\C-xw": printf "<<%s>>\n" "$READLINE_LINE"'""")
+    else:
+        typist = Typist(machine, ["zsh", "-f", "-i"], f"fpath=('{COMPLETIONS}/zsh' $fpath)",
+                        "autoload -U compinit && compinit -u -D", "unsetopt list_beep; LISTMAX=-1",
+                        "show() { print -r -- \"<<$BUFFER>>\" }; zle -N show; bindkey '^Xw' show")
+    yield typist
+    typist.close()
+
+
+def test_typed_lines_are_completed(typist, machine):
+    newest = machine.known[-1]
+    for text, line in [
+            ("termbackup restor", "termbackup restore "),
+            ("termbackup run do", "termbackup run docs "),
+            ("termbackup verify -p mus", "termbackup verify -p music "),
+            (f"termbackup verify -p docs {newest[:9]}", f"termbackup verify -p docs {newest} "),
+            (f"termbackup verify --profile docs {newest[:9]}", f"termbackup verify --profile docs {newest} "),
+            ("termbackup run docs --progress nev", "termbackup run docs --progress never "),
+            ("termbackup run docs --progress=nev", "termbackup run docs --progress=never "),
+            ("termbackup profile expo", "termbackup profile export "),
+            ("termbackup profile export mu", "termbackup profile export music "),
+            ("tbk-seal --rece", "tbk-seal --receipt "),
+            ("tbk-config profile cre", "tbk-config profile create "),
+            ("tbk-push --placement=rel", "tbk-push --placement=release "),
+            ("tbk-pull gith", "tbk-pull github:"),
+            ("tbk-seal --password-file pas", r"tbk-seal --password-file pass\ word "),
+            ("tbk-seal -C fold", "tbk-seal -C folder/"),
+            ("tbk-seal -C nowhere", "tbk-seal -C nowhere"),
+            ("termbackup nothing", "termbackup nothing")]:
+        assert typist.complete(text) == line, text
+
+
+def test_fish_completes_and_describes(machine):
+    require("fish")
+
+    def candidates(text):
+        done = subprocess.run(["fish", "--no-config", "-c", f"source '{COMPLETIONS}/fish/termbackup.fish'\n"
+                               "complete -C $argv[1]", text], env=machine.environment, cwd=machine.here,
+                              capture_output=True, text=True, timeout=PATIENCE)
+        assert done.stderr == ""
+        return dict((line.split("\t") + [""])[:2] for line in done.stdout.splitlines())
+
+    assert candidates("termbackup ru") == {"run": "make a backup"}
+    assert set(candidates("termbackup verify -p ")) == {"docs", "music"}
+    assert [*candidates("termbackup verify -p docs ")] == [*reversed(machine.known), "latest"]
+    assert candidates("tbk-seal --recei") == {"--receipt": "Write what a store needs to know to <file>."}
+    assert set(candidates("tbk-push --placement=")) == {"--placement=auto", "--placement=git", "--placement=release"}
+    assert set(candidates("tbk-seal --password-file pas")) == {"pass word"}
+    assert set(candidates("tbk-seal -C ")) == {"folder/"}
+
+
+def test_verbs_profiles_ids_and_stores_are_those_of_now(machine):
+    verbs = {script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
+             if not script.name.startswith("termbackup-sh-")}
+    assert set(answer(machine, "termbackup", "")) == {*verbs, "help"}
+    assert answer(machine, "termbackup", "run", "") == ["docs", "music"]
+    assert answer(machine, "termbackup", "verify", "-pdocs", "") == [*reversed(machine.known), "latest"]
+    assert answer(machine, "termbackup", "rotate-key", "docs", "--only", "") == [*reversed(machine.known), "latest"]
+    assert answer(machine, "termbackup", "verify", "-p", "music", "") == ["latest"]
+    assert str(machine.home / "store") in answer(machine, "tbk-pull", "")
+    assert answer(machine, "tbk-push", str(machine.home)[:4])[0] == str(machine.home / "store")
+    assert answer(machine, "termbackup", "help", "ru") == ["run"]
+
+
+def test_every_option_of_the_help_is_a_candidate(machine):
+    for name in ("run", "restore", "rotate-key", "prune", "init", "profile"):
+        shown = subprocess.run(["termbackup", name, "--help"], env=machine.environment, capture_output=True, text=True).stdout
+        listed = {word.strip(",") for line in shown.splitlines() if line.startswith("  -")
+                  for word in line.split("  ")[1].split() if word.startswith("-")}
+        assert listed == set(answer(machine, "termbackup", name, "-")) and "--help" in listed
+    for name in ("tbk-push", "tbk-seal", "tbk-open"):
+        offered = answer(machine, name, "--")
+        assert "--version" in offered and len(offered) > 15
+
+
+def test_after_two_hyphens_nothing_is_an_option(machine):
+    assert answer(machine, "termbackup", "run", "--", "-") == []
+    assert answer(machine, "termbackup", "run", "--", "d") == ["docs"]
+
+
+def test_a_secret_is_never_asked_for_and_a_broken_home_is_silent(machine):
+    for file in machine.home.rglob("*.json"):
+        if "store" not in file.parts:
+            put(file, b"{")
+    assert answer(machine, "termbackup", "run", "") == []
+    assert "run" in answer(machine, "termbackup", "")
+    assert answer(machine, "termbackup", "verify", "-p", "docs", "") == ["latest"]
+
+
+def test_every_command_is_completed_in_every_shell():
+    commands = {path.name for path in BIN.iterdir()}
+    for file in ("bash/termbackup", "zsh/_termbackup", "fish/termbackup.fish"):
+        text = pathlib.Path(COMPLETIONS / file).read_text()
+        assert commands <= set(text.replace("\\\n", " ").split()), file

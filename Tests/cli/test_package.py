@@ -1,0 +1,416 @@
+"""termbackup package, unpack and import-mbu, under each shell they have to work in."""
+
+import json
+import os
+
+import pytest
+
+from conftest import PASSWORD, PATIENCE, put, snapshot, without
+from tbkref import gz, mbu
+from test_shell_layer import on_terminal, shell  # noqa: F401
+
+SALT = bytes(range(16))
+NEW = b"another password"
+
+
+class Place:
+    """A home with a directory for packages and one for what is unpacked."""
+
+    def __init__(self, shell, folder):
+        self.shell = shell
+        self.packages = folder / "packages"
+        self.restored = folder / "restored"
+        self.packages.mkdir()
+        self.restored.mkdir()
+        shell.run("init")
+        for key, value in (("package_dir", self.packages), ("restore_dir", self.restored)):
+            shell.tbk.run("tbk-config", "set", key, str(value))
+
+    def file(self, name):
+        return (self.packages / name).read_bytes()
+
+
+@pytest.fixture
+def place(shell, tmp_path):  # noqa: F811
+    return Place(shell, tmp_path)
+
+
+# package and unpack
+
+
+def test_a_directory_comes_back_out_of_its_package(place, tree):
+    said = place.shell.run("package", tree).stdout.decode()
+    assert said.startswith("Packaged tree\n") and str(place.packages / "tree.tbk") in said
+    assert os.listdir(place.packages) == ["tree.tbk"]
+    said = place.shell.run("unpack", "tree", "--setuid").stdout.decode()
+    assert said.startswith(f"Unpacked to {place.restored / 'tree'}\n")
+    assert snapshot(place.restored / "tree") == snapshot(tree)
+
+
+@pytest.mark.parametrize("given", ["{}/", "{}//", "./small", "small", "{}/d/.."])
+def test_the_name_is_that_of_the_directory(place, small, tmp_path, given):
+    place.shell.run("package", given.format(small), cwd=tmp_path)
+    assert os.listdir(place.packages) == ["small.tbk"]
+
+
+@pytest.mark.parametrize("name", ["-r", " a b ", "quote'\"$(touch x)", "new\nline", "star*", "--to"])
+def test_awkward_names_come_back(place, tmp_path, name):
+    put(tmp_path / "odd" / name / "file", b"content\n")
+    place.shell.run("package", "--", name, cwd=tmp_path / "odd")
+    assert os.listdir(place.packages) == [name + ".tbk"]
+    place.shell.run("unpack", "--", name, cwd=tmp_path)
+    assert (place.restored / name / "file").read_bytes() == b"content\n"
+
+
+def test_to_and_output_say_where(place, small, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    place.shell.run("package", small, "--to", other)
+    place.shell.run("package", small, "-o", tmp_path / "one.tbk")
+    sent = place.shell.run("package", small, "-o", "-").stdout
+    assert os.listdir(other) == ["small.tbk"] and os.listdir(place.packages) == []
+    (tmp_path / "sent").write_bytes(sent)
+    for number, package in enumerate((other / "small.tbk", tmp_path / "one.tbk", tmp_path / "sent")):
+        place.shell.run("unpack", package, "--to", tmp_path / f"out{number}")
+        assert snapshot(tmp_path / f"out{number}") == snapshot(small)
+    with open(tmp_path / "sent", "rb") as package:
+        place.shell.run("unpack", "-", "--to", tmp_path / "from pipe", stdin=package)
+    assert snapshot(tmp_path / "from pipe") == snapshot(small)
+    place.shell.run("unpack", "-", status=64)
+
+
+def test_packages_open_with_the_commands_of_the_suite(place, small):
+    place.shell.run("package", small, "--level", "9")
+    assert place.shell.tbk.open(place.file("small.tbk"), "--cat", "plain").out == b"plain\n"
+
+
+def test_patterns_leave_things_out(place, small, tmp_path):
+    put(tmp_path / "patterns", b"other\n")
+    put(os.path.join(small, ".git", "config"), b"x")
+    place.shell.run("package", small, "--exclude", "/empty/", "--exclude-from", tmp_path / "patterns",
+                    "--exclude-defaults", "--exclude=lin*")
+    place.shell.run("unpack", "small")
+    assert sorted(snapshot(place.restored / "small")) == [b"", b"d", b"d/inside", b"plain"]
+
+
+def test_a_new_package_replaces_the_old_when_it_is_complete(place, small):
+    place.shell.run("package", small)
+    before = place.file("small.tbk")
+    put(os.path.join(small, "more"), b"more\n")
+    place.shell.run("package", small)
+    assert place.file("small.tbk") != before
+    place.shell.run("unpack", "small")
+    assert (place.restored / "small" / "more").read_bytes() == b"more\n"
+
+
+def test_an_incomplete_package_does_not_replace_a_complete_one(unprivileged):
+    tbk, folder = unprivileged
+    source = folder / "docs"
+    put(source / "open", b"open\n")
+    put(source / "closed", b"closed\n")
+    (folder / "packages").mkdir()
+    for path in (folder, source, source / "open", source / "closed", folder / "packages"):
+        os.chown(path, 65534, 65534)
+
+    def run(*arguments, status=0):
+        process = tbk.start("termbackup", *arguments, env=given, **tbk.user)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == status, said
+        return said
+
+    given = {"TERMBACKUP_PASSWORD_FILE": str(tbk.password_file)}
+    run("init", "-q")
+    package = folder / "packages" / "docs.tbk"
+    command = ["package", str(source), "--to", str(folder / "packages"), "-q"]
+    (source / "closed").chmod(0)
+    run(*command, status=3)
+    (source / "closed").chmod(0o600)
+    run(*command)
+    before = package.read_bytes()
+    (source / "closed").chmod(0)
+    said = run(*command, status=73)
+    assert b"closed" in said and b"not complete" in said
+    assert package.read_bytes() == before
+    run(*command, "--accept-incomplete", status=3)
+    assert package.read_bytes() != before
+    assert tbk.open(package.read_bytes(), "--list").lines == ["open"]
+    assert sorted(os.listdir(folder / "packages")) == ["docs.tbk"]
+
+
+def test_packages_below_the_directory_are_not_in_it(place, small):
+    inside = os.path.join(small, "packages")
+    os.mkdir(inside)
+    put(os.path.join(inside, "old.tbk"), b"old")
+    for _ in range(2):
+        place.shell.run("package", small, "--to", inside)
+    place.shell.run("unpack", os.path.join(inside, "small.tbk"), "--to", place.restored / "x")
+    assert os.listdir(place.restored / "x") and not (place.restored / "x" / "packages").exists()
+    for _ in range(2):
+        place.shell.run("package", small, "-o", os.path.join(small, "me.tbk"))
+    place.shell.run("unpack", os.path.join(small, "me.tbk"), "--to", place.restored / "y")
+    assert "me.tbk" not in os.listdir(place.restored / "y")
+    assert (place.restored / "y" / "packages" / "old.tbk").exists()
+
+
+def test_dry_run_writes_nothing_and_needs_no_password(place, small):
+    said = place.shell.run("package", small, "--dry-run", password=None).stdout.decode()
+    assert said == f"Would package small as {place.packages}/small.tbk: 6 entries\n"
+    answer = json.loads(place.shell.run("package", small, "--dry-run", "--json", "--exclude", "d", password=None).stdout)
+    assert (answer["status"], answer["entries"]) == ("would-package", 3)
+    assert os.listdir(place.packages) == [] and not (place.shell.home / "package-check.tbk").exists()
+    place.shell.run("package", small)
+    said = place.shell.run("unpack", "small", "--dry-run").stdout
+    assert b"create\tplain\n" in said and os.listdir(place.restored) == []
+
+
+def test_json_reports_and_errors(place, small, tmp_path):
+    made = json.loads(place.shell.run("package", small, "--json").stdout)
+    assert (made["name"], made["status"], made["receipt"]["file_count"]) == ("small", "success", 3)
+    assert made["archive_size"] == (place.packages / "small.tbk").stat().st_size
+    back = json.loads(place.shell.run("unpack", "small", "--json").stdout)
+    assert (back["status"], back["to"], back["summary"]["file_count"]) == ("success", str(place.restored / "small"), 3)
+    for arguments, status in ((("unpack", "none"), 66), (("package", tmp_path / "none"), 66), (("unpack", "small"), 73)):
+        result = place.shell.run(arguments[0], *arguments[1:], "--json", status=status)
+        assert json.loads(result.stderr.splitlines()[-1])["error"]["status"] == status
+
+
+def test_quiet_is_quiet(place, small):
+    for verb, operand in (("package", small), ("unpack", "small")):
+        result = place.shell.run(verb, operand, "-q")
+        assert (result.stdout, result.stderr) == (b"", b"")
+
+
+def test_unpack_overwrites_only_when_told(place, small):
+    place.shell.run("package", small)
+    put(place.restored / "small" / "plain", b"mine\n")
+    said = place.shell.run("unpack", "small", status=73).stderr
+    assert b"--overwrite" in said and (place.restored / "small" / "plain").read_bytes() == b"mine\n"
+    place.shell.run("unpack", "small", "--overwrite", "if-changed")
+    assert (place.restored / "small" / "plain").read_bytes() == b"plain\n"
+
+
+def test_unpack_asks_on_a_terminal(place, small):
+    place.shell.run("package", small)
+    put(place.restored / "small" / "plain", b"mine\n")
+    place.shell.environment["TERMBACKUP_PASSWORD_FILE"] = str(place.shell.tbk.password_file)
+    for answer, status, content in ((b"n", 73, b"mine\n"), (b"y", 0, b"plain\n")):
+        ended, _ = on_terminal(place.shell, [(b"[y/N] ", answer)], "unpack", "small")
+        assert ended == status and (place.restored / "small" / "plain").read_bytes() == content
+
+
+def test_unpack_of_an_altered_package_changes_nothing(place, small):
+    place.shell.run("package", small)
+    package = bytearray(place.file("small.tbk"))
+    package[-1] ^= 1
+    (place.packages / "small.tbk").write_bytes(package)
+    place.shell.run("unpack", "small", status=77)
+    assert os.listdir(place.restored) == []
+
+
+@pytest.mark.parametrize("arguments", [
+    ["package"], ["package", "a", "b"], ["package", ".", "--to", "x", "-o", "y"], ["package", ".", "--level", "10"],
+    ["package", ".", "-o", "-", "--json"], ["package", "/"], ["unpack"], ["unpack", "a", "b"], ["unpack", "a", "--overwrite", "x"],
+    ["import-mbu"], ["import-mbu", "a", "b"], ["import-mbu", "a", "--packages", "x"], ["import-mbu", "a", "--remove-old"],
+    ["import-mbu", "a", "--reseal", "--mbu-password-fd", "x"]])
+def test_wrong_usage_is_64(place, arguments, tmp_path):
+    place.shell.run(*arguments, status=64, cwd=tmp_path)
+
+
+def test_directories_have_to_be_configured_and_there(place, small, tmp_path):
+    place.shell.tbk.run("tbk-config", "unset", "package_dir")
+    assert b"tbk-config set package_dir" in place.shell.run("package", small, status=78).stderr
+    place.shell.run("package", small, "--to", tmp_path / "none", status=73)
+    place.shell.run("package", tmp_path / "none", "--to", tmp_path, status=66)
+    place.shell.run("package", small, "-o", tmp_path / "p.tbk")
+    place.shell.tbk.run("tbk-config", "unset", "restore_dir")
+    place.shell.run("unpack", tmp_path / "p.tbk", status=78)
+
+
+# The password
+
+
+def test_a_mistyped_password_makes_no_package(place, small):
+    place.shell.run("package", small)
+    before = place.file("small.tbk")
+    said = place.shell.run("package", small, status=77, password=b"mistyped").stderr
+    assert b"--new-password" in said and place.file("small.tbk") == before
+    assert b"mistyped" not in said
+
+
+def test_another_password_is_taken_when_told(place, small):
+    place.shell.run("package", small)
+    check = place.shell.home / "package-check.tbk"
+    assert check.stat().st_mode & 0o777 == 0o600
+    place.shell.run("package", small, "--new-password", password=NEW)
+    place.shell.run("package", small, password=NEW)
+    place.shell.run("package", small, status=77)
+    place.shell.run("unpack", "small", password=NEW)
+    check.unlink()
+    place.shell.run("package", small)
+
+
+def test_the_first_password_is_asked_for_twice(place, small):
+    ended, shown = on_terminal(place.shell, [(b"Password: ", b"one"), (b"again: ", b"two")], "package", small)
+    assert ended == 64 and not (place.shell.home / "package-check.tbk").exists(), shown
+    ended, shown = on_terminal(place.shell, [(b"Password: ", PASSWORD), (b"again: ", PASSWORD)], "package", small)
+    assert ended == 0, shown
+    ended, shown = on_terminal(place.shell, [(b"Password: ", PASSWORD)], "package", small)
+    assert ended == 0 and b"again" not in shown
+
+
+def test_a_check_that_was_altered_stops_a_package(place, small):
+    place.shell.run("package", small)
+    check = place.shell.home / "package-check.tbk"
+    check.write_bytes(check.read_bytes()[:-3])
+    place.shell.run("package", small, status=65)
+
+
+def test_what_is_done_is_in_the_audit_log_without_a_name(place, small):
+    place.shell.run("package", small)
+    place.shell.run("unpack", "small")
+    place.shell.run("unpack", "small", status=73)
+    lines = [json.loads(line) for line in (place.shell.home / "audit.log").read_text().splitlines()]
+    found = [(line["operation"], line["status"]) for line in lines if line["operation"] in ("package", "unpack")]
+    assert found == [("package", "success"), ("unpack", "success"), ("unpack", "failure")]
+    assert "small" not in (place.shell.home / "audit.log").read_text()
+
+
+# mbu
+
+
+class Mbu:
+    """A directory of mbu: settings, and packages beside them."""
+
+    def __init__(self, folder, password=PASSWORD, **settings):
+        self.folder = folder
+        self.password = password
+        self.packaging = folder / "packaging"
+        self.packaging.mkdir(parents=True)
+        self.config = folder / "config.toml"
+        self.config.write_bytes(mbu.settings(SALT, 30, password, **settings))
+
+    def package(self, directory, name=None):
+        name = name or os.path.basename(directory)
+        tar = mbu.tar(directory, name)
+        (self.packaging / name).write_bytes(mbu.seal(gz.compress(tar), self.password, SALT, 30))
+
+
+@pytest.fixture
+def old(tmp_path, small):
+    made = Mbu(tmp_path / "mbu")
+    made.package(small)
+    made.package(os.path.join(small, "d"))
+    return made
+
+
+def test_unpack_opens_packages_of_mbu(place, old, small):
+    place.shell.run("unpack", "small", "--mbu-config", old.config)
+    assert without(snapshot(place.restored / "small"), "mtime") == without(snapshot(small), "mtime")
+    place.shell.run("unpack", old.packaging / "d", "--mbu-config", old.config, "--to", place.restored / "elsewhere")
+    assert sorted(os.listdir(place.restored / "elsewhere")) == ["inside", "other"]
+    place.shell.run("unpack", "small", "--mbu-config", old.config, "--to", place.restored / "x", status=77, password=b"no")
+    assert not (place.restored / "x").exists()
+
+
+def test_unpack_goes_to_mbu_s_directory_if_there_is_no_other(place, old, small):
+    place.shell.tbk.run("tbk-config", "unset", "restore_dir")
+    place.shell.run("unpack", "small", "--mbu-config", old.config)
+    assert (old.packaging / "contents" / "small" / "plain").read_bytes() == b"plain\n"
+
+
+def test_import_carries_settings_over(shell, old):  # noqa: F811
+    shell.run("init")
+    said = shell.run("import-mbu", old.config).stdout.decode()
+    assert f"set     package_dir: {old.packaging}\n" in said
+    assert f"set     restore_dir: {old.packaging}/contents\n" in said
+    assert "user_password" in said and "watcher.module: it has no counterpart" in said and "--reseal" in said
+    assert shell.tbk.run("tbk-config", "get", "package_dir").out.decode() == f"{old.packaging}\n"
+    assert "as is   package_dir" in shell.run("import-mbu", old.config).stdout.decode()
+
+
+def test_import_keeps_what_is_set(place, old):
+    said = place.shell.run("import-mbu", old.config).stdout.decode()
+    assert f"kept    package_dir: {place.packages}, where mbu has {old.packaging}\n" in said
+    assert place.shell.tbk.run("tbk-config", "get", "package_dir").out.decode() == f"{place.packages}\n"
+
+
+def test_reseal_seals_every_package_and_removes_none(place, old, small):
+    before = snapshot(old.packaging)
+    place.shell.run("import-mbu", old.config, "--reseal")
+    assert sorted(os.listdir(place.packages)) == ["d.tbk", "small.tbk"]
+    assert snapshot(old.packaging) == before
+    for name in ("small", "d"):
+        place.shell.run("unpack", name)
+    assert without(snapshot(place.restored / "small"), "mtime") == without(snapshot(small), "mtime")
+    answer = json.loads(place.shell.run("import-mbu", old.config, "--reseal", "--json").stdout)
+    assert (answer["resealed"], answer["skipped"], answer["failed"]) == (0, 2, 0)
+    assert place.shell.tbk.leftovers() == []
+
+
+def test_reseal_into_the_directory_of_mbu_itself(shell, old):  # noqa: F811
+    shell.run("init")
+    shell.run("import-mbu", old.config, "--reseal")
+    assert sorted(os.listdir(old.packaging)) == ["d", "d.tbk", "small", "small.tbk"]
+    shell.run("import-mbu", old.config, "--reseal")
+    assert sorted(os.listdir(old.packaging)) == ["d", "d.tbk", "small", "small.tbk"]
+
+
+@pytest.mark.parametrize("way", ["file", "command", "fd"])
+def test_mbu_may_have_another_password(place, tmp_path, small, way):
+    made = Mbu(tmp_path / "other mbu", password=b"the old one")
+    made.package(small)
+    put(tmp_path / "old password", b"the old one\n")
+    given = {"file": str(tmp_path / "old password"), "command": f"cat '{tmp_path}/old password'", "fd": "0"}[way]
+    with open(tmp_path / "old password", "rb") as password:
+        place.shell.run("import-mbu", made.config, "--reseal", f"--mbu-password-{way}", given, stdin=password)
+    place.shell.run("unpack", "small")
+    assert without(snapshot(place.restored / "small"), "mtime") == without(snapshot(small), "mtime")
+
+
+def test_a_package_that_does_not_open_is_named_and_the_others_go_on(place, old):
+    damaged = old.packaging / "a damaged one"
+    damaged.write_bytes(bytes(100))
+    said = place.shell.run("import-mbu", old.config, "--reseal", status=77).stderr
+    assert b"a damaged one" in said and b"end marker" not in said
+    assert sorted(os.listdir(place.packages)) == ["d.tbk", "small.tbk"]
+    answer = json.loads(place.shell.run("import-mbu", old.config, "--reseal", "--json", status=77).stdout)
+    assert (answer["status"], answer["skipped"], answer["failed"]) == ("failure", 2, 1)
+
+
+def test_old_packages_are_removed_when_the_new_ones_hold_as_much(place, old):
+    damaged = old.packaging / "damaged"
+    damaged.write_bytes(bytes(100))
+    put(old.packaging / "left.tar.gz", b"plain")
+    put(old.packaging / "contents" / "x", b"unpacked")
+    said = place.shell.run("import-mbu", old.config, "--reseal", "--remove-old", status=77)
+    assert sorted(os.listdir(old.packaging)) == ["contents", "damaged", "left.tar.gz"]
+    assert b"left.tar.gz" in said.stderr and b"removed " in said.stdout
+    place.shell.run("unpack", "small")
+
+
+def test_packages_may_be_elsewhere(place, old, small, tmp_path):
+    more = tmp_path / "more packages"
+    os.rename(old.packaging, more)
+    place.shell.run("import-mbu", old.config, "--reseal", status=66)
+    place.shell.run("import-mbu", old.config, "--reseal", "--packages", more)
+    assert sorted(os.listdir(place.packages)) == ["d.tbk", "small.tbk"]
+
+
+def test_settings_that_cannot_be_read_stop_an_import(place, tmp_path):
+    put(tmp_path / "bad.toml", b"salt = [")
+    assert b"line 1" in place.shell.run("import-mbu", tmp_path / "bad.toml", status=78).stderr
+    place.shell.run("import-mbu", tmp_path / "none.toml", status=66)
+
+
+def test_no_password_is_seen_by_other_processes(place, old, small, tmp_path):
+    """Every command that is run writes down its arguments and environment."""
+    spy = tmp_path / "spy"
+    spy.mkdir()
+    log = tmp_path / "log"
+    for name in ("cat", "sed", "mkdir", "rm", "sh"):
+        put(spy / name, f"#!/bin/sh\n{{ printf '%s\\n' \"$0 $*\"; env; }} >>'{log}'\nPATH=${{PATH#*:}}\nexec {name} \"$@\"\n"
+            .encode(), 0o755)
+    environment = {"PATH": f"{spy}:{place.shell.environment['PATH']}", "TERMBACKUP_PASSWORD": PASSWORD.decode()}
+    place.shell.run("package", small, password=None, env=environment)
+    place.shell.run("import-mbu", old.config, "--reseal", password=None, env=environment)
+    assert PASSWORD not in log.read_bytes() and log.stat().st_size > 0
