@@ -43,12 +43,13 @@ help:
 	  'make                   build, and lay the suite out in $(SUITE)' \
 	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
 	  'make test              every test: lint, swift test, pytest' \
+	  'make lint              shellcheck and mandoc alone; make test-swift, make test-python the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make install           [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make uninstall         [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make deb               a Debian package, in $(DIST)' \
-	  'make dist              archives of the source and of the programs, with SHA256SUMS' \
-	  'make dist-source       the first of these alone; make dist-binary the second' \
+	  'make dist              archives of the source and of the programs, with their sums, in $(DIST)' \
+	  '                       make dist-source and make dist-binary make one of them' \
 	  'make clean             remove what was built'
 
 # Functions for the recipes below: eval "$$FUNCTIONS".
@@ -97,13 +98,18 @@ each_completion() {
 	done
 }
 
-# One file of completions for several commands is there under all their names, as links.
-lay_completion() {
-	install -d "$$2"
-	if test -L "$$1"; then ln -sfn "$$(readlink "$$1")" "$$2/$${1##*/}"; else install -m 644 "$$1" "$$2/"; fi
-}
+lay_completion() { install -d "$$2" && install -m 644 "$$1" "$$2/"; }
 
 remove_completion() { rm -f "$$2/$${1##*/}"; }
+
+# Below TOP, the tbk- commands too: bash and fish look for a file with the name of the command.
+link_completions() {
+	for command in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do
+		test ! -e "$$1/$(BASH_COMPLETIONS)/termbackup" || ln -sfn termbackup "$$1/$(BASH_COMPLETIONS)/$$command"
+		test ! -e "$$1/$(FISH_COMPLETIONS)/termbackup.fish" ||
+			ln -sfn termbackup.fish "$$1/$(FISH_COMPLETIONS)/$$command.fish"
+	done
+}
 
 # index_manuals PREFIX: lets whatis and apropos find the pages below it, or forget those that went.
 index_manuals() {
@@ -164,7 +170,7 @@ suite: programs
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
 	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
-	eval "$$FUNCTIONS"; each_completion lay_completion $(SUITE); \
+	eval "$$FUNCTIONS"; each_completion lay_completion $(SUITE); link_completions $(SUITE); \
 	printf '%s\n' "built: $(SUITE)/bin"
 
 venv:
@@ -201,7 +207,7 @@ test-swift:
 test-python:
 	@eval "$$FUNCTIONS"; \
 	test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli Tests/packaging
 
 demo: packages
 	@$(MAKE) --no-print-directory suite
@@ -244,7 +250,7 @@ install: suite
 	  test -e "$$file" || continue; section=$${file##*.}; \
 	  install -d "$$to/share/man/man$$section"; \
 	  install -m 644 "$$file" "$$to/share/man/man$$section/"; done; \
-	eval "$$FUNCTIONS"; each_completion lay_completion "$$to"; \
+	eval "$$FUNCTIONS"; each_completion lay_completion "$$to"; link_completions "$$to"; \
 	test -n "$$DESTDIR" || index_manuals "$$to"; \
 	printf 'installed in %s\n' "$$to"
 
@@ -252,6 +258,8 @@ install: suite
 uninstall:
 	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
+	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do \
+	  rm -f "$$from/$(BASH_COMPLETIONS)/$$name" "$$from/$(FISH_COMPLETIONS)/$$name.fish"; done; \
 	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
 	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \

@@ -53,12 +53,3 @@ def version():
 
 def files_below(top):
     return sorted(str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir() or path.is_symlink())
-
-
-def completions(folder):
-    """A directory of completions as the source has them: files, and one under a second name."""
-    for shell, name in (("bash", "tbk-seal"), ("zsh", "_tbk-seal"), ("fish", "tbk-seal.fish")):
-        (folder / shell).mkdir(parents=True)
-        (folder / shell / name).write_text(f"# {shell}\n")
-    (folder / "bash" / "tbk-open").symlink_to("tbk-seal")
-    return folder

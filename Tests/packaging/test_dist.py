@@ -9,7 +9,7 @@ import sys
 import tarfile
 
 import pytest
-from packages import REPOSITORY, SUITE, completions, files_below, make, need_suite, require, run, version
+from packages import REPOSITORY, SUITE, files_below, make, need_suite, require, run, version
 
 MACHINE = os.uname().machine
 
@@ -98,38 +98,32 @@ def programs(tmp_path_factory):
     need_suite()
     require("gzip", "tar", "sha256sum")
     folder = tmp_path_factory.mktemp("binary")
-    given = f"COMPLETIONS={completions(folder / 'completions')}"
-    make("dist-binary", given, f"DIST={folder / 'dist'}")
-    return folder / "dist" / f"termbackup-{version()}-linux-{MACHINE}.tar.gz", given
+    make("dist-binary", f"DIST={folder / 'dist'}")
+    return folder / "dist" / f"termbackup-{version()}-linux-{MACHINE}.tar.gz"
 
 
 def test_archives_of_the_same_programs_are_the_same(programs, tmp_path):
-    first, given = programs
-    make("dist-binary", given, f"DIST={tmp_path / 'again'}", TZ="Asia/Tokyo")
-    assert first.read_bytes() == (tmp_path / "again" / first.name).read_bytes()
+    make("dist-binary", f"DIST={tmp_path / 'again'}", TZ="Asia/Tokyo")
+    assert programs.read_bytes() == (tmp_path / "again" / programs.name).read_bytes()
 
 
 def test_archives_of_programs_are_owned_by_root_and_hold_the_suite(programs):
-    archive, _ = programs
-    top = archive.name.removesuffix(".tar.gz")
-    with tarfile.open(archive) as tar:
+    top = programs.name.removesuffix(".tar.gz")
+    with tarfile.open(programs) as tar:
         members = {member.name: member for member in tar}
     assert all(name == top or name.startswith(top + "/") for name in members)
     assert {(member.uid, member.gid) for member in members.values()} == {(0, 0)}
     assert not any(member.mode & 0o7022 for member in members.values() if not member.issym())
     names = {name.removeprefix(top + "/") for name, member in members.items() if not member.isdir()}
     assert set(files_below(SUITE)) <= names
-    more = {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "INSTALL", "examples/Makefile",
-            "share/bash-completion/completions/tbk-open", "share/zsh/site-functions/_tbk-seal",
-            "share/fish/vendor_completions.d/tbk-seal.fish"}
+    more = {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "INSTALL", "examples/Makefile"}
     assert more <= names
 
 
 def test_an_unpacked_archive_runs_where_it_is_and_after_its_own_instructions(programs, tmp_path):
-    archive, _ = programs
-    with tarfile.open(archive) as tar:
+    with tarfile.open(programs) as tar:
         tar.extractall(tmp_path, filter="tar")
-    top = tmp_path / archive.name.removesuffix(".tar.gz")
+    top = tmp_path / programs.name.removesuffix(".tar.gz")
     assert run(top / "bin" / "tbk-seal", "--version").stdout == f"tbk-seal {version()}\n"
     commands = re.findall(r"^    (cp .*)$", (top / "INSTALL").read_text(), re.MULTILINE)
     assert commands == ["cp -R bin lib share /usr/local/"]
@@ -139,10 +133,9 @@ def test_an_unpacked_archive_runs_where_it_is_and_after_its_own_instructions(pro
 
 
 def test_sums_are_those_of_what_is_there(programs):
-    archive, _ = programs
-    sums = (archive.parent / "SHA256SUMS").read_text()
-    assert sums == f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"
-    run("sha256sum", "-c", "SHA256SUMS", cwd=archive.parent)
+    sums = (programs.parent / "SHA256SUMS").read_text()
+    assert sums == f"{hashlib.sha256(programs.read_bytes()).hexdigest()}  {programs.name}\n"
+    run("sha256sum", "-c", "SHA256SUMS", cwd=programs.parent)
 
 
 # The version

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from packages import REPOSITORY, completions, make, need_suite, require, run
+from packages import REPOSITORY, make, need_suite, require, run
 
 
 @pytest.fixture
@@ -44,16 +44,25 @@ def test_a_staged_installation_has_no_index(tmp_path):
     assert sorted(os.listdir(tmp_path / "usr" / "share" / "man")) == ["man1", "man5", "man7"]
 
 
-def test_completions_are_where_each_shell_looks(prefix, tmp_path):
-    given = f"COMPLETIONS={completions(tmp_path / 'completions')}"
-    make("install", given, f"DESTDIR={tmp_path}/stage", f"PREFIX={prefix}")
-    share = tmp_path / "stage" / str(prefix).lstrip("/") / "share"
-    assert (share / "bash-completion" / "completions" / "tbk-seal").read_text() == "# bash\n"
-    assert os.readlink(share / "bash-completion" / "completions" / "tbk-open") == "tbk-seal"
-    assert (share / "zsh" / "site-functions" / "_tbk-seal").read_text() == "# zsh\n"
-    assert (share / "fish" / "vendor_completions.d" / "tbk-seal.fish").read_text() == "# fish\n"
-    make("uninstall", given, f"DESTDIR={tmp_path}/stage", f"PREFIX={prefix}")
-    assert list(share.parent.rglob("*")) == []
+def test_completions_are_where_each_shell_looks(prefix):
+    make("install", f"PREFIX={prefix}")
+    names = sorted(path.name for path in (prefix / "bin").iterdir())
+    for folder, ending in (("bash-completion/completions", ""), ("fish/vendor_completions.d", ".fish")):
+        assert sorted(os.listdir(prefix / "share" / folder)) == [name + ending for name in names]
+        for path in (prefix / "share" / folder).iterdir():
+            assert path.resolve().name == "termbackup" + ending
+    told = (prefix / "share" / "zsh" / "site-functions" / "_termbackup").read_text().split("\n")[0].split()
+    assert told[0] == "#compdef" and set(names) <= set(told)
+    make("uninstall", f"PREFIX={prefix}")
+    assert list(prefix.rglob("*")) == []
+
+
+def test_installed_completions_are_found_by_fish(prefix):
+    require("fish")
+    make("install", f"PREFIX={prefix}")
+    environment = {"PATH": f"{prefix}/bin:/usr/bin:/bin", "HOME": str(prefix), "XDG_DATA_DIRS": f"{prefix}/share:/usr/share"}
+    for typed, wanted in (("termbackup resto", "restore"), ("tbk-seal --rec", "--receipt")):
+        assert wanted in run("fish", "-c", f"complete -C '{typed}'", env=environment).stdout
 
 
 def test_modes_do_not_depend_on_the_umask(prefix):
