@@ -8,8 +8,8 @@ PYTHON = python3
 # What `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
-LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config
-NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token
+LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config tbk-watch
+NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite
 VENV = .build/venv

@@ -18,9 +18,9 @@ extension SecretSource.Kind {
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage)
 
-  /// What a command that takes a password keeps from its children.
-  fileprivate static let withdrawn: [SecretSource.Kind] = [
-    .token, .keyPassword, .password, .oldPassword, .newPassword,
+  /// What a command that takes a secret keeps from its children.
+  static let withdrawn: [SecretSource.Kind] = [
+    .token, .keyPassword, .password, .oldPassword, .newPassword, .webhook,
   ]
 }
 
@@ -112,6 +112,7 @@ package struct OldPasswordOptions: ParsableArguments {
   package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     SecretSource.Kind.token.withdraw()
     SecretSource.Kind.keyPassword.withdraw()
+    SecretSource.Kind.webhook.withdraw()
     let kept = SecretSource.Kind.password.set
     SecretSource.Kind.password.withdraw()
     defer { for (name, value) in kept { restoreEnvironment(name, value) } }
@@ -162,6 +163,7 @@ package struct KeyPasswordOptions: ParsableArguments {
     confirming: Bool = false, refusing: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
     SecretSource.Kind.password.withdraw()
+    SecretSource.Kind.webhook.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }

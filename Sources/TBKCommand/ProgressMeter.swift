@@ -118,17 +118,3 @@ package final class ProgressMeter: Sendable {
     return "\(whole / 60):\(two(whole % 60))"
   }
 }
-
-/// A size that a person reads: powers of 1024, one decimal.
-package func humanSize(_ bytes: UInt64) -> String {
-  if bytes < 1024 { return "\(bytes) B" }
-  var value = Double(bytes)
-  var unit = -1
-  let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-  while value >= 1023.95, unit < units.count - 1 {
-    value /= 1024
-    unit += 1
-  }
-  let tenths = Int((value * 10).rounded())
-  return "\(tenths / 10).\(tenths % 10) \(units[unit])"
-}

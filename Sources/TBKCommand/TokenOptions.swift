@@ -40,6 +40,7 @@ package struct TokenOptions: ParsableArguments {
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     SecretSource.Kind.password.withdraw()
     SecretSource.Kind.keyPassword.withdraw()
+    SecretSource.Kind.webhook.withdraw()
     var shared = takeEnvironment("GITHUB_TOKEN")
     defer { if shared != nil { wipe(&shared!) } }
     if let secret = try source.secret(inputIsData: inputIsData) {

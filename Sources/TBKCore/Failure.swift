@@ -17,6 +17,8 @@ package struct Failure: Error, Equatable, Sendable {
     case inputMissing
     /// A store or service that is out of reach, or does not have the object.
     case unavailable
+    /// A webhook that cannot be told: out of reach, or it refuses.
+    case webhook
     /// A fault in a library or in this program.
     case library
     /// Output that cannot be created, or that exists and must not be replaced.
@@ -81,7 +83,7 @@ extension Failure {
     case .usage: 64
     case .malformed, .truncated, .integrity: 65
     case .inputMissing: 66
-    case .unavailable: 69
+    case .unavailable, .webhook: 69
     case .library: 70
     case .cannotCreate: 73
     case .io: 74
@@ -101,6 +103,7 @@ extension Failure {
     case .integrity: "IntegrityError"
     case .inputMissing, .io: "BackupError"
     case .unavailable, .tryAgain: httpStatus == nil ? "StoreError" : "GitHubError"
+    case .webhook: "WebhookError"
     case .cannotCreate: "RestoreError"
     case .authentication: "CryptoError"
     case .denied: "AccessError"

@@ -17,6 +17,7 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("retention_days", count),
     ConfigurationKey("exclude_patterns", .patterns, standard: .array([])),
     ConfigurationKey("webhook_url", .url, secret: true),
+    ConfigurationKey("ping_url", .url, secret: true),
     ConfigurationKey(
       "placement", .choice(["auto", "git", "release"]), standard: .string("auto")),
     ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
@@ -143,10 +144,10 @@ package struct Profile: Equatable, Sendable {
       members.map { JSON.Member($0.key, Profile.field($0.key)?.masked($0.value) ?? $0.value) })
   }
 
-  /// What others may have: everything but the webhook.
+  /// What others may have: everything but the secrets.
   package var exported: JSON {
     var copy = object
-    copy["webhook_url"] = nil
+    for field in Profile.fields where field.secret { copy[field.name] = nil }
     return copy
   }
 

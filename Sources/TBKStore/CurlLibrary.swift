@@ -24,9 +24,17 @@ package enum CurlLibrary {
     return unsafe info.pointee.features & CURL_VERSION_HTTP2 != 0
   }
 
+  /// Whether a name server that is slow holds up nothing but the request that needs it.
+  package static var hasAsynchronousDNS: Bool {
+    guard let info = unsafe curl_version_info(CURLVERSION_FIRST) else { return false }
+    return unsafe info.pointee.features & CURL_VERSION_ASYNCHDNS != 0
+  }
+
   /// One line for `--version`.
   package static var summary: String {
-    let features = [tls, hasHTTP2 ? "HTTP/2" : nil].compactMap { $0 }
+    let features = [
+      tls, hasHTTP2 ? "HTTP/2" : nil, hasAsynchronousDNS ? "async DNS" : nil,
+    ].compactMap { $0 }
     return features.isEmpty
       ? "libcurl \(version)" : "libcurl \(version) (\(features.joined(separator: ", ")))"
   }

@@ -21,7 +21,7 @@ package final class DirectoryStore: Store {
 
   package let address: StoreAddress
   let root: Descriptor
-  private let maximumWait: Int
+  let maximumWait: Int
 
   /// - Parameters:
   ///   - path: a directory that exists: an unmounted disk is not a new store.

@@ -36,7 +36,7 @@ package final class LedgerSession {
   private let keys: LedgerKeys
   private let seen: SeenState
   private let toolVersion: String
-  private let maximumWait: Int
+  let maximumWait: Int
   private let newStoreID: Ledger.StoreID
   /// What was last read and has not been built on yet.
   private var latest: Snapshot?

@@ -25,10 +25,10 @@ package final class SeenState {
   /// What was known before the store was asked.
   package struct Memory: Sendable {
     /// The id that this address had.
-    var storeID: Ledger.StoreID?
-    var moment: Moment?
+    package internal(set) var storeID: Ledger.StoreID?
+    package internal(set) var moment: Moment?
     /// Whether its ledger was signed by a key that was trusted.
-    var wasSigned = false
+    package internal(set) var wasSigned = false
   }
 
   private static let fileLimit = 64 << 10

@@ -39,6 +39,14 @@ package protocol Store: AnyObject {
   ///
   /// - Parameter version: what the change was made over; nil for an empty store.
   func commit(_ commit: Commit, over version: LedgerVersion?) throws(Failure) -> CommitOutcome
+
+  /// What lies here under names that this suite gives, is not among `named`, and was last changed
+  /// `age` seconds ago or earlier by the store's own clock. Never a password check: the group it
+  /// belongs to may be that of a profile elsewhere.
+  func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover]
+
+  /// Removes leftovers, unless the store has moved on from `ledger`, which stays as it is to the byte.
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome
 }
 
 /// The moment of a store that a ledger was read at; a word of the store's own.

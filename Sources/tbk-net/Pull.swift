@@ -13,6 +13,7 @@ struct Pull: SuiteCommand {
       tbk-pull <store> --list [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
       tbk-pull <store> --signature <id>|latest [--group <id>] [--hex] [-o <file>] > signature
+      tbk-pull <store> --summary | --seen [--group <id>] [--json]
       tbk-pull <store> --ledger | --check --group <id>
       """,
     version: versionText)
@@ -52,7 +53,13 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "Send the password check of the group.")
   var check = false
 
-  @Flag(name: .long, help: "Print the list, and report errors, as JSON.")
+  @Flag(name: .long, help: "Say how far the store has come, and which backup is the last.")
+  var summary = false
+
+  @Flag(name: .long, help: "Say what this machine has seen of the store, without asking it.")
+  var seen = false
+
+  @Flag(name: .long, help: "Print the list or the summary, and report errors, as JSON.")
   var json = false
 
   @Option(
@@ -68,10 +75,11 @@ struct Pull: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [id != nil, list, ledger, manifest != nil, signature != nil, check].count { $0 }
+    let work = [id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen]
+      .count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --list, --ledger, --manifest, --signature and --check")
+      throw ValidationError("only one of an id, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
     }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, group == nil { throw ValidationError("--check needs --group") }
@@ -80,10 +88,14 @@ struct Pull: SuiteCommand {
 
   func execute() throws(Failure) -> Int32 {
     common.apply()
+    if seen {
+      try print(StoreSummary.seen(try storeOptions.seen(store).recall()))
+      return ExitStatus.success
+    }
     let query = try (id ?? manifest ?? signature).map { (operand) throws(Failure) in
       try BackupQuery(operand)
     }
-    let isText = list || ledger || hex
+    let isText = list || ledger || hex || summary
     if output == nil, !isText {
       try StandardOutput.refuseTerminal(
         signature != nil ? "a signature" : "an archive", hint: "redirect it, or give -o FILE")
@@ -108,6 +120,10 @@ struct Pull: SuiteCommand {
       Messages.notice(
         "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
     }
+    if summary {
+      try print(StoreSummary.of(snapshot, group: group, now: .now()))
+      return ExitStatus.success
+    }
     let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
     let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
     if list {
@@ -125,6 +141,10 @@ struct Pull: SuiteCommand {
     try sink.finish()
     try file?.commit()
     return ExitStatus.success
+  }
+
+  private func print(_ facts: StoreSummary.Facts) throws(Failure) {
+    try StandardOutput.write(json ? StoreSummary.json(facts) : StoreSummary.rows(facts))
   }
 
   private func send(

@@ -51,6 +51,13 @@ struct StoreOptions: ParsableArguments {
     tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
   }
 
+  /// What this machine has seen of a store, which is not asked.
+  func seen(_ operand: RawPath) throws(Failure) -> SeenState {
+    try SeenState(
+      home: SeenState.defaultHome, address: try address(operand), accepting: acceptStoreState,
+      warn: { Messages.warning($0) })
+  }
+
   func session(
     _ operand: RawPath, _ context: StoreContext, keys: LedgerKeys
   ) throws(Failure) -> LedgerSession {

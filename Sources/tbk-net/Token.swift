@@ -65,6 +65,7 @@ struct Token: SuiteCommand {
       ("days_left", report.daysLeft().map { .number($0) } ?? .null),
       ("rate_limit", .number(report.rateLimit)), ("rate_remaining", .number(report.rateRemaining)),
       ("rate_reset", .string(report.rateReset.iso8601())),
+      ("clock_skew", report.clockSkew.map { .number($0) } ?? .null),
     ]
     if let repository = report.repository {
       lines += [

@@ -4,4 +4,5 @@ Program.run(
   "tbk-net",
   [
     "tbk-push": Push.self, "tbk-pull": Pull.self, "tbk-prune": Prune.self, "tbk-token": Token.self,
+    "tbk-notify": Notify.self,
   ])

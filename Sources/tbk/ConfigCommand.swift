@@ -40,7 +40,7 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
 
 /// For values that are shown only on demand.
 struct RevealOptions: ParsableArguments {
-  @Flag(name: .long, help: "Show tokens and webhook URLs as they are.")
+  @Flag(name: .long, help: "Show tokens, webhook and ping URLs as they are.")
   var reveal = false
 }
 

@@ -43,8 +43,21 @@ struct ProfileFieldOptions: ParsableArguments {
   var maxBackups: String?
   @Option(name: .long, help: ArgumentHelp("Keep backups for <n> days.", valueName: "n"))
   var retentionDays: String?
-  @Option(name: .long, help: ArgumentHelp("Report to <url>.", valueName: "url"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Report to <url>, which everybody on this machine can see meanwhile.", valueName: "url"))
   var webhookUrl: String?
+  @Option(
+    name: .long, help: ArgumentHelp("Report to the URL in <file>.", valueName: "file"))
+  var webhookUrlFile: RawPath?
+  @Flag(name: .long, help: "Ask for the URL to report to, on the terminal.")
+  var askWebhookUrl = false
+  @Option(
+    name: .long, help: ArgumentHelp("Ping the URL in <file> at each run.", valueName: "file"))
+  var pingUrlFile: RawPath?
+  @Flag(name: .long, help: "Ask for the URL to ping, on the terminal.")
+  var askPingUrl = false
   @Option(
     name: .long,
     help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"))
@@ -63,7 +76,6 @@ struct ProfileFieldOptions: ParsableArguments {
     let texts: [(field: String, option: String, text: String?)] = [
       ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
       ("retention_days", "--retention-days", retentionDays),
-      ("webhook_url", "--webhook-url", webhookUrl),
       ("compression_level", "--compression-level", compressionLevel),
       ("placement", "--placement", placement),
     ]
@@ -71,6 +83,7 @@ struct ProfileFieldOptions: ParsableArguments {
       guard let text, let shape = Profile.field(field)?.shape else { continue }
       profile.set(field, try shape.value(from: ArgumentBytes.decode(text), key: option))
     }
+    try applyURLs(to: &profile)
     if let packageDir { profile.set("package_dir", .string(try absolutePath(packageDir).bytes)) }
     if let restoreDir { profile.set("restore_dir", .string(try absolutePath(restoreDir).bytes)) }
     if let repo { profile.set("repo", .string(try checkedStore(repo))) }
@@ -83,6 +96,71 @@ struct ProfileFieldOptions: ParsableArguments {
       patterns.append(pattern.bytes)
     }
     profile.set("exclude_patterns", .array(patterns.map { .string($0) }))
+  }
+}
+
+extension ProfileFieldOptions {
+  func validate() throws {
+    if [webhookUrl != nil, webhookUrlFile != nil, askWebhookUrl].count(where: { $0 }) > 1 {
+      throw ValidationError("only one of --webhook-url, --webhook-url-file and --ask-webhook-url")
+    }
+    if pingUrlFile != nil, askPingUrl {
+      throw ValidationError("only one of --ping-url-file and --ask-ping-url")
+    }
+    if webhookUrlFile?.isStandardStream == true, pingUrlFile?.isStandardStream == true {
+      throw ValidationError("standard input gives one URL, not two")
+    }
+  }
+
+  /// Sets the two URLs, which are secrets. Throws `.usage`, naming no URL.
+  private func applyURLs(to profile: inout Profile) throws(Failure) {
+    if let webhookUrl {
+      try set("webhook_url", ArgumentBytes.decode(webhookUrl), "--webhook-url", in: &profile)
+      Messages.notice(
+        "arguments are seen by every user of this machine: --webhook-url-file is the safer way")
+    }
+    let sources: [(field: String, option: String, prompt: String, file: RawPath?, asks: Bool)] = [
+      ("webhook_url", "webhook-url", "Webhook URL", webhookUrlFile, askWebhookUrl),
+      ("ping_url", "ping-url", "Ping URL", pingUrlFile, askPingUrl),
+    ]
+    for source in sources {
+      if let file = source.file {
+        let input =
+          file.isStandardStream ? Descriptor.standardInput : try Descriptor.openForReading(file)
+        var bytes = try DescriptorSource(input, name: file).readAll(
+          limit: 8192, what: file.isStandardStream ? "standard input" : file.display)
+        if bytes.last == 0x0a { bytes.removeLast() }
+        try set(source.field, bytes, "--\(source.option)-file", in: &profile)
+      } else if source.asks {
+        guard let terminal = try? Terminal() else {
+          throw Failure(
+            .usage, "there is no terminal to ask on", hint: "give --\(source.option)-file")
+        }
+        let secret = try terminal.secret("\(source.prompt): ", limit: 8192)
+        let bytes = secret.withBytes { bytes in bytes.indices.map { bytes[$0] } }
+        try set(source.field, bytes, "--ask-\(source.option)", in: &profile)
+      }
+    }
+  }
+
+  private func set(
+    _ field: String, _ bytes: [UInt8], _ option: String, in profile: inout Profile
+  ) throws(Failure) {
+    guard let shape = Profile.field(field)?.shape else { return }
+    let value = try shape.value(from: bytes, key: option)
+    if let text = value.text, text.hasPrefix("http://"), !isLoopbackURL(text) {
+      throw Failure(
+        .usage, "\(option) must begin with https://, for others could read it on the way")
+    }
+    profile.set(field, value)
+  }
+}
+
+/// Whether what is sent to an `http://` URL stays on this machine.
+private func isLoopbackURL(_ text: String) -> Bool {
+  let host = text.dropFirst(7).prefix { !"/?#".contains($0) }
+  return ["localhost", "127.0.0.1", "[::1]"].contains {
+    host == $0 || host.hasPrefix("\($0):")
   }
 }
 
@@ -224,7 +302,7 @@ extension ProfileGroup {
 
   struct Export: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Write a profile, without its webhook, to a file.")
+      abstract: "Write a profile, without its webhook and ping URLs, to a file.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileOperand
     @Argument(help: "The file; '-' is standard output.")

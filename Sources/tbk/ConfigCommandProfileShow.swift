@@ -156,15 +156,20 @@ extension ProfileGroup {
   }
 }
 
-/// `profile_FIELD='…'` for every field that is one value, and `profile_store` for `repo`. The
-/// webhook is not among them.
+/// `profile_FIELD='…'` for every field that is one value, and `profile_store` for `repo`. Of a secret
+/// there is `profile_has_FIELD`, which is 1 or empty.
 private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
     output += shellAssignment("profile_\(name)", value)
   }
-  for field in Profile.fields where !field.secret {
-    switch profile[field.name] ?? .null {
+  for field in Profile.fields {
+    let value = profile[field.name] ?? .null
+    if field.secret {
+      assign("has_\(field.name)", value.isNull ? [] : [UInt8(ascii: "1")])
+      continue
+    }
+    switch value {
     case .null: assign(field.name, [])
     case .string(let bytes): assign(field.name, bytes)
     case .array: continue

@@ -27,6 +27,12 @@ private final class LyingStore: Store {
   func commit(_ commit: Commit, over: LedgerVersion?) throws(Failure) -> CommitOutcome {
     try base.commit(commit, over: over)
   }
+  func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover] {
+    try base.leftovers(besides: named, age: age)
+  }
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome {
+    try base.remove(leftovers, over: ledger)
+  }
 }
 
 /// Changes a file once it has been written to for the first time.

@@ -381,4 +381,14 @@ final class FaultyStore: Store {
       try base.commit(commit, over: version)
     }
   }
+
+  func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover] {
+    try call { () throws(Failure) in try base.leftovers(besides: named, age: age) }
+  }
+
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome {
+    try call(conflict: .conflict) { () throws(Failure) in
+      try base.remove(leftovers, over: ledger)
+    }
+  }
 }

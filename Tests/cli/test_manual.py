@@ -29,7 +29,7 @@ OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
 KEYRING_PAGES = ("termbackup-init.1", "termbackup-update-token.1")
 HAS_KEYRING = all(map(shutil.which, ("dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool")))
 # Verbs whose answer may be no.
-ANSWERS = re.compile(r"\b(diff|check|verify)\b")
+ANSWERS = re.compile(r"\b(diff|check|verify|doctor)\b")
 
 assert PAGES
 
@@ -208,7 +208,15 @@ class Sandbox:
         chmod 600 .password .new-password .token
         printf '#!/bin/sh\ntest "$*" = "auth token" && cat "$HOME/.token"\n' >stubs/gh
         printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
-        chmod +x stubs/pg_dump stubs/gh
+        cat >stubs/crontab <<'END'
+#!/bin/sh
+case ${1-} in
+-l) cat "$HOME/.crontab" 2>/dev/null || { echo 'no crontab for ada' >&2; exit 1; } ;;
+-r) rm "$HOME/.crontab" ;;
+-) cat >"$HOME/.crontab" ;;
+esac
+END
+        chmod +x stubs/pg_dump stubs/gh stubs/crontab
         tbk-manifest project >old.json
         tbk-manifest project >new.json
         tbk-seal --receipt receipt --manifest-out sealed project >base.tbk

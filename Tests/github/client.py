@@ -121,6 +121,10 @@ class GitHub:
         """Keeps the body of every request from now on as a file in `directory`; None ends that."""
         self.control("POST", "record", {"directory": None if directory is None else str(directory)})
 
+    def age(self, full_name: str, seconds: int) -> None:
+        """Makes all assets of a repository so much older."""
+        self.control("POST", "age", {"full_name": full_name, "seconds": seconds})
+
     def state(self, full_name: str) -> dict[str, Any]:
         """A repository's git directory, head, references, releases and assets."""
         state: dict[str, Any] = self.control("GET", f"state?full_name={quote(full_name)}")

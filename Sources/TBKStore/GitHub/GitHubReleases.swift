@@ -15,6 +15,8 @@ final class GitHubReleases {
     let sha256: Digest?
     /// Seconds since 1970.
     let createdAt: Int64
+    /// Likewise; not before that.
+    let changedAt: Int64
 
     func holds(_ part: GitHubSpool.Part) -> Bool {
       isUploaded && size == part.size && (sha256 == nil || sha256 == part.sha256)
@@ -62,8 +64,28 @@ final class GitHubReleases {
     return try parse(response)
   }
 
+  /// All releases that are ours.
+  func all() throws(Failure) -> [Release] {
+    var found: [Release] = []
+    for page in 1... {
+      let response = try api.send(
+        "GET", "\(repository.path)/releases?per_page=\(GitHubReleases.pageSize)&page=\(page)")
+      guard response.status == 200,
+        let list = try response.json("the list of releases").elements
+      else { throw api.unexpected(response, "the list of releases") }
+      for json in list where GitHubReleases.isTag(json["tag_name"]?.text ?? "") {
+        found.append(try parse(json))
+      }
+      if list.count < GitHubReleases.pageSize { break }
+    }
+    return found
+  }
+
   private func parse(_ response: HTTPResponse) throws(Failure) -> Release {
-    let json = try response.json("a release")
+    try parse(try response.json("a release"))
+  }
+
+  private func parse(_ json: JSON) throws(Failure) -> Release {
     guard let id: UInt64 = json["id"]?.integer(), let tag = json["tag_name"]?.text,
       GitHubReleases.isTag(tag),
       let template = json["upload_url"]?.text?.split(separator: "{").first,
@@ -84,6 +106,14 @@ final class GitHubReleases {
 
   private func assets(_ release: Release) throws(Failure) -> [String: Asset] {
     var found: [String: Asset] = [:]
+    for asset in try list(release).assets { found[asset.name] = asset }
+    return found
+  }
+
+  /// Everything in a release, and the first answer that said so.
+  func list(_ release: Release) throws(Failure) -> (assets: [Asset], response: HTTPResponse) {
+    var found: [Asset] = []
+    var first: HTTPResponse?
     for page in 1...(GitHubReleases.assetLimit / GitHubReleases.pageSize + 1) {
       let path =
         "\(repository.path)/releases/\(release.id)/assets"
@@ -92,12 +122,12 @@ final class GitHubReleases {
       guard response.status == 200,
         let list = try response.json("the list of assets").elements
       else { throw api.unexpected(response, "the list of assets") }
-      for json in list {
-        if let asset = GitHubReleases.asset(json) { found[asset.name] = asset }
-      }
+      if first == nil { first = response }
+      found += list.compactMap { GitHubReleases.asset($0) }
       if list.count < GitHubReleases.pageSize { break }
     }
-    return found
+    guard let first else { throw Failure(.library, "no page of assets was asked for") }
+    return (found, first)
   }
 
   private static func asset(_ json: JSON) -> Asset? {
@@ -108,9 +138,13 @@ final class GitHubReleases {
       text.hasPrefix("sha256:") ? Digest(hex: text.dropFirst(7)) : nil
     }
     let created = json["created_at"]?.text.flatMap { Timestamp(iso8601: $0) }
+    let updated = json["updated_at"]?.text.flatMap { Timestamp(iso8601: $0) }
+    // What bears no date is as young as can be.
+    let changed = created.map { max($0, updated ?? $0) } ?? Timestamp(nanoseconds: .max)
     return Asset(
       id: id, name: name, size: size, isUploaded: json["state"]?.text == "uploaded",
-      sha256: digest, createdAt: (created?.nanoseconds ?? 0) / 1_000_000_000)
+      sha256: digest, createdAt: (created?.nanoseconds ?? 0) / 1_000_000_000,
+      changedAt: changed.nanoseconds / 1_000_000_000)
   }
 
   // MARK: Writing
@@ -265,8 +299,11 @@ final class GitHubReleases {
     }
   }
 
-  private func delete(_ asset: Asset) throws(Failure) {
-    let response = try api.send("DELETE", "\(repository.path)/releases/assets/\(asset.id)")
+  private func delete(_ asset: Asset) throws(Failure) { try delete(asset.id) }
+
+  /// Gone already is as good.
+  func delete(_ id: UInt64) throws(Failure) {
+    let response = try api.send("DELETE", "\(repository.path)/releases/assets/\(id)")
     guard [204, 404].contains(response.status) else {
       throw api.unexpected(response, "removing an asset")
     }

@@ -50,6 +50,8 @@ package struct GitHubTokenReport: Sendable {
   package let rateLimit: Int
   package let rateRemaining: Int
   package let rateReset: Timestamp
+  /// Seconds by which the clock of this machine is ahead of the server's; nil if that says no time.
+  package let clockSkew: Int?
   package let repository: Repository?
 
   /// Days before its end at which a token is worth a warning.
@@ -118,6 +120,9 @@ package struct GitHubTokenReport: Sendable {
     rateRemaining = number("x-ratelimit-remaining")
     let reset = Int64(number("x-ratelimit-reset"))
     rateReset = Timestamp(nanoseconds: min(max(0, reset), 9_000_000_000) * 1_000_000_000)
+    clockSkew = answer.headers["date"].flatMap { httpDate($0) }.map {
+      Int((Timestamp.now().nanoseconds - $0.nanoseconds) / 1_000_000_000)
+    }
     if let repository {
       self.repository = try GitHubTokenReport.ask(repository, api, scopes: scopes)
     } else {

@@ -178,7 +178,7 @@ import TBKCore
     _ exchange: HTTPExchange, _ response: HTTPResponse, _ transfer: HTTPTransfer
   ) throws(Failure) {
     known.insert(exchange.url.authority)
-    if let location = response.headers["location"],
+    if exchange.request.followsRedirects, let location = response.headers["location"],
       [301, 302, 303, 307, 308].contains(response.status)
     {
       follow(exchange, response, to: location)

@@ -10,6 +10,8 @@ package struct HTTPRequest {
   package var body: (any HTTPBody)?
   /// Whether the client's credential goes with it, to the origins that may have it.
   package var isAuthorized = true
+  /// Whether a redirect is gone after, where that cannot change what is asked; else it is the answer.
+  package var followsRedirects = true
   /// The largest answer that is taken, in bytes.
   package var limit = HTTPRequest.documentLimit
   /// Whether the server may compress its answer.

@@ -258,7 +258,7 @@ import TBKCore
       // Said of the answer: the address is one of HTTP.
       return (Failure(.unavailable, "\(place) speaks no HTTP"), true)
     case CURLE_URL_MALFORMAT:
-      return (Failure(.library, "\(url) is no address that can be asked"), false)
+      return (Failure(.library, "\(place): no address that can be asked"), false)
     default:
       let text = unsafe String(cString: curl_easy_strerror(result)).lowercased()
       return (Failure(.unavailable, "the connection to \(place) broke: \(text)"), true)

@@ -124,9 +124,21 @@ def _state(site: Site, _: Any, query: dict[str, str]) -> Any:
                 "references": repository.references.all("refs/"), "releases": releases, "assets": assets}
 
 
+def _age(site: Site, fields: Any, _: dict[str, str]) -> Any:
+    """Makes all assets of a repository so many seconds older."""
+    repository = _repository(site, fields["full_name"])
+    with repository.lock:
+        for release in repository.releases.values():
+            for asset in release.assets.values():
+                asset.created -= fields["seconds"]
+                asset.updated = asset.updated and asset.updated - fields["seconds"]
+    return {}
+
+
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "repositories"): _create, ("PATCH", "repositories"): _update, ("DELETE", "repositories"): _delete,
     ("POST", "rename"): _rename, ("POST", "organizations"): _organization, ("POST", "tokens"): _token,
     ("POST", "settings"): _settings, ("POST", "faults"): _faults, ("DELETE", "faults"): _clear_faults,
     ("GET", "log"): _log, ("DELETE", "log"): _clear_log, ("POST", "record"): _record, ("GET", "state"): _state,
+    ("POST", "age"): _age,
 }

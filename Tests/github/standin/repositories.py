@@ -94,12 +94,23 @@ def commits(call: Call) -> Response:
     if sha is None:
         raise missing()
     history = []
+    path = call.query.get("path")
     while sha:
         commit = objects.commit(sha)
-        history.append((sha, commit))
-        sha = commit.parents[0] if commit.parents else None
+        parent = commit.parents[0] if commit.parents else None
+        if path is None or _at(call, commit.tree, path) != (parent and _at(call, objects.commit(parent).tree, path)):
+            history.append((sha, commit))
+        sha = parent
     found, links = call.page(history)
     return Response.json([shapes.commit(call, sha, commit) for sha, commit in found], headers=links)
+
+
+def _at(call: Call, tree: str, path: str) -> str | None:
+    """What a tree has under a path; None for nothing."""
+    try:
+        return call.repository.objects.find(tree, path.encode().split(b"/")).sha
+    except MissingObject:
+        return None
 
 
 @route("GET", "/commits/(.+)", "contents", needs_commit=True)

@@ -1,0 +1,134 @@
+import TBKCore
+
+/// What became of one run of a backup: the object that `termbackup run --json` prints, or the
+/// `{"error":…}` that a command reports with `--json`.
+package struct BackupReport: Equatable, Sendable {
+  package enum Status: String, CaseIterable, Sendable {
+    case success
+    /// Stored, but part of the source could not be read.
+    case partial
+    /// Nothing had changed, so nothing was stored.
+    case unchanged
+    case failure
+  }
+
+  package var status: Status
+  package var profile: String?
+  /// Lower-case hexadecimal.
+  package var id: String?
+  /// `full` or `incremental`.
+  package var mode: String?
+  package var fileCount: UInt64?
+  /// Of the archive, in bytes.
+  package var size: UInt64?
+  /// How long the run took.
+  package var seconds: UInt64?
+  /// When it ended.
+  package var time: Timestamp
+  /// What went wrong beside a backup that is in order.
+  package var warning: String?
+  package var errorType: String?
+  package var errorMessage: String?
+
+  package init(status: Status, time: Timestamp) {
+    self.status = status
+    self.time = time
+  }
+
+  /// Reads an object; members that have no meaning here are passed over. Throws `.malformed`.
+  ///
+  /// - Parameters:
+  ///   - place: what messages call it.
+  ///   - now: the time, if it names none.
+  package init(_ bytes: [UInt8], place: String, now: Timestamp) throws(Failure) {
+    let object = try JSON.parse(bytes, what: place)
+    guard object.members != nil else { throw Failure(.malformed, "\(place): not a JSON object") }
+    func value(_ key: String) -> JSON? {
+      guard let value = object[key], !value.isNull else { return nil }
+      return value
+    }
+    func text(_ key: String) throws(Failure) -> String? {
+      guard let value = value(key) else { return nil }
+      guard let text = value.text else {
+        throw Failure(.malformed, "\(place): \"\(key)\" is no text")
+      }
+      return text
+    }
+    func number(_ key: String) throws(Failure) -> UInt64? {
+      guard let value = value(key) else { return nil }
+      guard let number = value.integer(UInt64.self) else {
+        throw Failure(.malformed, "\(place): \"\(key)\" is no whole number from 0")
+      }
+      return number
+    }
+    let error = value("error")
+    if let error, error.members == nil {
+      throw Failure(.malformed, "\(place): \"error\" is no object")
+    }
+    guard let word = try text("status") ?? (error == nil ? nil : "failure"),
+      let status = Status(rawValue: word)
+    else {
+      let words = Status.allCases.map(\.rawValue).joined(separator: ", ")
+      throw Failure(
+        .malformed, "\(place): \"status\" is none of \(words)",
+        hint: "a report is what 'termbackup run --json' prints")
+    }
+    self.init(status: status, time: now)
+    profile = try text("profile")
+    id = try text("id")
+    mode = try text("mode")
+    fileCount = try number("files")
+    size = try number("archive_size")
+    seconds = try number("seconds")
+    warning = try text("warning")
+    errorType = error?["type"]?.text
+    errorMessage = error?["message"]?.text
+    if let text = try text("time") {
+      guard let time = Timestamp(iso8601: text) else {
+        throw Failure(.malformed, "\(place): \"time\" is no time of ISO 8601")
+      }
+      self.time = time
+    }
+  }
+
+  /// One line that says it all to somebody who sees no more.
+  package var headline: String {
+    let what = profile.map { "Backup of \($0)" } ?? "Backup"
+    switch status {
+    case .success: return warning == nil ? "\(what) succeeded" : "\(what) succeeded, with a warning"
+    case .partial: return "\(what) is incomplete"
+    case .unchanged: return "\(what): nothing has changed"
+    case .failure: return "\(what) failed"
+    }
+  }
+
+  /// What went wrong, in a sentence or two; nil if nothing did.
+  package var trouble: String? {
+    var sentences: [String] = []
+    if status == .partial { sentences.append("Part of the source could not be read.") }
+    if let errorMessage {
+      sentences.append(errorType.map { "\($0): \(errorMessage)" } ?? errorMessage)
+    } else if let errorType {
+      sentences.append(errorType)
+    }
+    if let warning { sentences.append("Warning: \(warning)") }
+    return sentences.isEmpty ? nil : sentences.joined(separator: "\n")
+  }
+
+  /// Names and values, for people.
+  package var facts: [(name: String, value: String)] {
+    var facts: [(name: String, value: String)] = []
+    if let profile { facts.append(("Profile", profile)) }
+    facts.append(("Status", status.rawValue))
+    if let id { facts.append(("Backup", String(id.prefix(12)))) }
+    if let mode { facts.append(("Mode", mode)) }
+    if let fileCount { facts.append(("Files", groupedDigits(fileCount))) }
+    if let size {
+      let bytes = size < 1024 ? "" : " (\(groupedDigits(size)) bytes)"
+      facts.append(("Size", humanSize(size) + bytes))
+    }
+    if let seconds { facts.append(("Duration", humanDuration(seconds))) }
+    facts.append(("Time", time.iso8601(microseconds: false)))
+    return facts
+  }
+}

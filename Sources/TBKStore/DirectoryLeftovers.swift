@@ -1,0 +1,103 @@
+import Glibc
+import TBKCore
+import TBKFormat
+
+extension DirectoryStore {
+  package func leftovers(
+    besides named: NamedObjects, age: Int64
+  ) throws(Failure) -> [Leftover] {
+    let limit = Timestamp(nanoseconds: clock().nanoseconds - age * 1_000_000_000)
+    var found = try temporaryFiles(in: root, "", before: limit)
+    for kind in ObjectPath.Folder.allCases {
+      guard let directory = try folder(kind, creating: false) else { continue }
+      found += try temporaryFiles(in: directory, "\(kind.rawValue)/", before: limit)
+      for (name, _) in try directory.names() {
+        guard let name = ObjectName(name.text), case let path = ObjectPath(kind, name),
+          path.hasOurName, !named.contains(path.description),
+          let facts = try directory.statusIfPresent(of: RawPath(name.description)),
+          facts.st_mode & S_IFMT == S_IFREG
+        else { continue }
+        // The inode's own time too: a copy of a store brings the times of its files with it.
+        let changed = max(Timestamp(facts.st_mtim), Timestamp(facts.st_ctim))
+        guard changed <= limit else { continue }
+        found.append(
+          Leftover(
+            .object, path.description, size: UInt64(clamping: facts.st_size), changedAt: changed))
+      }
+    }
+    return found.sorted { $0.name < $1.name }
+  }
+
+  /// Temporary files that no writer holds.
+  private func temporaryFiles(
+    in directory: Descriptor, _ prefix: String, before limit: Timestamp
+  ) throws(Failure) -> [Leftover] {
+    var found: [Leftover] = []
+    for (name, _) in try directory.names() where isTemporary(name) {
+      guard let facts = try directory.statusIfPresent(of: name),
+        facts.st_mode & S_IFMT == S_IFREG, case let changed = Timestamp(facts.st_mtim),
+        changed <= limit, try isAbandoned(name, in: directory)
+      else { continue }
+      found.append(
+        Leftover(
+          .temporary, prefix + name.text, size: UInt64(clamping: facts.st_size),
+          changedAt: changed))
+    }
+    return found
+  }
+
+  private func isAbandoned(_ name: RawPath, in directory: Descriptor) throws(Failure) -> Bool {
+    guard let file = try regularFile(name, in: directory, O_RDWR) else { return false }
+    return try FileLock.take(file)
+  }
+
+  package func remove(
+    _ leftovers: [Leftover], over ledger: StoredLedger
+  ) throws(Failure) -> CommitOutcome {
+    let lock = try FileLock(
+      DirectoryStore.lockName, in: root, maximumWait: maximumWait,
+      what: "the store \(address.display)")
+    defer { lock.release() }
+    guard try readLedger()?.version == ledger.version else { return .conflict }
+    var touched: [Descriptor] = []
+    for leftover in leftovers {
+      let pieces = leftover.name.split(separator: "/")
+      var directory = root
+      if pieces.count == 2 {
+        guard let kind = ObjectPath.Folder(rawValue: String(pieces[0])),
+          let folder = try folder(kind, creating: false)
+        else { continue }
+        directory = folder
+      }
+      guard let last = pieces.last else { continue }
+      let name = RawPath(Array(last.utf8))
+      if leftover.kind == .temporary {
+        guard try isAbandoned(name, in: directory) else { continue }
+      } else {
+        guard leftover.path != nil, try regularFile(name, in: directory) != nil else { continue }
+      }
+      try directory.unlink(name)
+      touched.append(directory)
+    }
+    for directory in touched { try directory.synchronize() }
+    return .committed(ledger.version)
+  }
+
+  /// The time by which the files of this store are dated, or that of this machine if it is earlier:
+  /// nothing is to look older than it is.
+  private func clock() -> Timestamp {
+    let now = Timestamp.now()
+    let name = RawPath(".tbk-\(uniqueSuffix()).tmp")
+    guard let file = try? root.open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW),
+      let facts = try? file.status()
+    else { return now }
+    _ = try? root.unlink(name)
+    return min(now, Timestamp(facts.st_mtim))
+  }
+}
+
+extension Timestamp {
+  fileprivate init(_ time: timespec) {
+    self.init(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
+  }
+}

@@ -1,0 +1,163 @@
+import TBKCore
+import TBKFormat
+
+extension GitHubStore {
+  /// The most of a listing that is read, in bytes.
+  private static let listingLimit = 32 << 20
+  private static let pageSize = 100
+
+  package func leftovers(
+    besides named: NamedObjects, age: Int64
+  ) throws(Failure) -> [Leftover] {
+    if state == .unknown { try locate() }
+    guard case .at(let head) = state else { return [] }
+    let found =
+      try objects(at: head, besides: named, age: age) + assets(besides: named, age: age)
+    return found.sorted { $0.name < $1.name }
+  }
+
+  /// The time before which something was last changed that is a leftover, by the server's clock;
+  /// nil if it does not say.
+  private func limit(_ response: HTTPResponse, _ age: Int64) -> Timestamp? {
+    response.headers["date"].flatMap { httpDate($0) }.map {
+      Timestamp(nanoseconds: $0.nanoseconds - age * 1_000_000_000)
+    }
+  }
+
+  // MARK: The branch
+
+  private func objects(
+    at head: Head, besides named: NamedObjects, age: Int64
+  ) throws(Failure) -> [Leftover] {
+    var found: [Leftover] = []
+    let (top, _) = try tree(head.tree.description)
+    for kind in [ObjectPath.Folder.backups, .manifests] {
+      guard let entry = top.first(where: { $0["path"]?.text == kind.rawValue }),
+        entry["type"]?.text == "tree", let id = GitObjectID(entry["sha"]?.text)
+      else { continue }
+      for file in try tree(id.description).entries {
+        guard file["type"]?.text == "blob",
+          let name = file["path"]?.text.flatMap({ ObjectName($0) }),
+          case let path = ObjectPath(kind, name), path.hasOurName,
+          !named.contains(path.description),
+          let changed = try lastChange(of: path.description, at: head, age: age)
+        else { continue }
+        found.append(
+          Leftover(
+            .object, path.description, size: file["size"]?.integer() ?? 0, changedAt: changed))
+      }
+    }
+    return found
+  }
+
+  private func tree(_ id: String) throws(Failure) -> (entries: [JSON], response: HTTPResponse) {
+    var options = GitHubAPI.Options()
+    options.limit = GitHubStore.listingLimit
+    let response = try api.send("GET", "\(repository.path)/git/trees/\(id)", options)
+    guard response.status == 200, let list = try response.json("a tree")["tree"]?.elements else {
+      throw api.unexpected(response, "a tree of the branch \(branch)")
+    }
+    return (list, response)
+  }
+
+  /// When the file came to what it is; nil if that is not long enough ago, or cannot be told.
+  private func lastChange(
+    of path: String, at head: Head, age: Int64
+  ) throws(Failure) -> Timestamp? {
+    let escaped = path.percentEncoded()
+    let response = try api.send(
+      "GET", "\(repository.path)/commits?sha=\(head.commit)&path=\(escaped)&per_page=1")
+    guard response.status == 200, let list = try response.json("the commits").elements else {
+      throw api.unexpected(response, "the commits of \(path)")
+    }
+    guard let limit = limit(response, age),
+      let text = list.first?["commit"]?["committer"]?["date"]?.text,
+      let date = Timestamp(iso8601: text), date <= limit
+    else { return nil }
+    return date
+  }
+
+  // MARK: Releases
+
+  private func assets(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover] {
+    var found: [Leftover] = []
+    for release in try releases.all() {
+      let (assets, response) = try releases.list(release)
+      guard let limit = limit(response, age) else { continue }
+      for asset in assets {
+        let name = "\(release.tag)/\(asset.name)"
+        let changed = Timestamp(nanoseconds: asset.changedAt * 1_000_000_000)
+        guard asset.name.hasPrefix("part_"), !named.contains(name), changed <= limit else {
+          continue
+        }
+        found.append(
+          Leftover(
+            asset.isUploaded ? .asset : .upload, name, size: asset.size, changedAt: changed,
+            number: asset.id))
+      }
+    }
+    if found.isEmpty { return [] }
+    // Releases belong to the repository: every branch of it may be a store with parts in them.
+    let others = try namedOnOtherBranches()
+    return found.filter { !others.contains($0.name) }
+  }
+
+  private func namedOnOtherBranches() throws(Failure) -> NamedObjects {
+    var named = NamedObjects()
+    for page in 1... {
+      let response = try api.send(
+        "GET", "\(repository.path)/branches?per_page=\(GitHubStore.pageSize)&page=\(page)")
+      guard response.status == 200, let list = try response.json("the branches").elements else {
+        throw api.unexpected(response, "the branches of \(repository.fullName)")
+      }
+      for entry in list {
+        guard let name = entry["name"]?.text, name != branch else { continue }
+        let path = "\(repository.path)/contents/\(Ledger.fileName)?ref=\(name.percentEncoded())"
+        let answer = try api.send("GET", path, .raw(limit: GitHubStore.contentsLimit))
+        if answer.status == 404 { continue }
+        guard answer.status == 200 else { throw api.unexpected(answer, "the ledger of \(name)") }
+        do throws(Failure) {
+          named.add(try Ledger(parsing: answer.body))
+        } catch {
+          throw Failure(
+            .malformed,
+            "the branch \(RawPath(Array(name.utf8)).display) of \(repository.fullName) has a "
+              + "metadata.json that is no ledger, and may name what lies in releases",
+            hint: "nothing was removed; take that branch away if it is no store")
+        }
+      }
+      if list.count < GitHubStore.pageSize { break }
+    }
+    return named
+  }
+
+  // MARK: Removing
+
+  package func remove(
+    _ leftovers: [Leftover], over ledger: StoredLedger
+  ) throws(Failure) -> CommitOutcome {
+    let objects = leftovers.compactMap(\.path)
+    var outcome = CommitOutcome.committed(ledger.version)
+    if !objects.isEmpty {
+      let summary =
+        objects.count == 1
+        ? "Remove \(objects[0].name), which no backup needs"
+        : "Remove \(objects.count) files that no backup needs"
+      outcome = try commit(
+        Commit(
+          ledger: ledger.bytes, removals: objects.map { ObjectReference($0) }, summary: summary),
+        over: ledger.version)
+    }
+    guard case .committed(let version) = outcome else { return outcome }
+    let assets = leftovers.compactMap { leftover in leftover.path == nil ? leftover.number : nil }
+    if assets.isEmpty { return outcome }
+    // Somebody may have found one of them, and have put it into the ledger.
+    forget()
+    try locate()
+    guard case .at(let head) = state, head.commit.description == version.token else {
+      return .conflict
+    }
+    for id in assets { try releases.delete(id) }
+    return outcome
+  }
+}

@@ -1,0 +1,180 @@
+import TBKCore
+import TBKFormat
+
+/// An address that is told of a backup. Who knows it can write there: messages name its host alone.
+package struct Webhook {
+  package let url: HTTPURL
+
+  /// What a service that watches for silence is told (https://healthchecks.io/docs/http_api/).
+  package enum Ping: String, CaseIterable, Sendable {
+    case start
+    case success
+    case failure
+  }
+
+  /// The most of an answer that is read, in bytes.
+  private static let answerLimit = 64 << 10
+  /// No service's word keeps us longer, in seconds.
+  private static let longestPause = 86_400
+
+  /// Throws `.usage`, without a word of the address.
+  package init(_ address: borrowing Secret) throws(Failure) {
+    let text = address.withBytes { bytes in
+      var copy: [UInt8] = []
+      for index in bytes.indices { copy.append(bytes[index]) }
+      return String(decoding: copy, as: UTF8.self)
+    }
+    // libcurl would take "host/path" for http://host/path, and the path of "https:///path" for a host.
+    let schemes = ["https://", "http://"]
+    let lower = text.lowercased()
+    guard let scheme = schemes.first(where: { lower.hasPrefix($0) }),
+      !lower.hasPrefix("\(scheme)/"), !text.contains("#"), let url = HTTPURL(text)
+    else {
+      throw Failure(
+        .usage, "the webhook URL is none that can be asked",
+        hint: "it begins with https://, holds no blank, and has neither a user name nor a '#'")
+    }
+    guard url.isConfidential else {
+      throw Failure(
+        .usage, "the webhook at http://\(url.host) would be told without encryption",
+        hint: "http:// is for this machine alone; use https://")
+    }
+    self.url = url
+  }
+
+  /// The format that the address asks for.
+  package var format: WebhookFormat {
+    switch url.host {
+    case "hooks.slack.com", "hooks.slack-gov.com": return .slack
+    case "discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com":
+      let parts = url.path.split(separator: "/")
+      let isVersioned = parts.count > 2 && parts[1].hasPrefix("v") && parts[2] == "webhooks"
+      if parts.first == "api", parts.count > 1, parts[1] == "webhooks" || isVersioned {
+        return .discord
+      }
+      return .generic
+    default: return .generic
+    }
+  }
+
+  /// The address for a ping: `/start` or `/fail` goes to the end of the path, before a query.
+  package func target(_ ping: Ping) -> HTTPURL? {
+    let suffix =
+      switch ping {
+      case .start: "start"
+      case .success: ""
+      case .failure: "fail"
+      }
+    if suffix.isEmpty { return url }
+    let text = url.description
+    let end = text.firstIndex(of: "?") ?? text.endIndex
+    let path = text[..<end]
+    return HTTPURL("\(path)\(path.hasSuffix("/") ? "" : "/")\(suffix)\(text[end...])")
+  }
+
+  /// Sends a body, again where that may help. Throws `.webhook`.
+  ///
+  /// - Parameters:
+  ///   - target: this address, or one for a ping.
+  ///   - maximumWait: seconds after which it is over.
+  /// - Returns: the status of the answer, a success.
+  package static func post(
+    _ body: [UInt8], type: String, to target: HTTPURL, userAgent: String, maximumWait: Int
+  ) throws(Failure) -> Int {
+    let client = try HTTPClient(HTTPSettings(userAgent: userAgent, maximumWait: maximumWait))
+    var request = HTTPRequest(
+      "POST", target, headers: [("Content-Type", type)], body: BytesBody(body))
+    request.isAuthorized = false
+    request.followsRedirects = false
+    request.limit = answerLimit
+    let exchange = HTTPExchange(request, judge: Webhook.judge)
+    client.start(exchange)
+    // An answer that comes drop by drop loses no time by the client's account.
+    let end = monotonicNanoseconds() + Int64(maximumWait + 1) * 1_000_000_000
+    try client.drive { exchange.isOver || monotonicNanoseconds() >= end }
+    client.cancel()
+    guard exchange.isOver else {
+      throw Failure(
+        .webhook, "\(target.authority) has not answered in \(maximumWait) s",
+        hint: "--max-wait says how long to go on")
+    }
+    do throws(Failure) {
+      return try exchange.get().status
+    } catch {
+      switch error.code {
+      case .unavailable, .tryAgain, .malformed:
+        throw Failure(.webhook, error.message, hint: error.hint, httpStatus: error.httpStatus)
+      default: throw error
+      }
+    }
+  }
+
+  static func judge(_ response: HTTPResponse) -> HTTPVerdict {
+    let place = response.url.authority
+    func failure(_ text: String, hint: String?) -> Failure {
+      Failure(.webhook, "\(place) \(text)", hint: hint, httpStatus: response.status)
+    }
+    switch response.status {
+    case 200..<300:
+      // A service for pings says so of addresses that it does not know.
+      if response.body.starts(with: "OK (not found)".utf8) {
+        return .fail(failure("knows no such ping URL", hint: "copy it again from the service"))
+      }
+      return .accept
+    case 300..<400:
+      return .fail(
+        failure(
+          "redirects (status \(response.status)), which is not followed",
+          hint: "use the URL that the service itself gives"))
+    case 408, 500...599:
+      let again = failure("answers with status \(response.status)", hint: nil)
+      guard let seconds = pause(response) else { return .again(again) }
+      return .pause(seconds: seconds, again)
+    case 429:
+      let seconds = pause(response)
+      let asked = seconds.map { ", and asks to wait \($0) s" } ?? ""
+      let busy = failure("takes no more messages for now\(asked)", hint: nil)
+      return seconds.map { .pause(seconds: $0, busy) } ?? .again(busy)
+    case 401, 403, 404, 410:
+      return .fail(
+        failure(
+          "refuses the webhook (status \(response.status))",
+          hint: "the URL is wrong, or the webhook was removed: make another"))
+    default:
+      return .fail(failure("refuses the message (status \(response.status))", hint: nil))
+    }
+  }
+
+  /// Seconds that the answer asks to wait: `Retry-After`, in seconds or as a date, or Discord's
+  /// `retry_after` in its body.
+  private static func pause(_ response: HTTPResponse) -> Int? {
+    func upwards(_ number: Double) -> Int? {
+      guard number.isFinite, number >= 0 else { return nil }
+      return max(1, Int(min(number, Double(longestPause)).rounded(.up)))
+    }
+    if let text = response.headers["retry-after"] {
+      if let seconds = Double(text) { return upwards(seconds) }
+      if let date = httpDate(text) {
+        return upwards(Double(date.nanoseconds - Timestamp.now().nanoseconds) / 1e9) ?? 1
+      }
+      return nil
+    }
+    guard let json = try? JSON.parse(response.body, what: "answer"),
+      case .number(let token)? = json["retry_after"], let seconds = Double(token)
+    else { return nil }
+    return upwards(seconds)
+  }
+}
+
+/// A date of HTTP in the form that servers send (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+package func httpDate(_ text: String) -> Timestamp? {
+  let months = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+  ]
+  let words = text.split(separator: " ")
+  guard words.count == 6, words[5] == "GMT", words[1].utf8.count == 2,
+    let month = months.firstIndex(where: { $0 == words[2] })
+  else { return nil }
+  let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+  return Timestamp(iso8601: "\(words[3])-\(number)-\(words[1])T\(words[4])Z")
+}

@@ -1,0 +1,139 @@
+import TBKCore
+import TBKFormat
+
+/// Something in a store that nothing names: what a killed writer or a broken upload left, or a
+/// removal that did not come to its end.
+package struct Leftover: Equatable, Sendable {
+  package enum Kind: String, Sendable {
+    /// An archive, a manifest, or a piece of one.
+    case object
+    /// A piece of an archive in a release.
+    case asset
+    /// A piece that never arrived whole.
+    case upload
+    /// A file under a temporary name.
+    case temporary
+  }
+
+  package let kind: Kind
+  /// Where it lies in the store.
+  package let name: String
+  package let size: UInt64
+  /// When it was last changed, by the clock of the store.
+  package let changedAt: Timestamp
+  /// What the store knows it by, where that is not its name.
+  let number: UInt64?
+
+  init(_ kind: Kind, _ name: String, size: UInt64, changedAt: Timestamp, number: UInt64? = nil) {
+    self.kind = kind
+    self.name = name
+    self.size = size
+    self.changedAt = changedAt
+    self.number = number
+  }
+
+  /// The object under this name; nil for what is none.
+  var path: ObjectPath? {
+    let pieces = name.split(separator: "/", omittingEmptySubsequences: false)
+    guard kind == .object, pieces.count == 2,
+      let folder = ObjectPath.Folder(rawValue: String(pieces[0])), folder != .checks,
+      let name = ObjectName(String(pieces[1]))
+    else { return nil }
+    return ObjectPath(folder, name)
+  }
+}
+
+/// What ledgers name, by where it lies.
+package struct NamedObjects: Sendable {
+  private var names: Set<String> = []
+
+  package init() {}
+
+  package mutating func add(_ ledger: Ledger) {
+    for entry in ledger.entries {
+      add(entry.archiveReference)
+      if let manifest = entry.manifestReference { add(manifest) }
+    }
+  }
+
+  private mutating func add(_ object: ObjectReference) {
+    names.insert(object.path.description)
+    for part in object.parts {
+      // A part lies in a place of its own or beside what it is a part of.
+      names.insert("\(part.place)/\(part.object.name)")
+      names.insert("\(object.path.folder.rawValue)/\(part.object.name)")
+    }
+  }
+
+  package func contains(_ name: String) -> Bool { names.contains(name) }
+}
+
+extension ObjectPath {
+  /// Whether the name is one that this suite gives: `backup_` or `manifest_` and the beginning of an
+  /// id, with that of a hash or without, or `part_` and that of a hash. What others have put into a
+  /// store is not ours to judge, and neither is a password check.
+  var hasOurName: Bool {
+    let stem: String
+    switch folder {
+    case .checks: return false
+    case .backups: stem = "backup_"
+    case .manifests: stem = "manifest_"
+    }
+    let text = name.description
+    guard text.hasSuffix(".tbk") else { return false }
+    let bare = text.dropLast(4)
+    if bare.hasPrefix("part_") { return bare.dropFirst(5).isHex(32) }
+    guard bare.hasPrefix(stem) else { return false }
+    let pieces = bare.dropFirst(stem.count).split(separator: "-", omittingEmptySubsequences: false)
+    return pieces[0].isHex(12) && (pieces.count == 1 || pieces.count == 2 && pieces[1].isHex(8))
+  }
+}
+
+extension Substring {
+  fileprivate func isHex(_ count: Int) -> Bool {
+    utf8.count == count
+      && utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+  }
+}
+
+extension LedgerSession {
+  /// Seconds for which nothing is taken for a leftover: the longest that a writer may need between
+  /// an object and the ledger that names it.
+  package static let leftoverAge: Int64 = 86_400
+
+  /// Removes what lies in the store and is named by no ledger, decided anew over what other writers
+  /// have made of it meanwhile. The ledger stays as it is, so that no key is needed.
+  ///
+  /// - Parameters:
+  ///   - dryRun: whether it is only told.
+  ///   - age: seconds since its last change that something must have been there.
+  /// - Returns: what was removed, or would be.
+  package func clean(
+    dryRun: Bool, age: Int64 = LedgerSession.leftoverAge
+  ) throws(Failure) -> [Leftover] {
+    let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
+    while true {
+      let snapshot = try snapshot()
+      guard let ledger = snapshot.ledger, let version = snapshot.version else { return [] }
+      guard ledger.identity != nil else {
+        throw Failure(
+          .denied,
+          "TermBackup 6 wrote the ledger of the store \(store.address.display), which does not name "
+            + "all that belongs to a backup: nothing was removed",
+          hint: "a backup made by this suite takes the ledger over")
+      }
+      var named = NamedObjects()
+      named.add(ledger)
+      let found = try store.leftovers(besides: named, age: age)
+      if dryRun || found.isEmpty { return found }
+      let stored = StoredLedger(bytes: snapshot.bytes, version: version)
+      if case .committed = try store.remove(found, over: stored) { return found }
+      try Interruption.check()
+      guard monotonicNanoseconds() < deadline else {
+        throw Failure(
+          .tryAgain, "the store \(store.address.display) was changed again and again meanwhile",
+          hint: "try again when other writers are done")
+      }
+    }
+  }
+}

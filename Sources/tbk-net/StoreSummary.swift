@@ -1,0 +1,76 @@
+import TBKCore
+import TBKFormat
+import TBKStore
+
+/// What `tbk-pull --summary` and `--seen` say of a store, in one form for both.
+enum StoreSummary {
+  typealias Facts = [(name: String, value: JSON)]
+
+  /// How far the store has come, and the backups of a group, or of all.
+  static func of(
+    _ snapshot: LedgerSession.Snapshot, group: GroupID?, now: Timestamp
+  ) -> Facts {
+    let entries = snapshot.entries.filter { group == nil || $0.group == group }
+    let size = entries.reduce(UInt64(0)) { sum, entry in
+      let manifest = entry.manifest?.size ?? 0
+      let (archive, isLarge) = sum.addingReportingOverflow(entry.size)
+      let (both, isLarger) = archive.addingReportingOverflow(manifest)
+      return isLarge || isLarger ? .max : both
+    }
+    let identity = snapshot.ledger?.identity
+    var signature = "unsigned"
+    var key = JSON.null
+    switch snapshot.trust {
+    case .verified(let fingerprint): (signature, key) = ("verified", .string(fingerprint.hex))
+    case .unchecked(let fingerprint): (signature, key) = ("unchecked", .string(fingerprint.hex))
+    case .unsigned: break
+    }
+    let last = entries.last
+    let age = last.flatMap { Timestamp(iso8601: $0.createdAt) }.map {
+      (now.nanoseconds - $0.nanoseconds) / 1_000_000_000
+    }
+    return [
+      ("store_id", identity.map { .string($0.storeID.description) } ?? .null),
+      ("sequence", identity.map { .number($0.sequence) } ?? .null),
+      ("signature", .string(signature)), ("key", key),
+      ("backups", .number(entries.count)), ("size", .number(size)),
+      ("verified", .number(entries.count { $0.verified })),
+      ("last_id", last.map { .string($0.id.hex) } ?? .null),
+      ("last_created_at", last.map { .string($0.createdAt) } ?? .null),
+      ("last_age", age.map { .number($0) } ?? .null),
+      ("last_size", last.map { .number($0.size) } ?? .null),
+      ("last_files", last.map { .number($0.fileCount) } ?? .null),
+      ("last_mode", last?.mode.map { .string($0) } ?? .null),
+      ("last_verified", last.map { .bool($0.verified) } ?? .null),
+    ]
+  }
+
+  /// What is known without asking.
+  static func seen(_ memory: SeenState.Memory) -> Facts {
+    [
+      ("store_id", memory.storeID.map { .string($0.description) } ?? .null),
+      ("sequence", memory.moment.map { .number($0.sequence) } ?? .null),
+      ("was_signed", .bool(memory.wasSigned)),
+    ]
+  }
+
+  static func json(_ facts: Facts) -> [UInt8] {
+    JSON.object(facts.map { JSON.Member($0.name, $0.value) }).line() + [UInt8(ascii: "\n")]
+  }
+
+  /// A name and a value on a line, with a tab between them; `-` for what is not known.
+  static func rows(_ facts: Facts) -> [UInt8] {
+    var output: [UInt8] = []
+    for (name, value) in facts {
+      let text: String =
+        switch value {
+        case .null: "-"
+        case .bool(let yes): yes ? "yes" : "no"
+        case .number(let token): token
+        default: RawPath(value.bytes ?? []).quoted
+        }
+      output += Array("\(name)\t\(text)\n".utf8)
+    }
+    return output
+  }
+}

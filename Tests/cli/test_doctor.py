@@ -1,0 +1,229 @@
+"""termbackup doctor: each check against what it is there to find, one fault at a time."""
+
+import json
+import shutil
+import stat
+
+import pytest
+from conftest import PASSWORD, put
+from github_fixture import NUMBERS, github_server  # noqa: F401
+from test_keyring import only
+from test_shell_layer import shell  # noqa: F401
+
+TOKEN = "ghp_" + "d" * 36
+CHECKS = ["home", "configuration", "profiles", "sources", "password", "keyring", "token", "stores", "clock", "signing",
+          "audit-log", "temporary", "space", "dependencies", "programs"]
+
+
+@pytest.fixture
+def docs(shell, small):
+    """A profile with one backup."""
+    shell.profile("docs", small)
+    shell.run("run", "-q", "docs")
+    return shell
+
+
+def examine(shell, *arguments, status=0, **options):
+    """The results by their checks."""
+    done = shell.run("doctor", "--json", *arguments, status=status, **options)
+    report = json.loads(done.stdout)
+    assert report["ok"] == (status == 0)
+    found = {}
+    for entry in report["checks"]:
+        assert set(entry) == {"check", "result", "message", "hint"} and entry["message"]
+        assert entry["hint"] or entry["result"] not in ("fail",), entry
+        found.setdefault(entry["check"], []).append(entry)
+    return found
+
+
+def worst(found, check):
+    return max((entry["result"] for entry in found[check]), key=["ok", "note", "warn", "fail"].index)
+
+
+def one(found, check, result):
+    """The only entry of that check with that result; all other checks have not failed."""
+    entry, = [entry for entry in found[check] if entry["result"] == result]
+    return entry
+
+
+def test_a_home_in_order_passes_every_check(docs):
+    found = examine(docs)
+    assert set(found) == set(CHECKS)
+    for check in ("home", "configuration", "profiles", "sources", "password", "stores", "audit-log", "temporary", "space",
+                  "dependencies"):
+        assert worst(found, check) == "ok", found[check]
+    assert [entry["result"] for entry in found["password"]] == ["ok", "ok"]
+    assert "1 backup" in found["stores"][0]["message"]
+    libcurl = [entry["message"] for entry in found["dependencies"] if "libcurl" in entry["message"]]
+    assert len(libcurl) == 1 and "HTTP/2" in libcurl[0] and "async DNS" in libcurl[0]
+
+
+def test_people_see_the_environment_first(docs):
+    shown = docs.run("doctor").stdout.decode()
+    panel, _, rest = shown.partition("\n\n")
+    for name in ("termbackup", "openssl", "argon2", "zlib", "system", "architecture", "home", "temporary"):
+        assert any(line.split()[0] == name for line in panel.splitlines())
+    assert rest.rstrip().endswith("0 failed")
+    assert docs.run("doctor", "-q").stdout == b""
+
+
+def test_it_changes_nothing_and_asks_for_nothing(docs):
+    before = {path: path.read_bytes() for path in docs.home.rglob("*") if path.is_file()}
+    found = examine(docs, password=None)
+    assert worst(found, "password") == "note"
+    assert {path: path.read_bytes() for path in docs.home.rglob("*") if path.is_file()} == before
+
+
+def test_no_home_is_one_failure(shell):
+    assert b"'termbackup init'" in shell.run("doctor", status=1).stdout
+    found = examine(shell, status=1)
+    assert [entry["result"] for entry in found["home"]] == ["fail"]
+
+
+def test_a_profile_alone_is_looked_at(docs, tmp_path, small):
+    (tmp_path / "other").mkdir()
+    docs.run("profile", "create", "gone", "--source", tmp_path / "other")
+    (tmp_path / "other").rmdir()
+    entry = one(examine(docs, status=1), "sources", "fail")
+    assert entry["message"].startswith("gone: ") and "--source" in entry["hint"]
+    assert worst(examine(docs, "-p", "docs"), "sources") == "ok"
+    assert "nobody" in one(examine(docs, "-p", "nobody", status=1), "profiles", "fail")["message"]
+
+
+def break_config(shell):
+    put(shell.home / "config.json", b'{"signing_enabled": "yes"}')
+
+
+def break_profile(shell):
+    put(shell.home / "profiles" / "docs.json", b"{")
+
+
+def break_store(shell):
+    shutil.rmtree(shell.home / "store")
+
+
+def break_ledger(shell):
+    put(shell.home / "store" / "metadata.json", b"{}")
+
+
+def break_log(shell):
+    path = shell.home / "audit.log"
+    path.write_bytes(path.read_bytes().replace(b'"success"', b'"failure"', 1))
+
+
+def lose_key(shell):
+    shell.tbk.run("tbk-config", "set", "signing_enabled", "true")
+
+
+def spoil_key(shell):
+    lose_key(shell)
+    put(shell.home / "signing_key.pem", b"not a key\n")
+
+
+@pytest.mark.parametrize("fault,check", [
+    (break_config, "configuration"), (break_profile, "profiles"), (break_store, "stores"), (break_ledger, "stores"),
+    (break_log, "audit-log"), (lose_key, "signing"), (spoil_key, "signing")])
+def test_what_is_broken_fails_with_a_hint(docs, fault, check):
+    fault(docs)
+    entry = one(examine(docs, status=1), check, "fail")
+    assert entry["hint"]
+    assert entry["hint"].encode() in docs.run("doctor", "-q", status=1).stdout
+
+
+def test_a_wrong_password_is_found(docs):
+    assert "docs" in one(examine(docs, password=b"another", status=1), "password", "fail")["message"]
+    missing = examine(docs, "--password-file", "/no/such/file", status=1)
+    assert "/no/such/file" in one(missing, "password", "fail")["message"]
+    assert worst(examine(docs, "--password-command", f"printf %s '{PASSWORD.decode()}'", password=None), "password") == "ok"
+
+
+@pytest.mark.parametrize("name", ("", "config.json", "profiles/docs.json", "audit.log"))
+def test_what_others_can_read_is_a_warning(docs, name):
+    path = docs.home / name
+    path.chmod(path.stat().st_mode | stat.S_IRGRP)
+    entry = one(examine(docs), "home", "warn")
+    assert str(path) in entry["message"] and "chmod" in entry["hint"]
+
+
+def test_leftovers_are_counted(docs):
+    left = docs.home / "tmp" / "run.999999999.0"
+    left.mkdir()
+    done = docs.tbk.run("termbackup", "doctor", "--json")
+    found = {entry["check"]: entry for entry in json.loads(done.out)["checks"]}
+    assert found["temporary"]["result"] == "warn" and "termbackup clean" in found["temporary"]["hint"]
+    left.rmdir()
+
+
+@pytest.mark.parametrize("free,result", [(600 * 1024, "ok"), (400 * 1024, "warn"), (5 * 1024, "fail")])
+def test_space_that_runs_out_is_told_of(docs, tmp_path, free, result):
+    put(tmp_path / "stub" / "df", f"#!/bin/sh\nprintf 'Filesystem 1024-blocks Used Available\\nx 9 9 {free} 1%% /\\n'\n".encode(),
+        0o755)
+    found = examine(docs, status=1 if result == "fail" else 0, env={"PATH": f"{tmp_path / 'stub'}:{docs.environment['PATH']}"})
+    assert {entry["result"] for entry in found["space"]} == {result}
+    assert len(found["space"]) == 3
+
+
+def test_a_backup_of_the_future_is_a_warning(docs):
+    path = docs.home / "store" / "metadata.json"
+    ledger = json.loads(path.read_text())
+    ledger["backups"][0]["created_at"] = "2099-01-01T00:00:00.000000+00:00"
+    path.write_text(json.dumps(ledger))
+    shutil.rmtree(docs.home / "state")
+    entry = one(examine(docs), "clock", "warn")
+    assert "2099" in entry["message"]
+
+
+def test_programs_that_are_missing_are_no_fault(docs, tmp_path):
+    folder = only(tmp_path, "git", "crontab", "rclone", "secret-tool")
+    found = examine(docs, env={"PATH": f"{docs.tbk.path('tbk-seal').rpartition('/')[0]}:{folder}", "EDITOR": "no-such-editor -x"})
+    missing = [entry["message"] for entry in found["programs"] if "is not there" in entry["message"]]
+    for name in ("git", "crontab", "rclone", "secret-tool", "no-such-editor"):
+        assert any(name in message for message in missing), missing
+    assert worst(found, "keyring") == "note"
+
+
+# GitHub
+
+
+@pytest.fixture
+def remote(shell, small, github_server):
+    name = f"me/doctor{next(NUMBERS)}"
+    github_server.token(TOKEN, login="me")
+    github_server.make_repository(name)
+    shell.environment["TERMBACKUP_GITHUB_API"] = github_server.api
+    shell.environment["TERMBACKUP_TOKEN"] = TOKEN
+    shell.profile("docs", small, "--repo", name)
+    shell.server = github_server
+    shell.repository = name
+    yield shell
+    github_server.clear_faults()
+    github_server.token(TOKEN, login="me")
+
+
+def test_a_token_in_order_is_described(remote):
+    found = examine(remote)
+    message = one(found, "token", "ok")["message"]
+    assert "classic of me" in message and remote.repository in message and "write yes" in message
+    assert worst(found, "stores") == "ok" and worst(found, "clock") == "ok"
+    for shown in (remote.run("doctor").stdout, remote.run("doctor", "--json").stdout):
+        assert TOKEN.encode() not in shown
+
+
+def test_a_token_that_is_missing_or_refused_fails(remote):
+    del remote.environment["TERMBACKUP_TOKEN"]
+    assert "update-token" in one(examine(remote, status=1), "token", "fail")["hint"]
+    remote.environment["TERMBACKUP_TOKEN"] = "ghp_" + "0" * 35 + "x"
+    found = examine(remote, status=1)
+    assert worst(found, "token") == "fail" and worst(found, "stores") == "fail"
+
+
+def test_a_token_that_ends_soon_is_a_warning(remote):
+    remote.server.token(TOKEN, login="me", expires=3 * 86400)
+    assert "expires" in one(examine(remote), "token", "warn")["message"]
+
+
+def test_a_repository_that_is_not_there_fails(remote):
+    remote.server.delete_repository(remote.repository)
+    found = examine(remote, status=1)
+    assert remote.repository in one(found, "token", "fail")["message"]
+    assert remote.repository in one(found, "stores", "fail")["message"]

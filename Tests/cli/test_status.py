@@ -1,0 +1,146 @@
+"""termbackup status, and tbk-pull --summary and --seen beneath it."""
+
+import json
+import re
+import shutil
+
+import pytest
+from conftest import put
+from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
+from test_shell_layer import shell  # noqa: F401
+
+
+@pytest.fixture
+def docs(shell, small):
+    shell.profile("docs", small)
+    return shell
+
+
+def report(shell, *arguments, status=0):
+    return json.loads(shell.run("status", "--json", *arguments, status=status).stdout)
+
+
+def of(shell, name="docs"):
+    found, = [entry for entry in report(shell)["profiles"] if entry["profile"] == name]
+    return found
+
+
+def test_a_profile_without_backups_says_so(docs):
+    assert b"no backup yet" in docs.run("status").stdout
+    found = of(docs)
+    assert (found["reached"], found["store"]["backups"], found["store"]["last_id"], found["last_run"]) == (True, 0, None, None)
+
+
+def test_the_last_backup_is_told(docs, small):
+    ids = [json.loads(docs.run("run", "--json", "docs").stdout) for _ in range(2)]
+    docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", ids[1]["id"])
+    found = of(docs)
+    store = found["store"]
+    entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]
+    assert (store["last_id"], store["backups"], store["verified"], store["last_verified"]) == (ids[1]["id"], 2, 1, True)
+    assert store["size"] == sum(entry["size"] + entry["manifest"]["size"] for entry in entries)
+    assert 0 <= store["last_age"] < 3600 and store["sequence"] >= 2 and store["signature"] == "unsigned"
+    assert (found["last_run"]["status"], found["last_run"]["details"]["backup_id"]) == ("success", ids[1]["id"][:12])
+    shown = docs.run("status", "-p", "docs").stdout.decode()
+    for words in (ids[1]["id"][:12], "backups   2, ", "verified  the last one, and 1 of 2", f"number {store['sequence']}",
+                  "success: backup_id=", small):
+        assert words in shown
+
+
+def test_only_the_profiles_own_backups_count(docs, small):
+    docs.run("profile", "create", "twin", "--source", small)
+    docs.run("run", "-q", "docs")
+    docs.run("run", "-q", "twin")
+    assert [of(docs, name)["store"]["backups"] for name in ("docs", "twin")] == [1, 1]
+    assert of(docs, "docs")["store"]["last_id"] != of(docs, "twin")["store"]["last_id"]
+    assert [entry["profile"] for entry in report(docs, "-p", "twin")["profiles"]] == ["twin"]
+
+
+def test_a_store_that_is_away_leaves_what_is_known_here(docs):
+    docs.run("run", "-q", "docs")
+    sequence = of(docs)["store"]["sequence"]
+    shutil.move(docs.home / "store", docs.home / "elsewhere")
+    found = of(docs)
+    assert (found["reached"], found["store"]["sequence"], found["last_run"]["status"]) == (False, sequence, "success")
+    assert "is not there" in found["error"]["message"] and found["error"]["status"] == 69
+    shown = docs.run("status").stdout.decode()
+    assert "offline" in shown and f"last seen here: number {sequence}" in shown and "success" in shown
+
+
+def test_a_run_that_failed_is_told(docs, small):
+    docs.run("run", "-q", "docs")
+    shutil.rmtree(small)
+    docs.run("run", "-q", "docs", status=66)
+    assert of(docs)["last_run"]["status"] == "failure"
+    assert re.search(rb"last run .*failure: error='?\"?source missing", docs.run("status").stdout)
+
+
+def test_a_profile_that_is_wrong_does_not_hide_the_others(docs):
+    put(docs.home / "profiles" / "broken.json", b"{")
+    done = docs.run("status", "--json", status=78)
+    assert [entry["profile"] for entry in json.loads(done.stdout)["profiles"]] == ["docs"]
+    assert b"broken" in done.stderr
+    assert b"docs\n" in docs.run("status", status=78).stdout
+    docs.run("status", "-p", "nobody", status=78)
+
+
+def test_it_needs_no_password_and_changes_no_backup(docs):
+    docs.run("run", "-q", "docs")
+    before = (docs.home / "store" / "metadata.json").read_bytes()
+    docs.run("status", password=None)
+    assert (docs.home / "store" / "metadata.json").read_bytes() == before
+
+
+def test_no_profiles_is_no_error(shell):
+    shell.run("init")
+    assert b"profile create" in shell.run("status").stderr
+    assert report(shell)["profiles"] == []
+
+
+def test_a_token_is_described_and_not_shown(shell, small, github_server):
+    name = f"me/status{next(NUMBERS)}"
+    github_server.token(TOKEN, login="me")
+    github_server.make_repository(name)
+    shell.environment["TERMBACKUP_GITHUB_API"] = github_server.api
+    shell.environment["TERMBACKUP_TOKEN"] = TOKEN
+    shell.profile("docs", small, "--repo", name)
+    shell.run("run", "-q", "docs")
+    found = report(shell)
+    assert found["token"].startswith("classic of me") and found["profiles"][0]["store"]["backups"] == 1
+    shell.environment["TERMBACKUP_TOKEN"] = "ghp_" + "x" * 36
+    found = report(shell)
+    assert found["profiles"][0]["reached"] is False and found["profiles"][0]["store"]["sequence"] >= 1
+    shown = shell.run("status")
+    assert b"ghp_" not in shown.stdout + shown.stderr
+
+
+# The command
+
+
+def rows(done):
+    return dict(line.split("\t") for line in done.lines)
+
+
+def test_a_summary_as_lines_and_as_json_is_the_same(tbk, small, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    assert rows(tbk.run("tbk-pull", store, "--summary"))["backups"] == "0"
+    archive = tbk.seal(small)
+    tbk.run("tbk-push", store, input=archive)
+    lines = rows(tbk.run("tbk-pull", store, "--summary"))
+    found = json.loads(tbk.run("tbk-pull", store, "--summary", "--json").out)
+    assert list(lines) == list(found)
+    assert (lines["backups"], lines["last_size"], lines["last_verified"]) == ("1", str(len(archive)), "no")
+    assert rows(tbk.run("tbk-pull", store, "--summary", "--group", "0" * 32))["backups"] == "0"
+    tbk.run("tbk-pull", store, "--summary", "--list", status=64)
+
+
+def test_what_was_seen_needs_no_store(tbk, small, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    assert rows(tbk.run("tbk-pull", store, "--seen")) == {"store_id": "-", "sequence": "-", "was_signed": "no"}
+    tbk.run("tbk-push", store, input=tbk.seal(small))
+    told = json.loads(tbk.run("tbk-pull", store, "--summary", "--json").out)
+    shutil.rmtree(store)
+    seen = json.loads(tbk.run("tbk-pull", store, "--seen", "--json").out)
+    assert seen == {"store_id": told["store_id"], "sequence": told["sequence"], "was_signed": False}
