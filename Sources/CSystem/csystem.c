@@ -73,6 +73,17 @@ void tbk_protect_process(void) {
 
 void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
 
+/* The C library hands main's arguments to constructors too. */
+static int argument_count;
+static char **arguments;
+
+__attribute__((constructor)) static void keep_arguments(int count, char **values) {
+  argument_count = count;
+  arguments = values;
+}
+
+const char *tbk_argument(int index) { return index < argument_count ? arguments[index] : NULL; }
+
 const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN); }
 
 void tbk_hold_standard_streams(void) {

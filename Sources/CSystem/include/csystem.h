@@ -28,6 +28,9 @@ int64_t tbk_free_bytes(int descriptor);
 /* No core dumps and no ptrace by others of this user. */
 void tbk_protect_process(void);
 void tbk_wipe(void *memory, size_t length);
+/* An argument of the process, 0 its name, or NULL past the last one. Swift's own CommandLine reads them
+ * from /proc, and where that is not mounted has none. */
+const char *tbk_argument(int index);
 /* The path the kernel executed, or NULL. */
 const char *tbk_executed_path(void);
 /* Opens what of descriptors 0 to 2 is closed, so that no file of ours takes the number and gets
