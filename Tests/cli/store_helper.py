@@ -130,7 +130,9 @@ for line in source:
                     take(int(rest[1]))
                 misbehave("again")
                 continue
-        elif not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment"):
+        if fault in ("error", "denied", "full", "again", "busy") and word in ("put", "swap"):
+            take(int(rest[1]))
+        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment"):
             continue
     if mine and fault == "environment":
         with open(root + ".environment", "wb") as file:
