@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "csystem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnu/libc-version.h>
@@ -9,9 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -71,6 +74,17 @@ void tbk_protect_process(void) {
 }
 
 void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
+
+/* The C library hands main's arguments to constructors too. */
+static int argument_count;
+static char **arguments;
+
+__attribute__((constructor)) static void keep_arguments(int count, char **values) {
+  argument_count = count;
+  arguments = values;
+}
+
+const char *tbk_argument(int index) { return index < argument_count ? arguments[index] : NULL; }
 
 const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN); }
 
@@ -198,3 +212,31 @@ int tbk_processor_count(void) {
 }
 
 const char *tbk_libc_version(void) { return gnu_get_libc_version(); }
+
+int tbk_inotify_open(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+
+int tbk_inotify_add(int inotify, int directory) {
+  char path[40];
+  snprintf(path, sizeof path, "/proc/self/fd/%d/.", directory);
+  /* IN_CLOSE_WRITE is all that tells of what was written through a mapping. */
+  return inotify_add_watch(inotify, path,
+                           IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB |
+                               IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK);
+}
+
+int tbk_inotify_remove(int inotify, int watch) { return inotify_rm_watch(inotify, watch); }
+
+int tbk_is_on_network(int descriptor) {
+  struct statfs status;
+  if (fstatfs(descriptor, &status) != 0) return 0;
+  switch ((uint32_t)status.f_type) {
+    case 0x6969:      /* NFS */
+    case 0xff534d42:  /* CIFS */
+    case 0xfe534d42:  /* SMB2 */
+    case 0x517b:      /* SMB */
+    case 0x5346414f:  /* AFS */
+    case 0x00c36400:  /* Ceph */
+      return 1;
+    default: return 0;
+  }
+}

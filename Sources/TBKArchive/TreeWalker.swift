@@ -146,8 +146,8 @@ package final class TreeWalker {
 
   private func steps(of directory: Descriptor, path: [UInt8]) throws(Failure) -> ArraySlice<Step> {
     var names = try directory.names()
-    if options.excludesCaches, try isTaggedCache(directory, names) {
-      names.removeAll { $0.name != cacheTag }
+    if options.excludesCaches, CacheTag.marks(directory, names) {
+      names.removeAll { $0.name != CacheTag.name }
     }
     var steps = names.map { Step(name: $0.name, type: $0.type, descends: false) }
     for (name, type) in names where type == UInt8(DT_DIR) || type == UInt8(DT_UNKNOWN) {
@@ -155,16 +155,6 @@ package final class TreeWalker {
     }
     steps.sort()
     return steps[...]
-  }
-
-  private func isTaggedCache(
-    _ directory: Descriptor, _ names: [(name: RawPath, type: UInt8)]
-  ) throws(Failure) -> Bool {
-    guard names.contains(where: { $0.name == cacheTag }),
-      let tag = try? directory.open(cacheTag, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
-      let start = try? DescriptorSource(tag).read(upTo: cacheSignature.count)
-    else { return false }
-    return start == cacheSignature
   }
 
   /// The entry for a name; nil if it is left out.
@@ -224,5 +214,20 @@ package final class TreeWalker {
   }
 }
 
-private let cacheTag = RawPath("CACHEDIR.TAG")
-private let cacheSignature = Array("Signature: 8a477f597d28d172789f06886806bc55".utf8)
+/// The file that says that a directory holds a cache (bford.info/cachedir).
+enum CacheTag {
+  static let name = RawPath("CACHEDIR.TAG")
+  private static let signature = Array("Signature: 8a477f597d28d172789f06886806bc55".utf8)
+
+  /// Whether a directory with these names has a valid tag.
+  static func marks(_ directory: Descriptor, _ names: [(name: RawPath, type: UInt8)]) -> Bool {
+    names.contains { $0.name == name } && marks(directory)
+  }
+
+  static func marks(_ directory: Descriptor) -> Bool {
+    guard let tag = try? directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+      let start = try? DescriptorSource(tag).read(upTo: signature.count)
+    else { return false }
+    return start == signature
+  }
+}

@@ -9,4 +9,5 @@ Program.run(
     "tbk-open": OpenCommand.self,
     "tbk-seal": SealCommand.self,
     "tbk-sign": SignCommand.self,
+    "tbk-watch": WatchCommand.self,
   ])

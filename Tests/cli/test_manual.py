@@ -210,7 +210,15 @@ class Sandbox:
         chmod 600 .password .new-password .token
         printf '#!/bin/sh\ntest "$*" = "auth token" && cat "$HOME/.token"\n' >stubs/gh
         printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
-        chmod +x stubs/pg_dump stubs/gh
+        cat >stubs/crontab <<'END'
+#!/bin/sh
+case ${1-} in
+-l) cat "$HOME/.crontab" 2>/dev/null || { echo 'no crontab for ada' >&2; exit 1; } ;;
+-r) rm "$HOME/.crontab" ;;
+-) cat >"$HOME/.crontab" ;;
+esac
+END
+        chmod +x stubs/pg_dump stubs/gh stubs/crontab
         tbk-manifest project >old.json
         tbk-manifest project >new.json
         tbk-seal --receipt receipt --manifest-out sealed project >base.tbk

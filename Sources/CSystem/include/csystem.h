@@ -1,10 +1,12 @@
 /* The system calls that Swift cannot import: variadic ones, and those that glibc declares
  * only under _GNU_SOURCE. Each returns what the call returns and leaves errno set. */
 #pragma once
-#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* No <dirent.h>: what it declares is to be Glibc's alone, in Swift's eyes. DIR is this. */
+struct __dirstream;
 
 /* Open flags by name, for those that need _GNU_SOURCE. */
 extern const int tbk_o_path;
@@ -18,7 +20,7 @@ int tbk_rename_noreplace(int old_directory, const char *old_path, int new_direct
 int tbk_link_descriptor(int descriptor, int directory, const char *name);
 /* The next name of a directory, never "." or "..": 1 and its fields, 0 at the end, -1 on error.
  * The name belongs to the stream until the next call. */
-int tbk_readdir(DIR *stream, const char **name, uint64_t *inode, unsigned char *type);
+int tbk_readdir(struct __dirstream *stream, const char **name, uint64_t *inode, unsigned char *type);
 /* The columns of the terminal, or 0 if there is no terminal. */
 int tbk_terminal_columns(int descriptor);
 /* Sizes in bytes of what is free to this user, or -1. */
@@ -26,6 +28,9 @@ int64_t tbk_free_bytes(int descriptor);
 /* No core dumps and no ptrace by others of this user. */
 void tbk_protect_process(void);
 void tbk_wipe(void *memory, size_t length);
+/* An argument of the process, 0 its name, or NULL past the last one. Swift's own CommandLine reads them
+ * from /proc, and where that is not mounted has none. */
+const char *tbk_argument(int index);
 /* The path the kernel executed, or NULL. */
 const char *tbk_executed_path(void);
 /* Opens what of descriptors 0 to 2 is closed, so that no file of ours takes the number and gets
@@ -62,3 +67,10 @@ int tbk_set_attribute(const char *path, const char *name, const void *value, siz
 int tbk_processor_count(void);
 /* The version of the C library. */
 const char *tbk_libc_version(void);
+/* inotify_init1, non-blocking. */
+int tbk_inotify_open(void);
+/* inotify_add_watch on an open directory, for all that tells of a change in it. */
+int tbk_inotify_add(int inotify, int directory);
+int tbk_inotify_remove(int inotify, int watch);
+/* Whether other machines change this file system, unseen by inotify. */
+int tbk_is_on_network(int descriptor);
