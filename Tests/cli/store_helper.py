@@ -132,7 +132,7 @@ for line in source:
                 continue
         if fault in ("error", "denied", "full", "again", "busy") and word in ("put", "swap"):
             take(int(rest[1]))
-        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment"):
+        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment", "again-once"):
             continue
     if mine and fault == "environment":
         with open(root + ".environment", "wb") as file:

@@ -385,7 +385,7 @@ def test_a_profile_from_elsewhere_runs_no_helper_without_trust(shell, place, sma
     shell.profile("docs", small, "--repo", place.address)
     exported = tmp_path / "docs.json"
     shell.run("profile", "export", "docs", exported)
-    shell.run("profile", "delete", "docs", "--force")
+    shell.run("profile", "delete", "docs")
     done = shell.run("profile", "import", exported, status=78)
     assert b"runs the program tbk-store-ref" in done.stderr and b"--trust" in done.stderr
     shell.run("profile", "import", exported, "--trust")
