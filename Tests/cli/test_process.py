@@ -104,7 +104,7 @@ def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
     """As in a new root, where Swift itself finds none."""
     require("unshare", "mount")
     if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/proc"]).returncode:
-        absent("the right to hide /proc")
+        absent("the right to mount")
     hidden = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /proc; exec "$@"', "sh"]
     done = subprocess.run([*hidden, tbk.path("tbk-manifest"), "--exclude", "plain", small], env=tbk.environment,
                           capture_output=True, timeout=PATIENCE)

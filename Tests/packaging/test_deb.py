@@ -12,6 +12,7 @@ from packages import REPOSITORY, SUITE, absent, files_below, make, need_suite, r
 
 ARCHIVE_SOURCES = [pathlib.Path(path) for path in (
     "/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list.d/ubuntu.sources")]
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +38,14 @@ def test_it_is_named_as_debian_names_packages(built):
     assert control(built[0], "Architecture") == architecture
 
 
-def test_lintian_has_no_complaint(built):
-    """No error and no warning; what it only remarks on are words that it finds in machine code."""
+def test_lintian_has_no_complaint_and_every_override_has_a_reason(built):
+    """No error, no warning and no override that is not needed; what else it remarks on is words in machine code."""
     require("lintian")
-    done = run("lintian", "--fail-on", "error,warning", "--allow-root", built[0], status=None)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_every_override_has_a_reason_and_is_used(built):
-    """lintian names an override that matches nothing."""
-    require("lintian")
+    shown = run("lintian", "--display-info", "--allow-root", built[0], status=None).stdout.splitlines()
+    assert shown, "lintian has not run"
+    assert [line for line in shown if not line.startswith("I: ") or "unused-override" in line] == []
     text = (REPOSITORY / "packaging" / "lintian-overrides").read_text().splitlines()
     assert text and all(text[index - 1].startswith("#") for index, line in enumerate(text) if line.startswith("termbackup:"))
-    assert "unused-override" not in run("lintian", "--display-info", "--allow-root", built[0], status=None).stdout
 
 
 def test_the_same_programs_give_the_same_package(built, tmp_path):
@@ -123,8 +119,8 @@ def test_dependencies_are_the_libraries_also_where_dpkg_shlibdeps_is_not(built, 
 # Installed
 
 
-@pytest.fixture(scope="module")
-def root(built, tmp_path_factory):
+@pytest.fixture
+def root(built, tmp_path):
     """A new root of this system's release, made by mmdebstrap with the packages that apt knows, and the package in it.
 
     Nothing is started there, and nothing of the host's is visible but a /proc of its own.
@@ -132,26 +128,36 @@ def root(built, tmp_path_factory):
     require("mmdebstrap", "chroot", "unshare", "mount")
     sources = [path for path in ARCHIVE_SOURCES if path.is_file()]
     release = dict(line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    if os.geteuid() != 0 or not sources or "VERSION_CODENAME" not in release:
-        absent("a Debian or Ubuntu system, and root")
+    if not sources or "VERSION_CODENAME" not in release:
+        absent("a release of Debian or Ubuntu")
+    if AS_ROOT:
+        require("sudo")
+    if run(*AS_ROOT, "unshare", "--mount", "--pid", "--fork", "true", status=None).returncode:
+        pytest.skip("this user cannot have a root of its own")
     package = built[0]
-    folder = tmp_path_factory.mktemp("root") / "root"
+    folder = tmp_path / "root"
     install = "apt-get install -q -y --no-install-recommends"
-    run("mmdebstrap", "-q", "--variant=apt", "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"',
-        f"--customize-hook=copy-in {shlex.quote(str(package))} /tmp",
-        f'--customize-hook=chroot "$1" {install} /tmp/{package.name} man-db',
-        release["VERSION_CODENAME"].strip('"'), folder, *sources)
-    yield folder
-    run("rm", "-rf", "--one-file-system", folder)
+    done = run(*AS_ROOT, "mmdebstrap", "-q", "--variant=apt", "--dpkgopt=force-unsafe-io",
+               '--aptopt=Acquire::Languages "none"', f"--customize-hook=copy-in {shlex.quote(str(package))} /tmp",
+               f'--customize-hook=chroot "$1" {install} /tmp/{package.name} man-db',
+               release["VERSION_CODENAME"].strip('"'), folder, *sources, status=None)
+    try:
+        if done.returncode and re.search(r"Failed to fetch|Could not (resolve|connect)|Temporary failure", done.stderr):
+            pytest.skip("apt's archive cannot be reached")
+        assert done.returncode == 0, done.stderr
+        yield folder
+    finally:
+        run(*AS_ROOT, "rm", "-rf", "--one-file-system", folder)
 
 
 def inside(root, script):
-    return run("unshare", "--mount", "--pid", "--fork", "sh", "-ec",
-               'mount -t proc proc "$1/proc"; exec chroot "$1" /bin/sh -euc "$2"', "sh", root, script,
-               env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}).stdout
+    return run(*AS_ROOT, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8",
+               "unshare", "--mount", "--pid", "--fork", "sh", "-ec",
+               'mount -t proc proc "$1/proc"; exec chroot "$1" /bin/sh -euc "$2"', "sh", root, script).stdout
 
 
-def test_installed_it_backs_up_and_restores(root):
+def test_installed_it_backs_up_and_restores_its_pages_are_found_and_it_can_be_removed(root):
+    """One after the other: the root takes its time."""
     shown = inside(root, """
         umask 077; cd /root; mkdir data store again
         echo text >data/file; ln -s file data/link; printf secret >password
@@ -168,17 +174,13 @@ def test_installed_it_backs_up_and_restores(root):
     """)
     assert shown.endswith("restored\n")
 
-
-def test_installed_its_pages_are_found(root):
     assert inside(root, "man -w tbk-seal") == "/usr/share/man/man1/tbk-seal.1.gz\n"
     assert "termbackup (1)       - encrypted backups that only you can read" in inside(root, "whatis termbackup")
     assert "tbk-pull (1)" in inside(root, "apropos encrypted")
     assert "TBK-OPEN(1)" in inside(root, "man tbk-open")
 
-
-def test_installed_it_can_be_removed(root):
+    assert inside(root, "dpkg --verify termbackup") == ""
     inside(root, """
-        dpkg --verify termbackup
         dpkg --purge termbackup
         test ! -e /usr/lib/termbackup
         # The manual's pages as man has kept them, dpkg's and apt's memory and the log aside.
