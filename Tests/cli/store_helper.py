@@ -96,6 +96,8 @@ def misbehave(kind):
         say(f"ok 0 {'v' * 200}")
     elif kind == "error":
         say("error unavailable \x1b[31mthe cable is out\x07")
+    elif kind == "bare":
+        say("error")
     elif kind == "denied":
         say("error denied not for you")
     elif kind == "full":

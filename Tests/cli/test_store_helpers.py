@@ -146,7 +146,7 @@ def test_what_is_no_address_is_refused(place, address, status):
 
 STATUSES = {
     "die": 75, "kill": 75, "status65": 65, "status69": 69, "status77": 77, "status78": 78, "status3": 75, "half": 65,
-    "nonsense": 65, "control": 65, "empty": 65, "endless": 65, "waits": 65, "error": 69, "denied": 77, "full": 74, "again": 75,
+    "nonsense": 65, "control": 65, "empty": 65, "bare": 65, "endless": 65, "waits": 65, "error": 69, "denied": 77, "full": 74, "again": 75,
     "busy": 75, "hang": 75,
 }
 

@@ -359,12 +359,13 @@ struct HelperAnswer: Equatable {
 
   /// Nil for a line that is neither.
   init?(_ line: [UInt8]) {
+    if line == Array("error".utf8) { return nil }
     if line.starts(with: "error ".utf8) {
       let pieces = line.split(
         separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
-      guard pieces.count == 3, pieces[1].allSatisfy({ (0x61...0x7a).contains($0) }) else {
-        return nil
-      }
+      guard pieces.count == 3, !pieces[1].isEmpty,
+        pieces[1].allSatisfy({ (0x61...0x7a).contains($0) })
+      else { return nil }
       words = ["error", String(decoding: pieces[1], as: UTF8.self)]
       text = HelperConnection.readable(Array(pieces[2]))
       return
