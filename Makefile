@@ -17,6 +17,7 @@ SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
 PYTHON_PACKAGES = Tests/reference/requirements.txt
 
 SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
+HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
 # Where completions are, and where each shell looks for them below a prefix.
 COMPLETIONS = completions
@@ -167,6 +168,7 @@ suite: programs
 	  */termbackup) install -m 755 $$script $(SUITE)/bin/termbackup;; \
 	  */termbackup-sh-*) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
 	  *) install -m 755 $$script $(SUITE)/lib/termbackup/;; esac; done; \
+	for helper in $(HELPERS); do install -m 755 $$helper $(SUITE)/bin/; done; \
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
 	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
@@ -194,7 +196,7 @@ lint: lint-shell lint-manuals
 lint-shell:
 	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
 	command -v shellcheck >/dev/null 2>&1 || { skipped "shellcheck is not installed: the scripts are not checked"; exit; }; \
-	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) && shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
+	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) $(HELPERS) && shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
 
 lint-manuals:
 	@eval "$$FUNCTIONS"; test -n "$(MANUALS)" || exit 0; \
@@ -257,7 +259,7 @@ install: suite
 # What install made: its files, and the directories that are empty then.
 uninstall:
 	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
-	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
+	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) $(notdir $(HELPERS)) termbackup; do rm -f "$$from/bin/$$name"; done; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do \
 	  rm -f "$$from/$(BASH_COMPLETIONS)/$$name" "$$from/$(FISH_COMPLETIONS)/$$name.fish"; done; \
 	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
