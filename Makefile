@@ -17,15 +17,25 @@ SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
 PYTHON_PACKAGES = Tests/reference/requirements.txt
 
 SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
+HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
+# Where completions are, and where each shell looks for them below a prefix.
+COMPLETIONS = completions
+BASH_COMPLETIONS = share/bash-completion/completions
+ZSH_COMPLETIONS = share/zsh/site-functions
+FISH_COMPLETIONS = share/fish/vendor_completions.d
+# What is no part of the suite, but is checked like it.
+OTHER_SCRIPTS = .ci/run packaging/facts packaging/deb packaging/dist $(wildcard action/*) $(wildcard examples/*.sh)
+# Where packages go.
+DIST = .build/dist
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 # make words these as the shell wants them, whatever is in them.
-export PREFIX DESTDIR DIR
+export PREFIX DESTDIR DIR DIST
 
 .PHONY: all programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
-	bench install uninstall clean help
+	bench install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
 
@@ -34,9 +44,13 @@ help:
 	  'make                   build, and lay the suite out in $(SUITE)' \
 	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
 	  'make test              every test: lint, swift test, pytest' \
+	  'make lint              shellcheck and mandoc alone; make test-swift, make test-python the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make install           [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make uninstall         [PREFIX=/usr/local] [DESTDIR=]' \
+	  'make deb               a Debian package, in $(DIST)' \
+	  'make dist              archives of the source and of the programs, with their sums, in $(DIST)' \
+	  '                       make dist-source and make dist-binary make one of them' \
 	  'make clean             remove what was built'
 
 # Functions for the recipes below: eval "$$FUNCTIONS".
@@ -74,6 +88,45 @@ skipped() {
 	if test "$${CI:-}" = true; then say "error: $$*"; return 1; fi
 	say "skipped: $$*"
 }
+
+# each_completion ACTION TOP: ACTION with each file of completions, and its directory below TOP.
+each_completion() {
+	for way in bash:$(BASH_COMPLETIONS) zsh:$(ZSH_COMPLETIONS) fish:$(FISH_COMPLETIONS); do
+		for file in "$(COMPLETIONS)/$${way%%:*}"/*; do
+			test -f "$$file" || continue
+			"$$1" "$$file" "$$2/$${way#*:}"
+		done
+	done
+}
+
+lay_completion() { install -d "$$2" && install -m 644 "$$1" "$$2/"; }
+
+remove_completion() { rm -f "$$2/$${1##*/}"; }
+
+# Below TOP, the tbk- commands too: bash and fish look for a file with the name of the command.
+link_completions() {
+	for command in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do
+		test ! -e "$$1/$(BASH_COMPLETIONS)/termbackup" || ln -sfn termbackup "$$1/$(BASH_COMPLETIONS)/$$command"
+		test ! -e "$$1/$(FISH_COMPLETIONS)/termbackup.fish" ||
+			ln -sfn termbackup.fish "$$1/$(FISH_COMPLETIONS)/$$command.fish"
+	done
+}
+
+# index_manuals PREFIX: lets whatis and apropos find the pages below it, or forget those that went.
+index_manuals() {
+	test -d "$$1/share/man" || return 0
+	if test -z "$$(find "$$1/share/man" -type f -path '*/man[1-9]*/*' | head -n 1)"; then
+		rm -f "$$1/share/man/mandoc.db" "$$1/share/man/index.db"
+		rmdir "$$1"/share/man/cat[1-9] 2>/dev/null || :
+		return 0
+	fi
+	if command -v makewhatis >/dev/null 2>&1; then makewhatis "$$1/share/man" 2>/dev/null || :; fi
+	command -v mandb >/dev/null 2>&1 || return 0
+	# Run by root, mandb gives a directory that it has not been told of to the user man.
+	case $$(id -u):$$(manpath -gq 2>/dev/null): in
+	0:*:"$$1/share/man":* | 0:"$$1/share/man":* | [1-9]*) mandb -q "$$1/share/man" >/dev/null 2>&1 || : ;;
+	esac
+}
 endef
 export FUNCTIONS
 
@@ -106,15 +159,20 @@ suite: programs
 	  strip $(SUITE)/lib/termbackup/$$program.new; \
 	  mv -f $(SUITE)/lib/termbackup/$$program.new $(SUITE)/lib/termbackup/$$program; \
 	done; \
+	rm -rf $(SUITE)/share; \
+	for file in $(SUITE)/lib/termbackup/termbackup-*; do \
+	  test -f bin/$${file##*/} || rm -f $$file; done; \
 	for command in $(LOCAL_COMMANDS); do ln -sfn ../lib/termbackup/tbk $(SUITE)/bin/$$command; done; \
 	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
 	for script in $(SCRIPTS); do case $$script in \
 	  */termbackup) install -m 755 $$script $(SUITE)/bin/termbackup;; \
 	  */termbackup-sh-*) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
 	  *) install -m 755 $$script $(SUITE)/lib/termbackup/;; esac; done; \
+	for helper in $(HELPERS); do install -m 755 $$helper $(SUITE)/bin/; done; \
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
 	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
+	eval "$$FUNCTIONS"; each_completion lay_completion $(SUITE); link_completions $(SUITE); \
 	printf '%s\n' "built: $(SUITE)/bin"
 
 venv:
@@ -138,7 +196,7 @@ lint: lint-shell lint-manuals
 lint-shell:
 	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
 	command -v shellcheck >/dev/null 2>&1 || { skipped "shellcheck is not installed: the scripts are not checked"; exit; }; \
-	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
+	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) $(HELPERS) && shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
 
 lint-manuals:
 	@eval "$$FUNCTIONS"; test -n "$(MANUALS)" || exit 0; \
@@ -151,7 +209,7 @@ test-swift:
 test-python:
 	@eval "$$FUNCTIONS"; \
 	test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli Tests/packaging
 
 demo: packages
 	@$(MAKE) --no-print-directory suite
@@ -182,7 +240,7 @@ bench:
 	$(PYTHON) Tests/bench/bench.py $(BENCH)
 
 install: suite
-	@set -eu; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
+	@set -eu; umask 022; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
 	install -d "$$to/bin" "$$to/lib/termbackup"; \
 	for file in "$$from"/lib/termbackup/*; do \
 	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
@@ -194,15 +252,38 @@ install: suite
 	  test -e "$$file" || continue; section=$${file##*.}; \
 	  install -d "$$to/share/man/man$$section"; \
 	  install -m 644 "$$file" "$$to/share/man/man$$section/"; done; \
+	eval "$$FUNCTIONS"; each_completion lay_completion "$$to"; link_completions "$$to"; \
+	test -n "$$DESTDIR" || index_manuals "$$to"; \
 	printf 'installed in %s\n' "$$to"
 
+# What install made: its files, and the directories that are empty then.
 uninstall:
-	@set -eu; from="$$DESTDIR$$PREFIX"; \
-	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) termbackup; do rm -f "$$from/bin/$$name"; done; \
+	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
+	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) $(notdir $(HELPERS)) termbackup; do rm -f "$$from/bin/$$name"; done; \
+	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do \
+	  rm -f "$$from/$(BASH_COMPLETIONS)/$$name" "$$from/$(FISH_COMPLETIONS)/$$name.fish"; done; \
 	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
 	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
-	if test -d "$$from/lib/termbackup"; then rmdir "$$from/lib/termbackup" 2>/dev/null || :; fi
+	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \
+	test -n "$$DESTDIR" || index_manuals "$$from"; \
+	for folder in bin lib/termbackup share/man/man1 share/man/man5 share/man/man7 \
+	  $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS); do \
+	  while test "$$folder" != . && { test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null; }; do \
+	    folder=$$(dirname "$$folder"); done; done
+
+deb: suite
+	@packaging/deb
+
+dist: suite
+	@packaging/dist source
+	@packaging/dist binary
+
+dist-source:
+	@packaging/dist source
+
+dist-binary: suite
+	@packaging/dist binary
 
 clean:
 	rm -rf .build .build-*

@@ -16,7 +16,9 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -73,6 +75,17 @@ void tbk_protect_process(void) {
 
 void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
 
+/* The C library hands main's arguments to constructors too. */
+static int argument_count;
+static char **arguments;
+
+__attribute__((constructor)) static void keep_arguments(int count, char **values) {
+  argument_count = count;
+  arguments = values;
+}
+
+const char *tbk_argument(int index) { return index < argument_count ? arguments[index] : NULL; }
+
 const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN); }
 
 void tbk_hold_standard_streams(void) {
@@ -125,6 +138,62 @@ void tbk_block_signals(void) {
 void tbk_advise_sequential(int descriptor) { posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL); }
 
 int tbk_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+static void close_from(int lowest, int highest) {
+#ifdef SYS_close_range
+  if (syscall(SYS_close_range, lowest, ~0U, 0) == 0) return;
+#endif
+  for (int number = lowest; number < highest; number++) close(number);
+}
+
+int tbk_spawn(const char *path, char *const arguments[], char *const environment[], int input, int output,
+              int errors, pid_t *child) {
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) return errno;
+  struct rlimit limit;
+  int highest = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int)limit.rlim_cur : 65536;
+  pid_t parent = getpid();
+  /* No signal may meet a handler of ours between fork and exec. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pid_t process = fork();
+  if (process == 0) {
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(127);
+    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    /* Out of the way of 0 to 3 first. */
+    int streams[4] = {input, output, errors, report[1]};
+    for (int index = 0; index < 4; index++) streams[index] = fcntl(streams[index], F_DUPFD, 10);
+    for (int index = 0; index < 4; index++) dup2(streams[index], index);
+    fcntl(3, F_SETFD, FD_CLOEXEC);
+    close_from(4, highest);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(path, arguments, environment);
+    int number = errno;
+    if (write(3, &number, sizeof number) < 0) _exit(126);
+    _exit(127);
+  }
+  int failed = process < 0 ? errno : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  close(report[1]);
+  if (process > 0) {
+    int number = 0;
+    ssize_t count;
+    do count = read(report[0], &number, sizeof number);
+    while (count < 0 && errno == EINTR);
+    if (count == sizeof number) {
+      failed = number;
+      while (waitpid(process, NULL, 0) < 0 && errno == EINTR) {}
+    }
+  }
+  close(report[0]);
+  *child = process;
+  return failed;
+}
 
 ssize_t tbk_list_attributes(const char *path, char *names, size_t size) { return llistxattr(path, names, size); }
 

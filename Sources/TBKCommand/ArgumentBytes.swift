@@ -1,4 +1,5 @@
 import ArgumentParser
+import CSystem
 import TBKCore
 
 /// Arguments are bytes to the kernel and strings to the parser. Bytes that are not UTF-8 travel
@@ -49,10 +50,9 @@ package enum ArgumentBytes {
   /// The process's own arguments, without the name it was called by.
   package static func ofProcess() -> [String] {
     var arguments: [String] = []
-    for index in 1..<max(1, Int(CommandLine.argc)) {
-      guard let pointer = unsafe CommandLine.unsafeArgv[index] else { break }
+    while let pointer = unsafe tbk_argument(Int32(arguments.count + 1)) {
       var bytes: [UInt8] = []
-      var cursor = unsafe UnsafePointer(pointer)
+      var cursor = unsafe pointer
       while unsafe cursor.pointee != 0 {
         unsafe bytes.append(UInt8(bitPattern: cursor.pointee))
         unsafe cursor = unsafe cursor.successor()

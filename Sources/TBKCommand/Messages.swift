@@ -40,6 +40,9 @@ package enum Messages {
     if !quiet { put("\(program): \(text)\n") }
   }
 
+  /// What another program has to say, which `--quiet` does not leave out.
+  package static func relay(_ text: String) { put("\(program): \(text)\n") }
+
   package static func report(_ failure: Failure) {
     if json {
       put(jsonReport(failure) + "\n")

@@ -87,7 +87,7 @@ package enum Program {
       let name = path.lastComponent.text
       return commands[name] == nil ? nil : name
     }
-    if let argument = unsafe CommandLine.unsafeArgv[0] {
+    if let argument = unsafe tbk_argument(0) {
       let bytes = unsafe UnsafeRawBufferPointer(start: argument, count: strlen(argument))
       if let name = unsafe known(RawPath(Array(bytes))) { return name }
     }

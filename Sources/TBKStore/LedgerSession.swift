@@ -205,6 +205,7 @@ extension StoreAddress {
     switch self {
     case .directory: ""
     case .gitHub(let repository): repository.fullName
+    case .helper: ""
     }
   }
 }

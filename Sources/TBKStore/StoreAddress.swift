@@ -5,9 +5,10 @@ import TBKCore
 package enum StoreAddress: Hashable, Sendable {
   case directory(RawPath)
   case gitHub(GitHubRepository)
+  case helper(HelperAddress)
 
-  /// Reads an operand: `/path`, `./path`, `file:///path`, a relative path, or
-  /// `github:owner/repo[#branch]`. `NAME:` (`[a-z0-9-]+`) names other kinds of stores; a directory
+  /// Reads an operand: `/path`, `./path`, `file:///path`, a relative path,
+  /// `github:owner/repo[#branch]`, or `NAME:…` (`[a-z0-9-]+`) for what a program knows; a directory
   /// of such a name is `./NAME:…`.
   ///
   /// Throws `.usage` for what is no address.
@@ -41,11 +42,14 @@ package enum StoreAddress: Hashable, Sendable {
       }
       self = .gitHub(repository)
     default:
-      throw Failure(
-        .unavailable,
-        "the store \(operand.display) needs the helper tbk-store-\(scheme): helpers are not "
-          + "available in this version",
-        hint: "if it is a directory, write ./\(operand.text)")
+      if rest.isEmpty {
+        throw Failure(.usage, "nothing follows the colon of \(operand.display)")
+      }
+      // The program gets it in a line's place, and messages name it.
+      if bytes.contains(0x0a) {
+        throw Failure(.usage, "the address of the store holds a line feed")
+      }
+      self = .helper(HelperAddress(bytes, name: scheme))
     }
   }
 
@@ -88,6 +92,7 @@ package enum StoreAddress: Hashable, Sendable {
     switch self {
     case .directory(let path): path.display
     case .gitHub(let repository): "github:\(repository.display)"
+    case .helper(let helper): helper.display
     }
   }
 
@@ -97,6 +102,7 @@ package enum StoreAddress: Hashable, Sendable {
     switch self {
     case .directory(let path): Array("file:".utf8) + (resolved(path) ?? path.bytes)
     case .gitHub(let repository): Array(canonical(repository).utf8)
+    case .helper(let helper): helper.bytes
     }
   }
 
@@ -124,6 +130,7 @@ package enum StoreAddress: Hashable, Sendable {
     switch self {
     case .directory(let path): try DirectoryStore(path, maximumWait: maximumWait(context))
     case .gitHub(let repository): try GitHubStore(repository, context)
+    case .helper(let helper): try HelperStore(helper, context)
     }
   }
 
@@ -132,6 +139,7 @@ package enum StoreAddress: Hashable, Sendable {
     switch self {
     case .directory: context.maximumWait ?? DirectoryStore.standardWait
     case .gitHub: context.maximumWait ?? GitHubStore.standardWait
+    case .helper: context.maximumWait ?? HelperStore.standardWait
     }
   }
 }

@@ -16,7 +16,7 @@ struct Prune: SuiteCommand {
       """,
     version: versionText)
 
-  @Argument(help: "A directory, or github:owner/repo.")
+  @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
   @OptionGroup var rules: RuleOptions

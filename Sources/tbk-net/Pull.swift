@@ -18,7 +18,7 @@ struct Pull: SuiteCommand {
       """,
     version: versionText)
 
-  @Argument(help: "A directory, or github:owner/repo.")
+  @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
   @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")

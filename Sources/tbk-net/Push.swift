@@ -19,7 +19,7 @@ struct Push: SuiteCommand {
       """,
     version: versionText)
 
-  @Argument(help: "A directory, or github:owner/repo.")
+  @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
   @Option(name: .long, help: ArgumentHelp("What tbk-seal --receipt wrote.", valueName: "file"))
@@ -177,7 +177,8 @@ struct Push: SuiteCommand {
     let isLocal = if case .directory = session.store.address { true } else { false }
     let archive = try session.store.stage(
       isLocal ? MeteredSource(input, meter) : input, size: input.length, in: .backups)
-    meter.finish()
+    // A helper gets it with the commit.
+    if case .helper = session.store.address {} else { meter.finish() }
     let version = input.header.version
     if let replaced, let receipt {
       let backup = NewBackup(

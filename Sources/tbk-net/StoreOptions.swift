@@ -78,11 +78,13 @@ extension GroupID: ExpressibleByArgument {
 extension TokenOptions {
   /// For what speaks to GitHub.
   func context(maximumWait: Int?, inputIsData: Bool) -> StoreContext {
-    StoreContext(
+    var context = StoreContext(
       userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
       cacheDirectory: SeenState.defaultHome?.appending("cache"),
       notice: { Messages.notice($0) },
       token: { () throws(Failure) in try anyToken(inputIsData: inputIsData) })
+    context.remark = { Messages.relay($0) }
+    return context
   }
 
   /// The token from these options, the environment, or config.json.

@@ -90,7 +90,7 @@ struct StoreCommandTests {
         + "pull store --list")
     #expect(result.status == 0, "\(result.errors)")
     let last = result.output.split(separator: "\n").last.map { $0.split(separator: "\t") } ?? []
-    #expect(last.count == 8 && last[1] == "2026-01-01T00:00:00+00:00" && last[3] == "7")
+    #expect(last.count == 9 && last[1] == "2026-01-01T00:00:00+00:00" && last[3] == "7")
     #expect(last[4] == "incremental" && last[5] == "-" && last[6] == "no")
   }
 

@@ -52,6 +52,7 @@ struct StoreKind: Sendable, CustomTestStringConvertible {
   static let all =
     [StoreKind(testDescription: "directory") { try DirectoryPlace() }]
     + (GitHubServer.canRun ? [StoreKind(testDescription: "GitHub") { try GitHubPlace() }] : [])
+    + (HelperPlace.canRun ? [StoreKind(testDescription: "rclone") { try HelperPlace() }] : [])
 }
 
 final class DirectoryPlace: StorePlace {

@@ -48,12 +48,14 @@ def imports(path):
 
 
 def tracked(*suffixes):
-    """Files of the project: those git knows, or would add."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            cwd=REPOSITORY, capture_output=True)
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    paths = [REPOSITORY / name for name in listed.stdout.decode().split("\0") if name]
+    """Files of the project: those git knows, or would add; in an unpacked archive, all but what was built."""
+    if (REPOSITORY / ".git").exists():
+        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                                cwd=REPOSITORY, capture_output=True, check=True)
+        paths = [REPOSITORY / name for name in listed.stdout.decode().split("\0") if name]
+    else:
+        paths = [path for path in REPOSITORY.rglob("*")
+                 if not path.relative_to(REPOSITORY).parts[0].startswith(".build") and "__pycache__" not in path.parts]
     return [path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes)]
 
 

@@ -178,7 +178,8 @@ def test_a_secret_is_never_asked_for_and_a_broken_home_is_silent(machine):
 
 
 def test_every_command_is_completed_in_every_shell():
-    commands = {path.name for path in BIN.iterdir()}
+    # What stores are reached by is not run by hand.
+    commands = {path.name for path in BIN.iterdir() if not path.name.startswith("tbk-store-")}
     for file in ("bash/termbackup", "zsh/_termbackup", "fish/termbackup.fish"):
         text = pathlib.Path(COMPLETIONS / file).read_text()
         assert commands <= set(text.replace("\\\n", " ").split()), file

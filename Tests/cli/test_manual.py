@@ -28,6 +28,8 @@ OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
 # Pages whose examples put something into the keyring.
 KEYRING_PAGES = ("termbackup-init.1", "termbackup-update-token.1")
 HAS_KEYRING = all(map(shutil.which, ("dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool")))
+# Pages whose examples use rclone.
+RCLONE_PAGES = ("tbk-store-rclone.1",)
 # Verbs whose answer may be no.
 ANSWERS = re.compile(r"\b(diff|check|verify|doctor)\b")
 
@@ -325,6 +327,8 @@ def test_every_example_works(page, sandbox):
     assert blocks
     if page.name in KEYRING_PAGES and not HAS_KEYRING:
         absent("a keyring")
+    if page.name in RCLONE_PAGES:
+        require("rclone")
     ids = sandbox.enter(page)
     for block in blocks:
         check(sandbox, ids, block)

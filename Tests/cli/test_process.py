@@ -1,11 +1,12 @@
 """How the commands behave as processes: descriptors, signals, where the password comes from."""
 
+import json
 import os
 import signal
 import subprocess
 
 import pytest
-from conftest import FAST, PASSWORD, crypto
+from conftest import FAST, PASSWORD, PATIENCE, absent, crypto, require
 
 
 @pytest.fixture
@@ -97,3 +98,16 @@ def test_a_tree_deeper_than_the_usual_limit_of_open_files(tbk, tmp_path):
     manifest = tbk.run("tbk-open", "--manifest", archive).out
     tbk.run("tbk-manifest", "check", "-", tmp_path / "out", input=manifest)
     subprocess.run(["rm", "-rf", top, tmp_path / "out"], check=True)
+
+
+def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
+    """As in a new root, where Swift itself finds none."""
+    require("unshare", "mount")
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/proc"]).returncode:
+        absent("the right to mount")
+    hidden = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /proc; exec "$@"', "sh"]
+    done = subprocess.run([*hidden, tbk.path("tbk-manifest"), "--exclude", "plain", small], env=tbk.environment,
+                          capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    paths = {entry["relative_path"] for entry in json.loads(done.stdout)["files"]}
+    assert "d/inside" in paths and "plain" not in paths

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from conftest import BIN, FAST, PASSWORD, PATIENCE, crypto, gz, mf, put, snapshot, tars
+from keyring_fixture import session  # noqa: F401
 from test_shell_layer import LIB, Shell, on_terminal, shell  # noqa: F401
 
 NEW = b"another horse"
@@ -408,6 +409,42 @@ def test_where_signing_is_on_archives_and_ledger_are_signed_anew(shell, new, tmp
             shell.tbk.run("tbk-sign", "verify", "--key", shell.home / "signing_key.pub", tmp_path / "signature", stdin=archive)
     shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "restored", "--require-signature", password=NEW)
     assert snapshot(tmp_path / "restored") == was[-1]
+
+
+# The keyring
+
+
+def test_the_keyring_gets_the_new_password_at_the_end(shell, new, session, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    item = ("service", "termbackup", "profile", "p")
+    assert session.tool("store", "--label=x", *item, input=PASSWORD).returncode == 0
+    env = {**session.environment_of(shell), "TERMBACKUP_NEW_PASSWORD_FILE": str(new)}
+    rotate(shell, "--only", ledger(shell.home)[0]["id"], "--new-password-file", new, password=None, env=env)
+    assert session.tool("lookup", *item).stdout == PASSWORD
+    said = rotate(shell, password=None, env=env).stderr
+    assert b"the keyring has the new password" in said
+    assert session.tool("lookup", *item).stdout == NEW
+    shell.run("verify", "--all", "-p", "p", password=None, env=session.environment_of(shell))
+    # Killed before this, and called again: nothing is left to rotate, and the keyring is behind.
+    session.tool("store", "--label=x", *item, input=PASSWORD)
+    rotate(shell, password=None, env=env)
+    assert session.tool("lookup", *item).stdout == NEW
+
+
+def test_a_keyring_without_the_password_gets_none(shell, new, session, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    said = rotate(shell, "--new-password-file", new, env=session.environment_of(shell)).stderr
+    assert b"keyring" not in said
+    assert session.tool("search", "--all", "service", "termbackup").stdout == b""
+
+
+def test_a_keyring_that_is_locked_is_told_of(shell, new, session, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    session.tool("store", "--label=x", "service", "termbackup", "profile", "p", input=PASSWORD)
+    session.lock()
+    said = rotate(shell, "--new-password-file", new, env=session.environment_of(shell)).stderr
+    assert b"may still have the old password" in said
+    assert set(passwords_of(shell.home).values()) == {("new", "new")}
 
 
 # One alone, and looking first

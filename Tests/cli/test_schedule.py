@@ -441,3 +441,13 @@ def test_a_check_makes_no_backup(shell, small):
     shell.run("run", "docs")
     shell.run("schedule-run", "docs", "--check", "-q", "--password-file", secret(shell), password=None)
     assert len(shell.ids("docs")) == 1
+
+
+def test_status_tells_when_a_profile_is_backed_up(shell, cron, small):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    assert b"schedule" not in shell.run("status").stdout
+    enable(shell, "docs", "--schedule", "5 4 * * 0", "--password-file", secret(shell))
+    assert re.search(rb"^  schedule +5 4 \* \* 0, by cron$", shell.run("status").stdout, re.MULTILINE)
+    told = json.loads(shell.run("status", "--json").stdout)["profiles"][0]
+    assert told["schedules"] == [{"backend": "cron", "schedule": "5 4 * * 0"}]

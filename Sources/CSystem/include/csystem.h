@@ -28,6 +28,9 @@ int64_t tbk_free_bytes(int descriptor);
 /* No core dumps and no ptrace by others of this user. */
 void tbk_protect_process(void);
 void tbk_wipe(void *memory, size_t length);
+/* An argument of the process, 0 its name, or NULL past the last one. Swift's own CommandLine reads them
+ * from /proc, and where that is not mounted has none. */
+const char *tbk_argument(int index);
 /* The path the kernel executed, or NULL. */
 const char *tbk_executed_path(void);
 /* Opens what of descriptors 0 to 2 is closed, so that no file of ours takes the number and gets
@@ -51,6 +54,11 @@ void tbk_block_signals(void);
 void tbk_advise_sequential(int descriptor);
 /* pipe2 with O_CLOEXEC. */
 int tbk_pipe(int ends[2]);
+/* Runs a program in a process group of its own, with these descriptors as its standard streams and
+ * no other open. It gets SIGTERM when the calling thread ends, however that ends. 0, or the errno
+ * of what failed. */
+int tbk_spawn(const char *path, char *const arguments[], char *const environment[], int input, int output,
+              int errors, pid_t *child);
 /* llistxattr, lgetxattr and lsetxattr: the last component of path is not followed. */
 ssize_t tbk_list_attributes(const char *path, char *names, size_t size);
 ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size);

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 
 extension StoreAddress {
-  /// Makes a new, empty store: a directory of mode 0700, or a private repository.
+  /// Makes a new, empty store: a directory of mode 0700, a private repository, or what a helper makes.
   ///
   /// Throws `.cannotCreate` if there is one already.
   package func create(_ context: StoreContext) throws(Failure) {
@@ -17,6 +17,7 @@ extension StoreAddress {
         root: try GitHubAPI.configuredRoot(), token: token, settings: settings,
         notice: context.notice)
       try api.create(repository)
+    case .helper(let helper): try HelperStore(helper, context).create()
     }
   }
 }

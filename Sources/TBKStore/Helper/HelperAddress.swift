@@ -1,0 +1,61 @@
+import Glibc
+import TBKCore
+
+/// A store that a program on this machine knows how to reach: `NAME:…` runs `tbk-store-NAME`.
+package struct HelperAddress: Hashable, Sendable {
+  /// The address as it was given, which the program gets as its only argument.
+  package let bytes: [UInt8]
+  /// What precedes the first colon: `[a-z0-9-]+`.
+  package let name: String
+
+  init(_ bytes: [UInt8], name: String) {
+    self.bytes = bytes
+    self.name = name
+  }
+
+  package var display: String { RawPath(bytes).display }
+
+  /// As messages call the program.
+  var program: String { "tbk-store-\(name)" }
+
+  /// The program's file: the first one in PATH, of whose entries only absolute ones count.
+  ///
+  /// Throws `.unavailable` if there is none.
+  func find() throws(Failure) -> RawPath {
+    let path = environment("PATH") ?? Array("/usr/bin:/bin".utf8)
+    for entry in path.split(separator: UInt8(ascii: ":")) where entry.first == UInt8(ascii: "/") {
+      let candidate = RawPath(Array(entry)).appending(program)
+      let isProgram = try unsafe candidate.withCString { (text) throws(Failure) in
+        var facts = stat()
+        return unsafe stat(text, &facts) == 0 && facts.st_mode & S_IFMT == S_IFREG
+          && access(text, X_OK) == 0
+      }
+      if isProgram { return candidate }
+    }
+    throw Failure(
+      .unavailable, "the store \(display) needs the program \(program), which is not in PATH",
+      hint: "install it, or, if it is a directory, write ./\(RawPath(bytes).text)")
+  }
+
+  /// The environment for the program: ours without the passwords and tokens, which are none of its
+  /// business.
+  static func environmentForPrograms() -> [[UInt8]] {
+    var kept: [[UInt8]] = []
+    var index = 0
+    while let variable = unsafe environ[index] {
+      index += 1
+      let bytes = unsafe Array(UnsafeRawBufferPointer(start: variable, count: strlen(variable)))
+      let name = String(decoding: bytes.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)
+      if !isSecret(name) { kept.append(bytes) }
+    }
+    return kept
+  }
+
+  private static func isSecret(_ name: String) -> Bool {
+    if ["GITHUB_TOKEN", "GH_TOKEN"].contains(name) { return true }
+    guard name.hasPrefix("TERMBACKUP_") else { return false }
+    return ["PASSWORD", "TOKEN"].contains { word in
+      name.split(separator: "_").contains { $0 == word }
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import TBKCore
+import TBKFormat
+
+extension HelperStore {
+  package func leftovers(
+    besides named: NamedObjects, age: Int64
+  ) throws(Failure) -> [Leftover] {
+    let limit = try clock() - age
+    var found: [Leftover] = []
+    for kind in ObjectPath.Folder.allCases where kind != .checks {
+      for entry in try list(kind.rawValue) {
+        let path = ObjectPath(kind, entry.name)
+        // What bears no time is as young as can be.
+        guard path.hasOurName, !named.contains(path.description),
+          let changed = entry.changedAt, changed <= limit
+        else { continue }
+        found.append(leftover(.object, path.description, entry, changed))
+      }
+    }
+    for entry in try list(HelperStore.journalFolder) {
+      guard let changed = entry.changedAt, changed <= limit else { continue }
+      found.append(
+        leftover(.temporary, "\(HelperStore.journalFolder)/\(entry.name)", entry, changed))
+    }
+    return found.sorted { $0.name < $1.name }
+  }
+
+  private func leftover(
+    _ kind: Leftover.Kind, _ name: String, _ entry: Listed, _ changed: Int64
+  ) -> Leftover {
+    let (time, overflow) = changed.multipliedReportingOverflow(by: 1_000_000_000)
+    return Leftover(
+      kind, name, size: entry.size, changedAt: Timestamp(nanoseconds: overflow ? .max : time))
+  }
+
+  package func remove(
+    _ leftovers: [Leftover], over ledger: StoredLedger
+  ) throws(Failure) -> CommitOutcome {
+    guard try ledgerVersion() == ledger.version else { return .conflict }
+    for leftover in leftovers { try remove(leftover.name) }
+    return .committed(ledger.version)
+  }
+
+  /// The time by which objects are dated here, or that of this machine if it is earlier: nothing is
+  /// to look older than it is. In seconds since 1970.
+  private func clock() throws(Failure) -> Int64 {
+    let now = Timestamp.now().nanoseconds / 1_000_000_000
+    let probe = uniqueSuffix()
+    let name = "\(HelperStore.journalFolder)/\(probe)"
+    try put(name, [])
+    let entry = try list(HelperStore.journalFolder).first { $0.name.description == probe }
+    try remove(name)
+    return min(now, entry?.changedAt ?? now)
+  }
+}

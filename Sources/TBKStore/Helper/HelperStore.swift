@@ -1,0 +1,472 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A store behind a program: `tbk-store-NAME`, which knows how to reach it.
+///
+/// The program keeps whole objects under names and swaps the ledger; everything else is done here.
+/// What it says is believed no more than what a store holds. Bytes to be stored are kept in a
+/// temporary file until a commit has a name for them. Objects are put before the ledger that names
+/// them and removed after the one that does not: what a commit that was killed leaves is named by
+/// no ledger.
+package final class HelperStore: Store {
+  /// How far a helper's `swap` can be trusted.
+  enum Swapping: String {
+    /// Of two that swap over the same version one is refused, always.
+    case atomic = "swap-atomic"
+    /// So they are while all keep to a lock, which may be broken when its holder seems dead.
+    case locked = "swap-locked"
+    /// It compares, and then writes.
+    case checked = "swap-checked"
+  }
+
+  /// Seconds to go on through a network that fails, unless another time is given.
+  package static let standardWait = 900
+  /// Seconds of silence that are always allowed: a program has to start.
+  private static let leastPatience = 5
+  /// The most objects of a folder.
+  private static let listLimit = 1_000_000
+  /// How much of an object nobody wants is read away, rather than starting the helper again.
+  private static let skipLimit: UInt64 = 1 << 20
+  /// Where the first commit says what it is about to place (`JournalEntry`).
+  static let journalFolder = "journal"
+  private static let journalLimit = 1 << 20
+
+  package let address: StoreAddress
+  let helper: HelperAddress
+  let context: StoreContext
+  let maximumWait: Int
+  private var connection: HelperConnection?
+  private(set) var swapping = Swapping.checked
+  private var canCreate = false
+  private var hasWarned = false
+
+  package init(_ helper: HelperAddress, _ context: StoreContext) throws(Failure) {
+    address = .helper(helper)
+    self.helper = helper
+    self.context = context
+    maximumWait = context.maximumWait ?? HelperStore.standardWait
+    // That it is there is known before anything is read or sealed.
+    _ = try helper.find()
+  }
+
+  // MARK: Speaking
+
+  private func connect() throws(Failure) -> HelperConnection {
+    if let connection, try connection.skip(upTo: HelperStore.skipLimit), connection.isUsable {
+      return connection
+    }
+    connection = nil
+    let started = try HelperConnection(
+      helper, patience: max(maximumWait, HelperStore.leastPatience), remark: context.remark)
+    let answer = try started.ask(HelperConnection.greeting)
+    if let failure = failure(answer) { throw failure }
+    let words = answer.words
+    guard words.count >= 3, words[0] == "ok", words[1] == "1" else {
+      throw started.unexpected(answer)
+    }
+    let kinds = words.dropFirst(2).compactMap { Swapping(rawValue: $0) }
+    guard kinds.count == 1 else { throw started.unexpected(answer) }
+    swapping = kinds[0]
+    canCreate = words.contains("create")
+    connection = started
+    return started
+  }
+
+  /// What an `error` means; nil for any other answer.
+  private func failure(_ answer: HelperAnswer) -> Failure? {
+    guard answer.words[0] == "error" else { return nil }
+    let code: Failure.Code =
+      switch answer.words[1] {
+      case "again": .tryAgain
+      case "denied": .denied
+      case "full": .io
+      case "config": .configuration
+      case "broken": .integrity
+      default: .unavailable
+      }
+    return Failure(code, "the store \(address.display): \(answer.text)")
+  }
+
+  /// Asks until there is an answer other than that it may be better later.
+  ///
+  /// - Parameter body: made anew for each attempt.
+  private func ask(
+    _ request: String, size: UInt64 = 0, body: (() throws(Failure) -> any ByteSource)? = nil,
+    progress: @escaping (Int) -> Void = { _ in }
+  ) throws(Failure) -> (HelperAnswer, HelperConnection) {
+    let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
+    var pause: useconds_t = 50_000
+    while true {
+      let connection = try connect()
+      var sent = 0
+      var source: (any ByteSource)?
+      if let body { source = try body() }
+      let answer = try connection.ask(
+        request, body: source, size: size,
+        progress: { count in
+          sent += count
+          progress(count)
+        })
+      let failure = failure(answer)
+      let isBusy = answer.words == ["busy"]
+      guard isBusy || failure?.code == .tryAgain else {
+        if let failure { throw failure }
+        return (answer, connection)
+      }
+      guard monotonicNanoseconds() < deadline else {
+        throw failure
+          ?? Failure(
+            .tryAgain,
+            "the store \(address.display) is locked by another writer, for \(maximumWait) s already",
+            hint: "try again when it is done")
+      }
+      progress(-sent)
+      try Interruption.check()
+      usleep(useconds_t.random(in: pause / 2...pause))
+      pause = min(pause * 2, 5_000_000)
+    }
+  }
+
+  private func number(_ word: String) -> UInt64? {
+    guard (1...18).contains(word.utf8.count), word == "0" || word.utf8.first != 0x30,
+      word.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+    else { return nil }
+    return UInt64(word)
+  }
+
+  private func isVersion(_ word: String) -> Bool { word.utf8.count <= 128 && word != "-" }
+
+  /// The size and the version that an answer names; nil for `missing`.
+  private func standing(
+    _ answer: HelperAnswer, _ connection: HelperConnection
+  ) throws(Failure) -> (size: UInt64, version: String)? {
+    if answer.words == ["missing"] { return nil }
+    guard answer.words.count == 3, answer.words[0] == "ok", let size = number(answer.words[1]),
+      answer.words[2].utf8.count <= 128
+    else { throw connection.unexpected(answer) }
+    return (size, answer.words[2])
+  }
+
+  // MARK: Reading
+
+  package func readLedger() throws(Failure) -> StoredLedger? {
+    let (answer, connection) = try ask("get \(Ledger.fileName)")
+    guard let (size, version) = try standing(answer, connection) else { return nil }
+    guard isVersion(version) else { throw connection.unexpected(answer) }
+    guard size <= Ledger.byteLimit else {
+      throw Failure(
+        .malformed,
+        "the ledger of the store \(address.display) is larger than \(Ledger.byteLimit) bytes")
+    }
+    connection.expect(size)
+    let bytes = try HelperSource(connection, helper, size, { _ in })
+      .readAll(limit: Ledger.byteLimit, what: "the ledger of the store \(address.display)")
+    return StoredLedger(bytes: bytes, version: LedgerVersion(version))
+  }
+
+  package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
+    do throws(Failure) {
+      let (answer, connection) = try ask("get \(object.path)")
+      if let (size, _) = try standing(answer, connection) {
+        connection.expect(size)
+        return HelperSource(connection, helper, size, context.progress)
+      }
+    } catch {
+      // Out of reach is not the same as not there.
+      if error.code != .unavailable { throw error }
+      throw Failure(.tryAgain, error.message, hint: error.hint)
+    }
+    throw Failure(.unavailable, "the store \(address.display) does not have \(object.path)")
+  }
+
+  func ledgerVersion() throws(Failure) -> LedgerVersion? {
+    let (answer, connection) = try ask("stat \(Ledger.fileName)")
+    guard let (_, version) = try standing(answer, connection) else { return nil }
+    guard isVersion(version) else { throw connection.unexpected(answer) }
+    return LedgerVersion(version)
+  }
+
+  struct Listed {
+    let name: ObjectName
+    let size: UInt64
+    /// Seconds since 1970; nil where the store does not know.
+    let changedAt: Int64?
+  }
+
+  func list(_ folder: String) throws(Failure) -> [Listed] {
+    let (first, connection) = try ask("list \(folder)")
+    var answer = first
+    var found: [Listed] = []
+    while answer.words != ["ok"] {
+      if let failure = failure(answer) { throw failure }
+      guard answer.words.count == 4, answer.words[0] == "entry", let size = number(answer.words[1]),
+        case let time = number(answer.words[2]), time != nil || answer.words[2] == "-"
+      else { throw connection.unexpected(answer) }
+      guard found.count < HelperStore.listLimit else {
+        throw Failure(.malformed, "the store \(address.display) lists too many objects")
+      }
+      // What is no name of an object is none of ours.
+      if let name = ObjectName(answer.words[3]) {
+        found.append(Listed(name: name, size: size, changedAt: time.flatMap { Int64(exactly: $0) }))
+      }
+      answer = try connection.next()
+    }
+    return found
+  }
+
+  // MARK: Writing
+
+  package func stage(
+    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+  ) throws(Failure) -> any StagedObject {
+    try HelperStaged(source, size: size)
+  }
+
+  package func commit(
+    _ commit: Commit, over version: LedgerVersion?
+  ) throws(Failure) -> CommitOutcome {
+    _ = try connect()
+    tellOfRaces()
+    guard try ledgerVersion() == version else { return .conflict }
+    var journal: String?
+    if version == nil {
+      try refuseLostLedger()
+      journal = try writeJournal(commit)
+    }
+    for addition in commit.additions where !addition.replacing {
+      let staged = try staged(addition)
+      if staged.placed.contains(addition.path) { continue }
+      switch try standing(at: addition.path, staged) {
+      case .free: try put(addition.path.description, staged)
+      case .same: break
+      case .other: return .taken(addition.path)
+      }
+      staged.placed.insert(addition.path)
+    }
+    guard let next = try swap(commit.ledger, over: version) else { return .conflict }
+    // From here on the new ledger is the ledger, and nothing is undone.
+    for addition in commit.additions where addition.replacing {
+      try put(addition.path.description, try staged(addition))
+    }
+    try replaceLost(commit)
+    finish(commit, next, journal)
+    return .committed(next)
+  }
+
+  private func tellOfRaces() {
+    if swapping != .checked || hasWarned { return }
+    hasWarned = true
+    context.notice(
+      "the store \(address.display) cannot tell two writers at once apart: see to it that there is "
+        + "only one")
+  }
+
+  private func staged(_ addition: Commit.Addition) throws(Failure) -> HelperStaged {
+    guard let staged = addition.object as? HelperStaged else {
+      throw Failure(.library, "\(addition.path) was not staged in this store")
+    }
+    return staged
+  }
+
+  private enum Standing { case free, same, other }
+
+  /// What a name holds already. Only a writer that was killed leaves a name that no ledger has.
+  private func standing(
+    at path: ObjectPath, _ staged: HelperStaged
+  ) throws(Failure) -> Standing {
+    let (answer, connection) = try ask("stat \(path)")
+    guard let (size, _) = try standing(answer, connection) else { return .free }
+    guard size == staged.size else { return .other }
+    let hashing = try HashingSink(into: CountingSink())
+    try open(ObjectReference(path)).copy(to: hashing)
+    return try hashing.digest() == staged.sha256 ? .same : .other
+  }
+
+  private func put(_ name: String, _ staged: HelperStaged) throws(Failure) {
+    let (answer, connection) = try ask(
+      "put \(name) \(staged.size)", size: staged.size,
+      body: { () throws(Failure) in try staged.source() }, progress: context.progress)
+    guard answer.words == ["ok"] else { throw connection.unexpected(answer) }
+  }
+
+  func put(_ name: String, _ bytes: [UInt8]) throws(Failure) {
+    let (answer, connection) = try ask(
+      "put \(name) \(bytes.count)", size: UInt64(bytes.count),
+      body: { () throws(Failure) in MemorySource(bytes) })
+    guard answer.words == ["ok"] else { throw connection.unexpected(answer) }
+  }
+
+  /// The new version; nil for a conflict.
+  private func swap(
+    _ ledger: [UInt8], over version: LedgerVersion?
+  ) throws(Failure) -> LedgerVersion? {
+    let (answer, connection) = try ask(
+      "swap \(Ledger.fileName) \(ledger.count) \(version?.token ?? "-")", size: UInt64(ledger.count),
+      body: { () throws(Failure) in MemorySource(ledger) })
+    if answer.words == ["conflict"] { return nil }
+    guard answer.words.count == 2, answer.words[0] == "ok", isVersion(answer.words[1]) else {
+      throw connection.unexpected(answer)
+    }
+    let next = LedgerVersion(answer.words[1])
+    if swapping == .atomic { return next }
+    // Another writer may have written over it, not having seen it.
+    guard let now = try readLedger() else { return nil }
+    if now.bytes == ledger { return now.version }
+    return isSuccessor(now.bytes, of: ledger) ? next : nil
+  }
+
+  /// Whether a ledger was made over another one.
+  private func isSuccessor(_ bytes: [UInt8], of earlier: [UInt8]) -> Bool {
+    guard let ledger = try? Ledger(parsing: bytes), let before = try? Ledger(parsing: earlier),
+      let canonical = try? before.canonical(), let hash = try? SHA256.hash(canonical)
+    else { return false }
+    return ledger.identity?.history.contains(hash) ?? false
+  }
+
+  /// Puts again what another writer, removing it as unnamed, has taken away between our look at it
+  /// and our ledger.
+  private func replaceLost(_ commit: Commit) throws(Failure) {
+    for addition in commit.additions where !addition.replacing {
+      let (answer, connection) = try ask("stat \(addition.path)")
+      if try standing(answer, connection) != nil { continue }
+      try put(addition.path.description, try staged(addition))
+    }
+  }
+
+  /// The commit is done; what fails here is left to a later one.
+  private func finish(_ commit: Commit, _ version: LedgerVersion, _ journal: String?) {
+    let kept = Set(commit.additions.map(\.path))
+    do throws(Failure) {
+      var removals = commit.removals.map(\.path).filter { !kept.contains($0) }
+      if !removals.isEmpty, try ledgerVersion() != version {
+        // Another writer may have given one of the names a meaning again.
+        guard let now = try readLedger() else { return }
+        var named = NamedObjects()
+        named.add(try Ledger(parsing: now.bytes))
+        removals.removeAll { named.contains($0.description) }
+      }
+      for path in removals { try remove(path.description) }
+      if let journal { try remove(journal) }
+    } catch {
+      // Said nowhere: nothing is wrong with what was asked for.
+    }
+  }
+
+  func remove(_ name: String) throws(Failure) {
+    let (answer, connection) = try ask("remove \(name)")
+    guard answer.words == ["ok"] || answer.words == ["missing"] else {
+      throw connection.unexpected(answer)
+    }
+  }
+
+  // MARK: A new store
+
+  /// Says which names the first commit is about to place: if it is killed, they are what it left,
+  /// and not what is left of a store.
+  private func writeJournal(_ commit: Commit) throws(Failure) -> String? {
+    let names = commit.additions.filter { !$0.replacing }.map { "\($0.path)\n" }
+    if names.isEmpty { return nil }
+    let name = "\(HelperStore.journalFolder)/\(uniqueSuffix())"
+    try put(name, Array(names.joined().utf8))
+    return name
+  }
+
+  /// A store without a ledger that holds backups has lost it: no new one takes its place.
+  private func refuseLostLedger() throws(Failure) {
+    var found: [String] = []
+    for kind in [ObjectPath.Folder.backups, .manifests] {
+      found += try list(kind.rawValue).map { "\(kind.rawValue)/\($0.name)" }
+    }
+    if found.isEmpty { return }
+    var expected: Set<String> = []
+    for entry in try list(HelperStore.journalFolder) where entry.size <= HelperStore.journalLimit {
+      let (answer, connection) = try ask("get \(HelperStore.journalFolder)/\(entry.name)")
+      guard let (size, _) = try standing(answer, connection), size <= HelperStore.journalLimit
+      else { continue }
+      connection.expect(size)
+      let bytes = try HelperSource(connection, helper, size, { _ in })
+        .readAll(limit: HelperStore.journalLimit, what: "a journal")
+      expected.formUnion(String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init))
+    }
+    guard let lost = found.first(where: { !expected.contains($0) }) else { return }
+    throw Failure(
+      .integrity, "the store \(address.display) holds \(lost) and has no \(Ledger.fileName)",
+      hint: "put its \(Ledger.fileName) back, or use another place")
+  }
+
+  /// Makes the place, where the helper knows how.
+  func create() throws(Failure) {
+    let connection = try connect()
+    guard canCreate else {
+      throw Failure(
+        .cannotCreate, "\(helper.program) makes no new stores",
+        hint: "make the place \(address.display) by hand, empty")
+    }
+    let answer = try connection.ask("create")
+    if let failure = failure(answer) { throw failure }
+    if answer.words == ["exists"] {
+      throw Failure(.cannotCreate, "the store \(address.display) is there already")
+    }
+    guard answer.words == ["ok"] else { throw connection.unexpected(answer) }
+  }
+}
+
+/// Bytes of an object as they come from a helper.
+final class HelperSource: ByteSource {
+  private let connection: HelperConnection
+  private let helper: HelperAddress
+  private var left: UInt64
+  private let progress: (Int) -> Void
+
+  init(
+    _ connection: HelperConnection, _ helper: HelperAddress, _ size: UInt64,
+    _ progress: @escaping (Int) -> Void
+  ) {
+    self.connection = connection
+    self.helper = helper
+    left = size
+    self.progress = progress
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if left == 0 { return 0 }
+    // Another object was asked for meanwhile.
+    guard connection.left == left else {
+      throw Failure(.library, "\(helper.program): an object was not read to its end")
+    }
+    let count = try connection.read(into: &buffer)
+    left -= UInt64(count)
+    progress(count)
+    return count
+  }
+}
+
+/// Bytes in a temporary file without a name, until a commit has one for them.
+final class HelperStaged: StagedObject {
+  let size: UInt64
+  let sha256: Digest
+  var parts: [LedgerEntry.Part] { [] }
+  /// Under which names they are in the store already.
+  var placed: Set<ObjectPath> = []
+  private let file: Descriptor
+
+  init(_ source: any ByteSource, size: UInt64) throws(Failure) {
+    file = try TemporaryFile.anonymous()
+    let sink = DescriptorSink(file, name: RawPath("the temporary file"))
+    let hashing = try HashingSink(into: sink)
+    let count = try source.copy(to: hashing)
+    try hashing.finish()
+    guard count == size else {
+      throw Failure(.truncated, "\(count) bytes came where \(size) were announced")
+    }
+    self.size = size
+    sha256 = try hashing.digest()
+  }
+
+  func source() throws(Failure) -> any ByteSource {
+    try file.seek(to: 0)
+    return DescriptorSource(file, name: RawPath("the temporary file"))
+  }
+}

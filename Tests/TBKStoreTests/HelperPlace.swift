@@ -1,0 +1,38 @@
+import Glibc
+import TBKCore
+
+@testable import TBKStore
+
+/// A new, empty directory behind rclone, reached by the helper of this checkout.
+final class HelperPlace: StorePlace {
+  /// Whether rclone is there; where everything has to be, it fails if it is not.
+  static let canRun: Bool = {
+    if shell("command -v rclone >/dev/null") != 0 {
+      if environment("CI") != Array("true".utf8) {
+        print("skipped: the rclone store needs rclone")
+        return false
+      }
+    }
+    let bin = RawPath(#filePath).parent.parent.parent.appending("bin").text
+    let path = environment("PATH").map { String(decoding: $0, as: UTF8.self) } ?? "/usr/bin:/bin"
+    // Set once, before any helper is looked for.
+    unsafe setenv("PATH", "\(bin):\(path)", 1)
+    unsafe setenv("RCLONE_CONFIG", "/dev/null", 1)
+    return true
+  }()
+
+  let scratch: Scratch
+  let path: RawPath
+
+  init() throws {
+    scratch = try Scratch()
+    path = try scratch.makeDirectory("store")
+  }
+
+  func open() throws(Failure) -> any Store {
+    guard case .helper(let helper) = try StoreAddress(RawPath("rclone::local:\(path.text)")) else {
+      throw Failure(.library, "no address of a helper")
+    }
+    return try HelperStore(helper, StoreContext(userAgent: "termbackup/test", maximumWait: 120))
+  }
+}

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""A store helper for tests (tbk-store-helpers(7)): a directory, `ref:PATH`, with a compare-and-swap under a lock of the
+kernel. HELPER_FAULT makes it fail: KIND@REQUEST[.NUMBER], as in `die@put` or `hang-after@swap.2`.
+
+What it was asked goes into PATH.log.
+"""
+
+import fcntl
+import hashlib
+import os
+import signal
+import sys
+import time
+
+root = sys.argv[1].split(":", 1)[1]
+swapping = os.environ.get("HELPER_SWAP", "swap-atomic")
+fault, _, where = os.environ.get("HELPER_FAULT", "").partition("@")
+where, _, number = where.partition(".")
+counts = {}
+log = open(root + ".log", "a")
+source, sink = sys.stdin.buffer, sys.stdout.buffer
+
+
+def say(line, body=b""):
+    sink.write(line.encode() + b"\n" + body)
+    sink.flush()
+
+
+def load(name):
+    try:
+        with open(os.path.join(root, name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def store(name, data):
+    path = os.path.join(root, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+def version(data):
+    return "-" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def take(size):
+    data = source.read(size)
+    if len(data) != size:
+        sys.exit(0)
+    return data
+
+
+def misbehave(kind):
+    """Fails as it is told; gives True if what was asked is to be answered all the same."""
+    if kind == "die":
+        sys.exit(9)
+    elif kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind.startswith("status"):
+        sys.exit(int(kind[6:]))
+    elif kind == "hang":
+        # Deaf to its input's end, as what hangs is.
+        while True:
+            time.sleep(100)
+    elif kind == "nonsense":
+        say("banana")
+    elif kind == "control":
+        say("ok \x1b[2J 1")
+    elif kind == "empty":
+        say("")
+    elif kind == "half":
+        sink.write(b"ok 1")
+        sink.flush()
+        sys.exit(0)
+    elif kind == "endless":
+        while True:
+            sink.write(b"x" * 65536)
+    elif kind == "waits":
+        while True:
+            sink.write(b"wait\n" * 10000)
+    elif kind == "number":
+        say("ok 99999999999999999999 v")
+    elif kind == "huge":
+        say("ok 999999999999999999 v")
+    elif kind == "zeros":
+        say("ok 0012 v")
+    elif kind == "minus":
+        say("ok -1 v")
+    elif kind == "more":
+        say("ok 3 v extra")
+    elif kind == "version":
+        say(f"ok 0 {'v' * 200}")
+    elif kind == "error":
+        say("error unavailable \x1b[31mthe cable is out\x07")
+    elif kind == "bare":
+        say("error")
+    elif kind == "denied":
+        say("error denied not for you")
+    elif kind == "full":
+        say("error full no room")
+    elif kind == "again":
+        say("error again come back")
+    elif kind == "busy":
+        say("busy")
+    elif kind == "noisy":
+        for at in range(5000):
+            print(f"line {at} \x1b]0;title\x07", file=sys.stderr)
+        return True
+    elif kind == "chatty":
+        say("wait")
+        say("wait")
+        return True
+    return False
+
+
+for line in source:
+    word, *rest = line.decode().split()
+    counts[word] = counts.get(word, 0) + 1
+    log.write(line.decode())
+    log.flush()
+    mine = word == where and (not number or counts[word] == int(number))
+    if mine and not fault.endswith("-after"):
+        once = root + ".once"
+        if fault == "again-once":
+            if not os.path.exists(once):
+                open(once, "w").close()
+                if word in ("put", "swap"):
+                    take(int(rest[1]))
+                misbehave("again")
+                continue
+        if fault in ("error", "denied", "full", "again", "busy") and word in ("put", "swap"):
+            take(int(rest[1]))
+        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment", "again-once"):
+            continue
+    if mine and fault == "environment":
+        with open(root + ".environment", "wb") as file:
+            file.write(open("/proc/self/environ", "rb").read())
+            file.write(b"\0descriptors " + " ".join(sorted(os.listdir("/proc/self/fd"))).encode())
+    late = fault.removesuffix("-after") if mine and fault.endswith("-after") else None
+    answer = ("error unavailable an unknown request", b"")
+    if word == "hello":
+        if not os.path.isdir(root):
+            answer = "error unavailable there is no such place", b""
+        else:
+            answer = f"ok 1 {swapping} something-new", b""
+    elif word in ("get", "stat"):
+        data = load(rest[0])
+        if data is None:
+            answer = "missing", b""
+        else:
+            answer = f"ok {len(data)} {version(data)}", data if word == "get" else b""
+            if mine and fault == "short":
+                say(answer[0], data[:-1])
+                sys.exit(0)
+            if mine and fault == "long":
+                answer = answer[0], data + b"more"
+            if mine and fault == "altered":
+                answer = answer[0], data[:-1] + bytes([data[-1] ^ 1])
+    elif word == "put":
+        store(rest[0], take(int(rest[1])))
+        answer = "ok", b""
+    elif word == "swap":
+        new = take(int(rest[1]))
+        with open(root + ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if version(load("metadata.json")) != rest[2]:
+                answer = "conflict", b""
+            elif mine and fault == "lost" and not os.path.exists(root + ".once"):
+                # Another writer wrote over it, not having seen it.
+                open(root + ".once", "w").close()
+                answer = f"ok {version(new)}", b""
+            else:
+                store("metadata.json", new)
+                answer = f"ok {version(new)}", b""
+    elif word == "list":
+        folder = os.path.join(root, rest[0])
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        if mine and fault == "paths":
+            for name in ("../../etc/passwd", "-rf", ".hidden", "a/b", "x" * 200, "~"):
+                say(f"entry 1 1 {name}")
+        for name in names:
+            info = os.stat(os.path.join(folder, name))
+            say(f"entry {info.st_size} {int(info.st_mtime)} {name}")
+        answer = "ok", b""
+    elif word == "remove":
+        try:
+            os.remove(os.path.join(root, rest[0]))
+            answer = "ok", b""
+        except FileNotFoundError:
+            answer = "missing", b""
+    if late:
+        misbehave(late)
+    say(*answer)
