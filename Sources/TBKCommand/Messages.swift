@@ -31,7 +31,9 @@ package enum Messages {
   }
 
   /// Something that the result lacks, or that will go wrong later.
-  package static func warning(_ text: String) { put("\(program): warning: \(text)\n") }
+  package static func warning(_ text: String) {
+    put("\(program): \(coloured("warning: ", yellow))\(text)\n")
+  }
 
   /// Something worth knowing that `--quiet` leaves out.
   package static func notice(_ text: String) {
@@ -46,9 +48,22 @@ package enum Messages {
       put(jsonReport(failure) + "\n")
       return
     }
-    var text = "\(program): error: \(failure.message)\n"
+    var text = "\(program): \(coloured("error: ", red))\(failure.message)\n"
     if let hint = failure.hint { text += "\(program): hint: \(hint)\n" }
     put(text)
+  }
+
+  private static let red = 31
+  private static let yellow = 33
+
+  /// The text in a colour, on a terminal that has some and where NO_COLOR does not forbid it.
+  private static func coloured(_ text: String, _ colour: Int) -> String {
+    let forbidden = environment("NO_COLOR") ?? []
+    let terminal = environment("TERM") ?? []
+    guard !json, forbidden.isEmpty, !terminal.isEmpty, terminal != Array("dumb".utf8),
+      Descriptor.standardError.isTerminal
+    else { return text }
+    return "\u{1b}[\(colour)m\(text)\u{1b}[0m"
   }
 
   private static func jsonReport(_ failure: Failure) -> String {

@@ -59,7 +59,8 @@ package final class ProgressMeter: Sendable {
       guard now - state.drawn >= 100_000_000 else { return nil }
       state.drawn = now
       state.visible = true
-      state.columns = max(20, Int(tbk_terminal_columns(2)))
+      let columns = Int(tbk_terminal_columns(2))
+      state.columns = columns > 0 ? columns : 80
       return render(state, now)
     }
     if let line { put("\r" + line + "\u{1b}[K") }
@@ -90,28 +91,42 @@ package final class ProgressMeter: Sendable {
   private func render(_ state: State, _ now: Int64) -> String {
     let seconds = max(0.001, Double(now - state.started) / 1e9)
     let rate = Double(state.done) / seconds
-    var text = "\(label)  \(humanSize(state.done))"
-    if let total = state.total, total > 0 {
-      let fraction = min(1, Double(state.done) / Double(total))
-      let percent = Int(fraction * 100)
-      text += " of \(humanSize(total))  \(percent)%"
-      let rest = rate > 0 ? (Double(total) - Double(state.done)) / rate : 0
-      let tail = "  \(humanSize(UInt64(rate)))/s" + (rest >= 0.5 ? "  \(duration(rest)) left" : "")
-      let width = state.columns - text.count - tail.count - 6
-      if width >= 10 {
-        let filled = Int(fraction * Double(width))
-        text +=
-          "  [" + String(repeating: "#", count: filled)
-          + String(repeating: "-", count: width - filled) + "]"
-      }
-      text += tail
-    } else {
-      text += "  \(humanSize(UInt64(rate)))/s"
-    }
-    return String(text.prefix(state.columns - 1))
+    return ProgressMeter.line(
+      label, done: state.done, total: state.total, rate: rate, columns: state.columns)
   }
 
-  private func duration(_ seconds: Double) -> String {
+  /// The line for a terminal of so many columns, one of which stays free: where it is too narrow, first
+  /// the bar goes, then the amounts, then the rate.
+  ///
+  /// - Parameter rate: bytes a second.
+  package static func line(
+    _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int
+  ) -> String {
+    let room = max(0, columns - 1)
+    let speed = "\(humanSize(UInt64(max(0, min(rate, 1e18)))))/s"
+    guard let total, total > 0 else {
+      let lines = ["\(label)  \(humanSize(done))  \(speed)", "\(label)  \(humanSize(done))"]
+      return lines.first { $0.count <= room } ?? String(humanSize(done).prefix(room))
+    }
+    let fraction = min(1, Double(done) / Double(total))
+    let percent = "\(Int(fraction * 100))%"
+    let rest = rate > 0 && total > done ? Double(total - done) / rate : 0
+    let left = rest >= 0.5 ? "  \(duration(rest)) left" : ""
+    let front = "\(label)  \(humanSize(done)) of \(humanSize(total))  \(percent)"
+    let width = room - front.count - speed.count - left.count - 6
+    if width >= 10 {
+      let filled = Int(fraction * Double(width))
+      let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
+      return "\(front)  [\(bar)]  \(speed)\(left)"
+    }
+    let lines = [
+      "\(front)  \(speed)\(left)", "\(label)  \(percent)  \(speed)\(left)", "\(label)  \(percent)\(left)",
+      "\(label)  \(percent)",
+    ]
+    return lines.first { $0.count <= room } ?? String(percent.prefix(room))
+  }
+
+  private static func duration(_ seconds: Double) -> String {
     let whole = Int(min(seconds, 359_999).rounded())
     func two(_ value: Int) -> String { value < 10 ? "0\(value)" : String(value) }
     if whole >= 3600 { return "\(whole / 3600):\(two(whole / 60 % 60)):\(two(whole % 60))" }

@@ -77,8 +77,8 @@ package struct BackupReport: Equatable, Sendable {
     profile = try text("profile")
     id = try text("id")
     mode = try text("mode")
-    fileCount = try number("files")
-    size = try number("archive_size")
+    fileCount = try number("file_count")
+    size = try number("size")
     seconds = try number("seconds")
     warning = try text("warning")
     errorType = error?["type"]?.text

@@ -56,6 +56,9 @@ struct Token: SuiteCommand {
     return ExitStatus.success
   }
 
+  /// Times end in `_at` in every object.
+  private static let members = ["expires": "expires_at", "rate_reset": "rate_reset_at"]
+
   private func print(_ report: GitHubTokenReport) throws(Failure) {
     var lines: [(String, JSON)] = [
       ("kind", .string(report.kind.rawValue)), ("token", .string(report.masked)),
@@ -77,7 +80,7 @@ struct Token: SuiteCommand {
       ]
     }
     if json {
-      let object = JSON.object(lines.map { JSON.Member($0.0, $0.1) })
+      let object = JSON.object(lines.map { JSON.Member(Self.members[$0.0] ?? $0.0, $0.1) })
       try StandardOutput.write(object.line() + [UInt8(ascii: "\n")])
       return
     }

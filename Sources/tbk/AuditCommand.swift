@@ -168,8 +168,8 @@ extension AuditCommand {
 extension AuditVerification {
   fileprivate var json: JSON {
     .object([
-      "ok": .bool(holds), "lines": .number(lines), "unhashed": .number(unhashed),
-      "last": .string(last.hex),
+      "ok": .bool(holds), "line_count": .number(lines), "unhashed_count": .number(unhashed),
+      "last_hash": .string(last.hex),
       "problems": .array(
         problems.map {
           .object([

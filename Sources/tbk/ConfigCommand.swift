@@ -78,7 +78,7 @@ extension ConfigCommand {
         shown.append(JSON.Member(name, value))
       }
       if json {
-        try StandardOutput.write(JSON.object(shown).pretty())
+        try StandardOutput.write(JSON.object(shown).line() + [0x0a])
       } else {
         for member in shown {
           try StandardOutput.write("\(RawPath(member.key).quoted): \(plain(member.value))\n")
@@ -168,6 +168,8 @@ extension ConfigCommand {
     @OptionGroup var common: CommonOptions
     @Option(name: .long, help: ArgumentHelp("New profiles back up to <store>.", valueName: "store"))
     var repo: RawPath?
+    @Flag(name: .long, help: "Print one JSON object, and report errors as JSON.")
+    var json = false
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -189,7 +191,15 @@ extension ConfigCommand {
         try Descriptor.workingDirectory.makeDirectory(home.defaultStore)
         made.append(home.defaultStore)
       }
-      for path in made { try StandardOutput.write(path.quoted + "\n") }
+      if json {
+        let object = JSON.object([
+          "home": .string(home.path.bytes), "store": .string(try StoreReference(reference).operand),
+          "made": .array(made.map { .string($0.bytes) }),
+        ])
+        try StandardOutput.write(object.line() + [0x0a])
+      } else {
+        for path in made { try StandardOutput.write(path.quoted + "\n") }
+      }
       ConfigCommand.report(home)
       return ExitStatus.success
     }
@@ -254,11 +264,22 @@ func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
       _ = try home.profile(name)
     } catch {
       guard error.code == .profile else { throw error }
-      if let broken { Messages.report(broken) }
-      broken = error
+      broken = reporting(error, after: broken)
     }
   }
   if let broken { throw broken }
+}
+
+/// One of several failures, to be thrown once all are known. What went before is reported as text at
+/// once, and becomes part of the one object of `--json`.
+func reporting(_ failure: Failure, after former: Failure?) -> Failure {
+  guard let former else { return failure }
+  guard Messages.json else {
+    Messages.report(former)
+    return failure
+  }
+  return Failure(
+    failure.code, "\(former.message); \(failure.message)", hint: failure.hint ?? former.hint)
 }
 
 /// A value for people, on one line.

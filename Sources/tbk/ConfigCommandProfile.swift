@@ -29,6 +29,25 @@ struct ProfileOperand: ParsableArguments {
   }
 }
 
+/// `--json` of the verbs that change profiles.
+struct ProfileReportOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print what was done, and report errors, as JSON.")
+  var json = false
+
+  /// Prints the profile, URLs masked.
+  func print(_ profile: Profile) throws(Failure) {
+    if json { try StandardOutput.write(profile.masked.line() + [0x0a]) }
+  }
+
+  /// Prints other facts.
+  func print(_ members: KeyValuePairs<String, JSON>) throws(Failure) {
+    if json {
+      let object = JSON.object(members.map { JSON.Member($0.key, $0.value) })
+      try StandardOutput.write(object.line() + [0x0a])
+    }
+  }
+}
+
 /// What `create` and `edit` set.
 struct ProfileFieldOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Back up to <store>.", valueName: "store"))
@@ -190,6 +209,7 @@ extension ProfileGroup {
     @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
     var source: RawPath
     @OptionGroup var fields: ProfileFieldOptions
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -203,6 +223,7 @@ extension ProfileGroup {
       try home.write(profile, replacing: false)
       warnOfNesting(profile)
       ConfigCommand.report(home)
+      try report.print(profile)
       return ExitStatus.success
     }
   }
@@ -224,6 +245,7 @@ extension ProfileGroup {
     var unset: [String] = []
     @Flag(name: .long, help: "Edit a copy with $VISUAL or $EDITOR.")
     var editor = false
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -248,6 +270,7 @@ extension ProfileGroup {
       try home.write(profile, replacing: true)
       warnOfNesting(profile)
       ConfigCommand.report(home)
+      try report.print(profile)
       return ExitStatus.success
     }
 
@@ -292,10 +315,13 @@ extension ProfileGroup {
       abstract: "Delete a profile. Its backups stay where they are.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileOperand
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
-      try Home.ofProcess().removeProfile(try operand.name())
+      let name = try operand.name()
+      try Home.ofProcess().removeProfile(name)
+      try report.print(["profile": .string(name), "status": .string("deleted")])
       return ExitStatus.success
     }
   }
@@ -309,17 +335,28 @@ extension ProfileGroup {
     var file: RawPath
     @Flag(name: .long, help: "Replace the file if it is there.")
     var force = false
+    @OptionGroup var report: ProfileReportOptions
+
+    func validate() throws {
+      if report.json, file.isStandardStream {
+        throw ValidationError("--json and the profile cannot both go to standard output")
+      }
+    }
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let home = try Home.ofProcess()
-      let bytes = try home.profile(try operand.name()).exported.pretty()
+      let name = try operand.name()
+      let bytes = try home.profile(name).exported.pretty()
       ConfigCommand.report(home)
       if file.isStandardStream {
         try StandardOutput.write(bytes)
       } else {
         try AtomicFile.write(bytes, to: file, replacing: force)
       }
+      try report.print([
+        "profile": .string(name), "status": .string("exported"), "file": .string(file.bytes),
+      ])
       return ExitStatus.success
     }
   }
@@ -335,6 +372,7 @@ extension ProfileGroup {
     var name: RawPath?
     @Flag(name: .long, help: "Replace the profile of that name.")
     var force = false
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -370,6 +408,7 @@ extension ProfileGroup {
       warnOfNesting(profile)
       ConfigCommand.report(home)
       if name == nil { Messages.notice("imported '\(target)'") }
+      try report.print(profile)
       return ExitStatus.success
     }
   }

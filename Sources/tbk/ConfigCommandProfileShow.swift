@@ -27,8 +27,7 @@ extension ProfileGroup {
           }
         } catch {
           guard error.code == .profile else { throw error }
-          if let broken { Messages.report(broken) }
-          broken = error
+          broken = reporting(error, after: broken)
         }
       }
       ConfigCommand.report(home)
@@ -58,7 +57,7 @@ extension ProfileGroup {
       if shell {
         try StandardOutput.write(try shellAssignments(profile))
       } else if json {
-        try StandardOutput.write((revealing.reveal ? profile.object : profile.masked).pretty())
+        try StandardOutput.write((revealing.reveal ? profile.object : profile.masked).line() + [0x0a])
       } else {
         let known = Profile.fields.map(\.name)
         let others = (profile.object.members ?? []).map(\.key).filter { !known.contains($0) }
@@ -106,6 +105,7 @@ extension ProfileGroup {
     @OptionGroup var common: CommonOptions
     @Argument(help: ArgumentHelp("The profiles.", valueName: "name"))
     var profiles: [RawPath] = []
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -115,6 +115,9 @@ extension ProfileGroup {
       if names.isEmpty { names = try home.profileNames() }
       try checkProfiles(names, home)
       ConfigCommand.report(home)
+      try report.print([
+        "ok": .bool(true), "profiles": .array(names.map { .string($0) }),
+      ])
       return ExitStatus.success
     }
   }

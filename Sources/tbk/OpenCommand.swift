@@ -239,9 +239,9 @@ struct OpenCommand: SuiteCommand {
     let manifest = verified.manifest
     if json {
       let report = JSON.object([
-        "ok": .bool(verified.missing.isEmpty), "backup_id": verified.shownID,
+        "ok": .bool(verified.missing.isEmpty), "id": verified.shownID,
         "format": .string(format), "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
-        "entry_count": .number(manifest.files.count), "bytes": .number(manifest.totalSize),
+        "entry_count": .number(manifest.files.count), "size": .number(manifest.totalSize),
         "missing": .array(verified.missing.map { .string($0) }),
       ])
       try StandardOutput.write(report.line() + [UInt8(ascii: "\n")])
@@ -322,7 +322,7 @@ extension VerifiedManifest {
 extension RestoreSummary {
   var json: JSON {
     .object([
-      "backup_id": backup.shownID, "file_count": .number(files), "bytes": .number(bytes),
+      "id": backup.shownID, "file_count": .number(files), "size": .number(bytes),
       "missing": .array(backup.missing.map { .string($0) }), "exact": .bool(isExact),
     ])
   }

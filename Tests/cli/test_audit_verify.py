@@ -69,7 +69,7 @@ def test_a_log_in_order_holds(log, front, count):
     assert done.out.decode() == f"ok {len(lines)} {sha256(lines[-1])}\n"
     assert (b"3 of the lines are TermBackup 6's" in done.err) == (front == 3)
     assert json.loads(log.verify(0, "--json").out) == {
-        "ok": True, "lines": len(lines), "unhashed": front, "last": sha256(lines[-1]), "problems": []}
+        "ok": True, "line_count": len(lines), "unhashed_count": front, "last_hash": sha256(lines[-1]), "problems": []}
     # What the suite adds is chained to it.
     log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success")
     assert log.verify(0).out.startswith(b"ok %d " % (len(lines) + 1))

@@ -31,10 +31,10 @@ def docs(shell, small):
 
 def removed(shell, *arguments, **options):
     report = json.loads(shell.run("clean", "--json", *arguments, **options).stdout)
-    assert report["count"] == len(report["removed"])
-    assert report["bytes"] == sum(entry["bytes"] for entry in report["removed"])
+    assert report["removed_count"] == len(report["leftovers"])
+    assert report["size"] == sum(entry["size"] for entry in report["leftovers"])
     assert report["dry_run"] == ("--dry-run" in arguments)
-    return report["removed"]
+    return report["leftovers"]
 
 
 # This machine
@@ -52,7 +52,7 @@ def test_the_cache_of_a_group_without_a_profile_goes(docs, small):
     assert [(entry["kind"], entry["name"]) for entry in removed(docs, "--dry-run")] == [("cache", str(cache / ("f" * 32)))]
     assert (cache / ("f" * 32)).exists()
     entry, = removed(docs)
-    assert entry["bytes"] >= 5000 and entry["store"] is None
+    assert entry["size"] >= 5000 and entry["store"] is None
     assert sorted(os.listdir(cache)) == sorted([group, "github"])
     # A profile that cannot be read may be one that needs it.
     put(cache / ("e" * 32) / "x.tbk", b"x")
@@ -101,7 +101,7 @@ def test_abandoned_temporary_files_go(docs, small):
     put(store / "backups" / ".tbk-ffffffffffffffff.tmp", b"young")
     for dry in (["--dry-run"], []):
         found = removed(docs, "--store", "-p", "docs", *dry)
-        assert [(entry["kind"], entry["name"], entry["bytes"], entry["store"]) for entry in found] == [
+        assert [(entry["kind"], entry["name"], entry["size"], entry["store"]) for entry in found] == [
             ("temporary", ".tbk-0123456789abcdef.tmp", 1000, str(store)),
             ("temporary", "backups/.tbk-0123456789abcdef.tmp", 1000, str(store))]
     assert removed(docs, "--store") == []
@@ -263,5 +263,5 @@ def test_the_verb_cleans_a_repository(shell, small, github_server):
     github_server.clear_faults()
     github_server.age(name, 2 * DAY)
     entry, = removed(shell, "--store")
-    assert (entry["kind"], entry["store"]) == ("asset", f"github:{name}") and entry["bytes"] > 0
+    assert (entry["kind"], entry["store"]) == ("asset", f"github:{name}") and entry["size"] > 0
     shell.run("verify", "latest", "-p", "docs")

@@ -84,7 +84,7 @@ def test_a_chain_becomes_one_archive_of_the_same_tree(any_shell, tree, tmp_path)
     after = entries(any_shell)
     assert [entry["id"] for entry in after] == [before[0]["id"], before[1]["id"], report["id"]]
     assert report["status"] == "consolidated" and report["replaces"] == before[2]["id"] and report["kept"] is False
-    assert report["prunable"] == [before[0]["id"], before[1]["id"]] and report["archives_read"] == 3
+    assert report["prunable"] == [before[0]["id"], before[1]["id"]] and report["archive_count"] == 3
     new, old = after[-1], before[-1]
     assert (new["mode"], new["depends_on"]) == ("full", [])
     assert [new[key] for key in ("created_at", "group", "file_count")] == [
@@ -136,7 +136,7 @@ def test_the_next_run_is_over_the_new_one(shell, small):
     assert b"Nothing has changed" in shell.run("run", "p").stdout
     put(os.path.join(small, "yet more"), b"yet more\n")
     made = json.loads(shell.run("run", "p", "--json").stdout)
-    assert (made["mode"], made["added"]) == ("incremental", 1)
+    assert (made["mode"], made["added_count"]) == ("incremental", 1)
     assert entries(shell)[-1]["depends_on"] == [new]
     # Without a cache the store tells.
     shutil.rmtree(shell.home / "cache")
@@ -198,7 +198,7 @@ def test_a_preview_stores_nothing_and_names_the_id(any_shell, small):
     state = snapshot(any_shell.home / "store")
     preview = consolidate(any_shell, "latest", "--dry-run")
     assert preview["status"] == "would-consolidate" and preview["prunable"] == [before[0]["id"]]
-    assert preview["bytes_read"] == sum(entry["size"] for entry in before)
+    assert preview["read_size"] == sum(entry["size"] for entry in before)
     assert b"Would consolidate" in any_shell.run("consolidate", "p", "latest", "-n").stdout
     assert snapshot(any_shell.home / "store") == state
     assert consolidate(any_shell, "latest")["id"] == preview["id"]

@@ -160,7 +160,7 @@ def test_list_cat_verify_and_json(packages, small):
     assert packages.open(package, "--cat", "small/plain").out == b"plain\n"
     assert packages.open(package, "--cat", "small/nothing", status=66).out == b""
     said = json.loads(packages.open(package, "--verify", "--json").out)
-    assert (said["ok"], said["format"], said["backup_id"], said["file_count"]) == (True, "mbu", None, 3)
+    assert (said["ok"], said["format"], said["id"], said["file_count"]) == (True, "mbu", None, 3)
 
 
 def test_strip_top_leaves_the_directory_out_of_the_names(packages, small, tmp_path):

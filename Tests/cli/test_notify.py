@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from webhook_fixture import SCHEMAS, SECRET, running, total
 
-REPORT = {"id": "9d24c6e81a07" + "0" * 52, "profile": "docs", "status": "success", "mode": "incremental", "files": 4217,
-          "archive_size": 734003, "seconds": 65, "store": "/home/ada/backups", "time": "2026-11-21T02:45:10+00:00"}
+REPORT = {"id": "9d24c6e81a07" + "0" * 52, "profile": "docs", "status": "success", "mode": "incremental", "file_count": 4217,
+          "size": 734003, "seconds": 65, "store": "/home/ada/backups", "time": "2026-11-21T02:45:10+00:00"}
 FAILURE = {"profile": "docs", "status": "failure", "seconds": 2,
            "error": {"type": "StoreError", "message": "store unavailable", "hint": None, "status": 69}}
 HOSTILE = ("<!channel> & <@U123> @everyone *bold* _it_ ~no~ `code` ||spoiler|| [a](http://b) :smile: > # - \\ "
@@ -95,7 +95,7 @@ def test_discord_shows_the_outcome_as_a_colour(tbk, status, warning, color):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("report", [
     {"status": "success"}, {"status": "partial", "profile": ""}, {"status": "failure", "error": {}},
-    {"status": "unchanged", "id": None, "files": None}, {"status": "success", "files": 2 ** 64 - 1, "archive_size": 2 ** 64 - 1},
+    {"status": "unchanged", "id": None, "file_count": None}, {"status": "success", "file_count": 2 ** 64 - 1, "size": 2 ** 64 - 1},
 ], ids=["nothing known", "empty name", "empty error", "nulls", "largest"])
 def test_any_report_makes_a_valid_message(tbk, form, report):
     payload(tbk, report, form)
@@ -157,7 +157,7 @@ def test_discord_finds_no_markdown_in_what_came_from_elsewhere(tbk):
 
 @pytest.mark.parametrize("report,said", [
     (b"", b"no report"), (b"{", b"standard input"), (b"[]", b"object"), (b"{}", b"status"), (b'{"status":"would-store"}', b"status"),
-    (b'{"status":"success","files":-1}', b"files"), (b'{"status":"success","profile":7}', b"profile"),
+    (b'{"status":"success","file_count":-1}', b"file_count"), (b'{"status":"success","profile":7}', b"profile"),
     (b'{"status":"success","profile":"\\udcff"}', b"profile"), (b'{"status":"success","time":"noon"}', b"time"),
     (b'{"error":"x"}', b"error")])
 def test_what_is_no_report_is_refused(tbk, report, said):

@@ -156,7 +156,7 @@ def test_dry_run_writes_nothing_and_needs_no_password(place, small):
     said = place.shell.run("package", small, "--dry-run", password=None).stdout.decode()
     assert said == f"Would package small as {place.packages}/small.tbk: 6 entries\n"
     answer = json.loads(place.shell.run("package", small, "--dry-run", "--json", "--exclude", "d", password=None).stdout)
-    assert (answer["status"], answer["entries"]) == ("would-package", 3)
+    assert (answer["status"], answer["entry_count"]) == ("would-package", 3)
     assert os.listdir(place.packages) == [] and not (place.shell.home / "package-check.tbk").exists()
     place.shell.run("package", small)
     said = place.shell.run("unpack", "small", "--dry-run").stdout
@@ -166,7 +166,7 @@ def test_dry_run_writes_nothing_and_needs_no_password(place, small):
 def test_json_reports_and_errors(place, small, tmp_path):
     made = json.loads(place.shell.run("package", small, "--json").stdout)
     assert (made["name"], made["status"], made["receipt"]["file_count"]) == ("small", "success", 3)
-    assert made["archive_size"] == (place.packages / "small.tbk").stat().st_size
+    assert made["size"] == (place.packages / "small.tbk").stat().st_size
     back = json.loads(place.shell.run("unpack", "small", "--json").stdout)
     assert (back["status"], back["to"], back["summary"]["file_count"]) == ("success", str(place.restored / "small"), 3)
     for arguments, status in ((("unpack", "none"), 66), (("package", tmp_path / "none"), 66), (("unpack", "small"), 73)):
@@ -343,7 +343,7 @@ def test_reseal_seals_every_package_and_removes_none(place, old, small):
         place.shell.run("unpack", name)
     assert without(snapshot(place.restored / "small"), "mtime") == without(snapshot(small), "mtime")
     answer = json.loads(place.shell.run("import-mbu", old.config, "--reseal", "--json").stdout)
-    assert (answer["resealed"], answer["skipped"], answer["failed"]) == (0, 2, 0)
+    assert (answer["resealed_count"], answer["skipped_count"], answer["failed_count"]) == (0, 2, 0)
     assert place.shell.tbk.leftovers() == []
 
 
@@ -374,7 +374,7 @@ def test_a_package_that_does_not_open_is_named_and_the_others_go_on(place, old):
     assert b"a damaged one" in said and b"end marker" not in said
     assert sorted(os.listdir(place.packages)) == ["d.tbk", "small.tbk"]
     answer = json.loads(place.shell.run("import-mbu", old.config, "--reseal", "--json", status=77).stdout)
-    assert (answer["status"], answer["skipped"], answer["failed"]) == ("failure", 2, 1)
+    assert (answer["status"], answer["skipped_count"], answer["failed_count"]) == ("failure", 2, 1)
 
 
 def test_old_packages_are_removed_when_the_new_ones_hold_as_much(place, old):

@@ -595,7 +595,7 @@ def test_a_run_ends_with_the_retention(shell, small):
     shell.profile("docs", small, "--max-backups", "2")
     for number in range(2):
         change(small, str(number))
-        assert json.loads(shell.run("run", "docs", "--json").stdout)["removed"] == 0
+        assert json.loads(shell.run("run", "docs", "--json").stdout)["removed_count"] == 0
     assert audit(shell) == []
     change(small, "more")
     assert b"removed  1 old, " in shell.run("run", "docs").stdout
@@ -603,16 +603,16 @@ def test_a_run_ends_with_the_retention(shell, small):
     assert [entry["details"]["removed_count"] for entry in audit(shell)] == [1]
     change(small, "and more")
     made = json.loads(shell.run("run", "docs", "--json", "--no-prune").stdout)
-    assert made["removed"] is None and len(shell.ids("docs")) == 3
+    assert made["removed_count"] is None and len(shell.ids("docs")) == 3
     change(small, "again")
-    assert json.loads(shell.run("run", "docs", "--json").stdout)["removed"] == 2
+    assert json.loads(shell.run("run", "docs", "--json").stdout)["removed_count"] == 2
     assert len(shell.ids("docs")) == 2
 
 
 def test_without_limits_a_run_removes_nothing(shell, small):
     make_backups(shell, small, 3)
     change(small, "more")
-    assert json.loads(shell.run("run", "docs", "--json").stdout)["removed"] is None
+    assert json.loads(shell.run("run", "docs", "--json").stdout)["removed_count"] is None
     assert len(shell.ids("docs")) == 4 and audit(shell) == []
 
 
@@ -642,7 +642,7 @@ def test_what_is_too_old_goes_once_there_is_something_newer(shell, small):
     age(shell, 31)
     # Nothing has changed, but everything is too old: a full backup takes its place.
     made = json.loads(shell.run("run", "docs", "--json").stdout)
-    assert (made["status"], made["mode"], made["removed"]) == ("success", "full", 2)
+    assert (made["status"], made["mode"], made["removed_count"]) == ("success", "full", 2)
     assert len(shell.ids("docs")) == 1
     assert b"Nothing has changed" in shell.run("run", "docs").stdout
 

@@ -128,10 +128,10 @@ def test_a_second_rotation_and_back(shell, new, tmp_path):
 def test_json_and_what_is_done_already(shell, new, tmp_path):
     backups(shell, tmp_path / "source", 2)
     told = json.loads(rotate(shell, "--json", "--new-password-file", new).stdout)
-    assert (told["profile"], told["status"], told["rotated"], told["already"], told["whole"]) == ("p", "rotated", 2, 0, True)
+    assert (told["profile"], told["status"], told["rotated_count"], told["already_count"], told["whole"]) == ("p", "rotated", 2, 0, True)
     before = snapshot(store_of(shell.home))
     told = json.loads(rotate(shell, "--json", "--new-password-file", new).stdout)
-    assert (told["rotated"], told["already"]) == (0, 2) and snapshot(store_of(shell.home)) == before
+    assert (told["rotated_count"], told["already_count"]) == (0, 2) and snapshot(store_of(shell.home)) == before
 
 
 def test_other_profiles_of_the_store_are_left_alone(shell, new, small, tmp_path):
@@ -375,7 +375,7 @@ def test_what_another_machine_adds_after_the_end_is_taken_along_by_the_next(shel
         shell.tbk.run("tbk-push", store_of(shell.home), "--receipt", tmp_path / "receipt", "--sealed-manifest",
                       tmp_path / "sealed", "--group", group, stdin=archive)
     told = json.loads(rotate(shell, "--json", "--new-password-file", new).stdout)
-    assert (told["rotated"], told["already"]) == (1, 1)
+    assert (told["rotated_count"], told["already_count"]) == (1, 1)
     assert set(passwords_of(shell.home).values()) == {("new", "new")} and check_of(shell.home) == "new"
 
 
@@ -480,7 +480,7 @@ def test_only_changes_one_backup_and_never_the_check(shell, new, tmp_path):
     assert list(passwords_of(shell.home).values()) == [("new", "new"), ("old", "old"), ("old", "old")]
     assert check_of(shell.home) == "old"
     told = json.loads(rotate(shell, "--only", first[:10], "--json", "--new-password-file", new).stdout)
-    assert (told["rotated"], told["already"], told["whole"]) == (0, 1, False)
+    assert (told["rotated_count"], told["already_count"], told["whole"]) == (0, 1, False)
     rotate(shell, "--only", "0000", "--new-password-file", new, status=69)
     # Even one under a password of its own is brought in line with the others.
     put(tmp_path / "third", b"third")
@@ -500,7 +500,7 @@ def test_dry_run_changes_nothing(shell, new, tmp_path):
     said = rotate(shell, "--dry-run", "--new-password-file", new).stdout.decode().splitlines()
     assert said == [f"done already    {first}", f"would rotate    {second}"]
     assert rotate(shell, "-n").stdout.decode().splitlines() == [f"other password  {first}", f"would rotate    {second}"]
-    assert json.loads(rotate(shell, "-n", "--json").stdout)["would_rotate"] == 1
+    assert json.loads(rotate(shell, "-n", "--json").stdout)["would_rotate_count"] == 1
     rotate(shell, "-n", password=b"wrong", status=77)
     assert snapshot(store_of(shell.home)) == before
 
@@ -537,7 +537,7 @@ def test_archives_without_a_sealed_manifest_and_tbk1(shell, new, small, tmp_path
     shell.run("verify", "--all", "-p", "p", password=NEW)
     # Found to be done without a manifest that would tell.
     told = json.loads(rotate(shell, "--json", "--new-password-file", new).stdout)
-    assert (told["rotated"], told["already"]) == (0, 2)
+    assert (told["rotated_count"], told["already_count"]) == (0, 2)
     put(tmp_path / "third", b"third")
     rotate(shell, "--new-password-file", tmp_path / "third", status=77)
 
@@ -558,7 +558,7 @@ def test_migrate_makes_tbk2_of_tbk1_and_leaves_the_rest(shell, small, tmp_path):
     shell.run("migrate", "--archives", "p", password=b"wrong", status=77)
     assert ledger(shell.home) == [kept, old]
     told = json.loads(shell.run("migrate", "--archives", "p", "--json").stdout)
-    assert (told["profile"], told["migrated"]) == ("p", 1)
+    assert (told["profile"], told["migrated_count"]) == ("p", 1)
     same, now = ledger(shell.home)
     assert same == kept and now["id"] == old["id"] and (old["archive_version"], now["archive_version"]) == (1, 2)
     assert "key_epoch" not in now

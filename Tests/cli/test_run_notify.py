@@ -53,7 +53,7 @@ def test_a_backup_is_told_of(told, webhook, pings, small):
     body, = webhook.bodies
     jsonschema.validate(body, GENERIC)
     assert (body["status"], body["profile"], body["backup_id"]) == ("success", "docs", done["id"])
-    assert (body["file_count"], body["archive_size"], body["mode"]) == (done["files"], done["archive_size"], "full")
+    assert (body["file_count"], body["archive_size"], body["mode"]) == (done["file_count"], done["size"], "full")
     assert body["duration_seconds"] >= 0 and body["error"] is None and body["warning"] is None
     assert small not in json.dumps(body) and str(told.home) not in json.dumps(body)
     assert kinds(pings) == ["start", "success"]

@@ -93,7 +93,7 @@ def enable(shell, *arguments, **options):
 
 
 def status(shell, *arguments):
-    return json.loads(shell.run("schedule-status", "--json", *arguments, password=None).stdout)
+    return [json.loads(line) for line in shell.run("schedule-status", "--json", *arguments, password=None).stdout.splitlines()]
 
 
 # cron
@@ -113,7 +113,7 @@ def test_the_line_in_the_crontab_makes_a_backup(shell, cron, small):
     assert log.stat().st_mode & 0o777 == 0o600
     (found,) = status(shell)
     assert (found["profile"], found["backend"], found["schedule"], found["last_status"]) == ("docs", "cron", "30 2 * * 1-5", 0)
-    assert found["last_run"] in log.read_text()
+    assert found["last_run_at"] in log.read_text()
     # A run that fails says so to whoever gets cron's mail.
     (shell.home / "store").rename(shell.home / "gone")
     done = cron.run(line[5])

@@ -521,7 +521,7 @@ def test_verify_says_what_is_there(tbk, small):
     size = sum(entry["size"] for entry in backup.manifest["files"] if "hard_link" not in entry)
     assert tbk.open(archive, "--verify").lines == [f"ok {backup.id} 3 files {size} bytes"]
     report = json.loads(tbk.open(archive, "--verify", "--json").out)
-    assert report == {"ok": True, "backup_id": backup.id, "format": "TBK2", "mode": "full", "file_count": 3, "entry_count": 6, "bytes": size,
+    assert report == {"ok": True, "id": backup.id, "format": "TBK2", "mode": "full", "file_count": 3, "entry_count": 6, "size": size,
                       "missing": []}
 
 

@@ -198,9 +198,9 @@ def test_a_tree_comes_back_as_it_was(shell, tree, tmp_path):
 def test_run_and_restore_speak_json(shell, small, tmp_path):
     shell.profile("docs", small)
     made = json.loads(shell.run("run", "docs", "--json").stdout)
-    assert (made["status"], made["profile"], made["files"], made["mode"]) == ("success", "docs", 3, "full")
+    assert (made["status"], made["profile"], made["file_count"], made["mode"]) == ("success", "docs", 3, "full")
     entry = json.loads(shell.run("list", "docs", "--json").stdout)
-    assert entry["id"] == made["id"] and entry["size"] == made["archive_size"]
+    assert entry["id"] == made["id"] and entry["size"] == made["size"]
     back = json.loads(shell.run("restore", made["id"][:8], "-pdocs", "--to", tmp_path / "out", "--json").stdout)
     assert (back["status"], back["id"]) == ("success", made["id"])
     error = json.loads(shell.run("restore", "00000000", "-p", "docs", "--json", status=69).stderr)["error"]
@@ -219,7 +219,7 @@ def test_an_incremental_profile_stores_what_is_new(shell, small, tmp_path):
     assert b"would back up" in shell.run("run", "docs", "--dry-run").stdout.lower()
     assert len(shell.ids("docs")) == 1
     made = json.loads(shell.run("run", "docs", "--json").stdout)
-    assert (made["mode"], made["added"], made["deleted"]) == ("incremental", 1, 1)
+    assert (made["mode"], made["added_count"], made["deleted_count"]) == ("incremental", 1, 1)
     first, second = shell.ids("docs")
     lines = shell.run("diff", first, second, "-p", "docs", status=1).stdout.decode().splitlines()
     assert "added\tnew" in lines and "deleted\td/other" in lines
@@ -243,7 +243,7 @@ def test_an_increment_that_holds_no_file_is_restored(shell, tmp_path):
     shell.run("run", "docs")
     (source / "deleted").unlink()
     made = json.loads(shell.run("run", "docs", "--json").stdout)
-    assert (made["mode"], made["added"], made["deleted"]) == ("incremental", 0, 1)
+    assert (made["mode"], made["added_count"], made["deleted_count"]) == ("incremental", 0, 1)
     shell.run("verify", "--all", "-p", "docs")
     shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out")
     assert snapshot(tmp_path / "out") == snapshot(source)
@@ -300,7 +300,7 @@ def test_verify_says_what_does_not_hold(shell, small):
     shown = shell.run("verify", "--all", "-p", "docs", status=1).stdout.decode()
     assert f"FAILED  {first}" in shown and f"ok      {second}" in shown
     report = json.loads(shell.run("verify", first, "-p", "docs", "--json", status=1).stdout)
-    assert report["checked"] == 1 and report["failed"][0]["id"].startswith(first)
+    assert report["checked_count"] == 1 and report["failures"][0]["id"].startswith(first)
     (shell.home / "store" / "backups" / f"backup_{second}.tbk").unlink()
     assert b"missing" in shell.run("verify", second, "-p", "docs", status=1).stdout
 

@@ -393,7 +393,7 @@ def test_runs_are_signed_with_a_key_under_the_password_of_the_backups(shell):
     assert b"signed by the trusted key " + fingerprint(public)[:12].encode() in listed.stderr
     verified = shell.run("verify", "--all", "-p", "p", "--require-signature")
     assert verified.stdout.count(b"  signed\n") == 2
-    assert json.loads(shell.run("verify", "--all", "-p", "p", "--json").stdout)["signed"] == 2
+    assert json.loads(shell.run("verify", "--all", "-p", "p", "--json").stdout)["signed_count"] == 2
     shell.run("restore", "latest", "-p", "p", "--to", shell.tbk.scratch / "back", "--require-signature")
     assert (shell.tbk.scratch / "back" / "more").read_bytes() == b"more\n"
     shell.run("prune", "p", "--max-backups", "1", "--yes")
@@ -524,7 +524,7 @@ def test_an_archive_whose_signature_does_not_hold_is_told(shell):
     shown = shell.run("verify", "latest", "-p", "p", status=1)
     assert b"FAILED" in shown.stdout and b"the signature of its archive does not hold" in shown.stdout
     report = json.loads(shell.run("verify", "--all", "-p", "p", "--json", status=1).stdout)
-    assert report["signed"] == 0 and "signature" in report["failed"][0]["reason"]
+    assert report["signed_count"] == 0 and "signature" in report["failures"][0]["reason"]
 
 
 def test_a_machine_without_the_key_says_that_it_did_not_check(shell):

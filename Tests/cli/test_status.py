@@ -28,7 +28,7 @@ def of(shell, name="docs"):
 def test_a_profile_without_backups_says_so(docs):
     assert b"no backup yet" in docs.run("status").stdout
     found = of(docs)
-    assert (found["reached"], found["store"]["backups"], found["store"]["last_id"], found["last_run"]) == (True, 0, None, None)
+    assert (found["reached"], found["summary"]["backup_count"], found["summary"]["last_id"], found["last_run"]) == (True, 0, None, None)
 
 
 def listed(docs, id):
@@ -51,9 +51,9 @@ def test_the_last_backup_is_told(docs, small):
     ids = [json.loads(docs.run("run", "--json", "docs").stdout) for _ in range(2)]
     docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", f"{ids[1]['id']}:{listed(docs, ids[1]['id'])['sha256']}")
     found = of(docs)
-    store = found["store"]
+    store = found["summary"]
     entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]
-    assert (store["last_id"], store["backups"], store["verified"], store["last_verified"]) == (ids[1]["id"], 2, 1, True)
+    assert (store["last_id"], store["backup_count"], store["verified_count"], store["last_verified"]) == (ids[1]["id"], 2, 1, True)
     assert store["size"] == sum(entry["size"] + entry["manifest"]["size"] for entry in entries)
     assert 0 <= store["last_age"] < 3600 and store["sequence"] >= 2 and store["signature"] == "unsigned"
     assert (found["last_run"]["status"], found["last_run"]["details"]["backup_id"]) == ("success", ids[1]["id"][:12])
@@ -67,17 +67,17 @@ def test_only_the_profiles_own_backups_count(docs, small):
     docs.run("profile", "create", "twin", "--source", small)
     docs.run("run", "-q", "docs")
     docs.run("run", "-q", "twin")
-    assert [of(docs, name)["store"]["backups"] for name in ("docs", "twin")] == [1, 1]
-    assert of(docs, "docs")["store"]["last_id"] != of(docs, "twin")["store"]["last_id"]
+    assert [of(docs, name)["summary"]["backup_count"] for name in ("docs", "twin")] == [1, 1]
+    assert of(docs, "docs")["summary"]["last_id"] != of(docs, "twin")["summary"]["last_id"]
     assert [entry["profile"] for entry in report(docs, "-p", "twin")["profiles"]] == ["twin"]
 
 
 def test_a_store_that_is_away_leaves_what_is_known_here(docs):
     docs.run("run", "-q", "docs")
-    sequence = of(docs)["store"]["sequence"]
+    sequence = of(docs)["summary"]["sequence"]
     shutil.move(docs.home / "store", docs.home / "elsewhere")
     found = of(docs)
-    assert (found["reached"], found["store"]["sequence"], found["last_run"]["status"]) == (False, sequence, "success")
+    assert (found["reached"], found["summary"]["sequence"], found["last_run"]["status"]) == (False, sequence, "success")
     assert "is not there" in found["error"]["message"] and found["error"]["status"] == 69
     shown = docs.run("status").stdout.decode()
     assert "offline" in shown and f"last seen here: number {sequence}" in shown and "success" in shown
@@ -122,10 +122,10 @@ def test_a_token_is_described_and_not_shown(shell, small, github_server):
     shell.profile("docs", small, "--repo", name)
     shell.run("run", "-q", "docs")
     found = report(shell)
-    assert found["token"].startswith("classic of me") and found["profiles"][0]["store"]["backups"] == 1
+    assert (found["token"]["kind"], found["token"]["user"]) == ("classic", "me") and found["profiles"][0]["summary"]["backup_count"] == 1
     shell.environment["TERMBACKUP_TOKEN"] = "ghp_" + "x" * 36
     found = report(shell)
-    assert found["profiles"][0]["reached"] is False and found["profiles"][0]["store"]["sequence"] >= 1
+    assert found["profiles"][0]["reached"] is False and found["profiles"][0]["summary"]["sequence"] >= 1
     shown = shell.run("status")
     assert b"ghp_" not in shown.stdout + shown.stderr
 
@@ -140,14 +140,14 @@ def rows(done):
 def test_a_summary_as_lines_and_as_json_is_the_same(tbk, small, tmp_path):
     store = tmp_path / "store"
     store.mkdir()
-    assert rows(tbk.run("tbk-pull", store, "--summary"))["backups"] == "0"
+    assert rows(tbk.run("tbk-pull", store, "--summary"))["backup_count"] == "0"
     archive = tbk.seal(small)
     tbk.run("tbk-push", store, input=archive)
     lines = rows(tbk.run("tbk-pull", store, "--summary"))
     found = json.loads(tbk.run("tbk-pull", store, "--summary", "--json").out)
     assert list(lines) == list(found)
-    assert (lines["backups"], lines["last_size"], lines["last_verified"]) == ("1", str(len(archive)), "no")
-    assert rows(tbk.run("tbk-pull", store, "--summary", "--group", "0" * 32))["backups"] == "0"
+    assert (lines["backup_count"], lines["last_size"], lines["last_verified"]) == ("1", str(len(archive)), "no")
+    assert rows(tbk.run("tbk-pull", store, "--summary", "--group", "0" * 32))["backup_count"] == "0"
     tbk.run("tbk-pull", store, "--summary", "--list", status=64)
 
 

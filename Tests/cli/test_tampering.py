@@ -310,8 +310,8 @@ def test_a_forgery_is_not_accepted(world):
 def judged(world, number, env=None):
     """The reason that verify gives for one backup; it and no other must be at fault."""
     report = json.loads(world.shell.run("verify", "--all", "-p", "p", "--json", "--no-mark", env=env, status=1).stdout)
-    assert report["checked"] == 3 and [entry["id"] for entry in report["failed"]] == [world.ids[number]]
-    return report["failed"][0]["reason"]
+    assert report["checked_count"] == 3 and [entry["id"] for entry in report["failures"]] == [world.ids[number]]
+    return report["failures"][0]["reason"]
 
 
 def refused(world, number, tmp_path, status, env=None):

@@ -627,7 +627,7 @@ def test_token_info_shows_what_the_token_may_do_and_where_it_comes_from(remote, 
     assert (report["token"], report["repository"], report["push"]) == ("ghp_***", remote.name, "yes")
     assert report == json.loads(shell.tbk.run("tbk-token", "--json", "--repo", remote.name, env={
         "TERMBACKUP_GITHUB_API": remote.server.api, "TERMBACKUP_TOKEN": GOOD}).out) | {
-            key: report[key] for key in ("rate_remaining", "rate_reset", "clock_skew", "source")}
+            key: report[key] for key in ("rate_remaining", "rate_reset_at", "clock_skew", "source")}
     assert report["source"] == "keyring" and abs(report["clock_skew"]) < 60
 
 

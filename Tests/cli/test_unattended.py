@@ -147,8 +147,8 @@ def test_a_signal_ends_the_daemon_while_it_waits(shell, small, loop, number, sta
     ended, said = daemon.end(number)
     assert ended == status and gone(daemon)
     summary = json.loads(said.splitlines()[-1])
-    assert {key: summary[key] for key in ("profile", "runs", "successes", "failures")} == {
-        "profile": "docs", "runs": 1, "successes": 1, "failures": 0}
+    assert {key: summary[key] for key in ("profile", "run_count", "success_count", "failure_count")} == {
+        "profile": "docs", "run_count": 1, "success_count": 1, "failure_count": 0}
     assert list((shell.home / "tmp").iterdir()) == []
 
 
@@ -182,9 +182,9 @@ def test_three_failures_in_a_row_are_warned_of(shell, small, loop):
         assert any('"error"' in line and '"status":69' in line for line in warned)
     daemon.until("a run has succeeded after")
     status, said = daemon.end()
-    summary = json.loads([line for line in said.splitlines() if '"uptime"' in line][-1])
-    assert summary["failures"] >= 4 and summary["successes"] >= 2
-    assert summary["runs"] == summary["failures"] + summary["successes"]
+    summary = json.loads([line for line in said.splitlines() if '"run_count"' in line][-1])
+    assert summary["failure_count"] >= 4 and summary["success_count"] >= 2
+    assert summary["run_count"] == summary["failure_count"] + summary["success_count"]
 
 
 def test_a_wrong_password_ends_the_daemon_before_it_begins(shell, small):

@@ -48,8 +48,8 @@ def test_a_sample_is_as_large_as_it_says_and_names_what_it_took(any_shell, small
     for sample, wanted in (("1", 1), ("2", 2), ("7", 3), ("999999999", 3), ("1%", 1), ("33%", 1), ("34%", 2),
                            ("67%", 3), ("100%", 3)):
         report = json.loads(any_shell.run("verify", "--sample", sample, "-p", "p", "--json", "--no-mark").stdout)
-        taken = report["backups"]
-        assert len(taken) == wanted == report["checked"] and report["failed"] == [], sample
+        taken = report["ids"]
+        assert len(taken) == wanted == report["checked_count"] and report["failures"] == [], sample
         assert taken == [id for id in ids if id in taken], "each once, oldest first"
     done = any_shell.run("verify", "--sample=50%", "-pp", "--no-mark")
     lines = done.stdout.decode().splitlines()
@@ -66,7 +66,7 @@ def test_a_sample_is_another_one_each_time(plain_shell, small):
         if seen == set(ids):
             break
         seen.update(json.loads(plain_shell.run(
-            "verify", "--sample", "1", "-p", "p", "--json", "--no-mark").stdout)["backups"])
+            "verify", "--sample", "1", "-p", "p", "--json", "--no-mark").stdout)["ids"])
     assert seen == set(ids)
 
 
@@ -91,9 +91,9 @@ def test_what_holds_is_marked_in_one_step(any_shell, small):
     ids = fill(any_shell, small)
     before = ledger_of(any_shell)
     assert verified(any_shell) == ["no", "no", "no"]
-    assert json.loads(any_shell.run("verify", ids[0], "-p", "p", "--json").stdout)["marked"] == 1
+    assert json.loads(any_shell.run("verify", ids[0], "-p", "p", "--json").stdout)["marked_count"] == 1
     assert verified(any_shell) == ["yes", "no", "no"]
-    assert json.loads(any_shell.run("verify", "--all", "-p", "p", "--json").stdout)["marked"] == 3
+    assert json.loads(any_shell.run("verify", "--all", "-p", "p", "--json").stdout)["marked_count"] == 3
     after = ledger_of(any_shell)
     assert verified(any_shell) == ["yes", "yes", "yes"] and after["sequence"] == before["sequence"] + 2
     times = [entry["verified_at"] for entry in after["backups"]]
@@ -108,7 +108,7 @@ def test_nothing_is_marked_where_that_is_not_wanted(plain_shell, small):
     fill(plain_shell, small)
     before = snapshot(plain_shell.home / "store")
     report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--no-mark", "--json").stdout)
-    assert report["marked"] == 0 and report["checked"] == BACKUPS
+    assert report["marked_count"] == 0 and report["checked_count"] == BACKUPS
     assert snapshot(plain_shell.home / "store") == before
 
 
@@ -148,8 +148,8 @@ def test_what_does_not_hold_is_not_marked(plain_shell, small):
     archive.chmod(0o600)
     archive.write_bytes(archive.read_bytes()[:-1] + b"\0\0")
     report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json", status=1).stdout)
-    assert (report["checked"], report["marked"]) == (3, 2)
-    assert [entry["id"] for entry in report["failed"]] == [ids[1]]
+    assert (report["checked_count"], report["marked_count"]) == (3, 2)
+    assert [entry["id"] for entry in report["failures"]] == [ids[1]]
     assert verified(plain_shell) == ["yes", "no", "yes"]
     before = snapshot(plain_shell.home / "store")
     plain_shell.run("verify", ids[1], "-p", "p", status=1)
@@ -191,7 +191,7 @@ def test_a_reader_without_a_key_has_its_answer_and_a_warning(plain_shell, small)
     assert b"warning: what holds could not be marked" in done.stderr and b"is signed" in done.stderr
     assert b"error:" not in done.stderr and b"3 of 3 backups hold" in done.stdout
     report = plain_shell.run("verify", "--all", "-p", "p", "--json")
-    assert json.loads(report.stdout)["marked"] == 0 and b"warning" in report.stderr
+    assert json.loads(report.stdout)["marked_count"] == 0 and b"warning" in report.stderr
     assert b"warning" not in plain_shell.run("verify", "--all", "-p", "p", "--no-mark").stderr
     assert snapshot(plain_shell.home / "store") == before
 
