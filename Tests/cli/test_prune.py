@@ -514,7 +514,7 @@ def audit(shell):
 def test_prune_shows_what_stays_and_removes_the_rest(shell, small, tmp_path):
     ids = make_backups(shell, small, 4)
     shown = shell.run("prune", "docs", "--keep-last", "2", "--dry-run").stdout.decode().splitlines()
-    assert shown[0].split() == ["ID", "TIME", "(UTC)", "SIZE", "WHY"]
+    assert shown[0].split() == ["WHAT", "ID", "TIME", "(UTC)", "SIZE", "WHY"]
     actions = ["remove", "remove", "keep", "keep"]
     assert [line.split()[:2] for line in shown[1:5]] == [list(pair) for pair in zip(actions, ids)]
     assert shown[5].startswith("Would remove 2 of 4 backups, ")
@@ -663,13 +663,13 @@ def test_a_retention_that_fails_changes_nothing_else(shell, small, tmp_path):
     replace_program(shell, tmp_path, "tbk-prune", "#!/bin/sh\necho 'tbk-prune: error: no more' >&2\nexit 69\n")
     done = shell.run("run", "docs")
     assert b"tbk-prune: error: no more" in done.stderr
-    assert b"the backup is in order, but old ones were not removed: store unavailable" in done.stderr
+    assert b"the backup is in order, but old backups were not removed: store unavailable" in done.stderr
     assert len(shell.ids("docs")) == 2
     assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [
         ("failure", {"error": "store unavailable"})]
     change(small, "more still")
     done = shell.run("run", "docs", "--json")
-    assert json.loads(done.stdout)["status"] == "success" and b"old ones were not removed" in done.stderr
+    assert json.loads(done.stdout)["status"] == "success" and b"old backups were not removed" in done.stderr
 
 
 def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_path):
