@@ -420,7 +420,7 @@ def test_stores(machine, small, tmp_path):
     machine.one("tbk-pull --summary", store)
     assert machine.one("tbk-pull --seen", store)["sequence"] == 1
     assert machine("tbk-prune", store, "--keep-last", "1")[0]["id"] == pushed["id"]
-    machine("tbk-push", store, "--mark-verified", pushed["id"])
+    machine("tbk-push", store, "--mark-verified", f"{pushed['id']}:{pushed['sha256']}")
     assert len(machine("tbk-push", store, "--remove", pushed["id"])) == 1
 
 
