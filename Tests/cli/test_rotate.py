@@ -567,7 +567,7 @@ def test_migrate_makes_tbk2_of_tbk1_and_leaves_the_rest(shell, small, tmp_path):
     shell.run("verify", "--all", "-p", "p")
 
 
-@pytest.mark.parametrize("arguments", [["--json"], ["--placement", "git"], ["--password-file", "x"], ["--max-wait", "3"],
+@pytest.mark.parametrize("arguments", [["--placement", "git"], ["--password-file", "x"], ["--max-wait", "3"],
                                        ["--archives", "p", "--force"], ["--archives", "../p"], ["--archives"]], ids=str)
 def test_options_of_the_other_migration_are_refused(arguments, shell):
     shell.run("init")

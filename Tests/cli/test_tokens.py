@@ -307,12 +307,12 @@ def test_verify_does_not_take_a_store_out_of_reach_for_a_lost_backup(remote, sma
     remote.run("run", "docs")
     listed = remote.server.log()
     remote.server.clear_log()
-    remote.run("verify", "latest", "-p", "docs")
+    remote.run("verify", "latest", "-p", "docs", "--no-mark")
     # The last thing that is fetched is the archive.
     path = re.escape(remote.server.log()[-1]["path"])
     assert listed
     remote.server.fault(path=f"^{path}$", times=-1, status=401, body='{"message": "Bad credentials"}')
-    assert remote.run("verify", "latest", "-p", "docs", status=77).stdout == b""
+    assert remote.run("verify", "latest", "-p", "docs", "--no-mark", status=77).stdout == b""
 
 
 @pytest.mark.parametrize("verb", ["list", "run", "verify", "token-info"])
