@@ -43,7 +43,7 @@ def test_a_ledger_from_before_the_telegraph_is_told_of_too(docs):
     ledger["backups"][0]["created_at"] = "1700-01-01T00:00:00+00:00"
     path.write_text(json.dumps(ledger))
     shutil.rmtree(docs.home / "state")
-    store = of(docs)["store"]
+    store = of(docs)["summary"]
     assert store["last_created_at"].startswith("1700") and store["last_age"] > 300 * 365 * 86400
 
 
