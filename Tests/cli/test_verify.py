@@ -128,7 +128,7 @@ def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell,
         esac""")
     report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json").stdout)
     plain_shell.lib = ours
-    assert (report["checked"], report["failed"], report["marked"]) == (3, [], 1)
+    assert (report["checked_count"], report["failures"], report["marked_count"]) == (3, [], 1)
     assert verified(plain_shell) == ["no", "yes"]
 
 
