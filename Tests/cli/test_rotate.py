@@ -199,14 +199,14 @@ def test_both_passwords_are_asked_for_on_a_terminal(shell, tmp_path):
     assert word not in shown and NEW not in shown
 
 
-def wrapped(tmp_path, script):
-    """The suite with `script` run before each tbk command; it sees its name as $1, and its arguments."""
+def wrapped(tmp_path, script, commands=COMMANDS):
+    """The suite with `script` run before each of the commands; it sees its name as $1, and its arguments."""
     root = tmp_path / "wrapped"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(BIN.parent / "lib", root / "lib", symlinks=True)
     (root / "bin").mkdir()
     for command in BIN.iterdir():
-        if command.name in COMMANDS:
+        if command.name in commands:
             put(root / "bin" / command.name, f"#!/bin/sh\nset -- {command.name} \"$@\"\n{script}\nshift\n"
                 f"exec '{command}' \"$@\"\n".encode(), 0o755)
         else:

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from conftest import BIN, PASSWORD, PATIENCE, put
+from test_rotate import wrapped
 from test_shell_layer import shell  # noqa: F401
 
 
@@ -135,6 +136,14 @@ def test_the_daemon_runs_now_and_at_every_interval(shell, small, loop):
     assert status == 143 and gone(daemon)
     assert "failures   0" in said and "Ended after" in said
     assert len(shell.ids("docs")) == 2 and list((shell.home / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ["HUP", "INT", "TERM"])
+def test_a_signal_while_the_result_is_said_does_not_make_it_a_failure(shell, small, tmp_path, number):
+    shell.profile("docs", small)
+    shell.lib = wrapped(tmp_path, f'test "$2" != object || kill -{number} "$PPID"', ["tbk-config"])
+    assert json.loads(shell.run("run", "docs", "--json").stdout)["status"] == "success"
+    assert json.loads(shell.run("package", small, "--to", tmp_path, "--json").stdout)["status"] == "success"
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
