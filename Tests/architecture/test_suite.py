@@ -5,10 +5,15 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "Tests"))
+
+from needs import absent, require  # noqa: E402
+
 SUITE = REPOSITORY / ".build" / "suite"
 PROGRAMS = ("tbk", "tbk-net")
 LARGEST_SUITE = 40 * 1000 * 1000
@@ -17,14 +22,11 @@ LARGEST_SUITE = 40 * 1000 * 1000
 @pytest.fixture(scope="module", autouse=True)
 def built():
     if not (SUITE / "lib" / "termbackup" / "tbk").exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("the suite is not built")
-        pytest.skip("the suite is not built")
+        absent("the suite")
 
 
 def libraries(program):
-    if shutil.which("ldd") is None:
-        pytest.skip("ldd is not there")
+    require("ldd")
     shown = subprocess.run(["ldd", SUITE / "lib" / "termbackup" / program], capture_output=True, text=True, check=True)
     return {line.split()[0].rpartition("/")[2] for line in shown.stdout.splitlines() if line.strip()}
 

@@ -7,19 +7,22 @@ not there skips the test by its name; under CI=true that is a failure.
 import hashlib
 import os
 import pathlib
+import select
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-sys.path.insert(0, str(HERE.parent / "reference"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "reference")]
 
+from needs import absent, require  # noqa: E402, F401
 from tbkref import crypto, extract, gz, manifest as mf, tars  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("TERMBACKUP_BIN") or REPOSITORY / ".build" / "suite" / "bin")
@@ -32,17 +35,20 @@ CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, -si
 PATIENCE = 300
 
 
-def absent(what):
-    """Skips for want of `what`, or fails where everything has to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is not there", pytrace=False)
-    pytest.skip(f"{what} is not there")
-
-
-def require(*tools):
-    for tool in tools:
-        if shutil.which(tool) is None:
-            absent(tool)
+def shown_on(terminal):
+    """What is written to a terminal, a piece at a time, until nobody has it open any more."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:
+            return
+        if not data:
+            return
+        yield data
+    pytest.fail("the terminal stayed open")
 
 
 @dataclass

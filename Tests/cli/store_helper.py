@@ -16,6 +16,24 @@ root = sys.argv[1].split(":", 1)[1]
 swapping = os.environ.get("HELPER_SWAP", "swap-atomic")
 fault, _, where = os.environ.get("HELPER_FAULT", "").partition("@")
 where, _, number = where.partition(".")
+# Answers that no helper should give, or only sometimes.
+ANSWERS = {
+    "nonsense": "banana",
+    "control": "ok \x1b[2J 1",
+    "empty": "",
+    "number": "ok 99999999999999999999 v",
+    "huge": "ok 999999999999999999 v",
+    "zeros": "ok 0012 v",
+    "minus": "ok -1 v",
+    "more": "ok 3 v extra",
+    "version": f"ok 0 {'v' * 200}",
+    "error": "error unavailable \x1b[31mthe cable is out\x07",
+    "bare": "error",
+    "denied": "error denied not for you",
+    "full": "error full no room",
+    "again": "error again come back",
+    "busy": "busy",
+}
 counts = {}
 log = open(root + ".log", "a")
 source, sink = sys.stdin.buffer, sys.stdout.buffer
@@ -66,12 +84,6 @@ def misbehave(kind):
         # Deaf to its input's end, as what hangs is.
         while True:
             time.sleep(100)
-    elif kind == "nonsense":
-        say("banana")
-    elif kind == "control":
-        say("ok \x1b[2J 1")
-    elif kind == "empty":
-        say("")
     elif kind == "half":
         sink.write(b"ok 1")
         sink.flush()
@@ -82,30 +94,8 @@ def misbehave(kind):
     elif kind == "waits":
         while True:
             sink.write(b"wait\n" * 10000)
-    elif kind == "number":
-        say("ok 99999999999999999999 v")
-    elif kind == "huge":
-        say("ok 999999999999999999 v")
-    elif kind == "zeros":
-        say("ok 0012 v")
-    elif kind == "minus":
-        say("ok -1 v")
-    elif kind == "more":
-        say("ok 3 v extra")
-    elif kind == "version":
-        say(f"ok 0 {'v' * 200}")
-    elif kind == "error":
-        say("error unavailable \x1b[31mthe cable is out\x07")
-    elif kind == "bare":
-        say("error")
-    elif kind == "denied":
-        say("error denied not for you")
-    elif kind == "full":
-        say("error full no room")
-    elif kind == "again":
-        say("error again come back")
-    elif kind == "busy":
-        say("busy")
+    elif kind in ANSWERS:
+        say(ANSWERS[kind])
     elif kind == "noisy":
         for at in range(5000):
             print(f"line {at} \x1b]0;title\x07", file=sys.stderr)

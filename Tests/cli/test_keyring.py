@@ -1,13 +1,12 @@
 """The token in the keyring: the real one of GNOME in a session of its own, and a stand-in for macOS's program."""
 
-import contextlib
 import json
 import os
 import pty
 import time
 
 import pytest
-from conftest import PATIENCE, put, require
+from conftest import PATIENCE, put, require, shown_on
 from keyring_fixture import session, without_keyring  # noqa: F401
 from test_shell_layer import shell  # noqa: F401
 
@@ -147,9 +146,8 @@ def test_an_interrupt_ends_the_wait_for_a_keyring(shell, session):
     # The program that waits is there by now, or will be at once.
     time.sleep(0.5)
     os.write(terminal, b"\x03")
-    with contextlib.suppress(OSError):
-        while os.read(terminal, 4096):
-            pass
+    for _ in shown_on(terminal):
+        pass
     _, status = os.waitpid(process, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 130

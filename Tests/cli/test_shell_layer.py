@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, snapshot
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, shown_on, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
 VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
@@ -85,18 +84,8 @@ def on_terminal(shell, answers, verb, *arguments):
         os.execvpe(command[0], command, shell.environment)
     shown = b""
     answers = list(answers)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([terminal], [], [], 1)
-        if not ready:
-            continue
-        try:
-            more = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not more:
-            break
-        shown += more
+    for data in shown_on(terminal):
+        shown += data
         if answers and shown.endswith(answers[0][0]):
             os.write(terminal, answers.pop(0)[1] + b"\n")
     _, status = os.waitpid(process, 0)

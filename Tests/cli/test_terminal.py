@@ -4,14 +4,12 @@ import fcntl
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import termios
-import time
 
 import pytest
-from conftest import PASSWORD, PATIENCE, put
+from conftest import PASSWORD, PATIENCE, put, shown_on
 from test_shell_layer import shell  # noqa: F401
 
 COLOUR = re.compile(rb"\x1b\[3[0-9]m")
@@ -64,15 +62,7 @@ def on_screen(shell, columns, verb, *arguments, env=None, password=PASSWORD, wai
     process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True)
     os.close(other)
     screen = Screen(columns)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([terminal], [], [], 1)
-        if not ready:
-            continue
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:
-            break
+    for data in shown_on(terminal):
         screen.show(data)
     status = process.wait(PATIENCE)
     os.close(terminal)

@@ -2,27 +2,16 @@
 
 import os
 import pathlib
-import shutil
 import subprocess
-
-import pytest
+import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "Tests"))
+
+from needs import absent, require  # noqa: E402, F401
+
 SUITE = REPOSITORY / ".build" / "suite"
 PATIENCE = 540
-
-
-def absent(what):
-    """Skips for want of `what`, or fails where everything has to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is not there", pytrace=False)
-    pytest.skip(f"{what} is not there")
-
-
-def require(*tools):
-    for tool in tools:
-        if shutil.which(tool) is None:
-            absent(tool)
 
 
 def run(*command, status=0, **options):
