@@ -194,7 +194,7 @@ class Sandbox:
 
     PREPARE = r"""
         set -eu
-        mkdir -p project/src project/build project/.git notes sources stubs backups
+        mkdir -p project/src project/build project/.git notes photos sources stubs backups
         printf '# A project\n' >project/README.md
         printf 'int main(void) { return 0; }\n' >project/src/main.c
         printf 'object\n' >project/build/main.o
@@ -204,10 +204,12 @@ class Sandbox:
         ln -s README.md project/link
         ln project/README.md project/hard
         printf 'buy milk\n' >notes/today
+        printf 'sea\n' >photos/one
         printf '%s\n' 'a password for examples' >.password
         printf '%s\n' 'another password' >.new-password
+        printf '%s\n' 'the password of a key' >.key-password
         printf '%s\n' "$TOKEN" >.token
-        chmod 600 .password .new-password .token
+        chmod 600 .password .new-password .key-password .token
         printf '#!/bin/sh\ntest "$*" = "auth token" && cat "$HOME/.token"\n' >stubs/gh
         printf '#!/bin/sh\necho "CREATE TABLE letters (id int);"\n' >stubs/pg_dump
         cat >stubs/crontab <<'END'
@@ -229,7 +231,7 @@ END
             tbk-seal --receipt receipt --manifest-out sealed >changes.tbk
         tbk-push -q ./backups --receipt receipt --sealed-manifest sealed <changes.tbk >/dev/null
         tbk-seal -q project >project.tbk
-        tbk-sign keygen --private laptop.pem --public laptop.pub >/dev/null
+        tbk-sign keygen --private laptop.pem --public laptop.pub --password-file .key-password >/dev/null
         rm receipt sealed
         tbk-pull --list ./backups | cut -f 1 >ids.tbk
     """
@@ -431,3 +433,64 @@ def test_worked_example_opens_here(worked, tbk):
     assert tbk.open(worked.archive, "--cat", "hello", password=worked.password).out == b"hi\n"
     assert json.loads(tbk.open(worked.archive, "--manifest", password=worked.password).out) == json.loads(worked.manifest)
     assert tbk.run("tbk-open", "--header", input=worked.archive, password=None).status == 0
+
+
+# Opening without TermBackup
+
+# Runs a program, and says what memory it has taken.
+MEASURED = """import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0])
+sys.stderr.write(open("/proc/self/status").read())
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The program that tbk(5) prints: its exit status, what it wrote, and KiB of memory."""
+    text = "".join(examples(REPOSITORY / "man" / "tbk.5"))
+    path = tmp_path_factory.mktemp("recipe") / "open.py"
+    path.write_text(re.search(r"^cat >open\.py <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)[1])
+
+    def run(archive, password):
+        done = subprocess.run([sys.executable, "-c", MEASURED, path, archive], capture_output=True, timeout=60,
+                              env={**os.environ, "PASSWORD": password.decode()}, stdin=subprocess.DEVNULL)
+        memory = re.search(rb"^VmHWM:\s+(\d+) kB", done.stderr, re.MULTILINE)
+        return done.returncode, done.stdout, memory and int(memory[1])
+    return run
+
+
+def test_recipe_gives_nothing_of_what_is_not_authentic(worked, recipe, tmp_path):
+    archive = tmp_path / "archive"
+    archive.write_bytes(worked.archive)
+    tar = gz.decompress(crypto.open_archive(worked.archive, worked.password)[1])
+    assert recipe(archive, worked.password)[:2] == (0, tar)
+    assert recipe(archive, b"another")[:2] == (1, b"")
+    for what, data in (("altered", worked.archive[:-1] + bytes([worked.archive[-1] ^ 1])),
+                       ("truncated", worked.archive[:-1]), ("longer", worked.archive + b"\0")):
+        archive.write_bytes(data)
+        assert recipe(archive, worked.password)[:2] == (1, b""), what
+
+
+def test_recipe_takes_several_gzip_members_and_holds_none_of_them_whole(recipe, tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    noise = os.urandom(32 << 20)
+    for path, parts in ((small, [b"a", b"", b"b"]), (large, [noise, b"", b"end"])):
+        payload = b"".join(gz.member(part, level=0) for part in parts)
+        path.write_bytes(crypto.seal_tbk2(payload, b"password", memory=64, time=1, lanes=1))
+        assert recipe(path, b"password")[:2] == (0, b"".join(parts))
+    assert recipe(large, b"password")[2] < recipe(small, b"password")[2] + (8 << 10)
+
+
+def test_incremental_archives_open_with_the_recipe_as_with_tbk_open(sandbox):
+    """The examples of tbk(5) leave the tree in 'again', and name the archive that the increment needs."""
+    sandbox.enter(REPOSITORY / "man" / "tbk.5")
+    blocks = examples(REPOSITORY / "man" / "tbk.5")
+    said = [sandbox.run(block) for block in blocks]
+    assert all(done.returncode == 0 for done in said), said
+    base = json.loads((sandbox.home / "base.json").read_text())["backup_id"]
+    assert base + "\n" in [done.stdout for done in said]
+    (sandbox.home / "again" / "manifest.json").unlink()
+    done = sandbox.run("tbk-open -C opened base.tbk changes.tbk && tbk-open --manifest base.tbk changes.tbk | "
+                       "tbk-manifest check - again && diff -r --no-dereference again opened")
+    assert done.returncode == 0, done.stdout + done.stderr
