@@ -126,7 +126,7 @@ def test_systemd_has_no_complaint(tmp_path):
     for unit in SERVICE.parent.iterdir():
         text = unit.read_text()
         # The command has to be there, and here it is elsewhere.
-        (tmp_path / unit.name).write_text(text.replace("/usr/bin/termbackup", str(BIN / "termbackup")))
+        (tmp_path / unit.name).write_text(text.replace("=termbackup ", f"={BIN / 'termbackup'} "))
     if not (BIN / "termbackup").exists():
         absent("termbackup")
     done = run("systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir())), status=None)
@@ -135,12 +135,37 @@ def test_systemd_has_no_complaint(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_path):
+@pytest.fixture
+def installed(tmp_path):
+    """A root in which the service was installed by its own instructions."""
+    root = tmp_path / "root"
+    (root / "etc" / "systemd" / "system").mkdir(parents=True)
+    steps = re.findall(r"^#   ((?:install|cp|systemctl) .*?)(?: {3,}.*)?$", SERVICE.read_text(), re.MULTILINE)
+    assert [step.split()[0] for step in steps] == ["install", "install", "cp", "systemctl"]
+    if not shutil.which("systemctl"):
+        steps.pop()
+    for step in steps:
+        step = step.replace(" /etc/", f" {root}/etc/").replace("systemctl enable --now", f"systemctl --root={root} enable")
+        done = subprocess.run(["sh", "-c", step], cwd=SERVICE.parent, input=PASSWORD.decode() + "\n", text=True,
+                              capture_output=True, timeout=PATIENCE)
+        assert done.returncode == 0, f"{step}: {done.stderr}"
+    return root
+
+
+def test_the_service_is_installed_by_its_own_instructions(installed):
+    require("systemctl")
+    wants = installed / "etc" / "systemd" / "system" / "timers.target.wants"
+    assert os.readlink(wants / "termbackup@notes.timer").endswith("/etc/systemd/system/termbackup@.timer")
+    folder = installed / "etc" / "termbackup"
+    assert (folder.stat().st_mode & 0o777, (folder / "notes.password").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_path, installed):
     """Its command and its environment, %i and %d as systemd fills them in."""
     settings = dict(re.findall(r"^(LoadCredential|Environment|ExecStart)=(.*)$", SERVICE.read_text(), re.MULTILINE))
     credential, source = settings["LoadCredential"].split(":")
-    assert source == "/etc/termbackup/%i.password"
-    put(tmp_path / "credentials" / credential, PASSWORD + b"\n", 0o400)
+    kept = (installed / source.replace("%i", "notes").lstrip("/")).read_bytes()
+    put(tmp_path / "credentials" / credential, kept, 0o400)
     put(tmp_path / "notes" / "today", b"buy milk\n")
     tbk.run("termbackup", "init", "--no-input")
     tbk.run("termbackup", "profile", "create", "notes", "--source", tmp_path / "notes")
@@ -148,7 +173,7 @@ def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_pat
     assert given.pop("TERMBACKUP_HOME") == "/root/.termbackup"
     given = {name: value.replace("%d", str(tmp_path / "credentials")) for name, value in given.items()}
     command, *arguments = settings["ExecStart"].replace("%i", "notes").split()
-    assert command == "/usr/bin/termbackup"
+    assert command == "termbackup"
     tbk.run("termbackup", *arguments, env={**given, "PATH": "/usr/bin:/bin"})
     store = pathlib.Path(tbk.environment["TERMBACKUP_HOME"]) / "store"
     archive = tbk.run("tbk-pull", store, "latest").out

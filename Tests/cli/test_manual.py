@@ -105,6 +105,18 @@ def test_exit_statuses_are_those_of_the_suite(page):
     assert set(found) <= STATUSES
 
 
+def test_a_status_of_1_is_known_to_the_pages_of_all():
+    """Where a page has it, termbackup(1) names the verb, and docs/JSON.md what to call."""
+    overview = re.search(r"^\.It 1\n(.*?)^\.It ", (REPOSITORY / "man" / "termbackup.1").read_text(), re.MULTILINE | re.DOTALL)[1]
+    paragraph = re.search(r"^A status of 1 .*?\n\n", (REPOSITORY / "docs" / "JSON.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    having = [page.stem for page in COMMANDS if re.search(r"^\.It 1$", page.read_text(), re.MULTILINE)]
+    assert "termbackup-doctor" in having and "tbk-sign" in having
+    for name in set(having) - {"termbackup"}:
+        program, _, verb = name.partition("-")
+        assert f"`{verb if program == 'termbackup' else name}" in paragraph, name
+        assert program == "tbk" or re.search(rf" {verb}\b", overview), name
+
+
 # The manual and --help
 
 
