@@ -12,6 +12,8 @@ LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config tb
 NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite
+# Its time is that of the last complete `make suite`.
+MADE = .build/suite.made
 VENV = .build/venv
 SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
 PYTHON_PACKAGES = Tests/reference/requirements.txt
@@ -19,6 +21,9 @@ PYTHON_PACKAGES = Tests/reference/requirements.txt
 SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
 HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
+# What goes below share/doc/termbackup, under the same names.
+DOCUMENTS = README.md LICENSE SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/schema/*.json \
+	examples/*.* examples/Makefile examples/systemd/*)
 # Where completions are, and where each shell looks for them below a prefix.
 COMPLETIONS = completions
 BASH_COMPLETIONS = share/bash-completion/completions
@@ -34,7 +39,7 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
+.PHONY: all built programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
 	bench install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
@@ -101,6 +106,12 @@ each_completion() {
 
 lay_completion() { install -d "$$2" && install -m 644 "$$1" "$$2/"; }
 
+# lay_document FROM TO: with its directory.
+lay_document() {
+	mode=644; test ! -x "$$1" || mode=755
+	install -d "$${2%/*}" && install -m "$$mode" "$$1" "$$2"
+}
+
 remove_completion() { rm -f "$$2/$${1##*/}"; }
 
 # Below TOP, the tbk- commands too: bash and fish look for a file with the name of the command.
@@ -111,6 +122,14 @@ link_completions() {
 			ln -sfn termbackup.fish "$$1/$(FISH_COMPLETIONS)/$$command.fish"
 	done
 }
+
+# is_stale: has the source changed since the suite was laid out?
+is_stale() {
+	test ! -e $(MADE) || test -n "$$(find Makefile Package.swift Sources bin man completions $(DOCUMENTS) -newer $(MADE) | head -n 1)"
+}
+
+# is_others: would root leave files of its own in somebody else's checkout?
+is_others() { test "$$(id -u)" -eq 0 && test "$$(stat -c %u .)" -ne 0; }
 
 # index_manuals PREFIX: lets whatis and apropos find the pages below it, or forget those that went.
 index_manuals() {
@@ -151,7 +170,7 @@ programs:
 
 # The tree as it is installed: what tests and a checkout use.
 suite: programs
-	@set -eu; built=$$($(SWIFT_BUILD) --show-bin-path); \
+	@set -eu; eval "$$FUNCTIONS"; built=$$($(SWIFT_BUILD) --show-bin-path); \
 	mkdir -p $(SUITE)/bin $(SUITE)/lib/termbackup; \
 	for program in tbk tbk-net; do \
 	  test "$$built/$$program" -ot $(SUITE)/lib/termbackup/$$program && continue; \
@@ -172,7 +191,9 @@ suite: programs
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
 	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
-	eval "$$FUNCTIONS"; each_completion lay_completion $(SUITE); link_completions $(SUITE); \
+	for file in $(DOCUMENTS); do lay_document $$file $(SUITE)/share/doc/termbackup/$$file; done; \
+	each_completion lay_completion $(SUITE); link_completions $(SUITE); \
+	touch $(MADE); \
 	printf '%s\n' "built: $(SUITE)/bin"
 
 venv:
@@ -239,8 +260,17 @@ bench:
 	@$(MAKE) --no-print-directory suite
 	$(PYTHON) Tests/bench/bench.py $(BENCH)
 
-install: suite
-	@set -eu; umask 022; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
+# What install takes: a suite that is there, unless it is stale and can be built anew.
+built:
+	@eval "$$FUNCTIONS"; \
+	if test ! -e $(SUITE)/lib/termbackup/tbk-net; then \
+	  if is_others; then say "nothing is built: run 'make' first, as the owner of this directory"; exit 1; fi; \
+	elif ! is_stale || is_others || ! command -v "$(SWIFT)" >/dev/null 2>&1; then exit 0; fi; \
+	$(MAKE) --no-print-directory suite
+
+install: built
+	@set -eu; umask 022; eval "$$FUNCTIONS"; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
+	if is_stale; then say "the source has changed since $$from was built; 'make' builds it anew"; fi; \
 	install -d "$$to/bin" "$$to/lib/termbackup"; \
 	for file in "$$from"/lib/termbackup/*; do \
 	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
@@ -252,11 +282,12 @@ install: suite
 	  test -e "$$file" || continue; section=$${file##*.}; \
 	  install -d "$$to/share/man/man$$section"; \
 	  install -m 644 "$$file" "$$to/share/man/man$$section/"; done; \
-	eval "$$FUNCTIONS"; each_completion lay_completion "$$to"; link_completions "$$to"; \
+	find "$$from/share/doc" -type f | while read -r file; do lay_document "$$file" "$$to$${file#"$$from"}"; done; \
+	each_completion lay_completion "$$to"; link_completions "$$to"; \
 	test -n "$$DESTDIR" || index_manuals "$$to"; \
 	printf 'installed in %s\n' "$$to"
 
-# What install made: its files, and the directories that are empty then.
+# What install made: its files, and the directories that are its own. Others may want bin, share/man and their like.
 uninstall:
 	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) $(notdir $(HELPERS)) termbackup; do rm -f "$$from/bin/$$name"; done; \
@@ -267,10 +298,10 @@ uninstall:
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
 	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \
 	test -n "$$DESTDIR" || index_manuals "$$from"; \
-	for folder in bin lib/termbackup share/man/man1 share/man/man5 share/man/man7 \
-	  $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS); do \
-	  while test "$$folder" != . && { test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null; }; do \
-	    folder=$$(dirname "$$folder"); done; done
+	for file in $(DOCUMENTS); do rm -f "$$from/share/doc/termbackup/$$file"; done; \
+	for folder in lib/termbackup $(addprefix share/doc/termbackup/,docs/schema docs examples/systemd examples) \
+	  share/doc/termbackup; do \
+	  test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null || :; done
 
 deb: suite
 	@packaging/deb

@@ -43,7 +43,7 @@ def files_below(top):
 def make(*arguments):
     # -o: what is laid out is taken as it is.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    done = run("make", "--no-print-directory", "-o", "suite", *arguments, cwd=REPOSITORY, env=environment)
+    done = run("make", "--no-print-directory", "-o", "suite", "-o", "built", *arguments, cwd=REPOSITORY, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -22,11 +22,11 @@ def run(*command, status=0, **options):
     return done
 
 
-def make(*arguments, tree=REPOSITORY, status=0, **more):
+def make(*arguments, tree=REPOSITORY, status=0, taken=("-o", "suite", "-o", "built"), **more):
     # -o: what is laid out is taken as it is. The umask of whoever builds changes nothing.
     environment = {key: value for key, value in os.environ.items()
                    if not key.startswith("MAKE") and key != "SOURCE_DATE_EPOCH"}
-    return run("make", "--no-print-directory", "-o", "suite", *arguments, cwd=tree, env={**environment, **more},
+    return run("make", "--no-print-directory", *taken, *arguments, cwd=tree, env={**environment, **more},
                status=status, umask=0o077)
 
 

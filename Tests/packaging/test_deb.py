@@ -57,12 +57,12 @@ def test_the_same_programs_give_the_same_package(built, tmp_path):
 def test_it_holds_the_suite(built):
     _, tree, _ = built
     there = set(files_below(tree / "usr"))
-    for name in files_below(SUITE):
+    for name in set(files_below(SUITE)) - {f"share/doc/termbackup/{name}" for name in ("LICENSE", "CHANGELOG.md")}:
         name = name + ".gz" if name.startswith("share/man/") else name
         assert name.replace("zsh/site-functions", "zsh/vendor-completions") in there, name
     more = {"share/zsh/vendor-completions/_termbackup",
             *(f"share/doc/termbackup/{name}" for name in
-              ("copyright", "changelog.gz", "changelog.Debian.gz", "README.md", "examples/Makefile"))}
+              ("copyright", "changelog.gz", "changelog.Debian.gz", "README.md", "docs/JSON.md", "examples/Makefile"))}
     assert more <= there
     assert {path.name for path in tree.iterdir()} == {"usr", "DEBIAN"}
 
@@ -95,10 +95,15 @@ def test_pages_and_changes_are_compressed_without_a_name_or_time(built):
 
 def test_licence_is_the_licence(built):
     text = (built[1] / "usr" / "share" / "doc" / "termbackup" / "copyright").read_text()
-    told = " ".join("" if line == " ." else line for line in text.split("License: Expat\n")[1].splitlines())
+    paragraphs = text.split("\n\n")
+    told = " ".join("" if line == " ." else line for line in paragraphs[1].split("License: Expat\n")[1].splitlines())
     original = (REPOSITORY / "LICENSE").read_text()
     assert told.split() == original[original.index("Permission"):].split()
     assert re.search(r"Copyright \(c\) (.*)", original)[1] in text
+    # What is linked statically has its own.
+    programs = [f"usr/lib/termbackup/{program}" for program in ("tbk", "tbk-net")]
+    assert paragraphs[2].startswith(f"Files: {' '.join(programs)}\n") and "swift-argument-parser" in paragraphs[2]
+    assert all((built[1] / program).is_file() for program in programs)
 
 
 def test_dependencies_are_the_libraries_also_where_dpkg_shlibdeps_is_not(built, tmp_path):

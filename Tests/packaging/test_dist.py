@@ -116,7 +116,7 @@ def test_archives_of_programs_are_owned_by_root_and_hold_the_suite(programs):
     assert not any(member.mode & 0o7022 for member in members.values() if not member.issym())
     names = {name.removeprefix(top + "/") for name, member in members.items() if not member.isdir()}
     assert set(files_below(SUITE)) <= names
-    more = {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "INSTALL", "examples/Makefile"}
+    more = {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "INSTALL", "docs", "examples"}
     assert more <= names
 
 
@@ -128,8 +128,13 @@ def test_an_unpacked_archive_runs_where_it_is_and_after_its_own_instructions(pro
     commands = re.findall(r"^    (cp .*)$", (top / "INSTALL").read_text(), re.MULTILINE)
     assert commands == ["cp -R bin lib share /usr/local/"]
     (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "bin").mkdir()
+    (tmp_path / "local" / "bin" / "other").touch()
     run("sh", "-c", commands[0].replace("/usr/local", str(tmp_path / "local")), cwd=top)
     assert run(tmp_path / "local" / "bin" / "termbackup", "--version").stdout.splitlines()[0].endswith(version())
+    for command in re.findall(r"^    ((?:find|rm) .*)$", (top / "INSTALL").read_text(), re.MULTILINE):
+        run("sh", "-c", command.replace("/usr/local", str(tmp_path / "local")), cwd=top)
+    assert files_below(tmp_path / "local") == ["bin/other"]
 
 
 def test_sums_are_those_of_what_is_there(programs):

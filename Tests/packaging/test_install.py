@@ -1,9 +1,11 @@
 """make install and make uninstall: completions, manual pages that whatis finds, and nothing left behind."""
 
 import os
+import re
+import shutil
 
 import pytest
-from packages import REPOSITORY, make, need_suite, require, run
+from packages import REPOSITORY, SUITE, files_below, make, need_suite, require, run
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def test_whatis_and_apropos_know_what_was_installed(prefix):
     assert "termbackup(1) - encrypted backups that only you can read" in whatis("mwhatis", prefix, "termbackup")
     assert "tbk-seal(1) - " in whatis("mapropos", prefix, "encrypt")
     make("uninstall", f"PREFIX={prefix}")
-    assert list(prefix.rglob("*")) == []
+    assert files_below(prefix) == []
 
 
 def test_pages_of_others_are_still_found_after_uninstall(prefix):
@@ -35,7 +37,8 @@ def test_pages_of_others_are_still_found_after_uninstall(prefix):
     make("uninstall", f"PREFIX={prefix}")
     assert "other(1) - " in whatis("mwhatis", prefix, "other")
     assert whatis("mwhatis", prefix, "termbackup") == ""
-    assert sorted(os.listdir(prefix / "share" / "man")) == ["man1", "mandoc.db"]
+    assert [name for name in files_below(prefix / "share" / "man") if not name.startswith("cat")] == [
+        "man1/other.1", "mandoc.db"]
 
 
 def test_a_staged_installation_has_no_index(tmp_path):
@@ -55,7 +58,81 @@ def test_completions_are_where_each_shell_looks(prefix):
     told = (prefix / "share" / "zsh" / "site-functions" / "_termbackup").read_text().split("\n")[0].split()
     assert told[0] == "#compdef" and set(names) <= set(told)
     make("uninstall", f"PREFIX={prefix}")
-    assert list(prefix.rglob("*")) == []
+    assert files_below(prefix) == []
+
+
+def test_directories_that_others_want_are_still_there_after_uninstall(prefix):
+    folders = [prefix / name for name in ("bin", "lib", "share/man/man1", "share/doc", "share/zsh/site-functions")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    make("install", f"PREFIX={prefix}")
+    make("uninstall", f"PREFIX={prefix}")
+    assert all(folder.is_dir() for folder in folders)
+    assert [path for path in prefix.rglob("termbackup*")] == []
+
+
+def test_the_readme_that_is_installed_leads_to_what_is_there(prefix):
+    """But for what is about the source."""
+    make("install", f"PREFIX={prefix}")
+    top = prefix / "share" / "doc" / "termbackup"
+    for name in ("README.md", "docs/JSON.md", "docs/ARCHITECTURE.md", "examples/README.md"):
+        links = set(re.findall(r"\]\((?!https?:|#)([^)#]+)", (top / name).read_text())) - {"man", "CONTRIBUTING.md"}
+        for link in links:
+            assert ((top / name).parent / link).exists(), f"{name}: {link}"
+    named = re.search(r"^\.Pa (share/doc/\S+)", (REPOSITORY / "man" / "termbackup.1").read_text(), re.MULTILINE)[1]
+    assert (prefix / named).is_file()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Another checkout, with a suite that is laid out; and what its make says, and whether it called a compiler."""
+    need_suite()
+    top = tmp_path / "checkout"
+    top.mkdir()
+    for name in ("Makefile", "Package.swift", "README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md", "bin", "man",
+                 "completions", "docs", "examples"):
+        (shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2)(REPOSITORY / name, top / name)
+    (top / "Sources").mkdir()
+    shutil.copytree(SUITE, top / ".build" / "suite", symlinks=True)
+    (top / ".build" / "suite.made").touch()
+    called = tmp_path / "called"
+    swift = tmp_path / "swift"
+    swift.write_text(f"#!/bin/sh\ntouch '{called}'\nexit 1\n")
+    swift.chmod(0o755)
+
+    def install(status=0, swift=swift):
+        called.unlink(missing_ok=True)
+        shutil.rmtree(tmp_path / "prefix", ignore_errors=True)
+        done = make("install", f"PREFIX={tmp_path / 'prefix'}", f"SWIFT={swift}", tree=top, taken=(), status=status)
+        assert (tmp_path / "prefix" / "bin" / "tbk-seal").exists() == (status == 0)
+        return done.stderr, called.exists()
+    return top, install
+
+
+def test_install_builds_what_is_stale_and_takes_what_is_not(checkout):
+    top, install = checkout
+    assert install() == ("", False)
+    os.utime(top / "bin" / "termbackup", (4e9, 4e9))
+    assert install(status=2)[1]
+    said, called = install(swift="swift-is-not-there")
+    assert "has changed since" in said and not called
+    shutil.rmtree(top / ".build" / "suite")
+    assert install(status=2)[1]
+    assert "compiler is missing" in install(status=2, swift="swift-is-not-there")[0]
+
+
+def test_install_by_root_leaves_somebody_elses_checkout_as_it_is(checkout):
+    top, install = checkout
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    run("chown", "-R", "65534:65534", top)
+    os.utime(top / "bin" / "termbackup", (4e9, 4e9))
+    said, called = install()
+    assert "has changed since" in said and not called
+    assert {path.lstat().st_uid for path in top.rglob("*")} == {65534}
+    shutil.rmtree(top / ".build" / "suite")
+    said, called = install(status=2)
+    assert "run 'make' first" in said and not called
 
 
 def test_installed_completions_are_found_by_fish(prefix):
@@ -79,7 +156,7 @@ def test_help_and_contributing_name_the_targets():
     told = make("help").stdout
     phony = [word for line in (REPOSITORY / "Makefile").read_text().replace("\\\n", " ").splitlines()
              if line.startswith(".PHONY:") for word in line.split()[1:]]
-    inner = {"all", "programs", "suite", "packages", "venv", "lint-shell", "lint-manuals", "help"}
+    inner = {"all", "built", "programs", "suite", "packages", "venv", "lint-shell", "lint-manuals", "help"}
     assert inner < set(phony)
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text()
     for target in set(phony) - inner:
