@@ -117,6 +117,29 @@ def test_a_status_of_1_is_known_to_the_pages_of_all():
         assert program == "tbk" or re.search(rf" {verb}\b", overview), name
 
 
+@named(COMMANDS)
+def test_a_page_whose_options_name_a_secrets_file_has_the_status_of_its_absence(page):
+    text = page.read_text()
+    if page.stem == "termbackup-doctor" or not re.search(r"^\.It Fl .*\b(?:password|token)-file\b", text, re.MULTILINE):
+        return
+    found = re.search(r"^\.It 66\n(.*?)^\.It ", text, re.MULTILINE | re.DOTALL)
+    assert found and "file" in found[1].lower()
+
+
+def test_the_environment_in_the_overview_is_what_the_code_asks_for():
+    code = "".join(path.read_text() for folder in ("Sources", "bin") for path in sorted((REPOSITORY / folder).rglob("*"))
+                   if path.is_file())
+    # What one of the scripts tells another is nobody's to set.
+    asked = set(re.findall(r"\bTERMBACKUP_[A-Z_]*[A-Z]\b", code)) - {"TERMBACKUP_BUSY"}
+    for secret in [name for name in asked if name.endswith(("PASSWORD", "TOKEN", "URL"))]:
+        asked |= {secret + "_FILE", secret + "_COMMAND"}
+    text = re.search(r"^\.Sh ENVIRONMENT\n(.*?)^\.Sh ", (REPOSITORY / "man" / "termbackup.1").read_text(),
+                     re.MULTILINE | re.DOTALL)[1]
+    told = {name for line in re.findall(r"^\.It Ev (.*)$", text, re.MULTILINE) for name in line.split(" , ")}
+    assert {name for name in told if name.startswith("TERMBACKUP_")} == asked
+    assert {"GITHUB_TOKEN", "CURL_CA_BUNDLE", "VISUAL", "EDITOR", "NO_COLOR", "TMPDIR"} <= told
+
+
 # The manual and --help
 
 
