@@ -6,6 +6,25 @@ package struct RawPath: Hashable, Comparable, Sendable {
   package init(_ bytes: [UInt8]) { self.bytes = bytes }
   package init(_ text: String) { bytes = Array(text.utf8) }
 
+  /// The path of a URL (RFC 3986, 2.1); nil for a broken escape and for a NUL byte.
+  package init?(percentEncoded text: ArraySlice<UInt8>) {
+    bytes = []
+    var index = text.startIndex
+    while index < text.endIndex {
+      if text[index] != UInt8(ascii: "%") {
+        bytes.append(text[index])
+        index += 1
+        continue
+      }
+      guard text.endIndex - index >= 3, let high = hexValue(text[index + 1]),
+        let low = hexValue(text[index + 2])
+      else { return nil }
+      bytes.append(high << 4 | low)
+      index += 3
+    }
+    if bytes.contains(0) { return nil }
+  }
+
   package static func < (one: RawPath, other: RawPath) -> Bool {
     one.bytes.lexicographicallyPrecedes(other.bytes)
   }

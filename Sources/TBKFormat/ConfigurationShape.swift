@@ -218,6 +218,15 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
+  /// The directory it is, if it is one.
+  package var path: RawPath? {
+    switch self {
+    case .directory(let path): path
+    case .file(let bytes): RawPath(percentEncoded: bytes["file://".utf8.count...])
+    case .gitHub, .helper: nil
+    }
+  }
+
   private static func isSchemeByte(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),

@@ -28,10 +28,10 @@ package enum StoreAddress: Hashable, Sendable {
           .usage, "\(operand.display) is not the address of a store",
           hint: "a directory is /path, ./path or file:///path")
       }
-      guard let path = StoreAddress.percentDecoded(rest[2...]), !path.contains(0) else {
+      guard let path = RawPath(percentEncoded: rest[2...]) else {
         throw Failure(.usage, "\(operand.display) has an escape that is not %XX")
       }
-      self = .directory(RawPath(path))
+      self = .directory(path)
     case "github":
       guard let text = String(validating: rest, as: UTF8.self),
         let repository = GitHubRepository(text)
@@ -66,25 +66,6 @@ package enum StoreAddress: Hashable, Sendable {
       }
     }
     return allowed ? String(decoding: name, as: UTF8.self) : nil
-  }
-
-  /// The bytes of a URL's path (RFC 3986, 2.1); nil for a broken escape.
-  private static func percentDecoded(_ text: ArraySlice<UInt8>) -> [UInt8]? {
-    var output: [UInt8] = []
-    var index = text.startIndex
-    while index < text.endIndex {
-      guard text[index] == UInt8(ascii: "%") else {
-        output.append(text[index])
-        index += 1
-        continue
-      }
-      guard text.endIndex - index >= 3, let high = hexValue(text[index + 1]),
-        let low = hexValue(text[index + 2])
-      else { return nil }
-      output.append(high << 4 | low)
-      index += 3
-    }
-    return output
   }
 
   /// What messages call the store.

@@ -190,15 +190,14 @@ private func checkedSource(_ path: RawPath) throws(Failure) -> RawPath {
   return source
 }
 
-/// Warns of a backup that would hold itself.
+/// Warns of a store that is the directory itself: `termbackup run` leaves out only one that lies below.
 private func warnOfNesting(_ profile: Profile) {
-  guard case .directory(let store)? = try? profile.store() else { return }
-  let source = profile.source.bytes
-  if store.bytes == source || store.bytes.starts(with: source + [UInt8(ascii: "/")]) {
-    Messages.warning(
-      "the store \(store.display) lies inside \(profile.source.display): exclude it, or each "
-        + "backup holds the ones before it")
+  func plain(_ path: RawPath) -> ArraySlice<UInt8> {
+    path.bytes.prefix((path.bytes.lastIndex { $0 != UInt8(ascii: "/") } ?? 0) + 1)
   }
+  guard let store = try? profile.store().path, plain(store) == plain(profile.source) else { return }
+  Messages.warning(
+    "the store \(store.display) is the directory itself: each backup holds the ones before it")
 }
 
 extension ProfileGroup {

@@ -159,8 +159,8 @@ extension ProfileGroup {
   }
 }
 
-/// `profile_FIELD='…'` for every field that is one value, and `profile_store` for `repo`. Of a secret
-/// there is `profile_has_FIELD`, which is 1 or empty.
+/// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
+/// is a directory, its path in `profile_store_directory`. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
 private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
@@ -179,7 +179,9 @@ private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
     case let value: assign(field.name, value.line())
     }
   }
-  assign("store", try profile.store().operand)
+  let store = try profile.store()
+  assign("store", store.operand)
+  assign("store_directory", store.path?.bytes ?? [])
   return output
 }
 

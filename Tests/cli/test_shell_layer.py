@@ -274,6 +274,28 @@ def test_a_wrong_password_makes_no_backup(shell, small, tmp_path):
     assert len(shell.ids("docs")) == 1 and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("fault, status", [("cut", 65), ("gone", 77)])
+def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small, fault, status):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    store = shell.home / "store"
+    check, = (store / "checks").iterdir()
+    manifest, = (store / "manifests").iterdir()
+    check.unlink()
+    if fault == "cut":
+        os.truncate(manifest, manifest.stat().st_size - 1)
+    else:
+        manifest.unlink()
+    for dry in ([], ["--dry-run"]):
+        shell.run("profile", "edit", "docs", "--mode", "incremental")
+        shell.run("run", "docs", *dry, password=b"another", status=status)
+    assert list((store / "checks").iterdir()) == [] and len(shell.ids("docs")) == 1
+    if fault == "gone":
+        # The archive tells which one it is.
+        shell.run("run", "docs", "--full")
+        assert check.exists() and len(shell.ids("docs")) == 2
+
+
 def test_verify_says_what_does_not_hold(shell, small):
     shell.profile("docs", small)
     shell.run("run", "docs")
@@ -409,6 +431,79 @@ def test_two_runs_of_a_profile_do_not_overlap(shell, small):
     shell.run("run", "docs")
 
 
+def test_what_a_command_leaves_behind_holds_no_lock(shell, small, tmp_path):
+    agent = tmp_path / "agent"
+    script = put(tmp_path / "give", f"""#!/bin/sh
+sleep 600 >/dev/null 2>&1 </dev/null &
+echo $! >'{agent}'
+cat '{shell.tbk.password_file}'
+""".encode(), 0o755)
+    shell.profile("docs", small)
+    shell.run("run", "docs", "--password-command", os.fsdecode(script), password=None)
+    try:
+        assert "state/run-docs.lock" not in " ".join(
+            os.readlink(link) for link in os.scandir(f"/proc/{int(agent.read_text())}/fd"))
+        shell.run("run", "docs")
+    finally:
+        os.kill(int(agent.read_text()), signal.SIGKILL)
+
+
+def test_a_command_that_takes_its_time_is_interrupted(shell, small, tmp_path):
+    started = tmp_path / "started"
+    script = put(tmp_path / "give", f"#!/bin/sh\necho $$ >'{started}.new'\nmv '{started}.new' '{started}'\nexec sleep 600\n".encode(), 0o755)
+    shell.profile("docs", small)
+    for option in ("--password-command", "--token-command"):
+        shell.run("profile", "edit", "docs", "--repo", "github:o/r" if option == "--token-command" else shell.home / "store")
+        process = subprocess.Popen(shell.command("run", "docs", option, os.fsdecode(script)), env=shell.environment,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not started.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 143 and list((shell.home / "tmp").iterdir()) == []
+        assert not os.path.exists(f"/proc/{started.read_text().strip()}")
+        started.unlink()
+
+
+@pytest.mark.parametrize("verb", [["run", "docs"], ["verify", "--all", "-p", "docs"], ["list", "docs", "--json"],
+                                  ["restore", "latest", "-p", "docs", "--dry-run", "--json"],
+                                  ["run", "docs", "--json"]])
+def test_a_reader_that_has_gone_ends_a_verb_quietly(shell, small, verb):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(shell.command(*verb), env=shell.environment_with(PASSWORD, None), stdin=subprocess.DEVNULL,
+                               stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert (process.returncode, said) == (141, b"")
+    assert list((shell.home / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_full_disk_under_the_home_is_named(shell, small, room, json_option):
+    """With no room at all, and with too little: a page."""
+    require("unshare", "mount")
+    if subprocess.run(["unshare", "--mount", "true"]).returncode:
+        absent("the right to mount")
+    shell.profile("docs", small)
+    tmp = shell.home / "tmp"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", """
+            mount -t tmpfs -o size=64k none "$0"
+            dd if=/dev/zero of="$0/fill" bs=4096 count=$((16 - $1)) 2>/dev/null
+            shift
+            exec "$@" """, tmp, str(room), *shell.command("run", "docs", *json_option)],
+        env=shell.environment_with(PASSWORD, None), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    said = done.stderr.decode()
+    assert done.returncode == 74 and f"cannot write to '{tmp}" in said and "I/O error" not in said, said
+    if json_option:
+        assert json.loads(said)["error"]["status"] == 74
+
+
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_run_and_leaves_nothing(shell, tmp_path, number, status):
     source = tmp_path / "source"
@@ -455,12 +550,15 @@ def test_clean_removes_what_dead_processes_left(shell):
     assert sorted(os.listdir(tmp)) == sorted(["recent", f"run.{os.getpid()}.0"])
 
 
-def test_a_store_below_its_source_is_not_backed_up(shell, tmp_path):
+@pytest.mark.parametrize("spelling", ["{}", "file://{}/", "{}/../my [store]", "file://{}%5d", "{}/../../link"])
+def test_a_store_below_its_source_is_not_backed_up(shell, tmp_path, spelling):
     source = tmp_path / "whole [home]"
     make_tree(source)
     store = source / "my [store]"
     store.mkdir()
-    shell.profile("whole", source, "--repo", store)
+    (tmp_path / "link").symlink_to(store)
+    name = spelling.format(str(store)[:-1] if "%5d" in spelling else store)
+    shell.profile("whole", source, "--repo", name)
     for _ in range(2):
         shell.run("run", "whole")
     restored = tmp_path / "restored"

@@ -139,8 +139,11 @@ def test_wrong_names_make_no_profile(config, small):
     assert os.listdir(config.home / "profiles") == []
 
 
-def test_a_store_inside_the_source_is_warned_of(config, tmp_path):
-    assert b"lies inside" in config("profile", "create", "all", "--source", tmp_path).err
+def test_a_store_that_is_the_source_is_warned_of(config, tmp_path, small):
+    assert b"is the directory itself" in config(
+        "profile", "create", "same", "--source", small, "--repo", f"file://{small}/").err
+    # A backup leaves out one that lies below.
+    assert b"store" not in config("profile", "create", "all", "--source", tmp_path).err
 
 
 def test_edit_changes_what_it_is_told(config, small, tmp_path):
