@@ -10,6 +10,9 @@ package struct RestoreOptions {
   /// Entries that match, and what is below them; everything if empty.
   package var include = IgnoreRules()
   package var exclude = IgnoreRules()
+  /// The patterns of `include` one by one: a restore fails if none of them matches anything, and
+  /// warns of each that does not.
+  package var includePatterns: [[UInt8]] = []
   /// The id the backup must have: all of it, or its start.
   package var expectedID: String?
   /// A manifest from elsewhere that the backup must agree with.
@@ -203,6 +206,7 @@ package final class BackupReader {
   ) throws(Failure) {
     let verified = try manifest()
     try refuseAlone(verified)
+    if !isChainOfTermBackup6(verified) { try refuseUnmatched(verified.manifest, options) }
     let selection = Selection(verified.manifest, options)
     guard let destination else {
       for index in verified.manifest.files.indices where selection.wants(index) {
@@ -235,7 +239,12 @@ package final class BackupReader {
     // What to take has to be known before it passes; without a choice, everything is taken as it
     // comes and verified before it is put in place.
     let known = options.selects ? try manifest() : nil
-    if let known { try refuseAlone(known) }
+    // Of such a chain the newest manifest lists what changed last.
+    let grows = known.map(isChainOfTermBackup6) ?? false
+    if let known {
+      try refuseAlone(known)
+      if !grows { try refuseUnmatched(known.manifest, options) }
+    }
     var rootIsOurs = destinationIsNew
     if !rootIsOurs { rootIsOurs = try destination.names().isEmpty }
     let staging = try Staging(in: destination)
@@ -247,7 +256,10 @@ package final class BackupReader {
     if let against = options.against, try against.computeID().id.hex != verified.id {
       throw Failure(.integrity, "the archive is not the backup that the manifest describes")
     }
-    let chosen = selection ?? Selection(verified.manifest, options)
+    if grows { try refuseUnmatched(verified.manifest, options) }
+    let chosen =
+      grows ? Selection(verified.manifest, options)
+      : selection ?? Selection(verified.manifest, options)
     let placement = placement(verified, chosen, destination, options)
     try placement.plan()
     if let path = placement.conflict {
@@ -256,13 +268,15 @@ package final class BackupReader {
         hint: options.policy == .never
           ? "nothing was changed; see --overwrite" : "nothing was changed; move it away")
     }
-    if let selection { try dropUnwanted(verified.manifest, selection, staging) }
+    if options.selects { try dropUnwanted(verified.manifest, chosen, staging) }
     try placement.place(from: staging)
     staging.discard()
     try placement.setMetadataInPlace(root: rootIsOurs && !options.selects)
     var summary = RestoreSummary(backup: verified)
+    let missing = Set(verified.missing)
     for index in verified.manifest.files.indices where chosen.wants(index) {
       guard verified.manifest.files.type(index) == .file else { continue }
+      if !missing.isEmpty, missing.contains(verified.manifest.files.path(index)) { continue }
       summary.files += 1
       if !verified.manifest.files.isHardLink(index) {
         summary.bytes += verified.manifest.files.size(index)
@@ -270,6 +284,24 @@ package final class BackupReader {
     }
     summary.isExact = placement.isExact
     return summary
+  }
+
+  /// Throws `.inputMissing` if no pattern of those to include matches, and warns of one that does not.
+  private func refuseUnmatched(_ manifest: Manifest, _ options: RestoreOptions) throws(Failure) {
+    let unmatched = Selection.unmatched(options.includePatterns, manifest)
+    if !unmatched.isEmpty, unmatched.count == options.includePatterns.count {
+      throw Failure(
+        .inputMissing, "nothing in the backup matches \(RawPath(unmatched[0]).display)",
+        hint: "patterns are those of gitignore(5), from the top of the backup; nothing was changed")
+    }
+    for pattern in unmatched {
+      warn("\(RawPath(pattern).display): nothing in the backup matches")
+    }
+  }
+
+  /// Whether only the whole chain tells what there is.
+  private func isChainOfTermBackup6(_ verified: VerifiedManifest) -> Bool {
+    verified.manifest.isTermBackup6 && verified.manifest.parentBackupID != nil
   }
 
   /// First names of hard links that are there only to be linked to would move along with their

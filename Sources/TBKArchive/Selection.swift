@@ -53,6 +53,19 @@ struct Selection {
   /// Whether the entry is extracted, if only to be linked to.
   func staged(_ index: Int) -> Bool { staged.isEmpty || staged[index] }
 
+  /// The patterns that match no entry and no directory above one. What only takes back is none.
+  static func unmatched(_ patterns: [[UInt8]], _ manifest: Manifest) -> [[UInt8]] {
+    let files = manifest.files
+    return patterns.filter { pattern in
+      var rules = IgnoreRules()
+      rules.add(pattern: pattern)
+      if rules.isEmpty || pattern.first == UInt8(ascii: "!") { return false }
+      return !files.indices.contains {
+        matches(rules, files.path($0), files.type($0) == .directory)
+      }
+    }
+  }
+
   /// Whether a rule matches the path or a directory above it.
   private static func matches(_ rules: IgnoreRules, _ path: [UInt8], _ isDirectory: Bool) -> Bool {
     if rules.isEmpty { return false }

@@ -22,7 +22,6 @@ package struct Profile: Equatable, Sendable {
       "placement", .choice(["auto", "git", "release"]), standard: .string("auto")),
     ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
     ConfigurationKey("group", .group),
-    ConfigurationKey("package_dir", .directory),
     ConfigurationKey("restore_dir", .directory),
   ]
 

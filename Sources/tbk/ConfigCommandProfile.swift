@@ -85,9 +85,9 @@ struct ProfileFieldOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp("On GitHub, put archives: auto, git or release.", valueName: "where"))
   var placement: String?
-  @Option(name: .long, help: ArgumentHelp("Put packages into <dir>.", valueName: "dir"))
-  var packageDir: RawPath?
-  @Option(name: .long, help: ArgumentHelp("Unpack packages into <dir>.", valueName: "dir"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Restore to <dir>, not to where backups are made of.", valueName: "dir"))
   var restoreDir: RawPath?
 
   /// Sets what was given. Throws `.usage`.
@@ -103,7 +103,6 @@ struct ProfileFieldOptions: ParsableArguments {
       profile.set(field, try shape.value(from: ArgumentBytes.decode(text), key: option))
     }
     try applyURLs(to: &profile)
-    if let packageDir { profile.set("package_dir", .string(try absolutePath(packageDir).bytes)) }
     if let restoreDir { profile.set("restore_dir", .string(try absolutePath(restoreDir).bytes)) }
     if let repo { profile.set("repo", .string(try checkedStore(repo))) }
     var patterns = profile.excludePatterns

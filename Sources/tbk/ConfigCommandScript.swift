@@ -15,7 +15,9 @@ extension ConfigCommand {
       abstract: "Print one JSON object on one line.")
     @Argument(
       parsing: .remaining,
-      help: ArgumentHelp("KEY=TEXT, or KEY:=JSON for what is no text.", valueName: "member"))
+      help: ArgumentHelp(
+        "KEY=TEXT, KEY:=JSON for what is no text, or KEY:=@FILE for the JSON in a file.",
+        valueName: "member"))
     var members: [RawPath] = []
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -30,11 +32,20 @@ extension ConfigCommand {
         guard let key = String(validating: name, as: UTF8.self), !key.isEmpty,
           !object.contains(where: { $0.key == key })
         else { throw Failure(.usage, "\(RawPath(member).display) has no key, or one given before") }
-        let value = isJSON ? try JSON.parse(rest, what: "the value of '\(key)'") : .string(rest)
+        let value = isJSON ? try json(rest, of: key) : .string(rest)
         object.append(JSON.Member(key, value))
       }
       try StandardOutput.write(JSON.object(object).line() + [0x0a])
       return ExitStatus.success
+    }
+
+    /// What stands after `:=`: JSON, or '@' and the name of a file of it, for a system limits the
+    /// length of an argument.
+    private func json(_ text: [UInt8], of key: String) throws(Failure) -> JSON {
+      let what = "the value of '\(key)'"
+      guard text.first == UInt8(ascii: "@") else { return try JSON.parse(text, what: what) }
+      return try JSON.parse(
+        try readFile(RawPath(Array(text.dropFirst())), limit: Ledger.byteLimit), what: what)
     }
   }
 

@@ -67,6 +67,9 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Say what would be extracted, and extract nothing.")
   var dryRun = false
 
+  @Option(name: .long, help: ArgumentHelp("Write to <file> how many files were extracted, a tab, and their bytes.", valueName: "file"))
+  var countsOut: RawPath?
+
   @Flag(name: .long, help: "Do not restore owners.")
   var noOwner = false
 
@@ -109,7 +112,7 @@ struct OpenCommand: SuiteCommand {
     if directory == nil {
       let given = [
         !include.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
-        overwrite != .never,
+        overwrite != .never, countsOut != nil,
       ]
       if given.contains(true) {
         throw ValidationError("options for extracting need -C")
@@ -195,6 +198,7 @@ struct OpenCommand: SuiteCommand {
     options.metadata.numericOwner = numericOwner
     options.metadata.setID = setuid
     for pattern in include { options.include.add(pattern: pattern.bytes) }
+    options.includePatterns = include.map(\.bytes)
     for pattern in exclude { options.exclude.add(pattern: pattern.bytes) }
     options.against = try against.map { (path) throws(Failure) in
       try readManifest(path, allowsDeferred: false)
@@ -212,6 +216,9 @@ struct OpenCommand: SuiteCommand {
       to: destination.directory, destinationIsNew: destination.isNew, options)
     destination.keep()
     meter.finish()
+    if let countsOut {
+      try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
+    }
     for path in summary.backup.missing {
       Messages.warning("\(RawPath(path).display): listed, but not in the archive")
     }

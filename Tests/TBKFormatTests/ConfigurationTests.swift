@@ -124,7 +124,7 @@ import Testing
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
     #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""placement": "assets""#,
     #""placement": 1"#, #""group": "abc""#,
-    #""group": "0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F""#, #""package_dir": "x""#, #""excludes": []"#,
+    #""group": "0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F""#, #""restore_dir": "x""#, #""excludes": []"#,
   ])
   func aWrongFieldIsAProfileFailureThatNamesItAndTheFile(member: String) throws {
     var text = #"{"name": "docs", "source_dir": "/d", "repo": "me/backups", "exclude_patterns": []}"#

@@ -1,12 +1,15 @@
 """termbackup doctor: each check against what it is there to find, one fault at a time."""
 
 import json
+import resource
 import shutil
+import signal
 import stat
 
 import pytest
 from conftest import PASSWORD, put
 from github_fixture import NUMBERS, github_server  # noqa: F401
+from keyring_fixture import session  # noqa: F401
 from test_keyring import only
 from test_shell_layer import shell  # noqa: F401
 
@@ -128,6 +131,48 @@ def test_what_is_broken_fails_with_a_hint(docs, fault, check):
     entry = one(examine(docs, status=1), check, "fail")
     assert entry["hint"]
     assert entry["hint"].encode() in docs.run("doctor", "-q", status=1).stdout
+
+
+def test_a_key_without_a_password_is_no_failure(docs):
+    docs.run("generate-key", "--no-password", "--enable", password=None)
+    found = examine(docs)
+    assert "no password" in one(found, "signing", "note")["message"] and one(found, "signing", "ok")
+
+
+def test_a_disk_that_is_full_is_a_failure(docs):
+    def full():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    assert b"make room" in docs.run("doctor", status=1, preexec_fn=full).stdout
+    assert list(examine(docs, status=1, preexec_fn=full)) == ["home"]
+
+
+def test_the_password_in_the_keyring_is_looked_at(docs, session, small):  # noqa: F811
+    env = session.environment_of(docs)
+    found = examine(docs, password=None, env=env)
+    assert one(found, "password", "note")["message"].startswith("docs: a run would ask")
+    for word, result, said in ((PASSWORD, "ok", "opens the backups"), (b"another", "fail", "not that of the backups")):
+        session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=word)
+        found = examine(docs, password=None, env=env, status=int(result == "fail"))
+        first, second = found["password"]
+        assert (first["result"], second["result"]) == ("ok", result) and "keyring" in first["message"] and said in second["message"]
+    session.lock()
+    assert "locked" in one(examine(docs, password=None, env=env), "password", "warn")["message"]
+
+
+def test_what_cannot_be_tried_is_not_called_another_password(docs, tmp_path):
+    check, = (docs.home / "store" / "checks").iterdir()
+    whole = check.read_bytes()
+    check.write_bytes(whole[:-1])
+    message = one(examine(docs, status=1), "password", "fail")["message"]
+    assert "not that of the backups" not in message
+    check.write_bytes(whole)
+    lib = tmp_path / "lib" / "termbackup"
+    shutil.copytree(docs.lib, lib, symlinks=True)
+    put(lib / "termbackup-clean", b"#!/bin/sh\necho 'termbackup clean: error: it broke' >&2\nexit 70\n", 0o755)
+    shutil.copytree(docs.lib.parent.parent / "bin", tmp_path / "bin", symlinks=True)
+    docs.lib = lib
+    assert one(examine(docs, status=1), "temporary", "fail")["message"] == "it broke"
 
 
 def test_a_wrong_password_is_found(docs):

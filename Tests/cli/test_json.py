@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 
 import jsonschema
@@ -202,6 +203,35 @@ def test_an_error_is_one_object(machine, verb, tmp_path):
         for arguments in (["list"], ["validate"]):
             message = fails(*arguments, status=78)["message"]
             assert "one.json" in message and "two.json" in message
+
+
+def test_a_variable_makes_all_errors_json(docs, tmp_path):
+    """Whatever a verb calls on the way, and without --json."""
+    env = {"TERMBACKUP_ERRORS": "json"}
+
+    def fails(*command, status, given=env, **options):
+        done = docs.shell.run(*command, status=status, env=given, **options)
+        done.err = done.stderr
+        return failure(done, status)
+    docs.one("run", "docs")
+    assert fails("run", status=64)["type"] == "UsageError"
+    assert fails("run", "docs", status=77, password=b"wrong")["type"] == "CryptoError"
+    fails("init", "--repo", tmp_path / "none", status=66)
+    put(docs.home / "profiles" / "bad.json", b"{")
+    for command in (["status"], ["list", "bad"], ["profile", "list"]):
+        fails(*command, status=78)
+        fails(*command, "--json", status=78, given={})
+    os.rename(docs.home / "store", docs.home / "gone")
+    assert fails("list", "docs", status=69)["type"] == "StoreError"
+    shutil.rmtree(docs.home / "state")
+    put(docs.home / "state")
+    fails("schedule-run", "docs", "--json", status=73, given={})
+
+
+def test_lists_need_no_room_in_a_command_line(machine, tmp_path):
+    put(tmp_path / "list", json.dumps(["x" * 64] * 10_000).encode())
+    made = machine.shell.tbk.run("tbk-config", "object", f"ids:=@{tmp_path / 'list'}")
+    assert len(json.loads(made.out)["ids"]) == 10_000
 
 
 def test_an_error_of_a_stage_is_passed_on_once(docs):

@@ -347,6 +347,18 @@ def test_what_the_environment_says_now_is_scheduled(shell, cron, small):
     assert cron.run(line).returncode == 0
 
 
+def test_what_is_given_goes_before_what_the_environment_says(shell, cron, small):
+    shell.profile("docs", small)
+    command = f"cat '{secret(shell)}'"
+    given = [word for kind in ("password", "key-password", "token") for word in (f"--{kind}-command", command)]
+    other = {f"TERMBACKUP_{kind}_FILE": "/another/file" for kind in ("PASSWORD", "KEY_PASSWORD", "TOKEN")}
+    enable(shell, "docs", *given, env=other)
+    ((*_, line),) = cron.lines()
+    assert b"/another/file" not in line
+    for kind in (b"password", b"key-password", b"token"):
+        assert b"'--%s-command'" % kind in line
+
+
 def test_the_password_in_the_keyring_is_enough(shell, cron, small, session):
     shell.profile("docs", small)
     shell.run("run", "docs")
@@ -379,7 +391,11 @@ def test_the_password_is_asked_for_once_and_forgotten_when_told(shell, cron, sma
     assert ended == 0 and shown.count(b"Password") == 1 and PASSWORD not in shown, shown
     assert len(cron.lines()) == 1
     shell.run("schedule-disable", "docs", "--forget-password")
+    assert b"had no password" in shell.run("schedule-disable", "docs", "--forget-password").stderr
     assert session.tool("lookup", "service", "termbackup", "profile", "docs").stdout == b"" and cron.text() == b""
+    session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=PASSWORD)
+    session.lock()
+    assert b"locked" in shell.run("schedule-disable", "docs", "--forget-password", "--no-input", status=69).stderr
 
 
 def test_passwords_of_profiles_and_the_token_do_not_mix(shell, small, session):
@@ -464,6 +480,22 @@ def test_a_check_makes_no_backup(shell, small):
     shell.run("run", "docs")
     shell.run("schedule-run", "docs", "--check", "-q", "--password-file", secret(shell), password=None)
     assert len(shell.ids("docs")) == 1
+
+
+@pytest.mark.parametrize("name", ["PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND"])
+def test_a_run_has_what_its_check_had(shell, small, name):
+    """The passwords of the environment, those of the signing key too."""
+    shell.profile("docs", small)
+    key = secret(shell, "key")
+    key.write_bytes(b"of the key\n")
+    shell.run("generate-key", "--enable", "--key-password-file", key, password=None)
+
+    def given(word, file):
+        return {"PASSWORD": word, "PASSWORD_FILE": str(file), "PASSWORD_COMMAND": f"cat '{file}'"}[name]
+    env = {f"TERMBACKUP_{name}": given(PASSWORD.decode(), secret(shell)), f"TERMBACKUP_KEY_{name}": given("of the key", key)}
+    for arguments in (["--check"], [], ["--json"]):
+        shell.run("schedule-run", "docs", *arguments, password=None, env=env)
+    assert len(shell.ids("docs")) == 2
 
 
 def test_status_tells_when_a_profile_is_backed_up(shell, cron, small):

@@ -111,6 +111,9 @@ def test_each_verb_has_help_and_refuses_unknown_options(shell, verb):
         assert shell.run(verb, option).stdout.startswith(f"usage: termbackup {verb}".encode())
     assert b"--no-such-option" in shell.run(verb, "--no-such-option", status=64).stderr
     assert shell.run(verb, "--quiet=yes", status=64).stdout == b""
+    assert re.fullmatch(rb"termbackup %s \d+\.\d+\.\d+\n" % verb.encode(), shell.run(verb, "--version").stdout)
+    if verb not in ("profile", "audit-log"):
+        assert b"--no-such-option" in shell.run(verb, "--no-input", "--no-such-option", status=64).stderr
 
 
 def test_the_dispatcher_works_from_every_layout(tbk, tmp_path):
@@ -148,6 +151,73 @@ def test_the_dispatcher_refuses_what_is_no_verb(tbk):
         assert re.fullmatch(r"termbackup \d+\.\d+\.\d+", lines[0])
         assert {"openssl", "zlib", "system", "architecture", "shell", "home"} <= {line.split()[0] for line in lines}
     assert run("help").stdout == run("--help").stdout
+    for arguments, env in ((["nothing", "--json"], {}), (["--nothing"], {"TERMBACKUP_ERRORS": "json"})):
+        done = subprocess.run([program, *arguments], env={**tbk.environment, **env}, capture_output=True)
+        assert done.returncode == 64 and json.loads(done.stderr)["error"]["type"] == "UsageError"
+    # A system without manuals.
+    bare = {**tbk.environment, "PATH": os.path.dirname(only_these(tbk.scratch, "sh", "dirname", "readlink"))}
+    shown = subprocess.run([program, "help", "tbk-seal"], env=bare, capture_output=True)
+    assert shown.returncode == 0 and b"tbk-seal" in shown.stdout, shown
+
+
+def only_these(folder, *names):
+    """A path in a directory that has these programs alone."""
+    (folder / "few").mkdir(exist_ok=True)
+    for name in names:
+        (folder / "few" / name).symlink_to(shutil.which(name))
+    return str(folder / "few" / name)
+
+
+def test_the_environment_is_not_taken_for_the_shells_own_variables(shell, small, tmp_path):
+    names = set()
+    for script in (REPOSITORY / "bin").glob("termbackup*"):
+        names |= set(re.findall(r"(?<![\w$-])([a-z][a-z0-9_]*)=", script.read_text()))
+    assert {"token", "tb_id", "profile_restore_dir"} <= names
+    shell.environment.update({name: "FROM-OUTSIDE" for name in names})
+
+    def run(*arguments, status=0):
+        done = shell.run(*arguments, status=status)
+        assert b"FROM-OUTSIDE" not in done.stdout + done.stderr, done
+    run("init", "--no-input", "--json")
+    run("init", "--no-input")
+    run("profile", "create", "docs", "--source", small, "--mode", "incremental")
+    run("run", "docs")
+    put(os.path.join(small, "more"), b"more")
+    run("run", "docs", "--json")
+    for verb, *arguments in (["list", "docs"], ["status"], ["prune", "docs", "--keep-last", "5"], ["consolidate", "docs", "latest", "-n"],
+                             ["verify", "latest", "-p", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
+                             ["clean", "--store"], ["doctor"], ["migrate"], ["audit-log"], ["schedule-status"]):
+        run(verb, *arguments)
+        if verb != "restore":
+            run(verb, *arguments, "--json")
+    run("generate-key", "--no-password")
+    run("prune", "docs", "--keep-last", "nothing", status=64)
+    run("package", small, status=78)
+    run("unpack", "nothing", status=66)
+    assert "FROM-OUTSIDE" not in (shell.home / "audit.log").read_text()
+
+
+def test_standard_output_that_is_full_is_a_failure(shell, small):
+    shell.profile("docs", small)
+    shell.run("run", "-q", "docs")
+    (shell.home / "tmp" / "run.999999999.0").mkdir()
+    prune = ["prune", "docs", "--keep-last", "5"]
+    for command in (["init"], ["list", "docs"], ["status"], ["doctor"], ["doctor", "--json"], ["clean"], ["profile", "list"],
+                    prune, [*prune, "--json"], ["verify", "latest", "-p", "docs", "--no-mark"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(shell.command(*command), env=shell.environment_with(PASSWORD, {}), stdout=full,
+                                  stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=PATIENCE)
+        assert done.returncode == 74 and b"standard output" in done.stderr, done
+
+
+@pytest.mark.parametrize("arguments, hint", [
+    (["restore", "latest", "docs"], b"termbackup restore latest -p docs\n"), (["verify", "latest", "docs"], b"verify latest -p docs\n"),
+    (["doctor", "docs"], b"termbackup doctor -p docs\n"), (["clean", "docs"], b"termbackup clean --store -p docs\n"),
+    (["audit-log", "docs"], b"termbackup audit-log -p docs\n"), (["status", "docs"], b"termbackup status -p docs\n"),
+    (["profile", "create", "docs"], b"see 'termbackup profile --help'\n")])
+def test_an_operand_in_the_wrong_place_is_told_where_it_goes(shell, arguments, hint):
+    shell.run("init")
+    assert shell.run(*arguments, status=64).stderr.endswith(hint)
 
 
 # init and profile
@@ -263,6 +333,37 @@ def test_nothing_is_overwritten_unasked(shell, small):
     shell.run("restore", "latest", "-p", "docs", "--include", "d/inside", "--overwrite", "if-changed")
     assert open(plain, "rb").read() == b"changed again\n"
     assert os.path.exists(os.path.join(small, "d", "inside"))
+
+
+def test_restore_goes_where_the_profile_says(shell, small, tmp_path):
+    shell.profile("docs", small, "--restore-dir", tmp_path / "there")
+    assert b"'termbackup run other'" in shell.run("profile", "create", "other", "--source", small).stderr
+    shell.run("run", "docs")
+    assert json.loads(shell.run("restore", "latest", "-p", "docs", "--json").stdout)["to"] == str(tmp_path / "there")
+    assert snapshot(tmp_path / "there") == snapshot(small)
+    shell.run("restore", "latest", "-p", "docs", "--to=-dash", cwd=tmp_path)
+    assert snapshot(tmp_path / "-dash") == snapshot(small)
+    shell.run("package", small, "-o", "-x.tbk", cwd=tmp_path)
+    assert (tmp_path / "-x.tbk").exists()
+
+
+def test_what_matches_nothing_is_no_restore(shell, small, tmp_path):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+
+    def restore(*arguments, **options):
+        return shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", *arguments, **options)
+    for arguments in ([], ["--dry-run"], ["--json"]):
+        assert b"'nosuch'" in restore("--include", "nosuch", *arguments, status=66).stderr
+        assert not (tmp_path / "out").exists()
+    assert b"warning: 'nosuch'" in restore("--include", "nosuch", "--include", "plain", "--dry-run", "--json").stderr
+    done = restore("--include", "nosuch", "--include", "plain", "--json")
+    assert b"warning: 'nosuch'" in done.stderr and json.loads(done.stdout)["file_count"] == 1
+    assert os.listdir(tmp_path / "out") == ["plain"]
+    assert restore("--include", "/d/", "--exclude", "other").stdout.splitlines()[1].split() == [b"files", b"1"]
+    entries = [json.loads(line)["details"] for line in shell.run("audit-log", "--json", "-o", "restore").stdout.splitlines()]
+    assert [entry.get("file_count") for entry in entries][-2:] == [1, 1]
+    assert b"--progress" in shell.run("diff", "latest", "latest", "-p", "docs", "--progress", "never", status=64).stderr
 
 
 def test_a_wrong_password_makes_no_backup(shell, small, tmp_path):

@@ -137,6 +137,13 @@ def rows(done):
     return dict(line.split("\t") for line in done.lines)
 
 
+def test_why_there_is_no_token_is_told(shell, small):
+    shell.profile("docs", small, "--repo", "me/none")
+    arguments = ["--max-wait", "0", "--token-command", "/bin/no-such-program"]
+    assert "no-such-program" in report(shell, *arguments)["token"]["error"]
+    assert b"no-such-program" in shell.run("status", *arguments).stdout.splitlines()[-1]
+
+
 def test_a_summary_as_lines_and_as_json_is_the_same(tbk, small, tmp_path):
     store = tmp_path / "store"
     store.mkdir()
