@@ -44,16 +44,20 @@ package final class BackupReader {
   /// Told of what a person should know and what does not stop the work.
   private let warn: (String) -> Void
   private let stripsTop: Bool
+  /// Whether the archives are those that a store's ledger names, and no others can be added.
+  private let isChain: Bool
   /// What an mbu package holds and no backup does.
   package private(set) var leftOut: Set<[UInt8]> = []
 
   /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
   ///   names.
   package init(
-    expectedID: String? = nil, stripsTop: Bool = false, progress: @escaping (Int) -> Void,
+    expectedID: String? = nil, stripsTop: Bool = false, isChain: Bool = false,
+    progress: @escaping (Int) -> Void,
     warn: @escaping (String) -> Void, archives: @escaping ArchiveProvider
   ) throws(Failure) {
     self.stripsTop = stripsTop
+    self.isChain = isChain
     guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
     newest = first
     next = archives
@@ -185,7 +189,20 @@ package final class BackupReader {
   private func missingBackups(_ ids: [String]) -> Failure {
     Failure(
       .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
-      hint: "give their archives too, or use tbk-pull --chain")
+      hint: isChain
+        ? "the ledger that the archives were chosen by does not say so: it has been altered, or is "
+          + "TermBackup 6's, which never did"
+        : "give their archives too, or use tbk-pull --chain")
+  }
+
+  /// The tree that the backup stands for: of an increment of TermBackup 6, laid over those that it
+  /// was made over. Reads all archives; `manifest()` the newest alone.
+  package func wholeManifest() throws(Failure) -> VerifiedManifest {
+    let verified = try manifest()
+    guard verified.manifest.isTermBackup6, verified.manifest.parentBackupID != nil else {
+      return verified
+    }
+    return try verifyAll()
   }
 
   // MARK: Verifying

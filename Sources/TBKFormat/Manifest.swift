@@ -51,6 +51,12 @@ package struct Manifest: Sendable {
     return order
   }
 
+  /// The backups that have to be at hand to restore this one: of an increment of TermBackup 6 the
+  /// one that it was made over, which may need another.
+  package var neededIDs: [String] {
+    isTermBackup6 ? parentBackupID.map { [$0] } ?? [] : dependsOn
+  }
+
   /// Entries of type file, hard links included.
   package var fileCount: Int { files.indices.count { files.type($0) == .file } }
 

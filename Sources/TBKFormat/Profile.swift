@@ -22,6 +22,7 @@ package struct Profile: Equatable, Sendable {
       "placement", .choice(["auto", "git", "release"]), standard: .string("auto")),
     ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
     ConfigurationKey("group", .group),
+    ConfigurationKey("ungrouped", .boolean),
     ConfigurationKey("restore_dir", .directory),
   ]
 
@@ -125,6 +126,9 @@ package struct Profile: Equatable, Sendable {
   package var source: RawPath { RawPath(self["source_dir"]?.bytes ?? []) }
   /// The profile's marker in a store; nil in TermBackup 6's profiles.
   package var group: String? { self["group"]?.text }
+  /// Whether the backups of the store that are in no group, as TermBackup 6 made them, are its own:
+  /// all that it has while it has no group.
+  package var hasUngrouped: Bool { group == nil || self["ungrouped"] == .bool(true) }
   package var excludePatterns: [[UInt8]] {
     self["exclude_patterns"]?.elements?.compactMap(\.bytes) ?? []
   }

@@ -29,17 +29,40 @@ package enum BackupQuery: Equatable, Sendable {
   }
 }
 
+/// Which backups of a store are looked at.
+package enum BackupScope: Equatable, Sendable {
+  case all
+  /// Those of these groups, as one series; nil stands for those that are in none.
+  case groups(Set<GroupID?>)
+
+  package static func group(_ group: GroupID?) -> BackupScope { .groups([group]) }
+
+  package func holds(_ entry: LedgerEntry) -> Bool {
+    switch self {
+    case .all: true
+    case .groups(let groups): groups.contains(entry.group)
+    }
+  }
+
+  /// The store in words, with what of it is meant.
+  fileprivate func place(in store: StoreAddress) -> String {
+    guard case .groups(let groups) = self else { return "the store \(store.display)" }
+    let names = groups.compactMap { $0?.description }.sorted()
+    if names.isEmpty { return "the store \(store.display), outside of any group," }
+    let place = "the group \(names.joined(separator: " or ")) of the store \(store.display)"
+    return groups.contains(nil) ? "\(place), with what is in no group," : place
+  }
+}
+
 extension LedgerSession.Snapshot {
-  /// The backup that is meant, among those of `group` if one is given.
+  /// The backup that is meant, among those of `scope`.
   ///
   /// Throws `.unavailable` if there is none, and `.usage` with the candidates if there are several.
   package func find(
-    _ query: BackupQuery, group: GroupID?, store: StoreAddress
+    _ query: BackupQuery, in scope: BackupScope, store: StoreAddress
   ) throws(Failure) -> LedgerEntry {
-    let candidates = entries.filter { group == nil || $0.group == group }
-    let place =
-      group.map { "the group \($0) of the store \(store.display)" }
-      ?? "the store \(store.display)"
+    let candidates = entries.filter { scope.holds($0) }
+    let place = scope.place(in: store)
     switch query {
     case .latest:
       guard let last = candidates.last else {
@@ -70,7 +93,7 @@ extension LedgerSession.Snapshot {
     guard query != .latest else {
       throw Failure(.usage, "'latest' may be another backup by now: give an id")
     }
-    return try find(query, group: nil, store: store)
+    return try find(query, in: .all, store: store)
   }
 
   /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.

@@ -7,7 +7,7 @@ extension LedgerSession {
   ///
   /// - Parameter allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
   package func prune(
-    _ retention: Retention, _ scope: Retention.Scope, allowingEmpty: Bool = false
+    _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false
   ) throws(Failure) -> Retention.Judgement {
     try transact { (snapshot, _) throws(Failure) in
       let judgement = try self.judge(
@@ -22,11 +22,12 @@ extension LedgerSession {
 
   /// What `prune` would do to a snapshot, and would refuse.
   package func judge(
-    _ snapshot: Snapshot, _ retention: Retention, _ scope: Retention.Scope, allowingEmpty: Bool
+    _ snapshot: Snapshot, _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool
   ) throws(Failure) -> Retention.Judgement {
     let judgement = retention.judge(snapshot.entries, scope)
     if !allowingEmpty, let group = judgement.emptied.first {
-      let what = group.map { "of the group \($0)" } ?? "that are in no group"
+      var what = group.map { "of the group \($0)" } ?? "that are in no group"
+      if case .groups(let groups) = scope, groups.count > 1 { what = "of these groups" }
       throw Failure(
         .denied,
         "these rules would remove all backups \(what) from the store \(store.address.display): "

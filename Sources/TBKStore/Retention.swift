@@ -88,19 +88,6 @@ package struct Retention: Sendable {
     case needed, termbackup6, future
   }
 
-  package enum Scope: Equatable, Sendable {
-    case all
-    /// Nil for the backups that are in no group.
-    case group(GroupID?)
-
-    func holds(_ entry: LedgerEntry) -> Bool {
-      switch self {
-      case .all: true
-      case .group(let group): entry.group == group
-      }
-    }
-  }
-
   package struct Verdict: Sendable {
     package let entry: LedgerEntry
     package var isKept: Bool
@@ -132,7 +119,7 @@ package struct Retention: Sendable {
     horizon = Timestamp(nanoseconds: overflow ? .max : sum)
   }
 
-  package func judge(_ entries: [LedgerEntry], _ scope: Scope) -> Judgement {
+  package func judge(_ entries: [LedgerEntry], _ scope: BackupScope) -> Judgement {
     let times = entries.map { time(of: $0) }
     var found = entries.map { Verdict(entry: $0, isKept: !scope.holds($0), reasons: []) }
     let groups = Retention.groups(of: entries, scope)
@@ -153,8 +140,8 @@ package struct Retention: Sendable {
   /// Whether the next backup of a group has to be full, for the retention to get rid of what it
   /// would otherwise depend on: with one backup more, the last one of the group or something that
   /// it needs is beyond a limit.
-  package func wantsFull(after entries: [LedgerEntry], in group: GroupID?) -> Bool {
-    let members = entries.indices.filter { entries[$0].group == group }
+  package func wantsFull(after entries: [LedgerEntry], in scope: BackupScope) -> Bool {
+    let members = entries.indices.filter { scope.holds(entries[$0]) }
     guard let last = members.last, entries[last].mode != nil else { return true }
     let times = entries.map { time(of: $0) }
     let dated = Ranking(members.filter { times[$0] <= horizon }, times)
@@ -164,7 +151,7 @@ package struct Retention: Sendable {
     var seen: Set<Int> = [last]
     var open = [last]
     while let index = open.popLast() {
-      if entries[index].group == group, times[index] <= horizon {
+      if scope.holds(entries[index]), times[index] <= horizon {
         if let staying, !staying.contains(index) { return true }
         if let limit, times[index] < limit { return true }
       }
@@ -266,11 +253,15 @@ package struct Retention: Sendable {
     return places
   }
 
-  /// The backups of each group that is judged, in the ledger's order.
-  private static func groups(of entries: [LedgerEntry], _ scope: Scope) -> [[Int]] {
+  /// The backups of each series that is judged, in the ledger's order.
+  private static func groups(of entries: [LedgerEntry], _ scope: BackupScope) -> [[Int]] {
+    if case .groups = scope {
+      let members = entries.indices.filter { scope.holds(entries[$0]) }
+      return members.isEmpty ? [] : [members]
+    }
     var groups: [[Int]] = []
     var numbers: [GroupID?: Int] = [:]
-    for (index, entry) in entries.enumerated() where scope.holds(entry) {
+    for (index, entry) in entries.enumerated() {
       if let number = numbers[entry.group] {
         groups[number].append(index)
       } else {

@@ -24,8 +24,9 @@ struct Prune: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Judge the backups of this group; '-' for those in none.", valueName: "id"))
-  var group: GroupOperand?
+      "Judge the backups of this group; '-' for those in none; repeated, as one series.",
+      valueName: "id"))
+  var group: [GroupOperand] = []
 
   @Flag(name: [.customShort("n"), .long], help: "Say what would be removed, and remove nothing.")
   var dryRun = false
@@ -53,7 +54,7 @@ struct Prune: SuiteCommand {
   func validate() throws {
     let rules = rules.rules
     if unreferenced {
-      if rules.keepsAny || rules.hasLimits || group != nil || nextMode || allowEmpty {
+      if rules.keepsAny || rules.hasLimits || !group.isEmpty || nextMode || allowEmpty {
         throw ValidationError("--unreferenced removes no backup, and goes with no rule")
       }
       return
@@ -69,7 +70,7 @@ struct Prune: SuiteCommand {
       if rules.keepsAny {
         throw ValidationError("--next-mode is for --max-backups and --retention-days")
       }
-      if group == nil { throw ValidationError("--next-mode needs --group") }
+      if group.isEmpty { throw ValidationError("--next-mode needs --group") }
       if dryRun || allowEmpty || json {
         throw ValidationError("--next-mode removes nothing, and prints one word")
       }
@@ -89,11 +90,11 @@ struct Prune: SuiteCommand {
     let snapshot = try session.snapshot()
     snapshot.trust.tell()
     if nextMode {
-      let isFull = retention.wantsFull(after: snapshot.entries, in: group?.id)
+      let isFull = retention.wantsFull(after: snapshot.entries, in: group.scope)
       try StandardOutput.write(isFull ? "full\n" : "incremental\n")
       return ExitStatus.success
     }
-    let scope = group.map { Retention.Scope.group($0.id) } ?? .all
+    let scope = group.scope
     let judgement =
       dryRun
       ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty)
@@ -157,16 +158,6 @@ struct Prune: SuiteCommand {
         "git keeps what was ever committed: only archives that are release assets give their "
           + "space back")
     }
-  }
-}
-
-/// `--group`: an id, or '-' for the backups that are in no group.
-struct GroupOperand: ExpressibleByArgument {
-  let id: GroupID?
-
-  init?(argument: String) {
-    id = argument == "-" ? nil : GroupID(argument)
-    if id == nil, argument != "-" { return nil }
   }
 }
 

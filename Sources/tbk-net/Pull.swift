@@ -24,8 +24,11 @@ struct Pull: SuiteCommand {
   @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")
   var id: RawPath?
 
-  @Option(name: .long, help: ArgumentHelp("Look among the backups of this group.", valueName: "id"))
-  var group: GroupID?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Look among the backups of this group; '-' for those in none (repeatable).", valueName: "id"))
+  var group: [GroupOperand] = []
 
   @Option(
     name: .shortAndLong, help: ArgumentHelp("Write to <file>, in one step.", valueName: "file"))
@@ -82,7 +85,9 @@ struct Pull: SuiteCommand {
       throw ValidationError("only one of an id, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
     }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
-    if check, group == nil { throw ValidationError("--check needs --group") }
+    if check, group.compactMap(\.id).count != 1 {
+      throw ValidationError("--check needs one --group")
+    }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
   }
 
@@ -121,13 +126,14 @@ struct Pull: SuiteCommand {
         "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
     }
     if summary {
-      try print(StoreSummary.of(snapshot, group: group, now: .now()))
+      try print(StoreSummary.of(snapshot, in: group.scope, now: .now()))
       return ExitStatus.success
     }
     let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
     let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
     if list {
-      for entry in snapshot.entries where group == nil || entry.group == group {
+      let scope = group.scope
+      for entry in snapshot.entries where scope.holds(entry) {
         try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
       }
     } else if ledger {
@@ -159,11 +165,11 @@ struct Pull: SuiteCommand {
       progress: { if isLocal { meter.advance($0) } })
     guard let query else {
       // Checked by validate().
-      guard let group else { return }
+      guard let group = group.compactMap(\.id).first else { return }
       try retrieval.sendCheck(of: group, to: sink)
       return
     }
-    let entry = try snapshot.find(query, group: group, store: address)
+    let entry = try snapshot.find(query, in: group.scope, store: address)
     if signature != nil {
       guard let bytes = entry.signature else {
         throw Failure(.unavailable, "the archive of backup \(entry.id.hex) is not signed")

@@ -99,6 +99,21 @@ extension TokenOptions {
 
 extension GitHubPlacement: ExpressibleByArgument {}
 
+/// `--group`: an id, or '-' for the backups that are in no group.
+struct GroupOperand: ExpressibleByArgument {
+  let id: GroupID?
+
+  init?(argument: String) {
+    id = argument == "-" ? nil : GroupID(argument)
+    if id == nil, argument != "-" { return nil }
+  }
+}
+
+extension [GroupOperand] {
+  /// The backups of all of them as one series; all if there are none.
+  var scope: BackupScope { isEmpty ? .all : .groups(Set(map(\.id))) }
+}
+
 /// What `--version` prints.
 let versionText = "TermBackup \(suiteVersion)\n\(CurlLibrary.summary)"
 

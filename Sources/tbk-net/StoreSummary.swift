@@ -6,11 +6,11 @@ import TBKStore
 enum StoreSummary {
   typealias Facts = [(name: String, value: JSON)]
 
-  /// How far the store has come, and the backups of a group, or of all.
+  /// How far the store has come, and the backups that are meant.
   static func of(
-    _ snapshot: LedgerSession.Snapshot, group: GroupID?, now: Timestamp
+    _ snapshot: LedgerSession.Snapshot, in scope: BackupScope, now: Timestamp
   ) -> Facts {
-    let entries = snapshot.entries.filter { group == nil || $0.group == group }
+    let entries = snapshot.entries.filter { scope.holds($0) }
     let size = entries.reduce(UInt64(0)) { sum, entry in
       let manifest = entry.manifest?.size ?? 0
       let (archive, isLarge) = sum.addingReportingOverflow(entry.size)

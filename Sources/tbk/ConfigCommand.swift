@@ -231,6 +231,7 @@ extension ConfigCommand {
     static let configuration = CommandConfiguration(
       abstract: "Check the configuration and every profile.")
     @OptionGroup var common: CommonOptions
+    @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -244,6 +245,7 @@ extension ConfigCommand {
       let names = try home.profileNames()
       ConfigCommand.report(home)
       try checkProfiles(names, home)
+      try report.print(["ok": .bool(true), "profiles": .array(names.map { .string($0) })])
       return ExitStatus.success
     }
   }

@@ -89,6 +89,10 @@ struct ProfileFieldOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp("Restore to <dir>, not to where backups are made of.", valueName: "dir"))
   var restoreDir: RawPath?
+  @Flag(
+    name: .long,
+    help: "The store's backups that are in no group, as TermBackup 6 made them, are its own.")
+  var ungrouped = false
 
   /// Sets what was given. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
@@ -105,6 +109,7 @@ struct ProfileFieldOptions: ParsableArguments {
     try applyURLs(to: &profile)
     if let restoreDir { profile.set("restore_dir", .string(try absolutePath(restoreDir).bytes)) }
     if let repo { profile.set("repo", .string(try checkedStore(repo))) }
+    if ungrouped { profile.set("ungrouped", .bool(true)) }
     var patterns = profile.excludePatterns
     for pattern in exclude where !patterns.contains(pattern.bytes) {
       let alone = JSON.array([.string(pattern.bytes)])
@@ -391,11 +396,10 @@ extension ProfileGroup {
       let others = try home.profileNames().filter { $0 != target }
         .compactMap { try? home.profile($0) }
       let group = profile.group
-      if group == nil || others.contains(where: { $0.group == group }) {
+      // One of TermBackup 6 has none, and finds its backups by that until its first run.
+      if let twin = others.first(where: { group != nil && $0.group == group }) {
         profile.set("group", .string(newGroup()))
-        if let twin = others.first(where: { group != nil && $0.group == group }) {
-          Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts anew")
-        }
+        Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts anew")
       }
       try home.write(profile, replacing: force)
       if (try? checkedSource(profile.source)) == nil {

@@ -143,6 +143,8 @@ extension ProfileGroup {
       abstract: "Print the group of a profile's backups; make one if it has none yet.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileOperand
+    @Flag(name: .long, help: "A new group comes beside the backups that are in none, which stay the profile's.")
+    var ungrouped = false
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -150,6 +152,7 @@ extension ProfileGroup {
       var profile = try home.profile(try operand.name())
       if profile.group == nil {
         profile.set("group", .string(newGroup()))
+        if ungrouped { profile.set("ungrouped", .bool(true)) }
         try home.write(profile, replacing: true)
       }
       ConfigCommand.report(home)

@@ -207,8 +207,19 @@ struct ManifestID: SuiteCommand {
   @Flag(name: .long, help: "Print the id that the backup has once it is consolidated; its own if it needs no others.")
   var consolidated = false
 
+  @Flag(name: .long, help: "Print the ids of the backups that this one needs to be restored, one a line.")
+  var needed = false
+
+  func validate() throws {
+    if consolidated, needed { throw ValidationError("only one of --consolidated and --needed") }
+  }
+
   mutating func execute() throws(Failure) -> Int32 {
     let manifest = try readManifest(manifest, allowsDeferred: true)
+    if needed {
+      for id in manifest.neededIDs { try StandardOutput.write(id + "\n") }
+      return ExitStatus.success
+    }
     if consolidated, manifest.needsOthers {
       try StandardOutput.write(try manifest.consolidated().computeID().id.hex + "\n")
       return ExitStatus.success

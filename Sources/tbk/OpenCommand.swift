@@ -143,7 +143,7 @@ struct OpenCommand: SuiteCommand {
     defer { meter.finish() }
     let sources = archiveSources(try mbuSettings())
     let reader = try BackupReader(
-      expectedID: expectId, stripsTop: stripTop, progress: { meter.advance($0) },
+      expectedID: expectId, stripsTop: stripTop, isChain: chain, progress: { meter.advance($0) },
       warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
     let status = try run(reader, meter)
     try sources.finish()
@@ -157,7 +157,8 @@ struct OpenCommand: SuiteCommand {
     if let cat {
       try reader.send(path: cat.bytes, to: sink)
     } else if list || manifest {
-      let verified = try reader.manifest()
+      let isSeveral = chain || archives.count > 1
+      let verified = try isSeveral ? reader.wholeManifest() : reader.manifest()
       if list {
         try Listing(long: long, json: json, nul: nul).print(verified.manifest)
       } else {

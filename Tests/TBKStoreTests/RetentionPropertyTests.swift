@@ -89,7 +89,7 @@ struct RetentionPropertyTests {
   }
 
   private func kept(
-    _ entries: [LedgerEntry], _ rules: RetentionRules, _ scope: Retention.Scope = .all
+    _ entries: [LedgerEntry], _ rules: RetentionRules, _ scope: BackupScope = .all
   ) -> [LedgerEntry] {
     let gone = Set(Retention(rules, now: now).judge(entries, scope).gone.map(\.id))
     return entries.filter { !gone.contains($0.id) }
@@ -112,7 +112,7 @@ struct RetentionPropertyTests {
 
   @Test func whatStaysHasAllThatItNeeds() throws {
     try forAll { entries, rules, _ in
-      for scope in [Retention.Scope.all, .group(nil), .group(GroupID("a"))] {
+      for scope in [BackupScope.all, .group(nil), .group(GroupID("a"))] {
         let stay = kept(entries, rules, scope)
         let ids = Set(stay.map(\.id))
         let known = Set(entries.map(\.id))
@@ -164,7 +164,7 @@ struct RetentionPropertyTests {
 
   @Test func aGroupIsJudgedAsIfItWereAlone() throws {
     try forAll { entries, rules, _ in
-      let scope = Retention.Scope.group(GroupID("a"))
+      let scope = BackupScope.group(GroupID("a"))
       let judged = Retention(rules, now: now).judge(entries, scope)
       #expect(judged.verdicts.map(\.entry) == entries.filter { $0.group == GroupID("a") })
       // Others can only need something of it.

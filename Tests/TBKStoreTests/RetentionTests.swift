@@ -279,7 +279,7 @@ struct RetentionTests {
   // MARK: The mode of the next backup
 
   private func wantsFull(_ entries: [LedgerEntry], _ body: (inout RetentionRules) -> Void) -> Bool {
-    Retention(rules(body), now: now).wantsFull(after: entries, in: GroupID("g"))
+    Retention(rules(body), now: now).wantsFull(after: entries, in: .group(GroupID("g")))
   }
 
   @Test func aBaseThatFallsWantsAFullBackup() throws {

@@ -61,6 +61,16 @@ def test_a_home_in_order_passes_every_check(docs):
     assert len(libcurl) == 1 and "HTTP/2" in libcurl[0] and "async DNS" in libcurl[0]
 
 
+def test_what_needs_no_home_is_judged_without_one(shell, tmp_path):
+    shell.home.mkdir()
+    (shell.home / "tmp").mkdir()
+    missing = tmp_path / "none"
+    found = examine(shell, status=1, env={"TERMBACKUP_HOME": str(missing)})
+    assert set(found) == {"home", "keyring", "space", "dependencies", "programs"}
+    assert str(missing) in one(found, "home", "fail")["message"]
+    assert not missing.exists() and shell.tbk.leftovers() == []
+
+
 def test_people_see_the_environment_first(docs):
     shown = docs.run("doctor").stdout.decode()
     panel, _, rest = shown.partition("\n\n")

@@ -265,6 +265,7 @@ def test_settings(machine, small, tmp_path):
     machine.one("tbk-config init")
     machine.one("tbk-config show")
     machine.one("tbk-config version")
+    assert machine.one("tbk-config validate") == {"ok": True, "profiles": ["docs"]}
     done = machine.shell.run("profile", "export", "docs", "-", "--json", status=64)
     assert done.stdout == b""
 

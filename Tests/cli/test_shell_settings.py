@@ -21,6 +21,7 @@ def config(tbk):
         return tbk.run("tbk-config", *map(str, arguments), **options)
 
     run.home = tbk.home / ".termbackup"
+    run.tbk = tbk
     return run
 
 
@@ -226,6 +227,8 @@ def test_what_scripts_need(config, tbk, tmp_path):
     versions = dict(line.split(" ", 1) for line in config("version").lines)
     assert {"termbackup", "openssl", "zlib"} <= set(versions)
     assert json.loads(config("version", "--json").out) == versions
+    assert json.loads(config.tbk.run("termbackup", "--version", "--json").out) == versions
+    assert b"'foo' is one operand too many" in config.tbk.run("termbackup", "-v", "foo", status=64).err
 
 
 # tbk-audit

@@ -366,6 +366,41 @@ def test_an_archive_exchanged_together_with_its_hash(whose, world, tmp_path):
         assert whose != "another backup" or world.ids[1].encode() in said
 
 
+def test_an_increment_whose_entry_names_too_little(world, tmp_path):
+    world.shell.run("profile", "edit", "p", "--mode", "incremental")
+    put(world.source / "another", b"another\n")
+    world.shell.run("run", "p")
+    increment = world.ledger()["backups"][-1]
+    assert increment["depends_on"]
+    world.store.write({LEDGER: world.successor(lambda entries: entries[-1].update(depends_on=[]))})
+    arguments = ["restore", increment["id"], "-p", "p", "--to", tmp_path / "out"]
+    if world.signed:
+        assert FORGED in world.shell.run("verify", "--all", "-p", "p", status=65).stderr
+        assert FORGED in world.shell.run(*arguments, status=65).stderr
+        return
+    report = json.loads(world.shell.run("verify", "--all", "-p", "p", "--json", "--no-mark", status=1).stdout)
+    assert report["checked_count"] == 4 and [entry["id"] for entry in report["failures"]] == [increment["id"]]
+    assert "does not name" in report["failures"][0]["reason"]
+    assert b"FAILED" in world.shell.run("verify", "--all", "-p", "p", "--no-mark", status=1).stdout
+    said = world.shell.run(*arguments, status=66).stderr
+    # What a person cannot do there is not advised.
+    assert b"altered" in said and b"tbk-pull" not in said and not (tmp_path / "out").exists()
+
+
+def test_the_signature_of_an_archive_where_the_ledger_has_none(world, tmp_path):
+    world.shell.run("generate-key", status=73 if world.signed else 0)
+    if world.signed:
+        done = world.shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "out", "--json")
+        assert [json.loads(done.stdout)[name] for name in ("ledger", "signature")] == ["verified", "ledger"]
+        return
+    world.store.write({LEDGER: world.successor(lambda entries: entries[1].update(signature="00" * 64))})
+    assert judged(world, 1) == "the signature of its archive does not hold"
+    assert b"signature of the archive" in refused(world, 1, tmp_path, 65)
+    done = world.shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "out", "--json")
+    assert [json.loads(done.stdout)[name] for name in ("ledger", "signature")] == ["unsigned", "none"]
+    assert b"the ledger is not signed" in done.stderr
+
+
 def test_a_sealed_manifest_that_was_exchanged(world):
     entries = world.ledger()["backups"]
     first, second = (f"manifests/{entries[number]['manifest']['filename']}" for number in (0, 1))

@@ -213,12 +213,17 @@ def test_names_are_quoted_in_every_locale(shell, tmp_path, locale):  # noqa: F81
     source = tmp_path / "caf\u00e9 \"1\"\n\x1b[31m"
     put(source / "na\u00efve", b"x")
     shell.run("init")
-    shell.run("profile", "create", "odd", "--source", source)
+    store = tmp_path / "d\u00e9p\u00f4t"
+    store.mkdir()
+    shell.run("profile", "create", "odd", "--source", source, "--repo", store, "--mode", "incremental")
+    shell.run("run", "-q", "odd")
+    put(source / "new", b"y")
     shell.run("run", "-q", "odd")
     target = tmp_path / "z\u00fcrich"
     said = b""
     for verb in (["profile", "list"], ["profile", "show", "odd"], ["status"], ["list", "odd"], ["run", "odd"],
-                 ["restore", "latest", "-p", "odd", "--to", target], ["package", source, "--to", tmp_path]):
+                 ["restore", "latest", "-p", "odd", "--to", target], ["consolidate", "odd", "latest"],
+                 ["package", source, "--to", tmp_path]):
         _, screen = on_screen(shell, 300, *verb, env={"NO_COLOR": "1"})
         clean = screen.written.replace(b"\x1b[K", b"")
         assert all(byte < 127 and (byte >= 32 or byte in b"\r\n") for byte in clean), (verb, clean)

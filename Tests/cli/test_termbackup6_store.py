@@ -1,0 +1,212 @@
+"""Stores of TermBackup 6 in the verbs: a person who goes on with its profile, its store and its password."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+from conftest import COST, PASSWORD, crypto, gz, put, require
+from github_fixture import github, github_server  # noqa: F401, fixtures
+from tbkref import tbk6
+from test_shell_layer import Shell
+
+NEW = b"another password altogether"
+
+
+class OldStore:
+    """A directory with a full backup and two increments, and a profile as TermBackup 6 left it."""
+
+    def __init__(self, shell, scratch, address=None):
+        self.shell = shell
+        self.source = scratch / "old source"
+        self.path = scratch / "old store"
+        self.files = {}
+        self.entries = []
+        self.states = []
+        put(self.source / "plain", b"plain\n")
+        put(self.source / "d" / "inside", b"inside\n")
+        manifest, listing = tbk6.build(self.source, created_at="2026-02-01T00:00:00+00:00")
+        self.add(manifest, version=1)
+        put(self.source / "plain", b"changed\n")
+        put(self.source / "new", b"new\n")
+        second, listing = tbk6.build(self.source, manifest["backup_id"], listing, "2026-02-02T00:00:00+00:00")
+        self.add(second)
+        put(self.source / "d" / "inside", b"changed too\n")
+        third, _ = tbk6.build(self.source, second["backup_id"], listing, "2026-02-03T00:00:00+00:00")
+        self.add(third)
+        self.ids = [entry["id"] for entry in self.entries]
+        self.write()
+        shell.run("init")
+        self.profile = shell.home / "profiles" / "o.json"
+        self.profile.write_text(json.dumps({
+            "name": "o", "source_dir": str(self.source), "repo": address or str(self.path),
+            "backup_mode": "incremental", "max_backups": None, "retention_days": None, "exclude_patterns": [],
+            "webhook_url": None}))
+        self.profile.chmod(0o600)
+
+    def add(self, manifest, version=2):
+        payload = gz.compress(tbk6.write(manifest, self.source))
+        if version == 1:
+            data = crypto.seal_tbk1(payload, PASSWORD, 1000)
+        else:
+            data = crypto.seal_tbk2(payload, PASSWORD, **COST, kdf=2, suite=2)
+        name = f"backup_{manifest['backup_id'][:12]}.tbk"
+        self.files[f"backups/{name}"] = data
+        self.entries.append({
+            "id": manifest["backup_id"], "filename": name, "sha256": hashlib.sha256(data).hexdigest(), "commit_sha": "",
+            "size": len(data), "created_at": manifest["created_at"], "file_count": len(manifest["files"]),
+            "verified": False, "verified_at": None, "archive_version": version, "signature": None})
+        self.states.append({path.relative_to(self.source).as_posix(): path.read_bytes()
+                            for path in self.source.rglob("*") if path.is_file()})
+
+    def write(self):
+        ledger = {"tool_version": "6.0.0", "repository": "me/old", "created_at": "2026-02-01T00:00:00+00:00",
+                  "backups": self.entries}
+        self.files["metadata.json"] = json.dumps(ledger).encode()
+        for name, data in self.files.items():
+            put(self.path / name, data)
+
+    def change(self, *numbers, **members):
+        """Lets the ledger say something else of some backups."""
+        for number in numbers:
+            self.entries[number].update(members)
+        self.write()
+
+    def ledger(self):
+        return json.loads((self.path / "metadata.json").read_text())
+
+    def restored(self, number, tmp_path, *options, **more):
+        target = tmp_path / f"restored {number}"
+        done = self.shell.run("restore", self.ids[number], "-p", "o", "--to", target, *options, **more)
+        found = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+        shutil.rmtree(target)
+        return done, found
+
+
+@pytest.fixture
+def dash(tbk, tmp_path):
+    require("dash")
+    return Shell(tbk, tmp_path, ["dash"])
+
+
+@pytest.fixture
+def old(dash, tmp_path):
+    return OldStore(dash, tmp_path)
+
+
+# The whole way
+
+
+def test_a_user_of_termbackup_6_goes_on_and_keeps_all_backups(old, tmp_path):
+    shell = old.shell
+    short = [id[:12] for id in old.ids]
+    assert shell.ids("o") == short
+    put(old.source / "later", b"later\n")
+    # A preview writes nothing; another password than that of the backups is no new beginning.
+    before = old.ledger()
+    shell.run("run", "o", "--dry-run")
+    assert b"not the password" in shell.run("run", "o", password=NEW, status=77).stderr
+    assert old.ledger() == before
+    shell.run("run", "o")
+    shell.run("run", "o", "--full")
+    assert shell.ids("o")[:3] == short and len(shell.ids("o")) == 5
+    told = json.loads(shell.run("status", "--json").stdout)["profiles"][0]["summary"]
+    assert told["backup_count"] == 5
+    for number in range(3):
+        assert old.restored(number, tmp_path)[1] == old.states[number]
+    assert b"5 of 5 backups hold" in shell.run("verify", "--all", "-p", "o").stdout
+    moved = json.loads(shell.run("migrate", "--archives", "o", "--json").stdout)
+    assert moved["migrated_count"] == 1
+    assert {entry["archive_version"] for entry in old.ledger()["backups"]} == {2}
+    put(tmp_path / "new password", NEW)
+    told = json.loads(shell.run("rotate-key", "o", "--new-password-file", tmp_path / "new password", "--json").stdout)
+    assert (told["rotated_count"], told["already_count"]) == (5, 0)
+    assert old.restored(2, tmp_path, password=NEW)[1] == old.states[2]
+    # TermBackup 6's go with the others, by one rule for all of them.
+    shown = shell.run("prune", "o", "--keep-last", "1", "--yes").stdout
+    assert b"Removed 4 of 5" in shown and len(shell.ids("o")) == 1
+
+
+def test_on_github_the_same_holds(dash, tmp_path, github):  # noqa: F811
+    old = OldStore(dash, tmp_path, github.address)
+    dash.environment.update(github.environment)
+    github.remake(files=old.files)
+    dash.run("run", "o")
+    assert dash.ids("o")[:3] == [id[:12] for id in old.ids] and len(dash.ids("o")) == 4
+    assert old.restored(2, tmp_path)[1] == old.states[2]
+
+
+def test_the_backups_in_no_group_are_those_of_the_profiles_that_had_none(old, small):
+    shell = old.shell
+    shell.run("profile", "create", "fresh", "--source", small, "--repo", old.path)
+    empty = shell.run("list", "fresh")
+    assert empty.stdout == b"" and b"3 that are in no group" in empty.stderr
+    shell.run("run", "fresh", password=NEW)
+    assert len(shell.ids("fresh")) == 1 and shell.ids("o") == [id[:12] for id in old.ids]
+    # What is told there.
+    shell.run("profile", "edit", "fresh", "--ungrouped")
+    assert len(shell.ids("fresh")) == 4
+    shell.run("profile", "edit", "fresh", "--unset", "ungrouped")
+    assert len(shell.ids("fresh")) == 1
+
+
+def test_a_profile_of_termbackup_6_that_is_imported_finds_its_backups(old, tmp_path):
+    shell = old.shell
+    shutil.copy(old.profile, tmp_path / "exported.json")
+    shell.run("profile", "delete", "o")
+    shell.run("profile", "import", tmp_path / "exported.json")
+    assert shell.ids("o") == [id[:12] for id in old.ids]
+
+
+# Increments
+
+
+def test_an_increment_is_laid_over_what_it_was_made_over(old, tmp_path):
+    for number in range(3):
+        done, found = old.restored(number, tmp_path)
+        assert found == old.states[number]
+        assert (b"did not record deletions" in done.stderr) == (number > 0)
+    preview = old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "none", "--dry-run").stdout
+    assert b"create\td/inside" in preview.splitlines()
+
+
+def test_a_broken_chain_is_told_by_verify_and_restore(old, tmp_path):
+    (old.path / "backups" / old.entries[1]["filename"]).unlink()
+    report = json.loads(old.shell.run("verify", "--all", "-p", "o", "--json", status=1).stdout)
+    assert [entry["id"] for entry in report["failures"]] == old.ids[1:] and report["checked_count"] == 3
+    assert {entry["reason"] for entry in report["failures"]} == {"missing from the store"}
+    old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "out", status=69)
+    assert not (tmp_path / "out").exists()
+
+
+def test_diff_compares_trees_and_not_lists_of_changes(old):
+    lines = old.shell.run("diff", old.ids[0], old.ids[2], "-p", "o", status=1).stdout.decode().splitlines()
+    assert sorted(lines) == ["added\tnew", "modified\td/inside", "modified\tplain"]
+    assert old.shell.run("diff", old.ids[2], old.ids[2], "-p", "o").stdout == b""
+
+
+def test_consolidate_refuses_with_a_way_out(old):
+    assert b"run --full" in old.shell.run("consolidate", "o", old.ids[2], status=64).stderr
+
+
+# Signatures of its archives, under a ledger that is none
+
+
+def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
+    shell = old.shell
+    shell.run("generate-key")
+    done, _ = old.restored(2, tmp_path, "--json")
+    assert json.loads(done.stdout)["signature"] == "none" and json.loads(done.stdout)["ledger"] == "unsigned"
+    assert b"the ledger is not signed" in done.stderr
+    for entry in old.entries:
+        done = shell.tbk.run("tbk-sign", "sign", "--key", shell.home / "signing_key.pem", "--password-file",
+                             shell.tbk.password_file, input=old.files[f"backups/{entry['filename']}"])
+        entry["signature"] = done.out.hex()
+    old.write()
+    assert json.loads(old.restored(2, tmp_path, "--json")[0].stdout)["signature"] == "holds"
+    # Of one that it was made over.
+    old.change(1, signature="00" * 64)
+    refused = shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "out", status=65)
+    assert b"signature" in refused.stderr and old.ids[1][:12].encode() in refused.stderr
+    assert not (tmp_path / "out").exists()
+    assert old.restored(0, tmp_path)[1] == old.states[0]
