@@ -11,12 +11,21 @@ extension SigningKey {
     file path: RawPath, password: () throws(Failure) -> Secret
   ) throws(Failure) {
     let text = try readKey(path)
+    // Why there is no password is no fault of the key.
+    var noPassword: Failure?
     do throws(Failure) {
       self = try text.withBytes { (text) throws(Failure) in
-        try SigningKey(parsing: text, password: password)
+        try SigningKey(parsing: text) { () throws(Failure) in
+          do throws(Failure) {
+            return try password()
+          } catch {
+            noPassword = error
+            throw error
+          }
+        }
       }
     } catch {
-      throw error.within(path.display)
+      throw error == noPassword ? error : error.within(path.display)
     }
   }
 }

@@ -17,7 +17,7 @@ package enum ConfigurationShape: Equatable, Sendable {
   case url
   /// The name of a profile.
   case name
-  /// Sixteen random bytes in hexadecimal.
+  /// See `GroupID`.
   case group
 
   /// What is wrong with `value`, in words that follow the key; nil if nothing is.
@@ -82,10 +82,8 @@ package enum ConfigurationShape: Equatable, Sendable {
       }
       return nil
     case .group:
-      guard let text = value.text, text.utf8.count == 32, [UInt8](hex: text) != nil,
-        !text.utf8.contains(where: { (0x41...0x46).contains($0) })
-      else { return "must be 32 lower-case hexadecimal digits" }
-      return nil
+      if let text = value.text, GroupID(text) != nil { return nil }
+      return "must be the name of a group: at most 64 letters, digits and '._~-'"
     }
   }
 
@@ -178,6 +176,7 @@ package enum StoreReference: Equatable, Sendable {
     if bytes.contains(where: { $0 == 0 || $0 == 0x0a }) {
       throw Failure(.usage, "it holds a NUL byte or a line feed")
     }
+    try StoreReference.refusePasted(bytes)
     let text = String(validating: bytes, as: UTF8.self) ?? ""
     if let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0,
       bytes[..<colon].allSatisfy(StoreReference.isSchemeByte)
@@ -225,6 +224,37 @@ package enum StoreReference: Equatable, Sendable {
     case .file(let bytes): RawPath(percentEncoded: bytes["file://".utf8.count...])
     case .gitHub, .helper: nil
     }
+  }
+
+  /// Throws `.usage` for the address that browsers and git have for a repository, as in
+  /// `https://github.com/owner/repo` and `git@github.com:owner/repo.git`, with what to write for it.
+  /// It is not quoted, for a token may be in it.
+  ///
+  /// - Parameter host: where GitHub is besides github.com.
+  package static func refusePasted(_ bytes: [UInt8], host: String? = nil) throws(Failure) {
+    let text = String(decoding: bytes, as: UTF8.self)
+    var rest: Substring
+    var end: Character = "/"
+    let schemes = ["https://", "http://", "git://", "ssh://", "git+ssh://"]
+    if let scheme = schemes.first(where: { text.lowercased().hasPrefix($0) }) {
+      rest = text.dropFirst(scheme.count)
+    } else if text.hasPrefix("git@") {
+      (rest, end) = (text[...], ":")
+    } else {
+      return
+    }
+    var place = rest.prefix { $0 != end }
+    rest = rest.dropFirst(place.count + 1)
+    if let at = place.lastIndex(of: "@") { place = place[place.index(after: at)...] }
+    let name = place.prefix { $0 != ":" }.lowercased()
+    guard [name, "www.\(name)"].contains("www.github.com") || name == host else { return }
+    let names = rest.prefix { $0 != "?" && $0 != "#" }.split(separator: "/")
+    var repository = names.prefix(2).joined(separator: "/")
+    if repository.hasSuffix(".git") { repository.removeLast(4) }
+    if try !isRepository(repository) { repository = "owner/repo" }
+    throw Failure(
+      .usage, "this is the address of a repository for browsers and git",
+      hint: "write github:\(repository)")
   }
 
   private static func isSchemeByte(_ byte: UInt8) -> Bool {

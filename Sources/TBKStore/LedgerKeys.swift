@@ -17,6 +17,7 @@ package final class LedgerKeys {
   private var trusted: [Digest: VerifyingKey] = [:]
   private let signer: Signer?
   private let isRequired: Bool
+  private let lost: Digest?
 
   /// A key file is a few hundred bytes.
   private static let fileLimit = 64 << 10
@@ -26,10 +27,14 @@ package final class LedgerKeys {
   ///   - trusted: whose ledgers are believed.
   ///   - signer: what signs ours; trusted as well.
   ///   - isRequired: whether only a ledger is read that one of them has signed.
+  ///   - lost: a key whose public half is nowhere any more: a ledger that names it is read unchecked,
+  ///     for `LedgerSession.takeOver`.
   package init(
-    trusted: [VerifyingKey] = [], signer: Signer? = nil, isRequired: Bool = false
+    trusted: [VerifyingKey] = [], signer: Signer? = nil, isRequired: Bool = false,
+    lost: Digest? = nil
   ) throws(Failure) {
     self.isRequired = isRequired
+    self.lost = lost
     for key in trusted { self.trusted[try key.fingerprint] = key }
     self.signer = signer
     if let signer { self.trusted[signer.fingerprint] = signer.verifyingKey }
@@ -108,12 +113,13 @@ package final class LedgerKeys {
     }
     let signature = try LedgerSignature(json)
     guard let key = trusted[signature.key] else {
-      if trusted.isEmpty { return .unchecked(signature.key) }
+      if trusted.isEmpty || signature.key == lost { return .unchecked(signature.key) }
       throw Failure(
         .integrity,
         "the ledger of the store \(place) is signed by the key \(signature.key.hex), which is not "
           + "trusted here",
-        hint: "if it is the key of another machine of yours, put its public key into trusted_keys")
+        hint: "if it is the key of another machine of yours, put its public key into trusted_keys; "
+          + "if that is lost, see LOST KEYS in termbackup-security(7)")
     }
     let message = try ledger.signedBytes()
     guard try key.verify(signature.bytes, of: message.span) else {

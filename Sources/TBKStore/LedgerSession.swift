@@ -160,6 +160,16 @@ package final class LedgerSession {
     }
   }
 
+  /// Whoever controls the store could have put a key of their own in the place of the one that was
+  /// trusted here.
+  func refuseOtherSigner(of store: Ledger.StoreID, than key: Digest) throws(Failure) {
+    guard !seen.accepting, let known = try seen.signer(of: store), known != key else { return }
+    throw Failure(
+      .integrity, "this machine has seen the ledger signed by the key \(known.hex), which is not the "
+        + "one that it names now",
+      hint: "somebody else may have signed it; --accept-store-state goes on all the same")
+  }
+
   private func prepare(
     _ plan: Plan, over snapshot: Snapshot
   ) throws(Failure) -> (Commit, Ledger) {

@@ -251,6 +251,33 @@ extension LedgerSession {
     }
   }
 
+  /// Signs the ledger in the place of a key that is lost, as it is: nobody can tell whether that key
+  /// did sign it. What nobody can vouch for goes from the entries: signatures of archives, and that
+  /// they were verified. Returns the entries.
+  ///
+  /// Throws `.usage` if the ledger is not signed by that key, or its signature can be checked, and
+  /// `.integrity` if this machine has seen it signed by another one.
+  package func takeOver(_ lost: Digest) throws(Failure) -> [LedgerEntry] {
+    try transact { (snapshot, _) throws(Failure) in
+      guard let identity = snapshot.ledger?.identity, snapshot.trust == .unchecked(lost) else {
+        throw Failure(
+          .usage,
+          "the ledger of the store \(self.store.address.display) is not signed by a key that is lost: "
+            + "there is nothing to take over")
+      }
+      try self.refuseOtherSigner(of: identity.storeID, than: lost)
+      var entries = snapshot.entries
+      for index in entries.indices {
+        entries[index] = try entries[index].changing { (json) throws(Failure) in
+          json["signature"] = .null
+          json["verified"] = .bool(false)
+          json["verified_at"] = .null
+        }
+      }
+      return .commit(Plan(entries: entries, summary: "Sign the ledger with another key"), entries)
+    }
+  }
+
   /// Stores the password check of a group. Returns whether the same bytes were there already.
   ///
   /// Throws `.cannotCreate` if there is another one, unless it is to be replaced.

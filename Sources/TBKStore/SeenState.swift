@@ -38,7 +38,7 @@ package final class SeenState {
   private let addressName: RawPath
   private let addressText: [UInt8]
   private let display: String
-  private let accepting: Bool
+  let accepting: Bool
   private let warn: (String) -> Void
   private var warned = false
 
@@ -83,6 +83,11 @@ package final class SeenState {
   /// Whether the ledger of a store was ever seen signed by a key that was trusted.
   package func wasSigned(_ id: Ledger.StoreID) throws(Failure) -> Bool {
     try read(RawPath("\(id).json"))?["signed_by"]?.text != nil
+  }
+
+  /// The trusted key that signed it when that was last seen; nil if it never was.
+  func signer(of id: Ledger.StoreID) throws(Failure) -> Digest? {
+    try read(RawPath("\(id).json"))?["signed_by"]?.text.flatMap { Digest(hex: $0) }
   }
 
   package func recall(_ id: Ledger.StoreID) throws(Failure) -> Moment? {

@@ -1,5 +1,6 @@
 import Glibc
 import TBKCore
+import TBKFormat
 
 /// Where a store is.
 package enum StoreAddress: Hashable, Sendable {
@@ -16,6 +17,8 @@ package enum StoreAddress: Hashable, Sendable {
     let bytes = operand.bytes
     if bytes.isEmpty { throw Failure(.usage, "the address of the store is empty") }
     if bytes.contains(0) { throw Failure(.usage, "the address of the store holds a NUL byte") }
+    let host = environment("TERMBACKUP_GITHUB_API").map { String(decoding: $0, as: UTF8.self) }
+    try StoreReference.refusePasted(bytes, host: host.flatMap { HTTPURL($0)?.host })
     guard let scheme = StoreAddress.scheme(bytes) else {
       self = .directory(operand)
       return

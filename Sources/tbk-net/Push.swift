@@ -15,6 +15,7 @@ struct Push: SuiteCommand {
       tbk-push <store> --remove <id> ...
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --mark-verified <id>:<sha256> ...
+      tbk-push <store> --take-over <fingerprint> --sign-key <file>
       tbk-push <store> --create
       """,
     version: versionText)
@@ -65,6 +66,13 @@ struct Push: SuiteCommand {
       valueName: "id:sha256"))
   var markVerified: [ReadArchive] = []
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Sign the ledger in the place of this key, which is lost: unchecked.",
+      valueName: "fingerprint"))
+  var takeOver: LostKey?
+
   @Flag(name: .long, help: "Make a new store: a directory, or a private repository.")
   var create = false
 
@@ -83,12 +91,17 @@ struct Push: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let changesEntries = !remove.isEmpty || !markVerified.isEmpty
-    let work = [replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty]
-      .count { $0 }
+    let work = [
+      replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty, takeOver != nil,
+    ]
+    .count { $0 }
     if work > 1 {
       throw ValidationError(
-        "only one of --replace, --remove, --check, --mark-verified and --create")
+        "only one of --replace, --remove, --check, --mark-verified, --take-over and --create")
+    }
+    if takeOver != nil, signing.signKey == nil || signing.trust.isRequired {
+      throw ValidationError(
+        "--take-over needs --sign-key, and neither --require-signature nor --verify-key")
     }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
     if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
@@ -116,16 +129,15 @@ struct Push: SuiteCommand {
     }
     let meter = ProgressMeter("storing", mode: progress.progress)
     defer { meter.finish() }
-    let isChangeOfEntries = !remove.isEmpty || !markVerified.isEmpty
-    var context = storeOptions.context(inputIsData: !isChangeOfEntries)
+    var context = storeOptions.context(inputIsData: !changesEntries)
     context.placement = placement
     context.progress = { meter.advance($0) }
-    let keys = try signing.keys(inputIsData: !isChangeOfEntries)
+    let keys = try signing.keys(inputIsData: !changesEntries, lost: takeOver?.fingerprint)
     let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
     snapshot.trust.tell()
     if let check, let group { return try storeCheck(check, group, session) }
-    if isChangeOfEntries {
+    if changesEntries {
       for entry in try change(snapshot, session) { try report(entry) }
       return ExitStatus.success
     }
@@ -135,9 +147,15 @@ struct Push: SuiteCommand {
     return ExitStatus.success
   }
 
+  /// Whether it is the ledger alone that changes.
+  private var changesEntries: Bool {
+    !remove.isEmpty || !markVerified.isEmpty || takeOver != nil
+  }
+
   private func change(
     _ snapshot: LedgerSession.Snapshot, _ session: LedgerSession
   ) throws(Failure) -> [LedgerEntry] {
+    if let takeOver { return try session.takeOver(takeOver.fingerprint) }
     if markVerified.isEmpty {
       var ids: [Digest] = []
       for operand in remove {
@@ -247,6 +265,16 @@ struct Push: SuiteCommand {
       try StandardOutput.write(
         "\(entry.id.hex)\t\(entry.size)\t\(entry.fileCount)\t\(entry.filename)\n")
     }
+  }
+}
+
+/// `--take-over`: the fingerprint of a key.
+struct LostKey: ExpressibleByArgument {
+  let fingerprint: Digest
+
+  init?(argument: String) {
+    guard let digest = Digest(hex: argument) else { return nil }
+    fingerprint = digest
   }
 }
 

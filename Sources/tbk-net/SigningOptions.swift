@@ -22,7 +22,7 @@ struct TrustOptions: ParsableArguments {
   var isRequired: Bool { requireSignature || !verifyKey.isEmpty }
 
   /// The keys of `TERMBACKUP_HOME` and of the options.
-  func keys(signer: Signer? = nil) throws(Failure) -> LedgerKeys {
+  func keys(signer: Signer? = nil, lost: Digest? = nil) throws(Failure) -> LedgerKeys {
     var trusted = try LedgerKeys.trusted(in: SeenState.defaultHome)
     for path in verifyKey {
       guard !path.isStandardStream else {
@@ -30,7 +30,7 @@ struct TrustOptions: ParsableArguments {
       }
       trusted.append(try VerifyingKey(file: path))
     }
-    return try LedgerKeys(trusted: trusted, signer: signer, isRequired: isRequired)
+    return try LedgerKeys(trusted: trusted, signer: signer, isRequired: isRequired, lost: lost)
   }
 }
 
@@ -57,8 +57,10 @@ struct SigningOptions: ParsableArguments {
   /// The keys of `TERMBACKUP_HOME` and of the options. The key to sign with is opened here, so that
   /// a wrong password is told before anything is done.
   ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
-  func keys(inputIsData: Bool) throws(Failure) -> LedgerKeys {
+  /// - Parameters:
+  ///   - inputIsData: whether standard input is spoken for.
+  ///   - lost: a key whose ledger is to be taken over.
+  func keys(inputIsData: Bool, lost: Digest? = nil) throws(Failure) -> LedgerKeys {
     guard let signKey else { return try trust.keys() }
     guard !signKey.isStandardStream else {
       throw Failure(.usage, "--sign-key takes a file, not standard input")
@@ -66,7 +68,7 @@ struct SigningOptions: ParsableArguments {
     let key = try SigningKey(file: signKey) { () throws(Failure) in
       try passwords.password(refusing: input.noInput, inputIsData: inputIsData)
     }
-    return try trust.keys(signer: try Signer(key))
+    return try trust.keys(signer: try Signer(key), lost: lost)
   }
 }
 

@@ -15,6 +15,8 @@ final class ArchiveSources {
   /// Asked for the password; told whether standard input is an archive.
   private let password: (_ inputIsData: Bool) throws(Failure) -> Secret
   private var keys: KeyRing?
+  /// Why there is no password, which is no fault of an archive.
+  private var noPassword: Failure?
   /// What archives are read from back to back.
   private var stream: DescriptorSource?
   /// With what mbu packages are opened, if the operand is one.
@@ -63,7 +65,7 @@ final class ArchiveSources {
       return try AuthenticatedArchive.verify(
         file: file, header: header, start: start, keys: try keyRing())
     } catch {
-      throw path.isStandardStream ? error : error.within(path.display)
+      throw path.isStandardStream || error == noPassword ? error : error.within(path.display)
     }
   }
 
@@ -109,9 +111,14 @@ final class ArchiveSources {
   /// The password is asked for when the first header has been found good.
   private func keyRing() throws(Failure) -> KeyRing {
     if let keys { return keys }
-    let ring = KeyRing(try password(readsInput))
-    keys = ring
-    return ring
+    do throws(Failure) {
+      let ring = KeyRing(try password(readsInput))
+      keys = ring
+      return ring
+    } catch {
+      noPassword = error
+      throw error
+    }
   }
 }
 

@@ -301,6 +301,7 @@ func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   do throws(Failure) {
     reference = try StoreReference(operand.bytes)
   } catch {
+    if error.hint != nil { throw error }
     throw Failure(.usage, "\(operand.display) is no address of a store: \(error.message)")
   }
   guard case .directory(let path) = reference else { return operand.bytes }

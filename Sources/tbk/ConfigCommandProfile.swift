@@ -17,6 +17,13 @@ struct ProfileGroup: ParsableCommand, SuiteCommand {
   mutating func execute() throws(Failure) -> Int32 {
     throw Failure(.usage, "no verb is given", hint: "see 'tbk-config profile --help'")
   }
+
+  static func unknown(_ field: String) -> Failure {
+    let names = Profile.fields.map(\.name).joined(separator: ", ")
+    return Failure(
+      .usage, "there is no field \(RawPath(ArgumentBytes.decode(field)).display)",
+      hint: "one of \(names)")
+  }
 }
 
 /// The name of a profile as an operand.
@@ -52,6 +59,10 @@ struct ProfileReportOptions: ParsableArguments {
 struct ProfileFieldOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Back up to <store>.", valueName: "store"))
   var repo: RawPath?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Go on with the backups of this group in the store.", valueName: "id"))
+  var group: String?
   @Option(
     name: .long, parsing: .singleValue,
     help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
@@ -100,7 +111,7 @@ struct ProfileFieldOptions: ParsableArguments {
       ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
       ("retention_days", "--retention-days", retentionDays),
       ("compression_level", "--compression-level", compressionLevel),
-      ("placement", "--placement", placement),
+      ("placement", "--placement", placement), ("group", "--group", group),
     ]
     for (field, option, text) in texts {
       guard let text, let shape = Profile.field(field)?.shape else { continue }
@@ -194,6 +205,18 @@ private func checkedSource(_ path: RawPath) throws(Failure) -> RawPath {
   return source
 }
 
+/// Throws `.usage` if a group that was chosen is that of another profile: what one of them removes as
+/// too old would be the other's.
+private func refuseSharing(_ group: String?, _ profile: Profile, _ home: Home) throws(Failure) {
+  guard group != nil else { return }
+  for name in try home.profileNames() where name != profile.name {
+    guard let other = try? home.profile(name), other.group == profile.group else { continue }
+    throw Failure(
+      .usage, "the group \(group ?? "") is that of the profile '\(name)'",
+      hint: "'termbackup list \(name)' lists its backups")
+  }
+}
+
 /// Warns of a store that is the directory itself: `termbackup run` leaves out only one that lies below.
 private func warnOfNesting(_ profile: Profile) {
   func plain(_ path: RawPath) -> ArraySlice<UInt8> {
@@ -223,6 +246,7 @@ extension ProfileGroup {
       var profile = Profile(
         name: name, source: try checkedSource(source), store: store, group: newGroup())
       try fields.apply(to: &profile)
+      try refuseSharing(fields.group, profile, home)
       try home.write(profile, replacing: false)
       warnOfNesting(profile)
       ConfigCommand.report(home)
@@ -262,12 +286,19 @@ extension ProfileGroup {
       } else {
         profile = try home.profile(name)
         let before = profile
-        for field in unset { try profile.unset(field) }
+        for field in unset {
+          guard profile[field] != nil else { throw ProfileGroup.unknown(field) }
+          try profile.unset(field)
+        }
         if let source { profile.set("source_dir", .string(try checkedSource(source).bytes)) }
         let kept = profile.excludePatterns.filter { !include.map(\.bytes).contains($0) }
         profile.set("exclude_patterns", .array(kept.map { .string($0) }))
         try fields.apply(to: &profile)
+        try refuseSharing(fields.group, profile, home)
         if profile == before { Messages.notice("nothing is changed") }
+        if let group = before.group, group != profile.group {
+          Messages.notice("its backups until now stay in the store, as those of the group \(group)")
+        }
       }
       try profile.check(place: place)
       try home.write(profile, replacing: true)

@@ -87,12 +87,7 @@ extension ProfileGroup {
       let home = try Home.ofProcess()
       let profile = try home.profile(try operand.name())
       ConfigCommand.report(home)
-      guard var value = profile[field] else {
-        let names = Profile.fields.map(\.name).joined(separator: ", ")
-        throw Failure(
-          .usage, "there is no field \(RawPath(ArgumentBytes.decode(field)).display)",
-          hint: "one of \(names)")
-      }
+      guard var value = profile[field] else { throw ProfileGroup.unknown(field) }
       if !revealing.reveal { value = Profile.field(field)?.masked(value) ?? value }
       try ConfigCommand.write(value, nul: nul)
       return ExitStatus.success

@@ -63,6 +63,31 @@ import Testing
   }
 
   @Test(arguments: [
+    ("https://github.com/ada/backups", "ada/backups"), ("http://www.github.com/ada/b.git/", "ada/b"),
+    ("HTTPS://GitHub.com/ada/b/tree/main?x#y", "ada/b"), ("git@github.com:ada/b.git", "ada/b"),
+    ("ssh://git@github.com:22/ada/b", "ada/b"), ("git://github.com/ada/b", "ada/b"),
+    ("https://me:ghp_secret@github.com/ada/b", "ada/b"), ("https://github.com/ada", "owner/repo"),
+    ("git@github.com:", "owner/repo"),
+  ])
+  func whatBrowsersAndGitCallARepositoryIsToldApart(text: String, repository: String) {
+    let failure = #expect(throws: Failure.self) { try StoreReference(Array(text.utf8)) }
+    #expect(failure?.code == .usage && failure?.hint == "write github:\(repository)")
+    #expect(failure?.message.contains("secret") == false)
+  }
+
+  @Test(arguments: [
+    "https://example.org/ada/b", "https:github.com/ada/b", "git@example.org:ada/b", "ssh:x",
+    "https://github.com.example.org/ada/b",
+  ])
+  func anotherHostIsNotGitHub(text: String) throws {
+    _ = try StoreReference(Array(text.utf8))
+    #expect(throws: Failure.self) {
+      try StoreReference.refusePasted(
+        Array("https://git.example.org/ada/b".utf8), host: "git.example.org")
+    }
+  }
+
+  @Test(arguments: [
     "", "#", "a#b", "/a", "a/", "a//b", "-a", ".a", "a/.b", "a.", "a..b", "a.lock", "a.lock/b",
     "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "@{u}", "caf\u{e9}", "a\u{7f}",
     String(repeating: "x", count: 256),
@@ -123,8 +148,8 @@ import Testing
     #""retention_days": -1"#, #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
     #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""placement": "assets""#,
-    #""placement": 1"#, #""group": "abc""#,
-    #""group": "0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F0F""#, #""restore_dir": "x""#, #""excludes": []"#,
+    #""placement": 1"#, #""group": "a/b""#, #""group": "-a""#, #""restore_dir": "x""#,
+    #""excludes": []"#,
   ])
   func aWrongFieldIsAProfileFailureThatNamesItAndTheFile(member: String) throws {
     var text = #"{"name": "docs", "source_dir": "/d", "repo": "me/backups", "exclude_patterns": []}"#

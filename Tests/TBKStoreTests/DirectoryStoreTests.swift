@@ -210,6 +210,7 @@ struct StoreAddressTests {
   @Test(arguments: [
     ("", 64), ("file:a", 64), ("file://host/a", 64), ("file:///a%2", 64), ("file:///a%00", 64),
     ("github:me", 64), ("github:me/x/y", 64), ("github:", 64), ("s3:", 64), ("s3:a\nb", 64),
+    ("https://github.com/me/x", 64), ("git@github.com:me/x.git", 64),
   ])
   func others(_ operand: String, _ status: Int32) {
     #expect(failure { _ = try StoreAddress(RawPath(operand)) }?.exitStatus == status)

@@ -111,3 +111,13 @@ def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
     assert done.returncode == 0, done.stderr
     paths = {entry["relative_path"] for entry in json.loads(done.stdout)["files"]}
     assert "d/inside" in paths and "plain" not in paths
+
+
+def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, tmp_path):
+    archive, private, public = (tmp_path / name for name in ("a.tbk", "k.pem", "k.pub"))
+    archive.write_bytes(tbk.seal(tree))
+    given = ["--password-file", tmp_path / "nope"]
+    tbk.run("tbk-sign", "keygen", "--private", private, "--public", public, "--password-file", tbk.password_file)
+    for result in (tbk.run("tbk-open", "--verify", *given, archive, password=None, status=66),
+                   tbk.run("tbk-sign", "sign", "--key", private, *given, input=b"x", status=66)):
+        assert b": error: cannot open '%s'" % bytes(tmp_path / "nope") in result.err

@@ -147,6 +147,18 @@ def test_a_store_that_is_the_source_is_warned_of(config, tmp_path, small):
     assert b"store" not in config("profile", "create", "all", "--source", tmp_path).err
 
 
+@pytest.mark.parametrize("address", ["https://github.com/ada/backups", "git@github.com:ada/backups.git",
+                                     "https://ghp_secret@github.com/ada/backups/"])
+def test_the_address_for_browsers_and_git_is_refused_with_the_one_to_write(address, config, tbk, small):
+    for arguments in (["profile", "create", "docs", "--source", small, "--repo", address], ["init", "--repo", address],
+                      ["set", "default_repo", address], ["store", address]):
+        refused = config(*arguments, status=64).err
+        assert b"hint: write github:ada/backups\n" in refused and b"secret" not in refused
+    for arguments in (["tbk-push", address], ["tbk-pull", address, "--list"]):
+        assert b"hint: write github:ada/backups\n" in tbk.run(*arguments, input=b"", status=64).err
+    assert not (config.home / "profiles" / "docs.json").exists()
+
+
 def test_edit_changes_what_it_is_told(config, small, tmp_path):
     config("profile", "create", "docs", "--source", small, "--exclude", "a", "--exclude", "b", "--max-backups", "3")
     before = json.loads((config.home / "profiles" / "docs.json").read_text())
@@ -154,6 +166,8 @@ def test_edit_changes_what_it_is_told(config, small, tmp_path):
     after = json.loads((config.home / "profiles" / "docs.json").read_text())
     assert after == {**before, "exclude_patterns": ["b", "c"], "max_backups": None, "backup_mode": "incremental"}
     config("profile", "edit", "docs", "--unset", "source_dir", status=64)
+    assert b"there is no field 'max_backup'" in config("profile", "edit", "docs", "--unset", "max_backup", status=64).err
+    assert json.loads((config.home / "profiles" / "docs.json").read_text()) == after
     config("profile", "edit", "none", "--mode", "full", status=78)
 
 
