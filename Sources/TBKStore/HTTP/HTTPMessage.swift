@@ -62,6 +62,11 @@ package struct HTTPResponse: Sendable {
 
   package var isHTML: Bool { headers["content-type"]?.lowercased().hasPrefix("text/html") ?? false }
 
+  /// The server's time less so many seconds; nil if it does not tell it.
+  func date(earlierBy seconds: Int64) -> Timestamp? {
+    headers["date"].flatMap { httpDate($0) }?.earlier(seconds: UInt64(clamping: seconds))
+  }
+
   /// The body as JSON. Throws `.malformed`, naming what was asked.
   package func json(_ what: String) throws(Failure) -> JSON {
     try JSON.parse(body, what: "the answer to \(what)")
