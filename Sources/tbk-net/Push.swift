@@ -83,6 +83,7 @@ struct Push: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try signing.requireKey()
     let changesEntries = !remove.isEmpty || !markVerified.isEmpty
     let work = [replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty]
       .count { $0 }

@@ -15,7 +15,7 @@ extension GitHubStore {
     guard case .at(let head) = state else { return [] }
     let found =
       try objects(at: head, besides: named, age: age) + assets(besides: named, age: age)
-    return found.sorted { $0.name < $1.name }
+    return found.inOrder
   }
 
   // MARK: The branch
@@ -38,7 +38,8 @@ extension GitHubStore {
         else { continue }
         found.append(
           Leftover(
-            .object, path.description, size: file["size"]?.integer() ?? 0, changedAt: changed))
+            .object, RawPath(path.description), size: file["size"]?.integer() ?? 0,
+            changedAt: changed))
       }
     }
     return found
@@ -85,14 +86,14 @@ extension GitHubStore {
         }
         found.append(
           Leftover(
-            asset.isUploaded ? .asset : .upload, name, size: asset.size,
+            asset.isUploaded ? .asset : .upload, RawPath(name), size: asset.size,
             changedAt: asset.changedAt, number: asset.id))
       }
     }
     if found.isEmpty { return [] }
     // Releases belong to the repository: every branch of it may be a store with parts in them.
     let others = try namedOnBranches(besides: nil)
-    return found.filter { !others.contains($0.name) }
+    return found.filter { !others.contains($0.name.text) }
   }
 
   /// What the ledgers of other branches name.
@@ -139,7 +140,7 @@ extension GitHubStore {
 
   package func remove(
     _ leftovers: [Leftover], over ledger: StoredLedger
-  ) throws(Failure) -> CommitOutcome {
+  ) throws(Failure) -> [Leftover]? {
     let objects = leftovers.compactMap(\.path)
     var outcome = CommitOutcome.committed(ledger.version)
     if !objects.isEmpty {
@@ -152,16 +153,16 @@ extension GitHubStore {
           ledger: ledger.bytes, removals: objects.map { ObjectReference($0) }, summary: summary),
         over: ledger.version)
     }
-    guard case .committed(let version) = outcome else { return outcome }
+    guard case .committed(let version) = outcome else { return nil }
     let assets = leftovers.compactMap { leftover in leftover.path == nil ? leftover.number : nil }
-    if assets.isEmpty { return outcome }
+    if assets.isEmpty { return leftovers }
     // Somebody may have found one of them, and have put it into the ledger.
     forget()
     try locate()
     guard case .at(let head) = state, head.commit.description == version.token else {
-      return .conflict
+      return nil
     }
     for id in assets { try releases.delete(id) }
-    return outcome
+    return leftovers
   }
 }
