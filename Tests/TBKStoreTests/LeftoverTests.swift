@@ -177,6 +177,20 @@ struct LeftoverTests {
     withExtendedLifetime(writer) {}
   }
 
+  @Test func onlyWhatIsGoneIsTold() throws {
+    let place = try DirectoryPlace()
+    try place.session().pushArchive(1)
+    for seed in 1...2 { try AtomicFile.write([1], to: place.path.appending(".tbk-\(seed).tmp")) }
+    let store = try place.open()
+    let ledger = try #require(try store.readLedger())
+    let found = try store.leftovers(besides: NamedObjects(), age: anyAge).filter {
+      $0.kind == .temporary
+    }
+    let held = try Descriptor.workingDirectory.open(place.path.appending(".tbk-1.tmp"), O_RDWR)
+    #expect(try found.count == 2 && FileLock.take(held))
+    #expect(try store.remove(found, over: ledger)?.map(\.name.text) == [".tbk-2.tmp"])
+  }
+
   @Test func noLinkIsFollowedOrRemoved() throws {
     let place = try DirectoryPlace()
     let session = try place.session()

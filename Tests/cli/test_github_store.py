@@ -326,6 +326,9 @@ def test_a_large_archive_in_commits_has_parts(github):
     joined = b"".join((clone / "backups" / part["name"]).read_bytes() for part in entry["parts"])
     assert joined == data
     assert github.pull("latest").out == data
+    # From a clone as well, on a machine that has never seen either.
+    elsewhere = {"TERMBACKUP_HOME": str(github.scratch / "elsewhere")}
+    assert github.commands.run("tbk-pull", clone, "latest", env=elsewhere).out == data
     assert len(github.git("log", "--format=%H").splitlines()) == 2
     github.remove(identify(data))
     assert github.git("ls-tree", "-r", "--name-only", "HEAD").split() == [".gitattributes", "metadata.json"]
