@@ -25,6 +25,20 @@ package func environment(_ name: String) -> [UInt8]? {
   return unsafe Array(UnsafeRawBufferPointer(start: value, count: strlen(value)))
 }
 
+/// Where the configuration lies, and what is kept from run to run: `TERMBACKUP_HOME`, else `.termbackup`
+/// in the user's home directory; nil if nothing says where that is.
+package func termbackupHome() -> RawPath? {
+  if let path = environment("TERMBACKUP_HOME") { return RawPath(path) }
+  if let user = environment("HOME"), user.first == UInt8(ascii: "/") {
+    return RawPath(user).appending(".termbackup")
+  }
+  guard let entry = unsafe getpwuid(getuid()), let directory = unsafe entry.pointee.pw_dir else {
+    return nil
+  }
+  let bytes = unsafe Array(UnsafeRawBufferPointer(start: directory, count: strlen(directory)))
+  return RawPath(bytes).appending(".termbackup")
+}
+
 /// Sixteen hexadecimal digits that no other process will choose. Not a secret.
 package func uniqueSuffix() -> String {
   var generator = SystemRandomNumberGenerator()

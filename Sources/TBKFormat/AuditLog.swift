@@ -233,6 +233,9 @@ package struct AuditState: Equatable, Sendable {
     self.last = last
   }
 
+  /// Far more lines or bytes than any log has, and little enough to be added to.
+  private static let most = UInt64(1) << 60
+
   /// What stands for the line before the first one: 64 zeros.
   package static let beforeFirst = Digest([UInt8](repeating: 0, count: 32).span)!
 
@@ -241,6 +244,7 @@ package struct AuditState: Equatable, Sendable {
     let object = try JSON.parse(bytes, what: place)
     guard let count = object["count"]?.integer(UInt64.self),
       let size = object["size"]?.integer(UInt64.self),
+      count <= AuditState.most, size <= AuditState.most,
       let last = (object["last"]?.text).flatMap({ Digest(hex: $0) })
     else { throw Failure(.malformed, "\(place): not the state of an audit log") }
     self.init(count: count, size: size, last: last)

@@ -7,12 +7,15 @@ import TBKFormat
 package struct AuditFile {
   package let path: RawPath
   let statePath: RawPath
+  /// Seconds to wait for another process that writes or reads the log.
+  private let maximumWait: Int
 
   /// Lines of ours are far shorter.
   private static let lineLimit = 64 * 1024
 
-  package init(_ path: RawPath) {
+  package init(_ path: RawPath, maximumWait: Int = 60) {
     self.path = path
+    self.maximumWait = maximumWait
     statePath = RawPath(path.bytes + Array(".state".utf8))
   }
 
@@ -83,10 +86,20 @@ package struct AuditFile {
     return try AuditState(bytes, place: statePath.display)
   }
 
+  /// Throws `.tryAgain` when others hold the log for too long.
   func lock(_ file: Descriptor, shared: Bool = false) throws(Failure) {
-    while flock(file.number, shared ? LOCK_SH : LOCK_EX) != 0 {
-      if errno != EINTR { throw .system("cannot lock \(path.display)") }
+    let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
+    while flock(file.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
+      guard errno == EWOULDBLOCK || errno == EINTR else {
+        throw .system("cannot lock \(path.display)")
+      }
       try Interruption.check()
+      guard monotonicNanoseconds() < deadline else {
+        throw Failure(
+          .tryAgain, "\(path.display) is locked by another process, for \(maximumWait) s already",
+          hint: "try again when it is done")
+      }
+      usleep(useconds_t.random(in: 1000...20_000))
     }
   }
 

@@ -21,17 +21,12 @@ package final class Home {
 
   /// The home of this process. Throws `.configuration` if nothing says where it is.
   package static func ofProcess() throws(Failure) -> Home {
-    if let path = environment("TERMBACKUP_HOME") { return try Home(RawPath(path)) }
-    if let user = environment("HOME"), user.first == UInt8(ascii: "/") {
-      return try Home(RawPath(user).appending(".termbackup"))
-    }
-    guard let entry = unsafe getpwuid(getuid()), let directory = unsafe entry.pointee.pw_dir else {
+    guard let path = termbackupHome() else {
       throw Failure(
         .configuration, "neither TERMBACKUP_HOME nor HOME is set",
         hint: "set TERMBACKUP_HOME to the directory of the configuration")
     }
-    let bytes = unsafe UnsafeRawBufferPointer(start: directory, count: strlen(directory))
-    return try unsafe Home(RawPath(Array(bytes)).appending(".termbackup"))
+    return try Home(path)
   }
 
   /// What messages call a file of this directory.

@@ -98,16 +98,24 @@ extension LedgerSession.Snapshot {
 
   /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.
   package func chain(of entry: LedgerEntry, store: StoreAddress) throws(Failure) -> [LedgerEntry] {
-    var found: [(index: Int, entry: LedgerEntry)] = []
-    for id in entry.dependsOn where !found.contains(where: { $0.entry.id == id }) {
-      guard let index = ledger?.index(of: id) else {
+    if entry.dependsOn.isEmpty { return [entry] }
+    let places = indexes()
+    var found: Set<Int> = []
+    for id in entry.dependsOn {
+      guard let index = places[id.hex] else {
         throw Failure(
           .unavailable,
           "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
             + "does not have")
       }
-      found.append((index, entries[index]))
+      found.insert(index)
+      if found.count.isMultiple(of: 1024) { try Interruption.check() }
     }
-    return [entry] + found.sorted { $0.index > $1.index }.map(\.entry)
+    return [entry] + found.sorted(by: >).map { entries[$0] }
+  }
+
+  /// Where the backups stand, by their ids: as text, whose hash a hostile ledger cannot aim at.
+  func indexes() -> [String: Int] {
+    Dictionary(entries.enumerated().map { ($1.id.hex, $0) }, uniquingKeysWith: { first, _ in first })
   }
 }

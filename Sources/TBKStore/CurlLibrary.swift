@@ -1,6 +1,6 @@
 import CCurl
 
-/// The libcurl that stores on a network will speak through. The one place that imports it.
+/// The libcurl that is there, as `--version` names it.
 package enum CurlLibrary {
   /// As in "8.5.0".
   package static var version: String {

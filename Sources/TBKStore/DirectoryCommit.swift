@@ -8,6 +8,8 @@ final class DirectoryCommit {
   private let store: DirectoryStore
   private let commit: Commit
   private var folders: [ObjectPath.Folder: Descriptor] = [:]
+  /// Whether the journal names what an earlier commit may have left, and no ledger is there yet.
+  private var mustKeepJournal = false
 
   init(_ store: DirectoryStore, _ commit: Commit) {
     self.store = store
@@ -16,9 +18,13 @@ final class DirectoryCommit {
 
   func run(over version: LedgerVersion?) throws(Failure) -> CommitOutcome {
     let current = try store.readLedger()
-    try recover(current?.bytes)
+    var journal = try readJournal()
+    if let current {
+      try recover(journal, current.bytes)
+      journal = []
+    }
     guard current?.version == version else { return .conflict }
-    if current == nil { try refuseLostLedger() }
+    if current == nil { try refuseLostLedger(besides: Set(journal.map(\.path))) }
 
     var placing: [(path: ObjectPath, file: StagedFile)] = []
     for addition in commit.additions where !addition.replacing {
@@ -29,9 +35,12 @@ final class DirectoryCommit {
       case .other: return .taken(addition.path)
       }
     }
-    let kept = Set(commit.additions.map(\.path))
-    let removals = commit.removals.map(\.path).filter { !kept.contains($0) }
-    try writeJournal(placing.map(\.path) + removals)
+    let added = Set(commit.additions.map(\.path))
+    let removals = commit.removals.map(\.path).filter { !added.contains($0) }
+    let touched = (placing.map(\.path) + removals).map { JournalEntry($0, isKept: false) }
+    let kept = journal.map { JournalEntry($0.path, isKept: true) }
+    mustKeepJournal = !kept.isEmpty
+    try writeJournal(touched + kept)
 
     let ledger = try prepareLedger(placing)
     // From here on the new ledger is the ledger, and nothing is undone.
@@ -86,10 +95,13 @@ final class DirectoryCommit {
   }
 
   /// A store without a ledger that holds backups has lost it: no new one takes its place.
-  private func refuseLostLedger() throws(Failure) {
+  ///
+  /// - Parameter expected: what a first commit that was killed may have left.
+  private func refuseLostLedger(besides expected: Set<ObjectPath>) throws(Failure) {
     for kind in [ObjectPath.Folder.backups, .manifests] {
       guard let directory = try folder(kind) else { continue }
       for (name, _) in try directory.names() where !store.isTemporary(name) {
+        if let object = ObjectName(name.text), expected.contains(ObjectPath(kind, object)) { continue }
         throw Failure(
           .integrity,
           "the store \(store.address.display) holds "
@@ -131,42 +143,65 @@ final class DirectoryCommit {
           undone = false
         }
       }
-      if undone { _ = try? store.root.unlink(DirectoryStore.journalName) }
+      if undone, !mustKeepJournal { _ = try? store.root.unlink(DirectoryStore.journalName) }
       throw error
     }
   }
 
   // MARK: The journal
 
+  private struct JournalEntry {
+    let path: ObjectPath
+    /// Whether it stays, though no ledger names it: where there was none, nobody can tell what a first
+    /// commit left from what is left of a store.
+    let isKept: Bool
+
+    init(_ path: ObjectPath, isKept: Bool) {
+      self.path = path
+      self.isKept = isKept
+    }
+
+    private static let mark = "kept/"
+
+    /// Nil for a line that is none of ours.
+    init?(line: some Collection<UInt8>) {
+      var text = Substring(decoding: line, as: UTF8.self)
+      isKept = text.hasPrefix(JournalEntry.mark)
+      if isKept { text = text.dropFirst(JournalEntry.mark.count) }
+      let pieces = text.split(separator: "/", omittingEmptySubsequences: false)
+      guard pieces.count == 2, let kind = ObjectPath.Folder(rawValue: String(pieces[0])),
+        kind != .checks, let name = ObjectName(String(pieces[1]))
+      else { return nil }
+      path = ObjectPath(kind, name)
+    }
+
+    var line: String { "\(isKept ? JournalEntry.mark : "")\(path)\n" }
+  }
+
   /// Says which names this commit touches: what it adds is not wanted if it is killed, what it
   /// removes is not wanted if it is not. Either way, no ledger mentions it.
-  private func writeJournal(_ paths: [ObjectPath]) throws(Failure) {
-    if paths.isEmpty { return }
-    let text = paths.map { "\($0)\n" }.joined()
+  private func writeJournal(_ entries: [JournalEntry]) throws(Failure) {
+    if entries.isEmpty { return }
+    let text = entries.map(\.line).joined()
     try AtomicFile.write(Array(text.utf8), to: DirectoryStore.journalName, in: store.root)
   }
 
-  /// Removes what a killed commit left: names in its journal that the ledger does not mention.
-  private func recover(_ ledger: [UInt8]?) throws(Failure) {
+  private func readJournal() throws(Failure) -> [JournalEntry] {
     guard let file = try store.regularFile(DirectoryStore.journalName, in: store.root) else {
-      return
+      return []
     }
-    let text = try DescriptorSource(file).readAll(limit: 64 << 20, what: "the journal of the store")
-    var wanted: Set<String> = []
-    if let ledger {
-      // A ledger that cannot be read mentions everything.
-      for entry in try Ledger(parsing: ledger).entries {
-        wanted.insert("backups/\(entry.filename)")
-        if let manifest = entry.manifest { wanted.insert("manifests/\(manifest.name)") }
-      }
-    }
-    for line in text.split(separator: UInt8(ascii: "\n")) {
-      let line = String(decoding: line, as: UTF8.self)
-      let pieces = line.split(separator: "/", omittingEmptySubsequences: false)
-      guard pieces.count == 2, let kind = ObjectPath.Folder(rawValue: String(pieces[0])),
-        kind != .checks, let name = ObjectName(String(pieces[1])), !wanted.contains(line)
-      else { continue }
-      _ = try folder(kind)?.unlink(RawPath(name.description))
+    return try DescriptorSource(file).readAll(limit: 64 << 20, what: "the journal of the store")
+      .split(separator: UInt8(ascii: "\n")).compactMap { JournalEntry(line: $0) }
+  }
+
+  /// Removes what a killed commit left: names in its journal that the ledger does not mention.
+  private func recover(_ journal: [JournalEntry], _ ledger: [UInt8]) throws(Failure) {
+    if journal.isEmpty { return }
+    // A ledger that cannot be read mentions everything.
+    var wanted = NamedObjects()
+    wanted.add(try Ledger(parsing: ledger))
+    for entry in journal where !entry.isKept && !wanted.contains(entry.path.description) {
+      _ = try folder(entry.path.folder)?.unlink(rawName(entry.path))
     }
     for directory in folders.values { try directory.synchronize() }
     try store.root.unlink(DirectoryStore.journalName)

@@ -7,10 +7,10 @@ extension DirectoryStore {
     besides named: NamedObjects, age: Int64
   ) throws(Failure) -> [Leftover] {
     let limit = clock().earlier(seconds: UInt64(clamping: age))
-    var found = try temporaryFiles(in: root, "", before: limit)
+    var found = try temporaryFiles(in: root, RawPath([]), before: limit)
     for kind in ObjectPath.Folder.allCases {
       guard let directory = try folder(kind, creating: false) else { continue }
-      found += try temporaryFiles(in: directory, "\(kind.rawValue)/", before: limit)
+      found += try temporaryFiles(in: directory, RawPath(kind.rawValue), before: limit)
       for (name, _) in try directory.names() {
         guard let name = ObjectName(name.text), case let path = ObjectPath(kind, name),
           path.hasOurName, !named.contains(path.description),
@@ -22,15 +22,16 @@ extension DirectoryStore {
         guard changed <= limit else { continue }
         found.append(
           Leftover(
-            .object, path.description, size: UInt64(clamping: facts.st_size), changedAt: changed))
+            .object, RawPath(path.description), size: UInt64(clamping: facts.st_size),
+            changedAt: changed))
       }
     }
-    return found.sorted { $0.name < $1.name }
+    return found.inOrder
   }
 
   /// Temporary files that no writer holds.
   private func temporaryFiles(
-    in directory: Descriptor, _ prefix: String, before limit: Timestamp
+    in directory: Descriptor, _ place: RawPath, before limit: Timestamp
   ) throws(Failure) -> [Leftover] {
     var found: [Leftover] = []
     for (name, _) in try directory.names() where isTemporary(name) {
@@ -40,7 +41,7 @@ extension DirectoryStore {
       else { continue }
       found.append(
         Leftover(
-          .temporary, prefix + name.text, size: UInt64(clamping: facts.st_size),
+          .temporary, place.appending(name), size: UInt64(clamping: facts.st_size),
           changedAt: changed))
     }
     return found
@@ -53,34 +54,35 @@ extension DirectoryStore {
 
   package func remove(
     _ leftovers: [Leftover], over ledger: StoredLedger
-  ) throws(Failure) -> CommitOutcome {
+  ) throws(Failure) -> [Leftover]? {
     let lock = try FileLock(
       DirectoryStore.lockName, in: root, maximumWait: maximumWait,
       what: "the store \(address.display)")
     defer { lock.release() }
-    guard try readLedger()?.version == ledger.version else { return .conflict }
+    guard try readLedger()?.version == ledger.version else { return nil }
+    var gone: [Leftover] = []
     var touched: [Descriptor] = []
     for leftover in leftovers {
-      let pieces = leftover.name.split(separator: "/")
+      let pieces = leftover.name.bytes.split(separator: UInt8(ascii: "/"))
       var directory = root
       if pieces.count == 2 {
-        guard let kind = ObjectPath.Folder(rawValue: String(pieces[0])),
+        guard let kind = ObjectPath.Folder(rawValue: String(decoding: pieces[0], as: UTF8.self)),
           let folder = try folder(kind, creating: false)
         else { continue }
         directory = folder
       }
       guard let last = pieces.last else { continue }
-      let name = RawPath(Array(last.utf8))
+      let name = RawPath(Array(last))
       if leftover.kind == .temporary {
         guard try isAbandoned(name, in: directory) else { continue }
       } else {
         guard leftover.path != nil, try regularFile(name, in: directory) != nil else { continue }
       }
-      try directory.unlink(name)
-      touched.append(directory)
+      if try directory.unlink(name) { touched.append(directory) }
+      gone.append(leftover)
     }
     for directory in touched { try directory.synchronize() }
-    return .committed(ledger.version)
+    return gone
   }
 
   /// The time by which the files of this store are dated, or that of this machine if it is earlier:

@@ -52,13 +52,31 @@ package final class DirectoryStore: Store {
   }
 
   package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
-    guard let folder = try folder(object.path.folder, creating: false),
-      let file = try regularFile(RawPath(object.path.name.description), in: folder)
-    else {
+    let paths = try files(of: object)
+    if paths.count == 1 { return try open(paths[0]) }
+    return FilesSource(paths) { [self] (path) throws(Failure) in try open(path) }
+  }
+
+  /// Where its bytes are, in their order. A clone of a store on GitHub has some objects in parts.
+  private func files(of object: ObjectReference) throws(Failure) -> [ObjectPath] {
+    if object.parts.isEmpty { return [object.path] }
+    if let part = object.parts.first(where: { $0.place != GitHubStaged.gitPlace }) {
       throw Failure(
-        .unavailable, "the store \(address.display) does not have \(object.path)")
+        .unavailable,
+        "the store \(address.display) does not have \(object.path): its parts lie in "
+          + RawPath(Array(part.place.utf8)).display,
+        hint: "of a clone: the releases of its repository are not in it; ask the repository")
     }
-    return DescriptorSource(file, name: RawPath(object.path.description))
+    return object.parts.map { ObjectPath(object.path.folder, $0.object.name) }
+  }
+
+  private func open(_ path: ObjectPath) throws(Failure) -> DescriptorSource {
+    guard let folder = try folder(path.folder, creating: false),
+      let file = try regularFile(RawPath(path.name.description), in: folder)
+    else {
+      throw Failure(.unavailable, "the store \(address.display) does not have \(path)")
+    }
+    return DescriptorSource(file, name: RawPath(path.description))
   }
 
   /// Opens a file that is not a symbolic link, nor a FIFO that would block, nor anything else.
@@ -160,6 +178,30 @@ package final class DirectoryStore: Store {
   }
 }
 
+/// Files one after the other, each opened when its turn comes.
+private final class FilesSource: ByteSource {
+  private var paths: ArraySlice<ObjectPath>
+  private let open: (ObjectPath) throws(Failure) -> DescriptorSource
+  private var current: DescriptorSource?
+
+  init(_ paths: [ObjectPath], open: @escaping (ObjectPath) throws(Failure) -> DescriptorSource) {
+    self.paths = paths[...]
+    self.open = open
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    while true {
+      if let current {
+        let count = try current.read(into: &buffer)
+        if count > 0 { return count }
+      }
+      current = nil
+      guard let next = paths.popFirst() else { return 0 }
+      current = try open(next)
+    }
+  }
+}
+
 /// Bytes under a temporary name, which a lock shows to be alive.
 final class StagedFile: StagedObject {
   let folder: ObjectPath.Folder
@@ -183,8 +225,7 @@ final class StagedFile: StagedObject {
   deinit { discard() }
 
   func fill(from source: any ByteSource, size: UInt64) throws(Failure) {
-    // A file system without locks only makes the leftovers of this writer look abandoned, and
-    // those are left alone for a day.
+    // Where the file system has no locks the commit will say so.
     _ = try? FileLock.take(descriptor)
     let file = DescriptorSink(descriptor, name: RawPath("the store"))
     let hashing = try HashingSink(into: file)

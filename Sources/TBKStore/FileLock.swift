@@ -15,11 +15,11 @@ package final class FileLock {
   ) throws(Failure) {
     file = try directory.open(
       name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, missing: .cannotCreate)
-    let deadline = Timestamp.now().nanoseconds + Int64(maximumWait) * 1_000_000_000
+    let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
     var pause: useconds_t = 2000
     while !(try FileLock.take(file)) {
       try Interruption.check()
-      guard Timestamp.now().nanoseconds < deadline else {
+      guard monotonicNanoseconds() < deadline else {
         throw Failure(
           .tryAgain, "\(what) is locked by another process, for \(maximumWait) s already",
           hint: "try again when it is done")

@@ -45,11 +45,12 @@ package final class LedgerKeys {
   /// The public keys that lie in `trusted_keys/` and in `signing_key.pub` of a home.
   ///
   /// A file there that is no key is a `.configuration` failure: whoever put it there believes that
-  /// it is trusted.
+  /// it is trusted. A home that cannot be looked into is a failure too: there may be keys in it.
   package static func trusted(in home: RawPath?) throws(Failure) -> [VerifyingKey] {
     guard let home else { return [] }
-    let opened = try? Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
-    guard let directory = opened ?? nil else { return [] }
+    guard
+      let directory = try Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
+    else { return [] }
     let own = RawPath("signing_key.pub")
     var keys: [VerifyingKey] = []
     if let key = try read(own, in: directory, home.appending(own)) { keys.append(key) }

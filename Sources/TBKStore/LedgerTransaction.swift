@@ -70,7 +70,9 @@ extension LedgerSession {
 
   /// To be asked before anything large is staged; `push` asks again.
   package func requireAll(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) {
-    for id in ids where snapshot.ledger?.index(of: id) == nil {
+    if ids.isEmpty { return }
+    let places = snapshot.indexes()
+    for id in ids where places[id.hex] == nil {
       throw Failure(
         .tryAgain,
         "the backup depends on \(id.hex), which the store \(store.address.display) does not have",
@@ -203,7 +205,8 @@ extension LedgerSession {
     var isFirst = true
     return try transact { (snapshot, _) throws(Failure) in
       if isFirst {
-        for id in ids where snapshot.ledger?.index(of: id) == nil { throw self.unknown(id) }
+        let places = snapshot.indexes()
+        for id in ids where places[id.hex] == nil { throw self.unknown(id) }
         isFirst = false
       }
       var gone: [LedgerEntry] = []
@@ -405,7 +408,7 @@ private struct NameChooser {
     _ folder: ObjectPath.Folder, _ object: any StagedObject,
     _ additions: inout [Commit.Addition]
   ) throws(Failure) -> ObjectName {
-    let text = "\(stem(folder))-\(object.sha256.hex.prefix(8)).tbk"
+    let text = "\(stem(folder))\(ObjectPath.suffix(object.sha256))"
     guard let name = ObjectName(text), isFree(ObjectPath(folder, name)) else {
       throw Failure(.cannotCreate, "the name \(text) is taken in the store")
     }

@@ -16,15 +16,15 @@ package struct Leftover: Equatable, Sendable {
   }
 
   package let kind: Kind
-  /// Where it lies in the store.
-  package let name: String
+  /// Where it lies in the store. Its bytes are the store's own, and may be any.
+  package let name: RawPath
   package let size: UInt64
   /// When it was last changed, by the clock of the store.
   package let changedAt: Timestamp
   /// What the store knows it by, where that is not its name.
   let number: UInt64?
 
-  init(_ kind: Kind, _ name: String, size: UInt64, changedAt: Timestamp, number: UInt64? = nil) {
+  init(_ kind: Kind, _ name: RawPath, size: UInt64, changedAt: Timestamp, number: UInt64? = nil) {
     self.kind = kind
     self.name = name
     self.size = size
@@ -34,13 +34,18 @@ package struct Leftover: Equatable, Sendable {
 
   /// The object under this name; nil for what is none.
   var path: ObjectPath? {
-    let pieces = name.split(separator: "/", omittingEmptySubsequences: false)
+    let pieces = name.text.split(separator: "/", omittingEmptySubsequences: false)
     guard kind == .object, pieces.count == 2,
       let folder = ObjectPath.Folder(rawValue: String(pieces[0])), folder != .checks,
       let name = ObjectName(String(pieces[1]))
     else { return nil }
     return ObjectPath(folder, name)
   }
+}
+
+extension [Leftover] {
+  /// By name.
+  var inOrder: Self { sorted { $0.name.bytes.lexicographicallyPrecedes($1.name.bytes) } }
 }
 
 /// What ledgers name, by where it lies.
@@ -107,7 +112,7 @@ extension LedgerSession {
   /// - Parameters:
   ///   - dryRun: whether it is only told.
   ///   - age: seconds since its last change that something must have been there.
-  /// - Returns: what was removed, or would be.
+  /// - Returns: what is gone, or would be.
   package func clean(
     dryRun: Bool, age: Int64 = LedgerSession.leftoverAge
   ) throws(Failure) -> [Leftover] {
@@ -127,7 +132,7 @@ extension LedgerSession {
       let found = try store.leftovers(besides: named, age: age)
       if dryRun || found.isEmpty { return found }
       let stored = StoredLedger(bytes: snapshot.bytes, version: version)
-      if case .committed = try store.remove(found, over: stored) { return found }
+      if let gone = try store.remove(found, over: stored) { return gone }
       try Interruption.check()
       guard monotonicNanoseconds() < deadline else {
         throw Failure(

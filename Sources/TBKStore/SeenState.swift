@@ -57,12 +57,6 @@ package final class SeenState {
     self.warn = warn
   }
 
-  /// `TERMBACKUP_HOME`, or `.termbackup` in the home directory; nil if neither is known.
-  package static var defaultHome: RawPath? {
-    if let home = environment("TERMBACKUP_HOME") { return RawPath(home) }
-    return environment("HOME").map { RawPath($0).appending(".termbackup") }
-  }
-
   // MARK: Reading
 
   /// To be called before the store is asked: what another process of this machine stores in

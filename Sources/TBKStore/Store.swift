@@ -46,7 +46,8 @@ package protocol Store: AnyObject {
   func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover]
 
   /// Removes leftovers, unless the store has moved on from `ledger`, which stays as it is to the byte.
-  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome
+  /// Returns those that are gone; nil if the store has moved on.
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> [Leftover]?
 }
 
 /// The moment of a store that a ledger was read at; a word of the store's own.
@@ -81,6 +82,13 @@ package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
   }
 
   package var description: String { "\(folder.rawValue)/\(name)" }
+
+  /// How a name ends that is for these bytes alone.
+  static func suffix(_ sha256: Digest) -> String { "-\(sha256.hex.prefix(8)).tbk" }
+
+  func isNamed(after sha256: Digest) -> Bool {
+    name.description.hasSuffix(ObjectPath.suffix(sha256))
+  }
 }
 
 /// An object that a ledger names, or one that it does not (a password check).

@@ -53,6 +53,7 @@ struct Prune: SuiteCommand {
 
   func validate() throws {
     let rules = rules.rules
+    if !unreferenced, !nextMode, !dryRun { try signing.requireKey() }
     if unreferenced {
       if rules.keepsAny || rules.hasLimits || !group.isEmpty || nextMode || allowEmpty {
         throw ValidationError("--unreferenced removes no backup, and goes with no rule")
@@ -224,13 +225,13 @@ extension TimeSpan: ExpressibleByArgument {
 
 extension Leftover {
   var row: [UInt8] {
-    let fields = [kind.rawValue, name, String(size), changedAt.iso8601(microseconds: false)]
+    let fields = [kind.rawValue, name.quoted, String(size), changedAt.iso8601(microseconds: false)]
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }
 
   var json: [UInt8] {
     JSON.object([
-      "kind": .string(kind.rawValue), "name": .string(name), "size": .number(size),
+      "kind": .string(kind.rawValue), "name": .string(name.bytes), "size": .number(size),
       "changed_at": .string(changedAt.iso8601(microseconds: false)),
     ]).line() + [UInt8(ascii: "\n")]
   }

@@ -13,8 +13,10 @@ struct Pull: SuiteCommand {
       tbk-pull <store> --list [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
       tbk-pull <store> --signature <id>|latest [--group <id>] [--hex] [-o <file>] > signature
-      tbk-pull <store> --summary | --seen [--group <id>] [--json]
-      tbk-pull <store> --ledger | --check --group <id>
+      tbk-pull <store> --summary [--group <id>] [--json]
+      tbk-pull <store> --seen [--json]
+      tbk-pull <store> --ledger
+      tbk-pull <store> --check --group <id>
       """,
     version: versionText)
 
@@ -89,6 +91,11 @@ struct Pull: SuiteCommand {
       throw ValidationError("--check needs one --group")
     }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
+    if ledger, !group.isEmpty { throw ValidationError("--ledger prints all of it: --group does not apply") }
+    if seen, !group.isEmpty || trustOut != nil || trust.isRequired {
+      throw ValidationError(
+        "--seen asks no store: --group, --trust-out, --verify-key and --require-signature do not apply")
+    }
   }
 
   func execute() throws(Failure) -> Int32 {
@@ -129,28 +136,37 @@ struct Pull: SuiteCommand {
       try print(StoreSummary.of(snapshot, in: group.scope, now: .now()))
       return ExitStatus.success
     }
-    let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
-    let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
-    if list {
-      let scope = group.scope
-      for entry in snapshot.entries where scope.holds(entry) {
-        try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
+    try write { (sink) throws(Failure) in
+      if list {
+        let scope = group.scope
+        for entry in snapshot.entries where scope.holds(entry) {
+          try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
+        }
+      } else if ledger {
+        guard snapshot.ledger != nil else {
+          throw Failure(.unavailable, "the store \(store.display) is still empty")
+        }
+        try sink.write(snapshot.bytes)
+      } else {
+        try send(query, session, snapshot, meter, to: sink)
       }
-    } else if ledger {
-      guard snapshot.ledger != nil else {
-        throw Failure(.unavailable, "the store \(store.display) is still empty")
-      }
-      try sink.write(snapshot.bytes)
-    } else {
-      try send(query, session, snapshot, meter, to: sink)
     }
-    try sink.finish()
-    try file?.commit()
     return ExitStatus.success
   }
 
+  /// Hands `body` where the result goes: a file takes its place when all is in it.
+  private func write(_ body: (DescriptorSink) throws(Failure) -> Void) throws(Failure) {
+    let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
+    let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
+    try body(sink)
+    try sink.finish()
+    try file?.commit()
+  }
+
   private func print(_ facts: StoreSummary.Facts) throws(Failure) {
-    try StandardOutput.write(json ? StoreSummary.json(facts) : StoreSummary.rows(facts))
+    try write { (sink) throws(Failure) in
+      try sink.write(json ? StoreSummary.json(facts) : StoreSummary.rows(facts))
+    }
   }
 
   private func send(

@@ -91,6 +91,7 @@ struct Push: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try signing.requireKey()
     let work = [
       replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty, takeOver != nil,
     ]

@@ -23,7 +23,7 @@ struct TrustOptions: ParsableArguments {
 
   /// The keys of `TERMBACKUP_HOME` and of the options.
   func keys(signer: Signer? = nil, lost: Digest? = nil) throws(Failure) -> LedgerKeys {
-    var trusted = try LedgerKeys.trusted(in: SeenState.defaultHome)
+    var trusted = try LedgerKeys.trusted(in: termbackupHome())
     for path in verifyKey {
       guard !path.isStandardStream else {
         throw Failure(.usage, "--verify-key takes a file, not standard input")
@@ -48,6 +48,10 @@ struct SigningOptions: ParsableArguments {
     if signKey == nil, passwords.isGiven {
       throw ValidationError("the password of a key is given without --sign-key")
     }
+  }
+
+  /// To be asked where the ledger is changed: what requires a signature must give one.
+  func requireKey() throws {
     if signKey == nil, trust.isRequired {
       throw ValidationError(
         "--require-signature and --verify-key need --sign-key where the ledger is changed")

@@ -54,7 +54,7 @@ struct StoreOptions: ParsableArguments {
   /// What this machine has seen of a store, which is not asked.
   func seen(_ operand: RawPath) throws(Failure) -> SeenState {
     try SeenState(
-      home: SeenState.defaultHome, address: try address(operand), accepting: acceptStoreState,
+      home: termbackupHome(), address: try address(operand), accepting: acceptStoreState,
       warn: { Messages.warning($0) })
   }
 
@@ -63,7 +63,7 @@ struct StoreOptions: ParsableArguments {
   ) throws(Failure) -> LedgerSession {
     let address = try address(operand)
     let seen = try SeenState(
-      home: SeenState.defaultHome, address: address, accepting: acceptStoreState,
+      home: termbackupHome(), address: address, accepting: acceptStoreState,
       warn: { Messages.warning($0) })
     return try LedgerSession(
       try address.open(context), seen: seen, keys: keys, toolVersion: "7.0",
@@ -80,7 +80,7 @@ extension TokenOptions {
   func context(maximumWait: Int?, inputIsData: Bool) -> StoreContext {
     var context = StoreContext(
       userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
-      cacheDirectory: SeenState.defaultHome?.appending("cache"),
+      cacheDirectory: termbackupHome()?.appending("cache"),
       notice: { Messages.notice($0) },
       token: { () throws(Failure) in try anyToken(inputIsData: inputIsData) })
     context.remark = { Messages.relay($0) }

@@ -144,6 +144,18 @@ private final class Scratch {
     #expect(try isChained(lines))
   }
 
+  @Test func aLogThatOthersHoldIsWaitedForAndThenItIs75() throws {
+    #expect(try append() == nil)
+    let held = try Descriptor.workingDirectory.open(log.path, O_RDWR)
+    #expect(flock(held.number, LOCK_EX) == 0)
+    let hasty = AuditFile(log.path, maximumWait: 0)
+    var found: Failure?
+    do { _ = try hasty.read { (_, _) throws(Failure) in } } catch { found = error }
+    #expect(found?.exitStatus == 75)
+    #expect(flock(held.number, LOCK_UN) == 0)
+    #expect(try lines().lines.count == 1)
+  }
+
   @Test func aLinkIsNotWrittenThrough() throws {
     let made = unsafe symlink("/tmp/nowhere", log.path.text)
     #expect(made == 0)

@@ -186,6 +186,45 @@ struct DirectoryStoreTests {
     #expect(files.contains("backups/\(kept)") && files.contains("backups/stranger.tbk"))
   }
 
+  /// Nobody can tell what a first commit that was killed left from what is left of a store.
+  @Test func withoutALedgerTheJournalRemovesNothing() throws {
+    let first = "backups/backup_\(try digest(1).hex.prefix(12)).tbk"
+    try place.session().pushArchive(1)
+    try Descriptor.workingDirectory.unlink(place.path.appending("metadata.json"))
+    try write(place.path.appending(".tbk-journal"), Array("\(first)\n".utf8))
+    try place.elsewhere().pushArchive(2)
+    #expect(try place.files().contains(first))
+    #expect(try place.elsewhere().clean(dryRun: false, age: -120).map(\.name.text) == [first])
+  }
+
+  @Test func whatAJournalDoesNotNameIsALostStore() throws {
+    try place.session().pushArchive(1)
+    try place.session().pushArchive(2)
+    try Descriptor.workingDirectory.unlink(place.path.appending("metadata.json"))
+    let before = try place.files()
+    let named = "backups/backup_\(try digest(2).hex.prefix(12)).tbk"
+    try write(place.path.appending(".tbk-journal"), Array("\(named)\n".utf8))
+    #expect(failure { try place.elsewhere().pushArchive(3) }?.exitStatus == 65)
+    #expect(try place.files() == before.union([".tbk-journal"]))
+  }
+
+  /// Two first commits are killed in turn: neither stands in the way of a third.
+  @Test func aStoreMayBeBegunAgainAndAgain() throws {
+    var names: [String] = []
+    for seed in 1...2 {
+      try place.elsewhere().pushArchive(seed)
+      names.append("backups/backup_\(try digest(seed).hex.prefix(12)).tbk")
+      // As if it had not come to the ledger.
+      try Descriptor.workingDirectory.unlink(place.path.appending("metadata.json"))
+      let kept = names.dropLast().map { "kept/\($0)\n" }.joined()
+      try write(
+        place.path.appending(".tbk-journal"), Array("\(names[seed - 1])\n\(kept)".utf8))
+    }
+    try place.elsewhere().pushArchive(3)
+    try place.elsewhere().pushArchive(4)
+    #expect(try place.files().isSuperset(of: names))
+  }
+
   @Test func aNameThatAStrangerHasIsAvoided() throws {
     let session = try place.session()
     try session.pushArchive(1)

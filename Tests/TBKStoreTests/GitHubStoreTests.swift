@@ -70,6 +70,21 @@ import Testing
     #expect(try bytes == archive(1))
   }
 
+  /// What no ledger names goes after a day: here, while an upload takes longer than that.
+  @Test(arguments: [true, false])
+  func partsThatWereSentLongAgoAreLookedForBeforeACommit(_ isLongAgo: Bool) throws {
+    let place = try GitHubPlace(placement: .release)
+    try makeSession(try place.open(), home: nil).pushArchive(1)
+    let store = try #require(try place.open() as? GitHubStore)
+    if isLongAgo { store.doubtAfter = 0 }
+    let backup = NewBackup(receipt: nil, archive: try store.stage(try archive(2)), archiveVersion: 2)
+    let cleaner = try makeSession(try place.open(), home: nil)
+    #expect(try cleaner.clean(dryRun: false, age: -120).map(\.kind) == [.asset])
+    let entry = try makeSession(store, home: nil).push(backup).entry
+    let bytes = try? place.open().open(entry.archiveReference).readAll(limit: 1 << 20, what: "it")
+    #expect(try bytes == (isLongAgo ? archive(2) : nil))
+  }
+
   /// TermBackup 6 makes the first commit by the contents API, of another file than ours.
   @Test func whoMadeTheFirstCommitMeanwhileIsNotOverwritten() throws {
     let place = try GitHubPlace()

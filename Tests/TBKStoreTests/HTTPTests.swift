@@ -141,6 +141,23 @@ struct HTTPTests {
     }
   }
 
+  /// By GitHub, and by where it redirects to.
+  @Test(arguments: [429, 503], ["17", "16.2", "date"])
+  func whoAsksToBeLeftAloneForAWhileIs(_ status: Int, _ text: String) throws {
+    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    var text = text
+    if text == "date" {
+      let soon = Timestamp(nanoseconds: Timestamp.now().nanoseconds + 16_000_000_000)
+      let parts = soon.iso8601(microseconds: false).split { "-T+Z".contains($0) }
+      let month = try #require(Int(parts[1]))
+      text = "Mon, \(parts[2]) \(names[month - 1]) \(parts[0]) \(parts[3]) GMT"
+    }
+    let busy = answer(status, ["retry-after": text])
+    #expect((15...18).contains(seconds(GitHubJudge().verdict(busy)) ?? 0))
+    #expect((15...18).contains(seconds(HTTPExchange.standardJudge(busy)) ?? 0))
+    #expect(seconds(HTTPExchange.standardJudge(answer(status))) == nil)
+  }
+
   @Test func refusalsAreToldFromBadDays() {
     let judge = GitHubJudge()
     func failure(_ response: HTTPResponse) -> Failure? {

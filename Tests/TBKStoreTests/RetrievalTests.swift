@@ -30,7 +30,7 @@ private final class LyingStore: Store {
   func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover] {
     try base.leftovers(besides: named, age: age)
   }
-  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome {
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> [Leftover]? {
     try base.remove(leftovers, over: ledger)
   }
 }

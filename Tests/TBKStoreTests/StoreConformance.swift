@@ -386,8 +386,8 @@ final class FaultyStore: Store {
     try call { () throws(Failure) in try base.leftovers(besides: named, age: age) }
   }
 
-  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> CommitOutcome {
-    try call(conflict: .conflict) { () throws(Failure) in
+  func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> [Leftover]? {
+    try call(conflict: .some(nil)) { () throws(Failure) in
       try base.remove(leftovers, over: ledger)
     }
   }

@@ -73,6 +73,9 @@ final class DirectoryPlace: StorePlace {
     try makeSession(try open(), home: scratch[home], accepting: accepting, keys: keys)
   }
 
+  /// On a machine that has never seen the store.
+  func elsewhere() throws(Failure) -> LedgerSession { try session(home: uniqueSuffix()) }
+
   /// All files below the store, temporary ones too.
   func files() throws -> Set<String> {
     var found: Set<String> = []

@@ -87,8 +87,9 @@ class Commands:
             absent(name)
         return str(path)
 
-    def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, **options):
-        """Popen of a command. A `password` goes to tbk-seal and tbk-open in a file; None gives none."""
+    def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, over=None, **options):
+        """Popen of a command. A `password` goes to tbk-seal and tbk-open in a file; None gives none. Of `over` the
+        command finds the first in the place of the second."""
         command = [self.path(name), *arguments]
         if password is not None and name in ("tbk-seal", "tbk-open"):
             given = self.password_file
@@ -100,6 +101,12 @@ class Commands:
         if as_user is not None:
             require("setpriv")
             command = ["setpriv", f"--reuid={as_user}", f"--regid={as_user}", "--clear-groups", *command]
+        if over is not None:
+            require("unshare")
+            if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+                absent("the right to mount a file system")
+            script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+            command = ["unshare", "-m", "sh", "-c", script, "sh", *map(str, over), *command]
         before = options.pop("preexec_fn", None)
 
         def prepare():

@@ -42,9 +42,9 @@ class Store:
         return self.commands.run("tbk-push", self.address, *arguments, input=data, status=status,
                                  env={**self.environment, **(env or {})})
 
-    def pull(self, *arguments, status=0, env=None):
+    def pull(self, *arguments, status=0, env=None, **options):
         return self.commands.run("tbk-pull", self.address, *arguments, status=status,
-                                 env={**self.environment, **(env or {})})
+                                 env={**self.environment, **(env or {})}, **options)
 
     def remove(self, *ids):
         return self.commands.run("tbk-push", self.address, "--remove", *ids, env=self.environment)

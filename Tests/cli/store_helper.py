@@ -91,6 +91,9 @@ def misbehave(kind):
     elif kind == "endless":
         while True:
             sink.write(b"x" * 65536)
+    elif kind == "flood":
+        while True:
+            sink.write(b"entry 1 1 ../x\n" * 10000)
     elif kind == "waits":
         while True:
             sink.write(b"wait\n" * 10000)
@@ -124,7 +127,7 @@ for line in source:
                 continue
         if fault in ("error", "denied", "full", "again", "busy") and word in ("put", "swap"):
             take(int(rest[1]))
-        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment", "again-once"):
+        if not misbehave(fault) and fault not in ("short", "long", "altered", "paths", "lost", "environment", "again-once", "torn"):
             continue
     if mine and fault == "environment":
         with open(root + ".environment", "wb") as file:
@@ -151,7 +154,10 @@ for line in source:
             if mine and fault == "altered":
                 answer = answer[0], data[:-1] + bytes([data[-1] ^ 1])
     elif word == "put":
-        store(rest[0], take(int(rest[1])))
+        data = take(int(rest[1]))
+        store(rest[0], data[:len(data) // 2] if mine and fault == "torn" else data)
+        if mine and fault == "torn":
+            misbehave("kill")
         answer = "ok", b""
     elif word == "swap":
         new = take(int(rest[1]))

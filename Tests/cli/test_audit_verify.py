@@ -187,6 +187,10 @@ def test_a_state_may_say_anything(log):
         for size in (0, 5, 2**64 - 1):
             log.state.write_text(json.dumps({"count": count, "size": size, "last": "a" * 64}))
             log.verify({0, 1})
+            # What it cannot be is refused, and what it may be is gone on from.
+            log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success",
+                        status=65 if max(count, size) > 2**60 else 0)
+            log.write(lines)
 
 
 def test_every_change_of_a_byte_shows(log):

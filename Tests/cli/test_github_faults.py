@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 
 import pytest
 from conftest import absent
-from github_fixture import TOKEN, github, github_server, github_tls, github_tls_1  # noqa: F401
+from github_fixture import TOKEN, Authority, github, github_server, github_tls, github_tls_1  # noqa: F401
 from test_github_store import MIB, PART, archive, identify
 from tunnel import Tunnel
 
@@ -148,6 +149,30 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(github_tls):
     done = github_tls.push(archive(1), status=69, env={"CURL_CA_BUNDLE": ""})
     assert b"certificate" in done.err and b"CURL_CA_BUNDLE" in done.err
     assert github_tls.log() == []
+
+
+def test_certificates_that_are_named_stand_instead_of_the_systems(github_tls, tmp_path):
+    system, empty, other = (tmp_path / name for name in ("system", "empty", "other"))
+    for folder in (system, empty, other):
+        folder.mkdir()
+    stranger = Authority(other).file
+    # The system trusts nginx, by its directory alone.
+    shutil.copy(github_tls.nginx.authority.file, system / "ours.pem")
+    subprocess.run(["openssl", "rehash", system], check=True)
+    shutil.copy(stranger, system / "ca-certificates.crt")
+    github_tls.push(archive(1))
+
+    def trusts(**named):
+        done = github_tls.pull("--list", status=(0, 69), over=(system, "/etc/ssl/certs"),
+                               env={"CURL_CA_BUNDLE": "", **named})
+        assert done.status == 0 or b"certificate" in done.err
+        return done.status == 0
+    assert trusts()
+    assert not trusts(CURL_CA_BUNDLE=str(stranger))
+    assert not trusts(SSL_CERT_FILE=str(stranger))
+    assert not trusts(SSL_CERT_DIR=str(empty))
+    assert trusts(SSL_CERT_DIR=str(system)) and trusts(SSL_CERT_FILE=str(system / "ours.pem"))
+    assert not trusts(CURL_CA_BUNDLE=str(stranger), SSL_CERT_DIR=str(system))
 
 
 def test_a_host_that_is_not_there(github):

@@ -326,6 +326,9 @@ def test_a_large_archive_in_commits_has_parts(github):
     joined = b"".join((clone / "backups" / part["name"]).read_bytes() for part in entry["parts"])
     assert joined == data
     assert github.pull("latest").out == data
+    # From a clone as well, on a machine that has never seen either.
+    elsewhere = {"TERMBACKUP_HOME": str(github.scratch / "elsewhere")}
+    assert github.commands.run("tbk-pull", clone, "latest", env=elsewhere).out == data
     assert len(github.git("log", "--format=%H").splitlines()) == 2
     github.remove(identify(data))
     assert github.git("ls-tree", "-r", "--name-only", "HEAD").split() == [".gitattributes", "metadata.json"]
@@ -352,6 +355,45 @@ def test_the_parts_of_an_archive_under_two_ids_stay_while_one_is_left(github, tm
     assert github.pull("cdcd").out == data
     github.remove("cd" * 32)
     assert github.state()["assets"] == []
+
+
+@pytest.mark.parametrize("change", [("tbk-push", "--remove", "{id}"), ("tbk-push", "--replace", "{id}"),
+                                    ("tbk-prune", "--keep-last", "1")], ids=["remove", "replace", "prune"])
+def test_the_parts_of_a_backup_on_another_branch_stay(github, change):
+    data, command = archive(1), [word.format(id=identify(archive(1))) for word in change]
+    there = github.address + "#other"
+
+    def on_the_other(name, *arguments, **options):
+        return github.commands.run(name, there, *arguments, env=github.environment, **options)
+    for seed in (1, 2):
+        github.push(archive(seed), "--placement", "release")
+    on_the_other("tbk-push", "--placement", "release", input=data)
+    assert len(github.state()["assets"]) == 2
+    with (github.scratch / "third").open("w+b") as third:
+        third.write(archive(3))
+        third.seek(0)
+        github.commands.run(command[0], github.address, *command[1:], env=github.environment, stdin=third)
+    assert on_the_other("tbk-pull", "latest").out == data
+    # Where no branch names them any more they go.
+    on_the_other("tbk-push", "--remove", identify(data))
+    named = {part["name"] for entry in json.loads(github.git("show", "main:metadata.json"))["backups"]
+             for part in entry.get("parts", [])}
+    assert {asset["name"] for asset in github.state()["assets"]} == named
+
+
+def test_parts_stay_where_a_branch_cannot_be_asked(github):
+    github.push(archive(1), "--placement", "release")
+    github.fault(method="GET", path="/branches[?]", status=403, times=-1)
+    assert b"still takes room" in github.remove(identify(archive(1))).err
+    github.clear_faults()
+    assert len(github.state()["assets"]) == 1
+
+
+def test_a_removal_without_assets_asks_for_no_branch(github):
+    github.push(archive(1))
+    github.clear_log()
+    github.remove(identify(archive(1)))
+    assert [entry["path"] for entry in github.log() if entry["path"].endswith("/branches")] == []
 
 
 def test_a_sealed_manifest_of_several_parts_comes_back(github, tmp_path):

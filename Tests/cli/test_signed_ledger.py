@@ -241,6 +241,37 @@ def test_nothing_is_changed_without_a_key(signed):
     assert snapshot(signed.path) == before
 
 
+@pytest.mark.parametrize("arguments", [["--unreferenced"], ["--keep-last", "1", "-n"],
+                                       ["--next-mode", "--group", "g", "--max-backups", "3"]], ids=lambda words: words[0])
+def test_what_only_reads_requires_a_signature_without_a_key(signed, arguments):
+    there = signed.machine(signed.keys.public)
+    required = [*arguments, "--require-signature"]
+    signed.tbk.run("tbk-prune", signed.path, *required, **there)
+    signed.tbk.run("tbk-prune", signed.path, "--keep-last", "1", "--require-signature", status=64, **there)
+    ledger = signed.read()
+    del ledger["ledger_signature"]
+    signed.write(ledger)
+    there = signed.machine(signed.keys.public)
+    assert b"is not signed" in signed.tbk.run("tbk-prune", signed.path, *required, status=65, **there).err
+
+
+def test_a_home_that_cannot_be_looked_into_is_not_one_without_keys(signed):
+    loop = signed.tbk.scratch / "loop"
+    loop.symlink_to(loop)
+    result = signed.pull("--list", status=None, env={"TERMBACKUP_HOME": str(loop)})
+    assert result.status >= 64 and result.out == b"" and b"loop" in result.err
+
+
+def test_the_keys_of_a_user_without_an_environment_are_those_of_the_home_in_passwd(signed, tbk, tmp_path):
+    passwd = tmp_path / "passwd"
+    passwd.write_text(f"root:x:{os.geteuid()}:{os.getegid()}::{tmp_path / 'user'}:/bin/sh\n")
+    (tmp_path / "user" / ".termbackup").mkdir(parents=True)
+    shutil.copy(signed.keys.public, tmp_path / "user" / ".termbackup" / "signing_key.pub")
+    bare = {"env": {"HOME": "", "TERMBACKUP_HOME": ""}, "over": (passwd, "/etc/passwd")}
+    signed.pull("--list", "--require-signature", **bare)
+    assert (tmp_path / "user" / ".termbackup" / "state").is_dir()
+
+
 def test_pruning_and_removing_keep_the_ledger_signed(signed, tmp_path):
     newest = signed.read()["backups"][-1]["id"]
     signed.tbk.run("tbk-push", signed.path, "--sign-key", signed.keys.private, "--remove", newest)

@@ -31,6 +31,24 @@ def test_a_profile_without_backups_says_so(docs):
     assert (found["reached"], found["summary"]["backup_count"], found["summary"]["last_id"], found["last_run"]) == (True, 0, None, None)
 
 
+def test_what_is_told_of_a_store_goes_into_a_file(docs, tmp_path):
+    docs.run("run", "-q", "docs")
+    store, pull = docs.home / "store", docs.tbk.run
+    for what in ("--summary", "--seen"):
+        shown = pull("tbk-pull", store, what).out
+        assert pull("tbk-pull", store, what, "-o", tmp_path / "told").out == b""
+        told = (tmp_path / "told").read_bytes()
+        assert [line for line in told.splitlines() if b"last_age" not in line] == [
+            line for line in shown.splitlines() if b"last_age" not in line]
+
+
+@pytest.mark.parametrize("what,option", [("--seen", ["--trust-out", "x"]), ("--seen", ["--group", "g"]), ("--ledger", ["--group", "g"]),
+                                         ("--seen", ["--require-signature"]), ("--seen", ["--verify-key", "x"])])
+def test_an_option_that_does_nothing_is_wrong_usage(docs, what, option):
+    done = docs.tbk.run("tbk-pull", docs.home / "store", what, *option, status=64)
+    assert what.encode() in done.err and option[0].encode() in done.err
+
+
 def listed(docs, id):
     entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]
     return next(entry for entry in entries if entry["id"] == id)

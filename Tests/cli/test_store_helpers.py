@@ -22,6 +22,7 @@ SECRETS = {
     "TERMBACKUP_PASSWORD": "secret one", "TERMBACKUP_PASSWORD_FILE": "/secret/two", "TERMBACKUP_TOKEN": "secret3",
     "TERMBACKUP_TOKEN_COMMAND": "echo secret4", "GITHUB_TOKEN": "secret5", "GH_TOKEN": "secret6",
     "TERMBACKUP_KEY_PASSWORD": "secret seven", "TERMBACKUP_NEW_PASSWORD_FILE": "/secret/eight",
+    "TERMBACKUP_WEBHOOK_URL": "https://secret.nine/", "GH_ENTERPRISE_TOKEN": "secret10",
 }
 
 
@@ -176,6 +177,21 @@ def test_an_answer_that_is_lost_is_made_up_for_by_another_push(place, fault):
     assert len(place.ids()) == 2
     assert b"the store has this backup already" in place.push(1).err
     assert len(place.ids()) == 2
+
+
+def test_half_an_archive_stands_in_nobodys_way(place):
+    place.push(0)
+    for _ in range(3):
+        place.push(1, *QUICK, status=75, env={"HELPER_FAULT": "torn@put"})
+    place.push(1)
+    assert len(place.ids()) == 2 and place.pull("latest").out == place.archives[1]
+
+
+def test_a_listing_without_end_is_ended(place):
+    place.push(0)
+    done = place.tbk.run("tbk-prune", place.address, "--unreferenced", status=65, env={"HELPER_FAULT": "flood@list"})
+    assert b"too many objects" in done.err
+    place.alone()
 
 
 @pytest.mark.parametrize("fault", ["number", "huge", "zeros", "minus", "more", "version", "short", "long", "altered"])

@@ -27,7 +27,9 @@ extension GitHubStore {
     }
     remember(commit.ledger, at: head, tag: nil)
     isOurs = (try? Ledger(parsing: commit.ledger))?.identity != nil
-    removeAssets(commit)
+    // Whoever took a part for one that nothing names may have removed it since it was looked for.
+    try renewParts(commit)
+    removeAssets(commit, at: head)
     return .committed(LedgerVersion(id.description))
   }
 
@@ -206,11 +208,14 @@ extension GitHubStore {
 
   // MARK: Assets
 
-  /// Sends what was found in a release when it was staged, and has gone since.
+  /// Sends again what was in a release when it was staged, and may have gone since.
   private func renewParts(_ commit: Commit) throws(Failure) {
     for addition in commit.additions {
-      guard let staged = addition.object as? GitHubStaged, let spool = staged.found else { continue }
-      let (tag, _) = try releases.upload(spool, maximumWait: maximumWait, progress: { _ in })
+      guard let staged = addition.object as? GitHubStaged, let release = staged.release,
+        release.isDoubtful(after: doubtAfter)
+      else { continue }
+      let (tag, _) = try releases.upload(
+        release.spool, maximumWait: maximumWait, progress: { _ in })
       guard staged.parts.allSatisfy({ $0.place == tag }) else {
         throw Failure(
           .tryAgain, "the release that held parts of \(addition.path) has no room for them any more")
@@ -218,8 +223,9 @@ extension GitHubStore {
     }
   }
 
-  /// Deletes what the ledger no longer names. The commit is done: what fails is said, and is left.
-  private func removeAssets(_ commit: Commit) {
+  /// Deletes what no ledger names any more. The commit is done: what fails is said, and is left to
+  /// `remove(_:over:)`.
+  private func removeAssets(_ commit: Commit, at head: Head) {
     let kept = Set(
       commit.additions.flatMap { ($0.object as? GitHubStaged)?.parts.map(\.object.name) ?? [] })
     let parts = commit.removals.flatMap(\.parts).filter {
@@ -227,7 +233,9 @@ extension GitHubStore {
     }
     if parts.isEmpty { return }
     do throws(Failure) {
-      try releases.remove(parts)
+      // The same archive may be a backup on another branch as well, or again on this one.
+      let named = try namedOnBranches(besides: head)
+      try releases.remove(parts.filter { !named.contains("\($0.place)/\($0.object.name)") })
     } catch {
       context.notice(
         "what was removed still takes room in a release of \(repository.fullName): \(error.message)")

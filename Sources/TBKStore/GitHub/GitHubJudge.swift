@@ -3,9 +3,6 @@ import TBKFormat
 
 /// What GitHub's API means by an answer: its rate limits, its refusals, its bad days.
 struct GitHubJudge {
-  /// Whether the answer is a document, so that a page of HTML is a fault of something in between.
-  var expectsHTML = false
-
   /// Seconds to wait after a secondary limit that names none; GitHub asks for at least a minute.
   static let secondaryPause = 60
   /// No server's word keeps us longer.
@@ -14,7 +11,8 @@ struct GitHubJudge {
   func verdict(_ response: HTTPResponse) -> HTTPVerdict {
     switch response.status {
     case 200..<300:
-      if response.isHTML, !expectsHTML {
+      // What is asked for is never a page: something in between answers.
+      if response.isHTML {
         return .again(
           Failure(
             .unavailable, "\(response.url.authority) answers with a page of HTML",
@@ -32,7 +30,8 @@ struct GitHubJudge {
       if let pause = pause(response) { return pause }
       return .fail(GitHubJudge.denied(response))
     case 408, 500...599:
-      return .again(
+      return HTTPExchange.later(
+        response,
         Failure(
           .unavailable,
           "\(response.url.authority) answers with status \(response.status)"
@@ -55,8 +54,8 @@ struct GitHubJudge {
           .tryAgain, "\(what) is reached: nothing is taken for another \(seconds) s",
           httpStatus: response.status))
     }
-    if let text = response.headers["retry-after"] {
-      return wait(Int(text) ?? GitHubJudge.secondaryPause)
+    if response.headers["retry-after"] != nil {
+      return wait(response.retryAfter ?? GitHubJudge.secondaryPause)
     }
     if response.headers["x-ratelimit-remaining"] == "0",
       let reset = response.headers["x-ratelimit-reset"].flatMap({ Int64($0) }), reset >= 0

@@ -5,6 +5,8 @@ extension GitHubStore {
   /// The most of a listing that is read, in bytes.
   private static let listingLimit = 32 << 20
   private static let pageSize = 100
+  /// The most branches whose ledgers are read.
+  private static let branchLimit = 5000
 
   package func leftovers(
     besides named: NamedObjects, age: Int64
@@ -13,15 +15,7 @@ extension GitHubStore {
     guard case .at(let head) = state else { return [] }
     let found =
       try objects(at: head, besides: named, age: age) + assets(besides: named, age: age)
-    return found.sorted { $0.name < $1.name }
-  }
-
-  /// The time before which something was last changed that is a leftover, by the server's clock;
-  /// nil if it does not say.
-  private func limit(_ response: HTTPResponse, _ age: Int64) -> Timestamp? {
-    response.headers["date"].flatMap { httpDate($0) }.map {
-      $0.earlier(seconds: UInt64(clamping: age))
-    }
+    return found.inOrder
   }
 
   // MARK: The branch
@@ -44,7 +38,8 @@ extension GitHubStore {
         else { continue }
         found.append(
           Leftover(
-            .object, path.description, size: file["size"]?.integer() ?? 0, changedAt: changed))
+            .object, RawPath(path.description), size: file["size"]?.integer() ?? 0,
+            changedAt: changed))
       }
     }
     return found
@@ -70,7 +65,7 @@ extension GitHubStore {
     guard response.status == 200, let list = try response.json("the commits").elements else {
       throw api.unexpected(response, "the commits of \(path)")
     }
-    guard let limit = limit(response, age),
+    guard let limit = response.date(earlierBy: age),
       let text = list.first?["commit"]?["committer"]?["date"]?.text,
       let date = Timestamp(iso8601: text), date <= limit
     else { return nil }
@@ -83,59 +78,69 @@ extension GitHubStore {
     var found: [Leftover] = []
     for release in try releases.all() {
       let (assets, response) = try releases.list(release)
-      guard let limit = limit(response, age) else { continue }
+      guard let limit = response.date(earlierBy: age) else { continue }
       for asset in assets {
         let name = "\(release.tag)/\(asset.name)"
-        let changed = Timestamp(nanoseconds: asset.changedAt * 1_000_000_000)
-        guard asset.name.hasPrefix("part_"), !named.contains(name), changed <= limit else {
+        guard asset.name.hasPrefix("part_"), !named.contains(name), asset.changedAt <= limit else {
           continue
         }
         found.append(
           Leftover(
-            asset.isUploaded ? .asset : .upload, name, size: asset.size, changedAt: changed,
-            number: asset.id))
+            asset.isUploaded ? .asset : .upload, RawPath(name), size: asset.size,
+            changedAt: asset.changedAt, number: asset.id))
       }
     }
     if found.isEmpty { return [] }
     // Releases belong to the repository: every branch of it may be a store with parts in them.
-    let others = try namedOnOtherBranches()
-    return found.filter { !others.contains($0.name) }
+    let others = try namedOnBranches(besides: nil)
+    return found.filter { !others.contains($0.name.text) }
   }
 
-  private func namedOnOtherBranches() throws(Failure) -> NamedObjects {
+  /// What the ledgers of other branches name.
+  ///
+  /// - Parameter head: if it is given, the ledger of this branch counts too, where the branch has
+  ///   moved on from there.
+  func namedOnBranches(besides head: Head?) throws(Failure) -> NamedObjects {
     var named = NamedObjects()
-    for page in 1... {
+    for page in 1...(GitHubStore.branchLimit / GitHubStore.pageSize) {
       let response = try api.send(
         "GET", "\(repository.path)/branches?per_page=\(GitHubStore.pageSize)&page=\(page)")
       guard response.status == 200, let list = try response.json("the branches").elements else {
         throw api.unexpected(response, "the branches of \(repository.fullName)")
       }
       for entry in list {
-        guard let name = entry["name"]?.text, name != branch else { continue }
+        guard let name = entry["name"]?.text else { continue }
+        if name == branch {
+          guard let head, entry["commit"]?["sha"]?.text != head.commit.description else { continue }
+        }
+        let shown = RawPath(Array(name.utf8)).display
         let path = "\(repository.path)/contents/\(Ledger.fileName)?ref=\(name.percentEncoded())"
         let answer = try api.send("GET", path, .raw(limit: GitHubStore.contentsLimit))
         if answer.status == 404 { continue }
-        guard answer.status == 200 else { throw api.unexpected(answer, "the ledger of \(name)") }
+        guard answer.status == 200 else { throw api.unexpected(answer, "the ledger of \(shown)") }
         do throws(Failure) {
           named.add(try Ledger(parsing: answer.body))
         } catch {
           throw Failure(
             .malformed,
-            "the branch \(RawPath(Array(name.utf8)).display) of \(repository.fullName) has a "
-              + "metadata.json that is no ledger, and may name what lies in releases",
+            "the branch \(shown) of \(repository.fullName) has a metadata.json that is no ledger, and "
+              + "may name what lies in releases",
             hint: "nothing was removed; take that branch away if it is no store")
         }
       }
-      if list.count < GitHubStore.pageSize { break }
+      if list.count < GitHubStore.pageSize { return named }
     }
-    return named
+    throw Failure(
+      .unavailable,
+      "\(repository.fullName) has more than \(GitHubStore.branchLimit) branches, each of which may "
+        + "be a store that names what lies in releases")
   }
 
   // MARK: Removing
 
   package func remove(
     _ leftovers: [Leftover], over ledger: StoredLedger
-  ) throws(Failure) -> CommitOutcome {
+  ) throws(Failure) -> [Leftover]? {
     let objects = leftovers.compactMap(\.path)
     var outcome = CommitOutcome.committed(ledger.version)
     if !objects.isEmpty {
@@ -148,16 +153,16 @@ extension GitHubStore {
           ledger: ledger.bytes, removals: objects.map { ObjectReference($0) }, summary: summary),
         over: ledger.version)
     }
-    guard case .committed(let version) = outcome else { return outcome }
+    guard case .committed(let version) = outcome else { return nil }
     let assets = leftovers.compactMap { leftover in leftover.path == nil ? leftover.number : nil }
-    if assets.isEmpty { return outcome }
+    if assets.isEmpty { return leftovers }
     // Somebody may have found one of them, and have put it into the ledger.
     forget()
     try locate()
     guard case .at(let head) = state, head.commit.description == version.token else {
-      return .conflict
+      return nil
     }
     for id in assets { try releases.delete(id) }
-    return outcome
+    return leftovers
   }
 }

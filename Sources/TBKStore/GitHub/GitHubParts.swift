@@ -55,7 +55,7 @@ final class GitHubSpool {
     parts = cutter.parts
     var seen: Set<String> = []
     distinctParts = cutter.parts.filter { seen.insert($0.gitHash).inserted }
-    sha256 = try cutter.sha256()
+    sha256 = cutter.sha256
     self.size = size
     memory = (sink as? MemorySink)?.bytes ?? []
   }
@@ -72,17 +72,15 @@ private final class PartCutter {
   private let sink: any ByteSink
   private let size: UInt64
   private let partSize: UInt64
-  private var whole: SHA256?
   private(set) var parts: [GitHubSpool.Part] = []
+  /// Of the whole.
+  private(set) var sha256 = Digest.ofNothing
 
   init(into sink: any ByteSink, size: UInt64, partSize: UInt64) {
     self.sink = sink
     self.size = size
     self.partSize = partSize
-    whole = nil
   }
-
-  private var total = Digest.ofNothing
 
   func take(_ source: any ByteSource) throws(Failure) {
     var whole = try SHA256()
@@ -125,10 +123,8 @@ private final class PartCutter {
       throw Failure(.truncated, "more bytes came than the \(size) announced")
     }
     try sink.finish()
-    total = try whole.finish()
+    sha256 = try whole.finish()
   }
-
-  func sha256() throws(Failure) -> Digest { total }
 }
 
 /// A stretch of a file, read by position, so that several can be read at once.

@@ -13,10 +13,8 @@ final class GitHubReleases {
     let isUploaded: Bool
     /// Nil where the API says nothing of it.
     let sha256: Digest?
-    /// Seconds since 1970.
-    let createdAt: Int64
-    /// Likewise; not before that.
-    let changedAt: Int64
+    /// By the server's clock; of what bears no date, as late as can be.
+    let changedAt: Timestamp
 
     func holds(_ part: GitHubSpool.Part) -> Bool {
       isUploaded && size == part.size && (sha256 == nil || sha256 == part.sha256)
@@ -34,6 +32,8 @@ final class GitHubReleases {
   /// Bytes of our parts in one release.
   static let capacity = UInt64(assetLimit) * GitHubSpool.assetPartSize
   private static let pageSize = 100
+  /// The most releases that are listed or tried: GitHub lists no more of them.
+  private static let releaseLimit = 10_000
   /// Seconds after which an upload that did not end is nobody's any more.
   private static let leftoverAge: Int64 = 86_400
 
@@ -67,7 +67,7 @@ final class GitHubReleases {
   /// All releases that are ours.
   func all() throws(Failure) -> [Release] {
     var found: [Release] = []
-    for page in 1... {
+    for page in 1...(GitHubReleases.releaseLimit / GitHubReleases.pageSize) {
       let response = try api.send(
         "GET", "\(repository.path)/releases?per_page=\(GitHubReleases.pageSize)&page=\(page)")
       guard response.status == 200,
@@ -76,9 +76,11 @@ final class GitHubReleases {
       for json in list where GitHubReleases.isTag(json["tag_name"]?.text ?? "") {
         found.append(try parse(json))
       }
-      if list.count < GitHubReleases.pageSize { break }
+      if list.count < GitHubReleases.pageSize { return found }
     }
-    return found
+    throw Failure(
+      .unavailable,
+      "\(repository.fullName) has more than \(GitHubReleases.releaseLimit) releases")
   }
 
   private func parse(_ response: HTTPResponse) throws(Failure) -> Release {
@@ -105,8 +107,12 @@ final class GitHubReleases {
   }
 
   private func assets(_ release: Release) throws(Failure) -> [String: Asset] {
+    byName(try list(release).assets)
+  }
+
+  private func byName(_ assets: [Asset]) -> [String: Asset] {
     var found: [String: Asset] = [:]
-    for asset in try list(release).assets { found[asset.name] = asset }
+    for asset in assets { found[asset.name] = asset }
     return found
   }
 
@@ -139,28 +145,33 @@ final class GitHubReleases {
     }
     let created = json["created_at"]?.text.flatMap { Timestamp(iso8601: $0) }
     let updated = json["updated_at"]?.text.flatMap { Timestamp(iso8601: $0) }
-    // What bears no date is as young as can be.
     let changed = created.map { max($0, updated ?? $0) } ?? Timestamp(nanoseconds: .max)
     return Asset(
       id: id, name: name, size: size, isUploaded: json["state"]?.text == "uploaded",
-      sha256: digest, createdAt: (created?.nanoseconds ?? 0) / 1_000_000_000,
-      changedAt: changed.nanoseconds / 1_000_000_000)
+      sha256: digest, changedAt: changed)
   }
 
   // MARK: Writing
 
-  /// A release with room for `count` assets more than the named ones, made if need be.
+  /// A release with room for the named assets beside the others that it holds, made if need be, and
+  /// what it holds.
   private func releaseWithRoom(
     _ names: Set<String>
   ) throws(Failure) -> (Release, [String: Asset]) {
-    for number in 1...999_999 {
+    for number in 1...GitHubReleases.releaseLimit {
       let tag = "\(GitHubReleases.tagPrefix)\(number)"
       var found = try release(tag)
       if found == nil { found = try create(tag) }
       guard let release = found else { continue }
-      let assets = try assets(release)
+      let (list, response) = try list(release)
+      let assets = byName(list)
       let others = assets.keys.count { !names.contains($0) }
-      if others + names.count <= GitHubReleases.assetLimit { return (release, assets) }
+      if others + names.count <= GitHubReleases.assetLimit {
+        if let limit = response.date(earlierBy: GitHubReleases.leftoverAge) {
+          cleanLeftovers(assets, except: names, before: limit)
+        }
+        return (release, assets)
+      }
     }
     throw Failure(.cannotCreate, "no release of \(repository.fullName) has room for the archive")
   }
@@ -191,7 +202,6 @@ final class GitHubReleases {
     let names = Set(spool.distinctParts.map(\.name.description))
     var (release, assets) = try releaseWithRoom(names)
     try api.admitUploads(to: release.uploadURL)
-    cleanLeftovers(assets, except: names)
     var patience = Patience(seconds: maximumWait)
     var known: Set<String> = []
     var hasFound = false
@@ -208,7 +218,8 @@ final class GitHubReleases {
             }
             continue
           }
-          // What a broken upload left, or something else of this name: nothing points to it.
+          // What a broken upload left, or other bytes under a name that stands for these: good for
+          // nobody. Or another writer is sending it just now, who will find it gone and send it again.
           try delete(asset)
         }
         missing.append(part)
@@ -310,10 +321,11 @@ final class GitHubReleases {
   }
 
   /// Removes what uploads that broke off a day ago left.
-  private func cleanLeftovers(_ assets: [String: Asset], except names: Set<String>) {
-    let limit = Timestamp.now().nanoseconds / 1_000_000_000 - GitHubReleases.leftoverAge
+  private func cleanLeftovers(
+    _ assets: [String: Asset], except names: Set<String>, before limit: Timestamp
+  ) {
     for asset in assets.values
-    where !asset.isUploaded && asset.createdAt < limit && !names.contains(asset.name) {
+    where !asset.isUploaded && asset.changedAt < limit && !names.contains(asset.name) {
       _ = try? delete(asset)
     }
   }

@@ -11,19 +11,42 @@ final class GitHubStaged: StagedObject {
   let parts: [LedgerEntry.Part]
   /// What a tree has to name: under the object's own name if that is nil.
   let blobs: [(name: ObjectName?, hash: GitObjectID)]
-  /// Set where parts were found in a release and not sent: they may be another backup's, and go
-  /// with it.
-  let found: GitHubSpool?
+  /// What was brought into a release, to be sent again if it goes before a commit names it.
+  let release: InRelease?
+
+  struct InRelease {
+    let spool: GitHubSpool
+    /// Whether parts were found there and not sent: they may be another backup's, and go with it.
+    let hasFound: Bool
+    /// When the first part may have been there, by both clocks: a machine that sleeps stops one, and
+    /// the other may be set.
+    let since: (wall: Int64, monotonic: Int64)
+
+    static func now() -> (wall: Int64, monotonic: Int64) {
+      (Timestamp.now().nanoseconds, monotonicNanoseconds())
+    }
+
+    /// Whether somebody may have removed a part: with the backup it was found to belong to, or, after
+    /// a day, as what no ledger names.
+    ///
+    /// - Parameter limit: seconds for which what was sent is taken to be there.
+    func isDoubtful(after limit: Int64) -> Bool {
+      let now = InRelease.now()
+      let limit = limit * 1_000_000_000
+      return hasFound || now.monotonic - since.monotonic >= limit
+        || !(0..<max(1, limit)).contains(now.wall - since.wall)
+    }
+  }
 
   init(
     size: UInt64, sha256: Digest, parts: [LedgerEntry.Part],
-    blobs: [(name: ObjectName?, hash: GitObjectID)], found: GitHubSpool? = nil
+    blobs: [(name: ObjectName?, hash: GitObjectID)], release: InRelease? = nil
   ) {
     self.size = size
     self.sha256 = sha256
     self.parts = parts
     self.blobs = blobs
-    self.found = found
+    self.release = release
   }
 }
 
@@ -39,11 +62,12 @@ extension GitHubStore {
       partSize: goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize)
     try prepareRepository()
     if goesToRelease {
+      let since = GitHubStaged.InRelease.now()
       let (tag, hasFound) = try releases.upload(
         spool, maximumWait: maximumWait, progress: context.progress)
       return GitHubStaged(
         size: spool.size, sha256: spool.sha256, parts: spool.parts.map { $0.ledgerPart(tag) },
-        blobs: [], found: hasFound ? spool : nil)
+        blobs: [], release: .init(spool: spool, hasFound: hasFound, since: since))
     }
     try uploadBlobs(spool)
     let isOne = spool.parts.count == 1

@@ -45,6 +45,9 @@ package final class GitHubStore: Store {
   /// Whether there is a ledger at the head; nil if nobody has looked there.
   private(set) var hasLedger: Bool?
   private var hasAskedForRepository = false
+  /// Seconds after which parts that were sent to a release are looked for again before a commit
+  /// names them.
+  var doubtAfter: Int64 = 3600
 
   /// - Parameter root: of the API; nil for the one that is configured.
   package init(

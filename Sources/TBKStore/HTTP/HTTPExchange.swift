@@ -35,7 +35,8 @@ package final class HTTPExchange {
   /// - Parameters:
   ///   - isRepeated: false where somebody has to look before it is asked again.
   ///   - isResumed: for a body that does not change while it is read; only of a GET.
-  ///   - judge: what an answer means; by default only 408, 429 and 5xx are asked again.
+  ///   - judge: what an answer means; by default only 408, 429 and 5xx are asked again, when the server
+  ///   says so if it does.
   ///   - progress: told of bytes as they are sent, or received if none are; negative where they have
   ///     to be again.
   package init(
@@ -53,9 +54,14 @@ package final class HTTPExchange {
 
   package static func standardJudge(_ response: HTTPResponse) -> HTTPVerdict {
     switch response.status {
-    case 408, 429, 500...599: .again(unexpected(response))
+    case 408, 429, 500...599: later(response, unexpected(response))
     default: .accept
     }
+  }
+
+  /// That it be asked again: when the answer says so, if it does.
+  package static func later(_ response: HTTPResponse, _ failure: Failure) -> HTTPVerdict {
+    response.retryAfter.map { .pause(seconds: $0, failure) } ?? .again(failure)
   }
 
   package static func unexpected(_ response: HTTPResponse) -> Failure {

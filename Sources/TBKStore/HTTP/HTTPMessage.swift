@@ -62,8 +62,43 @@ package struct HTTPResponse: Sendable {
 
   package var isHTML: Bool { headers["content-type"]?.lowercased().hasPrefix("text/html") ?? false }
 
+  /// The server's time less so many seconds; nil if it does not tell it.
+  func date(earlierBy seconds: Int64) -> Timestamp? {
+    headers["date"].flatMap { httpDate($0) }?.earlier(seconds: UInt64(clamping: seconds))
+  }
+
+  /// No server's word keeps us longer, in seconds.
+  private static let longestPause = 86_400
+
+  /// Seconds that it asks to wait: `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date; nil if it
+  /// does not ask, or nobody can tell what.
+  package var retryAfter: Int? {
+    guard let text = headers["retry-after"] else { return nil }
+    if let seconds = Double(text) { return HTTPResponse.pause(seconds) }
+    return httpDate(text).map { HTTPResponse.pause(Double($0.seconds(since: .now())) + 1) ?? 1 }
+  }
+
+  /// A pause that a server asks for, in whole seconds from 1; nil for what can be none.
+  static func pause(_ seconds: Double) -> Int? {
+    guard seconds.isFinite, seconds >= 0 else { return nil }
+    return max(1, Int(min(seconds, Double(longestPause)).rounded(.up)))
+  }
+
   /// The body as JSON. Throws `.malformed`, naming what was asked.
   package func json(_ what: String) throws(Failure) -> JSON {
     try JSON.parse(body, what: "the answer to \(what)")
   }
+}
+
+/// A date of HTTP in the form that servers send (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+package func httpDate(_ text: String) -> Timestamp? {
+  let months = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+  ]
+  let words = text.split(separator: " ")
+  guard words.count == 6, words[5] == "GMT", words[1].utf8.count == 2,
+    let month = months.firstIndex(where: { $0 == words[2] })
+  else { return nil }
+  let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
+  return Timestamp(iso8601: "\(words[3])-\(number)-\(words[1])T\(words[4])Z")
 }

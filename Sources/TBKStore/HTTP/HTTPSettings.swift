@@ -19,8 +19,11 @@ package struct HTTPSettings: Sendable {
     func text(_ name: String) -> String? {
       environment(name).map { String(decoding: $0, as: UTF8.self) }
     }
-    certificateFile = text("CURL_CA_BUNDLE") ?? text("SSL_CERT_FILE")
-    certificateDirectory = text("SSL_CERT_DIR")
+    certificateFile = text("CURL_CA_BUNDLE")
+    if certificateFile == nil {
+      certificateFile = text("SSL_CERT_FILE")
+      certificateDirectory = text("SSL_CERT_DIR")
+    }
     if let count = text("TERMBACKUP_CONNECTIONS").flatMap({ Int($0) }) {
       width = min(max(1, count), 8)
     }

@@ -71,8 +71,15 @@ import TBKCore
     try check(unsafe tbk_curl_set_long(handle, option, value), "option \(option.rawValue)")
   }
 
-  private func set(_ option: CURLoption, _ value: String) throws(Failure) {
-    try check(unsafe tbk_curl_set_text(handle, option, value), "option \(option.rawValue)")
+  /// - Parameter value: nil for nothing, whatever libcurl has by default.
+  private func set(_ option: CURLoption, _ value: String?) throws(Failure) {
+    let result =
+      if let value {
+        unsafe tbk_curl_set_text(handle, option, value)
+      } else {
+        unsafe tbk_curl_set_text(handle, option, nil)
+      }
+    try check(result, "option \(option.rawValue)")
   }
 
   private func configure(
@@ -88,8 +95,11 @@ import TBKCore
     try set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
     try set(CURLOPT_SSL_VERIFYPEER, 1)
     try set(CURLOPT_SSL_VERIFYHOST, 2)
-    if let file = settings.certificateFile { try set(CURLOPT_CAINFO, file) }
-    if let directory = settings.certificateDirectory { try set(CURLOPT_CAPATH, directory) }
+    if settings.certificateFile != nil || settings.certificateDirectory != nil {
+      // libcurl may have both from the system, and takes each certificate of either.
+      try set(CURLOPT_CAINFO, settings.certificateFile)
+      try set(CURLOPT_CAPATH, settings.certificateDirectory)
+    }
     try set(CURLOPT_USERAGENT, settings.userAgent)
     try set(CURLOPT_CONNECTTIMEOUT, stall)
     try set(CURLOPT_LOW_SPEED_LIMIT, 64)

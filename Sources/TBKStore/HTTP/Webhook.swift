@@ -14,9 +14,6 @@ package struct Webhook {
 
   /// The most of an answer that is read, in bytes.
   private static let answerLimit = 64 << 10
-  /// No service's word keeps us longer, in seconds.
-  private static let longestPause = 86_400
-
   /// Throws `.usage`, without a word of the address.
   package init(_ address: borrowing Secret) throws(Failure) {
     let text = address.withBytes { bytes in
@@ -148,33 +145,10 @@ package struct Webhook {
   /// Seconds that the answer asks to wait: `Retry-After`, in seconds or as a date, or Discord's
   /// `retry_after` in its body.
   private static func pause(_ response: HTTPResponse) -> Int? {
-    func upwards(_ number: Double) -> Int? {
-      guard number.isFinite, number >= 0 else { return nil }
-      return max(1, Int(min(number, Double(longestPause)).rounded(.up)))
-    }
-    if let text = response.headers["retry-after"] {
-      if let seconds = Double(text) { return upwards(seconds) }
-      if let date = httpDate(text) {
-        return upwards(Double(date.seconds(since: .now())) + 1) ?? 1
-      }
-      return nil
-    }
+    if response.headers["retry-after"] != nil { return response.retryAfter }
     guard let json = try? JSON.parse(response.body, what: "answer"),
       case .number(let token)? = json["retry_after"], let seconds = Double(token)
     else { return nil }
-    return upwards(seconds)
+    return HTTPResponse.pause(seconds)
   }
-}
-
-/// A date of HTTP in the form that servers send (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
-package func httpDate(_ text: String) -> Timestamp? {
-  let months = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-  ]
-  let words = text.split(separator: " ")
-  guard words.count == 6, words[5] == "GMT", words[1].utf8.count == 2,
-    let month = months.firstIndex(where: { $0 == words[2] })
-  else { return nil }
-  let number = month < 9 ? "0\(month + 1)" : "\(month + 1)"
-  return Timestamp(iso8601: "\(words[3])-\(number)-\(words[1])T\(words[4])Z")
 }

@@ -37,8 +37,7 @@ package struct HelperAddress: Hashable, Sendable {
       hint: "install it, or, if it is a directory, write ./\(RawPath(bytes).text)")
   }
 
-  /// The environment for the program: ours without the passwords and tokens, which are none of its
-  /// business.
+  /// The environment for the program: ours without what is secret, which is none of its business.
   static func environmentForPrograms() -> [[UInt8]] {
     var kept: [[UInt8]] = []
     var index = 0
@@ -52,10 +51,11 @@ package struct HelperAddress: Hashable, Sendable {
   }
 
   private static func isSecret(_ name: String) -> Bool {
-    if ["GITHUB_TOKEN", "GH_TOKEN"].contains(name) { return true }
-    guard name.hasPrefix("TERMBACKUP_") else { return false }
-    return ["PASSWORD", "TOKEN"].contains { word in
-      name.split(separator: "_").contains { $0 == word }
+    let words = name.split(separator: "_")
+    return switch words.first {
+    case "GITHUB", "GH": words.last == "TOKEN"
+    case "TERMBACKUP": words.contains { ["PASSWORD", "TOKEN", "WEBHOOK"].contains($0) }
+    default: false
     }
   }
 }

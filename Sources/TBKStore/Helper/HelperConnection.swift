@@ -30,6 +30,8 @@ final class HelperConnection {
   private var remarks = 0
   /// How often it has said so.
   private var waits = 0
+  /// When the answer to what was asked last is too late.
+  private var latest: Int64 = 0
   /// What was asked last.
   private var request = ""
   /// Bytes of an answer that have not been read yet.
@@ -312,7 +314,7 @@ final class HelperConnection {
   }
 
   private func answer() throws(Failure) -> HelperAnswer {
-    let latest = monotonicNanoseconds() + HelperConnection.answerLimit * 1_000_000_000
+    latest = monotonicNanoseconds() + HelperConnection.answerLimit * 1_000_000_000
     while waits <= HelperConnection.waitLimit {
       let line = try line()
       guard let answer = HelperAnswer(line) else {
@@ -330,6 +332,7 @@ final class HelperConnection {
 
   /// The line that follows, in the middle of an answer of several.
   func next() throws(Failure) -> HelperAnswer {
+    if monotonicNanoseconds() > latest { throw silent() }
     let line = try line()
     guard let answer = HelperAnswer(line) else {
       throw nonsense("answered \(RawPath(Array(line.prefix(80))).display)")

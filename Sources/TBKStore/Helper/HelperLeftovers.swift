@@ -22,7 +22,7 @@ extension HelperStore {
       found.append(
         leftover(.temporary, "\(HelperStore.journalFolder)/\(entry.name)", entry, changed))
     }
-    return found.sorted { $0.name < $1.name }
+    return found.inOrder
   }
 
   private func leftover(
@@ -30,15 +30,15 @@ extension HelperStore {
   ) -> Leftover {
     let (time, overflow) = changed.multipliedReportingOverflow(by: 1_000_000_000)
     return Leftover(
-      kind, name, size: entry.size, changedAt: Timestamp(nanoseconds: overflow ? .max : time))
+      kind, RawPath(name), size: entry.size, changedAt: Timestamp(nanoseconds: overflow ? .max : time))
   }
 
   package func remove(
     _ leftovers: [Leftover], over ledger: StoredLedger
-  ) throws(Failure) -> CommitOutcome {
-    guard try ledgerVersion() == ledger.version else { return .conflict }
-    for leftover in leftovers { try remove(leftover.name) }
-    return .committed(ledger.version)
+  ) throws(Failure) -> [Leftover]? {
+    guard try ledgerVersion() == ledger.version else { return nil }
+    for leftover in leftovers { try remove(leftover.name.text) }
+    return leftovers
   }
 
   /// The time by which objects are dated here, or that of this machine if it is earlier: nothing is

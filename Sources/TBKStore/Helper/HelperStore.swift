@@ -25,11 +25,11 @@ package final class HelperStore: Store {
   package static let standardWait = 900
   /// Seconds of silence that are always allowed: a program has to start.
   private static let leastPatience = 5
-  /// The most objects of a folder.
+  /// The most lines of a listing.
   private static let listLimit = 1_000_000
   /// How much of an object nobody wants is read away, rather than starting the helper again.
   private static let skipLimit: UInt64 = 1 << 20
-  /// Where the first commit says what it is about to place (`JournalEntry`).
+  /// Where the first commit says what it is about to place: the names of objects, a line each.
   static let journalFolder = "journal"
   private static let journalLimit = 1 << 20
 
@@ -54,8 +54,12 @@ package final class HelperStore: Store {
   // MARK: Speaking
 
   private func connect() throws(Failure) -> HelperConnection {
-    if let connection, try connection.skip(upTo: HelperStore.skipLimit), connection.isUsable {
-      return connection
+    if let connection {
+      do throws(Failure) {
+        if try connection.skip(upTo: HelperStore.skipLimit), connection.isUsable { return connection }
+      } catch  where error.code != .interrupted {
+        // It has ended over bytes that nobody wants: another one answers in its place.
+      }
     }
     connection = nil
     let started = try HelperConnection(
@@ -199,12 +203,14 @@ package final class HelperStore: Store {
     let (first, connection) = try ask("list \(folder)")
     var answer = first
     var found: [Listed] = []
+    var lines = 0
     while answer.words != ["ok"] {
       if let failure = failure(answer) { throw failure }
       guard answer.words.count == 4, answer.words[0] == "entry", let size = number(answer.words[1]),
         case let time = number(answer.words[2]), time != nil || answer.words[2] == "-"
       else { throw connection.unexpected(answer) }
-      guard found.count < HelperStore.listLimit else {
+      lines += 1
+      guard lines <= HelperStore.listLimit else {
         throw Failure(.malformed, "the store \(address.display) lists too many objects")
       }
       // What is no name of an object is none of ours.
@@ -278,7 +284,10 @@ package final class HelperStore: Store {
   ) throws(Failure) -> Standing {
     let (answer, connection) = try ask("stat \(path)")
     guard let (size, _) = try standing(answer, connection) else { return .free }
-    guard size == staged.size else { return .other }
+    guard size == staged.size else {
+      // A name after these very bytes, which no ledger has: what a put that broke off left of them.
+      return path.isNamed(after: staged.sha256) ? .free : .other
+    }
     let hashing = try HashingSink(into: CountingSink())
     try open(ObjectReference(path)).copy(to: hashing)
     return try hashing.digest() == staged.sha256 ? .same : .other
