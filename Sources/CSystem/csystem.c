@@ -205,6 +205,16 @@ int tbk_set_attribute(const char *path, const char *name, const void *value, siz
   return lsetxattr(path, name, value, size, 0);
 }
 
+ssize_t tbk_list_attributes_of(int file, char *names, size_t size) { return flistxattr(file, names, size); }
+
+ssize_t tbk_get_attribute_of(int file, const char *name, void *value, size_t size) {
+  return fgetxattr(file, name, value, size);
+}
+
+int tbk_set_attribute_of(int file, const char *name, const void *value, size_t size) {
+  return fsetxattr(file, name, value, size, 0);
+}
+
 int tbk_processor_count(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);

@@ -32,6 +32,7 @@ extension BackupReader {
 
     let have = Gathered(listed.files.count)
     var pending = Set(listed.dependsOn)
+    var given: Set<String> = []
     while !pending.isEmpty, let archive = try next() {
       let finder = ContentFinder { member in
         self.supplied(by: member, to: listed, lookup, have).compactMap { index in
@@ -40,11 +41,13 @@ extension BackupReader {
       } found: { index in
         have[index] = true
       }
-      pending.remove(try read(archive, consumer: finder).id)
+      let id = try read(archive, consumer: finder).id
+      pending.remove(id)
+      given.insert(id)
       if !finder.isEmpty { _ = try read(archive, consumer: packer.consumer(finder.replay())) }
     }
     while try next() != nil {}
-    try refuseMissing(listed, have) { _ in true }
+    try refuseMissing(listed, have, given: given) { _ in true }
 
     try packer.finish()
     let length = try TreePacker.identify(&whole)

@@ -37,9 +37,12 @@ package enum FileFacts {
     // There is no listxattrat: the path leads through the open directory, and its last component
     // is not followed.
     let path = pathThroughDescriptor(directory, name)
+    let file = hasProc ? nil : try openWithoutProc(name, in: directory)
+    if !hasProc, file == nil { return [] }
     var names = [UInt8](repeating: 0, count: 1024)
     guard let length = try unsafe sized(&names, { (buffer, capacity) throws(Failure) in
-      try unsafe path.withCString { (text) throws(Failure) in
+      if let file { return unsafe tbk_list_attributes_of(file.number, buffer, capacity) }
+      return try unsafe path.withCString { (text) throws(Failure) in
         unsafe tbk_list_attributes(text, buffer, capacity)
       }
     }) else { return [] }
@@ -48,8 +51,9 @@ package enum FileFacts {
       var value = [UInt8](repeating: 0, count: 256)
       let key = RawPath(Array(name))
       guard let count = try unsafe sized(&value, { (buffer, capacity) throws(Failure) in
-        try unsafe path.withCString { (text) throws(Failure) in
-          try unsafe key.withCString { (key) throws(Failure) in
+        try unsafe key.withCString { (key) throws(Failure) in
+          if let file { return unsafe tbk_get_attribute_of(file.number, key, buffer, capacity) }
+          return try unsafe path.withCString { (text) throws(Failure) in
             unsafe tbk_get_attribute(text, key, buffer, capacity)
           }
         }
@@ -63,10 +67,14 @@ package enum FileFacts {
   package static func setAttribute(
     _ attribute: ExtendedAttribute, of name: RawPath, in directory: Descriptor
   ) throws(Failure) {
+    let file = hasProc ? nil : try openWithoutProc(name, in: directory)
     let result = try unsafe pathThroughDescriptor(directory, name).withCString { (path) throws(Failure) in
       try unsafe RawPath(attribute.name).withCString { (key) throws(Failure) in
         unsafe attribute.value.withUnsafeBytes { value in
-          unsafe tbk_set_attribute(path, key, value.baseAddress, value.count)
+          if let file {
+            return unsafe tbk_set_attribute_of(file.number, key, value.baseAddress, value.count)
+          }
+          return unsafe tbk_set_attribute(path, key, value.baseAddress, value.count)
         }
       }
     }
@@ -78,6 +86,22 @@ package enum FileFacts {
   /// A path that leads through an open directory to a name in it, or to the directory itself.
   private static func pathThroughDescriptor(_ directory: Descriptor, _ name: RawPath) -> RawPath {
     RawPath("/proc/self/fd/\(directory.number)").appending(name.isEmpty ? RawPath(".") : name)
+  }
+
+  /// Whether paths lead through descriptors: /proc need not be mounted.
+  private static let hasProc = unsafe access("/proc/self/fd", X_OK) == 0
+
+  /// The file itself; nil for a link, which cannot be opened and has no attributes of a user's.
+  private static func openWithoutProc(
+    _ name: RawPath, in directory: Descriptor
+  ) throws(Failure) -> Descriptor? {
+    if name.isEmpty { return directory }
+    do throws(Failure) {
+      return try directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+    } catch {
+      if errno == ELOOP { return nil }
+      throw error
+    }
   }
 
   /// Calls until the buffer is large enough; nil where there are no such things.

@@ -38,7 +38,7 @@ package struct ManifestCheck {
       let order = i == listed.count ? 1 : j == present.count ? -1 : listed.compare(i, present.path(j))
       if order < 0 {
         let path = listed.path(i)
-        if !walk.leavesOut(path, isDirectory: listed[i].type == .directory) {
+        if !walk.rules.excludesPart(of: path, isDirectory: listed[i].type == .directory) {
           try tell(.missing, path)
         }
         i += 1
@@ -77,16 +77,5 @@ package struct ManifestCheck {
     }
     if listed.hasType, listed.xattrs != found.xattrs { problems.append(.xattr) }
     return problems
-  }
-}
-
-extension WalkOptions {
-  /// Whether the patterns leave out a path, or a directory above it.
-  func leavesOut(_ path: [UInt8], isDirectory: Bool) -> Bool {
-    if rules.isEmpty { return false }
-    for index in path.indices where path[index] == UInt8(ascii: "/") {
-      if rules.excludes(Array(path[..<index]).span, isDirectory: true) { return true }
-    }
-    return rules.excludes(path.span, isDirectory: isDirectory)
   }
 }

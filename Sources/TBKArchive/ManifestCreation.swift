@@ -271,22 +271,25 @@ private final class LinkedDigests {
   var content: [[UInt8]: (sha256: Digest?, size: UInt64)] = [:]
 }
 
-/// Looks up entries of an earlier manifest in the order of a walk, which is mostly its own.
+/// Looks up entries of an earlier manifest in the order of a walk, which is mostly its own. What it
+/// says could not be read, or changed meanwhile, is not found: its hash may be of zeros.
 package final class EarlierEntries {
   private let files: EntryTable
   private let order: [UInt32]?
+  private let unreadable: Set<[UInt8]>
   private var next = 0
   private var last: (path: [UInt8], entry: ManifestEntry?)?
 
   package init(_ manifest: Manifest) {
     files = manifest.files
     order = manifest.files.isSorted() ? nil : manifest.files.sortedIndices()
+    unreadable = Set((manifest.unreadable ?? []).map(\.path))
   }
 
   /// The entry at `path`. Asked again for the same path, it does not look again.
   package func find(_ path: [UInt8]) -> ManifestEntry? {
     if let last, last.path == path { return last.entry }
-    let entry = look(path)
+    let entry = unreadable.contains(path) ? nil : look(path)
     last = (path, entry)
     return entry
   }

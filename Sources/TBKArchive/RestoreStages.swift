@@ -82,16 +82,17 @@ final class OfferConsumer: MemberConsumer {
 
 /// Sends the content of one member on.
 final class MemberSender: MemberConsumer {
-  private let entry: ManifestEntry
+  private let name: [UInt8]
   private let sink: any ByteSink
   private(set) var isSent = false
 
-  init(_ entry: ManifestEntry, _ sink: any ByteSink) {
-    self.entry = entry
+  /// - Parameter name: of the member.
+  init(_ name: [UInt8], _ sink: any ByteSink) {
+    self.name = name
     self.sink = sink
   }
 
-  func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == entry.tarName }
+  func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == name }
   func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
   func end(_ sha256: Digest) { isSent = true }
 }

@@ -42,7 +42,7 @@ package final class BackupReader {
   private let expectedID: String?
   private let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
-  private let warn: (String) -> Void
+  let warn: (String) -> Void
   private let stripsTop: Bool
   /// Whether the archives are those that a store's ledger names, and no others can be added.
   private let isChain: Bool
@@ -120,12 +120,27 @@ package final class BackupReader {
         .usage, "several archives do not make one tar", hint: "extract them together with -C")
     }
     if newest.hasNoManifest { return try sendPackage(to: sink) }
-    let verifier = try TarVerifier()
+    let verifier = try TarVerifier { [self] (manifest) throws(Failure) in
+      try refusePart(manifest)
+    }
     let checking = CheckingSink(
       TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
       into: sink)
     try newest.replayTar(into: TickingSink(into: checking, progress))
-    try check(id: try verifier.verdict().id)
+    let verified = try verifier.verdict()
+    try check(id: verified.id)
+    try refuseAlone(verified)
+  }
+
+  /// Throws `.inputMissing` for what is not all of a tree without others.
+  private func refusePart(_ manifest: Manifest) throws(Failure) {
+    var others = manifest.dependsOn
+    if manifest.isTermBackup6, let parent = manifest.parentBackupID { others = [parent] }
+    if others.isEmpty { return }
+    throw Failure(
+      .inputMissing,
+      "the backup is not whole without others: \(others.sorted().joined(separator: ", "))",
+      hint: "extract it together with them: -C DIR and all their archives, the newest last")
   }
 
   /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
@@ -145,6 +160,10 @@ package final class BackupReader {
   /// Sends the content of one file, which is verified before its first byte is sent.
   package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
     let verified = try manifest()
+    if verified.manifest.isTermBackup6 {
+      try sendTermBackup6(path, verified, to: sink)
+      return try sink.finish()
+    }
     let files = verified.manifest.files
     let order = files.isSorted() ? nil : files.sortedIndices()
     guard var index = files.find(path, order: order) else {
@@ -158,7 +177,7 @@ package final class BackupReader {
       throw Failure(.usage, "\(RawPath(path).display) is not a regular file")
     }
     if entry.storedIn == nil {
-      let sender = MemberSender(entry, sink)
+      let sender = MemberSender(entry.tarName, sink)
       _ = try read(newest, consumer: sender)
       guard sender.isSent else {
         throw Failure(.inputMissing, "\(RawPath(path).display) is not in this archive")
@@ -171,22 +190,32 @@ package final class BackupReader {
 
   /// Content that an earlier backup holds: found there first, then sent.
   private func sendFromOthers(_ entry: ManifestEntry, _ sink: any ByteSink) throws(Failure) {
+    let wanted = entry.storedIn ?? ""
     while let archive = try next() {
       let other = try read(archive)
-      guard other.id == entry.storedIn else { continue }
+      guard other.id == wanted else { continue }
       let files = other.manifest.files
-      guard let index = files.find(entry.path) else { break }
+      guard let index = files.find(entry.path) else { throw lacking([wanted]) }
       var there = files[index]
       if let first = there.hardLink, let target = files.find(first) { there = files[target] }
-      guard there.carriesContent, there.sha256 == entry.sha256 else { break }
-      let sender = MemberSender(there, sink)
+      guard there.carriesContent, there.sha256 == entry.sha256 else { throw lacking([wanted]) }
+      let sender = MemberSender(there.tarName, sink)
       _ = try read(archive, consumer: sender)
       if sender.isSent { return }
+      throw lacking([wanted])
     }
-    throw missingBackups([entry.storedIn ?? ""])
+    throw missingBackups([wanted])
   }
 
-  private func missingBackups(_ ids: [String]) -> Failure {
+  /// The others were given, and what the backup says of them is not so.
+  private func lacking(_ ids: [String]) -> Failure {
+    Failure(
+      .integrity,
+      "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
+      hint: "restore an older backup, or leave the files out that are lost")
+  }
+
+  func missingBackups(_ ids: [String]) -> Failure {
     Failure(
       .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
       hint: isChain
@@ -209,7 +238,7 @@ package final class BackupReader {
 
   /// Verifies the backup with all the archives that it needs, and returns its manifest.
   package func verifyAll() throws(Failure) -> VerifiedManifest {
-    return try gather(staging: nil, known: nil, wanted: { (_, _) in true })
+    return try gather(staging: nil, known: nil, RestoreOptions(), wanted: { (_, _) in true })
   }
 
   // MARK: Restoring
@@ -221,9 +250,13 @@ package final class BackupReader {
     to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
-    let verified = try manifest()
+    var verified = try manifest()
     try refuseAlone(verified)
-    if !isChainOfTermBackup6(verified) { try refuseUnmatched(verified.manifest, options) }
+    if verified.manifest.isTermBackup6 {
+      verified = try gatherTermBackup6(verified, staging: nil, isStaged: false, takes: { _ in true })
+    }
+    try refuseUnmatched(verified.manifest, options)
+    try compare(verified, with: options.against)
     let selection = Selection(verified.manifest, options)
     guard let destination else {
       for index in verified.manifest.files.indices where selection.wants(index) {
@@ -267,16 +300,13 @@ package final class BackupReader {
     let staging = try Staging(in: destination)
     let selection = known.map { Selection($0.manifest, options) }
     let verified = try gather(
-      staging: staging, known: known,
+      staging: staging, known: known, options,
       wanted: { manifest, index in selection?.staged(index) ?? true })
     try refuseAlone(verified)
-    if let against = options.against, try against.computeID().id.hex != verified.id {
-      throw Failure(.integrity, "the archive is not the backup that the manifest describes")
-    }
+    try compare(verified, with: options.against)
     if grows { try refuseUnmatched(verified.manifest, options) }
-    let chosen =
-      grows ? Selection(verified.manifest, options)
-      : selection ?? Selection(verified.manifest, options)
+    let usable = verified.manifest.isTermBackup6 ? nil : selection
+    let chosen = usable ?? Selection(verified.manifest, options)
     let placement = placement(verified, chosen, destination, options)
     try placement.plan()
     if let path = placement.conflict {
@@ -355,6 +385,12 @@ package final class BackupReader {
       destination: destination, policy: options.policy, metadata: options.metadata, warn: warn)
   }
 
+  private func compare(_ verified: VerifiedManifest, with other: Manifest?) throws(Failure) {
+    if let other, try other.computeID().id.hex != verified.id {
+      throw Failure(.integrity, "the archive is not the backup that the manifest describes")
+    }
+  }
+
   func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
     if verified.isAlone {
       throw Failure(
@@ -372,9 +408,14 @@ package final class BackupReader {
   ///   - known: the newest archive's manifest, if it has been read already.
   ///   - wanted: whether an entry of it is taken; asked only if `known`.
   private func gather(
-    staging: Staging?, known: VerifiedManifest?,
+    staging: Staging?, known: VerifiedManifest?, _ options: RestoreOptions,
     wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {
+    if let known, known.manifest.isTermBackup6 {
+      return try gatherTermBackup6(known, staging: staging, isStaged: false) { path in
+        Selection.chooses(path, isDirectory: false, options)
+      }
+    }
     var lookup: NameLookup?
     if let known { lookup = NameLookup(known.manifest) }
     let first = staging.map { staging in
@@ -387,7 +428,7 @@ package final class BackupReader {
     let verified = try read(newest, consumer: first)
     try check(id: verified.id)
     if verified.manifest.isTermBackup6 {
-      return try gatherTermBackup6(verified, staging: staging, wanted: wanted)
+      return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
     }
     try gatherOthers(verified, staging: staging, wanted: wanted)
     return verified
@@ -404,6 +445,7 @@ package final class BackupReader {
     }
     let lookup = NameLookup(manifest)
     let have = Gathered(manifest.files.count)
+    var given: Set<String> = []
     while !pending.isEmpty, let archive = try next() {
       let consumer = OfferConsumer(staging) { member in
         self.supplied(by: member, to: manifest, lookup, have).compactMap { index in
@@ -416,10 +458,11 @@ package final class BackupReader {
       }
       let other = try read(archive, consumer: consumer)
       pending[other.id] = nil
+      given.insert(other.id)
     }
     // Nothing is put in place while anything that was given is in doubt.
     while try next() != nil {}
-    try refuseMissing(manifest, have) { wanted(manifest, $0) }
+    try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
     if let staging { try linkToSupplied(manifest, staging, wanted) }
   }
 
@@ -435,15 +478,18 @@ package final class BackupReader {
     }
   }
 
-  /// Throws `.inputMissing` unless the archives had what the newest leaves to them.
+  /// Throws `.inputMissing` for archives that are needed and were not given, `.integrity` for those
+  /// that were given and do not have what the newest leaves to them.
   func refuseMissing(
-    _ manifest: Manifest, _ have: Gathered, _ wanted: (Int) -> Bool
+    _ manifest: Manifest, _ have: Gathered, given: Set<String>, _ wanted: (Int) -> Bool
   ) throws(Failure) {
     var missing: Set<String> = []
     for index in manifest.files.indices where !have[index] && wanted(index) {
       if let id = manifest.files.storedIn(index) { missing.insert(id) }
     }
-    if !missing.isEmpty { throw missingBackups(missing.sorted()) }
+    if missing.isEmpty { return }
+    let absent = missing.subtracting(given)
+    throw absent.isEmpty ? lacking(missing.sorted()) : missingBackups(absent.sorted())
   }
 
   /// Hard links to content of other archives are in no tar.
@@ -458,46 +504,5 @@ package final class BackupReader {
       else { continue }
       try staging.makeHardLink(entry.tarName, to: manifest.files[target].tarName)
     }
-  }
-
-  /// TermBackup 6's increments list what changed; the chain is overlaid, each archive checked to
-  /// be the parent of the one before it.
-  private func gatherTermBackup6(
-    _ verified: VerifiedManifest, staging: Staging?, wanted: (Manifest, Int) -> Bool
-  ) throws(Failure) -> VerifiedManifest {
-    var parent = verified.manifest.parentBackupID
-    var whole = verified.manifest
-    var missing = Set(verified.missing)
-    while let expected = parent {
-      guard let archive = try next() else { throw missingBackups([expected]) }
-      let present = NameLookup(whole)
-      let consumer = staging.map { staging in
-        StagingConsumer(staging) { (member) throws(Failure) in
-          guard let index = present.find(member.name) else { return .take }
-          return missing.contains(whole.files.path(index)) ? .take : .leave
-        }
-      }
-      let other = try read(archive, consumer: consumer)
-      guard other.id == expected else {
-        throw Failure(
-          .integrity, "backup \(other.id) is not the parent \(expected) of the one before it",
-          hint: "give the archives oldest first")
-      }
-      for index in other.manifest.files.indices {
-        let path = other.manifest.files.path(index)
-        if present.find(path) == nil { whole.files.append(other.manifest.files[index]) }
-      }
-      missing = missing.filter { other.missing.contains($0) || present.find($0) == nil }
-      missing.formUnion(other.missing.filter { present.find($0) == nil })
-      parent = other.manifest.parentBackupID
-    }
-    if try next() != nil {
-      throw Failure(
-        .integrity, "there are more archives than the chain of backup \(verified.id) has",
-        hint: "give the archives oldest first")
-    }
-    if verified.manifest.parentBackupID == nil { return verified }
-    warn("TermBackup 6 did not record deletions: files deleted since the full backup come back")
-    return VerifiedManifest(trusting: whole, id: verified.id, missing: Array(missing))
   }
 }

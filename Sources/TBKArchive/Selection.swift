@@ -19,10 +19,8 @@ struct Selection {
     let order = files.isSorted() ? nil : files.sortedIndices()
     for index in files.indices {
       let path = files.path(index)
-      let isDirectory = files.type(index) == .directory
-      let included =
-        options.include.isEmpty || Selection.matches(options.include, path, isDirectory)
-      chosen[index] = included && !Selection.matches(options.exclude, path, isDirectory)
+      chosen[index] = Selection.chooses(
+        path, isDirectory: files.type(index) == .directory, options)
     }
     needed = chosen
     for index in files.indices where chosen[index] {
@@ -61,18 +59,15 @@ struct Selection {
       rules.add(pattern: pattern)
       if rules.isEmpty || pattern.first == UInt8(ascii: "!") { return false }
       return !files.indices.contains {
-        matches(rules, files.path($0), files.type($0) == .directory)
+        rules.excludesPart(of: files.path($0), isDirectory: files.type($0) == .directory)
       }
     }
   }
 
-  /// Whether a rule matches the path or a directory above it.
-  private static func matches(_ rules: IgnoreRules, _ path: [UInt8], _ isDirectory: Bool) -> Bool {
-    if rules.isEmpty { return false }
-    for index in path.indices where path[index] == UInt8(ascii: "/") {
-      let above = path[..<index]
-      if rules.excludes(Array(above).span, isDirectory: true) { return true }
-    }
-    return rules.excludes(path.span, isDirectory: isDirectory)
+  /// Whether the patterns choose a path.
+  static func chooses(_ path: [UInt8], isDirectory: Bool, _ options: RestoreOptions) -> Bool {
+    let isIncluded =
+      options.include.isEmpty || options.include.excludesPart(of: path, isDirectory: isDirectory)
+    return isIncluded && !options.exclude.excludesPart(of: path, isDirectory: isDirectory)
   }
 }

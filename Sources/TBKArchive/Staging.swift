@@ -156,6 +156,8 @@ final class StagingConsumer: MemberConsumer {
   enum Wish {
     case take
     case leave
+    /// As this member, with another name or another target.
+    case takeAs(TarMember)
     /// Content that may turn out to be none of these, and is dropped again then. Not empty.
     case offer([Offer])
   }
@@ -189,13 +191,15 @@ final class StagingConsumer: MemberConsumer {
   }
 
   func begin(_ member: TarMember) throws(Failure) -> Bool {
-    self.member = member
+    var member = member
     offers = []
     switch try wish(member) {
     case .leave: return false
     case .offer(let offered): offers = offered
     case .take: break
+    case .takeAs(let other): member = other
     }
+    self.member = member
     switch member.kind {
     case .directory: try staging.makeDirectory(member.name)
     case .symlink: try staging.makeSymlink(member.name, target: member.linkTarget)

@@ -136,20 +136,15 @@ package final class TarSurvey: TarHandler {
   }
 
   private func checkNames(_ order: [UInt32]) throws(Failure) {
-    var previous: [UInt8] = []
+    var nesting = PathNesting()
     for index in order.map({ Int($0) }) {
       let path = records.path(index)
-      if path == previous {
-        throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
-      }
-      previous = path
-      for slash in path.indices where path[slash] == UInt8(ascii: "/") {
-        if let above = records.find(Array(path[..<slash]), order: order),
-          records.type(above) != .directory
-        {
-          throw Failure(
-            .malformed, "\(RawPath(path).display) is below what is not a directory")
-        }
+      guard let above = nesting.add(path, index) else { continue }
+      switch above.relation {
+      case .same: throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
+      case .below where records.type(above.index) != .directory:
+        throw Failure(.malformed, "\(RawPath(path).display) is below what is not a directory")
+      case .below, .beside: break
       }
     }
   }

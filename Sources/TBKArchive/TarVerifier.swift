@@ -20,6 +20,7 @@ package final class TarVerifier: TarHandler {
   }
 
   private let consumer: (any MemberConsumer)?
+  private let judge: (Manifest) throws(Failure) -> Void
   private var hash: SHA256
   private var current: Current?
   private var member = TarMember(name: [], kind: .file)
@@ -27,8 +28,14 @@ package final class TarVerifier: TarHandler {
   /// What the tar held, under the names it had there.
   private var records = EntryTable()
 
-  package init(consumer: (any MemberConsumer)? = nil) throws(Failure) {
+  /// - Parameter judge: shown the manifest as soon as it has passed, before anything is known to
+  ///   agree with it; may refuse it.
+  package init(
+    consumer: (any MemberConsumer)? = nil,
+    judge: @escaping (Manifest) throws(Failure) -> Void = { _ in }
+  ) throws(Failure) {
     self.consumer = consumer
+    self.judge = judge
     hash = try SHA256()
   }
 
@@ -77,7 +84,9 @@ package final class TarVerifier: TarHandler {
     switch current {
     case .manifest(let parser):
       try parser.finish()
-      parsed = try parser.manifest()
+      let manifest = try parser.manifest()
+      try judge(manifest)
+      parsed = manifest
     case .content(let wanted):
       let digest = try hash.finish()
       if wanted { try consumer?.end(digest) }
@@ -137,21 +146,25 @@ package struct VerifiedManifest: Sendable {
   package let isAlone: Bool
   /// Listed files that are not in the archive, which TermBackup 6 allowed to happen.
   package let missing: [[UInt8]]
+  /// The names of files that TermBackup 6's tar has as hard links, with those that they link to.
+  let firstNames: [[UInt8]: [UInt8]]
 
   fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
     self.manifest = manifest
     id = manifest.backupID ?? ""
-    // An increment in which nothing has changed has nothing in its tar either.
-    isAlone = records.isEmpty && VerifiedManifest.needsMembers(manifest)
+    // An increment in which nothing has changed has nothing in its tar either, nor has one of
+    // TermBackup 6's whose files had vanished.
+    isAlone =
+      records.isEmpty && !manifest.isTermBackup6 && VerifiedManifest.needsMembers(manifest)
     let order = records.isSorted() ? nil : records.sortedIndices()
     try refuseRepeated(records, order)
     if isAlone {
-      missing = []
+      (missing, firstNames) = ([], [:])
     } else if manifest.isTermBackup6 {
-      missing = try VerifiedManifest.matchTermBackup6(manifest, records, order)
+      (missing, firstNames) = try VerifiedManifest.matchTermBackup6(manifest, records, order)
     } else {
       try VerifiedManifest.match(manifest, records, order)
-      missing = []
+      (missing, firstNames) = ([], [:])
     }
   }
 
@@ -170,6 +183,7 @@ package struct VerifiedManifest: Sendable {
     self.manifest = manifest
     self.id = id
     self.missing = missing
+    firstNames = [:]
     isAlone = false
   }
 
@@ -239,7 +253,8 @@ package struct VerifiedManifest: Sendable {
   /// listed and not there.
   private static func matchTermBackup6(
     _ manifest: Manifest, _ records: EntryTable, _ order: [UInt32]?
-  ) throws(Failure) -> [[UInt8]] {
+  ) throws(Failure) -> (missing: [[UInt8]], firstNames: [[UInt8]: [UInt8]]) {
+    var firstNames: [[UInt8]: [UInt8]] = [:]
     let files = manifest.files
     let fileOrder = files.isSorted() ? nil : files.sortedIndices()
     var missing: [[UInt8]] = []
@@ -260,6 +275,7 @@ package struct VerifiedManifest: Sendable {
         else {
           throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
         }
+        firstNames[entry.path] = first
         record = records[target]
       }
       guard record.type == .file, record.size == entry.size, record.sha256 == entry.sha256 else {
@@ -276,11 +292,11 @@ package struct VerifiedManifest: Sendable {
           "\(RawPath(records.path(index)).display) is in the archive and not in the manifest")
       }
     }
-    return missing
+    return (missing, firstNames)
   }
 }
 
-/// No name twice, and nothing below what is not a directory.
+/// No name twice. What stands below what, the manifest says, with which the records have to agree.
 private func refuseRepeated(_ records: EntryTable, _ order: [UInt32]?) throws(Failure) {
   guard let order else { return }  // Sorted means strictly ascending.
   for (one, other) in zip(order, order.dropFirst()) {

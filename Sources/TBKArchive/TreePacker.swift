@@ -176,40 +176,54 @@ package final class TreePacker {
     entry.xattrs = attributes
     entry.storedAs = storedAs
     try tar.write(try TarWriter.header(for: TarMember(entry)))
-    entry.sha256 = try copy(file, entry.path, size: entry.size)
+    let (sha256, ending) = try copy(file, size: entry.size)
+    entry.sha256 = sha256
+    var reason: String?
+    if case .failed(let why) = ending { reason = why }
     if let after = try? file.status(), !FileFacts.unchanged(before, after) {
-      note(Mishap(path: entry.path, reason: "it changed while it was read", kept: true))
+      reason = reason ?? "it changed while it was read"
+    } else if ending == .early {
+      reason = "it ended early: zeros stand for what is missing"
     }
+    if let reason { note(Mishap(path: entry.path, reason: reason, kept: true)) }
     return true
+  }
+
+  /// Where a file's content came to its end.
+  private enum Ending: Equatable {
+    case whole
+    /// Before its size said so.
+    case early
+    case failed(String)
   }
 
   /// Copies exactly `size` bytes and the padding, zeros in place of what is missing, and returns
   /// their hash.
   private func copy(
-    _ file: Descriptor, _ path: [UInt8], size: UInt64
-  ) throws(Failure) -> Digest {
+    _ file: Descriptor, size: UInt64
+  ) throws(Failure) -> (sha256: Digest, ending: Ending) {
     var bytes: [UInt8] = []
     swap(&bytes, &buffer)
     defer { swap(&bytes, &buffer) }
     var hash = try SHA256()
     var remaining = size
-    var ended = false
+    var ending = Ending.whole
     while remaining > 0 {
       let wanted = Int(min(UInt64(bytes.count), remaining))
       var count = 0
-      if !ended {
+      if ending == .whole {
         do throws(Failure) {
           count = min(try file.read(into: &bytes), wanted)
         } catch {
           if error.code == .interrupted { throw error }
-          note(Mishap(path: path, reason: error.reason, kept: true))
+          ending = .failed(error.reason)
         }
         if count == 0 {
-          ended = true
+          if ending == .whole { ending = .early }
           bytes = [UInt8](repeating: 0, count: bytes.count)
         }
       }
-      if ended { count = wanted }
+      if ending != .whole { count = wanted }
       let piece = bytes.span.extracting(0..<count)
       try hash.update(piece)
       try tar.write(piece)
@@ -217,7 +231,7 @@ package final class TreePacker {
       remaining -= UInt64(count)
     }
     try TreePacker.pad(tar, after: size)
-    return try hash.finish()
+    return (try hash.finish(), ending)
   }
 
   private func lose(_ path: [UInt8], reason: String) {

@@ -141,7 +141,8 @@ package final class TreeWatcher {
     try Interruption.check()
     if ready < 0, errno != EINTR { throw .system("cannot wait for changes") }
     if ready <= 0 { return false }
-    if entries[1].revents & Int16(POLLERR) != 0 {
+    // A pipe gives POLLERR; a socket, POLLHUP.
+    if entries[1].revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0 {
       throw Failure(.brokenPipe, "nobody reads the reports")
     }
     return entries[0].revents != 0

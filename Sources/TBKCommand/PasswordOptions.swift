@@ -18,10 +18,13 @@ extension SecretSource.Kind {
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage)
 
-  /// What a command that takes a secret keeps from its children.
-  static let withdrawn: [SecretSource.Kind] = [
-    .token, .keyPassword, .password, .oldPassword, .newPassword, .webhook,
-  ]
+  /// Takes the variables of all other kinds out of the environment, so that no child of ours sees
+  /// them.
+  func withdrawOthers() {
+    for name in SecretVariables.own where name != variable {
+      for suffix in ["", "_FILE", "_COMMAND"] { _ = takeEnvironment(name + suffix) }
+    }
+  }
 }
 
 /// Where the password comes from: options, environment, a prompt.
@@ -63,9 +66,7 @@ package struct PasswordOptions: ParsableArguments {
   package func password(
     _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
-    for other in SecretSource.Kind.withdrawn where other.variable != kind.variable {
-      other.withdraw()
-    }
+    kind.withdrawOthers()
     let source = source(kind)
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
@@ -103,19 +104,12 @@ package struct OldPasswordOptions: ParsableArguments {
   /// Whether one of the options names a place.
   package var isGiven: Bool { source.isGiven }
 
-  /// The old password, from the first place that has one. It is to be taken before the new one,
-  /// whose variables no child of this sees.
+  /// The old password, from the first place that has one. It is to be taken before the new one.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
   package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
-    SecretSource.Kind.token.withdraw()
-    SecretSource.Kind.keyPassword.withdraw()
-    SecretSource.Kind.webhook.withdraw()
-    let kept = SecretSource.Kind.password.set
-    SecretSource.Kind.password.withdraw()
-    defer { for (name, value) in kept { restoreEnvironment(name, value) } }
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Old password", confirming: false, refusing: refusing)
   }
@@ -153,8 +147,8 @@ package struct KeyPasswordOptions: ParsableArguments {
   /// Whether one of the options names a place.
   package var isGiven: Bool { source.isGiven }
 
-  /// The password, from the first place that has one; a prompt is the last. It comes before a token,
-  /// which withdraws its variables.
+  /// The password, from the first place that has one; a prompt is the last. It is to be taken
+  /// before another secret, which withdraws its variables.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
@@ -162,8 +156,6 @@ package struct KeyPasswordOptions: ParsableArguments {
   package func password(
     confirming: Bool = false, refusing: Bool, inputIsData: Bool
   ) throws(Failure) -> Secret {
-    SecretSource.Kind.password.withdraw()
-    SecretSource.Kind.webhook.withdraw()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
   }

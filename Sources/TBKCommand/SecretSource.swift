@@ -16,19 +16,6 @@ package struct SecretSource {
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
-
-    /// The variables of its that are set, with their values.
-    var set: [(name: String, value: [UInt8])] {
-      ["", "_FILE", "_COMMAND"].compactMap { suffix in
-        environment(variable + suffix).map { (variable + suffix, $0) }
-      }
-    }
-
-    /// Takes its variables out of the environment, for commands that need no such secret and run
-    /// others.
-    func withdraw() {
-      for suffix in ["", "_FILE", "_COMMAND"] { _ = takeEnvironment(variable + suffix) }
-    }
   }
 
   let kind: Kind
@@ -122,7 +109,11 @@ package struct SecretSource {
   }
 
   private func run(_ command: [UInt8]) throws(Failure) -> Secret {
-    let child = try ChildProcess(try splitShellWords(command))
+    // It sees no secret. What may print a token may have one of its own, as `gh auth token`.
+    let kept = kind.code == .token ? ["GH_TOKEN", "GH_ENTERPRISE_TOKEN"] : []
+    let child = try ChildProcess(
+      try splitShellWords(command),
+      environment: SecretVariables.environmentWithout(keeping: kept))
     // A command that failed mostly printed nothing: that it failed says more than that.
     return try read(child.output, "the \(kind.noun) command") { () throws(Failure) in
       if let reason = try child.wait() {
@@ -165,13 +156,4 @@ package struct SecretSource {
 func takeEnvironment(_ name: String) -> [UInt8]? {
   defer { unsafe _ = unsetenv(name) }
   return environment(name)
-}
-
-/// Puts back what `takeEnvironment` took.
-func restoreEnvironment(_ name: String, _ value: [UInt8]) {
-  unsafe _ = (value + [0]).withUnsafeBufferPointer { bytes in
-    unsafe bytes.withMemoryRebound(to: CChar.self) { text in
-      unsafe text.baseAddress.map { unsafe setenv(name, $0, 1) }
-    }
-  }
 }

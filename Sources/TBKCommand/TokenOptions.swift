@@ -38,9 +38,7 @@ package struct TokenOptions: ParsableArguments {
   ///   - inputIsData: whether standard input is spoken for.
   ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
-    SecretSource.Kind.password.withdraw()
-    SecretSource.Kind.keyPassword.withdraw()
-    SecretSource.Kind.webhook.withdraw()
+    SecretSource.Kind.token.withdrawOthers()
     var shared = takeEnvironment("GITHUB_TOKEN")
     defer { if shared != nil { wipe(&shared!) } }
     if let secret = try source.secret(inputIsData: inputIsData) {

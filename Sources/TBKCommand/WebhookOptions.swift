@@ -36,9 +36,7 @@ package struct WebhookOptions: ParsableArguments {
   ///
   /// - Parameter inputIsData: whether standard input is spoken for.
   package func url(inputIsData: Bool) throws(Failure) -> Secret? {
-    for other in SecretSource.Kind.withdrawn where other.variable != "TERMBACKUP_WEBHOOK_URL" {
-      other.withdraw()
-    }
+    SecretSource.Kind.webhook.withdrawOthers()
     return try source.secret(inputIsData: inputIsData)
   }
 }

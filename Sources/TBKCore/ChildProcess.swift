@@ -3,17 +3,21 @@ import Glibc
 
 /// A command that this program runs, its standard output read through a pipe.
 ///
-/// Standard input is `/dev/null`; standard error and the environment are ours. It dies of SIGPIPE
-/// if it writes on after we stopped reading.
+/// Standard input is `/dev/null`; standard error is ours. It dies of SIGPIPE if it writes on after
+/// we stopped reading.
 package final class ChildProcess {
   private let process: pid_t
   private var reaped = false
   /// The command's standard output.
   package let output: Descriptor
 
-  /// - Parameter arguments: the command, looked up in PATH if it has no slash, and its arguments;
-  ///   nothing is expanded.
-  package init(_ arguments: [[UInt8]]) throws(Failure) {
+  /// - Parameters:
+  ///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; nothing is
+  ///     expanded.
+  ///   - environment: all of it, as `NAME=VALUE`.
+  package init(
+    _ arguments: [[UInt8]], environment: [[UInt8]] = processEnvironment()
+  ) throws(Failure) {
     guard let command = arguments.first, !command.isEmpty else {
       throw Failure(.usage, "no command is given")
     }
@@ -42,14 +46,13 @@ package final class ChildProcess {
     unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
     unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
 
-    var vector: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { argument in
-      let terminated = argument.map { CChar(bitPattern: $0) } + [0]
-      return unsafe strdup(terminated)
+    let vector = unsafe argumentVector(arguments)
+    let variables = unsafe argumentVector(environment)
+    defer {
+      for unsafe pointer in unsafe vector + variables { unsafe free(pointer) }
     }
-    unsafe vector.append(nil)
-    defer { for unsafe pointer in unsafe vector { unsafe free(pointer) } }
     var child: pid_t = 0
-    let result = unsafe posix_spawnp(&child, vector[0]!, &actions, &attributes, vector, environ)
+    let result = unsafe posix_spawnp(&child, vector[0]!, &actions, &attributes, vector, variables)
     guard result == 0 else {
       throw .system("cannot run \(RawPath(command).display)", errno: result)
     }
@@ -84,6 +87,16 @@ package final class ChildProcess {
     }
     return "signal \(status & 0x7f)"
   }
+}
+
+/// Strings as C has them, a null pointer behind them; to be freed one by one.
+package func argumentVector(_ texts: [[UInt8]]) -> [UnsafeMutablePointer<CChar>?] {
+  var vector: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { text in
+    let terminated = text.map { CChar(bitPattern: $0) } + [0]
+    return unsafe strdup(terminated)
+  }
+  unsafe vector.append(nil)
+  return unsafe vector
 }
 
 /// Splits a command as a POSIX shell would split words, quotes and backslashes honoured, nothing

@@ -34,8 +34,8 @@ package final class PipedProcess {
     for end in [ourInput, ourOutput, ourErrors] {
       if fcntl(end.number, F_SETFL, O_NONBLOCK) != 0 { throw .system("cannot set up a pipe") }
     }
-    let vector = unsafe PipedProcess.vector(arguments)
-    let variables = unsafe PipedProcess.vector(environment)
+    let vector = unsafe argumentVector(arguments)
+    let variables = unsafe argumentVector(environment)
     defer {
       for unsafe pointer in unsafe vector + variables { unsafe free(pointer) }
     }
@@ -59,15 +59,6 @@ package final class PipedProcess {
     var ends: [Int32] = [0, 0]
     guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
     return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
-  }
-
-  private static func vector(_ texts: [[UInt8]]) -> [UnsafeMutablePointer<CChar>?] {
-    var vector: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { text in
-      let terminated = text.map { CChar(bitPattern: $0) } + [0]
-      return unsafe strdup(terminated)
-    }
-    unsafe vector.append(nil)
-    return unsafe vector
   }
 
   // MARK: Streams

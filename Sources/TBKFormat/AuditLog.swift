@@ -149,7 +149,8 @@ package struct AuditDetail: Equatable, Sendable {
   /// The value that stands on a command line as text.
   package func value(from text: String) -> JSON {
     switch shape {
-    case .number: .number(text)
+    // As JSON writes it, not as a person may: "007" is no number there.
+    case .number: .number(UInt64(text).map(String.init) ?? text)
     case .boolean: text == "true" ? .bool(true) : text == "false" ? .bool(false) : .string(text)
     default: .string(text)
     }

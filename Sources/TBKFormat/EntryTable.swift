@@ -226,10 +226,14 @@ package struct EntryTable: Sendable {
       && record.gid == entry.gid
   }
 
-  /// Indices in the order of their paths, for `find` in a table that is not sorted.
+  /// Indices in the order of their paths, for `find` in a table that is not sorted; of the same
+  /// path, as they were added.
   package func sortedIndices() -> [UInt32] {
     var order = indices.map { UInt32($0) }
-    order.sort { path(Int($0)).lexicographicallyPrecedes(path(Int($1))) }
+    order.sort { one, other in
+      let difference = compare(Int(one), path(Int(other)))
+      return difference == 0 ? one < other : difference < 0
+    }
     return order
   }
 

@@ -73,6 +73,15 @@ package struct IgnoreRules: Sendable {
     return false
   }
 
+  /// Whether the rules exclude a path, or a directory above it.
+  package func excludesPart(of path: [UInt8], isDirectory: Bool) -> Bool {
+    if isEmpty { return false }
+    for index in path.indices where path[index] == UInt8(ascii: "/") {
+      if excludes(path.span.extracting(..<index), isDirectory: true) { return true }
+    }
+    return excludes(path.span, isDirectory: isDirectory)
+  }
+
   /// Without what follows a NUL, and without the spaces at the end; a backslash keeps one.
   private static func trimmed(_ line: [UInt8]) -> [UInt8] {
     let text = line.prefix { $0 != 0 }

@@ -78,38 +78,32 @@ package struct Manifest: Sendable {
     guard isTermBackup6 || files.isSorted() else {
       throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
     }
-    try checkStoredNames()
     let order = files.isSorted() ? nil : files.sortedIndices()
-    var previous: [UInt8]?
+    try checkStoredNames(order)
+    var nesting = PathNesting()
     for position in files.indices {
+      if position % 1024 == 0 { try Interruption.check() }
       let index = order.map { Int($0[position]) } ?? position
       let path = files.path(index)
-      if previous == path {
+      let above = nesting.add(path, index)
+      if above?.relation == .same {
         throw Failure(.malformed, "the manifest lists \(RawPath(path).display) twice")
       }
-      // Directories above this path that are above the one before it too have been looked up.
-      let shared = previous.map { sharedPrefix($0, path) } ?? 0
-      previous = path
-      for slash in path.indices[shared...] where path[slash] == UInt8(ascii: "/") {
-        if let found = files.find(Array(path[..<slash]), order: order),
-          files.type(found) != .directory
-        {
-          throw Failure(
-            .malformed,
-            "the manifest lists \(RawPath(path).display) below what is not a directory")
-        }
+      if let above, above.relation == .below, files.type(above.index) != .directory {
+        throw Failure(
+          .malformed, "the manifest lists \(RawPath(path).display) below what is not a directory")
       }
       try checkHardLink(index, path, order: order)
     }
   }
 
   /// Members stored under another name: never that of the manifest, nor of another entry.
-  private func checkStoredNames() throws(Failure) {
+  private func checkStoredNames(_ order: [UInt32]?) throws(Failure) {
     var names: Set<[UInt8]> = []
     for index in files.indices where files.isRare(index) {
       guard let name = files[index].storedAs else { continue }
       guard name != Manifest.fileName, names.insert(name).inserted,
-        files.find(name, order: files.isSorted() ? nil : files.sortedIndices()) == nil
+        files.find(name, order: order) == nil
       else {
         throw Failure(
           .malformed, "\(RawPath(files.path(index)).display) is stored under a name that is taken")
@@ -135,12 +129,4 @@ package struct Manifest: Sendable {
         .malformed, "\(RawPath(path).display) is a hard link to something that differs from it")
     }
   }
-}
-
-/// How many bytes two paths begin with alike.
-private func sharedPrefix(_ one: [UInt8], _ other: [UInt8]) -> Int {
-  let end = min(one.count, other.count)
-  var index = 0
-  while index < end, one[index] == other[index] { index += 1 }
-  return index
 }

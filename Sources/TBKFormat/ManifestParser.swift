@@ -176,6 +176,7 @@ private struct Scanner {
       } else if byte == UInt8(ascii: "\"") {
         inString = false
       }
+      try checkLength()
       return .more
     }
     switch byte {

@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// The person's own editor, on the terminal this process has.
+/// The person's own editor, on the terminal this process has, without our secrets.
 package enum Editor {
   /// `VISUAL`, else `EDITOR`, else `vi`: words as a shell would split them, nothing expanded.
   package static func command() throws(Failure) -> [[UInt8]] {
@@ -25,15 +25,14 @@ package enum Editor {
     unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
     unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
 
-    var vector: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { argument in
-      let terminated = argument.map { CChar(bitPattern: $0) } + [0]
-      return unsafe strdup(terminated)
+    let vector = unsafe argumentVector(arguments)
+    let variables = unsafe argumentVector(SecretVariables.environmentWithout())
+    defer {
+      for unsafe pointer in unsafe vector + variables { unsafe free(pointer) }
     }
-    unsafe vector.append(nil)
-    defer { for unsafe pointer in unsafe vector { unsafe free(pointer) } }
     guard let name = unsafe vector[0] else { throw Failure(.library, "no memory") }
     var child: pid_t = 0
-    let result = unsafe posix_spawnp(&child, name, nil, &attributes, vector, environ)
+    let result = unsafe posix_spawnp(&child, name, nil, &attributes, vector, variables)
     guard result == 0 else {
       throw .system(
         "cannot run the editor \(RawPath(arguments[0]).display)", errno: result,

@@ -49,6 +49,10 @@ extension ProfileGroup {
     @Flag(name: .long, help: "Print assignments for a shell script to evaluate.")
     var shell = false
 
+    func validate() throws {
+      if json, shell { throw ValidationError("only one of --json and --shell") }
+    }
+
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let home = try Home.ofProcess()

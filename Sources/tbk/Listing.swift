@@ -46,25 +46,28 @@ struct Listing {
   /// Mode, owner, size and time, as `tar tv` shows them.
   private func columns(_ entry: ManifestEntry) -> String {
     let owner =
-      "\(entry.user.map { RawPath($0).text } ?? entry.uid.map(String.init) ?? "-")/"
-      + "\(entry.group.map { RawPath($0).text } ?? entry.gid.map(String.init) ?? "-")"
+      "\(entry.user.map { RawPath($0).quoted } ?? entry.uid.map(String.init) ?? "-")/"
+      + "\(entry.group.map { RawPath($0).quoted } ?? entry.gid.map(String.init) ?? "-")"
     let size = String(entry.size)
     let gap = String(repeating: " ", count: max(1, 26 - owner.count - size.count))
     return "\(modeText(entry)) \(owner)\(gap)\(size) \(localTime(entry.modification)) "
   }
 
   private func modeText(_ entry: ManifestEntry) -> String {
-    var text =
+    let type: Character =
       switch entry.type {
       case .file: entry.hardLink == nil ? "-" : "h"
       case .directory: "d"
       case .symlink: "l"
       }
-    let letters = Array("rwxrwxrwx")
-    for bit in 0..<9 {
-      text.append(entry.mode & (0o400 >> UInt32(bit)) == 0 ? "-" : letters[bit])
+    var letters = Array("rwxrwxrwx")
+    for bit in 0..<9 where entry.mode & (0o400 >> UInt32(bit)) == 0 { letters[bit] = "-" }
+    for (place, bit, letter) in [(2, 0o4000, "s"), (5, 0o2000, "s"), (8, 0o1000, "t")]
+      as [(Int, UInt32, Character)]
+    where entry.mode & bit != 0 {
+      letters[place] = letters[place] == "x" ? letter : Character(letter.uppercased())
     }
-    return text
+    return String([type] + letters)
   }
 
   private func localTime(_ nanoseconds: Int64?) -> String {

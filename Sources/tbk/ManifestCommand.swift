@@ -54,6 +54,9 @@ struct ManifestCreate: SuiteCommand {
     if changes != nil, previous == nil {
       throw ValidationError("--changes needs --previous")
     }
+    if let changes, changes.isStandardStream {
+      throw ValidationError("--changes takes a file: standard output is the manifest")
+    }
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -189,6 +192,10 @@ struct ManifestShow: SuiteCommand {
 
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
   var nul = false
+
+  func validate() throws {
+    if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
+  }
 
   mutating func execute() throws(Failure) -> Int32 {
     try Listing(long: long, json: json, nul: nul)

@@ -121,6 +121,10 @@ struct OpenCommand: SuiteCommand {
     if long || nul, !list, !(nul && dryRun) {
       throw ValidationError("-l and -0 go with --list")
     }
+    if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
+    if header, expectId != nil {
+      throw ValidationError("--expect-id needs what --header does not read: see --verify")
+    }
     if json, !(list || header || verify || directory != nil) {
       throw ValidationError("--json goes with --list, --header, --verify and -C")
     }

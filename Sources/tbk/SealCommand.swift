@@ -89,6 +89,9 @@ struct SealCommand: SuiteCommand {
       throw ValidationError("--from-tar seals a tar from standard input, and nothing else")
     }
     if stripTop, !fromTar { throw ValidationError("--strip-top goes with --from-tar") }
+    for (name, path) in [("--receipt", receipt), ("--manifest-out", manifestOut)] {
+      if let path, path.isStandardStream { throw ValidationError("\(name) takes a file") }
+    }
     if overwrite != .always, output == nil { throw ValidationError("--overwrite goes with -o") }
     if stdinName != nil, source != nil || directory != nil {
       throw ValidationError("--stdin-name seals a stream, not a directory")
@@ -111,6 +114,7 @@ struct SealCommand: SuiteCommand {
 
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
+    if output?.isStandardStream == true { output = nil }
     if output == nil {
       try StandardOutput.refuseTerminal("an archive", hint: "use -o, > file or a pipe")
     }
@@ -159,7 +163,7 @@ struct SealCommand: SuiteCommand {
     } else {
       manifest = try readManifest(nil, allowsDeferred: true)
     }
-    if manifest.mode == "incremental", receipt == nil {
+    if manifest.mode == "incremental" || manifest.needsOthers, receipt == nil {
       throw Failure(
         .usage, "an incremental backup without --receipt would be broken by the first prune",
         hint: "give --receipt FILE here and to tbk-push")

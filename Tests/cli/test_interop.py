@@ -254,8 +254,10 @@ def test_stored_in_that_lies_is_refused(lie, tbk, small, tmp_path):
     again, _ = reference_archive(small, manifest=manifest)
     files = [put(tmp_path / "1", base), put(tmp_path / "2", again)]
     (tmp_path / "out").mkdir()
-    tbk.run("tbk-open", "-C", tmp_path / "out", *files, status={65, 66})
+    result = tbk.run("tbk-open", "-C", tmp_path / "out", *files, status={65, 66})
     assert os.listdir(tmp_path / "out") == []
+    if lie == "gone":
+        assert result.status == 65 and b"not given" not in result.err
 
 
 def test_our_incremental_restores_by_the_reference(tbk, small, tmp_path):
@@ -392,6 +394,132 @@ def test_termbackup6_chain_that_is_none_is_refused(order, tbk, old_tree, tmp_pat
     (tmp_path / "out").mkdir()
     tbk.run("tbk-open", "-C", tmp_path / "out", *[files[n] for n in order], status={65, 66})
     assert os.listdir(tmp_path / "out") == []
+
+
+def given(tmp_path, archives):
+    return [put(tmp_path / f"archive {n}", archive) for n, archive in enumerate(archives)]
+
+
+def chain_of(top, *changes):
+    """A full backup of `top`, then an increment after each of `changes`."""
+    manifest, listing = tbk6.build(top)
+    archives = [old_archive(top, manifest)]
+    for change in changes:
+        change()
+        manifest, listing = tbk6.build(top, manifest["backup_id"], listing)
+        archives.append(old_archive(top, manifest))
+    return archives
+
+
+def replaced_first_name(top):
+    os.link(top / "plain", top / "zz second")
+
+    def change():
+        (top / "plain").unlink()
+        put(top / "plain", b"two\n")
+    return chain_of(top, change)
+
+
+def test_termbackup6_hard_link_has_the_content_of_its_own_archive(tbk, old_tree, tmp_path):
+    files = given(tmp_path, replaced_first_name(old_tree))
+    (tmp_path / "out").mkdir()
+    tbk.run("tbk-open", "-C", tmp_path / "out", *files)
+    assert same_files(old_tree, tmp_path / "out")
+    assert tbk.run("tbk-open", "--cat", "zz second", *files).out == b"plain\n"
+    assert tbk.run("tbk-open", "--cat", "plain", *files).out == b"two\n"
+
+
+def test_termbackup6_hard_links_of_a_file_that_changed_stay_one_file(tbk, old_tree, tmp_path):
+    os.link(old_tree / "plain", old_tree / "zz second")
+    os.link(old_tree / "plain", old_tree / "zz third")
+
+    def change():
+        (old_tree / "plain").unlink()
+        put(old_tree / "plain", b"two\n")
+    files = given(tmp_path, chain_of(old_tree, change))
+    (tmp_path / "out").mkdir()
+    tbk.run("tbk-open", "-C", tmp_path / "out", *files)
+    assert same_files(old_tree, tmp_path / "out")
+    assert (tmp_path / "out" / "zz second").samefile(tmp_path / "out" / "zz third")
+
+
+@pytest.mark.parametrize("options, wanted", [
+    (["--include", "plain"], {"plain"}), (["--include", "d"], {"d", "d/e", "d/e/inside"}),
+    (["--include", "zz second"], {"zz second"}),
+    (["--exclude", "plain", "--exclude", "zz second", "--exclude", "*9"], {"caf\u00e9", "d", "d/e", "d/e/inside", "empty file"}),
+], ids=str)
+@pytest.mark.parametrize("length", [1, 2])
+def test_termbackup6_chosen_files(options, wanted, length, tbk, old_tree, tmp_path):
+    files = given(tmp_path, replaced_first_name(old_tree)[:length])
+    (tmp_path / "out").mkdir()
+    tbk.run("tbk-open", "-C", tmp_path / "out", *options, *files)
+    found = snapshot(tmp_path / "out")
+    assert {path for path in map(os.fsdecode, found) if path not in ("", ".")} - {"latin \udce9"} == wanted
+    if "zz second" in wanted:
+        assert (tmp_path / "out" / "zz second").read_bytes() == b"plain\n"
+
+
+def directory_becomes_file(top):
+    shutil.rmtree(top / "d")
+    put(top / "d", b"a file\n")
+
+
+def file_becomes_directory(top):
+    (top / "plain").unlink()
+    put(top / "plain" / "below" / "it", b"a directory\n")
+    put(top / "plain.d", b"beside it\n")
+
+
+@pytest.mark.parametrize("change", [directory_becomes_file, file_becomes_directory])
+def test_termbackup6_chain_with_a_change_of_type(change, tbk, old_tree, tmp_path):
+    files = given(tmp_path, chain_of(old_tree, lambda: change(old_tree), lambda: put(old_tree / "later", b"later\n")))
+    assert tbk.run("tbk-open", "--verify", *files).out.startswith(b"ok ")
+    (tmp_path / "out").mkdir()
+    tbk.run("tbk-open", "-C", tmp_path / "out", *files)
+    assert same_files(old_tree, tmp_path / "out")
+
+
+def test_termbackup6_dry_run_and_cat_look_at_the_whole_chain(tbk, old_tree, tmp_path):
+    files = given(tmp_path, old_chain(old_tree))
+    shown = tbk.run("tbk-open", "-C", tmp_path / "out", "--dry-run", *files).lines
+    assert {"create\tplain", "create\tempty file", "create\td/e/inside"} <= set(shown)
+    for name, content in [("plain", b"changed\n"), ("d/e/inside", b"changed too\n"), ("caf\u00e9", b"utf-8\n")]:
+        assert tbk.run("tbk-open", "--cat", name, *files).out == content
+    tbk.run("tbk-open", "--cat", "nothing", *files, status=66)
+    tbk.run("tbk-open", "--cat", "plain", files[2], status=66)
+
+
+def test_termbackup6_cat_of_a_second_name(tbk, old_tree):
+    os.link(old_tree / "plain", old_tree / "zz second")
+    assert tbk.open(old_archive(old_tree), "--cat", "zz second").out == b"plain\n"
+
+
+def test_termbackup6_file_that_vanished_in_every_archive_is_named(tbk, old_tree, tmp_path):
+    first, listing = tbk6.build(old_tree)
+    put(old_tree / "new", b"new\n")
+    second, _ = tbk6.build(old_tree, first["backup_id"], listing)
+    base = old_archive(old_tree, first)
+    (old_tree / "new").unlink()
+    files = given(tmp_path, [base, old_archive(old_tree, second)])
+    (tmp_path / "out").mkdir()
+    result = tbk.run("tbk-open", "-C", tmp_path / "out", *files, status=3)
+    assert b"'new': listed" in result.err
+    assert same_files(old_tree, tmp_path / "out")
+
+
+def test_tar_of_what_needs_others_is_refused(tbk, small, old_tree, tmp_path):
+    _, first = reference_archive(small)
+    put(os.path.join(small, "new"), b"new\n")
+    archive, _ = reference_incremental(small, first)
+    result = tbk.open(archive, status=66)
+    assert first["backup_id"].encode() in result.err
+    result = tbk.open(old_chain(old_tree)[1], status=66)
+    assert result.out == b""
+
+
+def test_tar_of_a_sealed_manifest_is_refused(tbk, small, tmp_path):
+    tbk.seal(small, "--manifest-out", tmp_path / "sealed")
+    tbk.open((tmp_path / "sealed").read_bytes(), status=65)
 
 
 def test_set_id_bits_only_when_asked(tbk, tree, tmp_path):

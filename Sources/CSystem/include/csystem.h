@@ -63,6 +63,10 @@ int tbk_spawn(const char *path, char *const arguments[], char *const environment
 ssize_t tbk_list_attributes(const char *path, char *names, size_t size);
 ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size);
 int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size);
+/* flistxattr, fgetxattr and fsetxattr. */
+ssize_t tbk_list_attributes_of(int file, char *names, size_t size);
+ssize_t tbk_get_attribute_of(int file, const char *name, void *value, size_t size);
+int tbk_set_attribute_of(int file, const char *name, const void *value, size_t size);
 /* The processors that the calling process may run on. */
 int tbk_processor_count(void);
 /* The version of the C library. */
