@@ -40,7 +40,7 @@ DIST = .build/dist
 export PREFIX DESTDIR DIR DIST
 
 .PHONY: all built programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
-	bench install uninstall deb dist dist-source dist-binary clean help
+	bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
 
@@ -51,6 +51,8 @@ help:
 	  'make test              every test: lint, swift test, pytest' \
 	  'make lint              shellcheck and mandoc alone; make test-swift, make test-python the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
+	  'make fuzz [SECONDS=N] [PARSER=NAME]' \
+	  '                       give each parser what libFuzzer thinks of, for N seconds (60)' \
 	  'make install           [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make uninstall         [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make deb               a Debian package, in $(DIST)' \
@@ -255,6 +257,21 @@ demo: packages
 	run diff -r --no-dereference "$$DIR" "$$work/again"; \
 	tbk-manifest "$$DIR" | tbk-manifest check - "$$work/again"; \
 	printf '\n%s\n' 'The demonstration went well: every byte, mode, time and link is as it was.'
+
+# What an input of Tests/Fuzz/Seeds leads to; what breaks a parser is left in .build/fuzz.
+SECONDS = 60
+PARSER = $(notdir $(wildcard Tests/Fuzz/Seeds/*))
+FUZZER = .build/fuzz
+FUZZ_BUILD = TERMBACKUP_FUZZER=1 $(SWIFT) build -c release --scratch-path $(FUZZER)/build --sanitize fuzzer
+
+fuzz: packages
+	$(FUZZ_BUILD) --product fuzz
+	@set -eu; built=$$($(FUZZ_BUILD) --show-bin-path); \
+	for parser in $(PARSER); do \
+	  printf '\n%s\n' "$$parser"; mkdir -p $(FUZZER)/corpus/$$parser; \
+	  PARSER=$$parser "$$built/fuzz" -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$(FUZZER)/$$parser- $(FUZZER)/corpus/$$parser Tests/Fuzz/Seeds/$$parser; \
+	done
 
 bench:
 	@$(MAKE) --no-print-directory suite

@@ -9,6 +9,16 @@ let strict: [SwiftSetting] =
 let argumentParser: Target.Dependency =
   .product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// What `make fuzz` builds: libFuzzer, which only that links, has the main function.
+let fuzzer: [Target] =
+  Context.environment["TERMBACKUP_FUZZER"] == nil
+  ? []
+  : [
+    .executableTarget(
+      name: "fuzz", dependencies: ["FuzzedParsers"], path: "Tests/Fuzz/Driver",
+      swiftSettings: strict)
+  ]
+
 let package = Package(
   name: "termbackup",
   products: [
@@ -65,6 +75,11 @@ let package = Package(
     .testTarget(
       name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
-  ],
+    .target(
+      name: "FuzzedParsers",
+      dependencies: ["TBKArchive", "TBKCore", "TBKCrypto", "TBKFormat", "TBKStore"],
+      path: "Tests/Fuzz/Parsers", swiftSettings: strict),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzedParsers", "TBKCore"], swiftSettings: strict),
+  ] + fuzzer,
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,127 @@
+import TBKArchive
+import TBKCore
+import TBKCrypto
+import TBKFormat
+import TBKStore
+
+/// What reads bytes from outside: a store, an archive, the network, a file of somebody else.
+///
+/// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
+package enum FuzzedParser: String, CaseIterable, Sendable {
+  case address, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
+    ledger, manifest, mbuSettings, patterns, privateKey, profile, publicKey, receipt, tar,
+    timestamp, url
+
+  /// Reads `bytes`, and checks that what was read survives being written and read again.
+  ///
+  /// Every refusal is fine but one: `.library`, which says that a check of ours was passed by what
+  /// should not have passed it. Returns a sentence about what is wrong, nil if nothing is.
+  package func fault(in bytes: [UInt8]) -> String? {
+    do throws(Failure) {
+      return try read(bytes)
+    } catch {
+      return error.code == .library ? error.message : nil
+    }
+  }
+
+  private func read(_ bytes: [UInt8]) throws(Failure) -> String? {
+    switch self {
+    case .address: _ = try StoreAddress(RawPath(bytes))
+    case .archiveHeader: _ = try ArchiveHeader(parsing: bytes.span)
+    case .auditLine: _ = try AuditLine(bytes, place: "log")
+    case .auditState: _ = try AuditState(bytes, place: "state")
+    case .backupReport:
+      let report = try BackupReport(bytes, place: "report", now: Timestamp(nanoseconds: 0))
+      for format in WebhookFormat.allCases {
+        _ = try JSON.parse(report.payload(format).line(), what: "payload")
+      }
+    case .configuration:
+      let once = try Configuration(bytes, place: "file").bytes
+      guard try Configuration(once, place: "file").bytes == once else { return changed }
+    case .gzip:
+      let gzip = try GzipDecompressor(into: MemorySink(limit: 16 << 20))
+      try inTwo(bytes, gzip)
+      try gzip.finish()
+    case .json:
+      let json = try JSON.parse(bytes, what: "text")
+      for text in [json.line(), json.pretty(), json.canonical()]
+      where try JSON.parse(text, what: "text").canonical() != json.canonical() {
+        return changed
+      }
+    case .ledger:
+      let ledger = try Ledger(parsing: bytes)
+      guard try Ledger(parsing: ledger.serialized()).canonical() == ledger.canonical() else {
+        return changed
+      }
+    case .manifest: return try manifest(bytes)
+    case .mbuSettings: _ = try MbuSettings(bytes, place: "file")
+    case .patterns:
+      // The first line is a path, the others are patterns.
+      let lines = bytes.split(separator: 10, maxSplits: 1, omittingEmptySubsequences: false)
+      var rules = IgnoreRules()
+      rules.add(file: lines.count > 1 ? Array(lines[1]) : [])
+      let path = Array(lines[0])
+      _ = (rules.excludes(path.span, isDirectory: true), rules.excludes(path.span, isDirectory: false))
+    case .privateKey:
+      _ = try SigningKey(parsing: bytes.span) { () throws(Failure) in
+        try Secret(copying: Array("password".utf8).span)
+      }
+    case .profile:
+      let once = try Profile(bytes, place: "file").bytes
+      guard try Profile(once, place: "file").bytes == once else { return changed }
+    case .publicKey: _ = try VerifyingKey(parsing: bytes.span)
+    case .receipt: _ = try Receipt(parsing: bytes)
+    case .tar:
+      let parser = TarParser(handler: Deaf(), limits: TarLimits(maximumSize: 1 << 40))
+      try inTwo(bytes, parser)
+      try parser.finish()
+    case .timestamp:
+      guard let time = Timestamp(iso8601: String(decoding: bytes, as: UTF8.self)) else { return nil }
+      _ = (time.earlier(months: 1), time.earlier(seconds: 1), time.seconds(since: .now()))
+      guard let again = Timestamp(iso8601: time.iso8601()), again.iso8601() == time.iso8601() else {
+        return changed
+      }
+    case .url:
+      let base = HTTPURL("https://api.github.com/repos/ada/store?page=2")!
+      let text = String(decoding: bytes, as: UTF8.self)
+      for url in [HTTPURL(text), base.resolving(text), base.appending(text)] {
+        guard let url else { continue }
+        _ = (base.mayRedirect(to: url), url.hasSameOrigin(as: base))
+      }
+    }
+    return nil
+  }
+
+  private func manifest(_ bytes: [UInt8]) throws(Failure) -> String? {
+    func parse(_ bytes: [UInt8]) throws(Failure) -> Manifest {
+      let parser = ManifestParser()
+      try inTwo(bytes, parser)
+      try parser.finish()
+      let manifest = try parser.manifest()
+      try manifest.validate()
+      return manifest
+    }
+    func written(_ manifest: Manifest) throws(Failure) -> [UInt8] {
+      let sink = MemorySink()
+      try ManifestWriter.write(manifest, backupID: manifest.backupID, to: sink)
+      return sink.bytes
+    }
+    let once = try written(parse(bytes))
+    return try written(parse(once)) == once ? nil : changed
+  }
+}
+
+private let changed = "what is written is not what was read"
+
+/// Cut in the middle, where a parser has to remember what it was at.
+private func inTwo(_ bytes: [UInt8], _ sink: some ByteSink) throws(Failure) {
+  try sink.write(bytes.span.extracting(..<(bytes.count / 2)))
+  try sink.write(bytes.span.extracting((bytes.count / 2)...))
+}
+
+/// Listens to what a tar says, as the programs do: each name is checked.
+private final class Deaf: TarHandler {
+  func begin(_ member: TarMember) throws(Failure) { try? EntryName.check(member.name.span) }
+  func body(_ bytes: Span<UInt8>) {}
+  func end() {}
+}

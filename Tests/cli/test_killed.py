@@ -1,0 +1,70 @@
+"""A whole `termbackup run`, killed with kill -9 before and after each of its commands."""
+
+import shutil
+import signal
+import subprocess
+
+from conftest import BIN, PASSWORD, PATIENCE, put, snapshot
+from test_rotate import wrapped
+from test_shell_layer import Shell
+
+# Everything but what only reads the settings, once for each value.
+COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-prune", "tbk-sign", "tbk-audit"]
+
+
+def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path):
+    """An incremental run, signed, which prunes: three backups are there, and two of them stay."""
+    shell = Shell(tbk, tmp_path, ["dash"])
+    source = tmp_path / "source"
+    put(source / "same", b"same\n")
+    shell.profile("p", source, "--mode", "incremental", "--max-backups", "3")
+    shell.run("generate-key", "--enable", "--no-password")
+    was = {}
+    for number in range(3):
+        put(source / f"file{number}", b"%d\n" % number)
+        shell.run("run", "-q", "p", *(["--full"] if number < 2 else []))
+        was[shell.ids("p")[-1]] = snapshot(source)
+    shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
+    put(source / "another", b"another\n")
+    now = snapshot(source)
+    ours = shell.lib
+    # The commands of a pipeline begin in any order: each takes a number, and dies at that.
+    counting = wrapped(tmp_path, f"""
+        at=1
+        until mkdir '{tmp_path}/count/'$at 2>/dev/null; do at=$((at + 1)); done
+        if test "$KILL_BEFORE" -eq "$at"; then kill -9 0; fi
+        if test "$KILL_AFTER" -eq "$at"; then
+            program=$1
+            shift
+            '{BIN}'/"$program" "$@"
+            kill -9 0
+        fi""", COMMANDS)
+    number, ended = 0, {}
+    while len(ended) < 2:
+        number += 1
+        for when in ("KILL_BEFORE", "KILL_AFTER"):
+            shutil.rmtree(shell.home)
+            shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
+            shutil.rmtree(tmp_path / "count", ignore_errors=True)
+            (tmp_path / "count").mkdir()
+            shell.lib = counting
+            environment = {**shell.environment_with(PASSWORD, {}), "KILL_BEFORE": "0", "KILL_AFTER": "0", when: str(number)}
+            done = subprocess.run(shell.command("run", "-q", "p"), env=environment, capture_output=True,
+                                  timeout=PATIENCE, stdin=subprocess.DEVNULL, start_new_session=True)
+            shell.lib = ours
+            if done.returncode == 0:
+                ended[when] = number
+            else:
+                assert done.returncode == -signal.SIGKILL, done.stderr
+            for folder in (shell.home / "tmp").iterdir():
+                shutil.rmtree(folder)
+            left = shell.ids("p")
+            assert len(left) >= 3 and len(set(was) & set(left)) >= 2, left
+            shell.run("run", "-q", "p")
+            shell.run("audit-log", "--verify")
+            assert next(iter(was)) not in shell.ids("p") and len(set(was) & set(shell.ids("p"))) == 2
+            for identity in shell.ids("p"):
+                shutil.rmtree(tmp_path / "restored", ignore_errors=True)
+                shell.run("restore", identity, "-p", "p", "--to", tmp_path / "restored")
+                assert snapshot(tmp_path / "restored") == was.get(identity, now), (when, number, identity)
+    assert number > 6
