@@ -29,7 +29,7 @@ private func rules(_ body: (inout RetentionRules) -> Void) -> RetentionRules {
 }
 
 private func judge(
-  _ entries: [LedgerEntry], _ scope: Retention.Scope = .all, at time: Timestamp = now,
+  _ entries: [LedgerEntry], _ scope: BackupScope = .all, at time: Timestamp = now,
   _ body: (inout RetentionRules) -> Void
 ) -> Retention.Judgement {
   Retention(rules(body), now: time).judge(entries, scope)

@@ -177,7 +177,7 @@ struct BackupQueryTests {
   private func find(_ operand: String, group: String? = nil) throws -> String {
     let session = try place.session()
     return try session.snapshot().find(
-      try BackupQuery(RawPath(operand)), group: group.flatMap { GroupID($0) },
+      try BackupQuery(RawPath(operand)), in: group.map { .group(GroupID($0)) } ?? .all,
       store: session.store.address
     ).id.hex
   }
