@@ -444,17 +444,16 @@ def test_termbackup6_hard_links_of_a_file_that_changed_stay_one_file(tbk, old_tr
 
 
 @pytest.mark.parametrize("options, wanted", [
-    (["--include", "plain"], {"plain"}), (["--include", "d"], {"d", "d/e", "d/e/inside"}),
-    (["--include", "zz second"], {"zz second"}),
-    (["--exclude", "plain", "--exclude", "zz second", "--exclude", "*9"], {"caf\u00e9", "d", "d/e", "d/e/inside", "empty file"}),
-], ids=str)
+    (["--include=plain"], ["plain"]), (["--include=d"], ["d", "d/e", "d/e/inside"]), (["--include=zz second"], ["zz second"]),
+    (["--exclude=plain", "--exclude=zz*", "--exclude=*\udce9"], ["caf\u00e9", "d", "d/e", "d/e/inside", "empty file"]),
+])
 @pytest.mark.parametrize("length", [1, 2])
 def test_termbackup6_chosen_files(options, wanted, length, tbk, old_tree, tmp_path):
     files = given(tmp_path, replaced_first_name(old_tree)[:length])
     (tmp_path / "out").mkdir()
     tbk.run("tbk-open", "-C", tmp_path / "out", *options, *files)
     found = snapshot(tmp_path / "out")
-    assert {path for path in map(os.fsdecode, found) if path not in ("", ".")} - {"latin \udce9"} == wanted
+    assert {path for path in map(os.fsdecode, found) if path not in ("", ".")} == set(wanted)
     if "zz second" in wanted:
         assert (tmp_path / "out" / "zz second").read_bytes() == b"plain\n"
 
