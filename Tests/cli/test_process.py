@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
-from conftest import FAST, PASSWORD, PATIENCE, absent, crypto, require
+from conftest import (FAST, PASSWORD, PATIENCE, SECRETS, absent, crypto, has_xattrs, put, require,
+                      snapshot)
 
 
 @pytest.fixture
@@ -111,6 +113,54 @@ def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
     assert done.returncode == 0, done.stderr
     paths = {entry["relative_path"] for entry in json.loads(done.stdout)["files"]}
     assert "d/inside" in paths and "plain" not in paths
+
+
+def test_attributes_are_kept_where_proc_is_not_mounted(tbk, small, tmp_path, monkeypatch):
+    if not has_xattrs(tmp_path):
+        absent("extended attributes")
+    (tmp_path / "empty").mkdir()
+    for name in ("", "d", "d/inside", "plain"):
+        os.setxattr(os.path.join(small, name), "user.here", name.encode() or b"top")
+    expected = snapshot(small)
+    os.mkfifo(os.path.join(small, "fifo"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(small)  # The name of a socket is short.
+        listener.bind("socket")
+        archive = tbk.seal(small, over=(tmp_path / "empty", "/proc"))
+    expected[b""]["mtime"] = os.stat(small).st_mtime_ns
+    tbk.extract(archive, tmp_path / "out", over=(tmp_path / "empty", "/proc"))
+    assert snapshot(tmp_path / "out") == expected
+
+
+KEPT = {"token": {"GH_TOKEN", "GH_ENTERPRISE_TOKEN"}}
+
+
+@pytest.mark.parametrize("what", ["password", "old password", "key", "webhook", "token", "editor"])
+def test_a_child_sees_no_secret_but_what_it_may_need_itself(tbk, tree, tmp_path, what):
+    """Passwords and the like from commands; an editor. gh(1) has tokens of its own."""
+    seen, archive = tmp_path / "seen", tmp_path / "a.tbk"
+    archive.write_bytes(tbk.seal(tree))
+    given = {"webhook": b"http://127.0.0.1:9/", "token": b"ghp_" + b"x" * 36}.get(what, PASSWORD)
+    put(tmp_path / "given", given)
+    child = put(tmp_path / "child", f"#!/bin/sh\nenv >'{seen}'\ncat '{tmp_path}/given'\n".encode(), 0o755).decode()
+    keys = ["--private", tmp_path / "k", "--public", tmp_path / "k.pub"]
+    command = {
+        "password": ["tbk-open", "--password-command", child, "--list", archive],
+        "old password": ["tbk-seal", "--reseal", "--old-password-command", child, "--password-file", tbk.password_file, *FAST,
+                         "-o", tmp_path / "b.tbk"],
+        "key": ["tbk-sign", "keygen", *keys, "--password-command", child],
+        "webhook": ["tbk-notify", "--max-wait", "0", "--url-command", child],
+        "token": ["tbk-pull", "--max-wait", "0", "--token-command", child, "--list", "github:o/r"],
+        "editor": ["tbk-config", "profile", "edit", "docs", "--editor"],
+    }[what]
+    if what == "editor":
+        tbk.run("tbk-config", "init")
+        tbk.run("tbk-config", "profile", "create", "docs", "--source", tree)
+    data = {"old password": archive.read_bytes(), "webhook": b'{"status": "success", "profile": "docs", "seconds": 2}'}
+    environment = {**SECRETS, "VISUAL": child, "TERMBACKUP_GITHUB_API": "http://127.0.0.1:9", "KEPT": "yes"}
+    tbk.run(*command, input=data.get(what), password=None, env=environment, status={0, 64, 69, 75})
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    assert "KEPT" in names and names & SECRETS.keys() == KEPT.get(what, set())
 
 
 def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, tmp_path):
