@@ -118,9 +118,10 @@ struct OpenCommand: SuiteCommand {
         throw ValidationError("options for extracting need -C")
       }
     }
-    if long || nul, !list, !(nul && dryRun) {
+    if long && !list || nul && !list && !dryRun {
       throw ValidationError("-l and -0 go with --list")
     }
+    if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
     if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
     if header, expectId != nil {
       throw ValidationError("--expect-id needs what --header does not read: see --verify")

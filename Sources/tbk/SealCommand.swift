@@ -128,6 +128,12 @@ struct SealCommand: SuiteCommand {
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
       throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
     }
+    let limits = Argon2Limits()
+    if cost.memory > limits.memory || cost.passes > limits.passes || cost.lanes > limits.lanes {
+      throw Failure(
+        .usage, "nothing would open an archive that takes so much Argon2id",
+        hint: "at most --memory \(limits.memory), --iterations \(limits.passes), --lanes \(limits.lanes)")
+    }
     if reseal { return try sealAgain(cost) }
     let password = try passwords.password(confirming: !consolidate, inputIsData: inputIsData)
     var compression = Compression()
