@@ -171,3 +171,25 @@ def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, 
     for result in (tbk.run("tbk-open", "--verify", *given, archive, password=None, status=66),
                    tbk.run("tbk-sign", "sign", "--key", private, *given, input=b"x", status=66)):
         assert b": error: cannot open '%s'" % bytes(tmp_path / "nope") in result.err
+
+
+@pytest.mark.parametrize("limit, status, command", [
+    (65536, 64, "tbk-open --list --password-file /dev/zero ARCHIVE"), (1024, 77, "tbk-pull --token-file /dev/zero --list github:o/r"),
+    (8192, 64, "tbk-notify --url-file /dev/zero"), (65536, 65, "tbk-sign sign --key /dev/zero"),
+    (65536, 78, "tbk-open --mbu-config /dev/zero --list ARCHIVE"), (65536, 65, "tbk-config set signing_enabled -"),
+    (1 << 20, 65, "tbk-config profile import /dev/zero"), (1 << 24, 65, "tbk-manifest --exclude-from /dev/zero TREE"),
+    (1 << 28, 65, "tbk-config object a:=@/dev/zero"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_has_no_end_is_read_to_its_limit(limit, status, command, tbk, tree, tmp_path):
+    (tmp_path / "a.tbk").write_bytes(tbk.seal(tree))
+    tbk.run("tbk-config", "init")
+    words = [{"ARCHIVE": tmp_path / "a.tbk", "TREE": tree}.get(word, word) for word in command.split()]
+    with open("/dev/zero", "rb") as endless:
+        result = tbk.run(*words, password=None if "--password-file" in command else PASSWORD, stdin=endless, status=status)
+    assert b" than %d bytes" % limit in result.err
+
+
+@pytest.mark.parametrize("length, status", [(65536, 0), (65537, 64)])
+def test_the_longest_password(length, status, tbk, tree, tmp_path):
+    given = put(tmp_path / "long", b"p" * length + b"\n")
+    tbk.run("tbk-seal", *FAST, "--password-file", given, tree, password=None, status=status)
