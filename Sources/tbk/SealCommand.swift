@@ -92,7 +92,7 @@ struct SealCommand: SuiteCommand {
     for (name, path) in [("--receipt", receipt), ("--manifest-out", manifestOut)] {
       if let path, path.isStandardStream { throw ValidationError("\(name) takes a file") }
     }
-    if overwrite != .always, output == nil { throw ValidationError("--overwrite goes with -o") }
+    if overwrite != .always, output?.isStandardStream ?? true { throw ValidationError("--overwrite goes with -o") }
     if stdinName != nil, source != nil || directory != nil {
       throw ValidationError("--stdin-name seals a stream, not a directory")
     }

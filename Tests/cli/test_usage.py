@@ -17,12 +17,14 @@ IGNORED = {
         "--list --json -l ARCHIVE", "--list --json -0 ARCHIVE", "--header --expect-id 01234567 ARCHIVE", "-l ARCHIVE",
         "--verify -l ARCHIVE", "--verify -0 ARCHIVE", "-C OUT -0 ARCHIVE", "-C OUT --dry-run -0 -l ARCHIVE",
         "-C OUT --dry-run --json -0 ARCHIVE", "-C OUT --dry-run --counts-out OUT ARCHIVE", "--counts-out OUT ARCHIVE",
+        "-C OUT --counts-out - ARCHIVE",
         "--list --include plain ARCHIVE", "--verify --overwrite always ARCHIVE", "--cat plain --json ARCHIVE",
         "--list --against MANIFEST ARCHIVE", "--strip-top --list ARCHIVE",
+        "--list - -", "--verify --against -", "-C OUT --against - ARCHIVE -",
     ],
     "tbk-seal": [
-        "--receipt - TREE", "--manifest-out - TREE", "--overwrite never TREE", "--strip-top TREE", "--stdin-name x TREE",
-        "--iterations 65 TREE", "--lanes 65 TREE", "--memory 2097153 TREE", "--exclude x --directory TREE",
+        "--receipt - TREE", "--manifest-out - TREE", "--overwrite never TREE", "--overwrite never -o - TREE", "--strip-top TREE",
+        "--stdin-name x TREE", "--iterations 65 TREE", "--lanes 65 TREE", "--memory 2097153 TREE", "--exclude x --directory TREE",
     ],
     "tbk-manifest": [
         "create --changes - --previous MANIFEST TREE", "create --changes OUT TREE", "show --json -l MANIFEST",
