@@ -83,6 +83,19 @@ package enum FileFacts {
     }
   }
 
+  /// Sets the mode of what is no link, and follows none; -1 and errno where that fails.
+  static func setMode(
+    _ bits: UInt32, of name: RawPath, in directory: Descriptor
+  ) throws(Failure) -> Int32 {
+    // Before Linux 6.6 the C library goes through /proc, too.
+    if !hasProc, let file = try openWithoutProc(name, in: directory) {
+      return fchmod(file.number, bits)
+    }
+    return try unsafe name.withCString { (text) throws(Failure) in
+      unsafe fchmodat(directory.number, text, bits, AT_SYMLINK_NOFOLLOW)
+    }
+  }
+
   /// A path that leads through an open directory to a name in it, or to the directory itself.
   private static func pathThroughDescriptor(_ directory: Descriptor, _ name: RawPath) -> RawPath {
     RawPath("/proc/self/fd/\(directory.number)").appending(name.isEmpty ? RawPath(".") : name)
@@ -91,15 +104,19 @@ package enum FileFacts {
   /// Whether paths lead through descriptors: /proc need not be mounted.
   private static let hasProc = unsafe access("/proc/self/fd", X_OK) == 0
 
-  /// The file itself; nil for a link, which cannot be opened and has no attributes of a user's.
+  /// The file or directory itself; nil for what is neither, as a link, which has no attributes of
+  /// a user's, and for what is gone or may not be opened.
   private static func openWithoutProc(
     _ name: RawPath, in directory: Descriptor
   ) throws(Failure) -> Descriptor? {
     if name.isEmpty { return directory }
+    guard let facts = try directory.statusIfPresent(of: name),
+      [S_IFREG, S_IFDIR].contains(facts.st_mode & S_IFMT)
+    else { return nil }
     do throws(Failure) {
-      return try directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+      return try directory.openIfPresent(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
     } catch {
-      if errno == ELOOP { return nil }
+      if error.code == .denied { return nil }
       throw error
     }
   }

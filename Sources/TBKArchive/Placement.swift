@@ -85,6 +85,29 @@ final class Placement {
       if action == .merge { shared.insert(path) }
       actions.append(action)
     }
+    if policy == .ifChanged { try keepLinksTogether(chain) }
+  }
+
+  /// The names of one file stay only if all that are wanted do, as names of one file: a part of
+  /// them, replaced, would come off the rest.
+  private func keepLinksTogether(_ chain: DirectoryChain) throws(Failure) {
+    var groups: [Int: [Int]] = [:]
+    for index in manifest.files.indices where manifest.files.isHardLink(index) {
+      guard let first = manifest.files[index].hardLink, let target = manifest.files.find(first)
+      else { continue }
+      groups[target, default: [target]].append(index)
+    }
+    for group in groups.values {
+      let names = group.filter { actions[$0] != .skip }
+      var found: Set<TreeWalker.FileIdentity> = []
+      for index in names where actions[index] == .keep {
+        let (directory, name) = try chain.parent(of: manifest.files.path(index))
+        guard let facts = try directory.statusIfPresent(of: name) else { continue }
+        found.insert(TreeWalker.FileIdentity(facts))
+      }
+      if found.count == 1, names.allSatisfy({ actions[$0] == .keep }) { continue }
+      for index in names where actions[index] == .keep { actions[index] = .replace }
+    }
   }
 
   /// Whether a directory exists in the destination. TermBackup 6's manifests do not list
@@ -248,8 +271,7 @@ final class Placement {
       }
       if !isLink {
         let bits = entry.mode & (metadata.setID ? 0o7777 : 0o1777)
-        let result = unsafe fchmodat(directory.number, text, bits, AT_SYMLINK_NOFOLLOW)
-        if result != 0 { complain("mode", entry.path) }
+        if try FileFacts.setMode(bits, of: name, in: directory) != 0 { complain("mode", entry.path) }
       }
       if let modification = entry.modification {
         var (seconds, rest) = modification.quotientAndRemainder(dividingBy: 1_000_000_000)

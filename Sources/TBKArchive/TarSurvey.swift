@@ -137,7 +137,8 @@ package final class TarSurvey: TarHandler {
 
   private func checkNames(_ order: [UInt32]) throws(Failure) {
     var nesting = PathNesting()
-    for index in order.map({ Int($0) }) {
+    for (position, index) in order.map({ Int($0) }).enumerated() {
+      if position % 1024 == 0 { try Interruption.check() }
       let path = records.path(index)
       guard let above = nesting.add(path, index) else { continue }
       switch above.relation {

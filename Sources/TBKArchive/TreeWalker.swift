@@ -42,9 +42,12 @@ package final class TreeWalker {
   private var rootDevice: UInt64 = 0
   private var hardLinks: [FileIdentity: [UInt8]] = [:]
 
-  private struct FileIdentity: Hashable {
+  /// What names of one file share.
+  struct FileIdentity: Hashable {
     let device: UInt64
     let inode: UInt64
+
+    init(_ facts: stat) { (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino)) }
   }
 
   /// One thing to do in a directory: emit a name, or go into it. Going into "a" comes where "a/"
@@ -187,7 +190,7 @@ package final class TreeWalker {
       }
       if type == .symlink { entry.linkTarget = try directory.readLink(step.name).bytes }
       if type == .file, facts.st_nlink > 1 {
-        let identity = FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
+        let identity = FileIdentity(facts)
         if let first = hardLinks[identity] {
           entry.hardLink = first
         } else {

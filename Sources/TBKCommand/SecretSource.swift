@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// Where a password or a token comes from (DESIGN §2): a descriptor, a file or a command that an
+/// Where a password or a token comes from: a descriptor, a file or a command that an
 /// option names, then the same in the environment. It never asks.
 package struct SecretSource {
   /// What is looked for.

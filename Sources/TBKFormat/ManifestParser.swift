@@ -19,9 +19,12 @@ package final class ManifestParser: ByteSink {
   ///   - allowsDeferred: whether files may have a null hash, as in what
   ///     tbk-manifest --defer-hash prints.
   ///   - entryLength: the most bytes of one entry.
-  package init(allowsDeferred: Bool = false, entryLength: Int = 8 << 20) {
+  ///   - memberLength: the most bytes of all that is not an entry.
+  package init(
+    allowsDeferred: Bool = false, entryLength: Int = 8 << 20, memberLength: Int = 64 << 20
+  ) {
     self.allowsDeferred = allowsDeferred
-    scanner.entryLength = entryLength
+    (scanner.entryLength, scanner.memberLength) = (entryLength, memberLength)
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {

@@ -111,6 +111,10 @@ struct ManifestDiffCommand: SuiteCommand {
   @Flag(name: [.short, .long], help: "Print nothing; the exit status tells.")
   var quiet = false
 
+  func validate() throws {
+    if json, nul { throw ValidationError("--json does not go with -0") }
+  }
+
   mutating func execute() throws(Failure) -> Int32 {
     Messages.quiet = quiet
     if old.isStandardStream, new.isStandardStream {
@@ -154,6 +158,10 @@ struct ManifestCheckCommand: SuiteCommand {
   @OptionGroup var threads: ThreadOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    if json, nul { throw ValidationError("--json does not go with -0") }
+  }
 
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()

@@ -118,9 +118,11 @@ struct OpenCommand: SuiteCommand {
         throw ValidationError("options for extracting need -C")
       }
     }
-    if long || nul, !list, !(nul && dryRun) {
+    if long && !list || nul && !list && !dryRun {
       throw ValidationError("-l and -0 go with --list")
     }
+    if countsOut?.isStandardStream == true { throw ValidationError("--counts-out takes a file") }
+    if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
     if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
     if header, expectId != nil {
       throw ValidationError("--expect-id needs what --header does not read: see --verify")
@@ -130,6 +132,10 @@ struct OpenCommand: SuiteCommand {
     }
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against goes with -C and --verify")
+    }
+    let fromInput = archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
+    if fromInput + (against?.isStandardStream == true ? 1 : 0) > 1 {
+      throw ValidationError("standard input can be read once")
     }
     try validatePackage()
     try validateExpectedID(expectId)

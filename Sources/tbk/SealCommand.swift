@@ -92,7 +92,7 @@ struct SealCommand: SuiteCommand {
     for (name, path) in [("--receipt", receipt), ("--manifest-out", manifestOut)] {
       if let path, path.isStandardStream { throw ValidationError("\(name) takes a file") }
     }
-    if overwrite != .always, output == nil { throw ValidationError("--overwrite goes with -o") }
+    if overwrite != .always, output?.isStandardStream ?? true { throw ValidationError("--overwrite goes with -o") }
     if stdinName != nil, source != nil || directory != nil {
       throw ValidationError("--stdin-name seals a stream, not a directory")
     }
@@ -127,6 +127,12 @@ struct SealCommand: SuiteCommand {
     let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
       throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
+    }
+    let limits = Argon2Limits()
+    if cost.memory > limits.memory || cost.passes > limits.passes || cost.lanes > limits.lanes {
+      throw Failure(
+        .usage, "nothing would open an archive that takes so much Argon2id",
+        hint: "at most --memory \(limits.memory), --iterations \(limits.passes), --lanes \(limits.lanes)")
     }
     if reseal { return try sealAgain(cost) }
     let password = try passwords.password(confirming: !consolidate, inputIsData: inputIsData)

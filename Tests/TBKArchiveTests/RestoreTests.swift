@@ -53,6 +53,29 @@ import Testing
     #expect(try problems(archive.manifest, copy) == [])
   }
 
+  /// Names of one file stay if they are names of one file, and only all of them.
+  @Test(arguments: [true, false], [true, false])
+  func ifChangedKeepsHardLinksTogether(areLinked: Bool, isChanged: Bool) throws {
+    let tree = try TestTree()
+    try tree.file("a", "content")
+    for name in ["b", "c"] { try tree.link(name, to: "a") }
+    let archive = try seal(tree)
+    let copy = try TestTree()
+    try copy.file("a", "content")
+    try copy.link("b", to: "a")
+    if areLinked { try copy.link("c", to: "a") } else { try copy.file("c", "content") }
+    if isChanged {
+      try copy.remove("b")
+      try copy.file("b", "another")
+    }
+    let before = try copy.inode("a")
+    try restore([archive.bytes], to: copy, isNew: false) { $0.policy = .ifChanged }
+    let after = try copy.inode("a")
+    #expect(try ["b", "c"].allSatisfy { try copy.inode($0) == after })
+    #expect((after == before) == (areLinked && !isChanged))
+    #expect(try problems(archive.manifest, copy) == [])
+  }
+
   @Test func alwaysReplacesFilesAndLinks() throws {
     let (_, archive) = try source()
     let copy = try TestTree()

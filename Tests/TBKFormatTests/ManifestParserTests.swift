@@ -155,6 +155,16 @@ import Testing
     #expect(throws: Failure.self) { try parser.write([UInt8](repeating: 0x31, count: 100)) }
   }
 
+  /// Members that are each short enough may not be too many.
+  @Test func allMembersTogetherAreBounded() throws {
+    let members = (0..<20).map { "\"m\($0)\":\"\(String(repeating: "x", count: 50))\"" }
+    for (limit, isRead) in [(2000, true), (1000, false)] {
+      let parser = ManifestParser(memberLength: limit)
+      let text = "{" + members.joined(separator: ",") + ",\"files\":[]}"
+      #expect(((try? parser.write(Array(text.utf8))) != nil) == isRead)
+    }
+  }
+
   /// White space only keeps tokens apart, and none of it is held.
   @Test func anyAmountOfWhiteSpaceIsAllowed() throws {
     let parser = ManifestParser(entryLength: 1000)

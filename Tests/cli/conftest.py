@@ -29,6 +29,11 @@ BIN = pathlib.Path(os.environ.get("TERMBACKUP_BIN") or REPOSITORY / ".build" / "
 PASSWORD = b"correct horse battery staple"
 COST = {"memory": 64, "time": 1, "lanes": 1}
 FAST = ["--memory", "64", "--iterations", "1", "--lanes", "1"]
+# Every variable with a secret, or with the place of one.
+SECRETS = {name: f"secret {at}." for at, name in enumerate([
+    *(f"TERMBACKUP_{what}{place}" for place in ("", "_FILE", "_COMMAND")
+      for what in ("PASSWORD", "OLD_PASSWORD", "NEW_PASSWORD", "KEY_PASSWORD", "TOKEN", "WEBHOOK_URL")),
+    "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN"])}
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE,
            132, 133, 134, 135, 136, 139}
 # Long enough for any machine: a test never measures time, it only ends what hangs.

@@ -212,6 +212,14 @@ def test_every_change_of_a_byte_shows(log):
         log.verify(1)
 
 
+@pytest.mark.parametrize("given, wanted", [("007", 7), ("0", 0), ("00", 0), ("18446744073709551615", 2**64 - 1)])
+def test_a_number_is_written_as_json_has_it(log, given, wanted):
+    log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success", "--detail", f"bytes={given}")
+    line, = log.path.read_text().splitlines()
+    assert json.loads(line)["details"] == {"bytes": wanted}
+    log.verify(0)
+
+
 def test_the_verb_hands_on(shell, tmp_path):
     shell.run("init")
     shell.run("profile", "create", "docs", "--source", tmp_path)

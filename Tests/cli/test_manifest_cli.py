@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import absent, mf, put, require, reference_open
+from conftest import FAST, absent, mf, put, reference_open, require
 
 
 def paths(manifest):
@@ -102,6 +102,35 @@ def test_incremental_points_at_the_previous_backup(tbk, small, tmp_path):
                          put(tmp_path / "second", mf.encode(mf.with_id(json.loads(second)))))
     assert entry_of(third, "plain")["stored_in"] == first["backup_id"]
     assert entry_of(third, "new")["stored_in"] == mf.backup_id(json.loads(second))
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+def test_what_could_not_be_read_is_read_anew(mode, tbk, small, tmp_path):
+    """Its hash may be one of zeros, and its archive may hold them."""
+    first = json.loads(tbk.manifest(small))
+    first["unreadable"] = [{"reason": "it ended early", "relative_path": "plain"}]
+    right = {name: entry_of(mf.encode(first), name)["sha256"] for name in ("plain", "d/inside")}
+    for entry in first["files"]:
+        if entry["relative_path"] in right:
+            entry["sha256"] = "5a" * 32
+    previous = put(tmp_path / "previous", mf.encode(mf.with_id(first)))
+    second = tbk.manifest(small, "--previous", previous, "--mode", mode)
+    assert entry_of(second, "plain")["sha256"] == right["plain"] and "stored_in" not in entry_of(second, "plain")
+    assert entry_of(second, "d/inside")["sha256"] == "5a" * 32
+
+
+def test_a_file_that_ends_before_its_size_is_named(tbk):
+    """The kernel's own are said to have a page, and have less."""
+    short = ["--exclude", "/*", "--exclude", "!/uevent_seqnum", "/sys/kernel"]
+    try:
+        with open("/sys/kernel/uevent_seqnum", "rb") as file:
+            if os.fstat(file.fileno()).st_size <= len(file.read()):
+                absent("a file that is shorter than its size")
+    except OSError:
+        absent("/sys")
+    backup, = reference_open(tbk.run("tbk-seal", *FAST, *short, status=3).out)
+    assert [(entry["relative_path"], "ended early" in entry["reason"]) for entry in backup.manifest["unreadable"]] == \
+        [("uevent_seqnum", True)]
 
 
 def test_defer_hash_leaves_hashes_to_the_seal(tbk, small):
@@ -242,8 +271,11 @@ def test_one_file_system(tbk, small):
 # Unreadable
 
 
-def test_unreadable_entries_are_named_and_the_rest_listed(unprivileged):
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_unreadable_entries_are_named_and_the_rest_listed(unprivileged, has_proc):
     tbk, folder = unprivileged
+    (folder / "empty").mkdir()
+    tbk.user = {**tbk.user, "over": None if has_proc else (folder / "empty", "/proc")}
     top = folder / "tree"
     for name in ("readable", "secret file", "secret directory/inside", "also readable"):
         put(top / name, b"x")
@@ -388,6 +420,32 @@ def test_show_long_has_a_line_for_each(tbk, small):
     assert [line for line in lines if line.startswith("drwx") and line.endswith(" d")]
     assert [line for line in lines if line.startswith("lrwx") and "link -> plain" in line]
     assert [line for line in lines if line.startswith("-rw") and " 700 " in line and line.endswith(" d/inside")]
+
+
+MODES = [0o644, 0o755, 0o4755, 0o4644, 0o2755, 0o2644, 0o1777, 0o1666, 0o7777, 0o7600, 0o6711, 0o421]
+
+
+def test_show_long_has_the_modes_of_ls(tbk, tmp_path):
+    top = tmp_path / "top"
+    for mode in MODES:
+        put(top / f"file {mode:o}", b"", mode)
+        (top / f"directory {mode:o}").mkdir()
+        os.chmod(top / f"directory {mode:o}", mode | 0o500)
+    (top / "link").symlink_to("nowhere")
+    shown = subprocess.run(["ls", "-lA", "--time-style=+", top], capture_output=True, text=True, check=True,
+                           env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout
+    wanted = sorted(line[:10] for line in shown.splitlines()[1:])
+    lines = tbk.run("tbk-manifest", "show", "-l", "-", input=tbk.manifest(top)).lines
+    assert sorted(line[:10] for line in lines) == wanted and len(wanted) == 2 * len(MODES) + 1
+
+
+def test_show_long_quotes_the_names_of_owners(tbk, small):
+    manifest = json.loads(tbk.manifest(small))
+    for entry in manifest["files"]:
+        entry["user"], entry["group"] = "\x1b[2Jadmin\n", "\x9b\t"
+    shown = tbk.run("tbk-manifest", "show", "-l", "-", input=mf.encode(manifest))
+    assert len(shown.lines) == len(manifest["files"])
+    assert not {0x1b, 0x9b, 0x09} & set(shown.out) and b"\\033[2Jadmin\\n" in shown.out
 
 
 def test_id_is_what_json_dumps_gives(tbk, tree):

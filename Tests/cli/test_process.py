@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
-from conftest import FAST, PASSWORD, PATIENCE, absent, crypto, require
+from conftest import (FAST, PASSWORD, PATIENCE, SECRETS, absent, crypto, has_xattrs, put, require,
+                      snapshot)
 
 
 @pytest.fixture
@@ -113,6 +115,54 @@ def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
     assert "d/inside" in paths and "plain" not in paths
 
 
+def test_attributes_are_kept_where_proc_is_not_mounted(tbk, small, tmp_path, monkeypatch):
+    if not has_xattrs(tmp_path):
+        absent("extended attributes")
+    (tmp_path / "empty").mkdir()
+    for name in ("", "d", "d/inside", "plain"):
+        os.setxattr(os.path.join(small, name), "user.here", name.encode() or b"top")
+    expected = snapshot(small)
+    os.mkfifo(os.path.join(small, "fifo"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(small)  # The name of a socket is short.
+        listener.bind("socket")
+        archive = tbk.seal(small, over=(tmp_path / "empty", "/proc"))
+    expected[b""]["mtime"] = os.stat(small).st_mtime_ns
+    tbk.extract(archive, tmp_path / "out", over=(tmp_path / "empty", "/proc"))
+    assert snapshot(tmp_path / "out") == expected
+
+
+KEPT = {"token": {"GH_TOKEN", "GH_ENTERPRISE_TOKEN"}}
+
+
+@pytest.mark.parametrize("what", ["password", "old password", "key", "webhook", "token", "editor"])
+def test_a_child_sees_no_secret_but_what_it_may_need_itself(tbk, tree, tmp_path, what):
+    """Passwords and the like from commands; an editor. gh(1) has tokens of its own."""
+    seen, archive = tmp_path / "seen", tmp_path / "a.tbk"
+    archive.write_bytes(tbk.seal(tree))
+    given = {"webhook": b"http://127.0.0.1:9/", "token": b"ghp_" + b"x" * 36}.get(what, PASSWORD)
+    put(tmp_path / "given", given)
+    child = put(tmp_path / "child", f"#!/bin/sh\nenv >'{seen}'\ncat '{tmp_path}/given'\n".encode(), 0o755).decode()
+    keys = ["--private", tmp_path / "k", "--public", tmp_path / "k.pub"]
+    command = {
+        "password": ["tbk-open", "--password-command", child, "--list", archive],
+        "old password": ["tbk-seal", "--reseal", "--old-password-command", child, "--password-file", tbk.password_file, *FAST,
+                         "-o", tmp_path / "b.tbk"],
+        "key": ["tbk-sign", "keygen", *keys, "--password-command", child],
+        "webhook": ["tbk-notify", "--max-wait", "0", "--url-command", child],
+        "token": ["tbk-pull", "--max-wait", "0", "--token-command", child, "--list", "github:o/r"],
+        "editor": ["tbk-config", "profile", "edit", "docs", "--editor"],
+    }[what]
+    if what == "editor":
+        tbk.run("tbk-config", "init")
+        tbk.run("tbk-config", "profile", "create", "docs", "--source", tree)
+    data = {"old password": archive.read_bytes(), "webhook": b'{"status": "success", "profile": "docs", "seconds": 2}'}
+    environment = {**SECRETS, "VISUAL": child, "TERMBACKUP_GITHUB_API": "http://127.0.0.1:9", "KEPT": "yes"}
+    tbk.run(*command, input=data.get(what), password=None, env=environment, status={0, 64, 69, 75})
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    assert "KEPT" in names and names & SECRETS.keys() == KEPT.get(what, set())
+
+
 def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, tmp_path):
     archive, private, public = (tmp_path / name for name in ("a.tbk", "k.pem", "k.pub"))
     archive.write_bytes(tbk.seal(tree))
@@ -121,3 +171,25 @@ def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, 
     for result in (tbk.run("tbk-open", "--verify", *given, archive, password=None, status=66),
                    tbk.run("tbk-sign", "sign", "--key", private, *given, input=b"x", status=66)):
         assert b": error: cannot open '%s'" % bytes(tmp_path / "nope") in result.err
+
+
+@pytest.mark.parametrize("limit, status, command", [
+    (65536, 64, "tbk-open --list --password-file /dev/zero ARCHIVE"), (1024, 77, "tbk-pull --token-file /dev/zero --list github:o/r"),
+    (8192, 64, "tbk-notify --url-file /dev/zero"), (65536, 65, "tbk-sign sign --key /dev/zero"),
+    (65536, 78, "tbk-open --mbu-config /dev/zero --list ARCHIVE"), (65536, 65, "tbk-config set signing_enabled -"),
+    (1 << 20, 65, "tbk-config profile import /dev/zero"), (1 << 24, 65, "tbk-manifest --exclude-from /dev/zero TREE"),
+    (1 << 28, 65, "tbk-config object a:=@/dev/zero"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_has_no_end_is_read_to_its_limit(limit, status, command, tbk, tree, tmp_path):
+    (tmp_path / "a.tbk").write_bytes(tbk.seal(tree))
+    tbk.run("tbk-config", "init")
+    words = [{"ARCHIVE": tmp_path / "a.tbk", "TREE": tree}.get(word, word) for word in command.split()]
+    with open("/dev/zero", "rb") as endless:
+        result = tbk.run(*words, password=None if "--password-file" in command else PASSWORD, stdin=endless, status=status)
+    assert b" than %d bytes" % limit in result.err
+
+
+@pytest.mark.parametrize("length, status", [(65536, 0), (65537, 64)])
+def test_the_longest_password(length, status, tbk, tree, tmp_path):
+    given = put(tmp_path / "long", b"p" * length + b"\n")
+    tbk.run("tbk-seal", *FAST, "--password-file", given, tree, password=None, status=status)

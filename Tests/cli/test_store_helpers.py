@@ -13,17 +13,11 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, PATIENCE, REPOSITORY, put, reference_archive, require
+from conftest import BIN, PATIENCE, REPOSITORY, SECRETS, put, reference_archive, require
 from test_shell_layer import shell  # noqa: F401
 
 HERE = pathlib.Path(__file__).resolve().parent
 QUICK = ["--max-wait", "0"]
-SECRETS = {
-    "TERMBACKUP_PASSWORD": "secret one", "TERMBACKUP_PASSWORD_FILE": "/secret/two", "TERMBACKUP_TOKEN": "secret3",
-    "TERMBACKUP_TOKEN_COMMAND": "echo secret4", "GITHUB_TOKEN": "secret5", "GH_TOKEN": "secret6",
-    "TERMBACKUP_KEY_PASSWORD": "secret seven", "TERMBACKUP_NEW_PASSWORD_FILE": "/secret/eight",
-    "TERMBACKUP_WEBHOOK_URL": "https://secret.nine/", "GH_ENTERPRISE_TOKEN": "secret10",
-}
 
 
 class Place:

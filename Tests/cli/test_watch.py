@@ -7,6 +7,7 @@ import random
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -466,8 +467,9 @@ def test_a_file_system_below_that_goes_is_noticed(watch, tmp_path):
     assert watching.next() == {("changed", "below/covered")}
 
 
-def test_a_reader_that_goes_ends_it_at_once(tbk, mode, top):
-    reading, writing = os.pipe()
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_reader_that_goes_ends_it_at_once(tbk, mode, top, kind):
+    reading, writing = os.pipe() if kind == "pipe" else [end.detach() for end in socket.socketpair()]
     process = tbk.start("tbk-watch", "--initial", *mode, str(top), stdout=writing)
     os.close(writing)
     assert os.read(reading, 100) == b"unknown\t.\n\n"

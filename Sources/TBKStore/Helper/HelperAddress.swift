@@ -36,26 +36,4 @@ package struct HelperAddress: Hashable, Sendable {
       .unavailable, "the store \(display) needs the program \(program), which is not in PATH",
       hint: "install it, or, if it is a directory, write ./\(RawPath(bytes).text)")
   }
-
-  /// The environment for the program: ours without what is secret, which is none of its business.
-  static func environmentForPrograms() -> [[UInt8]] {
-    var kept: [[UInt8]] = []
-    var index = 0
-    while let variable = unsafe environ[index] {
-      index += 1
-      let bytes = unsafe Array(UnsafeRawBufferPointer(start: variable, count: strlen(variable)))
-      let name = String(decoding: bytes.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)
-      if !isSecret(name) { kept.append(bytes) }
-    }
-    return kept
-  }
-
-  private static func isSecret(_ name: String) -> Bool {
-    let words = name.split(separator: "_")
-    return switch words.first {
-    case "GITHUB", "GH": words.last == "TOKEN"
-    case "TERMBACKUP": words.contains { ["PASSWORD", "TOKEN", "WEBHOOK"].contains($0) }
-    default: false
-    }
-  }
 }

@@ -50,7 +50,7 @@ final class HelperConnection {
     self.remark = remark
     process = try PipedProcess(
       try address.find(), [Array(address.program.utf8), address.bytes],
-      environment: HelperAddress.environmentForPrograms())
+      environment: SecretVariables.environmentWithout())
   }
 
   deinit { finish() }
