@@ -206,7 +206,7 @@ def test_the_keys_of_the_old_machine_sign_on(signed):
 def test_its_public_key_and_a_new_one_do_as_well(signed):
     shell = signed.shell
     (shell.home / "trusted_keys").mkdir(exist_ok=True)
-    shutil.copy(signed.saved / "signing_key.pub", shell.home / "trusted_keys" / "old.pub")
+    shutil.copy(signed.saved / "signing_key.pub", shell.home / "trusted_keys" / "old machine ")
     shell.run("generate-key", "--enable")
     shell.run("run", "notes")
     assert shell.run("verify", "--all", "-p", "notes", "--require-signature").stdout.count(b"  signed\n") == 3
