@@ -115,17 +115,17 @@ def test_abandoned_temporary_files_go(docs, small):
 
 def test_a_name_in_the_store_forges_no_line(docs):
     store = os.fsencode(docs.home / "store")
-    name = b".tbk-x\t\x1b[31mEVIL\nobject\tbackups/y\xff.tmp"
+    name = b".tbk-x\t\x1b[31mEVIL\nobject\tbackups-y\xff.tmp"
     old(put(os.path.join(store, name), b"xyz"))
     for dry in (["--dry-run"], []):
         done = docs.tbk.run("tbk-prune", store, "--unreferenced", *dry)
         line, = done.lines
-        assert line.split("\t")[:3] == ["temporary", r'".tbk-x\t\033[31mEVIL\nobject\tbackups/y\377.tmp"', "3"]
+        assert line.split("\t")[:3] == ["temporary", r'".tbk-x\t\033[31mEVIL\nobject\tbackups-y\377.tmp"', "3"]
         assert (b"would remove 1" if dry else b"removed 1 object, 3 bytes") in done.err
         assert os.path.exists(os.path.join(store, name)) == bool(dry)
     old(put(os.path.join(store, name), b"xyz"))
     entry, = removed(docs, "--store")
-    assert entry["name"] == r'".tbk-x\t\033[31mEVIL\nobject\tbackups/y\377.tmp"'
+    assert entry["name"] == r'".tbk-x\t\033[31mEVIL\nobject\tbackups-y\377.tmp"'
 
 
 def test_a_store_is_cleaned_once_and_the_others_in_spite_of_one(docs, small, tmp_path):

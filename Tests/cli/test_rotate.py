@@ -282,10 +282,10 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
                 assert passwords_of(shell.home) == state
             rotate(shell, "--new-password-file", new)
             assert set(passwords_of(shell.home).values()) == {("new", "new")} and check_of(shell.home) == "new"
-            latest = ledger(shell.home)[-1]["id"]
-            shutil.rmtree(tmp_path / "restored", ignore_errors=True)
-            shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "restored", password=NEW)
-            assert snapshot(tmp_path / "restored") == was[-1], latest
+            for entry, content in zip(ledger(shell.home), was, strict=True):
+                shutil.rmtree(tmp_path / "restored", ignore_errors=True)
+                shell.run("restore", entry["id"], "-p", "p", "--to", tmp_path / "restored", password=NEW)
+                assert snapshot(tmp_path / "restored") == content
     assert number > 8
     assert seen == {("old", "old", "old"), ("new", "old", "old"), ("new", "new", "old"), ("new", "new", "new")}
 
