@@ -155,7 +155,7 @@ def test_certificates_that_are_named_stand_instead_of_the_systems(github_tls, tm
     system, empty, other = (tmp_path / name for name in ("system", "empty", "other"))
     for folder in (system, empty, other):
         folder.mkdir()
-    stranger = Authority(other).file
+    stranger = Authority(other, "Another authority").file
     # The system trusts nginx, by its directory alone.
     shutil.copy(github_tls.nginx.authority.file, system / "ours.pem")
     subprocess.run(["openssl", "rehash", system], check=True)

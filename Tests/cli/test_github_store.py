@@ -383,7 +383,7 @@ def test_the_parts_of_a_backup_on_another_branch_stay(github, change):
 
 def test_parts_stay_where_a_branch_cannot_be_asked(github):
     github.push(archive(1), "--placement", "release")
-    github.fault(method="GET", path="/branches[?]", status=403, times=-1)
+    github.fault(method="GET", path="/branches$", status=403, times=-1)
     assert b"still takes room" in github.remove(identify(archive(1))).err
     github.clear_faults()
     assert len(github.state()["assets"]) == 1

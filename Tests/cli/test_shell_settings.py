@@ -114,7 +114,7 @@ def test_a_profile_keeps_what_it_was_given(config, small):
     assert shown["exclude_patterns"] == ["*.o", "\udcff"]
     assert config("profile", "get", "docs", "exclude_patterns", "-0").out == b"*.o\0\xff\0"
     assert config("profile", "get", "docs", "max_backups").out == b"10\n"
-    assert config("profile", "get", "docs", "package_dir").out == b""
+    assert config("profile", "get", "docs", "ping_url").out == b""
     for verb in (["show", "docs"], ["show", "docs", "--shell"], ["get", "docs", "webhook_url"], ["list", "--json"], ["list"]):
         assert b"s3cret" not in config("profile", *verb).out
     assert config("profile", "get", "docs", "webhook_url", "--reveal").lines == [HOOK]

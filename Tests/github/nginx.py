@@ -60,7 +60,7 @@ def free_port(address: str = "127.0.0.1") -> int:
 class Authority:
     """A certificate authority made for the occasion, and one certificate for this machine."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "An authority for tests") -> None:
         self.certificate = directory / "server.pem"
         self.key = directory / "server.key"
         self.file = directory / "authority.pem"
@@ -74,7 +74,7 @@ class Authority:
 
         elliptic = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         openssl("req", "-x509", *elliptic, "-keyout", authority_key, "-out", self.file,
-                "-days", "2", "-subj", "/CN=An authority for tests")
+                "-days", "2", "-subj", f"/CN={name}")
         openssl("req", *elliptic, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
         openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", authority_key,
                 "-CAcreateserial", "-out", self.certificate, "-days", "2", "-extfile", names)
