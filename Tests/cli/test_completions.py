@@ -150,6 +150,10 @@ def test_verbs_profiles_ids_and_stores_are_those_of_now(machine):
     assert str(machine.home / "store") in answer(machine, "tbk-pull", "")
     assert answer(machine, "tbk-push", str(machine.home)[:4])[0] == str(machine.home / "store")
     assert answer(machine, "termbackup", "help", "ru") == ["run"]
+    assert answer(machine, "termbackup", "migrate", "") == answer(machine, "termbackup", "list", "--group", "") == []
+    assert answer(machine, "termbackup", "migrate", "--archives", "") == ["docs", "music"]
+    assert str(machine.home / "store") in answer(machine, "termbackup", "list", "--store", "")
+    assert "ungrouped" in answer(machine, "termbackup", "profile", "edit", "docs", "--unset", "")
 
 
 def test_every_option_of_the_help_is_a_candidate(machine):

@@ -10,11 +10,12 @@ import signal
 import jsonschema
 import pytest
 import referencing
-from conftest import PASSWORD, REPOSITORY, put, require
+from conftest import BIN, PASSWORD, REPOSITORY, put, require
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from tbkref import crypto
 from test_package import Mbu
+from test_rotate import wrapped
 from test_shell_layer import VERBS, Shell
 from test_unattended import Loop
 from webhook_fixture import running
@@ -247,6 +248,14 @@ def test_an_error_of_a_stage_is_passed_on_once(docs):
         assert done.stdout == b"" and failure(done, 69)["type"] == "StoreError"
     assert docs.one("status")["profiles"][0]["error"]["status"] == 69
     assert docs.one("doctor", status=1)["ok"] is False
+
+
+def test_a_preview_of_what_is_not_complete_says_so(docs, tmp_path):
+    docs.one("run", "docs")
+    docs.shell.lib = wrapped(
+        tmp_path, f"""case " $* " in *" --dry-run "*) shift; '{BIN}/tbk-open' "$@"; exit 3 ;; esac""", ["tbk-open"])
+    for more in ([], ["--json"]):
+        docs.shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--dry-run", *more, status=3)
 
 
 # Verbs

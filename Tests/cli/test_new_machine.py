@@ -6,6 +6,7 @@ import shutil
 import pytest
 from conftest import Commands, put, require, snapshot
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
+from test_rotate import wrapped
 from test_shell_layer import Shell
 from test_signed_ledger import fingerprint
 
@@ -145,6 +146,10 @@ def test_a_profile_made_anew_is_told_of_the_others(lost, tmp_path):
     run("profile", "create", "third", "--source", lost.notes)
     assert run("list", "third").stderr.endswith(b"no backups yet: make one with 'termbackup run third'\n")
     assert b"has no backups\n" in run("restore", "latest", "-p", "third", status=69).stderr
+    # Whether there are others cannot be told.
+    run("profile", "delete", "mail")
+    lost.shell.lib = wrapped(tmp_path, 'case " $* " in *" --group "*) ;; *) exit 69 ;; esac', ["tbk-pull"])
+    assert run("list", "third").stderr.endswith(b"no backups yet: make one with 'termbackup run third'\n")
 
 
 def test_a_group_belongs_to_one_profile(lost):
@@ -168,6 +173,7 @@ def test_what_a_store_is_asked_for_has_to_be_clear(lost, tmp_path):
                       ["list", "--group", "g"], ["list", "--store", "https://github.com/ada/backups"]):
         run(*arguments, status=64)
     run("list", *store, "--group", "0" * 32, status=69)
+    assert b"in no group" in run("restore", "latest", *store, *to, "--group", "-", status=69).stderr
     assert not (tmp_path / "out").exists()
     done = json.loads(run("restore", lost.ids[0][:8], *store, *to, "--json").stdout)
     assert done["profile"] is None and done["file_count"] == 1 and (tmp_path / "out" / "file").read_bytes() == b"notes"
@@ -200,7 +206,7 @@ def test_the_keys_of_the_old_machine_sign_on(signed):
 def test_its_public_key_and_a_new_one_do_as_well(signed):
     shell = signed.shell
     (shell.home / "trusted_keys").mkdir(exist_ok=True)
-    shutil.copy(signed.saved / "signing_key.pub", shell.home / "trusted_keys" / "old.pub")
+    shutil.copy(signed.saved / "signing_key.pub", shell.home / "trusted_keys" / "old machine ")
     shell.run("generate-key", "--enable")
     shell.run("run", "notes")
     assert shell.run("verify", "--all", "-p", "notes", "--require-signature").stdout.count(b"  signed\n") == 3

@@ -476,7 +476,8 @@ def test_a_keyring_that_is_locked_is_told_of(shell, new, session, tmp_path):
 def test_only_changes_one_backup_and_never_the_check(shell, new, tmp_path):
     was = backups(shell, tmp_path / "source", 3)
     first = ledger(shell.home)[0]["id"]
-    rotate(shell, "--only", first[:10], "--new-password-file", new)
+    shown = rotate(shell, "--only", first[:10], "--new-password-file", new, "--progress", "always").stderr
+    assert b"sealing" in shown and b"fetching" not in shown
     assert list(passwords_of(shell.home).values()) == [("new", "new"), ("old", "old"), ("old", "old")]
     assert check_of(shell.home) == "old"
     told = json.loads(rotate(shell, "--only", first[:10], "--json", "--new-password-file", new).stdout)

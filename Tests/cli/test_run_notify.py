@@ -11,6 +11,7 @@ import time
 import jsonschema
 import pytest
 from conftest import PASSWORD, PATIENCE, put
+from test_rotate import wrapped
 from test_shell_layer import on_terminal, shell  # noqa: F401
 from webhook_fixture import GENERIC, SECRET, running
 
@@ -149,6 +150,19 @@ def test_an_interrupted_run_tells_so(told, webhook, pings, small, tmp_path):
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert webhook.bodies[-1]["error"]["message"] == "interrupted" and kinds(pings)[-1] == "fail"
+
+
+@pytest.mark.parametrize("command", ["tbk-prune", "tbk-notify"])
+def test_a_signal_after_the_backup_is_stored_ends_what_follows_alone(told, command, tmp_path):
+    told.run("profile", "edit", "docs", "--unset", "ping_url", "--max-backups", "1")
+    told.lib = wrapped(tmp_path, """
+        kill -TERM "$(ls "$TERMBACKUP_HOME/tmp" | sed -n 's/^run[.]\\([0-9]*\\)[.].*/\\1/p')"
+        exec sleep 200""", [command])
+    done = run(told, "--json")
+    assert json.loads(done.stdout)["status"] == "success" and b"interrupted" in done.stderr
+    entry, = told.run("audit-log", "--json", "-o", "backup").stdout.splitlines()
+    assert json.loads(entry)["status"] == "success"
+    assert list((told.home / "tmp").iterdir()) == []
 
 
 def test_another_run_going_on_is_no_news(told, webhook, pings):

@@ -6,9 +6,10 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
-from conftest import BIN, PASSWORD, REPOSITORY, absent, put, require
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, put, require
 from github_fixture import TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_shell_layer import on_terminal, shell  # noqa: F401
@@ -470,6 +471,21 @@ def test_a_run_with_much_to_say_keeps_its_end(shell, tmp_path, unreadable_tree=N
     assert b"line 0 of" in done.stderr
     text = (shell.home / "state" / "schedule-docs.log").read_text()
     assert len(text) < 66_000 and " status 3 after " in text and text.endswith("line 19999 of what it says\n")
+
+
+def test_a_run_that_is_interrupted_is_in_the_log(shell, small, tmp_path):
+    started = tmp_path / "started"
+    script = put(tmp_path / "give", f"#!/bin/sh\n: >'{started}'\nexec sleep 600\n".encode(), 0o755)
+    shell.profile("docs", small)
+    process = subprocess.Popen(shell.command("schedule-run", "docs", "--password-command", os.fsdecode(script)),
+                               env=shell.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143
+    assert " status 143 after " in (shell.home / "state" / "schedule-docs.log").read_text()
 
 
 def test_a_check_makes_no_backup(shell, small):

@@ -210,6 +210,16 @@ def test_standard_output_that_is_full_is_a_failure(shell, small):
         assert done.returncode == 74 and b"standard output" in done.stderr, done
 
 
+@pytest.mark.parametrize("words", [
+    "rotate-key docs --only", "rotate-key docs --new-password-file", "run docs --password-file", "run docs --password-command",
+    "run docs --key-password-file", "run docs --token-file", "run docs --token-command", "restore latest -p docs --to",
+    "restore latest --store", "list --group", "init --repo", "package d -o", "unpack d --to"])
+def test_an_empty_value_is_none(shell, words):
+    *words, option = words.split()
+    for value in ([option, ""], [f"{option}="] if option != "-o" else [option]):
+        assert f"{option} needs a value".encode() in shell.run(*words, *value, status=64).stderr
+
+
 @pytest.mark.parametrize("arguments, hint", [
     (["restore", "latest", "docs"], b"termbackup restore latest -p docs\n"), (["verify", "latest", "docs"], b"verify latest -p docs\n"),
     (["doctor", "docs"], b"termbackup doctor -p docs\n"), (["clean", "docs"], b"termbackup clean --store -p docs\n"),
@@ -569,10 +579,14 @@ def test_a_command_that_takes_its_time_is_interrupted(shell, small, tmp_path):
 
 @pytest.mark.parametrize("verb", [["run", "docs"], ["verify", "--all", "-p", "docs"], ["list", "docs", "--json"],
                                   ["restore", "latest", "-p", "docs", "--dry-run", "--json"],
-                                  ["run", "docs", "--json"]])
+                                  ["run", "docs", "--json"], ["diff", "FIRST", "latest", "-p", "docs", "--json"]])
 def test_a_reader_that_has_gone_ends_a_verb_quietly(shell, small, verb):
     shell.profile("docs", small)
     shell.run("run", "docs")
+    if "FIRST" in verb:
+        put(os.path.join(small, "more"), b"more")
+        shell.run("run", "docs")
+        verb = [shell.ids("docs")[0] if word == "FIRST" else word for word in verb]
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(shell.command(*verb), env=shell.environment_with(PASSWORD, None), stdin=subprocess.DEVNULL,

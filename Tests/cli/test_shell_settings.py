@@ -165,7 +165,8 @@ def test_edit_changes_what_it_is_told(config, small, tmp_path):
     config("profile", "edit", "docs", "--include", "a", "--exclude", "c", "--unset", "max_backups", "--mode", "incremental")
     after = json.loads((config.home / "profiles" / "docs.json").read_text())
     assert after == {**before, "exclude_patterns": ["b", "c"], "max_backups": None, "backup_mode": "incremental"}
-    config("profile", "edit", "docs", "--unset", "source_dir", status=64)
+    for field in ("source_dir", "max_backup"):
+        assert field.encode() in config("profile", "edit", "docs", "--unset", field, status=64).err
     assert b"there is no field 'max_backup'" in config("profile", "edit", "docs", "--unset", "max_backup", status=64).err
     assert json.loads((config.home / "profiles" / "docs.json").read_text()) == after
     config("profile", "edit", "none", "--mode", "full", status=78)

@@ -158,8 +158,13 @@ def rows(done):
 def test_why_there_is_no_token_is_told(shell, small):
     shell.profile("docs", small, "--repo", "me/none")
     arguments = ["--max-wait", "0", "--token-command", "/bin/no-such-program"]
-    assert "no-such-program" in report(shell, *arguments)["token"]["error"]
-    assert b"no-such-program" in shell.run("status", *arguments).stdout.splitlines()[-1]
+    told = report(shell, *arguments)
+    assert "no-such-program" in told["token"]["error"]
+    # What this machine knows is told all the same.
+    profile, = told["profiles"]
+    assert (profile["profile"], profile["reached"]) == ("docs", False) and "no-such-program" in profile["error"]["message"]
+    lines = shell.run("status", *arguments).stdout.splitlines()
+    assert lines[0] == b"docs" and b"no-such-program" in lines[-1]
 
 
 def test_a_summary_as_lines_and_as_json_is_the_same(tbk, small, tmp_path):

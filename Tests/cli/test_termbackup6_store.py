@@ -140,7 +140,14 @@ def test_the_backups_in_no_group_are_those_of_the_profiles_that_had_none(old, sm
     shell = old.shell
     shell.run("profile", "create", "fresh", "--source", small, "--repo", old.path)
     empty = shell.run("list", "fresh")
-    assert empty.stdout == b"" and b"3 that are in no group" in empty.stderr
+    assert empty.stdout == b"" and b"has 3 backups in no group" in empty.stderr
+    assert b"'termbackup profile edit fresh --ungrouped'" in empty.stderr
+    entries = old.entries[:]
+    del old.entries[1:]
+    old.write()
+    assert b"has 1 backup in no group" in shell.run("list", "fresh").stderr
+    old.entries[:] = entries
+    old.write()
     shell.run("run", "fresh", password=NEW)
     assert len(shell.ids("fresh")) == 1 and shell.ids("o") == [id[:12] for id in old.ids]
     # What is told there.
@@ -148,6 +155,11 @@ def test_the_backups_in_no_group_are_those_of_the_profiles_that_had_none(old, sm
     assert len(shell.ids("fresh")) == 4
     shell.run("profile", "edit", "fresh", "--unset", "ungrouped")
     assert len(shell.ids("fresh")) == 1
+    # Where there are others too, they are what is shown.
+    shell.run("profile", "delete", "fresh")
+    shell.run("profile", "create", "third", "--source", small, "--repo", old.path)
+    said = shell.run("list", "third").stderr
+    assert b"has 1 backup of a group" in said and b"list --store" in said and b"--ungrouped" not in said
 
 
 def test_a_profile_of_termbackup_6_that_is_imported_finds_its_backups(old, tmp_path):

@@ -117,6 +117,14 @@ def test_narrow_lists_keep_what_matters(docs):
     assert [line[:12] for line in tiny.lines[1:3]] == ids
 
 
+@pytest.mark.parametrize("columns, titles", [
+    (160, "GROUP BACKUPS SIZE LAST TIME (UTC) FILES PROFILE"), (60, "GROUP TIME (UTC) PROFILE"), (50, "GROUP TIME (UTC)")])
+def test_the_groups_of_a_store_are_shown_with_their_times(docs, columns, titles):
+    _, screen = on_screen(docs, columns, "list", "--store", docs.home / "store")
+    assert screen.lines[0].split() == titles.split() and "..." not in screen.text
+    assert len(screen.lines[1].split()[0]) == 32
+
+
 def test_numbers_stand_to_the_right(docs, large):
     docs.run("profile", "create", "large", "--source", large)
     docs.run("run", "-q", "large", password=PASSWORD)

@@ -356,12 +356,14 @@ def test_a_failure_is_tried_again_after_a_while(shell, small, loop, tmp_path):
 
 
 def test_the_watch_ends_with_its_directory(shell, small, loop, tmp_path):
+    """At once, although it waits a minute to try again."""
     shell.profile("docs", small)
-    watching = loop("watch", "docs")
-    watching.until("time")
-    os.rename(small, tmp_path / "elsewhere")
-    watching.until("was removed, moved or unmounted")
-    assert watching.process.wait(PATIENCE) == 66 and gone(watching)
+    with away(shell):
+        watching = loop("watch", "docs")
+        watching.until("trying again")
+        os.rename(small, tmp_path / "elsewhere")
+        watching.until("was removed, moved or unmounted")
+        assert watching.process.wait(45) == 66 and gone(watching)
     assert b"is not there" in shell.run("watch", "docs", status=66).stderr
 
 
