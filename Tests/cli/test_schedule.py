@@ -245,7 +245,7 @@ def test_what_cron_reads_in_two_ways_is_refused(shell, cron, small):
 @pytest.mark.parametrize("wrong, why", [
     ("60 * * * *", "'60' is no minute"), ("* 24 * * *", "'24' is no hour"), ("* * 0 * *", "'0' is no day of the month"),
     ("* * * 13 *", "'13' is no month"), ("* * * * 8", "'8' is no day of the week"), ("* * * *", "five fields"),
-    ("* * * * * *", "five fields"), ("", "five fields"), ("@reboot", "@reboot"), ("0 0 30 2 *", "no month has that day"),
+    ("* * * * * *", "five fields"), ("", "needs a value"), ("@reboot", "@reboot"), ("0 0 30 2 *", "no month has that day"),
     ("5-1 * * * *", "ends before it begins"), ("*/0 * * * *", "no step"), ("1,,2 * * * *", "no minute"),
     ("0 2 * * *\n* * * * * evil", "one line"), ("0 2 * * * evil", "five fields"), ("* * * * %", "no day of the week")])
 def test_a_schedule_that_is_none_is_refused(shell, small, wrong, why):
