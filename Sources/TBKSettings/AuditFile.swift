@@ -7,12 +7,12 @@ import TBKFormat
 package struct AuditFile {
   package let path: RawPath
   let statePath: RawPath
-  /// Seconds to wait for another process that writes or reads the log.
   private let maximumWait: Int
 
   /// Lines of ours are far shorter.
   private static let lineLimit = 64 * 1024
 
+  /// - Parameter maximumWait: seconds to wait for another process that writes or reads the log.
   package init(_ path: RawPath, maximumWait: Int = 60) {
     self.path = path
     self.maximumWait = maximumWait

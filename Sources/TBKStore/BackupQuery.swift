@@ -31,12 +31,15 @@ package enum BackupQuery: Equatable, Sendable {
 
 /// Which backups of a store are looked at.
 package enum BackupScope: Equatable, Sendable {
+  /// Every backup of the store.
   case all
   /// Those of these groups, as one series; nil stands for those that are in none.
   case groups(Set<GroupID?>)
 
+  /// Those of one group; nil stands for those that are in none.
   package static func group(_ group: GroupID?) -> BackupScope { .groups([group]) }
 
+  /// Whether a backup is one of them.
   package func holds(_ entry: LedgerEntry) -> Bool {
     switch self {
     case .all: true
