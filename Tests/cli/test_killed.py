@@ -1,11 +1,9 @@
 """A whole `termbackup run`, killed with kill -9 before and after each of its commands."""
 
 import shutil
-import signal
-import subprocess
 
-from conftest import BIN, PASSWORD, PATIENCE, put, snapshot
-from test_rotate import wrapped
+from conftest import BIN, put, snapshot
+from test_rotate import ends_by_itself, wrapped
 from test_shell_layer import Shell
 
 # Everything but what only reads the settings, once for each value.
@@ -27,7 +25,6 @@ def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_compl
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
     put(source / "another", b"another\n")
     now = snapshot(source)
-    ours = shell.lib
     # The commands of a pipeline begin in any order: each takes a number, and dies at that.
     counting = wrapped(tmp_path, f"""
         at=1
@@ -39,25 +36,12 @@ def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_compl
             '{BIN}'/"$program" "$@"
             kill -9 0
         fi""", COMMANDS)
-    number, ended = 0, {}
+    number, ended = 0, set()
     while len(ended) < 2:
         number += 1
         for when in ("KILL_BEFORE", "KILL_AFTER"):
-            shutil.rmtree(shell.home)
-            shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
-            shutil.rmtree(tmp_path / "count", ignore_errors=True)
-            (tmp_path / "count").mkdir()
-            shell.lib = counting
-            environment = {**shell.environment_with(PASSWORD, {}), "KILL_BEFORE": "0", "KILL_AFTER": "0", when: str(number)}
-            done = subprocess.run(shell.command("run", "-q", "p"), env=environment, capture_output=True,
-                                  timeout=PATIENCE, stdin=subprocess.DEVNULL, start_new_session=True)
-            shell.lib = ours
-            if done.returncode == 0:
-                ended[when] = number
-            else:
-                assert done.returncode == -signal.SIGKILL, done.stderr
-            for folder in (shell.home / "tmp").iterdir():
-                shutil.rmtree(folder)
+            if ends_by_itself(shell, counting, tmp_path, when, number, "run", "-q", "p"):
+                ended.add(when)
             left = shell.ids("p")
             assert len(left) >= 3 and len(set(was) & set(left)) >= 2, left
             shell.run("run", "-q", "p")

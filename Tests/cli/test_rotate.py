@@ -226,16 +226,33 @@ def test_neither_password_is_seen_by_others(shell, tmp_path):
 # Killed at every step
 
 
+def ends_by_itself(shell, lib, tmp_path, when, number, *command):
+    """Runs a verb over a copy of the home in `template`, with commands that kill it at the one of this number:
+    KILL_BEFORE or KILL_AFTER. Says whether it went on to its end."""
+    shutil.rmtree(shell.home)
+    shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
+    shutil.rmtree(tmp_path / "count", ignore_errors=True)
+    (tmp_path / "count").mkdir()
+    ours, shell.lib = shell.lib, lib
+    environment = {**shell.environment_with(PASSWORD, {}), "KILL_BEFORE": "0", "KILL_AFTER": "0", when: str(number)}
+    done = subprocess.run(shell.command(*command), env=environment, capture_output=True, timeout=PATIENCE,
+                          stdin=subprocess.DEVNULL, start_new_session=True)
+    shell.lib = ours
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    for folder in (shell.home / "tmp").iterdir():
+        shutil.rmtree(folder)
+    return done.returncode == 0
+
+
 def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path):
     """At each command, before it begins and, for those that write the store, after it has ended."""
     shell = Shell(tbk, tmp_path, ["dash"])
     was = backups(shell, tmp_path / "source", 2)
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
-    ours = shell.lib
     counting = wrapped(tmp_path, f"""
         at=1
         until mkdir '{tmp_path}/count/'$at 2>/dev/null; do at=$((at + 1)); done
-        if test "$KILL_AT" -eq "$at"; then kill -9 0; fi
+        if test "$KILL_BEFORE" -eq "$at"; then kill -9 0; fi
         if test "$1" = tbk-push; then
             push=1
             until mkdir '{tmp_path}/count/push'$push 2>/dev/null; do push=$((push + 1)); done
@@ -251,21 +268,11 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
     while not ended:
         number += 1
         # Two archives, and the check.
-        for when in ("KILL_AT", "KILL_AFTER")[:2 if number <= 3 else 1]:
-            shutil.rmtree(shell.home)
-            shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
-            shutil.rmtree(tmp_path / "count", ignore_errors=True)
-            (tmp_path / "count").mkdir()
-            shell.lib = counting
-            environment = {**shell.environment_with(PASSWORD, {}), "KILL_AT": "0", "KILL_AFTER": "0", when: str(number)}
-            done = subprocess.run(shell.command("rotate-key", "p", "--new-password-file", new), env=environment,
-                                  capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, start_new_session=True)
-            shell.lib = ours
-            if done.returncode == 0:
-                assert when == "KILL_AT"
+        for when in ("KILL_BEFORE", "KILL_AFTER")[:2 if number <= 3 else 1]:
+            if ends_by_itself(shell, counting, tmp_path, when, number, "rotate-key", "p", "--new-password-file", new):
+                assert when == "KILL_BEFORE"
                 ended = True
                 continue
-            assert done.returncode == -signal.SIGKILL, done.stderr
             state = passwords_of(shell.home)
             # Archive and manifest together, the older ones first, and the check last.
             assert all(archive == manifest and archive for archive, manifest in state.values()), state
@@ -273,8 +280,6 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
             assert order == sorted(order), order
             assert check_of(shell.home) == "old" or order == ["new", "new"]
             seen.add((*order, check_of(shell.home)))
-            for folder in (shell.home / "tmp").iterdir():
-                shutil.rmtree(folder)
             # Another new password does not make it three of them.
             if "new" in order and check_of(shell.home) == "old" and when == "KILL_AFTER":
                 put(tmp_path / "third", b"third\n")
