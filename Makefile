@@ -5,6 +5,8 @@ DESTDIR =
 CONFIGURATION = release
 SWIFT = swift
 PYTHON = python3
+# For how long `make soak` fuzzes each parser.
+SOAK_SECONDS = 8
 # What `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
@@ -39,8 +41,8 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo test lint lint-shell lint-manuals test-swift test-python \
-	bench fuzz install uninstall deb dist dist-source dist-binary clean help
+.PHONY: all built programs suite packages venv demo check test soak lint lint-shell lint-manuals test-swift \
+	test-smoke test-python soak-swift soak-python bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
 
@@ -48,8 +50,11 @@ help:
 	@printf '%s\n' \
 	  'make                   build, and lay the suite out in $(SUITE)' \
 	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
-	  'make test              every test: lint, swift test, pytest' \
-	  'make lint              shellcheck and mandoc alone; make test-swift, make test-python the others' \
+	  'make check             two minutes: lint, swift test, each command and verb once' \
+	  'make test              every test once: lint, swift test, pytest' \
+	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
+	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
+	  '                       make soak-swift, make soak-python are the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make fuzz [SECONDS=N] [PARSER=NAME]' \
 	  '                       give each parser what libFuzzer thinks of, for N seconds (60)' \
@@ -208,11 +213,25 @@ venv:
 	  skipped "pytest: could not install $$(tr '\n' ' ' <$(PYTHON_PACKAGES))(python3-venv, or the network, is missing)"; exit; }; \
 	cp $(PYTHON_PACKAGES) $(VENV)/made-for
 
+# Two minutes, once built.
+check: packages
+	@$(MAKE) --no-print-directory suite venv
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-swift
+	@$(MAKE) --no-print-directory test-smoke
+
 test: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-swift
 	@$(MAKE) --no-print-directory test-python
+
+# What `make test` leaves out or does a few times only.
+soak: packages
+	@$(MAKE) --no-print-directory suite venv
+	@$(MAKE) --no-print-directory fuzz SECONDS=$(SOAK_SECONDS)
+	@$(MAKE) --no-print-directory soak-swift
+	@$(MAKE) --no-print-directory soak-python
 
 lint: lint-shell lint-manuals
 
@@ -226,13 +245,29 @@ lint-manuals:
 	command -v mandoc >/dev/null 2>&1 || { skipped "mandoc is not installed: the manuals are not checked"; exit; }; \
 	mandoc -Tlint -Wwarning $(MANUALS) && printf '%s\n' 'mandoc: no complaint'
 
+# A suite that takes long has a name that ends with Soak; others do more rounds under TERMBACKUP_SOAK (Tests/*/*.swift).
 test-swift:
-	$(SWIFT) test
+	$(SWIFT) test --skip 'Soak/'
+
+soak-swift:
+	TERMBACKUP_SOAK=1 $(SWIFT) test --filter 'Soak/|^FuzzTests'
+
+# pytest with ARGUMENTS, in as many processes as there are cores.
+define PYTEST
+eval "$$FUNCTIONS"; \
+test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
+PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
+endef
+PYTHON_TESTS = Tests/architecture Tests/github Tests/cli Tests/packaging
+
+test-smoke:
+	@$(PYTEST) -q Tests/cli/test_smoke.py
 
 test-python:
-	@eval "$$FUNCTIONS"; \
-	test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=. Tests/architecture Tests/github Tests/cli Tests/packaging
+	@$(PYTEST) -m 'not soak' $(PYTHON_TESTS)
+
+soak-python:
+	@$(PYTEST) -m soak $(PYTHON_TESTS)
 
 demo: packages
 	@$(MAKE) --no-print-directory suite

@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "Tests"))
 
@@ -13,6 +15,7 @@ from needs import absent  # noqa: E402
 BIN = REPOSITORY / ".build" / "suite" / "bin"
 
 
+@pytest.mark.soak
 def test_the_benchmark_runs_and_cleans_up(tmp_path):
     for name in ("tbk-seal", "termbackup"):
         if not (BIN / name).exists():

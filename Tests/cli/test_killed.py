@@ -2,6 +2,7 @@
 
 import shutil
 
+import pytest
 from conftest import BIN, put, snapshot
 from test_rotate import ends_by_itself, wrapped
 from test_shell_layer import Shell
@@ -10,6 +11,7 @@ from test_shell_layer import Shell
 COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-prune", "tbk-sign", "tbk-audit"]
 
 
+@pytest.mark.soak
 def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path):
     """An incremental run, signed, which prunes: three backups are there, and two of them stay."""
     shell = Shell(tbk, tmp_path, ["dash"])

@@ -83,6 +83,7 @@ class Walk:
                 shutil.rmtree(folder)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", ["directory", "github"])
 def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request):

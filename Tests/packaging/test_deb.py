@@ -161,6 +161,7 @@ def inside(root, script):
                'mount -t proc proc "$1/proc"; exec chroot "$1" /bin/sh -euc "$2"', "sh", root, script).stdout
 
 
+@pytest.mark.soak
 def test_installed_it_backs_up_and_restores_its_pages_are_found_and_it_can_be_removed(root):
     """One after the other: the root takes its time."""
     shown = inside(root, """
