@@ -17,7 +17,9 @@ SUITE = .build/suite
 # Its time is that of the last complete `make suite`.
 MADE = .build/suite.made
 VENV = .build/venv
-SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) --static-swift-stdlib
+# A debug build shares its objects with those of the tests, and these are linked dynamically.
+STATIC = $(if $(filter debug,$(CONFIGURATION)),,--static-swift-stdlib)
+SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) $(STATIC)
 PYTHON_PACKAGES = Tests/reference/requirements.txt
 
 SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
