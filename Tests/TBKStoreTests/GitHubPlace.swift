@@ -38,7 +38,7 @@ final class GitHubServer: Sendable {
     ]
     _ = try ChildProcess(command.map { Array($0.utf8) }).wait()
     var line: [UInt8] = []
-    for _ in 0..<200 where !line.contains(0x0a) {
+    for _ in 0..<6000 where !line.contains(0x0a) {
       usleep(50_000)
       line = try readFile(scratch["output"], limit: 1 << 16)
     }

@@ -21,7 +21,7 @@ def test_the_benchmark_runs_and_cleans_up(tmp_path):
         if not (BIN / name).exists():
             absent(name)
     done = subprocess.run([sys.executable, REPOSITORY / "Tests" / "bench" / "bench.py", "--smoke"], capture_output=True,
-                          text=True, timeout=600, env={**os.environ, "BENCH_DIR": str(tmp_path)})
+                          text=True, timeout=3000, env={**os.environ, "BENCH_DIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr[-3000:]
     for row in ("seal 4 MiB", "open 4 MiB", "memory of tbk-seal", "temporary disk", "memory of tbk-manifest, for each entry",
                 "start-up of tbk-push", "run with nothing changed", "the installed suite"):

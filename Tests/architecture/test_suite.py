@@ -16,6 +16,7 @@ from needs import absent, require  # noqa: E402
 
 SUITE = REPOSITORY / ".build" / "suite"
 PROGRAMS = ("tbk", "tbk-net")
+PATIENCE = 300
 LARGEST_SUITE = 40 * 1000 * 1000
 
 
@@ -32,7 +33,7 @@ def libraries(program):
 
 
 def run(command, *arguments, **options):
-    return subprocess.run([command, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+    return subprocess.run([command, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
                           **options)
 
 

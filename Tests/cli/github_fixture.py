@@ -9,7 +9,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import REPOSITORY, Commands, absent, require
+from conftest import PATIENCE, REPOSITORY, Commands, absent, require
 
 sys.path.insert(0, str(REPOSITORY / "Tests" / "github"))
 
@@ -87,7 +87,7 @@ class Store:
 
     def call(self, method, path, body=None):
         """The API itself, below the repository."""
-        connection = http.client.HTTPConnection(urlsplit(self.server.listen["api"]).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self.server.listen["api"]).netloc, timeout=PATIENCE)
         connection.request(method, f"/repos/{self.name}/{path}", None if body is None else json.dumps(body),
                            {"Authorization": f"Bearer {TOKEN}", "User-Agent": "tests"})
         answer = connection.getresponse()

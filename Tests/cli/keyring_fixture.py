@@ -45,6 +45,11 @@ class Session:
         self.environment["DBUS_SESSION_BUS_ADDRESS"] = self.process.stdout.readline().strip()
         assert self.environment["DBUS_SESSION_BUS_ADDRESS"], "no bus"
         self.keyring = None
+        self.answers = True
+        (folder / "patient").mkdir()
+        (folder / "patient" / "sleep").write_text(
+            f'#!/bin/sh\ncase "$*" in 10 | 60) set -- {PATIENCE} ;; esac\nexec {shutil.which("sleep")} "$@"\n')
+        (folder / "patient" / "sleep").chmod(0o755)
         if keyring:
             self.start_keyring()
 
@@ -88,10 +93,15 @@ class Session:
     def stop(self):
         """Makes the keyring hang: it is there, and answers nothing."""
         self.keyring.send_signal(signal.SIGSTOP)
+        self.answers = False
 
     def environment_of(self, shell):
         """What a verb has to be told to find this session and no other."""
-        return {**shell.environment, **self.address}
+        environment = {**shell.environment, **self.address}
+        if self.answers:
+            # A keyring that answers may take its time: the seconds after which a verb gives up are no matter here.
+            environment["PATH"] = f"{self.folder / 'patient'}:{environment['PATH']}"
+        return environment
 
     @property
     def address(self):

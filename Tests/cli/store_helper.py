@@ -83,7 +83,7 @@ def misbehave(kind):
     elif kind == "hang":
         # Deaf to its input's end, as what hangs is.
         while True:
-            time.sleep(100)
+            time.sleep(3000)
     elif kind == "half":
         sink.write(b"ok 1")
         sink.flush()

@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from conftest import put, snapshot, without
+from conftest import PATIENCE, put, snapshot, without
 from github_fixture import NUMBERS, TOKEN, github, github_server  # noqa: F401
 from test_keyring import operations
 from test_shell_layer import shell  # noqa: F401
@@ -237,7 +237,7 @@ def test_unfinished_uploads_go(github, tbk, small):
     import http.client
     from urllib.parse import urlsplit
     name = "part_" + "0" * 32 + ".tbk"
-    connection = http.client.HTTPConnection(urlsplit(github.server.listen["uploads"]).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(github.server.listen["uploads"]).netloc, timeout=PATIENCE)
     connection.request("POST", f"/repos/{github.name}/releases/{release}/assets?name={name}", b"half", {
         "Authorization": f"Bearer {TOKEN}", "User-Agent": "tests", "Content-Type": "application/octet-stream"})
     connection.getresponse().read()

@@ -62,7 +62,7 @@ class Typist:
 
     def read(self, end):
         shown = ""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while end not in shown:
             assert time.monotonic() < deadline, shown
             if select.select([self.terminal], [], [], 1)[0]:

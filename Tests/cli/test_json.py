@@ -10,7 +10,7 @@ import signal
 import jsonschema
 import pytest
 import referencing
-from conftest import BIN, PASSWORD, REPOSITORY, put, require
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, put, require
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from tbkref import crypto
@@ -380,9 +380,9 @@ def test_loops(docs, small, tmp_path, verb, what):
     loop = Loop(docs.shell, verb, small if what == "package" else what, "--json")
     loop.until('"status"')
     loop.process.send_signal(signal.SIGTERM)
-    loop.process.wait(60)
+    loop.process.wait(PATIENCE)
     for reader in loop.readers:
-        reader.join(60)
+        reader.join(PATIENCE)
     while not loop.lines.empty():
         loop.said.append(loop.lines.get() or "")
     said = [json.loads(line) for line in loop.said if line.startswith("{")]

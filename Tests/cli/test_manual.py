@@ -12,7 +12,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import BIN, REPOSITORY, absent, require
+from conftest import BIN, PATIENCE, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 from keyring_fixture import open_session
 from tbkref import crypto, gz, header, manifest as mf, mbu, tars
@@ -177,7 +177,7 @@ def subcommands_of_help(text):
 
 def help_of(command, *words):
     done = subprocess.run([*command, *words, "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                          timeout=60, env={**os.environ, "COLUMNS": "100"})
+                          timeout=PATIENCE, env={**os.environ, "COLUMNS": "100"})
     assert done.returncode == 0, f"{command} {words}: {done.stderr}"
     assert not done.stderr
     texts = [done.stdout]
@@ -311,7 +311,7 @@ END
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,
-                              errors="replace", stdin=subprocess.DEVNULL, timeout=300, start_new_session=True)
+                              errors="replace", stdin=subprocess.DEVNULL, timeout=PATIENCE, start_new_session=True)
 
     def enter(self, page):
         """Everything as it was prepared. Gives the ids that stand for those of the examples."""
@@ -488,7 +488,7 @@ def recipe(tmp_path_factory):
     path.write_text(re.search(r"^cat >open\.py <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)[1])
 
     def run(archive, password):
-        done = subprocess.run([sys.executable, "-c", MEASURED, path, archive], capture_output=True, timeout=60,
+        done = subprocess.run([sys.executable, "-c", MEASURED, path, archive], capture_output=True, timeout=PATIENCE,
                               env={**os.environ, "PASSWORD": password.decode()}, stdin=subprocess.DEVNULL)
         memory = re.search(rb"^VmHWM:\s+(\d+) kB", done.stderr, re.MULTILINE)
         return done.returncode, done.stdout, memory and int(memory[1])

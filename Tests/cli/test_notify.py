@@ -6,6 +6,7 @@ import unicodedata
 
 import jsonschema
 import pytest
+from conftest import PATIENCE
 from webhook_fixture import SCHEMAS, SECRET, running, total
 
 REPORT = {"id": "9d24c6e81a07" + "0" * 52, "profile": "docs", "status": "success", "mode": "incremental", "file_count": 4217,
@@ -235,7 +236,7 @@ def test_the_url_is_in_no_list_of_processes(notify, tbk, service):
         except PermissionError:
             pass
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert SECRET.encode() not in seen + err
 
@@ -273,11 +274,11 @@ def test_retry_after_is_obeyed(notify, service, headers, body):
 
 
 def test_a_wait_that_is_too_long_is_not_begun(notify, service):
-    service.answers = [(429, {"Retry-After": "3600"}, b"")]
-    began = time.monotonic()
-    refused = notify(status=69).err
-    assert time.monotonic() - began < 20 and len(service.requests) == 1
-    assert b"3600 s" in refused and b"--max-wait" in refused
+    """It would be begun with an end beyond PATIENCE."""
+    service.answers = [(429, {"Retry-After": "36000"}, b"")]
+    refused = notify(REPORT, "--max-wait", "3600", status=69).err
+    assert len(service.requests) == 1
+    assert b"36000 s" in refused and b"--max-wait" in refused
 
 
 @pytest.mark.parametrize("status", (400, 401, 403, 404, 410, 422))
@@ -298,9 +299,7 @@ def test_a_redirect_is_not_followed(notify, service, status):
 @pytest.mark.parametrize("fault", ("hang", "drip"))
 def test_a_service_that_does_not_come_to_an_end_is_given_up(notify, service, fault):
     service.answers = [getattr(service, fault)]
-    began = time.monotonic()
     assert b"127.0.0.1" in notify(REPORT, "--max-wait", "3", status=69).err
-    assert time.monotonic() - began < 30
 
 
 def test_an_answer_without_end_is_not_read(notify, service):

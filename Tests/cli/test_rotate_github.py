@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from conftest import crypto, put, snapshot
+from conftest import PATIENCE, crypto, put, snapshot
 from github_fixture import github, github_server  # noqa: F401
 
 
@@ -43,10 +43,10 @@ class Machine:
     def killed(self, fault, *arguments):
         """Runs a verb and kills it and all it started once `fault` holds back a request; whether it came to that."""
         self.store.clear_log()
-        self.store.fault(path="", hang=60, times=-1, **fault)
+        self.store.fault(path="", hang=10 * PATIENCE, times=-1, **fault)
         process = self.store.commands.start("termbackup", *arguments, env=self.environment())
         # What is held back is in the log, and nothing answers it.
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             if sum(request["method"] == fault["method"] for request in self.store.log()) > fault["skip"]:
                 break

@@ -65,7 +65,7 @@ class Place:
 
     def alone(self):
         """No helper outlives the command that ran it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while self.processes():
             assert time.monotonic() < deadline, self.processes()
             time.sleep(0.05)

@@ -275,12 +275,10 @@ def test_the_wait_is_handed_on(remote, small, tmp_path):
     remote.profile(small)
     remote.run("run", "docs")
     remote.server.fault(path="/repos/", times=-1, status=503)
-    start = time.monotonic()
     for verb in (["list", "docs"], ["run", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
                  ["verify", "--all", "-p", "docs"], ["diff", "latest", "latest", "-p", "docs"]):
+        # Without it each would take a quarter of an hour, which is beyond PATIENCE.
         remote.run(*verb, "--max-wait", "1", status=75)
-    # Without it each would take a quarter of an hour.
-    assert time.monotonic() - start < 300
     for wrong in ("x", "-1", "86401", "99999999999999999999", ""):
         remote.run("list", "docs", "--max-wait", wrong, status=64)
 
@@ -322,7 +320,7 @@ def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
     remote.profile(small)
     remote.run("run", "docs")
     remote.server.clear_log()
-    remote.server.fault(path="/", times=-1, hang=100)
+    remote.server.fault(path="/", times=-1, hang=10 * PATIENCE)
     shell = remote.shell
     arguments = {"verify": ["latest", "-p", "docs"], "token-info": []}.get(verb, ["docs"])
     process = subprocess.Popen(shell.command(verb, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -331,11 +329,10 @@ def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
     while not remote.server.log():
         assert process.poll() is None and time.monotonic() - start < PATIENCE
         time.sleep(0.02)
-    start = time.monotonic()
     # Only the shell itself is told.
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143 and time.monotonic() - start < 30
+    assert process.returncode == 143
     assert list((shell.home / "tmp").iterdir()) == []
 
 

@@ -108,7 +108,7 @@ def command(number):
 
 def gone(loop):
     """Whether nothing of it is left, soon."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while processes_of(loop) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not processes_of(loop)

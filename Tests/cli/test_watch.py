@@ -330,7 +330,8 @@ def test_waiting_takes_no_processor(watch, top):
         with open(f"/proc/{watching.process.pid}/status") as status:
             return [line for line in status if "ctxt_switches" in line]
     # It may still be on its way into the wait.
-    for _ in range(20):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         before = switches()
         time.sleep(0.5)
         if switches() == before:

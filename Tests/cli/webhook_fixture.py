@@ -10,6 +10,8 @@ import json
 import threading
 from dataclasses import dataclass, field
 
+from conftest import PATIENCE
+
 # Who has it can write there.
 SECRET = "T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX"
 
@@ -107,7 +109,8 @@ class Service:
         return [path for _, path, _, _ in self.requests]
 
     def hang(self, handler):
-        self.released.wait(120)
+        # Longer than any test goes on.
+        self.released.wait(10 * PATIENCE)
         handler.close_connection = True
 
     def flood(self, handler):

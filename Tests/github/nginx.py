@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from client import PATIENCE
+
 CONFIGURATION = """\
 daemon off;
 pid {work}/nginx.pid;
@@ -118,7 +120,7 @@ class Nginx:
         self._wait_until_it_listens()
 
     def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.ports["api"]), 1).close()
@@ -136,5 +138,5 @@ class Nginx:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None

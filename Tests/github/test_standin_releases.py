@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from client import GitHub
+from client import PATIENCE, GitHub
 from harness import OCTETS, REPOSITORY, TOKEN, Answer, Client, Store, github, store
 
 __all__ = ["github", "store"]
@@ -211,7 +211,7 @@ def test_upload_that_breaks_off_may_leave_a_starter(store: Store, tmp_path: Path
 
 
 def wait_until(fact: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not fact():
         assert time.monotonic() < deadline
         time.sleep(0.01)

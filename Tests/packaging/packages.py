@@ -11,7 +11,7 @@ sys.path.insert(0, str(REPOSITORY / "Tests"))
 from needs import absent, require  # noqa: E402, F401
 
 SUITE = REPOSITORY / ".build" / "suite"
-PATIENCE = 540
+PATIENCE = 3000
 
 
 def run(*command, status=0, **options):
