@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -213,6 +214,28 @@ ssize_t tbk_get_attribute_of(int file, const char *name, void *value, size_t siz
 
 int tbk_set_attribute_of(int file, const char *name, const void *value, size_t size) {
   return fsetxattr(file, name, value, size, 0);
+}
+
+int tbk_remove_attribute_of(int file, const char *name) { return fremovexattr(file, name); }
+
+int tbk_change_mode(int file, unsigned int mode) {
+  char path[32];
+  /* fchmodat2, the same number everywhere; before Linux 6.6 it takes /proc. */
+  if (syscall(452, file, "", mode, AT_EMPTY_PATH) == 0) return 0;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  return chmod(path, mode);
+}
+
+int tbk_may_write(int directory) { return faccessat(directory, ".", W_OK | X_OK, AT_EACCESS); }
+
+int tbk_what_holds(int directory, const char *name) {
+  struct statx facts;
+  if (statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, 0, &facts) != 0) return 0;
+  if (facts.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) return 1;
+#ifdef STATX_ATTR_MOUNT_ROOT
+  if (facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) return 2;
+#endif
+  return 0;
 }
 
 int tbk_processor_count(void) {

@@ -7,7 +7,8 @@ package final class DirectoryChain {
   /// What to do about a component that is not there.
   package enum Missing {
     case fail
-    /// Directories are made on the way, with this mode less the umask.
+    /// Directories are made on the way, with this mode less the umask. Only below a directory that
+    /// nobody else can write to: what is opened is what has the name.
     case create(mode: UInt32)
   }
 

@@ -36,27 +36,51 @@ package enum FileFacts {
   ) throws(Failure) -> [ExtendedAttribute] {
     // There is no listxattrat: the path leads through the open directory, and its last component
     // is not followed.
+    if !hasProc {
+      guard let file = try openWithoutProc(name, in: directory) else { return [] }
+      return try attributes(of: file)
+    }
     let path = pathThroughDescriptor(directory, name)
-    let file = hasProc ? nil : try openWithoutProc(name, in: directory)
-    if !hasProc, file == nil { return [] }
+    return try unsafe attributes(
+      list: { (buffer, capacity) throws(Failure) in
+        try unsafe path.withCString { (text) throws(Failure) in
+          unsafe tbk_list_attributes(text, buffer, capacity)
+        }
+      },
+      get: { (key, buffer, capacity) throws(Failure) in
+        try unsafe path.withCString { (text) throws(Failure) in
+          try unsafe key.withCString { (key) throws(Failure) in
+            unsafe tbk_get_attribute(text, key, buffer, capacity)
+          }
+        }
+      })
+  }
+
+  /// Reads all extended attributes of an open file or directory, sorted by name.
+  package static func attributes(of file: Descriptor) throws(Failure) -> [ExtendedAttribute] {
+    try unsafe attributes(
+      list: { (buffer, capacity) in
+        unsafe tbk_list_attributes_of(file.number, buffer, capacity)
+      },
+      get: { (key, buffer, capacity) throws(Failure) in
+        try unsafe key.withCString { (key) throws(Failure) in
+          unsafe tbk_get_attribute_of(file.number, key, buffer, capacity)
+        }
+      })
+  }
+
+  private static func attributes(
+    list: (UnsafeMutablePointer<CChar>?, Int) throws(Failure) -> Int,
+    get: (RawPath, UnsafeMutablePointer<CChar>?, Int) throws(Failure) -> Int
+  ) throws(Failure) -> [ExtendedAttribute] {
     var names = [UInt8](repeating: 0, count: 1024)
-    guard let length = try unsafe sized(&names, { (buffer, capacity) throws(Failure) in
-      if let file { return unsafe tbk_list_attributes_of(file.number, buffer, capacity) }
-      return try unsafe path.withCString { (text) throws(Failure) in
-        unsafe tbk_list_attributes(text, buffer, capacity)
-      }
-    }) else { return [] }
+    guard let length = try unsafe sized(&names, list) else { return [] }
     var attributes: [ExtendedAttribute] = []
     for name in names[..<length].split(separator: 0) {
       var value = [UInt8](repeating: 0, count: 256)
       let key = RawPath(Array(name))
       guard let count = try unsafe sized(&value, { (buffer, capacity) throws(Failure) in
-        try unsafe key.withCString { (key) throws(Failure) in
-          if let file { return unsafe tbk_get_attribute_of(file.number, key, buffer, capacity) }
-          return try unsafe path.withCString { (text) throws(Failure) in
-            unsafe tbk_get_attribute(text, key, buffer, capacity)
-          }
-        }
+        try unsafe get(key, buffer, capacity)
       }) else { continue }
       attributes.append(ExtendedAttribute(name: key.bytes, value: Array(value[..<count])))
     }
@@ -83,17 +107,32 @@ package enum FileFacts {
     }
   }
 
+  /// Sets an extended attribute of an open file or directory; `.io` where the file system or the
+  /// kernel refuses.
+  package static func setAttribute(
+    _ attribute: ExtendedAttribute, of file: Descriptor
+  ) throws(Failure) {
+    let result = try unsafe RawPath(attribute.name).withCString { (key) throws(Failure) in
+      unsafe attribute.value.withUnsafeBytes { value in
+        unsafe tbk_set_attribute_of(file.number, key, value.baseAddress, value.count)
+      }
+    }
+    if result != 0 {
+      throw .system("cannot set attribute \(RawPath(attribute.name).display)")
+    }
+  }
+
   /// Sets the mode of what is no link, and follows none; -1 and errno where that fails.
   static func setMode(
     _ bits: UInt32, of name: RawPath, in directory: Descriptor
   ) throws(Failure) -> Int32 {
-    // Before Linux 6.6 the C library goes through /proc, too.
-    if !hasProc, let file = try openWithoutProc(name, in: directory) {
-      return fchmod(file.number, bits)
+    let flags = tbk_o_path | O_NOFOLLOW
+    guard let file = try directory.openIfPresent(name, flags) else { return -1 }
+    if try file.status().st_mode & S_IFMT == S_IFLNK {
+      errno = ELOOP
+      return -1
     }
-    return try unsafe name.withCString { (text) throws(Failure) in
-      unsafe fchmodat(directory.number, text, bits, AT_SYMLINK_NOFOLLOW)
-    }
+    return tbk_change_mode(file.number, bits)
   }
 
   /// A path that leads through an open directory to a name in it, or to the directory itself.

@@ -1,3 +1,4 @@
+import CSystem
 import Glibc
 import TBKCore
 import TBKCrypto
@@ -5,28 +6,39 @@ import TBKFormat
 
 /// A directory inside the destination in which a tree grows until all of it has been verified.
 ///
-/// It is mode 0700 and belongs to us, and nothing in it is reached through a link. What is left in
-/// it when the object is dropped is removed.
+/// It belongs to us, nobody else can enter it, and it is held by its descriptor: whoever owns the
+/// destination can move or remove it, and not change what is in it. Nothing in it is reached through a
+/// link. What is left in it when the object is dropped is removed.
 final class Staging {
   private let destination: Descriptor
   private let name: RawPath
   let directory: Descriptor
   let chain: DirectoryChain
+  /// Whether others are kept out; see `PrivateDirectory`.
+  let isClosed: Bool
+  private var isDiscarded = false
 
   init(in destination: Descriptor) throws(Failure) {
     self.destination = destination
     name = RawPath(".tbk-restore-\(uniqueSuffix())")
-    try destination.makeDirectory(name)
-    directory = try destination.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    let made = try PrivateDirectory(making: name, in: destination)
+    directory = made.directory
+    isClosed = made.isClosed
     chain = DirectoryChain(root: directory, missing: .create(mode: 0o700))
   }
 
   deinit { discard() }
 
-  /// Removes the directory and what is left in it.
+  /// Removes what is left in the directory, and its name if that is still its own.
   func discard() {
+    if isDiscarded { return }
+    isDiscarded = true
     chain.forget()
-    removeTree(name, in: destination)
+    removeContents(of: directory)
+    guard let ours = try? directory.status(), let named = try? destination.statusIfPresent(of: name),
+      named.st_ino == ours.st_ino, named.st_dev == ours.st_dev
+    else { return }
+    _ = try? destination.unlink(name, directory: true)
   }
 
   func makeDirectory(_ path: [UInt8]) throws(Failure) {
@@ -120,33 +132,44 @@ final class Staging {
   }
 }
 
-/// Removes a directory and everything below it, following no link; what cannot be removed stays.
+/// Removes everything below a directory of ours, following no link; what cannot be removed stays.
 ///
 /// Descends with an explicit stack, because a tree can be deeper than the thread's.
-private func removeTree(_ name: RawPath, in parent: Descriptor) {
+private func removeContents(of directory: Descriptor) {
   struct Level {
     let name: RawPath
-    let parent: Descriptor
     let directory: Descriptor
     var names: [(name: RawPath, type: UInt8)]
   }
-  func enter(_ name: RawPath, _ parent: Descriptor) -> Level? {
-    guard let directory = try? parent.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-      let names = try? directory.names()
-    else { return nil }
-    return Level(name: name, parent: parent, directory: directory, names: names)
+  func enter(_ name: RawPath, _ directory: Descriptor?) -> Level? {
+    guard let directory else { return nil }
+    // One that has its mode by now can be closed to ourselves.
+    if let facts = try? directory.status(), facts.st_mode & 0o700 != 0o700 {
+      _ = fchmod(directory.number, 0o700)
+    }
+    guard let names = try? directory.names() else { return nil }
+    return Level(name: name, directory: directory, names: names)
   }
-  guard let top = enter(name, parent) else { return }
+  func open(_ name: RawPath, in parent: Descriptor) -> Descriptor? {
+    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+    if let directory = try? parent.openIfPresent(name, flags) { return directory }
+    guard let closed = try? parent.openIfPresent(name, tbk_o_path | O_NOFOLLOW | O_DIRECTORY) else {
+      return nil
+    }
+    _ = tbk_change_mode(closed.number, 0o700)
+    return try? parent.openIfPresent(name, flags)
+  }
+  guard let top = enter(RawPath([]), directory) else { return }
   var levels = [top]
   while var level = levels.popLast() {
     guard let (name, type) = level.names.popLast() else {
-      _ = try? level.parent.unlink(level.name, directory: true)
+      if let above = levels.last { _ = try? above.directory.unlink(level.name, directory: true) }
       continue
     }
     let directory = level.directory
     levels.append(level)
     if type != UInt8(DT_DIR), (try? directory.unlink(name)) != nil { continue }
-    if let below = enter(name, directory) { levels.append(below) }
+    if let below = enter(name, open(name, in: directory)) { levels.append(below) }
   }
 }
 

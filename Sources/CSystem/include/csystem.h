@@ -63,10 +63,18 @@ int tbk_spawn(const char *path, char *const arguments[], char *const environment
 ssize_t tbk_list_attributes(const char *path, char *names, size_t size);
 ssize_t tbk_get_attribute(const char *path, const char *name, void *value, size_t size);
 int tbk_set_attribute(const char *path, const char *name, const void *value, size_t size);
-/* flistxattr, fgetxattr and fsetxattr. */
+/* flistxattr, fgetxattr, fsetxattr and fremovexattr. */
 ssize_t tbk_list_attributes_of(int file, char *names, size_t size);
 ssize_t tbk_get_attribute_of(int file, const char *name, void *value, size_t size);
 int tbk_set_attribute_of(int file, const char *name, const void *value, size_t size);
+int tbk_remove_attribute_of(int file, const char *name);
+/* The mode of what is open, with O_PATH too. */
+int tbk_change_mode(int file, unsigned int mode);
+/* 0 if names in an open directory can be made and replaced. */
+int tbk_may_write(int directory);
+/* What keeps a name from being replaced, or an open directory (an empty name) from being written to:
+ * 1 it may not be changed (chattr +i, +a), 2 it is a mount point, 0 nothing that is known. */
+int tbk_what_holds(int directory, const char *name);
 /* The processors that the calling process may run on. */
 int tbk_processor_count(void);
 /* The version of the C library. */
