@@ -240,25 +240,26 @@ lint: lint-shell lint-manuals
 lint-shell:
 	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
 	command -v shellcheck >/dev/null 2>&1 || { skipped "shellcheck is not installed: the scripts are not checked"; exit; }; \
-	shellcheck -s sh -x -P SCRIPTDIR $(SCRIPTS) $(HELPERS) && shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
+	printf '%s\n' $(SCRIPTS) $(HELPERS) | xargs -P "$$(nproc)" -n 4 shellcheck -s sh -x -P SCRIPTDIR && \
+	shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
 
 lint-manuals:
 	@eval "$$FUNCTIONS"; test -n "$(MANUALS)" || exit 0; \
 	command -v mandoc >/dev/null 2>&1 || { skipped "mandoc is not installed: the manuals are not checked"; exit; }; \
 	mandoc -Tlint -Wwarning $(MANUALS) && printf '%s\n' 'mandoc: no complaint'
 
-# A suite that takes long has a name that ends with Soak; others do more rounds under TERMBACKUP_SOAK (Tests/*/*.swift).
+# Tests that do what takes long a few times only do all of it with TERMBACKUP_SOAK.
 test-swift:
-	$(SWIFT) test --skip 'Soak/'
+	$(SWIFT) test
 
 soak-swift:
-	TERMBACKUP_SOAK=1 $(SWIFT) test --filter 'Soak/|^FuzzTests'
+	TERMBACKUP_SOAK=1 $(SWIFT) test
 
 # pytest with ARGUMENTS, in as many processes as there are cores.
 define PYTEST
 eval "$$FUNCTIONS"; \
 test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
+PYTHONPYCACHEPREFIX=$(CURDIR)/.build/pycache $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
 endef
 PYTHON_TESTS = Tests/architecture Tests/github Tests/cli Tests/packaging
 

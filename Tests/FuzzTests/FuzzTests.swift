@@ -1,8 +1,13 @@
 import FuzzedParsers
+import Glibc
 import TBKCore
 import Testing
 
-/// Inputs that are nearly right: seeds with a few bytes changed. The same ones each time; `make fuzz` looks further.
+/// How many times as many inputs `make soak` tries.
+private let rounds = unsafe getenv("TERMBACKUP_SOAK") == nil ? 1 : 20
+
+/// Inputs that are nearly right: seeds with a few bytes changed. The same ones each time; `make soak` tries more of them,
+/// and `make fuzz` looks further.
 @Suite struct FuzzTests {
   private struct XorShift: RandomNumberGenerator {
     var state: UInt64
@@ -51,7 +56,7 @@ import Testing
     for seed in seeds { #expect(parser.fault(in: seed) == nil) }
     var random = XorShift(state: 0x9e37_79b9_7f4a_7c15)
     // A tenth as many of what derives a key each time.
-    for _ in 0..<(parser == .privateKey ? 300 : 3000) {
+    for _ in 0..<rounds * (parser == .privateKey ? 100 : 1000) {
       var bytes = seeds.randomElement(using: &random)!
       mutate(&bytes, &random)
       if let fault = parser.fault(in: bytes) {

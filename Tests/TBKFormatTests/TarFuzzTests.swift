@@ -1,3 +1,4 @@
+import Glibc
 import TBKCore
 import TBKFormat
 import Testing
@@ -36,7 +37,7 @@ import Testing
     var random = XorShift(state: 0x9e37_79b9_7f4a_7c15)
     let seeds = try vectorFiles("tar", ".tar").map { Array($0.bytes.prefix(3584)) }
     let digits: [UInt8] = Array("0179 =-.\n/".utf8) + [0, 0x7f, 0x80, 0xff]
-    for _ in 0..<20_000 {
+    for _ in 0..<(unsafe getenv("TERMBACKUP_SOAK") == nil ? 4000 : 100_000) {
       var tar = seeds.randomElement(using: &random)!
       for _ in 0..<Int.random(in: 1...4, using: &random) {
         let at = Int.random(in: 0..<tar.count, using: &random)

@@ -6,6 +6,9 @@ import Testing
 
 @testable import TBKStore
 
+/// How far apart the steps are that are tried; `make soak` tries each.
+private let distance = unsafe getenv("TERMBACKUP_SOAK") == nil ? 6 : 1
+
 /// What `tbk-push` and `tbk-prune` do to a store when they are killed, or a call fails, at every step.
 @Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
 struct ProcessFaultTests {
@@ -165,7 +168,7 @@ struct ProcessFaultTests {
       }
       try expectWhole("p", change, status: status, "killed at step \(step)")
       if status != 137 { break }
-      step += 1
+      step += distance
     }
     #expect(step > 10, "the faults did not reach the program")
   }
@@ -178,7 +181,9 @@ struct ProcessFaultTests {
     for (kind, number) in [("ONCE", EIO), ("FROM", ENOSPC)]
     where kind == "ONCE" || change.arguments.contains("2.tbk") {
       var successes = 0
-      for step in 1...80 where successes < 8 {
+      // The steps that are tried differ from one kind and change to the next.
+      let first = 1 + (change.arguments.count + Int(number)) % distance
+      for step in stride(from: first, through: 80, by: distance) where successes < max(2, 8 / distance) {
         try makePlace("p", for: change)
         let status = run(
           change.arguments, in: "p", command: change.command,
@@ -229,7 +234,7 @@ struct ProcessFaultTests {
       return
     }
     defer { shell("umount \(mount)") }
-    for free in stride(from: 0, through: 100, by: 4) {
+    for free in stride(from: 0, through: 100, by: 4 * distance) {
       #expect(shell("rm -rf \(mount)/* && mkdir \(mount)/store") == 0)
       #expect(run("< 1.tbk", in: "disk") == 0)
       // All but so many KiB is taken by something else.

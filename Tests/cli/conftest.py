@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 
@@ -80,9 +81,18 @@ def fast_suite():
 
 BIN = fast_suite()
 
+# Tests that are run in the background have SIGINT ignored, and a child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_unconfigure():
     shutil.rmtree(BIN.parent, ignore_errors=True)
+
+
+def some(stride):
+    """For a test that tries many places, one after the other: `stride` is how far apart they are, and 1 in `make soak`."""
+    return pytest.mark.parametrize("stride", [pytest.param(stride, id="some"), pytest.param(1, id="each", marks=pytest.mark.soak)])
 
 
 def shown_on(terminal):
@@ -115,8 +125,9 @@ class Result:
 class Commands:
     """Runs the suite's commands as a script would: no terminal, an environment of its own."""
 
-    def __init__(self, scratch):
+    def __init__(self, scratch, bin=BIN):
         self.scratch = scratch
+        self.bin = bin
         self.home = scratch / "home"
         self.tmp = scratch / "tmpdir"
         for folder in (self.home, self.tmp):
@@ -124,7 +135,7 @@ class Commands:
         self.password_file = scratch / "password"
         self.password_file.write_bytes(PASSWORD)
         self.environment = {
-            "PATH": f"{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+            "PATH": f"{bin}:{os.environ.get('PATH', '/usr/bin:/bin')}",
             "HOME": str(self.home),
             "TERMBACKUP_HOME": str(self.home / ".termbackup"),
             "TMPDIR": str(self.tmp),
@@ -132,14 +143,14 @@ class Commands:
         }
 
     def path(self, name):
-        path = BIN / name
+        path = self.bin / name
         if not path.exists():
             absent(name)
         return str(path)
 
-    def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, over=None, **options):
+    def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, over=None, limits=None, **options):
         """Popen of a command. A `password` goes to tbk-seal and tbk-open in a file; None gives none. Of `over` the
-        command finds the first in the place of the second."""
+        command finds the first in the place of the second. `limits` are those of prlimit(1)."""
         command = [self.path(name), *arguments]
         if password is not None and name in ("tbk-seal", "tbk-open"):
             given = self.password_file
@@ -157,18 +168,15 @@ class Commands:
                 absent("the right to mount a file system")
             script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
             command = ["unshare", "-m", "sh", "-c", script, "sh", *map(str, over), *command]
-        before = options.pop("preexec_fn", None)
-
-        def prepare():
-            # A test run in the background has SIGINT ignored, and a child inherits that.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            if before is not None:
-                before()
+        if limits is not None:
+            require("prlimit")
+            command = ["prlimit", *(f"--{name}={value}" for name, value in limits.items()), *command]
+        # Without a preexec_fn the child is a vfork: a copy of all that pytest has in memory takes ten times as long.
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen(command, env={**self.environment, **(env or {})}, start_new_session=True,
-                                preexec_fn=prepare, **options)
+                                **options)
 
     def run(self, name, *arguments, input=None, status=0, **options):
         """Runs a command to its end. `status`: the exit statuses that are right (None: any)."""

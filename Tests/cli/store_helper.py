@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -IS
 """A store helper for tests (tbk-store-helpers(7)): a directory, `ref:PATH`, with a compare-and-swap under a lock of the
 kernel. HELPER_FAULT makes it fail: KIND@REQUEST[.NUMBER], as in `die@put` or `hang-after@swap.2`.
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import PATIENCE, absent
+from conftest import PATIENCE, absent, some
 from github_fixture import TOKEN, Authority, github, github_server, github_tls, github_tls_1  # noqa: F401
 from test_github_store import MIB, PART, archive, identify
 from tunnel import Tunnel
@@ -345,10 +345,11 @@ def test_a_disk_that_is_full_while_spooling(github, tmp_path):
     assert github.pull("--list").out == b""
 
 
-def test_a_push_that_is_killed_leaves_nothing_half(github):
+@some(3)
+def test_a_push_that_is_killed_leaves_nothing_half(github, stride):
     """At each request in turn: killed while the server holds it back."""
     github.push(archive(1))
-    for number in range(7):
+    for number in range(0, 7, stride):
         github.fault(path="", skip=number, hang=10 * PATIENCE, times=-1)
         file = github.scratch / "data"
         file.write_bytes(archive(10 + number))

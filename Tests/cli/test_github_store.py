@@ -454,7 +454,7 @@ def test_a_starter_is_replaced(github):
     assert github.pull("latest").out == archive(1)
 
 
-@pytest.mark.parametrize("placement", ["git", "release"])
+@pytest.mark.parametrize("placement", ["git", pytest.param("release", marks=pytest.mark.soak)])
 def test_parts_that_are_alike_are_kept_once(github, placement):
     """No real archive has such parts; a file that only looks like one may."""
     size = PART if placement == "git" else 256 * MIB

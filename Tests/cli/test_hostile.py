@@ -1,7 +1,6 @@
 """Hostile archives: refused, by every way of opening, with nothing written anywhere."""
 
 import os
-import resource
 import subprocess
 
 import pytest
@@ -10,13 +9,7 @@ from tbkref import Failure, crypto, gz, hostile, tars
 
 CASES = hostile.catalogue()
 # Bombs must not be met with memory. Argon2 takes 64 KiB here, so this is plenty for a reader.
-MEMORY = 1 << 30
-
-
-def limited():
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+LIMITS = {"data": 1 << 30, "fsize": 1 << 30, "core": 0}
 
 
 class Place:
@@ -58,7 +51,7 @@ def test_the_good_archives_behind_the_hostile_ones_open(tbk, tmp_path):
 def test_refused(case, tbk, tmp_path, place):
     archive = case.build()
     file = put(tmp_path / "hostile.tbk", archive)
-    options = {"password": hostile.PASSWORD, "status": case.expect, "preexec_fn": limited}
+    options = {"password": hostile.PASSWORD, "status": case.expect, "limits": LIMITS}
     # From a pipe, and from a file that can be read twice.
     tbk.open(archive, "-C", place.destination, **options)
     place.check()
@@ -77,7 +70,7 @@ def test_refused_as_a_tar(case, tbk, tmp_path, place):
     file = put(tmp_path / "hostile.tbk", case.build())
     # What a bomb gives would be gigabytes: it is not kept.
     tbk.run("tbk-open", file, cwd=place.destination, password=hostile.PASSWORD, status=case.statuses("tar"),
-            preexec_fn=limited, stdout=subprocess.DEVNULL)
+            limits=LIMITS, stdout=subprocess.DEVNULL)
     place.check()
     assert tbk.leftovers() == []
 
@@ -91,7 +84,7 @@ def test_every_bit_of_the_header(good, name, tbk, place):
         if name == "TBK1" and 5 <= bit // 8 < 9 and bit < 5 * 8 + 14:
             continue  # Hundreds of thousands of iterations and more: right, or slow.
         tbk.open(bytes(flipped), "--max-memory", "4096", "-C", place.destination, password=hostile.PASSWORD,
-                 status={65, 77}, preexec_fn=limited)
+                 status={65, 77}, limits=LIMITS)
     place.check()
 
 
@@ -114,9 +107,9 @@ def test_altered_payload_shows_nothing(good, tbk, place):
 
 def test_header_of_a_lying_archive_needs_no_password_and_no_memory(tbk, place):
     for memory in (2**32 - 1, 2**31):
-        tbk.open(hostile.with_header(memory=memory), "--header", password=None, status={0, 65}, preexec_fn=limited)
+        tbk.open(hostile.with_header(memory=memory), "--header", password=None, status={0, 65}, limits=LIMITS)
     tbk.open(hostile.with_header(payload_length=2**64 - 1), "--header", password=None, status={0, 65},
-             preexec_fn=limited)
+             limits=LIMITS)
 
 
 def test_argon2_costs_are_refused_before_they_are_paid(tbk):
@@ -171,6 +164,8 @@ def hostile_manifests():
             continue  # Deferred, in a manifest that is not yet sealed.
         if "manifest" not in case.name and not case.name.startswith(("name_is", "entry", "stored", "link_target", "two_sp")):
             continue
+        if "gigabyte" in case.name:
+            continue  # Would take seconds here each time, and is too long.
         try:
             archive = case.build()
             if len(archive) > 50_000:
@@ -199,9 +194,9 @@ def test_there_are_hostile_manifests():
 @pytest.mark.parametrize("body", MANIFESTS)
 def test_hostile_manifest_is_refused(body, tbk, tmp_path):
     put(tmp_path / "tree" / "plain", b"plain\n" * 200)
-    tbk.run("tbk-manifest", "show", "-", input=body, status=65, preexec_fn=limited)
-    tbk.run("tbk-manifest", "check", "-", tmp_path / "tree", input=body, status=65, preexec_fn=limited)
+    tbk.run("tbk-manifest", "show", "-", input=body, status=65, limits=LIMITS)
+    tbk.run("tbk-manifest", "check", "-", tmp_path / "tree", input=body, status=65, limits=LIMITS)
     result = tbk.run("tbk-seal", "-C", tmp_path / "tree", "--memory", "64", "--iterations", "1", "--lanes", "1", input=body,
-                     status=65, preexec_fn=limited)
+                     status=65, limits=LIMITS)
     assert result.out == b""
     assert tbk.leftovers() == []

@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-from conftest import (COST, FAST, PASSWORD, crypto, extract, gz, mf, no_set_id, put, reference_archive, reference_open,
-                      snapshot, tars, without)
+from conftest import (COST, FAST, PASSWORD, SUITE_BIN, Commands, crypto, extract, gz, mf, no_set_id, put, reference_archive,
+                      reference_open, snapshot, tars, without)
 from tbkref import header, tbk6
 
 # Ours to the reference
@@ -66,8 +66,8 @@ def test_tar_keeps_manifest_order_and_ends_with_the_manifest(tbk, tree):
     assert paths == sorted(paths)
 
 
-def test_defaults_of_the_header(tbk, small):
-    archive = tbk.run("tbk-seal", small).out
+def test_defaults_of_the_header(tmp_path, small):
+    archive = Commands(tmp_path, SUITE_BIN).run("tbk-seal", small).out
     head, _ = header.split(archive)
     assert (head.memory, head.time, head.lanes, head.kdf, head.suite) == (65536, 3, 4, 1, 1)
     assert (len(head.salt), len(head.nonce)) == (32, 12)

@@ -2,8 +2,7 @@
 
 import shutil
 
-import pytest
-from conftest import BIN, put, snapshot
+from conftest import BIN, put, snapshot, some
 from test_rotate import ends_by_itself, wrapped
 from test_shell_layer import Shell
 
@@ -11,8 +10,8 @@ from test_shell_layer import Shell
 COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-prune", "tbk-sign", "tbk-audit"]
 
 
-@pytest.mark.soak
-def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path):
+@some(9)
+def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path, stride):
     """An incremental run, signed, which prunes: three backups are there, and two of them stay."""
     shell = Shell(tbk, tmp_path, ["dash"])
     source = tmp_path / "source"
@@ -38,9 +37,9 @@ def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_compl
             '{BIN}'/"$program" "$@"
             kill -9 0
         fi""", COMMANDS)
-    number, ended = 0, set()
+    number, ended = 5 - stride if stride > 1 else 0, set()
     while len(ended) < 2:
-        number += 1
+        number += stride
         for when in ("KILL_BEFORE", "KILL_AFTER"):
             if ends_by_itself(shell, counting, tmp_path, when, number, "run", "-q", "p"):
                 ended.add(when)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import BIN, FAST, PASSWORD, PATIENCE, crypto, gz, mf, put, snapshot, tars
+from conftest import BIN, FAST, PASSWORD, PATIENCE, crypto, gz, mf, put, snapshot, some, tars
 from keyring_fixture import session  # noqa: F401
 from test_shell_layer import LIB, Shell, on_terminal, shell  # noqa: F401
 
@@ -244,7 +244,8 @@ def ends_by_itself(shell, lib, tmp_path, when, number, *command):
     return done.returncode == 0
 
 
-def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path):
+@some(5)
+def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path, stride):
     """At each command, before it begins and, for those that write the store, after it has ended."""
     shell = Shell(tbk, tmp_path, ["dash"])
     was = backups(shell, tmp_path / "source", 2)
@@ -263,10 +264,10 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
             fi
         fi""")
     seen = set()
-    number = 0
+    number = 3 - stride if stride > 1 else 0
     ended = False
     while not ended:
-        number += 1
+        number += stride
         # Two archives, and the check.
         for when in ("KILL_BEFORE", "KILL_AFTER")[:2 if number <= 3 else 1]:
             if ends_by_itself(shell, counting, tmp_path, when, number, "rotate-key", "p", "--new-password-file", new):
@@ -292,7 +293,8 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path)
                 shell.run("restore", entry["id"], "-p", "p", "--to", tmp_path / "restored", password=NEW)
                 assert snapshot(tmp_path / "restored") == content
     assert number > 8
-    assert seen == {("old", "old", "old"), ("new", "old", "old"), ("new", "new", "old"), ("new", "new", "new")}
+    states = {("old", "old", "old"), ("new", "old", "old"), ("new", "new", "old"), ("new", "new", "new")}
+    assert seen == states if stride == 1 else seen <= states
 
 
 def test_an_interruption_cleans_up(tbk, new, tmp_path):

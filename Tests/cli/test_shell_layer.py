@@ -29,9 +29,10 @@ class Shell:
         self.environment = dict(tbk.environment)
         self.lib = LIB
         if interpreter[0] == "busybox":
-            tools = tmp_path / "applets"
-            tools.mkdir()
-            subprocess.run(["busybox", "--install", "-s", str(tools)], check=True)
+            tools = BIN.parent / "applets"
+            if not tools.exists():
+                tools.mkdir()
+                subprocess.run(["busybox", "--install", "-s", str(tools)], check=True)
             self.environment["PATH"] = f"{tools}:{self.environment['PATH']}"
 
     def command(self, verb, *arguments):
@@ -97,11 +98,12 @@ def on_terminal(shell, answers, verb, *arguments):
 # The dispatcher
 
 
-def test_every_script_passes_shellcheck():
-    require("shellcheck")
-    scripts = sorted(str(path) for path in (REPOSITORY / "bin").iterdir())
-    assert scripts
-    subprocess.run(["shellcheck", "-s", "sh", "-x", "-P", "SCRIPTDIR", *scripts], check=True)
+def test_every_script_is_given_to_shellcheck():
+    """By `make lint`, which `make test` begins with: it takes a minute."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    told = subprocess.run(["make", "-n", "lint-shell"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    scripts = {f"bin/{path.name}" for path in (REPOSITORY / "bin").iterdir()}
+    assert scripts and scripts <= set(told.stdout.split())
 
 
 @pytest.mark.parametrize("verb", VERBS)

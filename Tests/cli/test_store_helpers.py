@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, PATIENCE, REPOSITORY, SECRETS, put, reference_archive, require
+from conftest import BIN, PATIENCE, REPOSITORY, SECRETS, put, reference_archive, require, some
 from test_shell_layer import shell  # noqa: F401
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -23,7 +23,7 @@ QUICK = ["--max-wait", "0"]
 class Place:
     """A directory behind the helper, and archives to put there."""
 
-    def __init__(self, tbk, tmp_path, small):
+    def __init__(self, tbk, tmp_path, archives):
         self.tbk = tbk
         tbk.path("tbk-push")
         self.root = tmp_path / "root"
@@ -34,10 +34,7 @@ class Place:
         shutil.copy(HERE / "store_helper.py", programs / "tbk-store-ref")
         (programs / "tbk-store-ref").chmod(0o755)
         tbk.environment["PATH"] = f"{programs}:{tbk.environment['PATH']}"
-        self.archives = []
-        for at in range(3):
-            put(os.path.join(small, "more"), b"%d" % at)
-            self.archives.append(reference_archive(small)[0])
+        self.archives = archives
 
     def push(self, at=0, *arguments, **options):
         return self.tbk.run("tbk-push", self.address, *arguments, input=self.archives[at], **options)
@@ -71,9 +68,20 @@ class Place:
             time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    tree = tmp_path_factory.mktemp("archives")
+    made = []
+    for at in range(3):
+        put(tree / "plain", b"plain\n")
+        put(tree / "more", b"%d" % at)
+        made.append(reference_archive(tree)[0])
+    return made
+
+
 @pytest.fixture
-def place(tbk, tmp_path, small):
-    return Place(tbk, tmp_path, small)
+def place(tbk, tmp_path, archives):
+    return Place(tbk, tmp_path, archives)
 
 
 # What goes in comes out
@@ -146,8 +154,13 @@ STATUSES = {
 }
 
 
-@pytest.mark.parametrize("fault", sorted(STATUSES))
-@pytest.mark.parametrize("step", ["hello", "get", "stat", "put", "swap"])
+STEPS = ["hello", "get", "stat", "put", "swap"]
+
+
+# Each fault at one of the steps in turn, and at the others in `make soak`.
+@pytest.mark.parametrize("fault, step", [
+    pytest.param(fault, step, marks=[pytest.mark.soak] if at % len(STEPS) != number else [])
+    for at, fault in enumerate(sorted(STATUSES)) for number, step in enumerate(STEPS)])
 def test_a_push_past_a_fault_lists_nothing_half(place, fault, step):
     first = place.push(0).lines[0].split("\t")[0]
     status = STATUSES[fault]
@@ -336,8 +349,14 @@ def wait_for(place, word, number=1):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", ["hello", "get", "stat backups", "put", "swap", "remove"])
+SIGNALS = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
+
+
+# At each step by one signal, and by the others in `make soak`.
+@pytest.mark.parametrize("step, number", [
+    pytest.param(step, number, marks=[pytest.mark.soak] if at % len(SIGNALS) != other else [])
+    for at, step in enumerate(["hello", "get", "stat backups", "put", "swap", "remove"])
+    for other, number in enumerate(SIGNALS)])
 def test_a_push_that_is_ended_loses_nothing_and_leaves_no_helper(place, number, step):
     first = place.push(0).lines[0].split("\t")[0]
     pathlib.Path(f"{place.root}.log").unlink()
@@ -520,7 +539,8 @@ exit "$status"
 """
 
 
-def test_a_helper_killed_after_any_call_of_rclone_loses_nothing(remote, tmp_path):
+@some(12)
+def test_a_helper_killed_after_any_call_of_rclone_loses_nothing(remote, tmp_path, stride):
     first = remote.push(0).lines[0].split("\t")[0]
     template = tmp_path / "template"
     shutil.copytree(remote.root, template)
@@ -530,7 +550,7 @@ def test_a_helper_killed_after_any_call_of_rclone_loses_nothing(remote, tmp_path
     (stubs / "rclone").chmod(0o755)
     counter = tmp_path / "counter"
     path = remote.tbk.environment["PATH"]
-    for at in range(1, 40):
+    for at in range(3, 40, stride) if stride > 1 else range(1, 40):
         counter.unlink(missing_ok=True)
         shutil.rmtree(remote.root)
         shutil.copytree(template, remote.root)

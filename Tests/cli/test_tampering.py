@@ -157,18 +157,21 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["unsigned", "signed"])
-def prepared(request, kind, github_server, tmp_path_factory):  # noqa: F811
+@pytest.fixture(scope="module")
+def worlds():
+    """Those that were made, by kind and signing: each is made once, in whatever order its tests come."""
+    return {}
+
+
+@pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
+def world(request, kind, worlds, github_server, tmp_path_factory):  # noqa: F811
     require("dash", "git")
-    scratch = tmp_path_factory.mktemp("world")
-    name = f"me/world{int(request.param)}"
-    return World(scratch, github_server, kind, request.param, name)
-
-
-@pytest.fixture
-def world(prepared):
-    prepared.reset()
-    return prepared
+    if (kind, request.param) not in worlds:
+        worlds[kind, request.param] = World(
+            tmp_path_factory.mktemp("world"), github_server, kind, request.param, f"me/world{int(request.param)}")
+    found = worlds[kind, request.param]
+    found.reset()
+    return found
 
 
 # The ledger
