@@ -1,0 +1,136 @@
+/// Bytes that can be read at any place, and whose length is known. Nothing about them is trusted:
+/// they may change between two readings.
+package protocol ByteRegion: AnyObject {
+  /// Bytes.
+  var length: UInt64 { get }
+
+  /// Fills the front of `buffer`, which keeps its size, with what begins at `offset`; returns how
+  /// many bytes it put there, fewer than asked for only at the end.
+  func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int
+}
+
+extension ByteRegion {
+  /// Exactly `count` bytes from `offset`; `.truncated` if they are not there. `count` must be known
+  /// to be small enough to hold.
+  package func read(_ count: Int, at offset: UInt64) throws(Failure) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    if count == 0 { return bytes }
+    guard try read(into: &bytes, at: offset) == count else {
+      throw Failure(.truncated, "the archive ends early")
+    }
+    return bytes
+  }
+}
+
+/// A region in memory.
+package final class MemoryRegion: ByteRegion {
+  private let bytes: [UInt8]
+
+  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  package var length: UInt64 { UInt64(bytes.count) }
+
+  package func read(into buffer: inout [UInt8], at offset: UInt64) -> Int {
+    guard offset < length else { return 0 }
+    let start = Int(offset)
+    let bytes = self.bytes
+    let count = min(buffer.count, bytes.count - start)
+    buffer.replaceFront(with: bytes.span.extracting(start..<start + count))
+    return count
+  }
+}
+
+/// Part of a seekable file, read without moving the file's position.
+package final class DescriptorRegion: ByteRegion {
+  private let file: Descriptor
+  private let start: UInt64
+  package let length: UInt64
+
+  /// What lies from `start` to the file's end as it is now.
+  package init(_ file: Descriptor, from start: UInt64 = 0) throws(Failure) {
+    let size = UInt64(clamping: try file.status().st_size)
+    self.file = file
+    self.start = start
+    length = size - min(start, size)
+  }
+
+  package func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int {
+    guard offset < length else { return 0 }
+    let wanted = Int(min(UInt64(buffer.count), length - offset))
+    var done = 0
+    var piece: [UInt8] = []
+    while done < wanted {
+      // The first call mostly brings everything.
+      if done == 0, wanted == buffer.count {
+        done = try file.read(into: &buffer, at: start + offset)
+        if done == 0 { break }
+        continue
+      }
+      piece = [UInt8](repeating: 0, count: wanted - done)
+      let count = try file.read(into: &piece, at: start + offset + UInt64(done))
+      if count == 0 { break }
+      for index in 0..<count { buffer[done + index] = piece[index] }
+      done += count
+    }
+    return done
+  }
+}
+
+/// A source that can be looked into before it is read.
+package final class PeekingSource: ByteSource {
+  private let rest: any ByteSource
+  /// What was read too early, from `first` on.
+  private var held: [UInt8] = []
+  private var first = 0
+
+  package init(_ rest: any ByteSource) { self.rest = rest }
+
+  /// The next `count` bytes, or fewer if the source ends; they stay.
+  package func peek(_ count: Int) throws(Failure) -> [UInt8] {
+    while held.count - first < count, try fill() {}
+    return Array(held[first..<min(held.count, first + count)])
+  }
+
+  /// The next line without its line feed, which is read too; nil at the end of the source.
+  ///
+  /// - Parameter limit: bytes; a longer line, the end of the source without a line feed included, is
+  ///   `.malformed` and `.truncated` respectively.
+  package func line(limit: Int) throws(Failure) -> [UInt8]? {
+    var searched = 0
+    while true {
+      while first + searched < held.count {
+        if held[first + searched] == UInt8(ascii: "\n") {
+          let line = Array(held[first..<first + searched])
+          first += searched + 1
+          return line
+        }
+        searched += 1
+        if searched > limit { throw Failure(.malformed, "a line is longer than \(limit) bytes") }
+      }
+      if try !fill() {
+        if searched == 0 { return nil }
+        throw Failure(.truncated, "the last line does not end")
+      }
+    }
+  }
+
+  package func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if first == held.count { return try rest.read(into: &buffer) }
+    let count = min(buffer.count, held.count - first)
+    let held = self.held
+    buffer.replaceFront(with: held.span.extracting(first..<first + count))
+    first += count
+    return count
+  }
+
+  private func fill() throws(Failure) -> Bool {
+    if first > 0 {
+      held.removeFirst(first)
+      first = 0
+    }
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = try rest.read(into: &buffer)
+    held.append(buffer.span.extracting(0..<count))
+    return count > 0
+  }
+}
