@@ -3,24 +3,33 @@ import TBKCore
 
 /// The algorithms, fetched once: an implicit fetch for every file would cost more than a small file.
 nonisolated(unsafe) private let sha256 = unsafe EVP_MD_fetch(nil, "SHA256", nil)
+nonisolated(unsafe) private let sha512 = unsafe EVP_MD_fetch(nil, "SHA512", nil)
 nonisolated(unsafe) private let sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
 
 /// A running hash of OpenSSL's. Owns one `EVP_MD_CTX`, and can be used again after `finish()`.
 @safe package struct RunningHash: ~Copyable {
   package enum Algorithm {
     case sha256
+    case sha512
     /// For the names of git alone; it proves nothing.
     case sha1
 
     fileprivate var pointer: OpaquePointer? {
       switch self {
       case .sha256: unsafe TBKCrypto.sha256
+      case .sha512: unsafe TBKCrypto.sha512
       case .sha1: unsafe TBKCrypto.sha1
       }
     }
 
     /// Of the hash, in bytes.
-    fileprivate var length: Int { self == .sha256 ? 32 : 20 }
+    fileprivate var length: Int {
+      switch self {
+      case .sha256: 32
+      case .sha512: 64
+      case .sha1: 20
+      }
+    }
   }
 
   private let context: OpaquePointer

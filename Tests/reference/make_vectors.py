@@ -10,7 +10,7 @@ import sys
 import tarfile
 
 from argon2.low_level import Type, core, ffi, lib
-from tbkref import crypto, extract, gz, hostile, manifest as mf, tars
+from tbkref import age, chunked, crypto, extract, gz, hostile, manifest as mf, tars
 from tbkref.hostile import (COST, NONCE, PASSWORD, SALT, TREE, directory, file, hardlink, manifest_of,
                             symlink)
 
@@ -281,6 +281,93 @@ def cryptography():
     write("crypto", "aes-256-cbc-pkcs7.txt", blocks("AES-256-CBC with PKCS#7 padding", cases))
 
 
+# What is encrypted in chunks
+
+def pattern(length):
+    return bytes(at % 251 for at in range(length))
+
+
+def in_chunks():
+    cases = []
+    for size in (0, 1, 1000, *(n * chunked.CHUNK + d for n in (1, 2) for d in (-1, 0, 1)), 300 * chunked.CHUNK + 7):
+        salt, context = bytes(range(size % 7, size % 7 + 24)), b"context"[:size % 8]
+        sealed = chunked.encrypt(pattern(size), SALT, context, salt)
+        assert size > 100_000 or chunked.decrypt(sealed, SALT, context) == pattern(size)
+        cases.append({"key": SALT, "context": context, "front": sealed[:56], "length": size,
+                      "sha256": hashlib.sha256(sealed[56:]).digest()})
+    write("crypto", "chunked-encryption.txt", blocks(
+        "C2SP chunked-encryption with AES-256-GCM of `length` bytes, byte n being n modulo 251", cases))
+    cases = []
+    for size in (0, 1, 1000, *(n * age.CHUNK + d for n in (1, 2) for d in (-1, 0, 1)), 256 * age.CHUNK + 7):
+        salt = bytes(range(size % 7, size % 7 + 16))
+        sealed = age.payload(SALT[:16], pattern(size), salt)[16:]
+        cases.append({"key": age.hkdf(SALT[:16], salt, b"payload"), "length": size,
+                      "sha256": hashlib.sha256(sealed).digest()})
+    write("crypto", "age-stream.txt", blocks(
+        "age's STREAM with ChaCha20-Poly1305 of `length` bytes, byte n being n modulo 251", cases))
+
+
+# age files
+
+
+def age_files():
+    one, two, other = (age.Identity(bytes(range(n, n + 32))) for n in (1, 2, 3))
+    passphrase = age.Passphrase(b"a passphrase")
+    file_key, salt = bytes(range(16)), bytes(range(100, 116))
+    message = pattern(100)
+
+    def put(name, data, expect, keys=(one,), released=None):
+        """`expect`: "success", or the part that is refused; `released` is what comes before that."""
+        if expect == "success":
+            assert age.read(data, *keys) == message
+            released = message
+        lines = [("fact", name.replace("_", " ")), ("expect", expect)]
+        lines += [("passphrase", key.text.hex()) if key is passphrase else ("identity", key.text) for key in keys]
+        write("age", name + ".age", data)
+        write("age", name + ".txt", describe([*lines, ("sha256", hashlib.sha256(released or b"").hexdigest())]))
+
+    def file(stanzas, text=None, **options):
+        return (text or age.header(file_key, stanzas)) + age.payload(file_key, message, salt, **options)
+
+    mine, yours = one.wrap(file_key, bytes(range(50, 82))), two.wrap(file_key, bytes(range(51, 83)))
+    secret = passphrase.wrap(file_key, bytes(16), 10)
+    odd = age.stanza([b"odd", b"!~"], pattern(48))
+    plain = file([mine])
+    good = age.header(file_key, [mine])
+    put("one_recipient", plain, "success")
+    put("second_of_two_recipients", file([yours, mine]), "success")
+    put("second_of_two_identities", plain, "success", keys=(other, one))
+    put("a_stanza_that_nobody_knows", file([odd, mine]), "success")
+    put("a_passphrase", file([secret]), "success", keys=(passphrase,))
+    put("armored", age.armor(plain), "success")
+    put("armored_with_white_space_around", b" \r\n" + age.armor(plain).replace(b"\n", b"\r\n") + b"\n\t", "success")
+    put("another_recipient", file([yours]), "no match")
+    put("another_passphrase", file([age.Passphrase(b"b").wrap(file_key, bytes(16), 10)]), "no match", keys=(passphrase,))
+    put("hybrid_recipients_alone", file([age.stanza([b"mlkem768x25519", age.b64(bytes(32))], bytes(32))]), "header")
+    put("mac_of_another_header", file([], good.replace(mine, mine + odd)), "mac")
+    put("a_passphrase_and_a_recipient", file([secret, mine]), "header")
+    put("scrypt_that_costs_a_gigabyte_of_gigabytes", file([secret.replace(b" 10\n", b" 40\n")]), "header",
+        keys=(passphrase,))
+    put("scrypt_cost_with_a_zero_in_front", file([secret.replace(b" 10\n", b" 010\n")]), "header", keys=(passphrase,))
+    put("share_of_low_order", file([age.stanza([b"X25519", age.b64(bytes(32))], bytes(32))]), "header")
+    put("share_with_a_byte_less", file([age.stanza([b"X25519", age.b64(bytes(31))], bytes(32))]), "header")
+    put("version_2", plain.replace(b"/v1", b"/v2", 1), "header")
+    put("header_in_crlf", file([], good.replace(b"\n", b"\r\n")), "header")
+    put("header_ends_early", plain[:60], "header")
+    put("body_of_a_stanza_with_padding", file([mine.rstrip(b"\n") + b"=\n"]), "header")
+    put("no_stanza", file([]), "header")
+    put("nonce_ends_early", plain[:len(good) + 15], "header")
+    put("payload_of_nothing", plain[:len(good) + 16], "payload")
+    put("payload_ends_early", plain[:-1], "payload")
+    put("payload_with_a_byte_behind", plain + b"x", "payload")
+    put("last_chunk_is_marked_as_another", file([mine], pieces=[(message, 0, False)]), "payload")
+    put("chunk_counted_from_one", file([mine], pieces=[(message, 1, True)]), "payload")
+    put("armor_with_a_long_line", age.armor(plain).replace(b"\n", b"", 2).replace(b"FILE-----", b"FILE-----\n", 1), "armor")
+    put("armor_without_an_end", age.armor(plain)[:-35], "armor")
+    put("armor_with_text_behind", age.armor(plain) + b"x", "armor")
+    put("armor_with_an_empty_line", age.armor(plain).replace(b"\n", b"\n\n", 1), "armor")
+
+
 # Manifests
 
 
@@ -316,7 +403,7 @@ def manifests():
 
 
 def main():
-    for folder in ("archives", "crypto", "manifest"):
+    for folder in ("age", "archives", "crypto", "manifest"):
         os.makedirs(os.path.join(VECTORS, folder), exist_ok=True)
         for name in os.listdir(os.path.join(VECTORS, folder)):
             # Those of Ed25519 are not made here.
@@ -325,6 +412,8 @@ def main():
     restored()
     refused()
     cryptography()
+    in_chunks()
+    age_files()
     manifests()
     return 0
 

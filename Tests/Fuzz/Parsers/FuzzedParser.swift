@@ -8,7 +8,7 @@ import TBKStore
 ///
 /// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
-  case address, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
+  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
     ledger, manifest, mbuSettings, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url
 
@@ -27,6 +27,32 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
   private func read(_ bytes: [UInt8]) throws(Failure) -> String? {
     switch self {
     case .address: _ = try StoreAddress(RawPath(bytes))
+    case .ageArmor:
+      let decoded = try AgeArmorReader(PeekingSource(MemorySource(bytes))).readAll(limit: 1 << 20, what: "armor")
+      let text = MemorySink()
+      let armor = AgeArmorWriter(into: text)
+      try armor.write(decoded)
+      try armor.finish()
+      let again = try AgeArmorReader(PeekingSource(MemorySource(text.bytes))).readAll(limit: 1 << 20, what: "armor")
+      guard again == decoded else { return changed }
+    case .ageHeader:
+      let header = try AgeHeader(parsing: bytes)
+      guard header.bytes == bytes else { return changed }
+      try header.checkStanzas()
+      if header.hasPassphrase { try header.checkPassphraseCost(memoryLimit: 1) }
+      _ = try header.unwrap([])
+    case .ageKeys:
+      // Either kind may be meant: only one of them can succeed.
+      if let recipients = try? AgeRecipientsFile.parse(bytes.span) {
+        for recipient in recipients where try AgeRecipient(parsing: Array(recipient.text().utf8)) != recipient {
+          return changed
+        }
+      }
+      for identity in try AgeIdentityFile.parse(bytes.span) {
+        let text = try identity.text()
+        let again = try text.withBytes { (text) throws(Failure) in try AgeIdentity(parsing: text) }
+        guard again.recipient == identity.recipient else { return changed }
+      }
     case .archiveHeader: _ = try ArchiveHeader(parsing: bytes.span)
     case .auditLine: _ = try AuditLine(bytes, place: "log")
     case .auditState: _ = try AuditState(bytes, place: "state")

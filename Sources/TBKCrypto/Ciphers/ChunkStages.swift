@@ -1,0 +1,245 @@
+import TBKCore
+
+/// Encrypts a message chunk by chunk. It does not write what stands before the first chunk.
+package final class ChunkEncryptor: ByteSink {
+  private var cipher: ChunkCipher
+  private let scheme: ChunkScheme
+  private let next: any ByteSink
+  private var chunk: [UInt8] = []
+  private var sealed: [UInt8]
+  private var index: UInt64 = 0
+  private var ended = false
+
+  package init(_ cipher: consuming ChunkCipher, into next: any ByteSink) {
+    scheme = cipher.scheme
+    sealed = [UInt8](repeating: 0, count: scheme.sealedSize)
+    self.cipher = cipher
+    self.next = next
+    chunk.reserveCapacity(scheme.chunkSize)
+  }
+
+  deinit { wipe(&chunk) }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    guard !ended else { throw Failure(.library, "the encryption has ended") }
+    ended = true  // Until this write has gone well.
+    var done = 0
+    while done < bytes.count {
+      // A full chunk of STREAM may be the last one, until more comes.
+      if chunk.count == scheme.chunkSize { try flush(isLast: false) }
+      let count = min(scheme.chunkSize - chunk.count, bytes.count - done)
+      chunk.append(bytes.extracting(done..<done + count))
+      done += count
+      if scheme.lastIsShort, chunk.count == scheme.chunkSize { try flush(isLast: false) }
+    }
+    ended = false
+  }
+
+  package func finish() throws(Failure) {
+    guard !ended else { throw Failure(.library, "the encryption has ended") }
+    ended = true
+    try flush(isLast: true)
+    try next.finish()
+  }
+
+  private func flush(isLast: Bool) throws(Failure) {
+    try emit(try seal(isLast: isLast))
+    index += 1
+    chunk.removeAll(keepingCapacity: true)
+  }
+
+  // What is lent is held by another name for as long as that takes, no longer: no array is copied.
+
+  private func seal(isLast: Bool) throws(Failure) -> Int {
+    let chunk = chunk
+    return try cipher.seal(chunk.span, index, isLast: isLast, into: &sealed)
+  }
+
+  private func emit(_ count: Int) throws(Failure) {
+    let sealed = sealed
+    try next.write(sealed.span.extracting(0..<count))
+  }
+}
+
+/// Decrypts a message chunk by chunk; a chunk is passed on when its tag has been verified. That the
+/// message is complete is known when `finish()` returns.
+package final class ChunkDecryptor: ByteSink {
+  private var cipher: ChunkCipher
+  private let scheme: ChunkScheme
+  private let next: any ByteSink
+  private var chunk: [UInt8] = []
+  private var opened: [UInt8]
+  private var index: UInt64 = 0
+  private var ended = false
+
+  package init(_ cipher: consuming ChunkCipher, into next: any ByteSink) {
+    scheme = cipher.scheme
+    opened = [UInt8](repeating: 0, count: scheme.sealedSize)
+    self.cipher = cipher
+    self.next = next
+    chunk.reserveCapacity(scheme.sealedSize)
+  }
+
+  deinit { wipe(&opened) }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    guard !ended else { throw Failure(.library, "the decryption has ended") }
+    ended = true  // Until this write has gone well.
+    let size = scheme.sealedSize
+    var done = 0
+    while done < bytes.count {
+      if chunk.count == size { try openHeld() }
+      let left = bytes.count - done
+      if chunk.isEmpty, left > size || scheme.lastIsShort && left == size {
+        try open(bytes.extracting(done..<done + size))
+        done += size
+        continue
+      }
+      let count = min(size - chunk.count, left)
+      chunk.append(bytes.extracting(done..<done + count))
+      done += count
+      if scheme.lastIsShort, chunk.count == size { try openHeld() }
+    }
+    ended = false
+  }
+
+  package func finish() throws(Failure) {
+    guard !ended else { throw Failure(.library, "the decryption has ended") }
+    ended = true
+    guard chunk.count >= aeadTagLength else { throw Self.truncated }
+    try scheme.checkLast(index, chunk.count)
+    let last = chunk
+    guard let count = try cipher.open(last.span, index, isLast: true, into: &opened) else {
+      // A chunk that has more behind it was cut off there, and is whole itself: it is passed on.
+      if scheme == .stream, last.count == scheme.sealedSize,
+        let count = try cipher.open(last.span, index, isLast: false, into: &opened)
+      {
+        try emit(count)
+        throw Self.truncated
+      }
+      throw altered
+    }
+    try emit(count)
+    try next.finish()
+  }
+
+  private func openHeld() throws(Failure) {
+    var full: [UInt8] = []
+    swap(&full, &chunk)
+    try open(full.span)
+    full.removeAll(keepingCapacity: true)
+    swap(&full, &chunk)
+  }
+
+  /// A chunk that something follows.
+  private func open(_ sealed: Span<UInt8>) throws(Failure) {
+    guard let count = try cipher.open(sealed, index, isLast: false, into: &opened) else {
+      // A whole message that has something behind it: its end is passed on too.
+      if scheme == .stream, let count = try cipher.open(sealed, index, isLast: true, into: &opened) {
+        try emit(count)
+        throw Failure(.malformed, "something follows the end of the encrypted message")
+      }
+      throw altered
+    }
+    try emit(count)
+    index += 1
+  }
+
+  /// The array is lent under another name, so that it is not copied.
+  private func emit(_ count: Int) throws(Failure) {
+    let opened = opened
+    try next.write(opened.span.extracting(0..<count))
+  }
+
+  private var altered: Failure { ChunkDecryptor.altered(index) }
+
+  static func altered(_ index: UInt64) -> Failure {
+    Failure(
+      .authentication, "chunk \(index) of the encrypted message does not verify: it has been altered",
+      hint: "get the archive again, or another copy of it")
+  }
+
+  private static var truncated: Failure {
+    Failure(
+      .truncated, "the encrypted message ends early",
+      hint: "the command that sends it failed, or the copy is incomplete")
+  }
+}
+
+/// A message whose chunks can be decrypted in any order. That it has the length it seems to have is
+/// proved first, by its last chunk.
+package final class ChunkedMessage {
+  private let region: any ByteRegion
+  private let start: UInt64
+  private var cipher: ChunkCipher
+  private let scheme: ChunkScheme
+  private let last: (index: UInt64, count: Int)
+  private var opened: [UInt8]
+  /// The chunk that `opened` holds.
+  private var held: UInt64?
+  private var heldCount = 0
+
+  /// Bytes of plaintext.
+  package let length: UInt64
+
+  /// - Parameters:
+  ///   - start: where the first chunk begins in `region`.
+  ///   - end: where the last one ends; at most the region's length.
+  package init(
+    _ cipher: consuming ChunkCipher, in region: any ByteRegion, from start: UInt64, to end: UInt64
+  ) throws(Failure) {
+    guard start <= end, end <= region.length else {
+      throw Failure(.truncated, "the encrypted message ends early")
+    }
+    scheme = cipher.scheme
+    self.region = region
+    self.start = start
+    last = try scheme.lastChunk(ofSealedLength: end - start)
+    length = last.index * UInt64(scheme.chunkSize) + UInt64(last.count - aeadTagLength)
+    opened = [UInt8](repeating: 0, count: scheme.sealedSize)
+    self.cipher = cipher
+    try open(last.index)
+  }
+
+  deinit { wipe(&opened) }
+
+  /// Passes the plaintext in `range`, which must lie in the message, to `sink` without ending it.
+  package func read(_ range: Range<UInt64>, into sink: any ByteSink) throws(Failure) {
+    precondition(range.upperBound <= length)
+    let size = UInt64(scheme.chunkSize)
+    var position = range.lowerBound
+    while position < range.upperBound {
+      try open(position / size)
+      let offset = Int(position % size)
+      let count = min(heldCount - offset, Int(clamping: range.upperBound - position))
+      try emit(offset..<offset + count, to: sink)
+      position += UInt64(count)
+    }
+  }
+
+  /// The plaintext in `range`, which must lie in the message and be small enough to hold.
+  package func read(_ range: Range<UInt64>) throws(Failure) -> [UInt8] {
+    let memory = MemorySink()
+    try read(range, into: memory)
+    return memory.bytes
+  }
+
+  private func emit(_ range: Range<Int>, to sink: any ByteSink) throws(Failure) {
+    let opened = opened
+    try sink.write(opened.span.extracting(range))
+  }
+
+  /// Brings a chunk into `opened`.
+  private func open(_ index: UInt64) throws(Failure) {
+    if held == index { return }
+    held = nil
+    let isLast = index == last.index
+    let sealed = try region.read(
+      isLast ? last.count : scheme.sealedSize, at: start + index * UInt64(scheme.sealedSize))
+    guard let count = try cipher.open(sealed.span, index, isLast: isLast, into: &opened) else {
+      throw ChunkDecryptor.altered(index)
+    }
+    heldCount = count
+    held = index
+  }
+}
