@@ -10,7 +10,7 @@ SOAK_SECONDS = 8
 # What `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
-LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-sign tbk-audit tbk-config tbk-watch
+LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-keygen tbk-sign tbk-audit tbk-config tbk-watch
 NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite

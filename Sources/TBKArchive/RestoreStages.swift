@@ -119,19 +119,19 @@ final class CheckingSink: ByteSink {
 }
 
 /// Counts what passes, for the progress meter.
-final class TickingSink: ByteSink {
+package final class TickingSink: ByteSink {
   private let next: any ByteSink
   private let progress: (Int) -> Void
 
-  init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
+  package init(into next: any ByteSink, _ progress: @escaping (Int) -> Void) {
     self.next = next
     self.progress = progress
   }
 
-  func write(_ bytes: Span<UInt8>) throws(Failure) {
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
     try next.write(bytes)
     progress(bytes.count)
   }
 
-  func finish() throws(Failure) { try next.finish() }
+  package func finish() throws(Failure) { try next.finish() }
 }

@@ -17,6 +17,10 @@ extension SecretSource.Kind {
   static let keyPassword = SecretSource.Kind(
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage)
+  /// What an identity file is encrypted with.
+  static let identityPassword = SecretSource.Kind(
+    noun: "password of the identity file", option: "identity-password",
+    variable: "TERMBACKUP_IDENTITY_PASSWORD", limit: 64 * 1024, code: .usage)
 
   /// Takes the variables of all other kinds out of the environment, so that no child of ours sees
   /// them.
@@ -158,5 +162,50 @@ package struct KeyPasswordOptions: ParsableArguments {
   ) throws(Failure) -> Secret {
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
+  }
+}
+
+/// Where the password of an identity file comes from, where one is encrypted.
+package struct IdentityPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the identity file from descriptor <n>.", valueName: "n"))
+  package var identityPasswordFd: Int32?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the identity file from <file>.", valueName: "file"))
+  package var identityPasswordFile: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the identity file.", valueName: "command"))
+  package var identityPasswordCommand: RawPath?
+
+  package init() {}
+
+  private var source: SecretSource {
+    SecretSource(
+      kind: .identityPassword, descriptor: identityPasswordFd, file: identityPasswordFile,
+      command: identityPasswordCommand)
+  }
+
+  package func validate() throws {
+    if let complaint = source.complaint { throw ValidationError(complaint) }
+  }
+
+  /// Whether one of the options names a place.
+  package var isGiven: Bool { source.isGiven }
+
+  /// The password, from the first place that has one; a prompt is the last. It is to be taken
+  /// before another secret, which withdraws its variables.
+  ///
+  /// - Parameters:
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is spoken for.
+  package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    return try source.ask("Password of the identity file", confirming: false, refusing: refusing)
   }
 }

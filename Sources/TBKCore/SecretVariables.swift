@@ -5,7 +5,8 @@ package enum SecretVariables {
   /// Ours; `_FILE` and `_COMMAND` follow each for the place of a secret.
   package static let own = [
     "TERMBACKUP_PASSWORD", "TERMBACKUP_OLD_PASSWORD", "TERMBACKUP_NEW_PASSWORD",
-    "TERMBACKUP_KEY_PASSWORD", "TERMBACKUP_TOKEN", "TERMBACKUP_WEBHOOK_URL",
+    "TERMBACKUP_KEY_PASSWORD", "TERMBACKUP_IDENTITY_PASSWORD", "TERMBACKUP_TOKEN",
+    "TERMBACKUP_WEBHOOK_URL",
   ]
   /// Everybody's: gh(1) has them too.
   package static let shared = [

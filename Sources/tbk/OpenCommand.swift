@@ -17,6 +17,7 @@ struct OpenCommand: SuiteCommand {
       tbk-open [<options>] [<archive> ...] > tar
       tbk-open [<options>] -C <dir> [<archive> ...]
       tbk-open [<options>] --list | --manifest | --header | --verify | --cat <path> [<archive> ...]
+      tbk-open --raw [-i <file> ...] [<options>] [<file>] > data
       tbk-open --mbu-config <file> [<options>] [<package>]
       """,
     discussion: "Several archives are one backup: the last one says what the tree is.",
@@ -48,6 +49,9 @@ struct OpenCommand: SuiteCommand {
 
   @Option(name: .long, help: ArgumentHelp("Send the content of one file.", valueName: "path"))
   var cat: RawPath?
+
+  @Flag(name: .long, help: "Send what was encrypted as it is: of an age file, or of an archive.")
+  var raw = false
 
   @Flag(name: .long, help: "Report as JSON.")
   var json = false
@@ -100,15 +104,17 @@ struct OpenCommand: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("The most Argon2id lanes.", valueName: "n"))
   var maxLanes = Argon2Limits().lanes
 
+  @OptionGroup var identities: IdentityOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let modes = [list, manifest, header, verify, cat != nil, directory != nil]
+    let modes = [list, manifest, header, verify, raw, cat != nil, directory != nil]
     if modes.count(where: { $0 }) > 1 {
-      throw ValidationError("only one of -C, --list, --manifest, --header, --verify and --cat")
+      throw ValidationError("only one of -C, --list, --manifest, --header, --verify, --cat and --raw")
     }
+    try validateRaw()
     if directory == nil {
       let given = [
         !include.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
@@ -144,6 +150,7 @@ struct OpenCommand: SuiteCommand {
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     if header { return try showHeader() }
+    if raw { return try sendRaw() }
     if directory == nil, !list, !verify {
       if cat == nil, !manifest {
         try StandardOutput.refuseTerminal("a tar", hint: "use -C to extract, or --list")
@@ -182,7 +189,7 @@ struct OpenCommand: SuiteCommand {
     return ExitStatus.success
   }
 
-  private func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
+  func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
     let passwords = passwords
     return ArchiveSources(
       archives, isChain: chain, limits: limits, mbu: mbu
@@ -191,7 +198,7 @@ struct OpenCommand: SuiteCommand {
     }
   }
 
-  private var limits: OpenLimits {
+  var limits: OpenLimits {
     var limits = OpenLimits()
     limits.argon2.memory = maxMemory
     limits.argon2.passes = maxIterations
@@ -311,7 +318,7 @@ extension OpenCommand {
     }
   }
 
-  fileprivate func mbuSettings() throws(Failure) -> MbuSettings? {
+  func mbuSettings() throws(Failure) -> MbuSettings? {
     guard let mbuConfig else { return nil }
     let file = try Descriptor.openForReading(mbuConfig)
     return try MbuSettings(reading: file, mbuConfig)

@@ -5,6 +5,7 @@ Program.run(
   [
     "tbk-audit": AuditCommand.self,
     "tbk-config": ConfigCommand.self,
+    "tbk-keygen": KeygenCommand.self,
     "tbk-manifest": ManifestCommand.self,
     "tbk-open": OpenCommand.self,
     "tbk-seal": SealCommand.self,

@@ -37,7 +37,8 @@ FAST = ["--memory", "64", "--iterations", "1", "--lanes", "1"]
 # Every variable with a secret, or with the place of one.
 SECRETS = {name: f"secret {at}." for at, name in enumerate([
     *(f"TERMBACKUP_{what}{place}" for place in ("", "_FILE", "_COMMAND")
-      for what in ("PASSWORD", "OLD_PASSWORD", "NEW_PASSWORD", "KEY_PASSWORD", "TOKEN", "WEBHOOK_URL")),
+      for what in ("PASSWORD", "OLD_PASSWORD", "NEW_PASSWORD", "KEY_PASSWORD", "IDENTITY_PASSWORD", "TOKEN",
+                   "WEBHOOK_URL")),
     "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN"])}
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE,
            132, 133, 134, 135, 136, 139}

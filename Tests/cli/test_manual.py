@@ -15,7 +15,7 @@ import pytest
 from conftest import BIN, PATIENCE, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 from keyring_fixture import open_session
-from tbkref import crypto, gz, header, manifest as mf, mbu, tars
+from tbkref import age, crypto, gz, header, manifest as mf, mbu, tars
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
 COMMANDS = [page for page in PAGES if page.suffix == ".1"]
@@ -296,6 +296,7 @@ END
         self.home.mkdir()
         self.ready = self.run(self.PREPARE)
         self.make_mbu_package()
+        self.make_age_file()
         self.profile = SimpleNamespace(returncode=None, stderr="")
         if (BIN / "termbackup").exists():
             self.profile = self.run(self.PREPARE_PROFILE)
@@ -308,6 +309,12 @@ END
         (packaging.parent / "config.toml").write_bytes(mbu.settings(salt, 3000))
         (packaging / "notes").write_bytes(
             mbu.seal(gz.compress(mbu.tar(self.home / "notes")), b"a password for examples", salt, 3000))
+
+    def make_age_file(self):
+        identity, file_key = age.Identity(bytes(range(32))), bytes(range(16))
+        (self.home / "laptop.key").write_text(identity.text + "\n")
+        header = age.header(file_key, [identity.wrap(file_key, bytes(range(1, 33)))])
+        (self.home / "letter.age").write_bytes(header + age.payload(file_key, b"Dear Ada\n", bytes(16)))
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,

@@ -1,0 +1,76 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKCrypto
+
+/// The identities that open what was sealed to their recipients.
+struct IdentityOptions: ParsableArguments {
+  @Option(name: .shortAndLong, parsing: .singleValue, help: ArgumentHelp("Open what was sealed to the recipient of an identity in <file>.", valueName: "file"))
+  var identity: [RawPath] = []
+
+  @OptionGroup var passwords: IdentityPasswordOptions
+
+  func validate() throws {
+    if passwords.isGiven, identity.isEmpty {
+      throw ValidationError("a password of an identity file is given, but no -i")
+    }
+  }
+
+  /// The identities in all of the files.
+  ///
+  /// - Parameters:
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is spoken for.
+  ///   - memoryLimit: KiB that a file's passphrase may cost.
+  func read(
+    refusing: Bool, inputIsData: Bool, memoryLimit: UInt64
+  ) throws(Failure) -> [AgeIdentity] {
+    var identities: [AgeIdentity] = []
+    var password: Secret?
+    for path in identity {
+      identities += try readIdentities(path, inputIsData: inputIsData, memoryLimit: memoryLimit) {
+        () throws(Failure) in
+        // One password for all of them: a descriptor can be read once.
+        if password == nil {
+          password = try passwords.password(
+            refusing: refusing, inputIsData: inputIsData || path.isStandardStream)
+        }
+        return try password!.copy()
+      }
+    }
+    return identities
+  }
+}
+
+/// The identities in a file, or on standard input as "-".
+///
+/// - Parameter password: asked for if the file is encrypted.
+func readIdentities(
+  _ path: RawPath, inputIsData: Bool, memoryLimit: UInt64,
+  password: () throws(Failure) -> Secret
+) throws(Failure) -> [AgeIdentity] {
+  if path.isStandardStream, inputIsData {
+    throw Failure(.usage, "standard input is the data, so the identity cannot come from it")
+  }
+  let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
+  let text = try Secret(reading: file, limit: AgeIdentityFile.maximumLength, name: path)
+  // Why there is no password is no fault of the file.
+  var noPassword: Failure?
+  do throws(Failure) {
+    guard try AgeIdentityFile.isEncrypted(text) else {
+      return try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
+    }
+    let plain = try AgeIdentityFile.decrypt(text, memoryLimit: memoryLimit) {
+      () throws(Failure) in
+      do throws(Failure) {
+        return try password()
+      } catch {
+        noPassword = error
+        throw error
+      }
+    }
+    return try plain.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
+  } catch {
+    throw error == noPassword ? error : error.within(path.display)
+  }
+}
