@@ -89,6 +89,7 @@ missing_packages() {
 	has_header argon2.h || printf ' libargon2-dev'
 	has_header curl/curl.h || printf ' libcurl4-openssl-dev'
 	has_header zlib.h || printf ' zlib1g-dev'
+	has_header zstd.h || printf ' libzstd-dev'
 }
 
 need_swift() {

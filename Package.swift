@@ -29,10 +29,11 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
   ],
   targets: [
-    // The four libraries of the system, and the calls that Swift cannot import.
+    // The five libraries of the system, and the calls that Swift cannot import.
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(
       name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CSystem"),
@@ -43,7 +44,7 @@ let package = Package(
       name: "TBKCrypto", dependencies: ["TBKCore", "CCrypto", "CArgon2"], swiftSettings: strict),
     .target(name: "TBKFormat", dependencies: ["TBKCore"], swiftSettings: strict),
     .target(
-      name: "TBKArchive", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CZlib"],
+      name: "TBKArchive", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CZlib", "CZstd"],
       swiftSettings: strict),
     .target(
       name: "TBKStore", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "CCurl"],
@@ -71,7 +72,9 @@ let package = Package(
     .testTarget(name: "TBKCoreTests", dependencies: ["TBKCore", "TBKCommand"], swiftSettings: strict),
     .testTarget(name: "TBKCryptoTests", dependencies: ["TBKCrypto"], swiftSettings: strict),
     .testTarget(name: "TBKFormatTests", dependencies: ["TBKFormat"], swiftSettings: strict),
-    .testTarget(name: "TBKArchiveTests", dependencies: ["TBKArchive"], swiftSettings: strict),
+    .testTarget(
+      name: "TBKArchiveTests", dependencies: ["TBKArchive", "TBKCore", "TBKCrypto", "TBKFormat", "CZlib", "CZstd"],
+      swiftSettings: strict),
     .testTarget(
       name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),

@@ -15,7 +15,7 @@ ARROWS = {
     "TBKCore": {"CSystem"},
     "TBKCrypto": {"TBKCore", "CCrypto", "CArgon2"},
     "TBKFormat": {"TBKCore"},
-    "TBKArchive": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CZlib"},
+    "TBKArchive": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CZlib", "CZstd"},
     "TBKStore": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CCurl"},
     "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
@@ -25,7 +25,7 @@ ARROWS = {
 }
 # A parser does no I/O.
 WITHOUT_SYSTEM = {"TBKFormat"}
-LIBRARIES = {"CCrypto": "TBKCrypto", "CArgon2": "TBKCrypto", "CZlib": "TBKArchive", "CCurl": "TBKStore"}
+LIBRARIES = {"CCrypto": "TBKCrypto", "CArgon2": "TBKCrypto", "CZlib": "TBKArchive", "CZstd": "TBKArchive", "CCurl": "TBKStore"}
 LONGEST_FILE = 600
 IMPORT = re.compile(
     r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|private|fileprivate)\s+)?"

@@ -115,7 +115,7 @@ def test_dependencies_are_the_libraries_also_where_dpkg_shlibdeps_is_not(built, 
     told = [{re.sub(r" \(.*", "", word) for word in control(each, "Depends").split(", ")}
             for each in (package, next(tmp_path.glob("*.deb")))]
     assert told[0] == told[1]
-    for library in ("libargon2-1", "libssl3", "libcurl4", "zlib1g", "libc6"):
+    for library in ("libargon2-1", "libssl3", "libcurl4", "zlib1g", "libzstd1", "libc6"):
         assert any(name.removesuffix("t64") == library for name in told[0]), library
     assert not any("swift" in name for name in told[0])
     assert "(>= " in control(package, "Depends")

@@ -77,7 +77,7 @@ def without_headers(tree, folder):
 
 
 def test_missing_packages_are_named(tree, tmp_path):
-    wanted = "missing: libssl-dev libargon2-dev libcurl4-openssl-dev zlib1g-dev\n"
+    wanted = "missing: libssl-dev libargon2-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev\n"
     said = without_headers(tree, tmp_path)
     assert wanted in said and "install what your system calls these packages" in said
 
@@ -85,7 +85,7 @@ def test_missing_packages_are_named(tree, tmp_path):
 def test_packages_that_cannot_be_installed_are_named(tree, tmp_path):
     (tmp_path / "path").mkdir()
     put_script(tmp_path / "path" / "apt-get", f"echo \"$@\" >>{shlex.quote(str(tmp_path / 'called'))}; exit 100")
-    command = "apt-get install libssl-dev libargon2-dev libcurl4-openssl-dev zlib1g-dev"
+    command = "apt-get install libssl-dev libargon2-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev"
     said = without_headers(tree, tmp_path)
     assert f"could not install them; as root: {command}" in said
     assert (tmp_path / "called").read_text() == "update -q\n"

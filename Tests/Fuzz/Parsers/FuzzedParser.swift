@@ -10,7 +10,7 @@ import TBKStore
 package enum FuzzedParser: String, CaseIterable, Sendable {
   case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
     ledger, manifest, mbuSettings, patterns, privateKey, profile, publicKey, receipt, tar,
-    timestamp, url
+    timestamp, url, seekTable, zstdPayload
 
   /// Reads `bytes`, and checks that what was read survives being written and read again.
   ///
@@ -97,10 +97,20 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
       guard try Profile(once, place: "file").bytes == once else { return changed }
     case .publicKey: _ = try VerifyingKey(parsing: bytes.span)
     case .receipt: _ = try Receipt(parsing: bytes)
+    case .seekTable:
+      let table = try SeekTable(parsing: bytes.span)
+      guard table.hasChecksums || table.bytes == bytes else { return changed }
+      for index in 0..<min(table.count, 100) where table.frame(index).length > 0 {
+        guard table.index(ofOffset: table.frame(index).offset) == index else { return changed }
+      }
     case .tar:
       let parser = TarParser(handler: Deaf(), limits: TarLimits(maximumSize: 1 << 40))
       try inTwo(bytes, parser)
       try parser.finish()
+    case .zstdPayload:
+      let zstd = try ZstdDecompressor(threads: 1, into: MemorySink(limit: 16 << 20))
+      try inTwo(bytes, zstd)
+      try zstd.finish()
     case .timestamp:
       guard let time = Timestamp(iso8601: String(decoding: bytes, as: UTF8.self)) else { return nil }
       _ = (time.earlier(months: 1), time.earlier(seconds: 1), time.seconds(since: .now()))

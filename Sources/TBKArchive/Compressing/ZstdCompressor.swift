@@ -1,0 +1,206 @@
+// The payload of suite 3 and age (tbk(5)): independent zstd frames of at most 4 MiB, where the manifest
+// stands, and the seek table.
+
+import CZstd
+import TBKCore
+import TBKFormat
+
+/// Compresses a tar into frames on several threads.
+///
+/// The output depends on the input, the level and where members were said to begin: neither on the
+/// number of threads nor on how the input is cut into writes. `next` is written to and finished by
+/// the calling thread, inside `write` and `finish`. Memory is about 14 MiB for each thread at level 3,
+/// and eight bytes for each frame. After an error, and when dropped unfinished, all threads have ended.
+package final class ZstdCompressor: ByteSink {
+  private let next: any ByteSink
+  private let pool: OrderedPool<FrameCompressor>
+  private var phase = StagePhase.open
+  private var filling = ZstdFrameJob()
+  private var spare: [ZstdFrameJob] = []
+  private var table = SeekTable()
+  private var offset: UInt64 = 0
+  private var locator: ManifestLocator?
+
+  package static let levels = 1...19
+  /// What stock zstd takes.
+  package static let standardLevel = 3
+  /// A member of the tar of at most so many bytes is not split.
+  private static let wholeMemberLimit: UInt64 = 1 << 20
+
+  /// - Parameters:
+  ///   - level: 1 to 19.
+  ///   - threads: 1 to 1024; with 1 the calling thread does the work.
+  package init(level: Int, threads: Int, into next: any ByteSink) throws(Failure) {
+    guard Self.levels.contains(level) else {
+      throw Failure(.usage, "compression level \(level) is not between 1 and 19")
+    }
+    guard (1...1024).contains(threads) else {
+      throw Failure(.usage, "\(threads) threads are not between 1 and 1024")
+    }
+    self.next = next
+    var workers: [FrameCompressor] = []
+    for _ in 0..<threads { workers.append(try FrameCompressor(level: level)) }
+    pool = try OrderedPool(workers: workers, window: threads == 1 ? 1 : threads + 1)
+  }
+
+  /// Says that a member of the tar comes next.
+  ///
+  /// - Parameter size: its bytes in the tar, with headers and padding.
+  package func beginMember(size: UInt64) throws(Failure) {
+    try phase.check()
+    let room = ZstdFrameHeader.contentLimit - filling.count
+    if size <= Self.wholeMemberLimit, size > UInt64(room) { try endFrame() }
+  }
+
+  /// Says that the manifest's header comes next, and nothing but the manifest behind it.
+  ///
+  /// - Parameter length: bytes of its JSON.
+  package func beginManifest(length: UInt64) throws(Failure) {
+    try phase.check()
+    try endFrame()
+    locator = ManifestLocator(offset: offset, length: length)
+  }
+
+  package func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      var done = 0
+      while done < bytes.count {
+        if filling.count == ZstdFrameHeader.contentLimit { try submit() }
+        let count = min(ZstdFrameHeader.contentLimit - filling.count, bytes.count - done)
+        filling.append(bytes.extracting(done..<done + count))
+        done += count
+      }
+      offset += UInt64(bytes.count)
+    } catch {
+      throw fail(error)
+    }
+  }
+
+  /// Writes locator and table behind the frames. Without `beginManifest` it is a `.library` failure.
+  package func finish() throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      guard let locator else { throw Failure(.library, "a payload without a manifest") }
+      if filling.count > 0 { try submit() }
+      while pool.inFlight > 0 { try emitOldest(waiting: true) }
+      pool.stop()
+      try next.write(locator.bytes)
+      try table.append(compressed: UInt32(ManifestLocator.frameLength), length: 0)
+      try next.write(table.bytes)
+      try next.finish()
+    } catch {
+      throw fail(error)
+    }
+    phase = .finished
+  }
+
+  private func fail(_ failure: Failure) -> Failure {
+    phase = .failed(failure)
+    pool.stop()
+    return failure
+  }
+
+  private func endFrame() throws(Failure) {
+    do throws(Failure) {
+      if filling.count > 0 { try submit() }
+    } catch {
+      throw fail(error)
+    }
+  }
+
+  private func submit() throws(Failure) {
+    // First what makes room, then what gives the threads work, then what they have done meanwhile.
+    while pool.inFlight == pool.window { try emitOldest(waiting: true) }
+    let full = filling
+    filling = spare.popLast() ?? ZstdFrameJob()
+    pool.submit(full)
+    while try emitOldest(waiting: false) {}
+  }
+
+  @discardableResult
+  private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
+    guard let job = pool.takeOldest(waiting: waiting) else { return false }
+    if let failure = job.failure { throw failure }
+    try table.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
+    try job.emit(to: next)
+    job.clear()
+    spare.append(job)
+    return true
+  }
+}
+
+/// A frame on its way through a pool, with its result. Reused.
+final class ZstdFrameJob {
+  /// What is compressed or decompressed.
+  fileprivate(set) var input: [UInt8] = []
+  var output: [UInt8] = []
+  /// Bytes of output: the result of compressing, what is expected of decompressing.
+  var outputCount = 0
+  /// The lower half of the XXH64 of what was decompressed.
+  var checksum: UInt32 = 0
+  var failure: Failure?
+
+  var count: Int { input.count }
+
+  func append(_ bytes: Span<UInt8>) {
+    if input.isEmpty { input.reserveCapacity(min(ZstdFrameHeader.contentLimit, max(bytes.count, 1 << 16))) }
+    input.append(bytes)
+  }
+
+  func emit(to sink: any ByteSink) throws(Failure) {
+    let output = output
+    try sink.write(output.span.extracting(0..<outputCount))
+  }
+
+  func clear() {
+    input.removeAll(keepingCapacity: true)
+    outputCount = 0
+    failure = nil
+  }
+}
+
+/// Compresses frames. Owns one `ZSTD_CCtx`, which it reuses.
+@safe final class FrameCompressor: PoolWorker {
+  private let context: OpaquePointer
+  private let level: Int32
+  private var incompressible = IncompressibleTest()
+
+  init(level: Int) throws(Failure) {
+    guard let context = unsafe ZSTD_createCCtx() else {
+      throw Failure(.library, "ZSTD_createCCtx failed: out of memory")
+    }
+    self.level = Int32(level)
+    unsafe self.context = context
+  }
+
+  deinit { unsafe _ = ZSTD_freeCCtx(context) }
+
+  func run(_ job: ZstdFrameJob) {
+    job.failure = nil
+    let bound = ZSTD_compressBound(job.count)
+    if job.output.count < bound { job.output = [UInt8](repeating: 0, count: bound) }
+    // What cannot be compressed is found out fastest at level 1, and is stored.
+    let isWaste = level > 1 && isIncompressible(job)
+    let result = unsafe job.input.withUnsafeBytes { input in
+      unsafe job.output.withUnsafeMutableBytes { output in
+        let set = unsafe ZSTD_CCtx_setParameter(
+          context, ZSTD_c_compressionLevel, isWaste ? 1 : level)
+        if ZSTD_isError(set) != 0 { return set }
+        return unsafe ZSTD_compress2(
+          context, output.baseAddress, output.count, input.baseAddress, input.count)
+      }
+    }
+    guard ZSTD_isError(result) == 0 else {
+      let reason = unsafe String(cString: ZSTD_getErrorName(result))
+      job.failure = Failure(.library, "zstd: \(reason)")
+      return
+    }
+    job.outputCount = result
+  }
+
+  private func isIncompressible(_ job: ZstdFrameJob) -> Bool {
+    let input = job.input
+    return incompressible.holds(for: input.span)
+  }
+}
