@@ -41,9 +41,17 @@ package struct LedgerSignature: Equatable, Sendable {
 }
 
 extension Ledger {
-  /// What the bytes that are signed begin with, so that a signature of a ledger is one of nothing
-  /// else.
-  private static let signedPrefix = "termbackup-ledger-v1\n"
+  /// What the messages of every version begin with, so that a signature of a ledger is one of
+  /// nothing else.
+  private static let messageName = "termbackup-ledger-"
+  private static let signedPrefix = "\(messageName)v1\n"
+
+  /// Whether a signature of these bytes could be taken for one of a ledger.
+  package static func isMessage(_ bytes: Span<UInt8>) -> Bool {
+    let name = Array(messageName.utf8)
+    guard bytes.count >= name.count else { return false }
+    return name.indices.allSatisfy { bytes[$0] == name[$0] }
+  }
 
   /// What is signed: the prefix, and the canonical JSON of everything but the signature.
   package func signedBytes() throws(Failure) -> [UInt8] {

@@ -29,6 +29,9 @@ extension SignCommand {
     @Flag(name: .long, help: "Print a line of hexadecimal digits, not 64 bytes.")
     var hex = false
 
+    @Flag(name: .long, help: "Sign what is not an archive, too; never a ledger.")
+    var any = false
+
     @OptionGroup var passwords: PasswordOptions
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var common: CommonOptions
@@ -43,8 +46,10 @@ extension SignCommand {
         try passwords.password(confirming: false, inputIsData: true)
       }
       let copy = try copyInput(progress)
+      let any = any
       let signature = try copy.withBytes(meanwhile: endIfInterrupted) { (bytes) throws(Failure) in
-        try signing.sign(bytes)
+        try refuse(SignedContent(of: bytes), any: any)
+        return try signing.sign(bytes)
       }
       try StandardOutput.write(hex ? Array((signature.hex + "\n").utf8) : signature)
       return ExitStatus.success
@@ -80,7 +85,8 @@ extension SignCommand {
       let copy = try copyInput(progress)
       for (path, key) in keys {
         let holds = try copy.withBytes(meanwhile: endIfInterrupted) { (bytes) throws(Failure) in
-          try key.verify(given, of: bytes)
+          try refuseLedger(SignedContent(of: bytes))
+          return try key.verify(given, of: bytes)
         }
         if holds { return try report(path, try key.fingerprint.hex) }
       }
@@ -113,6 +119,23 @@ extension SignCommand {
       return ExitStatus.no
     }
   }
+}
+
+/// Refuses to sign what is not an archive, unless `any`, and a ledger's message in any case.
+private func refuse(_ content: SignedContent, any: Bool) throws(Failure) {
+  try refuseLedger(content)
+  guard case .other(let problem) = content, !any else { return }
+  throw Failure(
+    problem.code, "standard input is not an archive: \(problem.message)",
+    hint: "--any signs any other file")
+}
+
+/// A ledger's signature is never taken for one of a file, nor one of a file for a ledger's.
+private func refuseLedger(_ content: SignedContent) throws(Failure) {
+  guard content == .ledger else { return }
+  throw Failure(
+    .malformed, "standard input is the signed form of a ledger, not an archive",
+    hint: "tbk-push --sign-key signs ledgers, and tbk-pull --verify-key checks their signatures")
 }
 
 /// 64 bytes, or 128 hexadecimal digits and a newline.

@@ -90,3 +90,37 @@ struct LedgerSignatureTests {
     #expect(LedgerSignature(key: .ofNothing, bytes: [UInt8](repeating: 1, count: count)) == nil)
   }
 }
+
+struct SignedContentTests {
+  private func archive(_ payload: Int) throws -> [UInt8] {
+    let header = try TBK2Header(
+      memory: 8, passes: 1, lanes: 1, salt: [UInt8](repeating: 1, count: 32),
+      nonce: [UInt8](repeating: 2, count: 12), payloadLength: UInt64(payload))
+    return header.bytes + [UInt8](repeating: 3, count: payload)
+  }
+
+  @Test func whatIsSignedOfALedgerIsNoFile() throws {
+    for message in [
+      try ledger().signedBytes(), Array("termbackup-ledger-v1".utf8),
+      Array("termbackup-ledger-".utf8), Array("termbackup-ledger-v2\n{}".utf8),
+    ] {
+      #expect(SignedContent(of: message.span) == .ledger)
+    }
+  }
+
+  @Test func anArchiveIsOneOnlyWhole() throws {
+    let whole = try archive(40)
+    #expect(SignedContent(of: whole.span) == .archive)
+    for (bytes, code) in [
+      (Array(whole.dropLast()), Failure.Code.truncated), (whole + [0], .malformed), ([], .truncated),
+      (Array("termbackup-ledger".utf8), .malformed), (Array("{}".utf8), .malformed),
+      (Array(" termbackup-ledger-v1\n".utf8), .malformed),
+    ] {
+      guard case .other(let problem) = SignedContent(of: bytes.span) else {
+        Issue.record("\(bytes.count) bytes are taken for an archive or a ledger")
+        continue
+      }
+      #expect(problem.code == code, "\(bytes.count) bytes")
+    }
+  }
+}

@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import PASSWORD, PATIENCE, put, require
+from conftest import PASSWORD, PATIENCE, crypto, put, require
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from test_seal_cli import Terminal
@@ -61,7 +61,7 @@ def plain(tbk, tmp_path):
 
 
 def sign(tbk, key, data=DATA, *arguments, **options):
-    return tbk.run("tbk-sign", "sign", "--key", key, *arguments, input=data, **options).out
+    return tbk.run("tbk-sign", "sign", "--any", "--key", key, *arguments, input=data, **options).out
 
 
 def verify(tbk, signature, data, *arguments, status=0):
@@ -165,7 +165,7 @@ def test_a_new_password_is_asked_for_twice_and_an_old_one_once(tbk, tmp_path):
     assert terminal.end()[0] == 0 and PASSWORD not in terminal.seen
     data = put(tmp_path / "data", DATA)
     with open(data, "rb") as file:
-        terminal = Terminal(tbk, "tbk-sign", "sign", "--key", private, stdin=file)
+        terminal = Terminal(tbk, "tbk-sign", "sign", "--any", "--key", private, stdin=file)
         terminal.answer(b"Password: ", PASSWORD)
         status, signature, _ = terminal.end()
     assert status == 0 and PASSWORD not in terminal.seen
@@ -497,13 +497,53 @@ def test_terminals_are_no_archives(tbk, plain):
         status, _, err = terminal.end()
     assert status == 64 and b"--hex" in err and terminal.seen == b""
     with open(tbk.scratch / "data", "rb") as file:
-        terminal = Terminal(tbk, "tbk-sign", "sign", "--hex", "--key", plain.private, stdin=file, stdout="terminal")
+        terminal = Terminal(tbk, "tbk-sign", "sign", "--any", "--hex", "--key", plain.private, stdin=file, stdout="terminal")
         assert terminal.end()[0] == 0 and len(terminal.seen.strip()) == 128
     status, out, _ = Terminal(tbk, "tbk-sign", "sign", "--key", plain.private, stdin="terminal").end()
     assert (status, out) == (64, b"")
 
 
 # What is signed
+
+
+def archives(tbk):
+    """An archive of each kind."""
+    tree = tbk.scratch / "tree"
+    put(tree / "file", b"content")
+    sealed = tbk.seal(tree)
+    return {"TBK2": sealed, "TBK1": crypto.seal_tbk1(b"payload", PASSWORD, iterations=1)}
+
+
+@pytest.mark.parametrize("kind", ["TBK2", "TBK1"])
+def test_archives_are_signed_without_being_told(kind, tbk, plain):
+    data = archives(tbk)[kind]
+    signature = tbk.run("tbk-sign", "sign", "--key", plain.private, input=data).out
+    verify(tbk, signature, data, "--key", plain.public)
+    assert signature == sign(tbk, plain.private, data)
+
+
+@pytest.mark.parametrize("what", ["nothing", "text", "cut", "longer", "ledger"])
+def test_what_is_no_whole_archive_is_signed_only_if_that_is_said(what, tbk, plain):
+    archive = archives(tbk)["TBK2"]
+    data = {"nothing": b"", "text": b"I owe you\n", "cut": archive[:-1], "longer": archive + b"\n",
+            "ledger": b'{"backups": []}\n'}[what]
+    result = tbk.run("tbk-sign", "sign", "--key", plain.private, input=data, status=65)
+    assert result.out == b"" and b"is not an archive" in result.err and b"--any" in result.err
+    verify(tbk, sign(tbk, plain.private, data), data, "--key", plain.public)
+
+
+@pytest.mark.parametrize("message", [
+    b"termbackup-ledger-v1\n" + b'{"backups":[]}', b"termbackup-ledger-v1\n", b"termbackup-ledger-v2\n{}",
+    b"termbackup-ledger-", b"termbackup-ledger-v1"])
+def test_what_could_be_a_ledger_is_signed_as_no_file_and_verified_as_none(message, tbk, plain):
+    for more in ([], ["--any"]):
+        result = tbk.run("tbk-sign", "sign", *more, "--key", plain.private, input=message, status=65)
+        assert result.out == b"" and b"ledger" in result.err and b"--any" not in result.err
+    # However it was signed.
+    signature = serialization.load_pem_private_key(plain.private.read_bytes(), None).sign(message)
+    result = verify(tbk, signature, message, "--key", plain.public, status=65)
+    assert result.out == b"" and b"ledger" in result.err
+    verify(tbk, sign(tbk, plain.private, b" " + message), b" " + message, "--key", plain.public)
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_signed(tbk, plain):
@@ -515,7 +555,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_signed(tbk, plain):
         os.truncate(path, 0)
         os.truncate(path, size)
         with open(path, "r+b") as file:
-            process = tbk.start("tbk-sign", "sign", "--key", plain.private, stdin=file)
+            process = tbk.start("tbk-sign", "sign", "--any", "--key", plain.private, stdin=file)
             # The position is shared with the command.
             while (at := os.lseek(file.fileno(), 0, os.SEEK_CUR)) == 0 and process.poll() is None:
                 pass
@@ -534,7 +574,7 @@ def test_a_file_that_changes_after_it_was_read_is_signed_as_it_was(tbk, plain):
     size = 64 << 20
     os.truncate(path, size)
     with open(path, "r+b") as file:
-        process = tbk.start("tbk-sign", "sign", "--key", plain.private, stdin=file)
+        process = tbk.start("tbk-sign", "sign", "--any", "--key", plain.private, stdin=file)
         while os.lseek(file.fileno(), 0, os.SEEK_CUR) < size and process.poll() is None:
             pass
         os.pwrite(file.fileno(), b"changed", size // 2)
@@ -553,7 +593,7 @@ def test_memory_does_not_grow_with_what_is_signed(tbk, plain):
     for size in (0, 512 << 20):
         os.truncate(path, size)
         for verb in ("sign", "verify"):
-            operands = ["--key", plain.private] if verb == "sign" else ["--key", plain.public, signature]
+            operands = ["--any", "--key", plain.private] if verb == "sign" else ["--key", plain.public, signature]
             with open(path, "rb") as file, open(signature if verb == "sign" else os.devnull, "wb") as output:
                 process = tbk.start("tbk-sign", verb, *operands, stdin=file, stdout=output)
                 _, status, usage = os.wait4(process.pid, 0)
@@ -573,7 +613,7 @@ def test_an_interrupted_signature_is_none_and_ends_at_once(tbk, plain):
     os.truncate(path, size)
     for interrupted in (False, True):
         with open(path, "rb") as file:
-            process = tbk.start("tbk-sign", "sign", "--key", plain.private, stdin=file)
+            process = tbk.start("tbk-sign", "sign", "--any", "--key", plain.private, stdin=file)
             # The position is shared with the command.
             while interrupted and os.lseek(file.fileno(), 0, os.SEEK_CUR) < size and process.poll() is None:
                 pass
@@ -592,7 +632,7 @@ def test_an_interrupted_signature_is_none_and_ends_at_once(tbk, plain):
 
 def test_a_signature_that_cannot_be_written_is_an_error(tbk, plain):
     with open("/dev/full", "wb") as full:
-        tbk.run("tbk-sign", "sign", "--key", plain.private, input=DATA, stdout=full, status=74)
+        tbk.run("tbk-sign", "sign", "--any", "--key", plain.private, input=DATA, stdout=full, status=74)
     result = tbk.run("tbk-sign", "sign", "--key", plain.private, input=DATA, env={"TMPDIR": "/no/such/place"}, status=73)
     assert result.out == b""
 

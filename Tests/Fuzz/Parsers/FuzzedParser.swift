@@ -53,7 +53,11 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
         let again = try text.withBytes { (text) throws(Failure) in try AgeIdentity(parsing: text) }
         guard again.recipient == identity.recipient else { return changed }
       }
-    case .archiveHeader: _ = try ArchiveHeader(parsing: bytes.span)
+    case .archiveHeader:
+      let content = SignedContent(of: bytes.span)
+      let header = try ArchiveHeader(parsing: bytes.span)
+      let isWhole = header.totalLength == UInt64(bytes.count)
+      guard (content == .archive) == isWhole else { return "what is signed is no whole archive" }
     case .auditLine: _ = try AuditLine(bytes, place: "log")
     case .auditState: _ = try AuditState(bytes, place: "state")
     case .backupReport:
