@@ -2,20 +2,40 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
+/// What becomes of bytes whose hash no ledger has.
+package enum UnvouchedBytes: Sendable {
+  /// They stay where they are: nobody has asked for them.
+  case withheld
+  /// They stay where they are, whoever asks: the ledger is signed, and does not vouch for them.
+  case refused
+  /// They are sent, with a warning.
+  case sent
+
+  /// - Parameters:
+  ///   - areWanted: whether somebody has asked for them.
+  ///   - trust: in the ledger that should have their hash.
+  package init(areWanted: Bool, trust: LedgerTrust) {
+    self = trust != .unsigned ? .refused : areWanted ? .sent : .withheld
+  }
+}
+
 /// Brings objects out of a store, checked against what the ledger says of them.
 package final class Retrieval {
-  private let store: any Store
-  private let warn: (String) -> Void
+  let store: any Store
+  let unvouched: UnvouchedBytes
+  let warn: (String) -> Void
   private let progress: (Int) -> Void
 
   /// - Parameters:
+  ///   - unvouched: what becomes of bytes that the ledger does not vouch for.
   ///   - warn: told of what is sent although the ledger does not vouch for it.
   ///   - progress: told of bytes as they are sent.
   package init(
-    _ store: any Store, warn: @escaping (String) -> Void,
+    _ store: any Store, unvouched: UnvouchedBytes = .withheld, warn: @escaping (String) -> Void,
     progress: @escaping (Int) -> Void = { _ in }
   ) {
     self.store = store
+    self.unvouched = unvouched
     self.warn = warn
     self.progress = progress
   }
@@ -35,10 +55,26 @@ package final class Retrieval {
         let name = ObjectName("new_\(entry.filename)"),
         let source = try? store.open(ObjectReference(ObjectPath(.backups, name)))
       else { throw error }
-      // TermBackup 6's rotate-key left the ledger as it was: nothing says what these bytes are.
-      warn(
-        "backups/\(entry.filename) is gone, and backups/\(name) stands in its place: a change of "
-          + "the password that was not finished; the ledger does not vouch for these bytes")
+      try sendRenamed(source, name, of: entry, to: sink)
+    }
+  }
+
+  /// TermBackup 6's rotate-key left the ledger as it was: nothing says what these bytes are.
+  private func sendRenamed(
+    _ source: any ByteSource, _ name: ObjectName, of entry: LedgerEntry, to sink: any ByteSink
+  ) throws(Failure) {
+    let found =
+      "backups/\(entry.filename) is missing, and backups/\(name) is in its place, as an interrupted "
+      + "rotate-key of TermBackup 6 leaves it"
+    switch unvouched {
+    case .refused:
+      throw Failure(.unavailable, "\(found): the ledger is signed, and does not vouch for it")
+    case .withheld:
+      throw Failure(
+        .unavailable, "\(found): the ledger does not vouch for it",
+        hint: "--unvouched takes it all the same")
+    case .sent:
+      warn("\(found): the ledger does not vouch for it")
       try sendWhole(try ArchiveInput(source, name: "backups/\(name)"), to: sink)
     }
   }

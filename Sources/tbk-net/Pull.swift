@@ -58,6 +58,11 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "Send the password check of the group.")
   var check = false
 
+  @Flag(
+    name: .long,
+    help: "Send also what an unsigned ledger does not vouch for: what TermBackup 6 left renamed.")
+  var unvouched = false
+
   @Flag(name: .long, help: "Say how far the store has come, and which backup is the last.")
   var summary = false
 
@@ -89,6 +94,12 @@ struct Pull: SuiteCommand {
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, group.compactMap(\.id).count != 1 {
       throw ValidationError("--check needs one --group")
+    }
+    if unvouched, trust.isRequired {
+      throw ValidationError("--unvouched does not go with --require-signature and --verify-key")
+    }
+    if unvouched, id == nil, !check {
+      throw ValidationError("--unvouched goes with a backup's id, 'latest' or --check")
     }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
     if ledger, !group.isEmpty { throw ValidationError("--ledger prints all of it: --group does not apply") }
@@ -177,7 +188,8 @@ struct Pull: SuiteCommand {
     // A store on a network tells of bytes itself, as they arrive.
     let isLocal = if case .directory = address { true } else { false }
     let retrieval = Retrieval(
-      session.store, warn: { Messages.warning($0) },
+      session.store, unvouched: UnvouchedBytes(areWanted: unvouched, trust: snapshot.trust),
+      warn: { Messages.warning($0) },
       progress: { if isLocal { meter.advance($0) } })
     guard let query else {
       // Checked by validate().

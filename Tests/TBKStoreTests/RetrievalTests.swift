@@ -135,7 +135,7 @@ struct RetrievalTests {
     #expect(found?.exitStatus == 69)
   }
 
-  @Test func whatRotateKeyOfTermBackup6LeftIsReadWithAWarning() throws {
+  @Test func whatRotateKeyOfTermBackup6LeftIsReadOnRequestWithAWarning() throws {
     let id = try digest(5).hex
     let old = JSON.object([
       "id": .string(id), "filename": .string("backup_x.tbk"), "sha256": .string(id),
@@ -144,17 +144,45 @@ struct RetrievalTests {
     try AtomicFile.write(bytes, to: place.path.appending("backups/new_backup_x.tbk"))
     var warnings: [String] = []
     let sink = MemorySink()
-    try Retrieval(try place.open(), warn: { warnings.append($0) })
+    try Retrieval(try place.open(), unvouched: .sent, warn: { warnings.append($0) })
       .sendArchive(try LedgerEntry(old), to: sink, isStaging: false)
     #expect(sink.bytes == bytes && warnings.count == 1)
     // Not for our own entries.
     var ours = old
     ours["mode"] = .string("full")
     let found = failure {
-      try Retrieval(try place.open(), warn: { _ in })
+      try Retrieval(try place.open(), unvouched: .sent, warn: { _ in })
         .sendArchive(try LedgerEntry(ours), to: MemorySink(), isStaging: false)
     }
     #expect(found?.exitStatus == 69)
+  }
+
+  @Test(arguments: [UnvouchedBytes.withheld, .refused], [true, false])
+  func whatNobodyVouchesForIsNotSentUnasked(_ unvouched: UnvouchedBytes, _ isStaging: Bool) throws {
+    let id = try digest(5).hex
+    let old = JSON.object([
+      "id": .string(id), "filename": .string("backup_x.tbk"), "sha256": .string(id),
+      "size": .number(5), "created_at": .string("2024-05-01T10:00:00+00:00"),
+    ])
+    try AtomicFile.write(bytes, to: place.path.appending("backups/new_backup_x.tbk"))
+    let sink = MemorySink()
+    let found = failure {
+      try Retrieval(try place.open(), unvouched: unvouched, warn: { _ in })
+        .sendArchive(try LedgerEntry(old), to: sink, isStaging: isStaging)
+    }
+    #expect(found?.exitStatus == 69 && sink.bytes.isEmpty)
+    #expect(found?.message.contains("new_backup_x.tbk") == true)
+    #expect((found?.hint?.contains("--unvouched") == true) == (unvouched == .withheld))
+  }
+
+  @Test func aSignedLedgerIsNeverGoneAround() throws {
+    let key = try digest(1)
+    for trust in [LedgerTrust.verified(key), .unchecked(key)] {
+      #expect(UnvouchedBytes(areWanted: true, trust: trust) == .refused)
+      #expect(UnvouchedBytes(areWanted: false, trust: trust) == .refused)
+    }
+    #expect(UnvouchedBytes(areWanted: true, trust: .unsigned) == .sent)
+    #expect(UnvouchedBytes(areWanted: false, trust: .unsigned) == .withheld)
   }
 }
 

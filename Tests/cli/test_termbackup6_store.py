@@ -6,9 +6,12 @@ import shutil
 
 import pytest
 from conftest import COST, PASSWORD, crypto, gz, put, require
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from github_fixture import github, github_server  # noqa: F401, fixtures
 from tbkref import tbk6
 from test_shell_layer import Shell
+from test_signed_ledger import sign_ledger
 
 NEW = b"another password altogether"
 
@@ -222,3 +225,58 @@ def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
     assert b"signature" in refused.stderr and old.ids[1][:12].encode() in refused.stderr
     assert not (tmp_path / "out").exists()
     assert old.restored(0, tmp_path)[1] == old.states[0]
+
+
+# What its interrupted rotate-key left
+
+
+def rename(old, number):
+    """As its rotate-key leaves an archive that it had sealed again when it was killed."""
+    name = old.entries[number]["filename"]
+    whole = (old.path / "backups" / name).read_bytes()
+    put(old.path / "backups" / f"new_{name}", whole)
+    (old.path / "backups" / name).unlink()
+    return whole
+
+
+def test_an_archive_under_another_name_is_taken_only_on_request(old, tmp_path):
+    whole = rename(old, 2)
+    pull = ["tbk-pull", old.path, old.ids[2]]
+    for more in ([], ["-o", tmp_path / "out"]):
+        refused = old.shell.tbk.run(*pull, *more, status=69)
+        assert b"new_backup_" in refused.err and b"--unvouched" in refused.err
+        assert refused.out == b"" and not (tmp_path / "out").exists()
+    taken = old.shell.tbk.run(*pull, "--unvouched")
+    assert taken.out == whole and b"does not vouch" in taken.err
+    done, _ = old.restored(0, tmp_path)
+    assert b"vouch" not in done.stderr
+    target = tmp_path / "restored 2"
+    refused = old.shell.run("restore", old.ids[2], "-p", "o", "--to", target, status=69)
+    assert b"--unvouched" in refused.stderr and not target.exists()
+    done, found = old.restored(2, tmp_path, "--unvouched")
+    assert found == old.states[2] and b"does not vouch" in done.stderr
+
+
+def test_a_signed_ledger_is_not_gone_around(old, tmp_path):
+    rename(old, 2)
+    key = Ed25519PrivateKey.generate()
+    ledger = {**old.ledger(), "store_id": "0f" * 16, "sequence": 1, "history": []}
+    put(old.path / "metadata.json", json.dumps(sign_ledger(ledger, key)).encode())
+    public = put(tmp_path / "k.pub", key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    pull = ["tbk-pull", old.path, old.ids[2]]
+    run = old.shell.tbk.run
+    assert b"does not vouch" in run(*pull, "--verify-key", public, status=69).err
+    # Nor where nobody can tell who signed it, nor on request.
+    for more in ([], ["--unvouched"]):
+        refused = run(*pull, *more, status=69)
+        assert refused.out == b"" and b"is signed" in refused.err and b"--unvouched" not in refused.err
+    put(old.shell.home / "trusted_keys" / "k.pub", (tmp_path / "k.pub").read_bytes())
+    for more in ([], ["--unvouched"], ["--require-signature"]):
+        assert run(*pull, *more, status=69).out == b""
+    for more in (["--verify-key", public], ["--require-signature"]):
+        run(*pull, "--unvouched", *more, status=64)
+    old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "to", "--unvouched", status=69)
+    old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "to", "--unvouched", "--require-signature", status=64)
+    assert not (tmp_path / "to").exists()
+    assert old.restored(1, tmp_path)[1] == old.states[1]
