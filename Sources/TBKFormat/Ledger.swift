@@ -154,6 +154,9 @@ package struct Ledger: Equatable, Sendable {
 
   package subscript(id: Digest) -> LedgerEntry? { index(of: id).map { entries[$0] } }
 
+  /// The groups that backups are in, each once.
+  package var groupIDs: Set<GroupID> { Set(entries.compactMap(\.group)) }
+
   /// Another member of the whole.
   package subscript(key: String) -> JSON? { members.first { $0.key == key }?.value }
 

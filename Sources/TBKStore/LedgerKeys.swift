@@ -18,6 +18,9 @@ package final class LedgerKeys {
   private let signer: Signer?
   private let isRequired: Bool
   private let lost: Digest?
+  /// Whether the ledgers of this machine's stores are signed: it signs them, or it was told whose
+  /// signature to believe. Over one that is not, nothing is changed unasked.
+  package let expectsSignature: Bool
 
   /// A key file is a few hundred bytes.
   private static let fileLimit = 64 << 10
@@ -29,18 +32,32 @@ package final class LedgerKeys {
   ///   - isRequired: whether only a ledger is read that one of them has signed.
   ///   - lost: a key whose public half is nowhere any more: a ledger that names it is read unchecked,
   ///     for `LedgerSession.takeOver`.
+  ///   - own: the one of them that is this machine's. Without `signer`, signing is off, and it says
+  ///     nothing of whether the ledgers here are signed.
   package init(
     trusted: [VerifyingKey] = [], signer: Signer? = nil, isRequired: Bool = false,
-    lost: Digest? = nil
+    lost: Digest? = nil, own: VerifyingKey? = nil
   ) throws(Failure) {
     self.isRequired = isRequired
     self.lost = lost
+    expectsSignature = isRequired || signer != nil || trusted.contains { $0 != own }
     for key in trusted { self.trusted[try key.fingerprint] = key }
     self.signer = signer
     if let signer { self.trusted[signer.fingerprint] = signer.verifyingKey }
   }
 
   package var isEmpty: Bool { trusted.isEmpty }
+
+  private static let ownName = RawPath("signing_key.pub")
+
+  /// The public key that lies in `signing_key.pub` of a home; nil if there is none. Throws as
+  /// `trusted(in:)`.
+  package static func own(in home: RawPath?) throws(Failure) -> VerifyingKey? {
+    guard let home,
+      let directory = try Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
+    else { return nil }
+    return try read(ownName, in: directory, home.appending(ownName))
+  }
 
   /// The public keys that lie in `trusted_keys/` and in `signing_key.pub` of a home.
   ///
@@ -51,9 +68,8 @@ package final class LedgerKeys {
     guard
       let directory = try Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
     else { return [] }
-    let own = RawPath("signing_key.pub")
     var keys: [VerifyingKey] = []
-    if let key = try read(own, in: directory, home.appending(own)) { keys.append(key) }
+    if let key = try read(ownName, in: directory, home.appending(ownName)) { keys.append(key) }
     let folder = RawPath("trusted_keys")
     guard let others = try directory.openIfPresent(folder, O_RDONLY | O_DIRECTORY) else {
       return keys

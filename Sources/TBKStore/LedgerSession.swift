@@ -95,9 +95,13 @@ package final class LedgerSession {
   /// meets a conflict. That there is nothing to do, or that it cannot be done, is never said
   /// because of an old one.
   ///
-  /// - Parameter change: what is to be done over a snapshot, and which names to avoid. Called once
-  ///   for each attempt.
+  /// - Parameters:
+  ///   - adopting: whether a ledger that is not signed is taken as it is, where one that is signed is
+  ///     expected.
+  ///   - change: what is to be done over a snapshot, and which names to avoid. Called once for each
+  ///     attempt.
   package func transact<Result>(
+    adopting: Bool = false,
     _ change: (Snapshot, Set<ObjectPath>) throws(Failure) -> Change<Result>
   ) throws(Failure) -> Result {
     let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
@@ -122,6 +126,7 @@ package final class LedgerSession {
         continue
       }
       try refuseSigned(snapshot)
+      if !adopting { try refuseUnsigned(snapshot) }
       let (commit, ledger) = try prepare(plan, over: snapshot)
       switch try store.commit(commit, over: snapshot.version) {
       case .committed:
@@ -158,6 +163,22 @@ package final class LedgerSession {
           + "the next one with",
         hint: "give the private key of a machine that is trusted with --sign-key")
     }
+  }
+
+  /// Throws `.integrity` for a ledger that is not signed where this machine expects a signature, unless
+  /// nothing is in it: what a store has taken the signature from, and backups, is not built on, and
+  /// never signed. What TermBackup 6 left could not be signed, and is taken over. To be asked before anything large is staged; a commit asks again.
+  package func refuseUnsigned(_ snapshot: Snapshot) throws(Failure) {
+    guard keys.expectsSignature, let ledger = snapshot.ledger, ledger.signature == nil,
+      !ledger.entries.isEmpty, ledger.identity != nil || !ledger.entries.allSatisfy(\.isTermBackup6)
+    else { return }
+    let why = keys.canSign ? "signing is on" : "the keys of those who sign it are trusted here"
+    throw Failure(
+      .integrity,
+      "the ledger of the store \(store.address.display) is not signed, and \(why): its signature may "
+        + "have been removed, and backups with it",
+      hint: "if it was never signed, and 'tbk-pull STORE --list' shows all backups that should be "
+        + "there, sign it with 'tbk-push STORE --adopt --sign-key FILE'")
   }
 
   /// Whoever controls the store could have put a key of their own in the place of the one that was

@@ -281,6 +281,19 @@ extension LedgerSession {
     }
   }
 
+  /// Signs a ledger that nobody has signed, as it is: whoever asks for it vouches for all that is in
+  /// it. Returns the entries. One that a trusted key has signed is left alone, and so is an empty
+  /// store, whose first ledger is signed without this.
+  package func adopt() throws(Failure) -> [LedgerEntry] {
+    try transact(adopting: true) { (snapshot, _) throws(Failure) in
+      guard let ledger = snapshot.ledger, ledger.signature == nil else {
+        return .done(snapshot.entries)
+      }
+      return .commit(
+        Plan(entries: snapshot.entries, summary: "Sign the ledger"), snapshot.entries)
+    }
+  }
+
   /// Stores the password check of a group. Returns whether the same bytes were there already.
   ///
   /// Throws `.cannotCreate` if there is another one, unless it is to be replaced.

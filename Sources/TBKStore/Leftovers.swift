@@ -131,6 +131,8 @@ extension LedgerSession {
       named.add(ledger)
       let found = try store.leftovers(besides: named, age: age)
       if dryRun || found.isEmpty { return found }
+      // Whoever has taken entries from the ledger would have their archives removed.
+      try refuseUnsigned(snapshot)
       let stored = StoredLedger(bytes: snapshot.bytes, version: version)
       if let gone = try store.remove(found, over: stored) { return gone }
       try Interruption.check()

@@ -6,8 +6,9 @@ import TBKFormat
 /// What this machine has seen of each store: its id, and how far its ledger had come. It shows
 /// when a store went back in time, split, or is another one (tbk(5), "Ledger").
 ///
-/// It lies below `TERMBACKUP_HOME/state`: `<store_id>.json`, and `stores/<hash of the address>.json`
-/// for the id that an address had. Where it cannot be kept, backups still can: that is a warning.
+/// It lies below `TERMBACKUP_HOME/state`: `<store_id>.json`; `stores/<hash of the address>.json` for
+/// the id that an address had; and `groups/<group>.json` for each group that was in a ledger signed by
+/// a trusted key, wherever that was: under a new id at a new address it is still known. Where it cannot be kept, backups still can: that is a warning.
 package final class SeenState {
   /// The furthest moment of a store that was seen here.
   package struct Moment: Equatable, Sendable {
@@ -29,6 +30,8 @@ package final class SeenState {
     package internal(set) var moment: Moment?
     /// Whether its ledger was signed by a key that was trusted.
     package internal(set) var wasSigned = false
+    /// The groups that were in a ledger signed by a trusted key, of this store or any other.
+    var signedGroups: Set<String> = []
   }
 
   private static let fileLimit = 64 << 10
@@ -40,14 +43,17 @@ package final class SeenState {
   private let display: String
   let accepting: Bool
   private let warn: (String) -> Void
+  private let tell: (String) -> Void
   private var warned = false
 
   /// - Parameters:
   ///   - home: `TERMBACKUP_HOME`; made when something is to be kept. Nil if there is none.
   ///   - accepting: whether what the store says now is taken for true, whatever was seen.
   ///   - warn: told once if nothing can be kept.
+  ///   - notice: told of what could not be checked and is taken all the same.
   package init(
-    home: RawPath?, address: StoreAddress, accepting: Bool, warn: @escaping (String) -> Void
+    home: RawPath?, address: StoreAddress, accepting: Bool, warn: @escaping (String) -> Void,
+    notice: @escaping (String) -> Void = { _ in }
   ) throws(Failure) {
     directory = home?.appending("state")
     addressText = address.canonical
@@ -55,6 +61,7 @@ package final class SeenState {
     display = address.display
     self.accepting = accepting
     self.warn = warn
+    tell = notice
   }
 
   // MARK: Reading
@@ -63,6 +70,7 @@ package final class SeenState {
   /// between must not look like a step back.
   package func recall() throws(Failure) -> Memory {
     var memory = Memory()
+    memory.signedGroups = try signedGroups()
     guard let json = try read(addressName) else { return memory }
     guard let id = json["store_id"]?.text.flatMap({ Ledger.StoreID($0) }) else {
       if accepting { return memory }
@@ -83,6 +91,30 @@ package final class SeenState {
   func signer(of id: Ledger.StoreID) throws(Failure) -> Digest? {
     try read(RawPath("\(id).json"))?["signed_by"]?.text.flatMap { Digest(hex: $0) }
   }
+
+  /// The groups that were ever seen in a ledger signed by a trusted key.
+  private func signedGroups() throws(Failure) -> Set<String> {
+    guard let directory else { return [] }
+    do throws(Failure) {
+      guard
+        let folder = try Descriptor.workingDirectory.openIfPresent(
+          directory.appending(SeenState.groupFolder), O_RDONLY | O_DIRECTORY)
+      else { return [] }
+      var groups: Set<String> = []
+      for (name, _) in try folder.names() where name.text.hasSuffix(SeenState.suffix) {
+        groups.insert(String(name.text.dropLast(SeenState.suffix.count)))
+      }
+      return groups
+    } catch {
+      if error.code == .inputMissing { return [] }  // Something above it is no directory.
+      if error.code == .interrupted { throw error }
+      complain(error)
+      return []
+    }
+  }
+
+  private static let groupFolder = RawPath("groups")
+  private static let suffix = ".json"
 
   package func recall(_ id: Ledger.StoreID) throws(Failure) -> Moment? {
     let name = RawPath("\(id).json")
@@ -144,7 +176,7 @@ package final class SeenState {
       throw notice("the store \(display) had a ledger, and has none now")
     }
     guard let identity = ledger.identity else {
-      guard memory.storeID != nil else { return }
+      guard memory.storeID != nil else { return try refuseUnsignedGroup(ledger, trust, memory) }
       throw notice(
         "the ledger of the store \(display) had a sequence, and has none now: something that "
           + "does not know it, or somebody, wrote it")
@@ -158,6 +190,7 @@ package final class SeenState {
         "the ledger of the store \(display) was signed, and is not now: somebody without a key "
           + "wrote it")
     }
+    try refuseUnsignedGroup(ledger, trust, memory)
     guard let seen = memory.moment, seen.storeID == identity.storeID else { return }
     if identity.sequence < seen.sequence {
       throw notice(
@@ -173,15 +206,28 @@ package final class SeenState {
     // The last hash is that of the ledger before this one.
     let age = identity.sequence - seen.sequence
     guard age <= UInt64(identity.history.count) else {
-      throw notice(
-        "the history of the store \(display) does not reach back to sequence \(seen.sequence), "
-          + "which this machine has seen")
+      let gap = "the history of the store \(display) does not reach back to sequence \(seen.sequence)"
+      guard case .verified = trust else { throw notice("\(gap), which this machine has seen") }
+      // Whoever signed it knows what came before.
+      return tell("\(gap), which this machine saw last: the signature by a trusted key stands for it")
     }
     guard identity.history[identity.history.count - Int(age)] == seen.hash else {
       throw notice(
         "the store \(display) split: the history of its ledger does not hold sequence "
           + "\(seen.sequence) as this machine has seen it")
     }
+  }
+
+  /// Under a new id at a new address a store is another one, and the groups in it are still the same.
+  private func refuseUnsignedGroup(
+    _ ledger: Ledger, _ trust: LedgerTrust, _ memory: Memory
+  ) throws(Failure) {
+    guard trust == .unsigned, !memory.signedGroups.isEmpty,
+      let group = ledger.groupIDs.first(where: { memory.signedGroups.contains($0.description) })
+    else { return }
+    throw notice(
+      "the backups of the group \(group) were listed in a signed ledger, and the ledger of the store "
+        + "\(display) is not signed")
   }
 
   private func notice(_ message: String) -> Failure {
@@ -202,6 +248,7 @@ package final class SeenState {
       return
     }
     do throws(Failure) {
+      try keep(ledger, trust, directory)
       guard let identity = ledger?.identity, let hash else {
         // Nothing to know this store by. What was known of the address is no longer true.
         if accepting { try Descriptor.workingDirectory.unlink(directory.appending(addressName)) }
@@ -213,6 +260,31 @@ package final class SeenState {
       if error.code == .interrupted { throw error }
       if error.code == .inputMissing, accepting { return }
       complain(error)
+    }
+  }
+
+  /// Keeps which groups a trusted key has vouched for, or no longer does.
+  private func keep(
+    _ ledger: Ledger?, _ trust: LedgerTrust, _ directory: RawPath
+  ) throws(Failure) {
+    guard let ledger else { return }
+    let known = try signedGroups()
+    let folder = directory.appending(SeenState.groupFolder)
+    switch trust {
+    case .verified(let key):
+      let new = ledger.groupIDs.filter { !known.contains($0.description) }
+      if new.isEmpty { return }
+      try makeDirectories(folder)
+      for group in new {
+        let json = JSON.object(["group": .string(group.description), "signed_by": .string(key.hex)])
+        try AtomicFile.write(json.pretty(), to: folder.appending(RawPath("\(group)\(SeenState.suffix)")))
+      }
+    case .unsigned where accepting:
+      for group in ledger.groupIDs where known.contains(group.description) {
+        try Descriptor.workingDirectory.unlink(
+          folder.appending(RawPath("\(group)\(SeenState.suffix)")))
+      }
+    default: break
     }
   }
 

@@ -16,6 +16,7 @@ struct Push: SuiteCommand {
       tbk-push <store> --check <file> --group <id> [--replace-check]
       tbk-push <store> --mark-verified <id>:<sha256> ...
       tbk-push <store> --take-over <fingerprint> --sign-key <file>
+      tbk-push <store> --adopt --sign-key <file>
       tbk-push <store> --create
       """,
     version: versionText)
@@ -73,6 +74,9 @@ struct Push: SuiteCommand {
       valueName: "fingerprint"))
   var takeOver: LostKey?
 
+  @Flag(name: .long, help: "Sign a ledger that nobody has signed, as it is.")
+  var adopt = false
+
   @Flag(name: .long, help: "Make a new store: a directory, or a private repository.")
   var create = false
 
@@ -94,15 +98,20 @@ struct Push: SuiteCommand {
     try signing.requireKey()
     let work = [
       replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty, takeOver != nil,
+      adopt,
     ]
     .count { $0 }
     if work > 1 {
       throw ValidationError(
-        "only one of --replace, --remove, --check, --mark-verified, --take-over and --create")
+        "only one of --replace, --remove, --check, --mark-verified, --take-over, --adopt and --create")
     }
     if takeOver != nil, signing.signKey == nil || signing.trust.isRequired {
       throw ValidationError(
         "--take-over needs --sign-key, and neither --require-signature nor --verify-key")
+    }
+    if adopt, signing.signKey == nil || signing.trust.isRequired {
+      throw ValidationError(
+        "--adopt needs --sign-key, and neither --require-signature nor --verify-key")
     }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
     if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
@@ -150,13 +159,21 @@ struct Push: SuiteCommand {
 
   /// Whether it is the ledger alone that changes.
   private var changesEntries: Bool {
-    !remove.isEmpty || !markVerified.isEmpty || takeOver != nil
+    !remove.isEmpty || !markVerified.isEmpty || takeOver != nil || adopt
   }
 
   private func change(
     _ snapshot: LedgerSession.Snapshot, _ session: LedgerSession
   ) throws(Failure) -> [LedgerEntry] {
     if let takeOver { return try session.takeOver(takeOver.fingerprint) }
+    if adopt {
+      if snapshot.ledger == nil {
+        Messages.notice("the store is empty: its first ledger is going to be signed")
+      } else if snapshot.trust != .unsigned {
+        Messages.notice("the ledger is signed already")
+      }
+      return try session.adopt()
+    }
     if markVerified.isEmpty {
       var ids: [Digest] = []
       for operand in remove {
@@ -208,6 +225,7 @@ struct Push: SuiteCommand {
       try readSignature(path)
     }
     try session.refuseSigned(snapshot)
+    try session.refuseUnsigned(snapshot)
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
     let manifest = try sealedManifest.map { (path) throws(Failure) in
       let file = DescriptorSource(try Descriptor.openForReading(path), name: path)

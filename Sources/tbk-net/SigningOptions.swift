@@ -30,7 +30,9 @@ struct TrustOptions: ParsableArguments {
       }
       trusted.append(try VerifyingKey(file: path))
     }
-    return try LedgerKeys(trusted: trusted, signer: signer, isRequired: isRequired, lost: lost)
+    return try LedgerKeys(
+      trusted: trusted, signer: signer, isRequired: isRequired, lost: lost,
+      own: try LedgerKeys.own(in: termbackupHome()))
   }
 }
 

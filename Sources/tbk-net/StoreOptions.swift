@@ -64,7 +64,7 @@ struct StoreOptions: ParsableArguments {
     let address = try address(operand)
     let seen = try SeenState(
       home: termbackupHome(), address: address, accepting: acceptStoreState,
-      warn: { Messages.warning($0) })
+      warn: { Messages.warning($0) }, notice: { Messages.notice($0) })
     return try LedgerSession(
       try address.open(context), seen: seen, keys: keys, toolVersion: "7.0",
       maximumWait: address.maximumWait(context))

@@ -216,10 +216,13 @@ struct SignedLedgerTests {
     #expect(try place.session().snapshot().entries.count == 2)
   }
 
-  @Test func acceptingWithAKeySignsAgain() throws {
+  @Test func acceptingWithAKeySignsAgainOnlyWhatIsAdopted() throws {
     try push(0..<1)
     try change { $0["ledger_signature"] = nil }
-    try place.session(accepting: true, keys: ada.keys()).pushArchive(1)
+    let found = failure { try place.session(accepting: true, keys: ada.keys()).pushArchive(1) }
+    #expect(found?.exitStatus == 65 && found?.hint?.contains("--adopt") == true)
+    #expect(try place.session(accepting: true, keys: ada.keys()).adopt().count == 1)
+    try place.session(keys: ada.keys()).pushArchive(1)
     #expect(try look() == .verified(ada.key.fingerprint))
     try change { $0["ledger_signature"] = nil }
     #expect(failure { _ = try place.session().snapshot() }?.exitStatus == 65)
@@ -259,11 +262,151 @@ struct SignedLedgerTests {
     #expect(try place.files().isSuperset(of: before))
   }
 
-  @Test func aLedgerThatWasNotSignedIsFromThenOn() throws {
+  @Test func aLedgerThatWasNotSignedIsOnceItIsAdopted() throws {
     try place.session().pushArchive(0)
-    try place.session(keys: ada.keys()).pushArchive(1)
+    let adopted = try place.session(keys: ada.keys()).adopt()
+    #expect(try adopted.map(\.id) == [digest(0)])
     #expect(try look() == .verified(ada.key.fingerprint))
     #expect(failure { try place.session().pushArchive(2) }?.exitStatus == 77)
+    try place.session(keys: ada.keys()).pushArchive(1)
+    // There is nothing to adopt any more.
+    #expect(try place.session(keys: ada.keys()).adopt().count == 2)
+    #expect(try place.session().snapshot().ledger?.identity?.sequence == 3)
+    // Nor in what is still empty.
+    let other = try DirectoryPlace()
+    #expect(try other.session(keys: ada.keys()).adopt().isEmpty)
+    #expect(try other.open().readLedger() == nil)
+  }
+
+  // MARK: First contact
+
+  /// A machine that has the keys and has never seen the store, which has taken away the signature, and
+  /// a backup with it.
+  @Test func whatAStoreHasStrippedIsNotBuiltOn() throws {
+    try push(0..<3)
+    try change {
+      $0["ledger_signature"] = nil
+      $0["backups"] = .array(try #require($0["backups"]?.elements).dropLast())
+    }
+    try expectUntouched()
+    // Nor if it looks like TermBackup 6's.
+    try change { for key in ["store_id", "sequence", "history"] { $0[key] = nil } }
+    try expectUntouched()
+  }
+
+  /// Nothing changes the ledger on a machine that expects it to be signed.
+  private func expectUntouched(line: Int = #line) throws {
+    let before = try readFile(ledger, limit: 1 << 20)
+    let (writing, reading) = (try ada.keys(), try ada.publicKeys)
+    for keys in [writing, reading] {
+      let home = "new \(uniqueSuffix())"
+      let session = { try self.place.session(keys: keys, home: home) }
+      var rules = RetentionRules()
+      rules.last = 1
+      let one = Retention(rules, now: .now())
+      for attempt in [
+        { try session().pushArchive(9) },
+        { _ = try session().remove([try digest(0)]) },
+        { _ = try session().markVerified([try digest(0): SHA256.hash(try archive(0))], at: "2024-05-01") },
+        { _ = try session().prune(one, .all) },
+        { _ = try session().storeCheck(
+          try session().store.stage(try archive(9), in: .checks), of: GroupID("g")!, replacing: true) },
+      ] as [() throws -> Void] {
+        let found = failure(attempt)
+        #expect(found?.exitStatus == 65, "line \(line): \(found?.message ?? "none")")
+        #expect(found?.message.contains("is not signed") == true)
+        #expect(found?.hint?.contains("--adopt") == true)
+      }
+      let early = failure { try session().refuseUnsigned(try session().snapshot()) }
+      #expect(early?.exitStatus == 65)
+    }
+    #expect(try readFile(ledger, limit: 1 << 20) == before)
+    // It can be read: that is for the person to judge.
+    #expect(try place.session(keys: writing, home: "new \(uniqueSuffix())").snapshot().trust == .unsigned)
+  }
+
+  @Test func whatAStrippedLedgerNoLongerNamesIsNotCleanedAway() throws {
+    try push(0..<2)
+    try change {
+      $0["ledger_signature"] = nil
+      $0["backups"] = .array(try #require($0["backups"]?.elements).dropLast())
+    }
+    let before = try place.files()
+    let session = try place.session(keys: ada.publicKeys, home: "new")
+    #expect(failure { _ = try session.clean(dryRun: false, age: -86_400) }?.exitStatus == 65)
+    #expect(try session.clean(dryRun: true, age: -86_400).count == 1)
+    #expect(try place.files() == before)
+  }
+
+  @Test func anEmptyLedgerIsSignedWithoutBeingAdopted() throws {
+    try place.session().pushArchive(0)
+    _ = try place.session().remove([try digest(0)])
+    try place.session(keys: ada.keys()).pushArchive(1)
+    #expect(try look() == .verified(ada.key.fingerprint))
+  }
+
+  /// A key was made here, and signing is off: the stores of this machine need not be signed.
+  @Test func theKeyOfThisMachineAloneExpectsNothing() throws {
+    try place.session().pushArchive(0)
+    let keys = try LedgerKeys(trusted: [ada.key], own: ada.key)
+    try place.session(keys: keys).pushArchive(1)
+    let bob = try Machine("bob")
+    let both = try LedgerKeys(trusted: [ada.key, bob.key], own: ada.key)
+    #expect(failure { try place.session(keys: both).pushArchive(2) }?.exitStatus == 65)
+    // It is believed all the same.
+    try place.session(keys: ada.keys()).adopt()
+    #expect(try look(keys) == .verified(ada.key.fingerprint))
+  }
+
+  @Test func aGroupThatWasSeenSignedIsKnownInAnotherStore() throws {
+    try place.session(keys: ada.keys()).pushArchive(0, group: "g")
+    let other = try DirectoryPlace()
+    try other.session(home: "somebody").pushArchive(1, group: "g")
+    try other.session(home: "somebody").pushArchive(2, group: "h")
+    let home = place.scratch["home"]
+    func visit(accepting: Bool = false) throws -> LedgerSession.Snapshot {
+      try makeSession(try other.open(), home: home, accepting: accepting).snapshot()
+    }
+    let found = failure { _ = try visit() }
+    #expect(found?.exitStatus == 65)
+    #expect(found?.message.contains("group g were listed in a signed ledger") == true)
+    #expect(found?.hint?.contains("--accept-store-state") == true)
+    // Another machine knows nothing of it, and other groups are not meant.
+    _ = try other.session(home: "third").snapshot()
+    _ = try other.session(home: "somebody").remove([try digest(1)])
+    _ = try visit()
+    // What is accepted stays so.
+    try other.session(home: "somebody").pushArchive(3, group: "g")
+    #expect(failure { _ = try visit() }?.exitStatus == 65)
+    #expect(try visit(accepting: true).entries.count == 2)
+    #expect(try visit().entries.count == 2)
+  }
+
+  /// Hourly backups of several profiles fill the history while a machine is away.
+  @Test func aGapUnderATrustedSignatureIsSaidAndTaken() throws {
+    try push(0..<1)
+    let seen = try #require(try place.session(keys: ada.publicKeys, home: "away").snapshot().ledger)
+    var json = try JSON.parse(seen.serialized(), what: "ledger")
+    json["sequence"] = .number(1000)
+    json["history"] = .array(try (0..<512).map { .string(try digest($0).hex) })
+    let keys = try ada.keys()
+    let later = try keys.sign(try Ledger(parsing: json.line()))
+    try AtomicFile.write(later.serialized(), to: ledger)
+    var notices: [String] = []
+    let store = try place.open()
+    let state = try SeenState(
+      home: place.scratch["away"], address: store.address, accepting: false, warn: { _ in },
+      notice: { notices.append($0) })
+    let session = try LedgerSession(store, seen: state, keys: try ada.publicKeys, toolVersion: "7.0")
+    #expect(try session.snapshot().ledger?.identity?.sequence == 1000)
+    #expect(try session.snapshot().ledger?.identity?.sequence == 1000)
+    #expect(notices.count == 1 && notices.first?.contains("does not reach back to sequence 1") == true)
+    // A gap that nobody vouches for is one in which anything may have happened.
+    try AtomicFile.write(seen.serialized(), to: ledger)
+    _ = try place.session(home: "unkeyed").snapshot()
+    try AtomicFile.write(later.serialized(), to: ledger)
+    let found = failure { _ = try place.session(home: "unkeyed").snapshot() }
+    #expect(found?.exitStatus == 65 && found?.message.contains("does not reach back") == true)
   }
 
   @Test func everyKindOfCommitIsSigned() throws {

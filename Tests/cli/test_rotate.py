@@ -428,7 +428,7 @@ def test_where_signing_is_on_archives_and_ledger_are_signed_anew(shell, new, tmp
     was = backups(shell, tmp_path / "source", 1)
     shell.run("generate-key", "--enable")
     put(tmp_path / "source" / "more", b"more")
-    shell.run("run", "p")
+    shell.run("run", "p", "--adopt")
     was.append(snapshot(tmp_path / "source"))
     assert [bool(entry["signature"]) for entry in ledger(shell.home)] == [False, True]
     said = rotate(shell, "--new-password-file", new).stderr

@@ -567,3 +567,54 @@ def test_a_machine_without_the_key_says_that_it_did_not_check(shell):
     verified = shell.run("verify", "latest", "-p", "p")
     assert b"signature not checked" in verified.stdout and b"was not checked" in verified.stderr
     assert b"no key to check it" in shell.run("verify", "latest", "-p", "p", "--require-signature", status=78).stderr
+
+
+# First contact
+
+
+def strip(path):
+    """The ledger without its signature and its last backup."""
+    ledger = json.loads(path.read_text())
+    del ledger["ledger_signature"], ledger["backups"][-1]
+    path.write_text(json.dumps(ledger))
+
+
+def test_a_stripped_ledger_is_neither_built_on_nor_signed(signed):
+    strip(signed.ledger)
+    before = snapshot(signed.path)
+    newest = signed.read()["backups"][-1]["id"]
+    for arguments, data in ((["--group", "g"], signed.archives[2]), (["--remove", newest], None)):
+        result = signed.push(data, *arguments, status=65, **signed.machine())
+        assert b"is not signed" in result.err and b"--adopt" in result.err
+    # Nor by a machine that has no key and trusts that of another.
+    there = signed.machine(signed.keys.public)
+    result = signed.tbk.run("tbk-push", signed.path, input=signed.archives[2], status=65, **there)
+    assert b"is not signed" in result.err and snapshot(signed.path) == before
+    signed.tbk.run("tbk-prune", signed.path, "--keep-last", "1", status=65, **there)
+    assert snapshot(signed.path) == before and len(signed.pull("--list", **there).lines) == 2
+    given = ["--adopt", "--sign-key", signed.keys.private]
+    for more in ([], ["--require-signature"]):
+        signed.tbk.run("tbk-push", signed.path, "--adopt", *more, status=64)
+    assert len(signed.tbk.run("tbk-push", signed.path, *given, **signed.machine()).lines) == 2
+    assert len(signed.pull("--list", "--require-signature", **there).lines) == 2
+
+
+def test_signing_that_is_turned_on_later_needs_one_word(shell):
+    shell.run("run", "p")
+    shell.run("generate-key", "--enable")
+    put(shell.source / "more", b"more\n")
+    before = snapshot(shell.home / "store")
+    refused = shell.run("run", "p", status=65)
+    assert b"is not signed" in refused.stderr and b"termbackup run p --adopt" in refused.stderr
+    assert snapshot(shell.home / "store") == before
+    shell.run("run", "p", "--adopt")
+    put(shell.source / "again", b"again\n")
+    shell.run("run", "p")
+    assert len(shell.run("list", "p", "--require-signature").stdout.splitlines()) == 4
+    shell.run("run", "p", "--adopt")
+
+
+def test_adopting_needs_a_key(shell):
+    shell.run("run", "p")
+    assert b"signing is off" in shell.run("run", "p", "--adopt", status=64).stderr
+    shell.run("run", "p", "--adopt", "--dry-run", status=64)
