@@ -260,7 +260,7 @@ soak-swift:
 define PYTEST
 eval "$$FUNCTIONS"; \
 test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-PYTHONPYCACHEPREFIX=$(CURDIR)/.build/pycache $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
+PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.build/pycache $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
 endef
 PYTHON_TESTS = Tests/architecture Tests/github Tests/cli Tests/packaging
 
