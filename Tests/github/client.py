@@ -38,6 +38,7 @@ class GitHub:
             raise ControlError(f"the server ended with status {self.stop()}")
         told = json.loads(line)
         self.pid = self._process.pid
+        self.root = root
         self.api: str = told["api"]
         self.uploads: str = told["uploads"]
         self.storage: str = told["storage"]
@@ -114,6 +115,10 @@ class GitHub:
         """The requests so far, in the order of arrival."""
         entries: list[dict[str, Any]] = self.control("GET", "log")
         return entries
+
+    def reset(self) -> None:
+        """The server as it was when it started."""
+        self.control("POST", "reset")
 
     def clear_log(self) -> None:
         self.control("DELETE", "log")

@@ -124,11 +124,17 @@ def file(path: str, sha: str | None) -> dict[str, Any]:
     return {"path": path, "mode": "100644", "type": "blob", "sha": sha}
 
 
-@pytest.fixture
-def github(tmp_path: Path) -> Iterator[GitHub]:
-    with GitHub(tmp_path / "github") as server:
-        server.token(TOKEN)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHub]:
+    with GitHub(tmp_path_factory.mktemp("github")) as server:
         yield server
+
+
+@pytest.fixture
+def github(running: GitHub) -> GitHub:
+    running.reset()
+    running.token(TOKEN)
+    return running
 
 
 @pytest.fixture

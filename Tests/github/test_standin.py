@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from client import ControlError, GitHub
-from harness import ABSENT, OCTETS, RAW, REPOSITORY, TOKEN, Client, Store, base64_of, empty, file, github, store
+from harness import ABSENT, OCTETS, RAW, REPOSITORY, TOKEN, Client, Store, base64_of, empty, file, github, running, store
 
-__all__ = ["empty", "github", "store"]
+__all__ = ["empty", "github", "running", "store"]
 
 EMPTY = (409, "Git Repository is empty.")
 
@@ -106,6 +106,23 @@ def test_control_refuses_what_it_does_not_know(github: GitHub) -> None:
         github.fault(explode=True)
     with pytest.raises(ControlError, match="me/none"):
         github.state("me/none")
+
+
+def test_reset_leaves_nothing(github: GitHub) -> None:
+    settings = github.settings()
+    github.make_repository(REPOSITORY, {"file": b"content"})
+    asset = Store(github).upload(Store(github).release(), "a", b"x").json
+    github.settings(latency_ms=1)
+    github.fault(status=500, times=-1)
+    github.reset()
+    assert github.log() == [] and github.settings() == settings
+    assert Client(github).get("/user").status == 401
+    github.token(TOKEN)
+    assert Client(github).get("/user").status == 200
+    assert Client(github).get(f"/repos/{REPOSITORY}").status == 404
+    assert github.make_repository(REPOSITORY).exists()
+    assert Store(github).get(asset["url"], OCTETS).status == 404
+    assert [path.name for path in (github.root / "repositories").iterdir()] == ["1.git"]
 
 
 def test_log_has_every_request_and_no_token(store: Store) -> None:

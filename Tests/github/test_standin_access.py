@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from client import GitHub
-from harness import RAW, REPOSITORY, TOKEN, Client, Store, github, store
+from harness import RAW, REPOSITORY, TOKEN, Client, Store, github, running, store
 
-__all__ = ["github", "store"]
+__all__ = ["github", "running", "store"]
 
 FORBIDDEN = (403, "Resource not accessible by personal access token")
 

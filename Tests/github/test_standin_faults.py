@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from client import GitHub
-from harness import OCTETS, RAW, REPOSITORY, TOKEN, Answer, Client, Store, base64_of, file, github, store
+from harness import OCTETS, RAW, REPOSITORY, TOKEN, Answer, Client, Store, base64_of, file, github, running, store
 
-__all__ = ["github", "store"]
+__all__ = ["github", "running", "store"]
 
 BIG = bytes(range(256)) * 4096
 

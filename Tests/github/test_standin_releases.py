@@ -5,15 +5,14 @@ import http.client
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from client import PATIENCE, GitHub
-from harness import OCTETS, REPOSITORY, TOKEN, Answer, Client, Store, github, store
+from harness import OCTETS, REPOSITORY, TOKEN, Answer, Client, Store, github, running, store
 
-__all__ = ["github", "store"]
+__all__ = ["github", "running", "store"]
 
 DATA = os.urandom(300_000)
 
@@ -30,8 +29,8 @@ def download(store: Store, asset: dict[str, Any], **headers: str) -> Answer:
     return Client(store.github, None).get(first.headers["location"], headers)
 
 
-def files_of(github: GitHub, tmp_path: Path) -> list[str]:
-    return os.listdir(tmp_path / "github/assets")
+def files_of(github: GitHub) -> list[str]:
+    return os.listdir(github.root / "assets")
 
 
 # Releases
@@ -83,12 +82,12 @@ def test_draft_is_seen_by_writers_until_it_is_published(store: Store) -> None:
     assert "refs/tags/v1" in store.github.state(REPOSITORY)["references"]
 
 
-def test_deleted_release_frees_its_assets_and_leaves_its_tag(store: Store, tmp_path: Path) -> None:
+def test_deleted_release_frees_its_assets_and_leaves_its_tag(store: Store) -> None:
     release = store.release("v1")
     store.upload(release, "a", DATA)
-    assert len(files_of(store.github, tmp_path)) == 1
+    assert len(files_of(store.github)) == 1
     assert store.ask("DELETE", f"/releases/{release['id']}").status == 204
-    assert files_of(store.github, tmp_path) == []
+    assert files_of(store.github) == []
     assert store.get(f"/releases/{release['id']}").status == 404
     assert "refs/tags/v1" in store.github.state(REPOSITORY)["references"]
 
@@ -192,7 +191,7 @@ def test_upload_to_a_renamed_repository_is_sent_on(store: Store) -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_upload_that_breaks_off_may_leave_a_starter(store: Store, tmp_path: Path, leaves: bool) -> None:
+def test_upload_that_breaks_off_may_leave_a_starter(store: Store, leaves: bool) -> None:
     store.github.settings(aborted_upload_leaves_starter=leaves)
     release = store.release()
     url = urlsplit(release["upload_url"].split("{")[0])
@@ -204,7 +203,7 @@ def test_upload_that_breaks_off_may_leave_a_starter(store: Store, tmp_path: Path
     connection.endheaders(b"x" * 1000)
     connection.close()
     wait_until(lambda: store.github.log()[-1]["request_bytes"] == 1000)
-    wait_until(lambda: files_of(store.github, tmp_path) == [])
+    wait_until(lambda: files_of(store.github) == [])
     wait_until(lambda: [entry["state"] for entry in store.get(f"/releases/{release['id']}/assets").json] ==
                ["starter"] * leaves)
     assert (store.upload(release, "a", b"x").status == 201) is not leaves
@@ -224,12 +223,12 @@ def test_asset_is_renamed(store: Store) -> None:
     assert store.ask("PATCH", asset["url"], {"name": "c"}).json["name"] == "c"
 
 
-def test_deleted_asset_frees_its_space(store: Store, tmp_path: Path) -> None:
+def test_deleted_asset_frees_its_space(store: Store) -> None:
     release = store.release()
     asset = store.upload(release, "a", DATA).json
     location = store.get(asset["url"], OCTETS).headers["location"]
     assert store.ask("DELETE", asset["url"]).status == 204
-    assert files_of(store.github, tmp_path) == []
+    assert files_of(store.github) == []
     assert store.ask("DELETE", asset["url"]).status == 404
     assert Client(store.github, None).get(location).status == 404
     assert store.upload(release, "a", b"again").status == 201

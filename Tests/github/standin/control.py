@@ -124,6 +124,11 @@ def _state(site: Site, _: Any, query: dict[str, str]) -> Any:
                 "references": repository.references.all("refs/"), "releases": releases, "assets": assets}
 
 
+def _reset(site: Site, _: Any, __: dict[str, str]) -> Any:
+    site.reset()
+    return {}
+
+
 def _age(site: Site, fields: Any, _: dict[str, str]) -> Any:
     """Makes all assets of a repository so many seconds older."""
     repository = _repository(site, fields["full_name"])
@@ -137,7 +142,7 @@ def _age(site: Site, fields: Any, _: dict[str, str]) -> Any:
 
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "repositories"): _create, ("PATCH", "repositories"): _update, ("DELETE", "repositories"): _delete,
-    ("POST", "rename"): _rename, ("POST", "organizations"): _organization, ("POST", "tokens"): _token,
+    ("POST", "reset"): _reset, ("POST", "rename"): _rename, ("POST", "organizations"): _organization, ("POST", "tokens"): _token,
     ("POST", "settings"): _settings, ("POST", "faults"): _faults, ("DELETE", "faults"): _clear_faults,
     ("GET", "log"): _log, ("DELETE", "log"): _clear_log, ("POST", "record"): _record, ("GET", "state"): _state,
     ("POST", "age"): _age,

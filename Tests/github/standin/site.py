@@ -53,6 +53,13 @@ class Site:
         for folder in (self.repositories_root, self.assets_root):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def reset(self) -> None:
+        """As at the start: nothing is left of what was made, set or asked."""
+        with self._lock:
+            for folder in (self.repositories_root, self.assets_root):
+                shutil.rmtree(folder, ignore_errors=True)
+            self.__init__(self.root, self.addresses, Faults())  # type: ignore[misc]
+
     @property
     def repositories_root(self) -> Path:
         return self.root / "repositories"
