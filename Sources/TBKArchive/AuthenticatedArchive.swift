@@ -231,11 +231,7 @@ package final class AuthenticatedArchive {
     if alone, try !source.read(upTo: 1).isEmpty {
       throw Failure(.malformed, "something follows the archive")
     }
-    guard try check.verify(tag) else {
-      throw Failure(
-        .authentication, "the archive does not open with this password, or it has been altered",
-        hint: header.authenticationHint)
-    }
+    guard try check.verify(tag) else { throw header.doesNotOpen }
     try spool?.finish()
     try hashing?.finish()
     if isSmall { storage = .memory(small) }
@@ -316,20 +312,27 @@ extension ArchiveHeader {
     }
   }
 
-  fileprivate var authenticationHint: String? {
-    switch self {
-    case .tbk2: "the format cannot tell which: try the password again"
-    case .tbk1: nil
-    case .mbu: "it may also be of another mbu, with a config.toml of its own"
-    }
+  fileprivate var doesNotOpen: Failure {
+    let hint: String? =
+      switch self {
+      case .tbk2: "the format cannot tell which: try the password again"
+      case .tbk1: nil
+      case .mbu: "it may also be of another mbu, with a config.toml of its own"
+      }
+    return Failure(
+      .authentication, "the archive does not open with this password, or it has been altered",
+      hint: hint)
   }
 }
 
 /// The tag of an archive, computed over its ciphertext.
 private struct TagCheck: ~Copyable {
+  private static let openingLength = 10
   private var gcm: AESGCM?
   private var hmac: HMACSHA256?
   private var scratch: [UInt8] = []
+  /// The first bytes of what was decrypted on the way; looked at once the tag holds.
+  private var opening: [UInt8] = []
 
   init(_ header: ArchiveHeader, _ key: borrowing Secret) throws(Failure) {
     switch header {
@@ -351,11 +354,23 @@ private struct TagCheck: ~Copyable {
 
   mutating func update(_ bytes: Span<UInt8>) throws(Failure) {
     try gcm?.update(bytes, into: &scratch)
+    if gcm != nil, opening.count < TagCheck.openingLength {
+      opening += scratch[..<min(TagCheck.openingLength - opening.count, bytes.count)]
+    }
     try hmac?.update(bytes)
   }
 
+  /// Whether the tag holds, and holds under this key alone.
+  ///
+  /// That of AES-GCM can be made to hold under many keys. What opens and does not begin as a gzip
+  /// stream does (RFC 1952, 2.3.1: the magic, deflate, no flag that is reserved) opened with a key that
+  /// it was not made with, and is not to be told from what does not open.
   mutating func verify(_ tag: [UInt8]) throws(Failure) -> Bool {
-    if let gcm = gcm.take() { return gcm.verify(tag: tag) }
+    if let gcm = gcm.take() {
+      let holds = gcm.verify(tag: tag)
+      return holds && opening.count == TagCheck.openingLength
+        && opening.starts(with: [0x1f, 0x8b, 8]) && opening[3] & 0xe0 == 0
+    }
     if let hmac = hmac.take() { return try hmac.verify(tag: tag) }
     return false
   }
