@@ -170,7 +170,7 @@ private final class ContentPacker {
 }
 
 /// Finds out which members of an older archive are content that is wanted: only their hash tells.
-private final class ContentFinder: MemberConsumer {
+final class ContentFinder: MemberConsumer {
   private let offers: (TarMember) -> [(index: Int, sha256: Digest)]
   private let found: (Int) -> Void
   private var offered: [(index: Int, sha256: Digest)] = []

@@ -20,6 +20,15 @@ struct NameLookup {
 
   func find(_ name: [UInt8]) -> Int? { renamed[name] ?? files.find(name, order: order) }
 
+  /// Whether another backup's tar holds the content of an entry, or of the one that it links to.
+  func isStoredElsewhere(_ entry: ManifestEntry) -> Bool {
+    if entry.storedIn != nil { return true }
+    guard let first = entry.hardLink, let target = files.find(first, order: order) else {
+      return false
+    }
+    return files.storedIn(target) != nil
+  }
+
   /// The entries that another backup's tar may hold under this name: the one of that name, and,
   /// for names that stand in for "manifest.json" and what is below it, the one they stand in for.
   func entries(heldAs name: [UInt8]) -> [Int] {
@@ -77,44 +86,6 @@ final class OfferConsumer: MemberConsumer {
   func end(_ sha256: Digest) throws(Failure) {
     if let staging { return try staging.end(sha256) }
     if let offer = offers.first(where: { $0.sha256 == sha256 }) { accepted(offer) }
-  }
-}
-
-/// Sends the content of one member on.
-final class MemberSender: MemberConsumer {
-  private let name: [UInt8]
-  private let sink: any ByteSink
-  private(set) var isSent = false
-
-  /// - Parameter name: of the member.
-  init(_ name: [UInt8], _ sink: any ByteSink) {
-    self.name = name
-    self.sink = sink
-  }
-
-  func begin(_ member: TarMember) -> Bool { member.kind == .file && member.name == name }
-  func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
-  func end(_ sha256: Digest) { isSent = true }
-}
-
-/// Sends on what a check has passed.
-final class CheckingSink: ByteSink {
-  private let check: any ByteSink
-  private let next: any ByteSink
-
-  init(_ check: any ByteSink, into next: any ByteSink) {
-    self.check = check
-    self.next = next
-  }
-
-  func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try check.write(bytes)
-    try next.write(bytes)
-  }
-
-  func finish() throws(Failure) {
-    try check.finish()
-    try next.finish()
   }
 }
 

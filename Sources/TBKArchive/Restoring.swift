@@ -39,13 +39,13 @@ package final class BackupReader {
 
   let next: ArchiveProvider
   let newest: AuthenticatedArchive
-  private let expectedID: String?
-  private let progress: (Int) -> Void
+  let expectedID: String?
+  let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
   let warn: (String) -> Void
-  private let stripsTop: Bool
+  let stripsTop: Bool
   /// Whether the archives are those that a store's ledger names, and no others can be added.
-  private let isChain: Bool
+  let isChain: Bool
   /// What an mbu package holds and no backup does.
   package private(set) var leftOut: Set<[UInt8]> = []
 
@@ -94,7 +94,7 @@ package final class BackupReader {
     return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }
 
-  private func check(id: String) throws(Failure) {
+  func check(id: String) throws(Failure) {
     if let expectedID, !id.hasPrefix(expectedID) {
       throw Failure(
         .integrity, "the archive is backup \(id), and not \(expectedID)",
@@ -112,103 +112,8 @@ package final class BackupReader {
     return verified
   }
 
-  /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
-  /// is sent, and the whole against the manifest at the end.
-  package func sendTar(to sink: any ByteSink) throws(Failure) {
-    if try next() != nil {
-      throw Failure(
-        .usage, "several archives do not make one tar", hint: "extract them together with -C")
-    }
-    if newest.hasNoManifest { return try sendPackage(to: sink) }
-    let verifier = try TarVerifier { [self] (manifest) throws(Failure) in
-      try refusePart(manifest)
-    }
-    let checking = CheckingSink(
-      TarParser(handler: verifier, limits: TarLimits(maximumSize: newest.maximumContentLength)),
-      into: sink)
-    try newest.replayTar(into: TickingSink(into: checking, progress))
-    let verified = try verifier.verdict()
-    try check(id: verified.id)
-    try refuseAlone(verified)
-  }
-
-  /// Throws `.inputMissing` for what is not all of a tree without others.
-  private func refusePart(_ manifest: Manifest) throws(Failure) {
-    var others = manifest.dependsOn
-    if manifest.isTermBackup6, let parent = manifest.parentBackupID { others = [parent] }
-    if others.isEmpty { return }
-    throw Failure(
-      .inputMissing,
-      "the backup is not whole without others: \(others.sorted().joined(separator: ", "))",
-      hint: "extract it together with them: -C DIR and all their archives, the newest last")
-  }
-
-  /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
-  private func sendPackage(to sink: any ByteSink) throws(Failure) {
-    let survey = try TarSurvey { (name) throws(Failure) in
-      throw Failure(
-        .malformed, "\(RawPath(name).display) is a device, a FIFO or something unknown",
-        hint: "extract the package with -C, which leaves that out")
-    }
-    let checking = CheckingSink(
-      TarParser(handler: survey, limits: TarLimits(maximumSize: newest.maximumContentLength)),
-      into: sink)
-    try newest.replayTar(into: TickingSink(into: checking, progress))
-    _ = try survey.manifest()
-  }
-
-  /// Sends the content of one file, which is verified before its first byte is sent.
-  package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
-    let verified = try manifest()
-    if verified.manifest.isTermBackup6 {
-      try sendTermBackup6(path, verified, to: sink)
-      return try sink.finish()
-    }
-    let files = verified.manifest.files
-    let order = files.isSorted() ? nil : files.sortedIndices()
-    guard var index = files.find(path, order: order) else {
-      throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup")
-    }
-    if let first = files[index].hardLink, let target = files.find(first, order: order) {
-      index = target
-    }
-    let entry = files[index]
-    guard entry.type == .file else {
-      throw Failure(.usage, "\(RawPath(path).display) is not a regular file")
-    }
-    if entry.storedIn == nil {
-      let sender = MemberSender(entry.tarName, sink)
-      _ = try read(newest, consumer: sender)
-      guard sender.isSent else {
-        throw Failure(.inputMissing, "\(RawPath(path).display) is not in this archive")
-      }
-    } else {
-      try sendFromOthers(entry, sink)
-    }
-    try sink.finish()
-  }
-
-  /// Content that an earlier backup holds: found there first, then sent.
-  private func sendFromOthers(_ entry: ManifestEntry, _ sink: any ByteSink) throws(Failure) {
-    let wanted = entry.storedIn ?? ""
-    while let archive = try next() {
-      let other = try read(archive)
-      guard other.id == wanted else { continue }
-      let files = other.manifest.files
-      guard let index = files.find(entry.path) else { throw lacking([wanted]) }
-      var there = files[index]
-      if let first = there.hardLink, let target = files.find(first) { there = files[target] }
-      guard there.carriesContent, there.sha256 == entry.sha256 else { throw lacking([wanted]) }
-      let sender = MemberSender(there.tarName, sink)
-      _ = try read(archive, consumer: sender)
-      if sender.isSent { return }
-      throw lacking([wanted])
-    }
-    throw missingBackups([wanted])
-  }
-
   /// The others were given, and what the backup says of them is not so.
-  private func lacking(_ ids: [String]) -> Failure {
+  func lacking(_ ids: [String]) -> Failure {
     Failure(
       .integrity,
       "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
@@ -238,23 +143,23 @@ package final class BackupReader {
 
   /// Verifies the backup with all the archives that it needs, and returns its manifest.
   package func verifyAll() throws(Failure) -> VerifiedManifest {
-    return try gather(staging: nil, known: nil, RestoreOptions(), wanted: { (_, _) in true })
+    try gather(staging: nil, known: nil, RestoreOptions(), wanted: { (_, _) in true })
   }
 
   // MARK: Restoring
 
-  /// What a restore would do to each entry, as pairs of a word and a path.
+  /// What a restore would do to each entry, as pairs of a word and a path. Reads, and refuses, all
+  /// that a restore does.
   ///
   /// - Parameter destination: nil if it is not there yet.
   package func preview(
     to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
-    var verified = try manifest()
-    try refuseAlone(verified)
-    if verified.manifest.isTermBackup6 {
-      verified = try gatherTermBackup6(verified, staging: nil, isStaged: false, takes: { _ in true })
-    }
+    let known = try manifest()
+    let needed = Selection(known.manifest, options)
+    let verified = try gather(
+      staging: nil, known: known, options, wanted: { _, index in needed.staged(index) })
     try refuseUnmatched(verified.manifest, options)
     try compare(verified, with: options.against)
     let selection = Selection(verified.manifest, options)
@@ -302,7 +207,6 @@ package final class BackupReader {
     let verified = try gather(
       staging: staging, known: known, options,
       wanted: { manifest, index in selection?.staged(index) ?? true })
-    try refuseAlone(verified)
     try compare(verified, with: options.against)
     if grows { try refuseUnmatched(verified.manifest, options) }
     let usable = verified.manifest.isTermBackup6 ? nil : selection
@@ -425,8 +329,14 @@ package final class BackupReader {
         return wanted(known.manifest, index) ? .take : .leave
       }
     }
-    let verified = try read(newest, consumer: first)
-    try check(id: verified.id)
+    let verified: VerifiedManifest
+    if let known, staging == nil {
+      verified = known
+    } else {
+      verified = try read(newest, consumer: first)
+      try check(id: verified.id)
+    }
+    try refuseAlone(verified)
     if verified.manifest.isTermBackup6 {
       return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
     }

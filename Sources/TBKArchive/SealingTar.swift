@@ -96,7 +96,7 @@ private struct MemberNames {
     stored = other
     for index in files.indices {
       let path = files.path(index)
-      let isRenamed = MemberNames.isReserved(path)
+      let isRenamed = Manifest.isReserved(path)
       guard isRenamed || swapped[path] != nil || files.isHardLink(index) else { continue }
       var entry = files[index]
       if let first = entry.hardLink ?? (swapped[path] == nil ? nil : path) {
@@ -108,12 +108,6 @@ private struct MemberNames {
     }
   }
 
-  /// Whether a path is that of the manifest or below it.
-  static func isReserved(_ path: [UInt8]) -> Bool {
-    path.starts(with: Manifest.fileName)
-      && (path.count == Manifest.fileName.count || path[Manifest.fileName.count] == UInt8(ascii: "/"))
-  }
-
   /// The name in the tar for a name as it came.
   func name(_ path: [UInt8]) -> [UInt8] { inTar(swapped[path] ?? path) }
 
@@ -121,7 +115,7 @@ private struct MemberNames {
   func target(_ first: [UInt8]) -> [UInt8] { inTar(firstNames[first] ?? first) }
 
   private func inTar(_ path: [UInt8]) -> [UInt8] {
-    MemberNames.isReserved(path) ? stored + path[Manifest.fileName.count...] : path
+    Manifest.isReserved(path) ? stored + path[Manifest.fileName.count...] : path
   }
 }
 
@@ -150,7 +144,7 @@ private final class TarRewriter: MemberConsumer {
   func end(_ sha256: Digest) throws(Failure) { try TreePacker.pad(tar, after: size) }
 
   private static func inTar(_ path: [UInt8]) -> [UInt8] {
-    MemberNames.isReserved(path)
+    Manifest.isReserved(path)
       ? MemberNames.likely + path[Manifest.fileName.count...] : path
   }
 }

@@ -4,7 +4,7 @@ import TBKFormat
 
 /// Reads a tar that has no manifest, and makes one of what it holds.
 ///
-/// Names are what they must be in an archive of ours (`EntryName`). Devices, FIFOs and what nobody
+/// Names are what they must be in an archive of ours (`EntryName`, `MemberTree`). Devices, FIFOs and what nobody
 /// knows are left out, and told of.
 package final class TarSurvey: TarHandler {
   private let consumer: (any MemberConsumer)?
@@ -22,6 +22,7 @@ package final class TarSurvey: TarHandler {
   private var symlinks: [[UInt8]: [UInt8]] = [:]
   private var root: ManifestEntry?
   private var unreadable: [UnreadableEntry] = []
+  private var names = MemberTree()
   /// What the tar held, in its order.
   private(set) var records = EntryTable()
 
@@ -75,6 +76,7 @@ package final class TarSurvey: TarHandler {
         UnreadableEntry(path: member.name, reason: "it is a device, a FIFO or something unknown"))
       return try leave(member.name)
     }
+    try names.add(member.name, isDirectory: member.kind == .directory)
     isWanted = try consumer?.begin(member) ?? false
   }
 
@@ -117,8 +119,7 @@ package final class TarSurvey: TarHandler {
   /// What the tar held, once all of it has passed: sorted, further names of a file with all that
   /// its first has.
   ///
-  /// Throws `.malformed` for a name that is there twice, or below what is no directory, and for a
-  /// hard link to what is not a file before it.
+  /// Throws `.malformed` for a hard link to what is not a file before it.
   package func manifest() throws(Failure) -> Manifest {
     let system = systemName()
     var manifest = Manifest(
@@ -128,26 +129,10 @@ package final class TarSurvey: TarHandler {
     manifest.root = root
     manifest.unreadable = unreadable
     let order = records.sortedIndices()
-    try checkNames(order)
     for index in order.map({ Int($0) }) {
       manifest.files.append(try completed(index, order))
     }
     return manifest
-  }
-
-  private func checkNames(_ order: [UInt32]) throws(Failure) {
-    var nesting = PathNesting()
-    for (position, index) in order.map({ Int($0) }).enumerated() {
-      if position % 1024 == 0 { try Interruption.check() }
-      let path = records.path(index)
-      guard let above = nesting.add(path, index) else { continue }
-      switch above.relation {
-      case .same: throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
-      case .below where records.type(above.index) != .directory:
-        throw Failure(.malformed, "\(RawPath(path).display) is below what is not a directory")
-      case .below, .beside: break
-      }
-    }
   }
 
   /// The entry, of a hard link with what its first name has.

@@ -11,8 +11,11 @@ package protocol MemberConsumer: AnyObject {
   func end(_ sha256: Digest) throws(Failure)
 }
 
-/// Reads an archive's tar: finds the manifest, hashes everything else, and holds the two against
-/// each other at the end (tbk(5), "The tar").
+/// Reads an archive's tar: finds the manifest, hashes everything else, and compares the two (tbk(5),
+/// "Payload").
+///
+/// What needs no manifest is checked before a member is handed on, and where the manifest comes
+/// before the others, so is everything that a header says: the consumer never gets a byte too many.
 package final class TarVerifier: TarHandler {
   private enum Current {
     case manifest(ManifestParser)
@@ -25,8 +28,11 @@ package final class TarVerifier: TarHandler {
   private var current: Current?
   private var member = TarMember(name: [], kind: .file)
   private var parsed: Manifest?
+  /// What `parsed` says of a member that comes after it; made when the first one does.
+  private var listed: MemberList?
   /// What the tar held, under the names it had there.
   private var records = EntryTable()
+  private var names = MemberTree()
 
   /// - Parameter judge: shown the manifest as soon as it has passed, before anything is known to
   ///   agree with it; may refuse it.
@@ -67,6 +73,12 @@ package final class TarVerifier: TarHandler {
       throw Failure(
         .malformed, "\(RawPath(member.name).display) is a device, a FIFO or something unknown")
     }
+    try names.add(member.name, isDirectory: member.kind == .directory)
+    if let parsed {
+      let list = listed ?? MemberList(parsed)
+      listed = list
+      try list.check(member)
+    }
     current = .content(wanted: try consumer?.begin(member) ?? false)
   }
 
@@ -85,6 +97,13 @@ package final class TarVerifier: TarHandler {
     case .manifest(let parser):
       try parser.finish()
       let manifest = try parser.manifest()
+      try manifest.validate()
+      try checkID(manifest)
+      // In a tar of TermBackup 6 a tree's own comes again, under the same name.
+      if !manifest.isTermBackup6 {
+        try manifest.refuseUnnamed()
+        try names.add(Manifest.fileName, isDirectory: false)
+      }
       try judge(manifest)
       parsed = manifest
     case .content(let wanted):
@@ -120,8 +139,6 @@ package final class TarVerifier: TarHandler {
     guard let manifest = parsed else {
       throw Failure(.malformed, "the archive holds no manifest")
     }
-    try manifest.validate()
-    try checkID(manifest)
     return try VerifiedManifest(manifest, holds: records)
   }
 
@@ -157,7 +174,6 @@ package struct VerifiedManifest: Sendable {
     isAlone =
       records.isEmpty && !manifest.isTermBackup6 && VerifiedManifest.needsMembers(manifest)
     let order = records.isSorted() ? nil : records.sortedIndices()
-    try refuseRepeated(records, order)
     if isAlone {
       (missing, firstNames) = ([], [:])
     } else if manifest.isTermBackup6 {
@@ -241,11 +257,9 @@ package struct VerifiedManifest: Sendable {
     var names: Set<[UInt8]> = []
     for index in manifest.files.indices { names.insert(manifest.files[index].tarName) }
     for index in records.indices where !names.contains(records.path(index)) {
-      throw Failure(
-        .integrity,
-        "\(RawPath(records.path(index)).display) is in the archive and not in the manifest")
+      throw Failure.unlisted(records.path(index))
     }
-    throw Failure(.integrity, "the archive holds content that the manifest places elsewhere")
+    throw Failure.placedElsewhere
   }
 
   /// TermBackup 6 listed files alone: a symlink stands in the tar as a link and in the manifest as
@@ -287,22 +301,59 @@ package struct VerifiedManifest: Sendable {
     }
     if matched != records.count {
       for index in records.indices where files.find(records.path(index), order: fileOrder) == nil {
-        throw Failure(
-          .integrity,
-          "\(RawPath(records.path(index)).display) is in the archive and not in the manifest")
+        throw Failure.unlisted(records.path(index))
       }
     }
     return (missing, firstNames)
   }
 }
 
-/// No name twice. What stands below what, the manifest says, with which the records have to agree.
-private func refuseRepeated(_ records: EntryTable, _ order: [UInt32]?) throws(Failure) {
-  guard let order else { return }  // Sorted means strictly ascending.
-  for (one, other) in zip(order, order.dropFirst()) {
-    let path = records.path(Int(one))
-    if records.compare(Int(other), path) == 0 {
-      throw Failure(.malformed, "\(RawPath(path).display) is in the archive twice")
+/// What a manifest says of the members that come after it.
+private struct MemberList {
+  private let manifest: Manifest
+  private let lookup: NameLookup
+
+  init(_ manifest: Manifest) {
+    self.manifest = manifest
+    lookup = NameLookup(manifest)
+  }
+
+  /// Refuses a member by its header: one that is not listed, or of another type or size.
+  func check(_ member: TarMember) throws(Failure) {
+    let shown = RawPath(member.name).display
+    guard let index = lookup.find(member.name) else { throw Failure.unlisted(member.name) }
+    let entry = manifest.files[index]
+    if manifest.isTermBackup6 {
+      // It listed a link as what it leads to.
+      guard member.kind != .directory, member.kind != .file || member.size == entry.size else {
+        throw Failure(.integrity, "\(shown) does not have the content that the manifest says")
+      }
+      return
     }
+    guard entry.tarName == member.name else { throw Failure.unlisted(member.name) }
+    guard !lookup.isStoredElsewhere(entry) else { throw Failure.placedElsewhere }
+    let isRight =
+      switch member.kind {
+      case .directory: entry.type == .directory
+      case .symlink: entry.type == .symlink
+      case .hardlink: entry.hardLink != nil
+      default: entry.type == .file && entry.hardLink == nil
+      }
+    guard isRight else {
+      throw Failure(.integrity, "\(shown) is not of the type that the manifest says")
+    }
+    guard member.kind != .file || member.size == entry.size else {
+      throw Failure(.integrity, "\(shown) has \(member.size) bytes, not \(entry.size)")
+    }
+  }
+}
+
+extension Failure {
+  fileprivate static func unlisted(_ name: [UInt8]) -> Failure {
+    Failure(.integrity, "\(RawPath(name).display) is in the archive and not in the manifest")
+  }
+
+  fileprivate static var placedElsewhere: Failure {
+    Failure(.integrity, "the archive holds content that the manifest places elsewhere")
   }
 }

@@ -117,7 +117,8 @@ extension BackupReader {
       guard let index = files.find(path, order: files.isSorted() ? nil : files.sortedIndices()),
         seen[index]
       else { return true }
-      let sender = MemberSender(verified.firstNames[path] ?? path, sink)
+      let name = verified.firstNames[path] ?? path
+      let sender = MemberSender(sink) { $0.name == name }
       _ = try read(archive, consumer: sender)
       guard sender.isSent else {
         throw Failure(.usage, "\(RawPath(path).display) is not a regular file")

@@ -257,6 +257,17 @@ package struct EntryTable: Sendable {
 }
 
 extension EntryTable {
+  /// The first entry of a sorted table whose path is not less than `path`; `count` if none is.
+  package func firstIndex(from path: [UInt8]) -> Int {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if compare(middle, path) < 0 { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+
   /// Below, at or above zero as the path of the entry is less than, equal to or greater than
   /// `path`, as raw bytes.
   package func compare(_ index: Int, _ path: [UInt8]) -> Int {
@@ -293,6 +304,11 @@ struct ByteArena: Sendable {
       if difference != 0 { return difference }
     }
     return count - other.count
+  }
+
+  func equals(at position: Int, _ other: ArraySlice<UInt8>) -> Bool {
+    let offset = position & 0xffff_ffff
+    return pieces[position >> 32][offset..<offset + other.count].elementsEqual(other)
   }
 
   func bytes(at position: Int, count: Int) -> [UInt8] {

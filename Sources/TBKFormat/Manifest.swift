@@ -72,14 +72,14 @@ package struct Manifest: Sendable {
   /// Checks what holds between the entries; each entry alone has been checked when it was parsed.
   ///
   /// Sorted (but TermBackup 6's need not be), no path twice, nothing below what is not a directory,
-  /// hard links to earlier regular files of the same content only, no two members of one name.
+  /// hard links to earlier regular files of the same content only; the names in the tar likewise.
   /// Throws `.malformed`.
   package func validate() throws(Failure) {
     guard isTermBackup6 || files.isSorted() else {
       throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
     }
     let order = files.isSorted() ? nil : files.sortedIndices()
-    try checkStoredNames(order)
+    if isTermBackup6 { try refuseForeignFields() } else { try checkStoredNames() }
     var nesting = PathNesting()
     for position in files.indices {
       if position % 1024 == 0 { try Interruption.check() }
@@ -94,20 +94,6 @@ package struct Manifest: Sendable {
           .malformed, "the manifest lists \(RawPath(path).display) below what is not a directory")
       }
       try checkHardLink(index, path, order: order)
-    }
-  }
-
-  /// Members stored under another name: never that of the manifest, nor of another entry.
-  private func checkStoredNames(_ order: [UInt32]?) throws(Failure) {
-    var names: Set<[UInt8]> = []
-    for index in files.indices where files.isRare(index) {
-      guard let name = files[index].storedAs else { continue }
-      guard name != Manifest.fileName, names.insert(name).inserted,
-        files.find(name, order: order) == nil
-      else {
-        throw Failure(
-          .malformed, "\(RawPath(files.path(index)).display) is stored under a name that is taken")
-      }
     }
   }
 

@@ -1,8 +1,8 @@
 import TBKCore
 
 /// Where things lie in a header block (POSIX pax, "ustar Interchange Format"), and how they read.
-enum TarBlock {
-  static let size = 512
+package enum TarBlock {
+  package static let size = 512
 
   static let name = 0..<100
   static let mode = 100..<108

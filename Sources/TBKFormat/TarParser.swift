@@ -52,6 +52,27 @@ package final class TarParser: ByteSink {
     self.limits = limits
   }
 
+  /// Whether the end marker, or the first block of it, has come: no member follows.
+  package var isPastMembers: Bool {
+    switch state {
+    case .zeroBlock, .trailer: true
+    case .header, .extended, .body, .padding, .closed: false
+    }
+  }
+
+  /// Bytes until the next header block begins: what is left of a body, or of an extended header.
+  package var untilHeader: UInt64 {
+    func padded(_ left: UInt64) -> UInt64 {
+      left &+ UInt64(TarWriter.padding(after: offset &+ left))
+    }
+    return switch state {
+    case .body(let left): padded(left)
+    case .extended(_, let left): padded(UInt64(left))
+    case .padding(let left): UInt64(left)
+    case .header, .zeroBlock, .trailer, .closed: 0
+    }
+  }
+
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
     if case .closed = state { throw Failure(.library, "bytes for a tar parser that has ended") }
     do throws(Failure) {

@@ -184,7 +184,9 @@ struct OpenCommand: SuiteCommand {
         try sink.finish()
       }
     } else {
-      try reader.sendTar(to: sink)
+      let missing = try reader.sendTar(to: sink).missing
+      tell(missing: missing)
+      return missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
     }
     return ExitStatus.success
   }
@@ -237,9 +239,7 @@ struct OpenCommand: SuiteCommand {
     if let countsOut {
       try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
     }
-    for path in summary.backup.missing {
-      Messages.warning("\(RawPath(path).display): listed, but not in the archive")
-    }
+    tell(missing: summary.backup.missing)
     if json {
       try StandardOutput.write(summary.json.line() + [UInt8(ascii: "\n")])
     } else {
@@ -275,10 +275,14 @@ struct OpenCommand: SuiteCommand {
       try StandardOutput.write(
         "ok \(name) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
     }
-    for path in verified.missing {
+    tell(missing: verified.missing)
+    return verified.missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
+  }
+
+  private func tell(missing: [[UInt8]]) {
+    for path in missing {
       Messages.warning("\(RawPath(path).display): listed, but not in the archive")
     }
-    return verified.missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
   }
 
   private func showHeader() throws(Failure) -> Int32 {

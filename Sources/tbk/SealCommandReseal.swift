@@ -39,13 +39,12 @@ extension SealCommand {
     guard let archive = try sources.next() else {
       throw Failure(.library, "no archive was read")
     }
-    if let expectId {
-      var rest: AuthenticatedArchive? = archive
-      let reader = try BackupReader(
-        expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
-        archives: { () throws(Failure) in rest.take() })
-      _ = try reader.manifest()
-    }
+    // What does not hold together is not sealed again as if it did.
+    var rest: AuthenticatedArchive? = archive
+    let reader = try BackupReader(
+      expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
+      archives: { () throws(Failure) in rest.take() })
+    _ = try reader.manifest()
     let key = try SealingKey(password: new, cost: cost)
     let output = try archiveOutput(lengthIsKnown: true)
     let meter = ProgressMeter("sealing", mode: progress.progress)

@@ -126,7 +126,7 @@ def restored():
     accepted("gzip_with_a_name", seal(gz.member(tar, name=b"backup.tar")))
     accepted("gzip_fastest", seal(payload_of([file("a")], level=1)))
     accepted("sealed_manifest", seal(gz.compress(tars.only_manifest(mf.with_id(manifest_of(TREE))))),
-             tar={65}, extract={65}, verify={0, 65})
+             tar={65}, extract={65}, verify={65})
     incremental()
     for iterations in (1, 1000, 4097):
         accepted(f"tbk1_{iterations}_iterations", tbk1(payload_of(TREE), iterations=iterations))

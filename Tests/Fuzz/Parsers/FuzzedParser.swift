@@ -9,7 +9,7 @@ import TBKStore
 /// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
   case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
-    ledger, manifest, mbuSettings, patterns, privateKey, profile, publicKey, receipt, tar,
+    ledger, manifest, mbuSettings, members, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url, seekTable, zstdPayload
 
   /// Reads `bytes`, and checks that what was read survives being written and read again.
@@ -84,6 +84,12 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
         return changed
       }
     case .manifest: return try manifest(bytes)
+    case .members:
+      let verifier = try TarVerifier()
+      let parser = TarParser(handler: verifier, limits: TarLimits(maximumSize: 1 << 40))
+      try inTwo(bytes, parser)
+      try parser.finish()
+      _ = try verifier.verdict()
     case .mbuSettings: _ = try MbuSettings(bytes, place: "file")
     case .patterns:
       // The first line is a path, the others are patterns.

@@ -275,11 +275,39 @@ def validate(manifest):
         names.add(name)
     if not is_termbackup6(manifest) and list(seen) != sorted(seen):
         raise corrupt("the entries are not in the order of their paths")
-    for path in seen:
+    _validate_nesting(seen)
+    if is_termbackup6(manifest):
+        for path, entry in seen.items():
+            if entry.keys() & {"type", "hard_link", "link_target", "stored_as", "stored_in"}:
+                raise corrupt(f"{path!r} says what TermBackup 6 never said")
+    elif any("stored_as" in entry for entry in files):
+        _validate_stored_names(seen)
+
+
+def _validate_nesting(named):
+    """Nothing lies below what is not a directory. `named`: name -> entry."""
+    for path in named:
         for at in [at for at, byte in enumerate(path) if byte == 0x2F]:
-            above = seen.get(path[:at])
+            above = named.get(path[:at])
             if above is not None and above.get("type", "file") != "directory":
                 raise corrupt(f"{path!r} is below something that is no directory")
+
+
+def _validate_stored_names(seen):
+    """A member lies in the directory of its entry, but for `manifest.json` at the top and what is below it."""
+    own, tildes = b"manifest.json", set()
+    for path, entry in seen.items():
+        name = raw(stored_name(entry))
+        if path == own or path.startswith(own + b"/"):
+            rest = name.removeprefix(own).lstrip(b"~")
+            tildes.add(len(name) - len(own) - len(rest))
+            wanted = path.removeprefix(own)
+            same = entry["type"] == "file" and wanted and os.path.dirname(rest) == os.path.dirname(wanted)
+            if not name.startswith(own) or len(tildes) > 1 or tildes == {0} or rest != wanted and not same:
+                raise corrupt(f"{path!r} cannot be stored as {name!r}")
+        elif name != path and (entry["type"] != "file" or os.path.dirname(name) != os.path.dirname(path) or name in seen):
+            raise corrupt(f"{path!r} cannot be stored as {name!r}")
+    _validate_nesting({raw(stored_name(entry)): entry for entry in seen.values()})
 
 
 def check_path(path):

@@ -1,0 +1,196 @@
+// What is sent on out of an archive: its tar, or the content of one file.
+
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+extension BackupReader {
+  /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
+  /// is sent, and the whole against the manifest at the end; only then comes the end of the tar.
+  ///
+  /// A tar that fails after it has begun ends with a block that is no header, so that nobody takes
+  /// what came for all of it.
+  @discardableResult
+  package func sendTar(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
+    if try next() != nil {
+      throw Failure(
+        .usage, "several archives do not make one tar", hint: "extract them together with -C")
+    }
+    if newest.hasNoManifest { return try sendPackage(to: sink) }
+    let verifier = try TarVerifier { [self] (manifest) throws(Failure) in
+      try refusePart(manifest)
+    }
+    return try send(verifier, to: sink) { () throws(Failure) in
+      let verified = try verifier.verdict()
+      try check(id: verified.id)
+      try refuseAlone(verified)
+      return verified
+    }
+  }
+
+  /// Sends the newest archive's tar as `handler` passes it, and its end once `judge` has.
+  private func send(
+    _ handler: any TarHandler, to sink: any ByteSink,
+    _ judge: () throws(Failure) -> VerifiedManifest
+  ) throws(Failure) -> VerifiedManifest {
+    let checking = CheckingSink(
+      TarParser(handler: handler, limits: TarLimits(maximumSize: newest.maximumContentLength)),
+      into: sink)
+    do throws(Failure) {
+      try newest.replayTar(into: TickingSink(into: checking, progress))
+      let verified = try judge()
+      try checking.release()
+      return verified
+    } catch {
+      if error.code != .brokenPipe { checking.spoil() }
+      throw error
+    }
+  }
+
+  /// Throws `.inputMissing` for what is not all of a tree without others.
+  private func refusePart(_ manifest: Manifest) throws(Failure) {
+    let others = manifest.neededIDs
+    if others.isEmpty { return }
+    throw Failure(
+      .inputMissing,
+      "the backup is not whole without others: \(others.sorted().joined(separator: ", "))",
+      hint: "extract it together with them: -C DIR and all their archives, the newest last")
+  }
+
+  /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
+  private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
+    let survey = try TarSurvey { (name) throws(Failure) in
+      throw Failure(
+        .malformed, "\(RawPath(name).display) is a device, a FIFO or something unknown",
+        hint: "extract the package with -C, which leaves that out")
+    }
+    return try send(survey, to: sink) { () throws(Failure) in
+      VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
+    }
+  }
+
+  /// Sends the content of one file, which is verified before its first byte is sent.
+  package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
+    let verified = try manifest()
+    try refuseAlone(verified)
+    if verified.manifest.isTermBackup6 {
+      try sendTermBackup6(path, verified, to: sink)
+      return try sink.finish()
+    }
+    let files = verified.manifest.files
+    guard var index = files.find(path) else {
+      throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup")
+    }
+    if let first = files[index].hardLink, let target = files.find(first) { index = target }
+    let entry = files[index]
+    guard entry.type == .file else {
+      throw Failure(.usage, "\(RawPath(path).display) is not a regular file")
+    }
+    if entry.storedIn == nil {
+      let sender = MemberSender(sink) { $0.name == entry.tarName }
+      _ = try read(newest, consumer: sender)
+      guard sender.isSent else {
+        throw Failure(.inputMissing, "\(RawPath(path).display) is not in this archive")
+      }
+    } else {
+      try sendFromOthers(index, verified.manifest, sink)
+    }
+    try sink.finish()
+  }
+
+  /// Content that an earlier backup holds: found there first, then sent.
+  private func sendFromOthers(
+    _ index: Int, _ manifest: Manifest, _ sink: any ByteSink
+  ) throws(Failure) {
+    let lookup = NameLookup(manifest)
+    let have = Gathered(manifest.files.count)
+    var given: Set<String> = []
+    while let archive = try next() {
+      let finder = ContentFinder { member in
+        self.supplied(by: member, to: manifest, lookup, have).filter { $0 == index }
+          .compactMap { index in manifest.files[index].sha256.map { (index, $0) } }
+      } found: { index in
+        have[index] = true
+      }
+      given.insert(try read(archive, consumer: finder).id)
+      if finder.isEmpty { continue }
+      let choose = finder.replay()
+      let sender = MemberSender(sink) { choose($0) != nil }
+      _ = try read(archive, consumer: sender)
+      return
+    }
+    try refuseMissing(manifest, have, given: given) { $0 == index }
+  }
+}
+
+/// Sends the content of the one member on that is chosen.
+final class MemberSender: MemberConsumer {
+  private let choose: (TarMember) -> Bool
+  private let sink: any ByteSink
+  private(set) var isSent = false
+
+  /// - Parameter choose: asked for each member in turn.
+  init(_ sink: any ByteSink, _ choose: @escaping (TarMember) -> Bool) {
+    self.choose = choose
+    self.sink = sink
+  }
+
+  func begin(_ member: TarMember) -> Bool { choose(member) && member.kind == .file && !isSent }
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try sink.write(bytes) }
+  func end(_ sha256: Digest) { isSent = true }
+}
+
+/// Sends a tar on as it is checked. The last piece, and in any case the end marker, waits for
+/// `release()`: without it no reader takes what came for a whole tar.
+final class CheckingSink: ByteSink {
+  private let check: TarParser
+  private let next: any ByteSink
+  private var held: [UInt8] = []
+  private var sent: UInt64 = 0
+  /// Bytes of the member that was being sent, behind what has been.
+  private var untilHeader: UInt64 = 0
+
+  init(_ check: TarParser, into next: any ByteSink) {
+    self.check = check
+    self.next = next
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    // What may follow the end is limited.
+    let isPastMembers = check.isPastMembers
+    let left = check.untilHeader
+    try check.write(bytes)
+    if !isPastMembers {
+      try pass()
+      untilHeader = left
+      held.removeAll(keepingCapacity: true)
+    }
+    held.append(bytes)
+  }
+
+  func finish() throws(Failure) { try check.finish() }
+
+  /// Sends the rest.
+  func release() throws(Failure) {
+    try pass()
+    try next.finish()
+  }
+
+  /// Ends a tar of which something has been sent so that every reader fails: with a block, at a
+  /// border of blocks, that cannot be a header, or inside a member.
+  func spoil() {
+    if sent == 0 { return }
+    let block = UInt64(TarBlock.size)
+    var count = block + (block - sent % block) % block
+    // It would end the member, and the tar with it.
+    if count == untilHeader { count += block }
+    _ = try? next.write([UInt8](repeating: 0xff, count: Int(count)))
+    _ = try? next.finish()
+  }
+
+  private func pass() throws(Failure) {
+    if held.isEmpty { return }
+    try next.write(held)
+    sent += UInt64(held.count)
+  }
+}

@@ -1,0 +1,95 @@
+// The names that entries have in the tar, where those are not their paths: `stored_as`.
+
+import TBKCore
+
+extension Manifest {
+  /// Whether a path is that of the manifest in the tar, or below it.
+  package static func isReserved(_ path: [UInt8]) -> Bool {
+    path.starts(with: fileName)
+      && (path.count == fileName.count || path[fileName.count] == UInt8(ascii: "/"))
+  }
+
+  /// Checks the names in the tar of a manifest of ours, which is sorted. Throws `.malformed`.
+  ///
+  /// A member lies in the directory that its entry lies in: directories move as they are when a tree
+  /// is put in place. Only "manifest.json" at the top gives way, with all that is below it.
+  func checkStoredNames() throws(Failure) {
+    var tildes: Int?
+    var isRenamed = false
+    for index in files.indices where files.isRare(index) {
+      let entry = files[index]
+      guard let name = entry.storedAs else { continue }
+      guard files.find(name) == nil else { throw taken(entry.path) }
+      if Manifest.isReserved(entry.path) {
+        let count = name.dropFirst(Manifest.fileName.count).prefix { $0 == UInt8(ascii: "~") }.count
+        guard name.starts(with: Manifest.fileName), count > 0, count == tildes ?? count else {
+          throw astray(entry.path)
+        }
+        tildes = count
+        let rest = Array(name[(Manifest.fileName.count + count)...])
+        let path = Array(entry.path[Manifest.fileName.count...])
+        guard rest == path || entry.type == .file && !path.isEmpty && parent(rest) == parent(path)
+        else { throw astray(entry.path) }
+      } else {
+        guard entry.type == .file, parent(name) == parent(entry.path), name != Manifest.fileName
+        else { throw astray(entry.path) }
+      }
+      isRenamed = true
+    }
+    guard isRenamed else { return }
+    var tree = MemberTree()
+    for index in files.indices {
+      if index % 1024 == 0 { try Interruption.check() }
+      let isDirectory = files.type(index) == .directory
+      let path = files.path(index)
+      let storedAs = files.isRare(index) ? files[index].storedAs : nil
+      if tildes != nil, storedAs == nil, Manifest.isReserved(path) { throw astray(path) }
+      do throws(Failure) {
+        try tree.add(storedAs ?? path, isDirectory: isDirectory)
+      } catch {
+        throw taken(path)
+      }
+    }
+  }
+
+  /// Checks that of what an archive holds nothing has the name of the manifest, or is below it.
+  /// Throws `.malformed`.
+  ///
+  /// Not part of `validate()`: before an archive is made, its entries have their paths alone.
+  package func refuseUnnamed() throws(Failure) {
+    let below = files.firstIndex(from: Manifest.fileName + [UInt8(ascii: "/")])
+    for index in [files.find(Manifest.fileName), below] {
+      guard let index, index < files.count, files[index].storedAs == nil else { continue }
+      let path = files.path(index)
+      if Manifest.isReserved(path) { throw astray(path) }
+    }
+  }
+
+  private func taken(_ path: [UInt8]) -> Failure {
+    Failure(.malformed, "\(RawPath(path).display) is stored under a name that is taken")
+  }
+
+  private func astray(_ path: [UInt8]) -> Failure {
+    Failure(.malformed, "\(RawPath(path).display) is stored under a name that it cannot have")
+  }
+
+  /// Checks that TermBackup 6 could have written the entries: plain files, each in its own archive.
+  func refuseForeignFields() throws(Failure) {
+    for index in files.indices {
+      let isPlain =
+        !files.hasType(index) && files.storedIn(index) == nil
+        && (!files.isRare(index)
+          || files[index].hardLink == nil && files[index].linkTarget == nil
+            && files[index].storedAs == nil)
+      guard isPlain else {
+        throw Failure(
+          .malformed, "\(RawPath(files.path(index)).display) says what no manifest 1.0 says")
+      }
+    }
+  }
+}
+
+/// The directory that a path lies in, empty at the top.
+private func parent(_ path: [UInt8]) -> ArraySlice<UInt8> {
+  path[..<(path.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
+}
