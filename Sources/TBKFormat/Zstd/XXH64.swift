@@ -7,11 +7,11 @@ package enum XXH64 {
   private static let prime5: UInt64 = 0x27d4_eb2f_1656_67c5
 
   package static func hash(_ bytes: Span<UInt8>) -> UInt64 {
-    let raw = bytes.bytes
+    let raw = unsafe bytes.bytes
     func word(_ start: Int) -> UInt64 {
       precondition(start >= 0 && start + 8 <= raw.byteCount)
-      return UInt64(
-        littleEndian: unsafe raw.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self))
+      let value = unsafe raw.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self)
+      return UInt64(littleEndian: value)
     }
     var position = 0
     var hash: UInt64
