@@ -125,6 +125,14 @@ int tbk_ignore_signal(int signal_number) { return tbk_handle_signal(signal_numbe
 
 int tbk_default_signal(int signal_number) { return tbk_handle_signal(signal_number, SIG_DFL); }
 
+void tbk_leave_time_to_end(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_CPU, &limit) != 0 || limit.rlim_cur != limit.rlim_max) return;
+  if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur < 2) return;
+  limit.rlim_cur--;
+  setrlimit(RLIMIT_CPU, &limit);
+}
+
 void tbk_start_nudging(void) {
   struct itimerval timer = {{0, 50000}, {0, 50000}};
   setitimer(ITIMER_REAL, &timer, NULL);
@@ -163,7 +171,7 @@ int tbk_spawn(const char *path, char *const arguments[], char *const environment
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(127);
-    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    for (int number = 1; number < NSIG; number++) signal(number, number == SIGXFSZ ? SIG_IGN : SIG_DFL);
     /* Out of the way of 0 to 3 first. */
     int streams[4] = {input, output, errors, report[1]};
     for (int index = 0; index < 4; index++) streams[index] = fcntl(streams[index], F_DUPFD, 10);

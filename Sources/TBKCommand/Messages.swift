@@ -93,7 +93,7 @@ package enum Messages {
   /// Messages are lost rather than reported if standard error cannot take them.
   private static func put(_ text: String) {
     ProgressMeter.eraseCurrent()
-    _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+    Descriptor.standardError.writeMessage(Array(text.utf8).span)
   }
 }
 

@@ -111,7 +111,10 @@ package enum Program {
       _ = tbk_default_signal(SIGPIPE)
       raise(SIGPIPE)
       _exit(141)
-    case .interrupted: _exit(failure.exitStatus)
+    case .interrupted:
+      guard let said = Interruption.failure else { _exit(failure.exitStatus) }
+      Messages.report(said)
+      _exit(said.exitStatus)
     default:
       Messages.report(failure)
       _exit(failure.exitStatus)

@@ -119,6 +119,24 @@ package final class Descriptor: Sendable {
     }
   }
 
+  /// Writes what a person is to read: also after a signal, and as much of it as can be written.
+  package func writeMessage(_ bytes: Span<UInt8>) {
+    var done = 0
+    while done < bytes.count {
+      let count = unsafe bytes.extracting(done..<bytes.count).withUnsafeBytes { raw in
+        unsafe Glibc.write(number, raw.baseAddress, raw.count)
+      }
+      if count >= 0 {
+        done += count
+      } else if errno == EAGAIN, Interruption.signal == nil {
+        var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+        _ = unsafe poll(&entry, 1, -1)
+      } else if errno != EINTR || Interruption.signal != nil {
+        return
+      }
+    }
+  }
+
   /// After a call that failed: returns if it is to be repeated.
   ///
   /// Whoever else has a terminal or pipe open can have made it non-blocking for us too.

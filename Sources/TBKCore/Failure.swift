@@ -29,6 +29,8 @@ package struct Failure: Error, Equatable, Sendable {
     case tryAgain
     /// A tag or signature does not verify.
     case authentication
+    /// Memory, threads, processes, open files or processor time have run out.
+    case exhausted
     /// The operating system or a policy of the store forbids it.
     case denied
     /// A token is missing, expired or not allowed to do this.
@@ -39,7 +41,7 @@ package struct Failure: Error, Equatable, Sendable {
     case profile
     /// The reader of our output went away. Ends the program without a message.
     case brokenPipe
-    /// SIGINT or SIGTERM arrived; `Interruption` knows which.
+    /// SIGINT, SIGTERM or the like arrived; `Interruption` knows which.
     case interrupted
   }
 
@@ -87,7 +89,7 @@ extension Failure {
     case .library: 70
     case .cannotCreate: 73
     case .io: 74
-    case .tryAgain: 75
+    case .tryAgain, .exhausted: 75
     case .authentication, .denied, .token: 77
     case .configuration, .profile: 78
     case .brokenPipe: 141
@@ -110,7 +112,7 @@ extension Failure {
     case .token: "TokenError"
     case .configuration: "ConfigError"
     case .profile: "ProfileError"
-    case .library, .brokenPipe, .interrupted: "TermBackupError"
+    case .library, .exhausted, .brokenPipe, .interrupted: "TermBackupError"
     }
   }
 }

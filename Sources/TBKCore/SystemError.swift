@@ -17,6 +17,9 @@ extension Failure {
     case EACCES, EPERM: return Failure(.denied, message)
     case EEXIST, ENOTEMPTY, EISDIR, EROFS: return Failure(.cannotCreate, message)
     case ENOSPC, EDQUOT: return Failure(.io, message, hint: "free some space and try again")
+    case EFBIG:
+      return Failure(
+        .io, message, hint: "'ulimit -f', or the file system, allows no larger files")
     case EPIPE: return Failure(.brokenPipe, message)
     case EWOULDBLOCK: return Failure(.tryAgain, message)
     default: return Failure(.io, message)

@@ -46,6 +46,9 @@ int tbk_reserve(int descriptor, int64_t length);
 int tbk_handle_signal(int signal_number, void (*handler)(int));
 int tbk_ignore_signal(int signal_number);
 int tbk_default_signal(int signal_number);
+/* Where the soft limit of processor time is the hard one, lowers it by a second: the hard one kills, the soft one
+ * sends SIGXCPU. */
+void tbk_leave_time_to_end(void);
 /* Starts a timer that delivers SIGALRM every 50 ms, so that no call stays blocked. Async-signal-safe. */
 void tbk_start_nudging(void);
 /* Blocks every signal in the calling thread. */
@@ -55,8 +58,8 @@ void tbk_advise_sequential(int descriptor);
 /* pipe2 with O_CLOEXEC. */
 int tbk_pipe(int ends[2]);
 /* Runs a program in a process group of its own, with these descriptors as its standard streams and
- * no other open. It gets SIGTERM when the calling thread ends, however that ends. 0, or the errno
- * of what failed. */
+ * no other open. It gets SIGTERM when the calling thread ends, however that ends, and a file that is too large
+ * (SIGXFSZ) is an error of its write. 0, or the errno of what failed. */
 int tbk_spawn(const char *path, char *const arguments[], char *const environment[], int input, int output,
               int errors, pid_t *child);
 /* llistxattr, lgetxattr and lsetxattr: the last component of path is not followed. */
