@@ -37,6 +37,7 @@ let package = Package(
     .systemLibrary(
       name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(name: "CSystem"),
+    .target(name: "CMemory", dependencies: ["CSystem"]),
 
     // Core <- Crypto, Format; Crypto + Format <- Archive, Store, Settings; Core <- Command.
     .target(name: "TBKCore", dependencies: ["CSystem"], swiftSettings: strict),
@@ -59,13 +60,15 @@ let package = Package(
     .executableTarget(
       name: "tbk",
       dependencies: [
-        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", argumentParser,
+        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", "CMemory",
+        argumentParser,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "tbk-net",
       dependencies: [
-        "TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", argumentParser,
+        "TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory",
+        argumentParser,
       ],
       swiftSettings: strict),
 

@@ -21,6 +21,7 @@ package final class ArchiveOutput: ByteSink {
   private let start: UInt64
   private let descriptor: Descriptor
   private let buffer: DescriptorSink
+  private let unfinished: Unfinished?
   private var done = false
   /// Whether a file that has the name already may be replaced; else `commit()` throws
   /// `.cannotCreate`, and it stays.
@@ -37,14 +38,17 @@ package final class ArchiveOutput: ByteSink {
       place = .inPlace(destination, start: position)
       start = position
       descriptor = destination
+      unfinished = Unfinished(output: destination, start: position)
     } else if lengthIsKnown {
       descriptor = destination
       place = .direct
       start = 0
+      unfinished = nil
     } else {
       descriptor = try TemporaryFile.anonymous()
       place = .spooled(descriptor, destination: destination)
       start = 0
+      unfinished = nil
     }
     buffer = DescriptorSink(descriptor)
   }
@@ -56,9 +60,11 @@ package final class ArchiveOutput: ByteSink {
     start = 0
     descriptor = file.descriptor
     buffer = DescriptorSink(descriptor, name: path)
+    unfinished = nil
   }
 
   deinit {
+    unfinished?.end()
     guard !done, case .inPlace(let file, let start) = place else { return }
     // Failed: whatever was there in our place is not an archive, and must not look like one.
     _ = ftruncate(file.number, off_t(start))
@@ -91,6 +97,7 @@ package final class ArchiveOutput: ByteSink {
     case .direct: break
     }
     done = true
+    unfinished?.end()
   }
 }
 

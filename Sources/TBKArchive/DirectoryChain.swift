@@ -71,7 +71,7 @@ package final class DirectoryChain {
         }
       } catch {
         // ELOOP or ENOTDIR: a link or a file stands where a directory should.
-        if errno == ELOOP || errno == ENOTDIR, error.code != .interrupted {
+        if errno == ELOOP || errno == ENOTDIR, !error.isOfProcess {
           throw Failure(
             .malformed, "\(RawPath(whole).display): \(name.display) is not a directory")
         }

@@ -198,16 +198,16 @@ package final class AccountNames {
   package init() {}
 
   /// The user's name; nil if the system has none for the id.
-  package func user(_ id: UInt32) -> [UInt8]? {
+  package func user(_ id: UInt32) throws(Failure) -> [UInt8]? {
     if let known = users[id] { return known }
-    let name = unsafe getpwuid(id).map { unsafe bytes(of: $0.pointee.pw_name) }
+    let name = try lookUp { unsafe getpwuid(id).map { unsafe bytes(of: $0.pointee.pw_name) } }
     users[id] = .some(name)
     return name
   }
 
-  package func group(_ id: UInt32) -> [UInt8]? {
+  package func group(_ id: UInt32) throws(Failure) -> [UInt8]? {
     if let known = groups[id] { return known }
-    let name = unsafe getgrgid(id).map { unsafe bytes(of: $0.pointee.gr_name) }
+    let name = try lookUp { unsafe getgrgid(id).map { unsafe bytes(of: $0.pointee.gr_name) } }
     groups[id] = .some(name)
     return name
   }
@@ -227,6 +227,15 @@ package final class AccountNames {
     return id
   }
 
+  /// What the system says; a failure, and not nil, if it cannot say for want of something.
+  private func lookUp<T>(_ ask: () -> T?) throws(Failure) -> T? {
+    errno = 0
+    if let answer = ask() { return answer }
+    let failure = Failure.system("cannot look up an account")
+    if failure.code == .exhausted { throw failure }
+    return nil
+  }
+
   private func bytes(of text: UnsafePointer<CChar>) -> [UInt8] {
     unsafe Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
   }
@@ -236,7 +245,9 @@ extension ManifestEntry {
   /// An entry with the metadata of `facts`; size and hash are set for what has no content.
   ///
   /// - Parameter type: as `FileFacts.type(ofMode:)` found it.
-  package init(path: [UInt8], type: EntryType, facts: stat, names: AccountNames) {
+  package init(
+    path: [UInt8], type: EntryType, facts: stat, names: AccountNames
+  ) throws(Failure) {
     self.init(
       path: path, type: type, size: type == .file ? UInt64(clamping: facts.st_size) : 0,
       sha256: type == .file ? nil : .ofNothing, mode: facts.st_mode, modifiedAt: 0)
@@ -246,7 +257,7 @@ extension ManifestEntry {
     device = UInt64(facts.st_dev)
     uid = facts.st_uid
     gid = facts.st_gid
-    user = names.user(facts.st_uid)
-    group = names.group(facts.st_gid)
+    user = try names.user(facts.st_uid)
+    group = try names.group(facts.st_gid)
   }
 }

@@ -210,9 +210,10 @@ final class GzipBlock {
     let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     unsafe stream.initialize(to: z_stream())
     // -15: raw deflate with a window of 32 KiB.
-    guard unsafe tbk_deflate_init(stream, Int32(level), -15) == Z_OK else {
+    let status = unsafe tbk_deflate_init(stream, Int32(level), -15)
+    guard status == Z_OK else {
       unsafe stream.deallocate()
-      throw Failure(.library, "deflateInit2 failed: out of memory")
+      throw zlibFailure("deflateInit2", status)
     }
     unsafe self.stream = stream
   }
@@ -262,7 +263,7 @@ final class GzipBlock {
       status = unsafe deflate(stream, Z_SYNC_FLUSH)
     }
     guard status == Z_OK else {
-      return .failure(Failure(.library, "deflate failed with status \(status)"))
+      return .failure(zlibFailure("deflate", status))
     }
     // A flush is complete only if room is left behind it (zlib.h).
     let room = unsafe Int(stream.pointee.avail_out)
@@ -289,4 +290,11 @@ final class GzipBlock {
     }
     return position
   }
+}
+
+/// The failure of a call of zlib that says nothing about the data.
+func zlibFailure(_ call: String, _ status: Int32) -> Failure {
+  status == Z_MEM_ERROR
+    ? Failure(.exhausted, "out of memory")
+    : Failure(.library, "\(call) failed with status \(status)")
 }

@@ -22,9 +22,10 @@ import TBKCore
     let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     unsafe stream.initialize(to: z_stream())
     // 16: gzip and nothing else; 15: windows up to 32 KiB.
-    guard unsafe tbk_inflate_init(stream, 16 + 15) == Z_OK else {
+    let status = unsafe tbk_inflate_init(stream, 16 + 15)
+    guard status == Z_OK else {
       unsafe stream.deallocate()
-      throw Failure(.library, "inflateInit2 failed: out of memory")
+      throw zlibFailure("inflateInit2", status)
     }
     self.next = next
     unsafe self.stream = stream
@@ -87,8 +88,7 @@ import TBKCore
       case Z_OK, Z_BUF_ERROR:
         // zlib may hold back output if the buffer is full, and only then.
         mayHaveMore = full
-      case Z_MEM_ERROR:
-        throw Failure(.library, "inflate failed: out of memory")
+      case Z_MEM_ERROR, Z_STREAM_ERROR, Z_VERSION_ERROR: throw zlibFailure("inflate", status)
       default:
         throw Failure(.malformed, "compressed data is damaged: \(reason)")
       }

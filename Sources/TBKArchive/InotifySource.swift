@@ -205,7 +205,7 @@ final class InotifySource: ChangeSource {
     do throws(Failure) {
       directory = try DirectoryChain(root: top).directory(path)
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       // Gone again, or something else by now: that has its own events.
       if error.code != .inputMissing, error.code != .malformed { unreadable(path, error) }
       return
@@ -277,7 +277,7 @@ final class InotifySource: ChangeSource {
         }
         levels.append(try self.level(below, watch, path))
       } catch {
-        if error.code == .interrupted { throw error }
+        if error.isOfProcess { throw error }
         unreadable(path, error)
       }
     }
@@ -288,7 +288,7 @@ final class InotifySource: ChangeSource {
     _ directory: Descriptor, _ watch: Int32, _ path: [UInt8]
   ) throws(Failure) -> Level {
     var names = try directory.names()
-    if options.excludesCaches, CacheTag.marks(directory, names) {
+    if options.excludesCaches, try CacheTag.marks(directory, names) {
       tree[isCache: watch] = true
       names.removeAll { $0.name != CacheTag.name }
     }
@@ -301,7 +301,7 @@ final class InotifySource: ChangeSource {
   ) throws(Failure) {
     let top = try root.open()
     guard let directory = try? DirectoryChain(root: top).directory(path) else { return }
-    let isCache = CacheTag.marks(directory)
+    let isCache = try CacheTag.marks(directory)
     if isCache == tree[isCache: watch] { return }
     tree[isCache: watch] = isCache
     drop(tree.removeChildren(of: watch))

@@ -100,7 +100,7 @@ package struct ManifestCreation {
     let hashing = try HashingPool(threads: threads) { (job) throws(Failure) in
       var entry = job.visit.entry
       if let failure = job.failure {
-        if failure.code == .interrupted { throw failure }
+        if failure.isOfProcess { throw failure }
         // Gone since its directory was listed: it might as well have gone before.
         if failure.code == .inputMissing { return }
         unreadable.note(.unreadable(UnreadableEntry(path: entry.path, reason: failure.reason)))

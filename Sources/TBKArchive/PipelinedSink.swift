@@ -1,6 +1,7 @@
 import TBKCore
 
-/// Runs the stages behind it on one other thread, so that both sides work at the same time.
+/// Runs the stages behind it on one other thread, so that both sides work at the same time; in the
+/// calling thread where there can be no other.
 ///
 /// What is written is copied, in pieces of `chunkSize`, into a queue of bounded length; the other
 /// thread takes it from there. An error of `next` is thrown by the next `write` or by `finish`.
@@ -16,6 +17,8 @@ package final class PipelinedSink: ByteSink {
   private var phase = StagePhase.open
   private var filling: [UInt8] = []
   private var thread: WorkerThread?
+  /// Where there can be no thread: what it would have written to.
+  private var direct: (any ByteSink)?
 
   /// - Parameter depth: how many chunks may wait, at least 1. Memory is at most `depth + 2` chunks.
   package init(depth: Int = 8, into next: any ByteSink) {
@@ -47,7 +50,7 @@ package final class PipelinedSink: ByteSink {
     do throws(Failure) {
       if !filling.isEmpty { try push() }
       try start()
-      try queue.finish(thread)
+      if let direct { try direct.finish() } else { try queue.finish(thread) }
     } catch {
       throw fail(error)
     }
@@ -59,13 +62,24 @@ package final class PipelinedSink: ByteSink {
     try start()
     var chunk: [UInt8] = []
     swap(&chunk, &filling)
-    filling = try queue.push(chunk, thread)
+    if let direct {
+      try direct.write(chunk.span)
+      chunk.removeAll(keepingCapacity: true)
+      filling = chunk
+    } else {
+      filling = try queue.push(chunk, thread)
+    }
   }
 
   private func start() throws(Failure) {
-    if thread != nil { return }
+    if thread != nil || direct != nil { return }
     let queue = self.queue
-    thread = try WorkerThread(nudgeable: true) { queue.serve() }
+    do throws(Failure) {
+      thread = try WorkerThread(nudgeable: true) { queue.serve() }
+    } catch {
+      guard error.code == .exhausted else { throw error }
+      direct = queue.next
+    }
   }
 
   private func fail(_ failure: Failure) -> Failure {
@@ -87,7 +101,7 @@ package final class PipelinedSink: ByteSink {
   private final class Queue: @unchecked Sendable {
     private let monitor = Monitor()
     private let depth: Int
-    private let next: any ByteSink
+    let next: any ByteSink
     /// First in, first out; `first` is the index of the oldest.
     private var chunks: [[UInt8]]
     private var first = 0

@@ -151,7 +151,7 @@ package final class TreePacker {
       guard let facts = try directory.statusIfPresent(of: name) else { return false }
       return UInt64(facts.st_ino) == inode && UInt64(facts.st_dev) == device
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       return false
     }
   }
@@ -166,13 +166,13 @@ package final class TreePacker {
       let (directory, name) = try chain.parent(of: entry.path)
       (file, before) = try openRegularFile(name, in: directory)
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       lose(entry.path, reason: error.code == .inputMissing ? "it is gone" : error.reason)
       return false
     }
     let attributes = entry.xattrs
     let storedAs = entry.storedAs
-    entry = ManifestEntry(path: entry.path, type: .file, facts: before, names: names)
+    entry = try ManifestEntry(path: entry.path, type: .file, facts: before, names: names)
     entry.xattrs = attributes
     entry.storedAs = storedAs
     try tar.write(try TarWriter.header(for: TarMember(entry)))
@@ -215,7 +215,7 @@ package final class TreePacker {
         do throws(Failure) {
           count = min(try file.read(into: &bytes), wanted)
         } catch {
-          if error.code == .interrupted { throw error }
+          if error.isOfProcess { throw error }
           ending = .failed(error.reason)
         }
         if count == 0 {

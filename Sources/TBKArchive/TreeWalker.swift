@@ -93,7 +93,7 @@ package final class TreeWalker {
   /// The root's own metadata, as the manifest's `root`.
   package func rootEntry(_ root: Descriptor) throws(Failure) -> ManifestEntry {
     let facts = try root.status()
-    var entry = ManifestEntry(path: [], type: .directory, facts: facts, names: names)
+    var entry = try ManifestEntry(path: [], type: .directory, facts: facts, names: names)
     entry.xattrs = try FileFacts.attributes(of: RawPath([]), in: root)
     return entry
   }
@@ -141,7 +141,7 @@ package final class TreeWalker {
       if options.oneFileSystem, UInt64(try below.status().st_dev) != rootDevice { return nil }
       return Level(directory: below, path: path, steps: try steps(of: below, path: path))
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       unreadable(path, error)
       return nil
     }
@@ -149,7 +149,7 @@ package final class TreeWalker {
 
   private func steps(of directory: Descriptor, path: [UInt8]) throws(Failure) -> ArraySlice<Step> {
     var names = try directory.names()
-    if options.excludesCaches, CacheTag.marks(directory, names) {
+    if options.excludesCaches, try CacheTag.marks(directory, names) {
       names.removeAll { $0.name != CacheTag.name }
     }
     var steps = names.map { Step(name: $0.name, type: $0.type, descends: false) }
@@ -182,7 +182,7 @@ package final class TreeWalker {
       {
         return nil
       }
-      var entry = ManifestEntry(path: path, type: type, facts: facts, names: names)
+      var entry = try ManifestEntry(path: path, type: type, facts: facts, names: names)
       if let known = knownAttributes(entry) {
         entry.xattrs = known
       } else {
@@ -201,7 +201,7 @@ package final class TreeWalker {
         entry: entry, directory: directory, name: step.name,
         isLinked: type == .file && facts.st_nlink > 1)
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       unreadable(path, error)
       return nil
     }
@@ -223,14 +223,20 @@ enum CacheTag {
   private static let signature = Array("Signature: 8a477f597d28d172789f06886806bc55".utf8)
 
   /// Whether a directory with these names has a valid tag.
-  static func marks(_ directory: Descriptor, _ names: [(name: RawPath, type: UInt8)]) -> Bool {
-    names.contains { $0.name == name } && marks(directory)
+  static func marks(
+    _ directory: Descriptor, _ names: [(name: RawPath, type: UInt8)]
+  ) throws(Failure) -> Bool {
+    if names.contains(where: { $0.name == name }) { return try marks(directory) }
+    return false
   }
 
-  static func marks(_ directory: Descriptor) -> Bool {
-    guard let tag = try? directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
-      let start = try? DescriptorSource(tag).read(upTo: signature.count)
-    else { return false }
-    return start == signature
+  static func marks(_ directory: Descriptor) throws(Failure) -> Bool {
+    do throws(Failure) {
+      let tag = try directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+      return try DescriptorSource(tag).read(upTo: signature.count) == signature
+    } catch {
+      if error.isOfProcess { throw error }
+      return false
+    }
   }
 }

@@ -120,7 +120,7 @@ package final class TreeWatcher {
         return FileFacts.type(ofMode: facts.st_mode) != nil
       } catch {
         switch error.code {
-        case .interrupted: throw error
+        case .interrupted, .exhausted: throw error
         case .inputMissing, .malformed: return false
         default: return true
         }

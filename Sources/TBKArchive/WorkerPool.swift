@@ -11,10 +11,11 @@ package protocol PoolWorker: AnyObject, SendableMetatype {
 ///
 /// A job belongs to the pool from `submit` until it is taken, and must not be touched between;
 /// nothing that it refers to may be reached from elsewhere. Likewise a worker, for good. With one
-/// worker no thread is started and `submit` does the work. Used from one thread at a time.
+/// worker no thread is started and `submit` does the work; so it does where there can be no threads,
+/// and where there can be only some, these do. Used from one thread at a time.
 package final class OrderedPool<Worker: PoolWorker> {
   private let shared: Shared
-  private var threads: [WorkerThread] = []
+  private var threads: [WorkerThread]
   private let inlineWorker: Worker?
   private var inlineJobs: [Worker.Job] = []
 
@@ -26,18 +27,24 @@ package final class OrderedPool<Worker: PoolWorker> {
   ///   - window: at least one.
   package init(workers: [Worker], window: Int) throws(Failure) {
     self.window = window
-    shared = Shared(window: window)
-    inlineWorker = workers.count == 1 ? workers[0] : nil
-    if workers.count == 1 { return }
-    for worker in workers {
-      let parts = Handover(shared: shared, worker: worker)
+    let shared = Shared(window: window)
+    self.shared = shared
+    var started: [WorkerThread] = []
+    if workers.count > 1 {
       do throws(Failure) {
-        threads.append(try WorkerThread { parts.shared.serve(parts.worker) })
+        for worker in workers {
+          let parts = Handover(shared: shared, worker: worker)
+          started.append(try WorkerThread { parts.shared.serve(parts.worker) })
+        }
       } catch {
-        stop()
-        throw error
+        guard error.code == .exhausted else {
+          shared.stop()
+          throw error
+        }
       }
     }
+    inlineWorker = started.isEmpty ? workers[0] : nil
+    threads = started
   }
 
   deinit { stop() }

@@ -43,14 +43,13 @@ package enum Messages {
   /// What another program has to say, which `--quiet` does not leave out.
   package static func relay(_ text: String) { put("\(program): \(text)\n") }
 
-  package static func report(_ failure: Failure) {
-    if json {
-      put(jsonReport(failure) + "\n")
-      return
-    }
-    var text = "\(program): \(coloured("error: ", red))\(failure.message)\n"
-    if let hint = failure.hint { text += "\(program): hint: \(hint)\n" }
-    put(text)
+  package static func report(_ failure: Failure) { put(text(of: failure)) }
+
+  /// The whole report, with the newline at its end.
+  static func text(of failure: Failure) -> String {
+    if json { return jsonReport(failure) + "\n" }
+    let text = "\(program): \(coloured("error: ", red))\(failure.message)\n"
+    return failure.hint.map { "\(text)\(program): hint: \($0)\n" } ?? text
   }
 
   private static let red = 31

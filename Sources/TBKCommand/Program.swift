@@ -41,6 +41,7 @@ package enum Program {
     Messages.json =
       arguments.prefix { $0 != "--" }.contains("--json")
       || environment("TERMBACKUP_ERRORS") == Array("json".utf8)
+    prepareExhaustion()
     do {
       var parsed = try command.parseAsRoot(arguments)
       if var suite = parsed as? any SuiteCommand {
@@ -70,6 +71,17 @@ package enum Program {
 
   private static func execute(_ command: inout any SuiteCommand) throws(Failure) -> Int32 {
     try command.execute()
+  }
+
+  /// What is said without memory has to be there before.
+  private static func prepareExhaustion() {
+    let failure = Failure.exhaustedProcess
+    let report = Array(Messages.text(of: failure).utf8)
+    unsafe report.withUnsafeBufferPointer { bytes in
+      unsafe bytes.withMemoryRebound(to: CChar.self) { text in
+        unsafe tbk_set_exhausted(text.baseAddress!, text.count, failure.exitStatus)
+      }
+    }
   }
 
   /// The parser's messages, in the way ours begin and end.

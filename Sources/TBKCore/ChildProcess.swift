@@ -54,7 +54,7 @@ package final class ChildProcess {
     var child: pid_t = 0
     let result = unsafe posix_spawnp(&child, vector[0]!, &actions, &attributes, vector, variables)
     guard result == 0 else {
-      throw .system("cannot run \(RawPath(command).display)", errno: result)
+      throw .starting("cannot run \(RawPath(command).display)", errno: result)
     }
     process = child
   }

@@ -58,6 +58,10 @@ package struct Failure: Error, Equatable, Sendable {
     self.httpStatus = httpStatus
   }
 
+  /// Whether it is about this process, and no answer about what was read or written: it was
+  /// interrupted, or has run out of something. What goes on after other failures ends with this one.
+  package var isOfProcess: Bool { code == .interrupted || code == .exhausted }
+
   /// The last part of the message: what the system said, without what was tried.
   package var reason: String {
     message.split(separator: ": ").last.map(String.init) ?? message

@@ -5,7 +5,8 @@ import Synchronization
 /// Signals that end the process, turned into a `Failure` that unwinds and cleans up on the way.
 ///
 /// The handler notes the signal and starts a timer that keeps interrupting blocked calls; every
-/// read and write of this module checks the note. A second signal ends the process at once.
+/// read and write of this module checks the note. A second signal ends the process at once, without
+/// its temporary files.
 package enum Interruption {
   private static let received = Atomic<Int32>(0)
 
@@ -28,7 +29,10 @@ package enum Interruption {
         let (first, before) = Interruption.received.compareExchange(
           expected: 0, desired: arrived, ordering: .relaxed)
         // The kernel repeats SIGXCPU every second, until the hard limit kills.
-        if !first, arrived != SIGXCPU || before != SIGXCPU { _exit(128 + arrived) }
+        if !first, arrived != SIGXCPU || before != SIGXCPU {
+          tbk_remove_unfinished()
+          _exit(128 + arrived)
+        }
         tbk_start_nudging()
       }
     }

@@ -45,7 +45,7 @@ package final class PipedProcess {
         path, vector, variables, theirInput.number, theirOutput.number, theirErrors.number, &child)
     }
     guard result == 0 else {
-      throw .system("cannot run \(program.display)", errno: result, missing: .unavailable)
+      throw .starting("cannot run \(program.display)", errno: result, missing: .unavailable)
     }
     process = child
     input = ourInput

@@ -50,7 +50,8 @@ package final class PrivateCopy {
   /// milliseconds, so that memory does not grow with the length.
   ///
   /// - Parameter meanwhile: called from another thread at such times, because `body` cannot be
-  ///   interrupted; not at all where there are only a few bytes.
+  ///   interrupted; not at all where there are only a few bytes, or can be no other thread: the
+  ///   pages are the kernel's to let go of then.
   package func withBytes<R>(
     meanwhile: @escaping @Sendable () -> Void = {},
     _ body: (Span<UInt8>) throws(Failure) -> R
@@ -62,10 +63,16 @@ package final class PrivateCopy {
     }
     let mapping = try Mapping(file, count: count)
     guard count > PrivateCopy.smallLength else { return try mapping.withBytes(body) }
-    let thread = try WorkerThread { mapping.serve(meanwhile) }
+    let thread: WorkerThread?
+    do throws(Failure) {
+      thread = try WorkerThread { mapping.serve(meanwhile) }
+    } catch {
+      guard error.code == .exhausted else { throw error }
+      thread = nil
+    }
     defer {
       mapping.end()
-      thread.join()
+      thread?.join()
     }
     return try mapping.withBytes(body)
   }

@@ -11,7 +11,7 @@ import Glibc
   /// How many bytes it holds.
   package let count: Int
 
-  /// `count` zero bytes, to be filled by `withMutableBytes`.
+  /// `count` zero bytes, to be filled by `withMutableBytes`. Throws `.exhausted` without memory.
   package init(count: Int) throws(Failure) {
     let page = 4096
     let capacity = (max(count, 1) + page - 1) / page * page
@@ -20,7 +20,7 @@ import Glibc
         nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
       unsafe memory != MAP_FAILED
     else {
-      throw Failure(.library, "no memory for a secret")
+      throw .system("cannot hold a secret")
     }
     // Both can be refused by limits of the user; a secret in pageable memory is still better
     // than none, and the command that holds it disables core dumps for the whole process.

@@ -16,13 +16,29 @@ extension Failure {
     case ENOENT, ENOTDIR: return Failure(missing, message)
     case EACCES, EPERM: return Failure(.denied, message)
     case EEXIST, ENOTEMPTY, EISDIR, EROFS: return Failure(.cannotCreate, message)
+    case ENOMEM:
+      return Failure(.exhausted, message, hint: "free some memory, or raise its limit")
+    case EMFILE:
+      return Failure(.exhausted, message, hint: "raise the limit of open files with 'ulimit -n'")
+    case ENFILE, ENOBUFS:
+      return Failure(.exhausted, message, hint: "try again when other programs use less")
     case ENOSPC, EDQUOT: return Failure(.io, message, hint: "free some space and try again")
     case EFBIG:
       return Failure(
         .io, message, hint: "'ulimit -f', or the file system, allows no larger files")
     case EPIPE: return Failure(.brokenPipe, message)
-    case EWOULDBLOCK: return Failure(.tryAgain, message)
+    case EAGAIN: return Failure(.tryAgain, message)
     default: return Failure(.io, message)
     }
+  }
+
+  /// The failure of a call that was to start a process or a thread.
+  package static func starting(
+    _ action: String, errno number: Int32, missing: Code = .inputMissing
+  ) -> Failure {
+    guard number == EAGAIN else { return .system(action, errno: number, missing: missing) }
+    return Failure(
+      .exhausted, "\(action): there are too many processes and threads",
+      hint: "end some, or raise the limit ('ulimit -u', or that of the container)")
   }
 }

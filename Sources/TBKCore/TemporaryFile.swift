@@ -56,6 +56,7 @@ package final class AtomicFile {
   private let directory: Descriptor
   private let target: RawPath
   private let temporary: RawPath
+  private let unfinished: Unfinished
   private var pending = true
 
   /// - Parameter path: relative to `directory`; its parent must exist.
@@ -76,12 +77,14 @@ package final class AtomicFile {
       throw Failure(.cannotCreate, "\(path.display) exists and is not a regular file")
     }
     temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
+    unfinished = try Unfinished(temporary: temporary, in: parent)
     descriptor = try parent.open(
       temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)
   }
 
   deinit {
     if pending { _ = try? directory.unlink(temporary) }
+    unfinished.end()
   }
 
   /// Flushes the file, gives it its name, and flushes the directory.
@@ -97,6 +100,7 @@ package final class AtomicFile {
   private func takeName(replacing: Bool) throws(Failure) {
     try directory.rename(temporary, to: directory, target, replacing: replacing)
     pending = false
+    unfinished.end()
   }
 
   /// Flushes two files and gives both their names, or neither of them if that fails. Killed half-way,

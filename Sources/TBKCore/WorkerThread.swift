@@ -29,6 +29,12 @@ import Glibc
   package func lock() { unsafe pthread_mutex_lock(mutex) }
   package func unlock() { unsafe pthread_mutex_unlock(mutex) }
 
+  /// Waits until nobody holds the lock.
+  package func passThrough() {
+    lock()
+    unlock()
+  }
+
   /// Waits for an `announce()`; returns without one at times. The caller holds the lock.
   package func wait() { unsafe pthread_cond_wait(changed, mutex) }
 
@@ -52,7 +58,8 @@ import Glibc
 package final class WorkerThread {
   private var handle: pthread_t?
 
-  /// Starts `body`, with every signal blocked, so that signals arrive where they are awaited.
+  /// Starts `body`, with every signal blocked, so that signals arrive where they are awaited. Throws
+  /// `.exhausted` where there can be no more threads.
   ///
   /// - Parameter nudgeable: whether `nudge()` may interrupt the system calls of `body`.
   package init(nudgeable: Bool = false, _ body: @escaping @Sendable () -> Void) throws(Failure) {
@@ -70,7 +77,7 @@ package final class WorkerThread {
       }, unsafe box.toOpaque())
     guard result == 0 else {
       unsafe box.release()
-      throw .system("cannot start a thread", errno: result)
+      throw .starting("cannot start a thread", errno: result)
     }
     handle = started
   }
@@ -100,6 +107,9 @@ package final class WorkerThread {
     }
   }
 }
+
+/// The processors that this process may run on, at least 1.
+package func processorCount() -> Int { max(1, Int(tbk_processor_count())) }
 
 /// Lets SIGALRM through to the calling thread.
 private func unblockNudge() {

@@ -50,7 +50,8 @@ package struct Argon2Limits: Sendable {
 }
 
 package enum KeyDerivation {
-  /// Argon2id version 1.3 of a password.
+  /// Argon2id version 1.3 of a password, on as many threads as it has lanes; on this one alone where
+  /// there cannot be so many, which takes longer. Throws `.exhausted` without the memory.
   ///
   /// - Parameters:
   ///   - salt: at least 8 bytes (the library's lower bound).
@@ -59,28 +60,61 @@ package enum KeyDerivation {
     _ password: borrowing Secret, salt: [UInt8], cost: Argon2Cost, length: Int = 32
   ) throws(Failure) -> Secret {
     let key = try Secret(count: length)
+    guard let passwordLength = UInt32(exactly: password.count),
+      let saltLength = UInt32(exactly: salt.count), let keyLength = UInt32(exactly: length)
+    else { throw Failure(.usage, "what Argon2id is given is too long") }
+    let noMemory = Failure(
+      .exhausted, "there is no memory for Argon2id", hint: "it needs \(cost.memory) KiB of it")
+    // Before there are threads, whose stacks take some; and only then is it known how many there can be.
+    var reserved: UnsafeMutablePointer<UInt8>?
+    let size = Int(cost.memory) << 10
+    guard unsafe tbk_argon2_allocate(&reserved, size) == ARGON2_OK.rawValue else { throw noMemory }
+    let threads = argon2Threads(lanes: cost.lanes)
+    unsafe tbk_argon2_free(reserved, size)
     let result = password.withBytes { password in
       key.withMutableBytes { key in
         unsafe password.withUnsafeBytes { password in
           unsafe key.withUnsafeMutableBytes { key in
             unsafe salt.withUnsafeBytes { salt in
-              unsafe argon2id_hash_raw(
-                cost.passes, cost.memory, cost.lanes, password.baseAddress, password.count,
-                salt.baseAddress, salt.count, key.baseAddress, key.count)
+              unsafe tbk_argon2id(
+                cost.passes, cost.memory, cost.lanes, threads, password.baseAddress, passwordLength,
+                salt.baseAddress, saltLength, key.baseAddress, keyLength)
             }
           }
         }
       }
     }
-    guard result == 0 else {
-      let reason = unsafe String(cString: argon2_error_message(result))
-      if result == -22 /* ARGON2_MEMORY_ALLOCATION_ERROR */ {
-        throw Failure(
-          .library, "Argon2id: \(reason)", hint: "it needs \(cost.memory) KiB of memory")
-      }
-      throw Failure(.malformed, "Argon2id: \(reason)")
+    switch result {
+    case ARGON2_OK.rawValue: break
+    case ARGON2_THREAD_FAIL.rawValue: endExhausted()
+    case ARGON2_MEMORY_ALLOCATION_ERROR.rawValue: throw noMemory
+    default:
+      throw Failure(.malformed, "Argon2id: \(unsafe String(cString: argon2_error_message(result)))")
     }
     return key
+  }
+
+  /// How many threads more there have to be than a derivation starts, for it to start any: libargon2
+  /// cannot go back when one of them fails, and other processes start some too.
+  private static let threadsToSpare = 8
+
+  /// As many threads as there are lanes, or 1 where so many cannot be started, or do not help.
+  private static func argon2Threads(lanes: UInt32) -> UInt32 {
+    let processors = processorCount()
+    if lanes == 1 || processors == 1 { return 1 }
+    let threads = min(Int(lanes), max(4, processors))
+    // All at once, or it would not be known that there can be so many.
+    let gate = Monitor()
+    gate.lock()
+    var started: [WorkerThread] = []
+    while started.count < threads + threadsToSpare {
+      guard let thread = try? WorkerThread({ gate.passThrough() }) else { break }
+      started.append(thread)
+    }
+    let isEnough = started.count == threads + threadsToSpare
+    gate.unlock()
+    started.removeAll()  // Each joins.
+    return isEnough ? UInt32(threads) : 1
   }
 
   /// The hash that PBKDF2 runs over, by its name in HMAC.

@@ -34,7 +34,7 @@ package enum Editor {
     var child: pid_t = 0
     let result = unsafe posix_spawnp(&child, name, nil, &attributes, vector, variables)
     guard result == 0 else {
-      throw .system(
+      throw .starting(
         "cannot run the editor \(RawPath(arguments[0]).display)", errno: result,
         missing: .configuration)
     }

@@ -122,7 +122,7 @@ package final class LedgerSession {
         case .commit(let made, let value): (plan, result) = (made, value)
         }
       } catch {
-        if isFresh || error.code == .interrupted { throw error }
+        if isFresh || error.isOfProcess { throw error }
         continue
       }
       try refuseSigned(snapshot)

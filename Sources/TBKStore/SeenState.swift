@@ -147,7 +147,7 @@ package final class SeenState {
         .readAll(limit: SeenState.fileLimit, what: path.display)
     } catch {
       if error.code == .inputMissing { return nil }  // Something above it is no directory.
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       complain(error)
       return nil
     }
@@ -257,7 +257,7 @@ package final class SeenState {
       try keep(
         Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash), trust, directory)
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       if error.code == .inputMissing, accepting { return }
       complain(error)
     }

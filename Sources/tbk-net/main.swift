@@ -1,5 +1,7 @@
+import CMemory
 import TBKCommand
 
+tbk_prepare_memory()
 Program.run(
   "tbk-net",
   [

@@ -1,4 +1,3 @@
-import CSystem
 import Glibc
 import TBKArchive
 import TBKCommand
@@ -20,9 +19,6 @@ func readManifest(_ path: RawPath?, allowsDeferred: Bool) throws(Failure) -> Man
   try manifest.validate()
   return manifest
 }
-
-/// The processors this process may use.
-func processorCount() -> Int { max(1, Int(tbk_processor_count())) }
 
 /// How the remarks of a walk reach the person who asked for it.
 enum WalkReport {

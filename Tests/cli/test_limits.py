@@ -4,6 +4,7 @@ left behind, and it is never taken for an answer about data."""
 import os
 import resource
 import signal
+import subprocess
 
 import pytest
 
@@ -117,3 +118,43 @@ printf 'error full %s\\n' "$(tr '\\n' ' ' <"$0.said")"
     result = tbk.run("tbk-pull", "--list", "full:x", env=path, preexec_fn=FILES, status=None)
     assert result.status >= 64 and b"File too large" in result.err, result.err
     assert os.path.getsize(helper + b".file") == LIMIT
+
+
+@pytest.fixture(scope="module")
+def costly(tmp_path_factory):
+    """An archive whose key takes 64 MiB and four threads."""
+    from conftest import Commands
+    tbk, top = Commands(tmp_path_factory.mktemp("costly")), tmp_path_factory.mktemp("tree")
+    put(top / "file", b"content" * 1000)
+    return put(top / "a.tbk", tbk.run("tbk-seal", "--lanes", "4", top).out)
+
+
+@pytest.mark.parametrize("megabytes", [*range(50, 180, 10), 200, 300])
+def test_with_little_memory_an_archive_is_opened_or_the_lack_named(megabytes, tbk, costly):
+    """With less the programs themselves do not fit."""
+    result = tbk.run("tbk-open", "--verify", costly, preexec_fn=limited(resource.RLIMIT_AS, megabytes << 20),
+                     status=None)
+    if b"shared libraries" not in result.err:
+        assert result.status in (0, 75), result
+
+
+def test_where_there_can_be_no_thread_archives_are_opened_and_sealed_in_one(unprivileged):
+    """Root has no such limit."""
+    tbk, folder = unprivileged
+    put(folder / "tree" / "file", os.urandom(1_000_000))
+    # Set once the process is the user's, for no process may be started after it.
+    alone = ["prlimit", "--nproc=1:1", "--"]
+    archive = put(folder / "a.tbk", tbk.run("tbk-seal", "--lanes", "4", folder / "tree").out, 0o644)
+    for command in (["tbk-open", "--verify", "--password-file", tbk.password_file, archive],
+                    ["tbk-seal", "--lanes", "4", "--threads", "4", "--password-file", tbk.password_file, folder / "tree"]):
+        words = [*alone, tbk.path(command[0]), *map(str, map(os.fsdecode, command[1:]))]
+        if os.geteuid() == 0:
+            words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
+        done = subprocess.run(words, env=tbk.environment, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+
+
+def test_too_few_open_files_end_a_walk_and_leave_nothing_out(tbk, tmp_path):
+    put(tmp_path / "deep" / "/".join("d" * 40) / "file", b"x")
+    result = tbk.run("tbk-manifest", tmp_path / "deep", preexec_fn=limited(resource.RLIMIT_NOFILE, 20), status=75)
+    assert b"ulimit -n" in result.err

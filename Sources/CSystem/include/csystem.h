@@ -49,6 +49,20 @@ int tbk_default_signal(int signal_number);
 /* Where the soft limit of processor time is the hard one, lowers it by a second: the hard one kills, the soft one
  * sends SIGXCPU. */
 void tbk_leave_time_to_end(void);
+/* Notes a temporary file, or a file that is written in place from an offset on, for the case that the process ends
+ * without unwinding: the one is removed then, the other cut off. Returns a number for tbk_forget_unfinished, which
+ * has to be called before the descriptor is closed; -1 if it could not be noted. */
+int tbk_note_temporary(int directory, const char *name);
+int tbk_note_output(int file, int64_t start);
+void tbk_forget_unfinished(int place);
+/* Removes what is noted. Async-signal-safe. */
+void tbk_remove_unfinished(void);
+/* What tbk_end_exhausted writes, the first 1023 bytes of it, and the status it ends with; before that "NAME: error:
+ * out of memory", and 75. */
+void tbk_set_exhausted(const char *report, size_t length, int status);
+/* Ends the process, which has run out of memory or threads and cannot unwind: says so on standard error and
+ * removes what is noted. Needs no memory. */
+_Noreturn void tbk_end_exhausted(void);
 /* Starts a timer that delivers SIGALRM every 50 ms, so that no call stays blocked. Async-signal-safe. */
 void tbk_start_nudging(void);
 /* Blocks every signal in the calling thread. */

@@ -98,6 +98,7 @@ import TBKCore
 
   private func check(_ result: CURLMcode) throws(Failure) {
     guard result == CURLM_OK else {
+      if result == CURLM_OUT_OF_MEMORY { throw .exhaustedProcess }
       throw Failure(.library, "libcurl: \(unsafe String(cString: curl_multi_strerror(result)))")
     }
   }
@@ -161,7 +162,7 @@ import TBKCore
         try answered(exchange, try transfer.response(), transfer)
       } else {
         let (failure, isTransient) = transfer.problem(result)
-        if failure.code == .interrupted { throw failure }
+        if failure.isOfProcess { throw failure }
         let part = transfer.partialResponse
         exchange.keep(part)
         if part.isSuccess, !part.body.isEmpty { known.insert(exchange.url.authority) }

@@ -234,6 +234,10 @@ import TBKCore
   /// What ended it, in words; and whether it may go better another time.
   func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
     if let failure { return (failure, false) }
+    // libcurl tells it of memory alone: without a thread or a descriptor a host is not found, a
+    // connection not made, a certificate not trusted.
+    if result == CURLE_OUT_OF_MEMORY { return (.exhaustedProcess, false) }
+    if let failure = Failure.ofExhaustion { return (failure, false) }
     let place = url.authority
     switch result {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -263,7 +267,6 @@ import TBKCore
       )
     case CURLE_OPERATION_TIMEDOUT:
       return (Failure(.unavailable, "\(place) does not answer"), true)
-    case CURLE_OUT_OF_MEMORY: return (Failure(.library, "no memory for a transfer"), false)
     case CURLE_UNSUPPORTED_PROTOCOL:
       // Said of the answer: the address is one of HTTP.
       return (Failure(.unavailable, "\(place) speaks no HTTP"), true)

@@ -57,7 +57,7 @@ package final class HelperStore: Store {
     if let connection {
       do throws(Failure) {
         if try connection.skip(upTo: HelperStore.skipLimit), connection.isUsable { return connection }
-      } catch  where error.code != .interrupted {
+      } catch  where !error.isOfProcess {
         // It has ended over bytes that nobody wants: another one answers in its place.
       }
     }

@@ -1,0 +1,93 @@
+/* How the process ends where it cannot unwind: it has run out of something, or a second signal came. All of it may
+ * be called by any thread, in a handler of a signal, and without memory. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "csystem.h"
+
+enum { vacant, changing, temporary, output };
+static struct {
+  atomic_int state;
+  int descriptor;
+  int64_t start;
+  char name[64];
+} unfinished[64];
+
+static int claim(int descriptor) {
+  for (int place = 0; place < (int)(sizeof unfinished / sizeof *unfinished); place++) {
+    int expected = vacant;
+    if (atomic_compare_exchange_strong(&unfinished[place].state, &expected, changing)) {
+      unfinished[place].descriptor = descriptor;
+      return place;
+    }
+  }
+  return -1;
+}
+
+int tbk_note_temporary(int directory, const char *name) {
+  size_t length = strlen(name);
+  if (length >= sizeof unfinished->name) return -1;
+  int place = claim(directory);
+  if (place < 0) return -1;
+  memcpy(unfinished[place].name, name, length + 1);
+  atomic_store(&unfinished[place].state, temporary);
+  return place;
+}
+
+int tbk_note_output(int file, int64_t start) {
+  int place = claim(file);
+  if (place < 0) return -1;
+  unfinished[place].start = start;
+  atomic_store(&unfinished[place].state, output);
+  return place;
+}
+
+void tbk_forget_unfinished(int place) {
+  if (place >= 0) atomic_store(&unfinished[place].state, vacant);
+}
+
+void tbk_remove_unfinished(void) {
+  int number = errno;
+  for (int place = 0; place < (int)(sizeof unfinished / sizeof *unfinished); place++) {
+    int state = atomic_load(&unfinished[place].state);
+    if (state == temporary) unlinkat(unfinished[place].descriptor, unfinished[place].name, 0);
+    /* Nothing can be done where that fails. */
+    if (state == output && ftruncate(unfinished[place].descriptor, unfinished[place].start) != 0) continue;
+  }
+  errno = number;
+}
+
+static char report[1024];
+static size_t report_length;
+static int report_status = 75;
+
+void tbk_set_exhausted(const char *text, size_t length, int status) {
+  report_length = length < sizeof report ? length : sizeof report - 1;
+  memcpy(report, text, report_length);
+  report_status = status;
+}
+
+static void put(const char *text, size_t length) {
+  while (length > 0) {
+    ssize_t count = write(2, text, length);
+    if (count <= 0) return;
+    text += count;
+    length -= (size_t)count;
+  }
+}
+
+void tbk_end_exhausted(void) {
+  if (report_length > 0) {
+    put(report, report_length);
+  } else {
+    static const char text[] = ": error: out of memory\n";
+    put(program_invocation_short_name, strlen(program_invocation_short_name));
+    put(text, sizeof text - 1);
+  }
+  tbk_remove_unfinished();
+  _exit(report_status);
+}
