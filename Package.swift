@@ -72,7 +72,7 @@ let package = Package(
       ],
       swiftSettings: strict),
 
-    .testTarget(name: "TBKCoreTests", dependencies: ["TBKCore", "TBKCommand"], swiftSettings: strict),
+    .testTarget(name: "TBKCoreTests", dependencies: ["TBKCore", "TBKCommand", argumentParser], swiftSettings: strict),
     .testTarget(name: "TBKCryptoTests", dependencies: ["TBKCrypto"], swiftSettings: strict),
     .testTarget(name: "TBKFormatTests", dependencies: ["TBKFormat"], swiftSettings: strict),
     .testTarget(

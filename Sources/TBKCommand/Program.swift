@@ -44,6 +44,11 @@ package enum Program {
     prepareExhaustion()
     do {
       var parsed = try command.parseAsRoot(arguments)
+      if DeclaredOptions.mayRepeat(arguments),
+        let fault = DeclaredOptions.fault(in: arguments, of: command)
+      {
+        end(hinted(fault, called))
+      }
       if var suite = parsed as? any SuiteCommand {
         let status = try execute(&suite)
         flushAndExit(status)
@@ -54,19 +59,30 @@ package enum Program {
       end(failure)
     } catch {
       let code = command.exitCode(for: error).rawValue
-      let message = command.fullMessage(for: error)
+      // A misspelt "-nosuch" has an "h" among its letters, and would be answered with help.
+      let isAsked =
+        arguments.contains("-h") || arguments.contains("--help")
+        || !arguments.contains { $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.count > 2 }
+      if code != 0 || !isAsked,
+        let fault = DeclaredOptions.fault(in: arguments, of: command)
+      {
+        end(hinted(fault, called))
+      }
       if code == 0 {
         do throws(Failure) {
-          try StandardOutput.write(message + "\n")
+          try StandardOutput.write(command.fullMessage(for: error) + "\n")
         } catch {
           end(error)
         }
         flushAndExit(0)
       }
-      end(
-        Failure(
-          .usage, reworded(command.message(for: error)), hint: "see '\(called) --help'"))
+      end(hinted(Failure(.usage, reworded(command.message(for: error))), called))
     }
+  }
+
+  /// A wrong usage with the next thing to do, if it has no better one.
+  private static func hinted(_ failure: Failure, _ called: String) -> Failure {
+    Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(called) --help'")
   }
 
   private static func execute(_ command: inout any SuiteCommand) throws(Failure) -> Int32 {

@@ -14,7 +14,6 @@ extension ConfigCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print one JSON object on one line.")
     @Argument(
-      parsing: .remaining,
       help: ArgumentHelp(
         "KEY=TEXT, KEY:=JSON for what is no text, or KEY:=@FILE for the JSON in a file.",
         valueName: "member"))

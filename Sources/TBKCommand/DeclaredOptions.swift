@@ -1,0 +1,225 @@
+import ArgumentParser
+import TBKCore
+
+/// The options of one command, as it declares them to the parser.
+///
+/// The parser keeps the last value of an option that was given twice, and reports a missing operand
+/// before an unknown option. `fault(in:)` finds what it should have refused.
+///
+/// Values and operands that look like options are not known here: no command takes any, but for what
+/// follows `--`.
+package struct DeclaredOptions {
+  private struct Declaration {
+    /// Flags take none.
+    let takesValue: Bool
+    let mayRepeat: Bool
+  }
+
+  private var declarations: [Declaration] = []
+  /// With their dashes: `--output`, `-o`.
+  private var names: [String: Int] = [:]
+
+  /// Those of the command that `arguments` chooses below `root`, and what follows its name.
+  private static func chosen(
+    _ root: any ParsableCommand.Type, _ arguments: [String]
+  ) -> (any ParsableCommand.Type, ArraySlice<String>) {
+    var command = root
+    var rest = arguments[...]
+    while !command.configuration.subcommands.isEmpty {
+      let named = command.configuration.subcommands.first { $0._commandName == rest.first }
+      guard let next = named ?? command.configuration.defaultSubcommand else { break }
+      if named != nil { rest.removeFirst() }
+      command = next
+    }
+    return (command, rest)
+  }
+
+  /// The first option, from the left, that is unknown to the command or that is there again though
+  /// one value is kept; nil if there is none, or if something else is wrong before it.
+  package static func fault(
+    in arguments: [String], of root: any ParsableCommand.Type
+  ) -> Failure? {
+    let (command, rest) = chosen(root, arguments)
+    return DeclaredOptions(command).fault(in: rest)
+  }
+
+  /// Whether an option of these arguments may be there twice. Finding out for sure takes longer.
+  package static func mayRepeat(_ arguments: [String]) -> Bool {
+    var seen: Set<Substring> = []
+    var short = false
+    for argument in arguments.prefix(while: { $0 != "--" }) where isOption(argument) {
+      let isShort = !argument.hasPrefix("--")
+      // A short name may be another name of any other option.
+      if short || isShort && !seen.isEmpty { return true }
+      short = short || isShort
+      if !seen.insert(name(of: argument)).inserted || isShort && argument.count > 2 { return true }
+    }
+    return false
+  }
+
+  /// Reads what the parser says of a command.
+  init(_ command: any ParsableCommand.Type) {
+    add(Declaration(takesValue: false, mayRepeat: true), ["--help", "-h", "--version"])
+    var reader = HelpReader(command._dumpHelp())
+    for argument in reader.arguments() where argument.kind != "positional" {
+      let isFlag = argument.kind == "flag"
+      add(
+        Declaration(takesValue: !isFlag, mayRepeat: isFlag || argument.isRepeating), argument.names)
+    }
+  }
+
+  private mutating func add(_ declaration: Declaration, _ names: [String]) {
+    for name in names { self.names[name] = declarations.count }
+    declarations.append(declaration)
+  }
+
+  private static func isOption(_ argument: String) -> Bool {
+    argument.hasPrefix("-") && argument != "-"
+  }
+
+  private static func name(of argument: String) -> Substring { argument.prefix { $0 != "=" } }
+
+  private func fault(in arguments: ArraySlice<String>) -> Failure? {
+    var given: Set<Int> = []
+    var rest = arguments
+    while let argument = rest.popFirst(), argument != "--" {
+      guard DeclaredOptions.isOption(argument) else { continue }
+      let name = DeclaredOptions.name(of: argument)
+      let isCluster =
+        !argument.hasPrefix("--") && argument.count > 2 && name.count == argument.count
+      for name in isCluster ? argument.dropFirst().map({ "-\($0)" }) : [String(name)] {
+        guard let index = names[name] else {
+          return unknown(name == "-" || name == "--" ? argument : name)
+        }
+        let declaration = declarations[index]
+        if !given.insert(index).inserted, !declaration.mayRepeat {
+          return Failure(.usage, "option '\(name)' was given more than once")
+        }
+        if declaration.takesValue, isCluster || name.count == argument.count {
+          guard let value = rest.popFirst(), !DeclaredOptions.isOption(value) else { return nil }
+        }
+      }
+    }
+    return nil
+  }
+
+  private func unknown(_ name: String) -> Failure {
+    let close = names.keys.filter { $0.hasPrefix("--") }
+      .map { (distance: editDistance($0, name), name: $0) }
+      .filter { $0.distance <= 1 + name.count / 6 }
+      .min { ($0.distance, $0.name) < ($1.distance, $1.name) }
+    return Failure(
+      .usage, "unknown option '\(name)'", hint: close.map { "did you mean '\($0.name)'?" })
+  }
+}
+
+/// The least number of characters to insert, remove or replace that makes one word the other.
+private func editDistance(_ one: String, _ other: String) -> Int {
+  let (one, other) = (Array(one.unicodeScalars), Array(other.unicodeScalars))
+  if max(one.count, other.count) > 64 { return .max }
+  var row = Array(0...other.count)
+  for (index, character) in one.enumerated() {
+    var diagonal = row[0]
+    row[0] = index + 1
+    for column in other.indices {
+      let replaced = diagonal + (other[column] == character ? 0 : 1)
+      diagonal = row[column + 1]
+      row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
+    }
+  }
+  return row[other.count]
+}
+
+/// Reads the arguments out of the JSON in which the parser describes a command: its own output, so
+/// anything unexpected is nothing.
+private struct HelpReader {
+  struct Argument {
+    var kind = ""
+    var isRepeating = false
+    var names: [String] = []
+  }
+
+  private enum Value {
+    case object([String: Value])
+    case array([Value])
+    case text(String)
+    case word(String)
+
+    subscript(key: String) -> Value? {
+      if case .object(let members) = self { members[key] } else { nil }
+    }
+
+    var elements: [Value] { if case .array(let elements) = self { elements } else { [] } }
+    var text: String { if case .text(let text) = self { text } else { "" } }
+    var isTrue: Bool { if case .word(let word) = self { word == "true" } else { false } }
+  }
+
+  private let bytes: [UInt8]
+  private var position = 0
+
+  init(_ text: String) { bytes = Array(text.utf8) }
+
+  mutating func arguments() -> [Argument] {
+    (value()["command"]?["arguments"]?.elements ?? []).map { argument in
+      Argument(
+        kind: argument["kind"]?.text ?? "",
+        isRepeating: argument["isRepeating"]?.isTrue ?? false,
+        names: (argument["names"]?.elements ?? []).map { name in
+          (name["kind"]?.text == "long" ? "--" : "-") + (name["name"]?.text ?? "")
+        })
+    }
+  }
+
+  /// The next byte that is no space; it stays.
+  private mutating func next() -> UInt8? {
+    while position < bytes.count, bytes[position] <= 0x20 { position += 1 }
+    return position < bytes.count ? bytes[position] : nil
+  }
+
+  private mutating func skip(_ character: Character) -> Bool {
+    guard next() == character.asciiValue else { return false }
+    position += 1
+    return true
+  }
+
+  private mutating func value() -> Value {
+    if skip("{") {
+      var members: [String: Value] = [:]
+      while !skip("}"), next() != nil {
+        let key = string()
+        _ = skip(":")
+        members[key] = value()
+        _ = skip(",")
+      }
+      return .object(members)
+    }
+    if skip("[") {
+      var elements: [Value] = []
+      while !skip("]"), next() != nil {
+        elements.append(value())
+        _ = skip(",")
+      }
+      return .array(elements)
+    }
+    if next() == UInt8(ascii: "\"") { return .text(string()) }
+    let start = position
+    while position < bytes.count, !Array(",]} \n".utf8).contains(bytes[position]) { position += 1 }
+    if position == start { position += 1 }
+    return .word(String(decoding: bytes[start..<min(position, bytes.count)], as: UTF8.self))
+  }
+
+  /// What stands between quotes. An escape stays as it is: no name has one.
+  private mutating func string() -> String {
+    guard skip("\"") else {
+      position += 1
+      return ""
+    }
+    let start = position
+    while position < bytes.count, bytes[position] != UInt8(ascii: "\"") {
+      position += bytes[position] == UInt8(ascii: "\\") ? 2 : 1
+    }
+    let end = min(position, bytes.count)
+    position = end + 1
+    return String(decoding: bytes[start..<end], as: UTF8.self)
+  }
+}
