@@ -141,9 +141,11 @@ final class InotifySource: ChangeSource {
     let parent = tree.path(of: event.watch)
     let path = parent.isEmpty ? event.name : parent + [UInt8(ascii: "/")] + event.name
     let isDirectory = event.has(Int(IN_ISDIR))
-    if options.rules.excludes(path.span, isDirectory: isDirectory) { return false }
+    let isExcluded = options.rules.excludes(path.span, isDirectory: isDirectory)
+    if isExcluded, !isDirectory || options.rules.excludesAllBelow(path.span) { return false }
     let isNew = event.has(Int(IN_CREATE))
-    pending.note(path, isNew: isNew)
+    // An excluded directory may take with it what is not.
+    if !isExcluded || event.has(Int(IN_MOVED_FROM)) { pending.note(path, isNew: isNew) }
     if isDirectory {
       if event.has(Int(IN_CREATE), Int(IN_MOVED_TO)) {
         try enter(name, under: event.watch, path: path, isNew: isNew, &pending)
@@ -266,8 +268,9 @@ final class InotifySource: ChangeSource {
           let facts = try level.directory.statusIfPresent(of: name)
           isDirectory = facts.map { $0.st_mode & FileFacts.typeBits == 0o040000 } ?? false
         }
-        if options.rules.excludes(path.span, isDirectory: isDirectory) { continue }
-        if let isNew = noting { pending.note(path, isNew: isNew) }
+        let isExcluded = options.rules.excludes(path.span, isDirectory: isDirectory)
+        if isExcluded, !isDirectory || options.rules.excludesAllBelow(path.span) { continue }
+        if !isExcluded, let isNew = noting { pending.note(path, isNew: isNew) }
         guard isDirectory,
           let below = try level.directory.openIfPresent(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
           let watch = add(below, name, under: level.watch, path: path)

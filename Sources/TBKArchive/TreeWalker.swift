@@ -31,6 +31,9 @@ package final class TreeWalker {
     case unreadable(UnreadableEntry)
     /// It is of a kind that is not backed up.
     case skipped(path: [UInt8], what: String)
+    /// A pattern that would take back something below a directory that an earlier one excludes, which
+    /// it cannot with git's meaning. Said once of each pattern.
+    case ineffective(pattern: [UInt8], directory: [UInt8])
   }
 
   private let options: WalkOptions
@@ -41,6 +44,8 @@ package final class TreeWalker {
   private let knownAttributes: (ManifestEntry) -> [ExtendedAttribute]?
   private var rootDevice: UInt64 = 0
   private var hardLinks: [FileIdentity: [UInt8]] = [:]
+  private var ineffective: Set<[UInt8]> = []
+  private var excluded: ExcludedDirectories
 
   /// What names of one file share.
   struct FileIdentity: Hashable {
@@ -88,6 +93,7 @@ package final class TreeWalker {
     self.options = options
     self.knownAttributes = knownAttributes
     self.remark = remark
+    excluded = ExcludedDirectories(options)
   }
 
   /// The root's own metadata, as the manifest's `root`.
@@ -165,8 +171,8 @@ package final class TreeWalker {
     at step: Step, in directory: Descriptor, path: [UInt8]
   ) throws(Failure) -> Visit? {
     // The kernel mostly says what a name is, so that most exclusions cost no further call.
-    if step.type != UInt8(DT_UNKNOWN), !options.rules.isEmpty,
-      options.rules.excludes(path.span, isDirectory: step.type == UInt8(DT_DIR))
+    if step.type != UInt8(DT_UNKNOWN),
+      try leavesOut(step.name, in: directory, path: path, isDirectory: step.type == UInt8(DT_DIR))
     {
       return nil
     }
@@ -177,8 +183,8 @@ package final class TreeWalker {
         remarkSkipped(facts.st_mode, path)
         return nil
       }
-      if step.type == UInt8(DT_UNKNOWN), !options.rules.isEmpty,
-        options.rules.excludes(path.span, isDirectory: type == .directory)
+      if step.type == UInt8(DT_UNKNOWN),
+        try leavesOut(step.name, in: directory, path: path, isDirectory: type == .directory)
       {
         return nil
       }
@@ -205,6 +211,21 @@ package final class TreeWalker {
       unreadable(path, error)
       return nil
     }
+  }
+
+  /// Whether the rules leave out a name, and all that is below it.
+  private func leavesOut(
+    _ name: RawPath, in directory: Descriptor, path: [UInt8], isDirectory: Bool
+  ) throws(Failure) -> Bool {
+    let rules = options.rules
+    if rules.isEmpty || !rules.excludes(path.span, isDirectory: isDirectory) { return false }
+    if !isDirectory { return true }
+    if let pattern = rules.ineffective(below: path.span, but: ineffective) {
+      ineffective.insert(pattern)
+      remark(.ineffective(pattern: pattern, directory: path))
+    }
+    if rules.excludesAllBelow(path.span) { return true }
+    return try !excluded.holdsIncluded(name, in: directory, path: path, device: rootDevice)
   }
 
   private func remarkSkipped(_ mode: UInt32, _ path: [UInt8]) {

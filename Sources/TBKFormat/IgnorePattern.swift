@@ -12,6 +12,8 @@ struct IgnorePattern: Sendable {
     case nameGlob
     /// The whole path is the literal, or the literal followed by what the tokens match.
     case path, pathGlob
+    /// What the tokens match, of a list with pathspec's meaning.
+    case pathspec
   }
 
   var test = Test.never
@@ -36,6 +38,10 @@ struct IgnoreToken: Sendable {
     case everything
     /// `**/`: nothing, or any bytes up to and with a slash.
     case directories
+    /// `?` and `[...]` of pathspec's: any character but a slash, or one of set number `value`.
+    case character, characterSet
+    /// The end, or a slash and whatever follows.
+    case below
   }
 
   var kind: Kind
@@ -87,8 +93,9 @@ struct IgnoreByteSet: Sendable {
 /// What the patterns of a list are made of, and the compiler that makes it.
 struct IgnoreProgram: Sendable {
   private(set) var literals: [UInt8] = []
-  private(set) var tokens: [IgnoreToken] = []
+  var tokens: [IgnoreToken] = []
   private(set) var sets: [IgnoreByteSet] = []
+  private(set) var characterSets: [IgnoreCharacterSet] = []
 
   private static let star = UInt8(ascii: "*")
   private static let slash = UInt8(ascii: "/")
@@ -136,6 +143,15 @@ struct IgnoreProgram: Sendable {
     result.literal = add(literal: plain)
     result.tokens = start..<tokens.count
     return result
+  }
+
+  mutating func add(_ kind: IgnoreToken.Kind, _ value: Int = 0) {
+    tokens.append(IgnoreToken(kind: kind, value: value))
+  }
+
+  mutating func add(set: IgnoreCharacterSet) {
+    add(.characterSet, characterSets.count)
+    characterSets.append(set)
   }
 
   private mutating func add(literal: ArraySlice<UInt8>) -> Range<Int> {
@@ -260,12 +276,57 @@ struct IgnoreProgram: Sendable {
 }
 
 extension IgnoreProgram {
+  /// Whether a pattern of git's can match a path below a directory.
+  func mayMatch(_ pattern: IgnorePattern, below directory: Span<UInt8>) -> Bool {
+    let literal = literals.span.extracting(pattern.literal)
+    // What the directory's path and a slash leave of the literal, byte for byte.
+    let common = min(literal.count, directory.count + 1)
+    func byte(_ index: Int) -> UInt8 {
+      index < directory.count ? directory[index] : UInt8(ascii: "/")
+    }
+    switch pattern.test {
+    case .never, .pathspec: return false
+    case .name, .nameSuffix, .nameGlob: return true
+    case .path where literal.count <= directory.count + 1: return false
+    case .path, .pathGlob:
+      for index in 0..<common where literal[index] != byte(index) { return false }
+    }
+    // The tokens that may come next, after each byte of the rest.
+    var next: Set<Int> = [pattern.tokens.lowerBound]
+    for index in common..<directory.count + 1 {
+      let byte = byte(index)
+      var after: Set<Int> = []
+      var open = Array(next)
+      while let token = open.popLast() {
+        if token == pattern.tokens.upperBound { continue }
+        let step = tokens[token]
+        var fits = byte != UInt8(ascii: "/")
+        switch step.kind {
+        case .byte: fits = Int(byte) == step.value
+        case .set: fits = sets[step.value].contains(byte)
+        case .any, .character, .characterSet, .below: break
+        case .star, .everything, .directories:
+          if next.insert(token + 1).inserted { open.append(token + 1) }
+          if fits || step.kind != .star { after.insert(token) }
+          continue
+        }
+        if fits { after.insert(token + 1) }
+      }
+      next = after
+    }
+    return next.contains { $0 < pattern.tokens.upperBound } || pattern.test == .path
+  }
+
   /// Whether the tokens in `range` match all of `text` from `start` on.
   ///
   /// Two places to go back to are enough: the latest `*`, which never reaches past a slash, and
   /// the latest `**`. Text that an earlier one could have taken leaves the later ones no better
   /// off, so that the work is bounded by text times pattern within a directory level.
-  func matches(_ range: Range<Int>, _ text: Span<UInt8>, from start: Int) -> Bool {
+  ///
+  /// - Parameter characters: whether `*` takes whole characters.
+  func matches(
+    _ range: Range<Int>, _ text: Span<UInt8>, from start: Int, characters: Bool = false
+  ) -> Bool {
     let tokens = self.tokens.span
     let sets = self.sets.span
     var token = range.lowerBound
@@ -280,10 +341,20 @@ extension IgnoreProgram {
       } else {
         let step = tokens[token]
         var fits = false
+        var length = 1
         switch step.kind {
         case .byte: fits = index < text.count && Int(text[index]) == step.value
         case .any: fits = index < text.count && text[index] != UInt8(ascii: "/")
         case .set: fits = index < text.count && sets[step.value].contains(text[index])
+        case .character, .characterSet:
+          if index < text.count, text[index] != UInt8(ascii: "/") {
+            let character = ignoreCharacter(text, at: index)
+            length = character.length
+            fits =
+              step.kind == .character || characterSets[step.value].contains(character.value)
+          }
+        case .below:
+          if index == text.count || text[index] == UInt8(ascii: "/") { return true }
         case .star:
           starToken = token + 1
           starIndex = index
@@ -298,7 +369,7 @@ extension IgnoreProgram {
           continue
         }
         if fits {
-          index += 1
+          index += length
           token += 1
           continue
         }
@@ -307,7 +378,7 @@ extension IgnoreProgram {
         // Nothing up to the end fits what follows the star: no later start of a `**` helps.
         if starIndex == text.count { return false }
         if text[starIndex] != UInt8(ascii: "/") {
-          starIndex += 1
+          starIndex += characters ? ignoreCharacter(text, at: starIndex).length : 1
           index = starIndex
           token = starToken
           continue

@@ -1,16 +1,31 @@
 import TBKCore
 
-/// A list of patterns with the meaning of gitignore(5), rooted at the directory that is walked.
+/// A list of patterns, rooted at the directory that is walked.
 ///
-/// Bytes throughout: `?` is one byte, no case is folded. Matching allocates nothing.
+/// With the meaning of gitignore(5) it is bytes throughout: `?` is one byte, no case is folded, and
+/// matching allocates nothing.
 package struct IgnoreRules: Sendable {
+  package enum Meaning: String, CaseIterable, Sendable {
+    /// Of gitignore(5): what is below an excluded directory is excluded, whatever a later pattern
+    /// says of it.
+    case git
+    /// Of the Python package pathspec, which TermBackup 6 used: the last pattern that matches a path,
+    /// or a directory above it, decides about that path.
+    case pathspec
+  }
+
   /// What TermBackup 6 excluded from every backup.
   package static let termBackup6Defaults = [".git/", ".idea/", "__pycache__/", ".DS_Store"]
 
+  package let meaning: Meaning
   private var patterns: [IgnorePattern] = []
   private var program = IgnoreProgram()
+  /// The patterns that begin with "!", and where they stand in the list.
+  private var negations: [(index: Int, text: [UInt8])] = []
+  /// The patterns that pathspec refuses. With git's meaning none is refused.
+  package private(set) var invalid: [[UInt8]] = []
 
-  package init() {}
+  package init(_ meaning: Meaning = .git) { self.meaning = meaning }
 
   /// Whether nothing can be excluded: comments and blank lines do not count.
   package var isEmpty: Bool { patterns.isEmpty }
@@ -18,9 +33,19 @@ package struct IgnoreRules: Sendable {
   /// Adds one pattern, read as a line of an ignore file: it may be a comment or blank, and spaces
   /// at its end go unless escaped. As in git it ends at a NUL. An invalid one never matches.
   package mutating func add(pattern: [UInt8]) {
-    if pattern.first == UInt8(ascii: "#") { return }
-    let trimmed = IgnoreRules.trimmed(pattern)
-    if !trimmed.isEmpty { patterns.append(program.compile(trimmed)) }
+    let compiled: IgnorePattern?
+    switch meaning {
+    case .git:
+      if pattern.first == UInt8(ascii: "#") { return }
+      let trimmed = IgnoreRules.trimmed(pattern)
+      compiled = trimmed.isEmpty ? nil : program.compile(trimmed)
+    case .pathspec:
+      compiled = program.compilePathspec(Array(pattern.prefix { $0 != 0 }))
+      if compiled?.test == .never { invalid.append(pattern) }
+    }
+    guard let compiled else { return }
+    if compiled.isNegated { negations.append((patterns.count, pattern)) }
+    patterns.append(compiled)
   }
 
   /// Adds the lines of an ignore file. A byte order mark before the first is skipped, and so is a
@@ -36,13 +61,54 @@ package struct IgnoreRules: Sendable {
 
   /// Whether the last pattern that matches `path` excludes it.
   ///
-  /// The walker asks for parents first and never descends into an excluded directory: as in git,
-  /// a negation below one has no effect.
+  /// With git's meaning, ask for parents first, and for nothing below an excluded directory: a
+  /// negation there has no effect. With pathspec's, see `excludesAllBelow`.
   ///
   /// - Parameter path: relative to the root, without "./" and without a slash at the end.
   /// - Parameter isDirectory: false for a symlink to one.
   package func excludes(_ path: Span<UInt8>, isDirectory: Bool) -> Bool {
-    if path.isEmpty { return false }
+    deciding(path, isDirectory: isDirectory).map { !patterns[$0].isNegated } ?? false
+  }
+
+  /// Whether the rules exclude a directory and everything below it, so that it need not be read.
+  package func excludesAllBelow(_ directory: Span<UInt8>) -> Bool {
+    guard let index = deciding(directory, isDirectory: true), !patterns[index].isNegated else {
+      return false
+    }
+    // What excludes a directory excludes each path below it, until a later pattern takes it back.
+    return meaning == .git || (negations.last?.index ?? 0) < index
+  }
+
+  /// The first pattern that would take back something below a directory, had it pathspec's meaning;
+  /// with git's it has no effect there. Nil if the directory is not excluded.
+  ///
+  /// - Parameter known: patterns that need not be found again.
+  package func ineffective(
+    below directory: Span<UInt8>, but known: Set<[UInt8]> = []
+  ) -> [UInt8]? {
+    guard meaning == .git, let last = negations.last,
+      let index = deciding(directory, isDirectory: true), !patterns[index].isNegated,
+      index < last.index
+    else { return nil }
+    return negations.first {
+      $0.index > index && !known.contains($0.text)
+        && program.mayMatch(patterns[$0.index], below: directory)
+    }?.text
+  }
+
+  /// The index of the last pattern that matches.
+  private func deciding(_ path: Span<UInt8>, isDirectory: Bool) -> Int? {
+    if path.isEmpty { return nil }
+    if meaning == .pathspec, isDirectory {
+      // A directory is what its content is below.
+      var slashed = Array(path)
+      slashed.append(UInt8(ascii: "/"))
+      return lastMatch(slashed.span, isDirectory: true)
+    }
+    return lastMatch(path, isDirectory: isDirectory)
+  }
+
+  private func lastMatch(_ path: Span<UInt8>, isDirectory: Bool) -> Int? {
     var nameStart = path.count
     while nameStart > 0, path[nameStart - 1] != UInt8(ascii: "/") { nameStart -= 1 }
     let patterns = self.patterns.span
@@ -67,15 +133,17 @@ package struct IgnoreRules: Sendable {
         case .pathGlob:
           path.has(literal, at: 0)
             && program.matches(pattern.tokens, path, from: literal.count)
+        case .pathspec: program.matches(pattern.tokens, path, from: 0, characters: true)
         }
-      if matches { return !pattern.isNegated }
+      if matches { return index }
     }
-    return false
+    return nil
   }
 
-  /// Whether the rules exclude a path, or a directory above it.
+  /// Whether the rules exclude a path, with git's meaning also if they exclude a directory above it.
   package func excludesPart(of path: [UInt8], isDirectory: Bool) -> Bool {
     if isEmpty { return false }
+    if meaning == .pathspec { return excludes(path.span, isDirectory: isDirectory) }
     for index in path.indices where path[index] == UInt8(ascii: "/") {
       if excludes(path.span.extracting(..<index), isDirectory: true) { return true }
     }

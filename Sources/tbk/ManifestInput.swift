@@ -28,6 +28,10 @@ enum WalkReport {
       Messages.warning("\(RawPath(entry.path).display): \(entry.reason)")
     case .skipped(let path, let what):
       Messages.notice("\(RawPath(path).display): left out, because it is \(what)")
+    case .ineffective(let pattern, let directory):
+      Messages.warning(
+        "the pattern \(RawPath(pattern).display) has no effect below \(RawPath(directory).display),"
+          + " which an earlier pattern excludes")
     }
   }
 }

@@ -12,6 +12,9 @@ struct WalkOptionGroup: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Leave out what the patterns in <file> match.", valueName: "file"))
   var excludeFrom: [RawPath] = []
 
+  @Option(name: .long, help: ArgumentHelp("Whose meaning the patterns have: git's, or pathspec's as in TermBackup 6.", valueName: "rules"))
+  var excludeRules: IgnoreRules.Meaning?
+
   @Flag(name: .long, help: "Leave out .git/, .idea/, __pycache__/ and .DS_Store, as TermBackup 6 did.")
   var excludeDefaults = false
 
@@ -23,13 +26,15 @@ struct WalkOptionGroup: ParsableArguments {
 
   /// Whether any of it was given.
   var isGiven: Bool {
-    !exclude.isEmpty || !excludeFrom.isEmpty || excludeDefaults || excludeCaches || oneFileSystem
+    !exclude.isEmpty || !excludeFrom.isEmpty || excludeRules != nil || excludeDefaults || excludeCaches
+      || oneFileSystem
   }
 
   /// The options of a walk. Patterns count in the order of the command line, the built-in ones
   /// last.
   func options() throws(Failure) -> WalkOptions {
     var options = WalkOptions()
+    options.rules = IgnoreRules(excludeRules ?? .git)
     options.excludesCaches = excludeCaches
     options.oneFileSystem = oneFileSystem
     var patterns = exclude[...]
@@ -46,6 +51,9 @@ struct WalkOptionGroup: ParsableArguments {
         options.rules.add(pattern: Array(pattern.utf8))
       }
     }
+    for pattern in options.rules.invalid {
+      Messages.warning("the pattern \(RawPath(pattern).display) is not valid, and matches nothing")
+    }
     return options
   }
 
@@ -61,6 +69,8 @@ struct WalkOptionGroup: ParsableArguments {
     return order
   }
 }
+
+extension IgnoreRules.Meaning: ExpressibleByArgument {}
 
 /// How many threads to use.
 struct ThreadOptions: ParsableArguments {

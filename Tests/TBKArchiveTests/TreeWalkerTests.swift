@@ -39,6 +39,58 @@ import Testing
     #expect(paths(manifest) == ["b", "b/a", "b/a/y", "b/x.c"])
   }
 
+  @Test func pathspecBringsBackWhatIsBelowAnExcludedDirectory() throws {
+    let tree = try TestTree()
+    for name in ["build", "build/deep", "build/deep/er", "build/empty", "build/out", "build-x", "src", "src/none"] {
+      try tree.directory(name)
+    }
+    for name in ["build/keep", "build/x", "build/deep/er/a.py", "build/deep/b", "build/out/o", "build.txt", "build-x/y", "src/c.py", "src/d"] {
+      try tree.file(name)
+    }
+    func walked(_ patterns: [String], _ meaning: IgnoreRules.Meaning) throws -> [String] {
+      paths(
+        try tree.manifest {
+          $0.walk.rules = IgnoreRules(meaning)
+          for pattern in patterns { $0.walk.rules.add(pattern: Array(pattern.utf8)) }
+        })
+    }
+    let others = ["build-x", "build-x/y", "build.txt"]
+    let below = ["src", "src/c.py", "src/d", "src/none"]
+    let one = ["build/", "!build/keep", "!*.py"]
+    #expect(try walked(one, .git) == others + below)
+    #expect(
+      try walked(one, .pathspec) == ["build"] + others + ["build/deep", "build/deep/er", "build/deep/er/a.py", "build/keep"] + below)
+    #expect(try walked(["*", "!*.py"], .git) == [])
+    #expect(
+      try walked(["*", "!*.py"], .pathspec) == ["build", "build/deep", "build/deep/er", "build/deep/er/a.py", "src", "src/c.py"])
+    #expect(try walked(["*", "!empty/"], .pathspec) == ["build", "build/empty"])
+    #expect(try walked(["!keep", "build/"], .pathspec) == others + below)
+  }
+
+  @Test func aPatternWithoutEffectIsRemarkedOnce() throws {
+    let tree = try TestTree()
+    for name in ["a", "a/build", "build"] { try tree.directory(name) }
+    for name in ["a/build/keep", "build/keep"] { try tree.file(name) }
+    func remarks(_ patterns: [String], _ meaning: IgnoreRules.Meaning = .git) throws -> [String] {
+      var found: [String] = []
+      _ = try tree.manifest {
+        $0.walk.rules = IgnoreRules(meaning)
+        for pattern in patterns { $0.walk.rules.add(pattern: Array(pattern.utf8)) }
+        $0.remark = { remark in
+          if case .ineffective(let pattern, let directory) = remark {
+            found.append("\(RawPath(pattern).text) \(RawPath(directory).text)")
+          }
+        }
+      }
+      return found
+    }
+    #expect(try remarks(["build/", "!build/keep", "!keep"]) == ["!keep a/build", "!build/keep build"])
+    #expect(try remarks(["build/", "!/other/keep"]) == [])
+    #expect(try remarks(["!keep", "build/"]) == [])
+    #expect(try remarks(["build/", "!keep"], .pathspec) == [])
+    #expect(try remarks(["*.o", "!keep.o"]) == [])
+  }
+
   @Test func aTaggedCacheKeepsItsTagAlone() throws {
     let tree = try TestTree()
     for name in ["cache", "plain"] { try tree.directory(name) }

@@ -26,8 +26,8 @@ private func excludes(_ rules: IgnoreRules, _ path: [UInt8], isDirectory: Bool) 
   return rules.excludes(path.span, isDirectory: isDirectory)
 }
 
-private func rules(_ patterns: String...) -> IgnoreRules {
-  var rules = IgnoreRules()
+private func rules(_ patterns: String..., meaning: IgnoreRules.Meaning = .git) -> IgnoreRules {
+  var rules = IgnoreRules(meaning)
   for pattern in patterns { rules.add(pattern: bytes(pattern)) }
   return rules
 }
@@ -58,6 +58,85 @@ private func rules(_ patterns: String...) -> IgnoreRules {
       }
       #expect(asked > 50, "\(table.name)")
     }
+  }
+
+  /// The tables are made by `Tests/Vectors/ignore/pathspec/generate.py`.
+  @Test func everyPathIsExcludedAsPathspecExcludesIt() throws {
+    let tables = try vectorFiles("ignore/pathspec", ".txt")
+    #expect(tables.count >= 3)
+    for table in tables {
+      var rules = IgnoreRules(.pathspec)
+      var text = ""
+      var asked = 0
+      for line in table.bytes.split(separator: 10) {
+        if line.starts(with: bytes("rules ")) {
+          rules = IgnoreRules(.pathspec)
+          for pattern in decoded(line.dropFirst(6)).split(separator: 10) {
+            rules.add(pattern: Array(pattern))
+          }
+          text = String(decoding: line, as: UTF8.self)
+          continue
+        }
+        asked += 1
+        if line.elementsEqual(bytes("invalid")) {
+          if rules.invalid.isEmpty { Issue.record("\(table.name): \(text) is taken") }
+          continue
+        }
+        var path = decoded(line.dropFirst(2))
+        let isDirectory = path.last == UInt8(ascii: "/")
+        if isDirectory { path.removeLast() }
+        let isExcluded = line.first == UInt8(ascii: "+")
+        if rules.excludes(path.span, isDirectory: isDirectory) != isExcluded
+          || rules.excludesPart(of: path, isDirectory: isDirectory) != isExcluded
+        {
+          Issue.record("\(table.name): \(text): \(String(decoding: line, as: UTF8.self))")
+        }
+        // Nothing is taken back below a directory that is not read.
+        for index in path.indices where path[index] == UInt8(ascii: "/") {
+          if !isExcluded, rules.excludesAllBelow(path.span.extracting(..<index)) {
+            Issue.record("\(table.name): \(text): a directory of \(RawPath(path).display) is barred")
+          }
+        }
+      }
+      #expect(asked > 50, "\(table.name)")
+    }
+  }
+
+  @Test func pathspecReadsADirectoryOnlyIfSomethingBelowItMayBeTakenBack() {
+    let one = rules("build/", "!build/keep", "*.o", meaning: .pathspec)
+    // A span cannot stand in an expectation.
+    func barred(_ rules: IgnoreRules, _ directory: String) -> Bool {
+      rules.excludesAllBelow(bytes(directory).span)
+    }
+    #expect(excludes(one, bytes("build"), isDirectory: true))
+    #expect(!barred(one, "build"))
+    #expect(barred(one, "x.o"))
+    #expect(!barred(one, "src"))
+    #expect(barred(rules("!a", "b/", meaning: .pathspec), "b"))
+  }
+
+  @Test(arguments: [
+    ("build/", "!build/keep", "build", true), ("build/", "!/build/keep", "build", true),
+    ("*", "!*.py", "any", true), ("build/", "!keep", "a/build", true), ("build/", "!a/b*/keep", "a/build", true),
+    ("build/", "!**/keep", "build", true), ("build/", "!buil[a-d]/**/x", "build", true), ("build/", "!b*/", "build", false),
+    ("build/", "!build", "build", false), ("build/", "!other/keep", "build", false), ("build/", "!builder/keep", "build", false),
+    ("build/", "!b/keep", "a/build", false), ("build/", "!*/keep", "a/build", false), ("build/", "!a/*/keep", "a/build", true),
+    ("build/", "!build/", "other", false), ("build", "!build?keep", "build", true), ("build/", "!/*/*/keep", "build", true),
+    ("build/", "!/*", "a/build", false), ("a/b", "!a/bc", "a/b", false), ("a/b", "!a/b/**", "a/b", true),
+  ])
+  func aNegationBelowAnExcludedDirectoryIsFound(
+    exclusion: String, negation: String, directory: String, isFound: Bool
+  ) {
+    let list = rules(exclusion, negation)
+    let found = list.ineffective(below: bytes(directory).span)
+    #expect(found == (isFound ? bytes(negation) : nil))
+    if let found {
+      let again = list.ineffective(below: bytes(directory).span, but: [found])
+      #expect(again == nil)
+    }
+    // What comes first takes nothing back, whatever the meaning.
+    let reversed = rules(negation, exclusion).ineffective(below: bytes(directory).span)
+    #expect(reversed == nil)
   }
 
   @Test func thePatternsOfAListAreThoseOfItsFile() {
@@ -93,9 +172,18 @@ private func rules(_ patterns: String...) -> IgnoreRules {
     String(repeating: "?*", count: 2000) + "b",
     String(repeating: "[a]*", count: 1000) + "b",
     "x/" + String(repeating: "**\\/a", count: 800) + "/b",
+    String(repeating: "**/[!é]*/", count: 500) + "b",
   ])
   func hostilePatternsTakeNoExponentialTime(pattern: String) {
-    let rules = rules(pattern)
+    for meaning in IgnoreRules.Meaning.allCases {
+      hostilePatternsTakeNoExponentialTime(rules(pattern, meaning: meaning))
+    }
+    let negated = rules("*", "!" + pattern)
+    let deep = Array([[UInt8]](repeating: bytes("a"), count: 400).joined(separator: bytes("/")))
+    _ = negated.ineffective(below: deep.span)
+  }
+
+  private func hostilePatternsTakeNoExponentialTime(_ rules: IgnoreRules) {
     let name = [UInt8](repeating: UInt8(ascii: "a"), count: 255)
     let deep = Array([[UInt8]](repeating: name, count: 16).joined(separator: bytes("/")))
     let narrow = Array(

@@ -475,3 +475,54 @@ def test_a_reader_that_goes_away_ends_it_quietly(tbk, tmp_path):
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait() in (-13, 141) and err == b""
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A tree in which a file is to be kept below what is left out."""
+    top = tmp_path / "kept"
+    for name in ("build/keep", "build/x", "build/sub/deep.py", "plain.py", "plain.txt", "other/o"):
+        put(top / name, name.encode())
+    return top
+
+
+def test_what_termbackup6_brings_back_is_brought_back(tbk, kept):
+    """Its patterns are those of pathspec: the last one that matches a path, or a directory above it, decides."""
+    def listed(*arguments):
+        entries = json.loads(tbk.manifest(kept, "--exclude-rules", "pathspec", *arguments))["files"]
+        return [entry["relative_path"] for entry in entries]
+
+    assert listed("--exclude", "build/", "--exclude", "!build/keep") == ["build", "build/keep", "other", "other/o", "plain.py", "plain.txt"]
+    assert listed("--exclude", "*", "--exclude", "!*.py") == ["build", "build/sub", "build/sub/deep.py", "plain.py"]
+    assert listed("--exclude", "*") == []
+    # One pattern in a file, one on the command line: their order counts here too.
+    patterns = kept.parent / "patterns"
+    patterns.write_text("# all of it\n/*\n")
+    assert listed("--exclude-from", patterns, "--exclude", "!sub/") == ["build", "build/sub", "build/sub/deep.py"]
+    assert tbk.seal(kept, "--exclude-rules", "pathspec", "--exclude", "build/", "--exclude", "!keep")
+
+
+def test_a_tree_is_compared_under_the_same_rules(tbk, kept, tmp_path):
+    rules = ["--exclude-rules", "pathspec", "--exclude", "build/", "--exclude", "!build/keep"]
+    (tmp_path / "m").write_bytes(tbk.manifest(kept, *rules))
+    (kept / "build" / "x").write_bytes(b"changed")
+    assert tbk.run("tbk-manifest", "check", *rules, tmp_path / "m", kept).out == b""
+    (kept / "build" / "keep").write_bytes(b"changed")
+    assert tbk.run("tbk-manifest", "check", *rules, tmp_path / "m", kept, status=1).lines == ["content\tbuild/keep", "mtime\tbuild/keep"]
+
+
+def test_a_negation_without_effect_is_said(tbk, kept):
+    result = tbk.run("tbk-manifest", "--exclude", "build/", "--exclude", "!build/keep", kept)
+    assert result.err == (b"tbk-manifest: warning: the pattern '!build/keep' has no effect below 'build', which an earlier pattern"
+                          b" excludes\n")
+    result = tbk.run("tbk-seal", *FAST, "-q", "--exclude", "*", "--exclude", "!*.py", kept)
+    assert result.err.count(b"'!*.py' has no effect below") == 1
+    for patterns in (["*.py", "!plain.py"], ["!keep", "build/"], ["build/*", "!build/keep"]):
+        arguments = [word for pattern in patterns for word in ("--exclude", pattern)]
+        assert tbk.run("tbk-manifest", *arguments, kept).err == b""
+
+
+def test_a_pattern_that_is_not_valid_is_said(tbk, kept):
+    result = tbk.run("tbk-manifest", "--exclude-rules", "pathspec", "--exclude", "pla\\", "--exclude", "[z-a]", kept)
+    assert result.err.count(b"is not valid, and matches nothing") == 2
+    tbk.run("tbk-manifest", "--exclude-rules", "regex", kept, status=64)

@@ -277,6 +277,21 @@ def test_no_change_of_a_random_walk_is_lost(watch, tbk, mode, tmp_path, seed):
         assert not os.path.lexists(top / path), path
 
 
+
+def test_what_is_brought_back_below_an_excluded_directory_is_watched(watch, mode, top):
+    put(top / "build" / "keep", b"old\n")
+    watching = watch(top, *mode, "--exclude-rules", "pathspec", "--exclude", "build/", "--exclude", "!keep")
+    put(top / "build" / "other", b"left out\n")
+    put(top / "build" / "keep", b"new\n")
+    assert watching.until(("changed", "build/keep")) <= {("changed", "build/keep")}
+    put(top / "build" / "new" / "other", b"left out\n")
+    put(top / "build" / "new" / "keep", b"new\n")
+    seen = watching.until(("changed", "build/new/keep"))
+    assert not {path for _, path in seen if path.endswith("other")}
+    os.rename(top / "build", top.parent / "gone")
+    assert any(status == "deleted" and path.startswith("build") for status, path in watching.next())
+
+
 # When
 
 

@@ -94,10 +94,20 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
     case .patterns:
       // The first line is a path, the others are patterns.
       let lines = bytes.split(separator: 10, maxSplits: 1, omittingEmptySubsequences: false)
-      var rules = IgnoreRules()
-      rules.add(file: lines.count > 1 ? Array(lines[1]) : [])
       let path = Array(lines[0])
-      _ = (rules.excludes(path.span, isDirectory: true), rules.excludes(path.span, isDirectory: false))
+      for meaning in IgnoreRules.Meaning.allCases {
+        var rules = IgnoreRules(meaning)
+        rules.add(file: lines.count > 1 ? Array(lines[1]) : [])
+        _ = (rules.excludes(path.span, isDirectory: true), rules.excludes(path.span, isDirectory: false))
+        _ = rules.ineffective(below: path.span)
+        // Of what is below a directory that is not read, nothing may be taken back.
+        let below = path + Array("/a.py".utf8)
+        if !path.isEmpty, meaning == .pathspec, rules.excludesAllBelow(path.span),
+          !rules.excludes(below.span, isDirectory: false)
+        {
+          return "a path below a directory that is excluded with all of it is not"
+        }
+      }
     case .privateKey:
       _ = try SigningKey(parsing: bytes.span) { () throws(Failure) in
         try Secret(copying: Array("password".utf8).span)
