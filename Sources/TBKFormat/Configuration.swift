@@ -29,6 +29,10 @@ package struct Configuration: Equatable, Sendable {
   ///   - checking: whether wrong values are failures; false to mend them one by one.
   package init(_ bytes: [UInt8], place: String, checking: Bool = true) throws(Failure) {
     object = try parseObject(bytes, place: place, code: .configuration)
+    // TermBackup 6 took an empty text for none.
+    for key in ["github_token", "default_repo"] where object[key]?.bytes == [] {
+      object[key] = .null
+    }
     if checking { try check(place: place) }
   }
 

@@ -9,6 +9,8 @@ package enum ConfigurationShape: Equatable, Sendable {
   case choice([String])
   /// The absolute path of a directory.
   case directory
+  /// The absolute path of what is backed up, or what stands for one that is still to be set.
+  case source
   /// Where backups go: see `StoreReference`.
   case store
   /// Exclude patterns, none of which holds a line feed or a NUL.
@@ -39,8 +41,9 @@ package enum ConfigurationShape: Equatable, Sendable {
       if let text = value.text, words.contains(text) { return nil }
       let others = words.dropLast().joined(separator: ", ")
       return "must be \(others) or \(words.last ?? "")"
-    case .directory:
+    case .directory, .source:
       guard let bytes = value.bytes else { return "must be a string" }
+      if self == .source, bytes.elementsEqual(Profile.placeholder.utf8) { return nil }
       if bytes.contains(0) { return "holds a NUL byte" }
       return RawPath(bytes).isAbsolute ? nil : "must be an absolute path"
     case .store:
@@ -266,8 +269,8 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
-  /// `owner/repo` under GitHub's rules for names, with `#branch` or without. What begins with a dot
-  /// is a path. Throws `.usage` for a branch that cannot be one.
+  /// `owner/repo` under GitHub's rules for names, with `#branch` or without; the owner's has an
+  /// underscore where an enterprise manages the account. What begins with a dot is a path. Throws `.usage` for a branch that cannot be one.
   private static func isRepository(_ text: String) throws(Failure) -> Bool {
     let pieces = text.utf8.split(
       separator: UInt8(ascii: "#"), maxSplits: 1, omittingEmptySubsequences: false)
@@ -277,7 +280,7 @@ package enum StoreReference: Equatable, Sendable {
     guard (1...39).contains(owner.count), (1...100).contains(name.count),
       let first = owner.first, isLetterOrDigit(first)
     else { return false }
-    guard owner.allSatisfy({ isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }) else { return false }
+    guard owner.allSatisfy({ isLetterOrDigit($0) || "-_".utf8.contains($0) }) else { return false }
     if name.elementsEqual(".".utf8) || name.elementsEqual("..".utf8) { return false }
     guard name.allSatisfy({ isLetterOrDigit($0) || "-_.".utf8.contains($0) }) else { return false }
     if pieces.count == 2, !isBranch(pieces[1]) {

@@ -69,6 +69,16 @@ package indirect enum JSON: Equatable, Sendable {
     return Value(token)
   }
 
+  /// Whether it is a number that is zero or less.
+  package var isNotPositive: Bool {
+    if case .number(let token) = self, let value = Double(token) { value <= 0 } else { false }
+  }
+
+  /// Whether it is a string of spaces, or an empty one.
+  package var isBlank: Bool {
+    bytes?.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) } ?? false
+  }
+
   package var boolean: Bool? {
     guard case .bool(let value) = self else { return nil }
     return value

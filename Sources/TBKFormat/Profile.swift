@@ -6,11 +6,14 @@ package struct Profile: Equatable, Sendable {
   /// The object, in the order of the file; TermBackup 6's `excludes` has become `exclude_patterns`.
   package private(set) var object: JSON
 
+  /// What stands for `source_dir` in a profile that TermBackup 6 exported: it is still to be set.
+  package static let placeholder = "<SET_SOURCE_DIR>"
+
   private static let count = ConfigurationShape.integer(1...Int(Int32.max))
 
   package static let fields: [ConfigurationKey] = [
     ConfigurationKey("name", .name, optional: false),
-    ConfigurationKey("source_dir", .directory, optional: false),
+    ConfigurationKey("source_dir", .source, optional: false),
     ConfigurationKey("repo", .store, optional: false),
     ConfigurationKey("backup_mode", .choice(["full", "incremental"]), standard: .string("full")),
     ConfigurationKey("max_backups", count),
@@ -81,13 +84,28 @@ package struct Profile: Equatable, Sendable {
       }
       object = .object(
         members.map { $0.key == "excludes" ? JSON.Member("exclude_patterns", $0.value) : $0 })
+      // It skipped patterns of spaces alone.
+      if let patterns = object["exclude_patterns"]?.elements {
+        object["exclude_patterns"] = .array(patterns.filter { !$0.isBlank })
+      }
     }
+    readValuesForNone()
     if let name, self["name"]?.text != name {
       throw Failure(
         .profile, "\(place): \"name\" is not '\(name)'",
         hint: "the file of a profile is called NAME.json")
     }
     try check(place: place)
+  }
+
+  /// Makes null of what TermBackup 6 took for none: a limit that is not positive, an empty URL.
+  private mutating func readValuesForNone() {
+    for field in ["max_backups", "retention_days"] {
+      if object[field]?.isNotPositive == true { object[field] = .null }
+    }
+    for field in Profile.fields where field.shape == .url && object[field.name]?.bytes == [] {
+      object[field.name] = .null
+    }
   }
 
   /// Throws `.profile` for the first field that is wrong.
@@ -123,7 +141,11 @@ package struct Profile: Equatable, Sendable {
   }
 
   package var name: String { self["name"]?.text ?? "" }
-  package var source: RawPath { RawPath(self["source_dir"]?.bytes ?? []) }
+  /// Empty as long as it is not set.
+  package var source: RawPath {
+    let bytes = self["source_dir"]?.bytes ?? []
+    return RawPath(bytes.elementsEqual(Profile.placeholder.utf8) ? [] : bytes)
+  }
   /// The profile's marker in a store; nil in TermBackup 6's profiles.
   package var group: String? { self["group"]?.text }
   /// Whether the backups of the store that are in no group, as TermBackup 6 made them, are its own:

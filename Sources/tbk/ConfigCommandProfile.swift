@@ -404,6 +404,8 @@ extension ProfileGroup {
     var trust = false
     @Option(name: .long, help: ArgumentHelp("Call it <name>.", valueName: "name"))
     var name: RawPath?
+    @Option(name: .long, help: ArgumentHelp("Back up <dir>, whatever the file says.", valueName: "dir"))
+    var source: RawPath?
     @Flag(name: .long, help: "Replace the profile of that name.")
     var force = false
     @OptionGroup var report: ProfileReportOptions
@@ -417,6 +419,7 @@ extension ProfileGroup {
       let bytes = try DescriptorSource(input, name: file).readAll(limit: 1 << 20, what: place)
       var profile = try Profile(bytes, place: place)
       if let name { profile.set("name", .string(name.bytes)) }
+      if let source { profile.set("source_dir", .string(try checkedSource(source).bytes)) }
       let target = try Profile.checkedName(profile["name"]?.bytes ?? [], new: true)
       if !trust, let suspicion = profile.suspicions.first {
         throw Failure(
@@ -434,9 +437,11 @@ extension ProfileGroup {
       }
       try home.write(profile, replacing: force)
       if (try? checkedSource(profile.source)) == nil {
+        let state =
+          profile.source.bytes.isEmpty
+          ? "it does not say which directory to back up" : "\(profile.source.display) is not there"
         Messages.warning(
-          "\(profile.source.display) is not there: set it with 'termbackup profile edit \(target) "
-            + "--source DIR'")
+          "\(state): set it with 'termbackup profile edit \(target) --source DIR'")
       }
       warnOfNesting(profile)
       ConfigCommand.report(home)

@@ -162,7 +162,7 @@ extension ProfileGroup {
 }
 
 /// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
-/// is a directory, its path in `profile_store_directory`. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
+/// is a directory, its path in `profile_store_directory`. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
 private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
@@ -172,6 +172,10 @@ private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
     let value = profile[field.name] ?? .null
     if field.secret {
       assign("has_\(field.name)", value.isNull ? [] : [UInt8(ascii: "1")])
+      continue
+    }
+    if field.shape == .source {
+      assign(field.name, profile.source.bytes)
       continue
     }
     switch value {

@@ -144,8 +144,8 @@ import Testing
 
   @Test(arguments: [
     #""name": "docs/..""#, #""name": """#, #""source_dir": "d""#, #""source_dir": null"#,
-    #""repo": "nowhere""#, #""backup_mode": "Full""#, #""max_backups": 0"#, #""max_backups": 1.5"#,
-    #""retention_days": -1"#, #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
+    #""repo": "nowhere""#, #""backup_mode": "Full""#, #""max_backups": "3""#, #""max_backups": 1.5"#,
+    #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
     #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""placement": "assets""#,
     #""placement": 1"#, #""group": "a/b""#, #""group": "-a""#, #""restore_dir": "x""#,
@@ -162,6 +162,48 @@ import Testing
     #expect(failure?.code == .profile)
     #expect(failure?.message.contains("docs.json") == true)
     #expect(failure?.message.contains("\"\(key)\"") == true)
+  }
+
+  @Test(arguments: [
+    (#""max_backups": 0"#, "max_backups"), (#""max_backups": -3"#, "max_backups"),
+    (#""retention_days": -1"#, "retention_days"), (#""retention_days": 0"#, "retention_days"),
+    (#""retention_days": -99999999999999999999"#, "retention_days"), (#""webhook_url": """#, "webhook_url"),
+    (#""ping_url": """#, "ping_url"), (#""max_backups": null"#, "max_backups"),
+  ])
+  func whatTermBackup6TookForNoneIsNone(member: String, key: String) throws {
+    let text = ProfileTests.least.dropLast() + ", \(member)}"
+    let read = try profile(String(text))
+    #expect(read[key] == .null && read.object[key] == .null)
+    #expect(try Profile(read.bytes, place: "docs.json") == read)
+  }
+
+  @Test func patternsThatTermBackup6SkippedAreSkipped() throws {
+    let text = ProfileTests.least.dropLast() + #", "excludes": ["", "a", " \t", "b "]}"#
+    #expect(try profile(String(text)).excludePatterns == [Array("a".utf8), Array("b ".utf8)])
+  }
+
+  @Test func aSourceMayStillHaveToBeSet() throws {
+    let text = ProfileTests.least.replacing("/d", with: "<SET_SOURCE_DIR>")
+    var read = try profile(text)
+    #expect(read.source == RawPath([]))
+    #expect(read["source_dir"] == .string("<SET_SOURCE_DIR>"))
+    read.set("source_dir", .string("/e"))
+    #expect(read.source == RawPath("/e"))
+    for other in ["<SET_SOURCE_DIR", "<set_source_dir>", ""] {
+      #expect(throws: Failure.self) { try profile(ProfileTests.least.replacing("/d", with: other)) }
+    }
+  }
+
+  @Test func aManagedAccountIsAnOwner() throws {
+    #expect(try StoreReference(Array("me_corp/backups".utf8)) == .gitHub("me_corp/backups"))
+    #expect(try StoreReference(Array("github:me_corp/b#x".utf8)) == .gitHub("me_corp/b#x"))
+    #expect(try StoreReference(Array("_me/backups".utf8)) == .directory(RawPath("_me/backups")))
+  }
+
+  @Test func anEmptyTokenOrStoreOfTermBackup6IsNone() throws {
+    let text = #"{"github_token": "", "default_repo": "", "audit_log_enabled": true}"#
+    let read = try Configuration(Array(text.utf8), place: "config.json")
+    #expect(read["github_token"] == .null && read["default_repo"] == .null)
   }
 
   @Test func theNameMustBeThatOfTheFile() {

@@ -293,3 +293,30 @@ def test_a_cut_tail_and_a_damaged_line_show(config, tbk):
     log.write_bytes(lines[0] + b"not JSON\x1b[2J\n" + lines[2])
     result = tbk.run("tbk-audit", "show")
     assert len(result.lines) == 2 and b"line 2" in result.err and b"\x1b" not in result.err
+
+
+# What TermBackup 6 left behind
+
+EXPORTED = ('{"name": "p", "source_dir": "<SET_SOURCE_DIR>", "repo": "me_corp/old", "excludes": ["*.draft", ""], "compression_level": 6,'
+            ' "max_backups": 0, "retention_days": -1, "backup_mode": "full", "webhook_url": ""}')
+
+
+def test_a_profile_that_termbackup6_exported_is_taken_over(config, tmp_path):
+    put(tmp_path / "p.json", EXPORTED.encode())
+    said = config("profile", "import", tmp_path / "p.json").err
+    assert b"termbackup profile edit p --source DIR" in said and b"''" not in said
+    assert config("profile", "list").lines == ["p\t<SET_SOURCE_DIR>\tme_corp/old\tfull"]
+    config("profile", "validate")
+    assert "profile_source_dir=''" in config("profile", "show", "p", "--shell").lines
+    assert config("profile", "store", "p").lines == ["github:me_corp/old"]
+    kept = json.loads((config.home / "profiles" / "p.json").read_text())
+    assert [kept[name] for name in ("max_backups", "retention_days", "webhook_url", "exclude_patterns")] == [None, None, None, ["*.draft"]]
+    config("profile", "edit", "p", "--source", tmp_path)
+    assert config("profile", "get", "p", "source_dir").lines == [str(tmp_path)]
+
+
+def test_a_source_can_be_given_with_an_import(config, tmp_path):
+    put(tmp_path / "p.json", EXPORTED.encode())
+    assert b"--source" not in config("profile", "import", "--source", tmp_path, tmp_path / "p.json").err
+    assert config("profile", "get", "p", "source_dir").lines == [str(tmp_path)]
+    config("profile", "import", "--force", "--source", tmp_path / "nowhere", tmp_path / "p.json", status=66)

@@ -280,3 +280,25 @@ def test_a_signed_ledger_is_not_gone_around(old, tmp_path):
     old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "to", "--unvouched", "--require-signature", status=64)
     assert not (tmp_path / "to").exists()
     assert old.restored(1, tmp_path)[1] == old.states[1]
+
+
+def test_a_profile_without_a_source_yet_says_so(old, tmp_path):
+    kept = json.loads(old.profile.read_text())
+    kept.update(source_dir="<SET_SOURCE_DIR>", max_backups=0, retention_days=-1, webhook_url="")
+    old.profile.write_text(json.dumps(kept))
+    said = old.shell.run("run", "o", status=78).stderr
+    assert b"has no source directory yet" in said and b"profile edit o --source DIR" in said
+    assert b"--to DIR" in old.shell.run("restore", "latest", "-p", "o", status=64, cwd=tmp_path).stderr
+    assert old.restored(1, tmp_path)[1] == old.states[1]
+    assert b"o: the source directory is not set" in old.shell.run("doctor", status=1).stdout
+    old.shell.run("profile", "edit", "o", "--source", old.source)
+    old.shell.run("run", "o")
+
+
+def test_a_pattern_that_means_something_else_here_is_said(old):
+    kept = json.loads(old.profile.read_text())
+    del kept["exclude_patterns"]
+    kept["excludes"] = ["build/", "!build/keep", ""]
+    old.profile.write_text(json.dumps(kept))
+    put(old.source / "build" / "keep", b"kept by TermBackup 6\n")
+    assert b"the pattern '!build/keep' has no effect below 'build'" in old.shell.run("run", "o").stderr
