@@ -31,7 +31,7 @@ backup)
 	# takes complete ones only, publishes nothing. Not compressed twice: tbk-seal does that on all cores.
 	tbk-seal -q --stdin-name "$database.dump" --receipt "$work/receipt" --from-command -- \
 		pg_dump --format=custom --compress=0 --no-password "$database" |
-		tbk-push -q "$store" --receipt "$work/receipt" --group "$group"
+		tbk-push -q "$store" --receipt "$work/receipt" --group "$group" --new-group
 	;;
 restore)
 	# Nothing comes out of tbk-open before all of the archive has been authenticated, and the dump is on no disk in

@@ -117,6 +117,46 @@ extension LedgerSession.Snapshot {
     return [entry] + found.sorted(by: >).map { entries[$0] }
   }
 
+  /// The groups that the store has, in the order of their first backups.
+  private var groups: [GroupID] {
+    var seen: Set<GroupID> = []
+    return entries.compactMap(\.group).filter { seen.insert($0).inserted }
+  }
+
+  /// The group that is meant by its name, or by a unique beginning of it, of 4 characters at least.
+  ///
+  /// Throws `.unavailable` if there is none, and `.usage` with the candidates if there are several.
+  package func find(_ group: GroupID, store: StoreAddress) throws(Failure) -> GroupID {
+    let groups = groups
+    if groups.contains(group) { return group }
+    let beginning = group.description
+    let found =
+      beginning.utf8.count < BackupQuery.minimumPrefix
+      ? [] : groups.filter { $0.description.hasPrefix(beginning) }
+    guard let first = found.first else {
+      throw Failure(
+        .unavailable, "the store \(store.display) has no group \(group)",
+        hint: groups.isEmpty
+          ? "none of its backups is in a group"
+          : "'termbackup list --store \(store.display)' shows the groups; --new-group is for one that "
+            + "is to begin")
+    }
+    if found.count > 1 {
+      let shown = found.prefix(8).map(\.description)
+      let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
+      throw Failure(
+        .usage, "\(group) is the beginning of \(found.count) groups",
+        hint: "it may be \(shown.joined(separator: ", "))\(rest)")
+    }
+    return first
+  }
+
+  /// The group that a new backup goes into: as `find`, but a store without groups begins its first one.
+  package func findOrBegin(_ group: GroupID, store: StoreAddress) throws(Failure) -> GroupID {
+    // There is nothing that it could be the beginning of.
+    groups.isEmpty ? group : try find(group, store: store)
+  }
+
   /// Where the backups stand, by their ids: as text, whose hash a hostile ledger cannot aim at.
   func indexes() -> [String: Int] {
     Dictionary(entries.enumerated().map { ($1.id.hex, $0) }, uniquingKeysWith: { first, _ in first })

@@ -21,12 +21,7 @@ struct Prune: SuiteCommand {
 
   @OptionGroup var rules: RuleOptions
 
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "Judge the backups of this group; '-' for those in none; repeated, as one series.",
-      valueName: "id"))
-  var group: [GroupOperand] = []
+  @OptionGroup var groups: GroupOptions
 
   @Flag(name: [.customShort("n"), .long], help: "Say what would be removed, and remove nothing.")
   var dryRun = false
@@ -55,7 +50,7 @@ struct Prune: SuiteCommand {
     let rules = rules.rules
     if !unreferenced, !nextMode, !dryRun { try signing.requireKey() }
     if unreferenced {
-      if rules.keepsAny || rules.hasLimits || !group.isEmpty || nextMode || allowEmpty {
+      if rules.keepsAny || rules.hasLimits || groups.isGiven || nextMode || allowEmpty {
         throw ValidationError("--unreferenced removes no backup, and goes with no rule")
       }
       return
@@ -71,7 +66,7 @@ struct Prune: SuiteCommand {
       if rules.keepsAny {
         throw ValidationError("--next-mode is for --max-backups and --retention-days")
       }
-      if group.isEmpty { throw ValidationError("--next-mode needs --group") }
+      if !groups.isGiven { throw ValidationError("--next-mode needs --group") }
       if dryRun || allowEmpty || json {
         throw ValidationError("--next-mode removes nothing, and prints one word")
       }
@@ -90,12 +85,12 @@ struct Prune: SuiteCommand {
     }
     let snapshot = try session.snapshot()
     snapshot.trust.tell()
+    let scope = try groups.scope(in: snapshot, of: session.store.address)
     if nextMode {
-      let isFull = retention.wantsFull(after: snapshot.entries, in: group.scope)
+      let isFull = retention.wantsFull(after: snapshot.entries, in: scope)
       try StandardOutput.write(isFull ? "full\n" : "incremental\n")
       return ExitStatus.success
     }
-    let scope = group.scope
     let judgement =
       dryRun
       ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty)

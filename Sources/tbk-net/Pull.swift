@@ -26,11 +26,7 @@ struct Pull: SuiteCommand {
   @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")
   var id: RawPath?
 
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "Look among the backups of this group; '-' for those in none (repeatable).", valueName: "id"))
-  var group: [GroupOperand] = []
+  @OptionGroup var groups: GroupOptions
 
   @Option(
     name: .shortAndLong, help: ArgumentHelp("Write to <file>, in one step.", valueName: "file"))
@@ -92,7 +88,7 @@ struct Pull: SuiteCommand {
       throw ValidationError("only one of an id, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
     }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
-    if check, group.compactMap(\.id).count != 1 {
+    if check, groups.onlyNamed == nil {
       throw ValidationError("--check needs one --group")
     }
     if unvouched, trust.isRequired {
@@ -102,8 +98,8 @@ struct Pull: SuiteCommand {
       throw ValidationError("--unvouched goes with a backup's id, 'latest' or --check")
     }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
-    if ledger, !group.isEmpty { throw ValidationError("--ledger prints all of it: --group does not apply") }
-    if seen, !group.isEmpty || trustOut != nil || trust.isRequired {
+    if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
+    if seen, groups.isGiven || trustOut != nil || trust.isRequired {
       throw ValidationError(
         "--seen asks no store: --group, --trust-out, --verify-key and --require-signature do not apply")
     }
@@ -143,13 +139,20 @@ struct Pull: SuiteCommand {
       Messages.notice(
         "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
     }
+    if let group = groups.onlyNamed, check {
+      try write { (sink) throws(Failure) in
+        try retrieval(session, snapshot, meter)
+          .sendCheck(of: whole(group, snapshot, session), to: sink)
+      }
+      return ExitStatus.success
+    }
+    let scope = try groups.scope(in: snapshot, of: session.store.address)
     if summary {
-      try print(StoreSummary.of(snapshot, in: group.scope, now: .now()))
+      try print(StoreSummary.of(snapshot, in: scope, now: .now()))
       return ExitStatus.success
     }
     try write { (sink) throws(Failure) in
       if list {
-        let scope = group.scope
         for entry in snapshot.entries where scope.holds(entry) {
           try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
         }
@@ -158,8 +161,9 @@ struct Pull: SuiteCommand {
           throw Failure(.unavailable, "the store \(store.display) is still empty")
         }
         try sink.write(snapshot.bytes)
-      } else {
-        try send(query, session, snapshot, meter, to: sink)
+      } else if let query {
+        let entry = try snapshot.find(query, in: scope, store: session.store.address)
+        try send(entry, session, snapshot, meter, to: sink)
       }
     }
     return ExitStatus.success
@@ -180,24 +184,33 @@ struct Pull: SuiteCommand {
     }
   }
 
-  private func send(
-    _ query: BackupQuery?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
-    _ meter: ProgressMeter, to sink: DescriptorSink
-  ) throws(Failure) {
-    let address = session.store.address
+  /// A group of which only the check may be there yet.
+  private func whole(
+    _ group: GroupID, _ snapshot: LedgerSession.Snapshot, _ session: LedgerSession
+  ) throws(Failure) -> GroupID {
+    do throws(Failure) {
+      return groups.newGroup ? group : try snapshot.find(group, store: session.store.address)
+    } catch  where error.code == .unavailable {
+      return group
+    }
+  }
+
+  private func retrieval(
+    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
+  ) -> Retrieval {
     // A store on a network tells of bytes itself, as they arrive.
-    let isLocal = if case .directory = address { true } else { false }
-    let retrieval = Retrieval(
+    let isLocal = if case .directory = session.store.address { true } else { false }
+    return Retrieval(
       session.store, unvouched: UnvouchedBytes(areWanted: unvouched, trust: snapshot.trust),
       warn: { Messages.warning($0) },
       progress: { if isLocal { meter.advance($0) } })
-    guard let query else {
-      // Checked by validate().
-      guard let group = group.compactMap(\.id).first else { return }
-      try retrieval.sendCheck(of: group, to: sink)
-      return
-    }
-    let entry = try snapshot.find(query, in: group.scope, store: address)
+  }
+
+  private func send(
+    _ entry: LedgerEntry, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
+    _ meter: ProgressMeter, to sink: DescriptorSink
+  ) throws(Failure) {
+    let retrieval = retrieval(session, snapshot, meter)
     if signature != nil {
       guard let bytes = entry.signature else {
         throw Failure(.unavailable, "the archive of backup \(entry.id.hex) is not signed")
@@ -209,7 +222,7 @@ struct Pull: SuiteCommand {
       try retrieval.sendManifest(entry, to: sink, isStaging: output != nil)
       return
     }
-    let entries = chain ? try snapshot.chain(of: entry, store: address) : [entry]
+    let entries = chain ? try snapshot.chain(of: entry, store: session.store.address) : [entry]
     meter.setTotal(entries.reduce(0) { $0.addingReportingOverflow($1.size).partialValue })
     for entry in entries {
       try retrieval.sendArchive(entry, to: sink, isStaging: output != nil)

@@ -36,8 +36,14 @@ struct Push: SuiteCommand {
   )
   var signature: RawPath?
 
-  @Option(name: .long, help: ArgumentHelp("The group of the profile.", valueName: "id"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The group of the profile, or the beginning of one that the store has.", valueName: "id"))
   var group: GroupID?
+
+  @Flag(name: .long, help: "Begin this group: the store may not have it yet.")
+  var newGroup = false
 
   @Option(
     name: .long, help: ArgumentHelp(
@@ -114,6 +120,7 @@ struct Push: SuiteCommand {
         "--adopt needs --sign-key, and neither --require-signature nor --verify-key")
     }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
+    if newGroup, group == nil { throw ValidationError("--new-group needs --group") }
     if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
     if create, signing.signKey != nil {
       throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
@@ -146,12 +153,15 @@ struct Push: SuiteCommand {
     let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
     snapshot.trust.tell()
+    let group = try group.map { (group) throws(Failure) in
+      newGroup ? group : try snapshot.findOrBegin(group, store: session.store.address)
+    }
     if let check, let group { return try storeCheck(check, group, session) }
     if changesEntries {
       for entry in try change(snapshot, session) { try report(entry) }
       return ExitStatus.success
     }
-    let stored = try storeArchive(session, snapshot, meter)
+    let stored = try storeArchive(in: group, session, snapshot, meter)
     if stored.wasThere { Messages.notice("the store has this backup already") }
     try report(stored.entry)
     return ExitStatus.success
@@ -204,7 +214,7 @@ struct Push: SuiteCommand {
   }
 
   private func storeArchive(
-    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
+    in group: GroupID?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
   ) throws(Failure) -> Stored {
     if Descriptor.standardInput.isTerminal {
       throw Failure(

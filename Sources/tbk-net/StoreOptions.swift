@@ -109,9 +109,47 @@ struct GroupOperand: ExpressibleByArgument {
   }
 }
 
-extension [GroupOperand] {
-  /// The backups of all of them as one series; all if there are none.
-  var scope: BackupScope { isEmpty ? .all : .groups(Set(map(\.id))) }
+/// `--group` of what reads a store or removes from it, and `--new-group`.
+struct GroupOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The backups of this group, or of the one that begins so; '-' for those in none; repeated, as one "
+        + "series.",
+      valueName: "id"))
+  var group: [GroupOperand] = []
+
+  @Flag(name: .long, help: "Take each group as it is given: the store may not have it yet.")
+  var newGroup = false
+
+  func validate() throws {
+    if newGroup, group.isEmpty { throw ValidationError("--new-group needs --group") }
+  }
+
+  var isGiven: Bool { !group.isEmpty }
+
+  /// The one that has a name; nil unless exactly one has.
+  var onlyNamed: GroupID? {
+    let named = group.compactMap(\.id)
+    return named.count == 1 ? named[0] : nil
+  }
+
+  /// The backups of all of them as one series; all if there are none. Throws `.unavailable` for a group that the
+  /// store does not have.
+  func scope(
+    in snapshot: LedgerSession.Snapshot, of store: StoreAddress
+  ) throws(Failure) -> BackupScope {
+    if group.isEmpty { return .all }
+    var found: Set<GroupID?> = []
+    for operand in group {
+      guard let id = operand.id, !newGroup else {
+        found.insert(operand.id)
+        continue
+      }
+      found.insert(try snapshot.find(id, store: store))
+    }
+    return .groups(found)
+  }
 }
 
 /// What `--version` prints.

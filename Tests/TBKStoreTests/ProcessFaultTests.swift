@@ -208,7 +208,7 @@ struct ProcessFaultTests {
       cd \(scratch.path.text)
       for w in 0 1; do
         (for n in $(seq 0 19); do
-           TERMBACKUP_HOME=two/home$w \(tool) tbk-push two/store --group g$w <w$w-$n >>two/out$w || exit 1
+           TERMBACKUP_HOME=two/home$w \(tool) tbk-push two/store --group g$w --new-group <w$w-$n >>two/out$w || exit 1
          done) 2>two/err$w &
         pids="$pids $!"
       done

@@ -242,4 +242,36 @@ struct BackupQueryTests {
       try snapshot.chain(of: last, store: session.store.address).map(\.id)
         == [4, 3, 2, 1].map { try digest($0) })
   }
+
+  // MARK: Groups
+
+  private func group(_ name: String, in groups: [String]) throws -> String {
+    let place = try DirectoryPlace()
+    let session = try place.session()
+    for (seed, group) in groups.enumerated() { try session.pushArchive(seed, group: group) }
+    try session.pushArchive(99)
+    let snapshot = try session.snapshot()
+    return try snapshot.find(try #require(GroupID(name)), store: session.store.address).description
+  }
+
+  @Test(arguments: [("d3e3", "d3e3aa"), ("d3e3a", "d3e3aa"), ("d3e3aa", "d3e3aa"), ("abcd", "abcd"), ("x", "x")])
+  func aGroupIsFoundByItsBeginning(_ name: String, _ whole: String) throws {
+    #expect(try group(name, in: ["d3e3aa", "abcd", "abcdef", "x", "d3e3aa"]) == whole)
+  }
+
+  @Test(arguments: [("d3e", 69), ("d3e4", 69), ("abcd", 64), ("D3E3", 69), ("d3e3aaa", 69), ("y", 69)] as [(String, Int32)])
+  func aGroupThatIsNotThereIsRefused(_ name: String, _ status: Int32) throws {
+    let found = failure { _ = try group(name, in: ["d3e3aa", "abcd1", "abcd2"]) }
+    #expect(found?.exitStatus == status)
+    if status == 64 { #expect(found?.hint?.contains("abcd1, abcd2") == true) }
+  }
+
+  @Test func aStoreWithoutGroupsBeginsItsFirst() throws {
+    let session = try place.session()
+    let empty = try DirectoryPlace().session()
+    let new = try #require(GroupID("anything"))
+    #expect(try empty.snapshot().findOrBegin(new, store: empty.store.address) == new)
+    #expect(
+      failure { _ = try session.snapshot().findOrBegin(new, store: session.store.address) }?.exitStatus == 69)
+  }
 }

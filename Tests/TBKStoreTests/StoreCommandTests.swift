@@ -53,7 +53,7 @@ struct StoreCommandTests {
         \(try hash(2))\t\(size)\t0\tbackup_\(try hash(2).prefix(12)).tbk
 
         """)
-    #expect(result.errors.hasPrefix("tbk-pull: error: the group none of the store"))
+    #expect(result.errors.hasPrefix("tbk-pull: error: the store 'store' has no group none"))
   }
 
   @Test(arguments: ["head -c 5000 1.tbk", "head -c 20 1.tbk", ":", "cat 1.tbk 2.tbk", "echo hello"])

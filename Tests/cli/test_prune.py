@@ -229,7 +229,7 @@ def push(tbk, store, seed, days=0, needs=(), group=None, manifest=True, env=None
         sealed.write_bytes(archive(seed + 1000))
         arguments += ["--sealed-manifest", sealed]
     if group:
-        arguments += ["--group", group]
+        arguments += ["--group", group, "--new-group"]
     tbk.run("tbk-push", store, *arguments, input=data, env=env, status=status)
     return identify(data)
 
@@ -322,7 +322,8 @@ def test_a_store_without_backups_has_nothing_to_remove(tbk, store, tmp_path):
     done = tbk.run("tbk-prune", store, "--keep-last", "1")
     assert done.out == b"" and list(store.iterdir()) == []
     push(tbk, store, 1)
-    assert tbk.run("tbk-prune", store, "--keep-last", "1", "--group", "nobody").out == b""
+    assert b"has no group nobody" in tbk.run("tbk-prune", store, "--keep-last", "1", "--group", "nobody", status=69).err
+    assert tbk.run("tbk-prune", store, "--keep-last", "1", "--group", "nobody", "--new-group").out == b""
     tbk.run("tbk-prune", tmp_path / "absent", "--keep-last", "1", status=69)
     (store / "metadata.json").write_text("{")
     tbk.run("tbk-prune", store, "--keep-last", "1", status=65)
@@ -398,7 +399,7 @@ for seed in range(start, start + 15):
                    "mode": "incremental" if ids else "full", "depends_on": ids[-2:], "complete": True}
         with open(f"{folder}/receipt{start}", "w") as file:
             json.dump(receipt, file)
-        done = subprocess.run([*sys.argv[6:], store, "-q", "--group", group, "--receipt", f"{folder}/receipt{start}"],
+        done = subprocess.run([*sys.argv[6:], store, "-q", "--group", group, "--new-group", "--receipt", f"{folder}/receipt{start}"],
                               input=data, stdout=subprocess.DEVNULL)
         if done.returncode == 0:
             ids.append(identify(data))

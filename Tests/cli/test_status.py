@@ -177,7 +177,7 @@ def test_a_summary_as_lines_and_as_json_is_the_same(tbk, small, tmp_path):
     found = json.loads(tbk.run("tbk-pull", store, "--summary", "--json").out)
     assert list(lines) == list(found)
     assert (lines["backup_count"], lines["last_size"], lines["last_verified"]) == ("1", str(len(archive)), "no")
-    assert rows(tbk.run("tbk-pull", store, "--summary", "--group", "0" * 32))["backup_count"] == "0"
+    assert rows(tbk.run("tbk-pull", store, "--summary", "--group", "0" * 32, "--new-group"))["backup_count"] == "0"
     tbk.run("tbk-pull", store, "--summary", "--list", status=64)
 
 
