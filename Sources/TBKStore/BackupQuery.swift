@@ -107,7 +107,7 @@ extension LedgerSession.Snapshot {
     for id in entry.dependsOn {
       guard let index = places[id.hex] else {
         throw Failure(
-          .unavailable,
+          .inputMissing,
           "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
             + "does not have")
       }

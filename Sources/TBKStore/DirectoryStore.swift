@@ -62,7 +62,7 @@ package final class DirectoryStore: Store {
     if object.parts.isEmpty { return [object.path] }
     if let part = object.parts.first(where: { $0.place != GitHubStaged.gitPlace }) {
       throw Failure(
-        .unavailable,
+        .inputMissing,
         "the store \(address.display) does not have \(object.path): its parts lie in "
           + RawPath(Array(part.place.utf8)).display,
         hint: "of a clone: the releases of its repository are not in it; ask the repository")
@@ -74,9 +74,26 @@ package final class DirectoryStore: Store {
     guard let folder = try folder(path.folder, creating: false),
       let file = try regularFile(RawPath(path.name.description), in: folder)
     else {
-      throw Failure(.unavailable, "the store \(address.display) does not have \(path)")
+      throw Failure(.inputMissing, "the store \(address.display) does not have \(path)")
     }
     return DescriptorSource(file, name: RawPath(path.description))
+  }
+
+  package func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
+    var folders: [ObjectPath.Folder: Descriptor] = [:]
+    for kind in Set(files.map(\.path.folder)) {
+      folders[kind] = try folder(kind, creating: false)
+    }
+    var found: [StoredFile: UInt64] = [:]
+    // The parts of a clone that lie in a release are not in it.
+    for file in files where file.place == nil || file.place == GitHubStaged.gitPlace {
+      guard let folder = folders[file.path.folder],
+        let facts = try folder.statusIfPresent(of: RawPath(file.path.name.description)),
+        facts.st_mode & S_IFMT == S_IFREG
+      else { continue }
+      found[file] = UInt64(clamping: facts.st_size)
+    }
+    return found
   }
 
   /// Opens a file that is not a symbolic link, nor a FIFO that would block, nor anything else.

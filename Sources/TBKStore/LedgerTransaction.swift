@@ -45,8 +45,9 @@ package struct Stored: Sendable {
 extension LedgerSession {
   /// Adds a backup.
   ///
-  /// The same id and bytes again are done already. Throws `.cannotCreate` for the same id with
-  /// other bytes, and `.tryAgain` if the store no longer has what the backup depends on.
+  /// The same id and bytes again are done already; what the store has lost of them is stored again. Throws
+  /// `.cannotCreate` for the same id with other bytes, and `.tryAgain` if the store no longer has, whole, what
+  /// the backup depends on.
   package func push(_ backup: NewBackup) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
       if let known = snapshot.ledger?[backup.id] {
@@ -55,6 +56,11 @@ extension LedgerSession {
             .cannotCreate,
             "the store \(self.store.address.display) holds other bytes as backup \(backup.id.hex)",
             hint: "to replace them, use --replace")
+        }
+        if let (plan, entry) = try self.restoring(
+          known, backup.archive, backup.manifest, in: snapshot)
+        {
+          return .commit(plan, Stored(entry: entry, wasThere: false))
         }
         return .done(Stored(entry: known, wasThere: true))
       }
@@ -78,6 +84,13 @@ extension LedgerSession {
         "the backup depends on \(id.hex), which the store \(store.address.display) does not have",
         hint: "make the backup again: over what the store has now, or a full one")
     }
+    if let lost = try lost(ids, in: snapshot).first {
+      throw Failure(
+        .tryAgain,
+        "the backup depends on \(lost.hex), whose archive is no longer whole in the store "
+          + store.address.display,
+        hint: "make a full backup, or put the archive back from another copy of the store")
+    }
   }
 
   /// Gives a backup another archive, manifest and signature, as after a change of the password.
@@ -98,6 +111,9 @@ extension LedgerSession {
       let old = snapshot.entries[index]
       let sameManifest = manifest == nil || manifest?.sha256 == old.manifest?.sha256
       if old.sha256 == archive.sha256, sameManifest, signature == old.signature {
+        if let (plan, entry) = try self.restoring(old, archive, manifest, in: snapshot) {
+          return .commit(plan, Stored(entry: entry, wasThere: false))
+        }
         return .done(Stored(entry: old, wasThere: true))
       }
       try self.refuseOther(old, than: read)
@@ -167,6 +183,11 @@ extension LedgerSession {
           throw Failure(
             .cannotCreate,
             "the store \(self.store.address.display) holds other bytes as backup \(backup.id.hex)")
+        }
+        if let (plan, entry) = try self.restoring(
+          known, backup.archive, backup.manifest, in: snapshot)
+        {
+          return .commit(plan, (Stored(entry: entry, wasThere: false), dependents))
         }
         return .done((Stored(entry: known, wasThere: true), dependents))
       }
@@ -324,7 +345,7 @@ extension LedgerSession {
       try store.open(ObjectReference(path)).copy(to: hashing)
       return try hashing.digest()
     } catch {
-      if error.code == .unavailable, error.httpStatus ?? 404 == 404 { return nil }
+      if error.code == .inputMissing { return nil }
       throw error
     }
   }

@@ -34,7 +34,32 @@ extension LedgerSession {
           + "nothing was removed",
         hint: "keep some, or give --allow-empty")
     }
+    if !allowingEmpty { try refuseLosing(judgement, snapshot, scope) }
     return judgement
+  }
+
+  /// Throws `.denied` if of a series only backups would be left that cannot be restored, for the store has lost
+  /// what they need, and others would go that can.
+  private func refuseLosing(
+    _ judgement: Retention.Judgement, _ snapshot: Snapshot, _ scope: BackupScope
+  ) throws(Failure) {
+    if judgement.gone.isEmpty { return }
+    let verdicts = judgement.verdicts
+    let presence = try presence(of: verdicts.map(\.entry), in: snapshot)
+    var isOneSeries = false
+    if case .groups = scope { isOneSeries = true }
+    var kept: Set<GroupID?> = []
+    for (verdict, found) in zip(verdicts, presence) where verdict.isKept && found.lost.isEmpty {
+      kept.insert(isOneSeries ? nil : verdict.entry.group)
+    }
+    for (verdict, found) in zip(verdicts, presence) where !verdict.isKept && found.lost.isEmpty {
+      if kept.contains(isOneSeries ? nil : verdict.entry.group) { continue }
+      throw Failure(
+        .denied,
+        "these rules would remove backup \(verdict.entry.id.hex), and keep none that can be restored: "
+          + "the store \(store.address.display) has lost what they need; nothing was removed",
+        hint: "make a full backup first; 'tbk-pull STORE --list --present' shows what is lost")
+    }
   }
 }
 

@@ -40,7 +40,8 @@ package final class Retrieval {
     self.progress = progress
   }
 
-  /// Sends the archive of a backup, without ending the sink.
+  /// Sends the archive of a backup, without ending the sink. Throws `.inputMissing` if the store does not
+  /// have it, and `.integrity` if it is not what the ledger says.
   ///
   /// - Parameter isStaging: whether what the sink gets is dropped on failure. Else nothing is
   ///   sent before all of it has been checked, and even if the store changes it meanwhile, what
@@ -51,7 +52,7 @@ package final class Retrieval {
     do throws(Failure) {
       try send(entry.archive, entry.archiveReference, to: sink, isStaging: isStaging)
     } catch {
-      guard error.code == .unavailable, entry.isTermBackup6,
+      guard error.code == .inputMissing, entry.isTermBackup6,
         let name = ObjectName("new_\(entry.filename)"),
         let source = try? store.open(ObjectReference(ObjectPath(.backups, name)))
       else { throw error }
@@ -94,8 +95,14 @@ package final class Retrieval {
   /// Sends the password check of a group, for which no ledger vouches: its tag does.
   package func sendCheck(of group: GroupID, to sink: any ByteSink) throws(Failure) {
     let path = try group.checkPath()
-    let bytes = try store.open(ObjectReference(path))
-      .readAll(limit: GroupID.checkLimit, what: path.description)
+    let bytes: [UInt8]
+    do throws(Failure) {
+      bytes = try store.open(ObjectReference(path))
+        .readAll(limit: GroupID.checkLimit, what: path.description)
+    } catch  where error.code == .inputMissing {
+      // No ledger says that there is one.
+      throw Failure(.unavailable, error.message, httpStatus: error.httpStatus)
+    }
     try sendWhole(try ArchiveInput(MemorySource(bytes), name: path.description), to: sink)
   }
 
@@ -105,8 +112,16 @@ package final class Retrieval {
     _ object: LedgerEntry.Object, _ reference: ObjectReference, to sink: any ByteSink,
     isStaging: Bool
   ) throws(Failure) {
-    let source = try store.open(reference)
     let what = "\(reference.path) of the store \(store.address.display)"
+    let source: any ByteSource
+    do throws(Failure) {
+      source = try store.open(reference)
+    } catch  where error.code == .inputMissing {
+      throw Failure(
+        .inputMissing, "\(error.message), though the ledger names it",
+        hint: "the store has lost it; another copy of the store may still have it",
+        httpStatus: error.httpStatus)
+    }
     if isStaging {
       try pass(source, object, what, to: sink)
     } else if let file = source as? DescriptorSource, let start = file.descriptor.position {

@@ -19,8 +19,12 @@ package protocol Store: AnyObject {
 
   /// Opens an object. What comes out is unchecked: the store may have altered it.
   ///
-  /// Throws `.unavailable` if the store does not have it.
+  /// Throws `.inputMissing` if the store can be asked and does not have it.
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource
+
+  /// The sizes of those of these files that the store holds; what is no file of bytes counts as not there.
+  /// A listing: no content is read.
+  func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64]
 
   /// Brings bytes to the store, durable but not yet visible under any name. What is never
   /// committed goes away again.

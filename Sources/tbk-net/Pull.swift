@@ -10,7 +10,7 @@ struct Pull: SuiteCommand {
     abstract: "Bring an archive out of a store, checked against its ledger.",
     usage: """
       tbk-pull <store> <id>|latest [--group <id>] [--chain] [-o <file>] > archive
-      tbk-pull <store> --list [--group <id>] [--json]
+      tbk-pull <store> --list [--present] [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
       tbk-pull <store> --signature <id>|latest [--group <id>] [--hex] [-o <file>] > signature
       tbk-pull <store> --summary [--group <id>] [--json]
@@ -37,6 +37,9 @@ struct Pull: SuiteCommand {
 
   @Flag(name: .long, help: "List the backups, oldest first.")
   var list = false
+
+  @Flag(name: .long, help: "With --list, say whether the store holds each backup whole, by size.")
+  var present = false
 
   @Flag(name: .long, help: "Print the ledger as it is.")
   var ledger = false
@@ -97,6 +100,7 @@ struct Pull: SuiteCommand {
     if unvouched, id == nil, !check {
       throw ValidationError("--unvouched goes with a backup's id, 'latest' or --check")
     }
+    if present, !list { throw ValidationError("--present belongs to --list") }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
     if seen, groups.isGiven || trustOut != nil || trust.isRequired {
@@ -153,8 +157,11 @@ struct Pull: SuiteCommand {
     }
     try write { (sink) throws(Failure) in
       if list {
-        for entry in snapshot.entries where scope.holds(entry) {
-          try sink.write(json ? entry.line + [UInt8(ascii: "\n")] : row(entry))
+        let entries = snapshot.entries.filter { scope.holds($0) }
+        let presence = present ? try session.presence(of: entries, in: snapshot) : []
+        for (index, entry) in entries.enumerated() {
+          let known = present ? presence[index] : nil
+          try sink.write(json ? try line(entry, known) : row(entry, known))
         }
       } else if ledger {
         guard snapshot.ledger != nil else {
@@ -229,14 +236,34 @@ struct Pull: SuiteCommand {
     }
   }
 
-  private func row(_ entry: LedgerEntry) -> [UInt8] {
-    let fields = [
+  private func line(
+    _ entry: LedgerEntry, _ presence: BackupPresence?
+  ) throws(Failure) -> [UInt8] {
+    let end = [UInt8(ascii: "\n")]
+    guard let presence else { return entry.line + end }
+    var json = try entry.json
+    json["presence"] = .object([
+      "archive": .string(presence.archive.rawValue),
+      "manifest": presence.manifest.map { .string($0.rawValue) } ?? .null,
+      "lost": .array(presence.lost.map { .string($0.hex) }),
+    ])
+    return json.line() + end
+  }
+
+  private func row(_ entry: LedgerEntry, _ presence: BackupPresence?) -> [UInt8] {
+    var fields = [
       entry.id.hex, entry.createdAt, String(entry.size), String(entry.fileCount),
       entry.mode ?? "-", entry.group?.description ?? "-", entry.verified ? "yes" : "no",
       entry.filename.description,
       entry.dependsOn.isEmpty ? "-" : entry.dependsOn.map(\.hex).joined(separator: ","),
       entry.sha256.hex,
     ]
+    if let presence {
+      fields += [
+        presence.archive.rawValue, presence.manifest?.rawValue ?? "-",
+        presence.lost.isEmpty ? "-" : presence.lost.map(\.hex).joined(separator: ","),
+      ]
+    }
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }
 }

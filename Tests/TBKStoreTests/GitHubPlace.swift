@@ -78,6 +78,13 @@ final class GitHubPlace: StorePlace {
     try server.control("repositories", ["full_name": .string(repository.fullName)])
   }
 
+  /// The same repository, with archives in another place.
+  init(_ other: GitHubPlace, placement: GitHubPlacement) {
+    server = other.server
+    repository = other.repository
+    self.placement = placement
+  }
+
   func open() throws(Failure) -> any Store {
     var context = StoreContext(
       userAgent: "termbackup/test", maximumWait: 30,

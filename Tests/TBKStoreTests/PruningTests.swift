@@ -94,7 +94,7 @@ struct PruningTests {
     #expect(entries.allSatisfy { !$0.parts.isEmpty })
     _ = try session.prune(last(1), .all)
     let store = try place.open()
-    #expect(failure { _ = try store.open(entries[0].archiveReference) }?.code == .unavailable)
+    #expect(failure { _ = try store.open(entries[0].archiveReference) }?.code == .inputMissing)
     let kept = try store.open(entries[1].archiveReference).readAll(limit: 1 << 20, what: "it")
     #expect(try kept == archive(2))
   }

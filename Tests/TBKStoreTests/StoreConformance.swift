@@ -367,6 +367,10 @@ final class FaultyStore: Store {
     try call { () throws(Failure) in try base.open(object) }
   }
 
+  func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
+    try call { () throws(Failure) in try base.sizes(of: files) }
+  }
+
   func stage(
     _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {

@@ -133,7 +133,7 @@ extension Store {
       _ = try open(ObjectReference(path))
       return true
     } catch {
-      if error.code == .unavailable { return false }
+      if error.code == .inputMissing { return false }
       throw error
     }
   }

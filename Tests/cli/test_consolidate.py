@@ -240,7 +240,7 @@ def test_what_cannot_be_consolidated_changes_nothing(shell, small):
         assert b"error" in shell.run("consolidate", "p", "latest", status=65).stderr
         assert entries(shell) == before
     base.unlink()
-    shell.run("consolidate", "p", "latest", status=69)
+    shell.run("consolidate", "p", "latest", status=66)
     assert entries(shell) == before
     operations = [json.loads(line) for line in (shell.home / "audit.log").read_text().splitlines()]
     assert [entry["status"] for entry in operations if entry["operation"] == "consolidate"] == ["failure"] * 4

@@ -301,7 +301,7 @@ def test_an_archive_that_is_gone(github):
     state = github.state()
     for asset in state["assets"]:
         github.call("DELETE", f"releases/assets/{asset['id']}")
-    done = github.pull("latest", status=69)
+    done = github.pull("latest", status=66)
     assert b"does not have" in done.err and done.out == b""
     assert github.pull(identify(archive(1))).out == archive(1)
     # What is left can still be removed, though its asset is gone.
@@ -314,7 +314,7 @@ def test_a_file_that_is_gone_can_be_removed_from_the_ledger(github):
     path = f"backups/backup_{identify(archive(1))[:12]}.tbk"
     sha = github.git("rev-parse", f"HEAD:{path}").strip()
     github.call("DELETE", f"contents/{path}", {"message": "x", "sha": sha})
-    assert b"does not have" in github.pull(identify(archive(1)), status=69).err
+    assert b"does not have" in github.pull(identify(archive(1)), status=66).err
     github.remove(identify(archive(1)))
     assert stored(github) == [identify(archive(2))]
 

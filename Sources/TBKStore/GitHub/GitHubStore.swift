@@ -45,6 +45,8 @@ package final class GitHubStore: Store {
   /// Whether there is a ledger at the head; nil if nobody has looked there.
   private(set) var hasLedger: Bool?
   private var hasAskedForRepository = false
+  /// What was last listed.
+  var lastListing: Listing?
   /// Seconds after which parts that were sent to a release are looked for again before a commit
   /// names them.
   var doubtAfter: Int64 = 3600
@@ -74,7 +76,7 @@ package final class GitHubStore: Store {
       + "in the keyring with 'termbackup update-token'")
 
   static func missing(_ what: String) -> Failure {
-    Failure(.unavailable, "the store does not have \(what)", httpStatus: 404)
+    Failure(.inputMissing, "the store does not have \(what)", httpStatus: 404)
   }
 
   // MARK: The branch
@@ -229,7 +231,7 @@ package final class GitHubStore: Store {
   /// The branch is no longer where it was.
   func forget() { state = .unknown }
 
-  private func contentsPath(_ path: String, at head: Head) -> String {
+  func contentsPath(_ path: String, at head: Head) -> String {
     let escaped = path.percentEncoded(keepingSlashes: true)
     return "\(repository.path)/contents/\(escaped)?ref=\(head.commit)"
   }

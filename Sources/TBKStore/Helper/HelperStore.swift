@@ -171,18 +171,37 @@ package final class HelperStore: Store {
   }
 
   package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
-    do throws(Failure) {
-      let (answer, connection) = try ask("get \(object.path)")
-      if let (size, _) = try standing(answer, connection) {
-        connection.expect(size)
-        return HelperSource(connection, helper, size, context.progress)
-      }
-    } catch {
-      // Out of reach is not the same as not there.
-      if error.code != .unavailable { throw error }
-      throw Failure(.tryAgain, error.message, hint: error.hint)
+    let (answer, connection) = try ask("get \(object.path)")
+    guard let (size, _) = try standing(answer, connection) else {
+      throw Failure(.inputMissing, "the store \(address.display) does not have \(object.path)")
     }
-    throw Failure(.unavailable, "the store \(address.display) does not have \(object.path)")
+    connection.expect(size)
+    return HelperSource(connection, helper, size, context.progress)
+  }
+
+  /// Up to this many objects of a folder are asked for one by one, not listed with all others.
+  private static let askedLimit = 4
+
+  package func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
+    var found: [StoredFile: UInt64] = [:]
+    // Nothing is in parts here.
+    let wanted = Set(files.filter { $0.place == nil })
+    for kind in ObjectPath.Folder.allCases {
+      let group = wanted.filter { $0.path.folder == kind }
+      if group.isEmpty { continue }
+      if group.count <= HelperStore.askedLimit {
+        for file in group {
+          let (answer, connection) = try ask("stat \(file.path)")
+          if let (size, _) = try standing(answer, connection) { found[file] = size }
+        }
+        continue
+      }
+      for entry in try list(kind.rawValue) {
+        let file = StoredFile(ObjectPath(kind, entry.name))
+        if group.contains(file) { found[file] = entry.size }
+      }
+    }
+    return found
   }
 
   func ledgerVersion() throws(Failure) -> LedgerVersion? {

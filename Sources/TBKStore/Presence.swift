@@ -1,0 +1,144 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A file that a store should hold: an object, or a part of one.
+package struct StoredFile: Hashable, Sendable {
+  package let path: ObjectPath
+  /// Where a part lies, in the store's own word; nil for an object in one piece.
+  package let place: String?
+
+  package init(_ path: ObjectPath, place: String? = nil) {
+    self.path = path
+    self.place = place
+  }
+}
+
+/// Whether a store holds an object, as far as names and sizes tell.
+package enum Presence: String, Sendable {
+  case whole, missing
+  /// It has another size than the ledger says.
+  case damaged
+}
+
+/// What a store holds of a backup.
+package struct BackupPresence: Sendable {
+  package let archive: Presence
+  /// Nil for a backup without a sealed manifest.
+  package let manifest: Presence?
+  /// The backups whose archives a restore needs, this one's included, and that the store does not hold
+  /// whole. Of a backup of TermBackup 6 it is not known what else it needs.
+  package let lost: [Digest]
+}
+
+extension LedgerSession {
+  /// Compares what the ledger names with what the store holds, by size.
+  ///
+  /// - Parameter entries: of the snapshot; the presence of each is returned, in their order.
+  package func presence(
+    of entries: [LedgerEntry], in snapshot: Snapshot
+  ) throws(Failure) -> [BackupPresence] {
+    let places = snapshot.indexes()
+    var archives: [String: LedgerEntry] = [:]
+    for entry in entries {
+      archives[entry.id.hex] = entry
+      for id in entry.dependsOn where archives[id.hex] == nil {
+        if let place = places[id.hex] { archives[id.hex] = snapshot.entries[place] }
+      }
+    }
+    var wanted = archives.values.flatMap { $0.archiveFiles.map(\.file) }
+    for entry in entries { wanted += entry.manifestFiles.map(\.file) }
+    let sizes = try store.sizes(of: wanted)
+    var whole: Set<String> = []
+    for (id, entry) in archives where Presence(of: entry.archiveFiles, sizes) == .whole {
+      whole.insert(id)
+    }
+    return entries.map { entry in
+      BackupPresence(
+        archive: Presence(of: entry.archiveFiles, sizes),
+        manifest: entry.manifest.map { _ in Presence(of: entry.manifestFiles, sizes) },
+        lost: ([entry.id] + entry.dependsOn).filter { !whole.contains($0.hex) })
+    }
+  }
+
+  /// Those of these backups whose archives the store does not hold whole.
+  func lost(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) -> [Digest] {
+    let places = snapshot.indexes()
+    let entries = ids.compactMap { places[$0.hex] }.map { snapshot.entries[$0] }
+    let sizes = try store.sizes(of: entries.flatMap { $0.archiveFiles.map(\.file) })
+    return entries.filter { Presence(of: $0.archiveFiles, sizes) != .whole }.map(\.id)
+  }
+
+  /// What puts back the objects of a backup that the store has lost or cut; nil if it holds them.
+  ///
+  /// - Parameters:
+  ///   - known: the entry, whose archive has the bytes of `archive`.
+  ///   - manifest: put back only if it has the bytes of the sealed manifest that the entry names.
+  func restoring(
+    _ known: LedgerEntry, _ archive: any StagedObject, _ manifest: (any StagedObject)?,
+    in snapshot: Snapshot
+  ) throws(Failure) -> (plan: Plan, entry: LedgerEntry)? {
+    let presence = try presence(of: [known], in: snapshot)[0]
+    var entry = known
+    var plan = Plan(entries: snapshot.entries, summary: "Store \(known.filename) again")
+    if presence.archive != .whole {
+      plan.additions.append(.init(known.archiveReference.path, archive, replacing: true))
+      if archive.parts != known.parts {
+        entry = try entry.changing { (json) throws(Failure) in
+          json["parts"] = archive.parts.isEmpty ? nil : .array(archive.parts.map(\.json))
+        }
+      }
+    }
+    if let manifest, let object = known.manifest, let reference = known.manifestReference,
+      manifest.sha256 == object.sha256, presence.manifest != .whole
+    {
+      plan.additions.append(.init(reference.path, manifest, replacing: true))
+      if manifest.parts != known.manifestParts {
+        entry = try entry.changing { (json) throws(Failure) in
+          json["manifest"] = object.json(parts: manifest.parts)
+        }
+      }
+    }
+    if plan.additions.isEmpty { return nil }
+    if let index = plan.entries.firstIndex(where: { $0.id == known.id }) {
+      plan.entries[index] = entry
+    }
+    return (plan, entry)
+  }
+}
+
+extension Presence {
+  fileprivate init(
+    of files: [(file: StoredFile, size: UInt64)], _ sizes: [StoredFile: UInt64]
+  ) {
+    var isDamaged = false
+    for (file, size) in files {
+      guard let found = sizes[file] else {
+        self = .missing
+        return
+      }
+      if found != size { isDamaged = true }
+    }
+    self = isDamaged ? .damaged : .whole
+  }
+}
+
+extension LedgerEntry {
+  /// The files of its archive, with the sizes that the ledger gives them.
+  fileprivate var archiveFiles: [(file: StoredFile, size: UInt64)] {
+    LedgerEntry.files(.backups, archive, parts)
+  }
+
+  fileprivate var manifestFiles: [(file: StoredFile, size: UInt64)] {
+    manifest.map { LedgerEntry.files(.manifests, $0, manifestParts) } ?? []
+  }
+
+  private static func files(
+    _ folder: ObjectPath.Folder, _ object: Object, _ parts: [Part]
+  ) -> [(file: StoredFile, size: UInt64)] {
+    if parts.isEmpty { return [(StoredFile(ObjectPath(folder, object.name)), object.size)] }
+    return parts.map { part in
+      (StoredFile(ObjectPath(folder, part.object.name), place: part.place), part.object.size)
+    }
+  }
+}
