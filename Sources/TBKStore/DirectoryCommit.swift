@@ -7,6 +7,7 @@ import TBKFormat
 final class DirectoryCommit {
   private let store: DirectoryStore
   private let commit: Commit
+  private let reserve: DirectoryReserve
   private var folders: [ObjectPath.Folder: Descriptor] = [:]
   /// Whether the journal names what an earlier commit may have left, and no ledger is there yet.
   private var mustKeepJournal = false
@@ -14,7 +15,11 @@ final class DirectoryCommit {
   init(_ store: DirectoryStore, _ commit: Commit) {
     self.store = store
     self.commit = commit
+    reserve = DirectoryReserve(in: store.root)
   }
+
+  /// Whether it makes room.
+  private var onlyRemoves: Bool { commit.additions.isEmpty && !commit.removals.isEmpty }
 
   func run(over version: LedgerVersion?) throws(Failure) -> CommitOutcome {
     let current = try store.readLedger()
@@ -25,6 +30,7 @@ final class DirectoryCommit {
     }
     guard current?.version == version else { return .conflict }
     if current == nil { try refuseLostLedger(besides: Set(journal.map(\.path))) }
+    if !onlyRemoves { try keepReserve() }
 
     var placing: [(path: ObjectPath, file: StagedFile)] = []
     for addition in commit.additions where !addition.replacing {
@@ -40,9 +46,16 @@ final class DirectoryCommit {
     let touched = (placing.map(\.path) + removals).map { JournalEntry($0, isKept: false) }
     let kept = journal.map { JournalEntry($0.path, isKept: true) }
     mustKeepJournal = !kept.isEmpty
-    try writeJournal(touched + kept)
-
-    let ledger = try prepareLedger(placing)
+    let ledger: LedgerVersion
+    do throws(Failure) {
+      try writeJournal(touched + kept)
+      ledger = try prepareLedger(placing)
+    } catch {
+      guard onlyRemoves, error.code != .interrupted,
+        let placed = try? placeInReserve(touched + kept)
+      else { throw error }
+      ledger = placed
+    }
     // From here on the new ledger is the ledger, and nothing is undone.
     try store.root.synchronize()
 
@@ -148,6 +161,28 @@ final class DirectoryCommit {
     }
   }
 
+  /// What makes room must not need any.
+  private func placeInReserve(_ journal: [JournalEntry]) throws(Failure) -> LedgerVersion? {
+    let version = LedgerVersion(try SHA256.hash(commit.ledger).hex)
+    guard try reserve.write(bytes(of: journal), .journal, to: DirectoryStore.journalName) else {
+      return nil
+    }
+    try store.root.synchronize()
+    guard try reserve.write(commit.ledger, .ledger, to: DirectoryStore.ledgerName) else {
+      return nil
+    }
+    return version
+  }
+
+  private func keepReserve() throws(Failure) {
+    do throws(Failure) {
+      try reserve.keep(for: commit.ledger.count)
+    } catch {
+      throw Failure(
+        error.code, "the store \(store.address.display): \(error.message)", hint: error.hint)
+    }
+  }
+
   // MARK: The journal
 
   private struct JournalEntry {
@@ -182,8 +217,11 @@ final class DirectoryCommit {
   /// removes is not wanted if it is not. Either way, no ledger mentions it.
   private func writeJournal(_ entries: [JournalEntry]) throws(Failure) {
     if entries.isEmpty { return }
-    let text = entries.map(\.line).joined()
-    try AtomicFile.write(Array(text.utf8), to: DirectoryStore.journalName, in: store.root)
+    try AtomicFile.write(bytes(of: entries), to: DirectoryStore.journalName, in: store.root)
+  }
+
+  private func bytes(of entries: [JournalEntry]) -> [UInt8] {
+    Array(entries.map(\.line).joined().utf8)
   }
 
   private func readJournal() throws(Failure) -> [JournalEntry] {
@@ -204,7 +242,7 @@ final class DirectoryCommit {
       _ = try folder(entry.path.folder)?.unlink(rawName(entry.path))
     }
     for directory in folders.values { try directory.synchronize() }
-    try store.root.unlink(DirectoryStore.journalName)
+    try reserve.retire(journal: DirectoryStore.journalName)
   }
 
   // MARK: Cleaning
@@ -214,11 +252,13 @@ final class DirectoryCommit {
     do throws(Failure) {
       for path in removals { _ = try folder(path.folder)?.unlink(rawName(path)) }
       for kind in Set(removals.map(\.folder)) { try folder(kind)?.synchronize() }
-      try store.root.unlink(DirectoryStore.journalName)
+      try reserve.retire(journal: DirectoryStore.journalName)
       try clean(store.root)
       for kind in ObjectPath.Folder.allCases {
         if let directory = try folder(kind) { try clean(directory) }
       }
+      // There is room for it now.
+      if onlyRemoves { try reserve.keep(for: commit.ledger.count) }
     } catch {
       // Said nowhere: nothing is wrong with what was asked for.
     }

@@ -154,6 +154,7 @@ package final class DirectoryStore: Store {
 
   private func isOurs(_ name: RawPath) -> Bool {
     name == DirectoryStore.lockName || name == DirectoryStore.journalName || isTemporary(name)
+      || DirectoryReserve.isOurs(name)
   }
 
   func isTemporary(_ name: RawPath) -> Bool {

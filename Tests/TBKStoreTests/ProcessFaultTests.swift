@@ -227,6 +227,91 @@ struct ProcessFaultTests {
     }
   }
 
+  /// Nothing is free, neither bytes nor inodes; home and store are on the same disk.
+  @Test(arguments: ["tbk-prune --keep-last 1", "tbk-push --remove $(cat 1.id)"])
+  func removingNeedsNoRoom(_ change: String) throws {
+    let mount = scratch["disk"].text
+    let options = "size=2m,nr_inodes=64"
+    guard
+      shell("mkdir \(mount) && mount -t tmpfs -o \(options) none \(mount) 2>/dev/null") == 0
+    else {
+      print("skipped: removingNeedsNoRoom needs the right to mount a tmpfs")
+      return
+    }
+    defer { shell("umount \(mount)") }
+    guard let library = try FaultLibrary.build(in: scratch) else {
+      print("skipped: removingNeedsNoRoom needs a C compiler")
+      return
+    }
+    let words = change.split(separator: " ", maxSplits: 1).map(String.init)
+    func remove(_ fault: String = "") -> Int32 {
+      run(words[1], in: "disk", command: words[0], fault: fault)
+    }
+    var step = 0
+    while true {
+      #expect(shell("rm -rf \(mount)/* && mkdir \(mount)/store") == 0)
+      for seed in [1, 2] {
+        #expect(run("--sealed-manifest 1\(seed).tbk < \(seed).tbk", in: "disk") == 0)
+      }
+      shell("cat /dev/zero >\(mount)/filler 2>/dev/null")
+      shell("cd \(mount) && i=0; while (: >$i) 2>/dev/null; do i=$((i + 1)); done")
+      step += 1
+      let status = remove("LD_PRELOAD=\(library.text) FAULT_KILL=\(step)")
+      let now = try contents("disk")
+      #expect(now == [1, 2] || now == [2], "killed at step \(step): \(now)")
+      let again = remove()
+      #expect(again == 0 || now == [2] && again == 69, "killed at step \(step): \(again)")
+      #expect(try contents("disk") == [2])
+      if status != 137 {
+        #expect(status == 0)
+        break
+      }
+    }
+    #expect(step > 10, "the faults did not reach the program")
+    // What was kept for it is there again.
+    shell("rm \(mount)/filler; cd \(mount) && rm -f [0-9]*")
+    #expect(run("< 1.tbk", in: "disk") == 0)
+    #expect(try strangers("disk") == [])
+    let store = try DirectoryStore(scratch["disk/store"])
+    for kind in DirectoryReserve.Kind.allCases {
+      #expect(try store.root.statusIfPresent(of: kind.name)?.st_size ?? 0 >= 16 << 10)
+    }
+  }
+
+  @Test func leftoversGoFromAFullDisk() throws {
+    let mount = scratch["disk"].text
+    guard shell("mkdir \(mount) && mount -t tmpfs -o size=2m none \(mount) 2>/dev/null") == 0 else {
+      print("skipped: leftoversGoFromAFullDisk needs the right to mount a tmpfs")
+      return
+    }
+    defer { shell("umount \(mount)") }
+    #expect(shell("mkdir \(mount)/store") == 0)
+    #expect(run("< 1.tbk", in: "disk") == 0)
+    let old = "store/backups/.tbk-0123456789abcdef.tmp"
+    #expect(shell("cd \(mount) && echo old >\(old) && touch -d '2 days ago' \(old)") == 0)
+    shell("cat /dev/zero >\(mount)/filler 2>/dev/null")
+    #expect(run("--unreferenced", in: "disk", command: "tbk-prune") == 0)
+    #expect(shell("test ! -e \(mount)/\(old)") == 0)
+    #expect(try contents("disk") == [1])
+  }
+
+  /// Room for removing is kept before a disk is full, and a backup that would take it is refused.
+  @Test func aBackupLeavesRoomForRemoving() throws {
+    let mount = scratch["disk"].text
+    guard shell("mkdir \(mount) && mount -t tmpfs -o size=128k none \(mount) 2>/dev/null") == 0 else {
+      print("skipped: aBackupLeavesRoomForRemoving needs the right to mount a tmpfs")
+      return
+    }
+    defer { shell("umount \(mount)") }
+    #expect(shell("mkdir \(mount)/store") == 0)
+    // The archive fits, and the archive with what is kept does not.
+    shell("cd \(mount) && head -c 80000 /dev/zero >filler")
+    #expect(run("< 1.tbk", in: "disk") == 74)
+    #expect(try contents("disk") == [])
+    shell("rm \(mount)/filler")
+    #expect(run("< 1.tbk", in: "disk") == 0)
+  }
+
   @Test func aFullDiskLosesNothing() throws {
     let mount = scratch["disk"].text
     guard shell("mkdir \(mount) && mount -t tmpfs -o size=2m none \(mount) 2>/dev/null") == 0 else {

@@ -83,7 +83,9 @@ struct PruningTests {
     #expect(try session.snapshot().entries.map(\.group) == [GroupID("b")])
     _ = try session.prune(future, .all, allowingEmpty: true)
     #expect(try session.snapshot().entries.isEmpty)
-    #expect(try place.files() == ["metadata.json", ".tbk-lock"])
+    #expect(
+      try place.files()
+        == ["metadata.json", ".tbk-lock", ".tbk-reserve", ".tbk-reserve-names"])
   }
 
   @Test func archivesInReleasesAreFreed() throws {

@@ -1,6 +1,7 @@
 """tbk-prune against a model of its own, on stores of every kind; and the verbs that remove old backups."""
 
 import calendar
+import contextlib
 import datetime
 import hashlib
 import json
@@ -13,7 +14,7 @@ import sys
 import time
 
 import pytest
-from conftest import PATIENCE, put, snapshot
+from conftest import PATIENCE, absent, put, snapshot
 from github_fixture import github, github_server  # noqa: F401
 from test_github_store import archive, identify
 from test_shell_layer import on_terminal, shell  # noqa: F401
@@ -682,3 +683,45 @@ def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_pat
     change(small, "more")
     done = shell.run("run", "docs", status=3)
     assert b"not complete" in done.stderr and len(shell.ids("docs")) == 2 and audit(shell) == []
+
+
+# Where nothing more can be written
+
+
+def fill(disk):
+    """Takes what is free, to the last block."""
+    for size in (65536, 4096, 1):
+        with contextlib.suppress(OSError), open(disk / "other", "ab", buffering=0) as file:
+            while True:
+                file.write(bytes(size))
+
+
+def test_removing_needs_no_room_where_home_and_store_are(shell, small, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True).returncode:
+        absent("the right to mount a file system")
+    try:
+        shell.home = disk / "home"
+        shell.environment["TERMBACKUP_HOME"] = str(shell.home)
+        shell.profile("p", small)
+        for number in range(4):
+            put(os.path.join(small, "number"), b"%d" % number)
+            shell.run("run", "p")
+        store = shell.home / "store"
+        ids = read_ids(store)
+        put(shell.home / "cache" / ("0" * 32) / "old.tbk", b"x" * 9000)
+        fill(disk)
+        shell.run("prune", "p", "--keep-last", "3", "--yes")
+        assert read_ids(store) == ids[1:] and files_of(store) == names_of(ids[1:])
+        fill(disk)
+        shell.run("clean")
+        assert not (shell.home / "cache" / ("0" * 32)).exists()
+        fill(disk)
+        shell.tbk.run("tbk-push", store, "--remove", ids[1], env={"TERMBACKUP_HOME": str(shell.home)})
+        assert read_ids(store) == ids[2:]
+        (disk / "other").unlink()
+        shell.run("verify", "--all", "-p", "p")
+        shell.run("run", "p")
+    finally:
+        subprocess.run(["umount", disk], check=True)

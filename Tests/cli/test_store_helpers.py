@@ -14,6 +14,7 @@ import time
 
 import pytest
 from conftest import BIN, PATIENCE, REPOSITORY, SECRETS, put, reference_archive, require, some
+from test_github_store import archive
 from test_shell_layer import shell  # noqa: F401
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -261,12 +262,39 @@ def test_leftovers_go_when_they_are_old(place):
     assert place.pull("latest").out == place.archives[0]
 
 
+def test_what_removes_needs_no_room(place):
+    ids = [place.push(at).lines[0].split("\t")[0] for at in range(3)]
+    assert (place.root / "journal" / "reserve").stat().st_size >= 32 << 10
+    for command in (["tbk-prune", place.address, "--keep-last", "2"], ["tbk-push", place.address, "--remove", ids[1]]):
+        before = len(place.log())
+        place.tbk.run(*command, env={"HELPER_FAULT": "full@swap.1"})
+        requests = [line.split()[:2] for line in place.log()[before:]]
+        # It is taken away, and put back when there is room again.
+        assert requests.index(["remove", "journal/reserve"]) < max(
+            at for at, request in enumerate(requests) if request[0] == "swap")
+        assert requests[-1] == ["put", "journal/reserve"]
+    assert place.ids() == ids[2:]
+    place.tbk.run("tbk-push", place.address, input=archive(9), status=74, env={"HELPER_FAULT": "full@swap"})
+    assert (place.root / "journal" / "reserve").exists()
+
+
+def test_leftovers_of_a_place_that_is_full_go(place):
+    place.push(0)
+    left = place.root / "backups" / "backup_0123456789ab.tbk"
+    put(left, b"x")
+    os.utime(left, (1, 1))
+    assert b"backup_0123456789ab" in place.tbk.run("tbk-prune", place.address, "--unreferenced",
+                                                   env={"HELPER_FAULT": "full@put"}).out
+    assert not left.exists() and (place.root / "journal" / "reserve").exists()
+
+
 # A new store
 
 
 def test_a_first_push_that_was_killed_is_no_store_that_lost_its_ledger(place):
     place.push(0, *QUICK, status=75, env={"HELPER_FAULT": "die@swap"})
-    assert len(os.listdir(place.root / "backups")) == 1 and len(os.listdir(place.root / "journal")) == 1
+    assert len(os.listdir(place.root / "backups")) == 1
+    assert len(set(os.listdir(place.root / "journal")) - {"reserve"}) == 1
     place.push(1)
     assert len(place.ids()) == 1
     assert place.pull("latest").out == place.archives[1]

@@ -17,7 +17,8 @@ extension HelperStore {
         found.append(leftover(.object, path.description, entry, changed))
       }
     }
-    for entry in try list(HelperStore.journalFolder) {
+    for entry in try list(HelperStore.journalFolder)
+    where entry.name.description != HelperStore.reserveName {
       guard let changed = entry.changedAt, changed <= limit else { continue }
       found.append(
         leftover(.temporary, "\(HelperStore.journalFolder)/\(entry.name)", entry, changed))
@@ -47,7 +48,12 @@ extension HelperStore {
     let now = Timestamp.now().nanoseconds / 1_000_000_000
     let probe = uniqueSuffix()
     let name = "\(HelperStore.journalFolder)/\(probe)"
-    try put(name, [])
+    do throws(Failure) {
+      try put(name, [])
+    } catch  where error.code == .io {
+      // A store that is full cannot be asked.
+      return now
+    }
     let entry = try list(HelperStore.journalFolder).first { $0.name.description == probe }
     try remove(name)
     return min(now, entry?.changedAt ?? now)

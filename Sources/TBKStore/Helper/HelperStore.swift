@@ -32,6 +32,9 @@ package final class HelperStore: Store {
   /// Where the first commit says what it is about to place: the names of objects, a line each.
   static let journalFolder = "journal"
   private static let journalLimit = 1 << 20
+  /// An object that means nothing: it is removed where there is no room to swap the ledger of a commit that
+  /// removes others.
+  static let reserveName = "reserve"
 
   package let address: StoreAddress
   let helper: HelperAddress
@@ -41,6 +44,8 @@ package final class HelperStore: Store {
   private(set) var swapping = Swapping.checked
   private var canCreate = false
   private var hasWarned = false
+  /// That of the ledger that was last read, in bytes.
+  private var ledgerSize = 0
 
   package init(_ helper: HelperAddress, _ context: StoreContext) throws(Failure) {
     address = .helper(helper)
@@ -167,6 +172,7 @@ package final class HelperStore: Store {
     connection.expect(size)
     let bytes = try HelperSource(connection, helper, size, { _ in })
       .readAll(limit: Ledger.byteLimit, what: "the ledger of the store \(address.display)")
+    ledgerSize = bytes.count
     return StoredLedger(bytes: bytes, version: LedgerVersion(version))
   }
 
@@ -270,14 +276,44 @@ package final class HelperStore: Store {
       }
       staged.placed.insert(addition.path)
     }
-    guard let next = try swap(commit.ledger, over: version) else { return .conflict }
+    if version == nil
+      || HelperStore.reserve(for: commit.ledger.count) > HelperStore.reserve(for: ledgerSize)
+    {
+      try keepReserve(for: commit.ledger.count)
+    }
+    var hasUsedReserve = false
+    let swapped: LedgerVersion?
+    do throws(Failure) {
+      swapped = try swap(commit.ledger, over: version)
+    } catch {
+      // What makes room must not need any.
+      guard error.code == .io, commit.additions.isEmpty, !commit.removals.isEmpty else { throw error }
+      try remove("\(HelperStore.journalFolder)/\(HelperStore.reserveName)")
+      hasUsedReserve = true
+      swapped = try swap(commit.ledger, over: version)
+    }
+    guard let next = swapped else { return .conflict }
     // From here on the new ledger is the ledger, and nothing is undone.
     for addition in commit.additions where addition.replacing {
       try put(addition.path.description, try staged(addition))
     }
     try replaceLost(commit)
     finish(commit, next, journal)
+    // It is done, and there is room again.
+    if hasUsedReserve { try? keepReserve(for: commit.ledger.count) }
     return .committed(next)
+  }
+
+  /// The size of what is kept for a ledger of so many bytes, which may be written twice.
+  private static func reserve(for ledger: Int) -> Int {
+    var size = 32 << 10
+    while size < 2 * ledger { size *= 2 }
+    return size
+  }
+
+  private func keepReserve(for ledger: Int) throws(Failure) {
+    let name = "\(HelperStore.journalFolder)/\(HelperStore.reserveName)"
+    try put(name, [UInt8](repeating: 0, count: HelperStore.reserve(for: ledger)))
   }
 
   private func tellOfRaces() {
@@ -409,7 +445,10 @@ package final class HelperStore: Store {
     }
     if found.isEmpty { return }
     var expected: Set<String> = []
-    for entry in try list(HelperStore.journalFolder) where entry.size <= HelperStore.journalLimit {
+    for entry in try list(HelperStore.journalFolder)
+    where entry.size <= HelperStore.journalLimit
+      && entry.name.description != HelperStore.reserveName
+    {
       let (answer, connection) = try ask("get \(HelperStore.journalFolder)/\(entry.name)")
       guard let (size, _) = try standing(answer, connection), size <= HelperStore.journalLimit
       else { continue }
