@@ -31,6 +31,13 @@ static inline CURLcode tbk_curl_set_callback(CURL *handle, CURLoption option, tb
 	return curl_easy_setopt(handle, option, value);
 }
 
+// Bytes of the body that were sent so far.
+static inline long long tbk_curl_sent(CURL *handle) {
+	curl_off_t count = 0;
+	if (curl_easy_getinfo(handle, CURLINFO_SIZE_UPLOAD_T, &count) != CURLE_OK) return 0;
+	return count;
+}
+
 static inline CURLMcode tbk_curl_multi_set_long(CURLM *handle, CURLMoption option, long value) {
 	return curl_multi_setopt(handle, option, value);
 }

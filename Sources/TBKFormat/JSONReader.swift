@@ -14,6 +14,8 @@ package struct JSONReader {
   private let bytes: [UInt8]
   package private(set) var position = 0
   private var depth = 0
+  /// Where the value that is being read must have ended.
+  private var bound = Int.max
 
   package init(_ bytes: [UInt8]) { self.bytes = bytes }
 
@@ -333,7 +335,18 @@ package struct JSONReader {
     return bytes[start..<position]
   }
 
+  /// A value of at most so many bytes of text: read, small values take many times as much.
+  package mutating func value(atMost limit: Int) throws(Failure) -> JSON {
+    let (end, overflow) = position.addingReportingOverflow(limit)
+    bound = overflow ? .max : end
+    defer { bound = .max }
+    let value = try value()
+    guard position <= bound else { throw malformed("a value is too long") }
+    return value
+  }
+
   package mutating func value() throws(Failure) -> JSON {
+    guard position <= bound else { throw malformed("a value is too long") }
     switch try kind() {
     case .null:
       try null()

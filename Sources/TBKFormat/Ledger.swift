@@ -27,8 +27,13 @@ package struct Ledger: Equatable, Sendable {
   }
 
   package static let fileName = "metadata.json"
-  package static let byteLimit = 256 << 20
-  package static let entryLimit = 1_000_000
+  /// What 100,000 backups take, with room to spare; read, it is several times as much.
+  package static let byteLimit = 128 << 20
+  package static let entryLimit = 100_000
+  /// Of one entry: 10,000 parts take less.
+  package static let entryByteLimit = 4 << 20
+  /// Of everything beside the entries.
+  package static let memberByteLimit = 4 << 20
   package static let historyLimit = 512
   /// Beyond this a number is not exact everywhere that JSON is read.
   package static let sequenceLimit: UInt64 = 1 << 53
@@ -72,7 +77,10 @@ package struct Ledger: Equatable, Sendable {
     members = []
     try reader.beginObject()
     var first = true
-    while let key = try reader.nextKey(&first) {
+    var rest = Ledger.memberByteLimit
+    while true {
+      let start = reader.position
+      guard let key = try reader.nextKey(&first) else { break }
       guard seen.insert(key).inserted, let key = String(validating: key, as: UTF8.self) else {
         throw Failure(.malformed, "the key \(RawPath(key).display) stands twice or is not UTF-8")
       }
@@ -81,9 +89,11 @@ package struct Ledger: Equatable, Sendable {
         hasBackups = true
         entries = try Ledger.entries(&reader)
       case "store_id", "sequence", "history", "ledger_signature":
-        ours[key] = try reader.value()
-      default: members.append(JSON.Member(key, try reader.value()))
+        ours[key] = try reader.value(atMost: rest)
+      default: members.append(JSON.Member(key, try reader.value(atMost: rest)))
       }
+      if key != "backups" { rest -= reader.position - start }
+      guard rest >= 0 else { throw Failure(.malformed, "it holds too much beside its backups") }
     }
     try reader.end()
     guard hasBackups else { throw Failure(.malformed, "\"backups\" is missing") }
@@ -107,7 +117,7 @@ package struct Ledger: Equatable, Sendable {
       guard entries.count < entryLimit else {
         throw Failure(.malformed, "it has more than \(entryLimit) backups")
       }
-      let json = try reader.value()
+      let json = try reader.value(atMost: Ledger.entryByteLimit)
       do throws(Failure) {
         let entry = try LedgerEntry(json)
         guard ids.insert(entry.id.hex).inserted else {

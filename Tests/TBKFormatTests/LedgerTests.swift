@@ -187,6 +187,26 @@ struct LedgerTests {
     #expect(failure(text)?.code == .malformed)
   }
 
+  @Test func whatIsReadIsBounded() {
+    let spaces = String(repeating: " ", count: Ledger.byteLimit)
+    #expect(failure(ledger("") + spaces)?.message.contains("larger than") == true)
+    // Numbers take many times as much when they are read.
+    let numbers = String(repeating: "0,", count: Ledger.entryByteLimit / 2)
+    #expect(failure(ledger(entry(", \"x\": [\(numbers)0]")))?.message.contains("too long") == true)
+    let members = String(repeating: "0,", count: Ledger.memberByteLimit / 4)
+    for name in ["x", "history", "ledger_signature"] {
+      let more = ", \"y\": [\(members)0], \"\(name)\": [\(members)0]"
+      #expect(failure(ledger("", more))?.message.contains("too long") == true, "\(name)")
+    }
+    let many = (0..<Ledger.memberByteLimit / 8).map { ", \"\($0)\":0" }.joined()
+    let refused = failure(ledger("", many))
+    #expect(refused?.code == .malformed)
+    #expect(refused?.message.contains("beside its backups") == true || refused?.message.contains("too long") == true)
+    // One byte less is a ledger.
+    let most = String(repeating: "x", count: Ledger.memberByteLimit - 10)
+    #expect(failure(ledger("", ", \"x\": \"\(most)\"")) == nil)
+  }
+
   @Test func everyTruncationIsRefused() {
     let bytes = Array(old.utf8)
     for length in bytes.indices {

@@ -76,13 +76,15 @@ final class ScriptedServer {
 
   private func step(
     _ send: String, cut: Bool = false, wait: Int = 0, flood: String = "", times: Int? = nil,
-    zeros: Int? = nil
+    zeros: Int? = nil, every: String = "0", sip: Bool = false
   ) -> JSON {
     var json = JSON.object([
       "send": .string(send), "cut": .bool(cut), "wait": .number(wait), "flood": .string(flood),
     ])
     if let times { json["times"] = .number(times) }
     if let zeros { json["zeros"] = .number(zeros) }
+    json["every"] = .number(every)
+    json["sip"] = .bool(sip)
     return json
   }
 
@@ -223,6 +225,68 @@ final class ScriptedServer {
     let exchange = HTTPExchange(server.get())
     let broken = failure { _ = try server.client(wait: 3).send(exchange) }
     #expect([69, 75].contains(broken?.exitStatus))
+  }
+
+  /// Enough for curl, which looks at five seconds alone, and too little to end this year.
+  @Test(arguments: [
+    "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 503 Bad\r\nContent-Length: 60000\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+  ])
+  func aServerThatDripsIsLeft(_ start: String) throws {
+    let flood = start.contains("Length") ? "0123456789" : start.contains("chunked") ? "1\r\n0\r\n" : "X-A: 1\r\n"
+    let server = try ScriptedServer(steps: [step(start, flood: flood, every: "0.05")])
+    let broken = failure { _ = try server.answer(wait: 3) { $0.limit = 1_000_000_000 } }
+    #expect([69, 75].contains(broken?.exitStatus), "\(broken?.message ?? "none")")
+  }
+
+  @Test func aServerThatTakesABodyADropAtATimeIsLeft() throws {
+    let server = try ScriptedServer(steps: [step(Self.ok(""), sip: true)])
+    var request = HTTPRequest("POST", server.root)
+    // More than any buffer on the way.
+    request.body = BytesBody([UInt8](repeating: 7, count: 64 << 20))
+    let broken = failure { _ = try server.client(wait: 3).send(HTTPExchange(request)) }
+    #expect([69, 75].contains(broken?.exitStatus))
+  }
+
+  /// Fast enough for an archive of any size, and not for what is waited for as a whole.
+  @Test func anAnswerThatIsWantedWholeHasATime() throws {
+    let start = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+    let flood = String(repeating: "0123456789", count: 30)
+    let server = try ScriptedServer(steps: [step(start, flood: flood, every: "0.1")])
+    var settings = HTTPSettings(userAgent: "tests", maximumWait: 3)
+    settings.leastWholePatience = 1
+    var request = server.get()
+    request.limit = 1_000_000_000
+    request.isWhole = true
+    let broken = failure { _ = try HTTPClient(settings).send(HTTPExchange(request)) }
+    #expect(broken?.exitStatus == 75)
+    #expect(broken?.message.contains("too slow") == true)
+  }
+
+  @Test func whatIsSlowIsWaitedFor() throws {
+    let start = "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n"
+    let flood = String(repeating: "x", count: 400)
+    let server = try ScriptedServer(steps: [step(start, flood: flood, times: 50, every: "0.1")])
+    // Four seconds, and half a second of patience for a byte.
+    #expect(try server.answer(wait: 1).body.count == 20_000)
+  }
+
+  @Test func whoReadsSlowlyIsNotHeldAgainstTheServer() throws {
+    let server = try ScriptedServer(Self.ok("hello"))
+    let client = try server.client(wait: 3)
+    let exchange = HTTPExchange(server.get())
+    client.start(exchange)
+    var rounds = 0
+    try client.drive {
+      rounds += 1
+      return rounds > 1
+    }
+    // What the one who reads does meanwhile.
+    usleep(5_000_000)
+    try client.drive { exchange.isOver }
+    #expect(try text(exchange.get()) == "hello")
+    #expect(try server.requests().count == 1)
   }
 
   @Test func aBodyIsSentAgainFromItsStart() throws {

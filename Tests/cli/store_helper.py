@@ -35,13 +35,19 @@ ANSWERS = {
     "busy": "busy",
 }
 counts = {}
+# Seconds before each KiB of an answer's bytes, if they come slowly.
+pauses = []
 log = open(root + ".log", "a")
 source, sink = sys.stdin.buffer, sys.stdout.buffer
 
 
 def say(line, body=b""):
-    sink.write(line.encode() + b"\n" + body)
+    sink.write(line.encode() + b"\n" + (b"" if pauses else body))
     sink.flush()
+    for at in range(0, len(body) if pauses else 0, 1024):
+        time.sleep(pauses[0])
+        sink.write(body[at:at + 1024])
+        sink.flush()
 
 
 def load(name):
@@ -97,11 +103,29 @@ def misbehave(kind):
     elif kind == "waits":
         while True:
             sink.write(b"wait\n" * 10000)
+    elif kind == "drip":
+        # A byte now and then of an answer that never ends.
+        say("ok 100000000 v")
+        while True:
+            time.sleep(0.05)
+            sink.write(b" ")
+            sink.flush()
+    elif kind == "trickle":
+        while True:
+            time.sleep(0.05)
+            say("entry 1 1 x")
+    elif kind == "sip":
+        while os.read(0, 1):
+            time.sleep(0.05)
     elif kind in ANSWERS:
         say(ANSWERS[kind])
     elif kind == "noisy":
         for at in range(5000):
             print(f"line {at} \x1b]0;title\x07", file=sys.stderr)
+        return True
+    elif kind == "slow":
+        # Not fast, and no slower than what is waited for.
+        pauses.append(0.1)
         return True
     elif kind == "chatty":
         say("wait")

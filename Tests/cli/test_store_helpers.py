@@ -262,6 +262,32 @@ def test_leftovers_go_when_they_are_old(place):
     assert place.pull("latest").out == place.archives[0]
 
 
+# A helper that is slow
+
+
+@pytest.mark.parametrize("fault,arguments", [
+    ("drip@get", ["tbk-pull", "--list"]), ("drip@get.2", ["tbk-pull", "latest"]),
+    ("trickle@list", ["tbk-prune", "--unreferenced"]), ("sip@put", ["tbk-push"])])
+def test_a_helper_that_moves_a_byte_now_and_then_is_given_up(place, fault, arguments):
+    place.push(0)
+    command, *options = arguments
+    done = place.tbk.run(command, place.address, *options, "--max-wait", "0", input=archive(1, 1 << 20), status=75,
+                         env={"HELPER_FAULT": fault})
+    assert b"asked to '" in done.err and (b"too slow" in done.err or b"did nothing" in done.err)
+    place.alone()
+    assert place.pull("latest").out == place.archives[0]
+
+
+def test_a_helper_that_is_slow_is_waited_for(place):
+    place.push(0)
+    data = archive(2, 60_000)
+    place.tbk.run("tbk-push", place.address, input=data)
+    assert place.pull("latest", "--max-wait", "5", env={"HELPER_FAULT": "slow@get.2"}).out == data
+
+
+# A place that is full
+
+
 def test_what_removes_needs_no_room(place):
     ids = [place.push(at).lines[0].split("\t")[0] for at in range(3)]
     assert (place.root / "journal" / "reserve").stat().st_size >= 32 << 10

@@ -2,7 +2,8 @@
 
 The script is a list in JSON of one step for each request, in their order; the last one goes on. A step is an object:
 `send` (the answer as it is, headers and all, `PORT` replaced), `zeros` (so many zeros, in gzip, after it), `flood` (this again and again until the other side is gone,
-or `times` times), `wait` (seconds before it answers), `cut` (close after it). Prints its port, and then a line of JSON for
+or `times` times), `every` (seconds between those), `wait` (seconds before it answers), `cut` (close after it). With `sip` in
+the first step bodies of requests are read a byte at a time. Prints its port, and then a line of JSON for
 each request: its first line, its headers in lower case and the length of its body.
 """
 
@@ -28,7 +29,10 @@ def receive(stream):
     while line := stream.readline().decode("latin-1").strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
+    length = int(headers.get("content-length", 0))
+    while STEPS[0].get("sip") and stream.read(1):
+        time.sleep(0.05)
+    body = stream.read(length)
     return {"line": first, "headers": headers, "length": len(body)}
 
 
@@ -39,6 +43,7 @@ def play(connection, step, port):
     flood = step.get("flood", "").encode("latin-1")
     for _ in range(step.get("times", sys.maxsize) if flood else 0):
         connection.sendall(flood)
+        time.sleep(step.get("every", 0))
     return not step.get("cut")
 
 

@@ -68,6 +68,8 @@ package final class GitHubAPI {
     package var isRepeated = true
     package var isResumed = false
     package var range: String?
+    /// False for the bytes of archives, which may take long.
+    package var isWhole = true
     package var progress: (Int) -> Void = { _ in }
 
     package init() {}
@@ -100,6 +102,7 @@ package final class GitHubAPI {
     ]
     request.body = options.body
     request.limit = options.limit
+    request.isWhole = options.isWhole
     if let tag = options.ifNoneMatch { request.headers.append(("If-None-Match", tag)) }
     if let range = options.range { request.headers.append(("Range", range)) }
     // A range is one of the bytes as they travel.

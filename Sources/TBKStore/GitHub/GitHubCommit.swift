@@ -5,6 +5,11 @@ extension GitHubStore {
   package func commit(
     _ commit: Commit, over version: LedgerVersion?
   ) throws(Failure) -> CommitOutcome {
+    guard commit.ledger.count <= GitHubStore.contentsLimit else {
+      throw Failure(
+        .cannotCreate, "the ledger of the store \(address.display) is larger than GitHub gives out",
+        hint: "remove backups, or start another store")
+    }
     if state == .unknown { _ = try readLedger() }
     if !isCurrent(version) {
       _ = try readLedger()
@@ -130,6 +135,7 @@ extension GitHubStore {
   private func uploadBlob(_ bytes: [UInt8]) throws(Failure) -> GitObjectID {
     var options = GitHubAPI.Options()
     options.body = BlobBody(bytes)
+    options.isWhole = false
     let response = try api.send("POST", "\(repository.path)/git/blobs", options)
     if response.status == 404 { throw GitHubJudge.denied(response) }
     guard response.status == 201, let id = GitObjectID(try response.json("a blob")["sha"]?.text)

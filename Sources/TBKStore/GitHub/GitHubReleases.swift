@@ -260,6 +260,7 @@ final class GitHubReleases {
       }
       var options = GitHubAPI.Options()
       options.body = PartBody(spool, part)
+      options.isWhole = false
       options.contentType = "application/octet-stream"
       options.isRepeated = false
       options.progress = progress
@@ -377,6 +378,7 @@ private final class AssetDownload {
     options.limit = Int(size) + 1024
     options.range = range
     options.isResumed = true
+    options.isWhole = false
     options.progress = progress
     if let place, monotonicNanoseconds() - since < AssetDownload.lifetime {
       return api.exchange("GET", place, options)

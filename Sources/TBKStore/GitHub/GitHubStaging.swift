@@ -129,6 +129,7 @@ extension GitHubStore {
       let part = parts[index]
       var options = GitHubAPI.Options()
       options.body = BlobBody(spool, part)
+      options.isWhole = false
       // Base64 sends four bytes for three.
       var rest = 0
       options.progress = { count in

@@ -194,7 +194,8 @@ package final class GitHubStore: Store {
       return try found(bytes, head)
     }
     let response = try api.send(
-      "GET", contentsPath(Ledger.fileName, at: head), .raw(limit: GitHubStore.contentsLimit))
+      "GET", contentsPath(Ledger.fileName, at: head),
+      .raw(limit: min(Ledger.byteLimit, GitHubStore.contentsLimit)))
     if response.status == 404 {
       hasLedger = false
       try refuseForeignRepository(head)
@@ -274,6 +275,7 @@ package final class GitHubStore: Store {
     let path = object.path.description
     func get(_ head: Head) throws(Failure) -> HTTPResponse {
       var options = GitHubAPI.Options.raw(limit: GitHubStore.contentsLimit)
+      options.isWhole = false
       options.progress = context.progress
       return try api.send("GET", contentsPath(path, at: head), options)
     }
@@ -315,6 +317,7 @@ package final class GitHubStore: Store {
             what: name, size: part.object.size,
             exchange: { () throws(Failure) in
               var options = GitHubAPI.Options.raw(limit: Int(part.object.size))
+              options.isWhole = false
               options.progress = progress
               return try api.exchange("GET", path, options)
             },

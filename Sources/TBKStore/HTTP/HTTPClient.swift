@@ -68,6 +68,9 @@ import TBKCore
 
   /// Runs what was started until `isDone`.
   package func drive(until isDone: () -> Bool) throws(Failure) {
+    // Whoever reads slowly is not to be held against the server.
+    let start = now
+    for (transfer, _) in running.values { transfer.resume(at: start) }
     do throws(Failure) {
       while !isDone() {
         try Interruption.check()
@@ -75,6 +78,7 @@ import TBKCore
         var count: Int32 = 0
         try check(unsafe curl_multi_perform(multi, &count))
         try collect()
+        giveUpWhatIsSlow()
         if isDone() { return }
         if running.isEmpty, waiting.isEmpty {
           throw Failure(.library, "nothing is under way that could be waited for")
@@ -171,6 +175,28 @@ import TBKCore
         } else {
           exchange.result = .failure(failure)
         }
+      }
+    }
+  }
+
+  /// Ends transfers of which a byte moves now and then.
+  private func giveUpWhatIsSlow() {
+    let time = now
+    for (address, (transfer, exchange)) in running {
+      transfer.count(until: time, for: &exchange.pace)
+      let isLate = exchange.pace?.isBehind(seconds: settings.wholePatience) ?? false
+      // libcurl itself gives up what stands still, and says why.
+      guard isLate || transfer.pace.isBehind(seconds: settings.stall + 2) else { continue }
+      unsafe _ = curl_multi_remove_handle(multi, transfer.handle)
+      running[address] = nil
+      let part = transfer.partialResponse
+      exchange.keep(part)
+      if part.isSuccess, !part.body.isEmpty { known.insert(exchange.url.authority) }
+      let failure = Failure(.unavailable, "\(exchange.url.authority) is too slow to wait for")
+      if isLate {
+        exchange.result = .failure(tooLong(failure, needed: nil))
+      } else {
+        again(exchange, failure, since: time - transfer.pace.behind)
       }
     }
   }

@@ -21,6 +21,9 @@ package final class HTTPExchange {
   private let judge: (HTTPResponse) -> HTTPVerdict
   private let progress: (Int) -> Void
 
+  /// How fast it is over all attempts, if nothing can be done before all of the answer is there.
+  var pace: Pace?
+
   package internal(set) var result: Result<HTTPResponse, Failure>?
   /// Attempts that came to nothing.
   var failures = 0
@@ -49,6 +52,7 @@ package final class HTTPExchange {
     self.isResumed = isResumed
     self.judge = judge
     self.progress = progress
+    pace = request.isWhole ? .whole : nil
     url = request.url
   }
 

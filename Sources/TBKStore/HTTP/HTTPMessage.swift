@@ -14,6 +14,9 @@ package struct HTTPRequest {
   package var followsRedirects = true
   /// The largest answer that is taken, in bytes.
   package var limit = HTTPRequest.documentLimit
+  /// Whether it is a question and an answer of a few bytes, or a ledger, and not a transfer that may be long:
+  /// then it has less time in all.
+  package var isWhole = false
   /// Whether the server may compress its answer.
   package var acceptsCompression = false
 

@@ -29,6 +29,10 @@ package struct HTTPSettings: Sendable {
     }
   }
 
+  /// Seconds by which an answer that is wanted whole may be late, at least.
+  package var leastWholePatience = 15
+  var wholePatience: Int { max(leastWholePatience, maximumWait) }
+
   /// Seconds without a byte after which an attempt is begun again: a third of the wait, so that
   /// there is time for another, and 30 at most.
   package var stall: Int { min(30, max(1, maximumWait / 3)) }

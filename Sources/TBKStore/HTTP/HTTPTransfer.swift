@@ -26,6 +26,14 @@ import TBKCore
   let started: Int64
   /// When a byte was last sent or received; nanoseconds.
   private(set) var lastProgress: Int64
+  /// How fast it is, while it is driven.
+  private(set) var pace = Pace.least
+  /// When time was last counted; nanoseconds.
+  private var counted: Int64
+  /// Bytes of the answer, its headers included.
+  private var received = 0
+  /// Bytes either way that have been counted.
+  private var moved = 0
 
   /// - Parameters:
   ///   - credential: what follows `Authorization: Bearer`; nil to send none.
@@ -44,6 +52,7 @@ import TBKCore
     self.progress = progress
     started = monotonicNanoseconds()
     lastProgress = started
+    counted = started
     do throws(Failure) {
       source = try request.body?.restart()
     } catch {
@@ -182,6 +191,7 @@ import TBKCore
 
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     lastProgress = monotonicNanoseconds()
+    received += bytes.count
     if !(200..<300).contains(status) {
       let room = HTTPTransfer.complaintLimit - body.count
       unsafe body.append(contentsOf: bytes.prefix(room))
@@ -203,6 +213,7 @@ import TBKCore
 
   fileprivate func receive(headerLine line: UnsafeRawBufferPointer) -> Int {
     headerBytes += line.count
+    received += line.count
     guard headerBytes <= HTTPTransfer.headerLimit else {
       failure = Failure(.unavailable, "\(url.authority) sends headers without end")
       return 0
@@ -218,6 +229,22 @@ import TBKCore
       headers[text[..<colon].lowercased()] = value.trimmed
     }
     return line.count
+  }
+
+  /// Begins to count time again after it was not driven.
+  func resume(at time: Int64) { counted = time }
+
+  /// Counts the time since the last call, and what moved in it.
+  ///
+  /// - Parameter whole: is told the same.
+  func count(until time: Int64, for whole: inout Pace?) {
+    let all = received + Int(clamping: unsafe tbk_curl_sent(handle))
+    pace.waited(time - counted)
+    pace.moved(all - moved)
+    whole?.waited(time - counted)
+    whole?.moved(all - moved)
+    counted = time
+    moved = all
   }
 
   /// What was received, once libcurl says that it has ended well.

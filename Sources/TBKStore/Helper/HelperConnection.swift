@@ -34,6 +34,10 @@ final class HelperConnection {
   private var latest: Int64 = 0
   /// What was asked last.
   private var request = ""
+  /// How fast the answer to what was asked last comes, or what follows the question goes.
+  private var pace = Pace.least
+  /// The same of bytes that nothing can be done with before all of them are there; else nil.
+  private var wholePace: Pace?
   /// Bytes of an answer that have not been read yet.
   private(set) var left: UInt64 = 0
   /// Whether another request may follow.
@@ -81,6 +85,36 @@ final class HelperConnection {
     return Failure(
       .tryAgain, "\(address.program), asked to '\(request)', did nothing for \(patience) s",
       hint: "try again when the store can be reached, or give more time with --max-wait")
+  }
+
+  private func tooSlow() -> Failure {
+    isUsable = false
+    process.end(patience: 300)
+    drainErrors()
+    return Failure(
+      .tryAgain, "\(address.program), asked to '\(request)', is too slow to wait for",
+      hint: "try again when the store can be reached, or give more time with --max-wait")
+  }
+
+  /// Waits for the helper, and counts the time.
+  private func wait(
+    input: Bool, output: Bool, until deadline: Int64
+  ) throws(Failure) -> PipedProcess.Readiness {
+    let start = monotonicNanoseconds()
+    let ready = try process.wait(
+      input: input, output: output, errors: !errorsEnded, milliseconds: try pause(until: deadline))
+    let time = monotonicNanoseconds() - start
+    pace.waited(time)
+    wholePace?.waited(time)
+    return ready
+  }
+
+  private func moved(_ count: Int) throws(Failure) {
+    pace.moved(count)
+    wholePace?.moved(count)
+    if pace.isBehind(seconds: patience) || wholePace?.isBehind(seconds: patience) ?? false {
+      throw tooSlow()
+    }
   }
 
   /// It went away instead of answering.
@@ -174,8 +208,7 @@ final class HelperConnection {
   /// Takes more of its output, once there is some. False at the end.
   private func receive(until deadline: Int64) throws(Failure) -> Bool {
     while !outputEnded {
-      let ready = try process.wait(
-        input: false, output: true, errors: !errorsEnded, milliseconds: try pause(until: deadline))
+      let ready = try wait(input: false, output: true, until: deadline)
       if ready.errors { try relayErrors() }
       if ready.output, try takeOutput() { return true }
     }
@@ -193,6 +226,7 @@ final class HelperConnection {
       start = 0
     }
     incoming += chunk[..<count]
+    try moved(count)
     return count > 0
   }
 
@@ -254,6 +288,8 @@ final class HelperConnection {
     if buffered > 0 { throw nonsense("had said something already") }
     self.request = request
     waits = 0
+    pace = .least
+    wholePace = nil
     // Whatever is thrown from here on leaves an answer on its way.
     isUsable = false
     var isWhole = try send(Array("\(request)\n".utf8))
@@ -286,10 +322,9 @@ final class HelperConnection {
       if waits > sentWaits {
         sentWaits = waits
         deadline = self.deadline()
+        pace = .least
       }
-      let ready = try process.wait(
-        input: true, output: !outputEnded, errors: !errorsEnded,
-        milliseconds: try pause(until: deadline))
+      let ready = try wait(input: true, output: !outputEnded, until: deadline)
       if ready.errors { try relayErrors() }
       if ready.output { _ = try takeOutput() }
       guard ready.input else { continue }
@@ -297,6 +332,7 @@ final class HelperConnection {
         return false
       }
       done += count
+      try moved(count)
       if count > 0 { deadline = self.deadline() }
     }
     return true
@@ -322,13 +358,20 @@ final class HelperConnection {
       }
       if answer.words != ["wait"] { return answer }
       waits += 1
+      pace = .least
       if monotonicNanoseconds() > latest { throw silent() }
     }
     throw nonsense("only says that it is at work")
   }
 
   /// Takes what follows an answer for bytes of an object.
-  func expect(_ size: UInt64) { left = size }
+  ///
+  /// - Parameter isWhole: whether nothing can be done before all of them are there.
+  func expect(_ size: UInt64, isWhole: Bool = false) {
+    left = size
+    pace = .least
+    wholePace = isWhole ? .whole : nil
+  }
 
   /// The line that follows, in the middle of an answer of several.
   func next() throws(Failure) -> HelperAnswer {

@@ -169,7 +169,7 @@ package final class HelperStore: Store {
         .malformed,
         "the ledger of the store \(address.display) is larger than \(Ledger.byteLimit) bytes")
     }
-    connection.expect(size)
+    connection.expect(size, isWhole: true)
     let bytes = try HelperSource(connection, helper, size, { _ in })
       .readAll(limit: Ledger.byteLimit, what: "the ledger of the store \(address.display)")
     ledgerSize = bytes.count
