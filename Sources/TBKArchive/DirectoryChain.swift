@@ -14,12 +14,18 @@ package final class DirectoryChain {
 
   private let root: Descriptor
   private let missing: Missing
+  /// Told of a directory that may not be opened, by its path; whether it is worth another try.
+  private let relent: (Descriptor, RawPath, [UInt8]) throws(Failure) -> Bool
   private var names: [ArraySlice<UInt8>] = []
   private var open: [Descriptor] = []
 
-  package init(root: Descriptor, missing: Missing = .fail) {
+  package init(
+    root: Descriptor, missing: Missing = .fail,
+    relent: @escaping (Descriptor, RawPath, [UInt8]) throws(Failure) -> Bool = { _, _, _ in false }
+  ) {
     self.root = root
     self.missing = missing
+    self.relent = relent
   }
 
   /// The directory that holds the last component of `path`, and that component.
@@ -46,6 +52,24 @@ package final class DirectoryChain {
     open.removeAll()
   }
 
+  private func openExisting(
+    _ name: RawPath, in parent: Descriptor, _ path: ArraySlice<ArraySlice<UInt8>>
+  ) throws(Failure) -> Descriptor? {
+    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+    do throws(Failure) {
+      return try parent.openIfPresent(name, flags)
+    } catch {
+      let number = errno
+      if error.code == .denied,
+        try relent(parent, name, Array(path.joined(separator: [UInt8(ascii: "/")])))
+      {
+        return try parent.openIfPresent(name, flags)
+      }
+      errno = number
+      throw error
+    }
+  }
+
   private func descend(
     _ components: ArraySlice<ArraySlice<UInt8>>, whole: [UInt8]
   ) throws(Failure) -> Descriptor {
@@ -61,7 +85,7 @@ package final class DirectoryChain {
       let name = RawPath(Array(component))
       let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
       do throws(Failure) {
-        if let directory = try parent.openIfPresent(name, flags) {
+        if let directory = try openExisting(name, in: parent, components.prefix(depth + 1)) {
           open.append(directory)
         } else if case .create(let mode) = missing {
           try parent.makeDirectory(name, mode: mode)

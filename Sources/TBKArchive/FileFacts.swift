@@ -122,19 +122,6 @@ package enum FileFacts {
     }
   }
 
-  /// Sets the mode of what is no link, and follows none; -1 and errno where that fails.
-  static func setMode(
-    _ bits: UInt32, of name: RawPath, in directory: Descriptor
-  ) throws(Failure) -> Int32 {
-    let flags = tbk_o_path | O_NOFOLLOW
-    guard let file = try directory.openIfPresent(name, flags) else { return -1 }
-    if try file.status().st_mode & S_IFMT == S_IFLNK {
-      errno = ELOOP
-      return -1
-    }
-    return tbk_change_mode(file.number, bits)
-  }
-
   /// A path that leads through an open directory to a name in it, or to the directory itself.
   private static func pathThroughDescriptor(_ directory: Descriptor, _ name: RawPath) -> RawPath {
     RawPath("/proc/self/fd/\(directory.number)").appending(name.isEmpty ? RawPath(".") : name)

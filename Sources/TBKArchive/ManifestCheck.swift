@@ -18,7 +18,7 @@ package struct ManifestCheck {
 
   package init() {}
 
-  /// Tells of each problem, in the order of the paths; returns whether all of the tree could be
+  /// Tells of each problem, in the order of the paths, the directory itself first, as "."; returns whether all of the tree could be
   /// read.
   package func run(
     _ manifest: Manifest, against directory: RawPath,
@@ -33,6 +33,9 @@ package struct ManifestCheck {
     let found = try creation.manifest(of: directory)
     let listed = SortedEntries(manifest.files)
     let present = SortedEntries(found.files)
+    if let top = manifest.root, let here = found.root {
+      for problem in problems(top, here) { try tell(problem, [UInt8(ascii: ".")]) }
+    }
     var (i, j) = (0, 0)
     while i < listed.count || j < present.count {
       let order = i == listed.count ? 1 : j == present.count ? -1 : listed.compare(i, present.path(j))

@@ -1,3 +1,4 @@
+import CSystem
 import Glibc
 import TBKCore
 import TBKFormat
@@ -11,59 +12,75 @@ package enum OverwritePolicy: String, CaseIterable, Sendable {
   case always
 }
 
-/// How metadata is restored.
-package struct MetadataOptions: Sendable {
-  /// Owner and group; only root can.
-  package var owner = true
-  /// Ids as stored, whatever the names are here.
-  package var numericOwner = false
-  /// Set-user-id and set-group-id bits.
-  package var setID = false
-
-  package init() {}
-}
-
 /// Moves verified entries out of the staging directory to where they belong.
 final class Placement {
   /// What becomes of one path.
   enum Action: UInt8 {
-    case skip, create, replace, keep, conflict
-    /// Came along when the directory above it was moved.
+    case skip, create, replace, conflict
+    /// Stays as it is.
+    case keep
+    /// Stays, with metadata that is set anew.
+    case adjust
+    /// Comes along when the directory above it is moved.
     case within
     /// A directory that is there already and stays.
     case merge
   }
 
-  private let manifest: Manifest
+  /// Where entries are placed.
+  struct Destination {
+    let directory: Descriptor
+    /// What messages call it.
+    let name: RawPath
+    /// Whether it was made for this, and nobody else can enter it yet.
+    let isNew: Bool
+  }
+
+  let manifest: Manifest
+  let destination: Destination
+  let policy: OverwritePolicy
+  let setter: MetadataSetter
+  let loosening: Loosening
   private let wanted: (Int) -> Bool
-  private let destination: Descriptor
-  private let policy: OverwritePolicy
-  private let metadata: MetadataOptions
-  private let warn: (String) -> Void
-  private let accounts = AccountNames()
-  private let isRoot = geteuid() == 0
-  private(set) var actions: [Action] = []
-  /// Whether everything that was asked for could be set.
-  private(set) var isExact = true
-  private var warned: Set<String> = []
+  /// Whether the destination gets the metadata of the backup's root although it was there.
+  let setsRoot: Bool
+
+  var actions: [Action] = []
+  /// Directories that no manifest lists, as in TermBackup 6, and that are not there: those that are
+  /// moved whole, and all.
+  var impliedTops: Set<[UInt8]> = []
+  var implied: Set<[UInt8]> = []
+  /// Directories in the destination that something is put into.
+  var targets: Set<[UInt8]> = []
+  /// What was there when it was decided to stay.
+  var identities: [Int: TreeWalker.FileIdentity] = [:]
+  /// How many names a file has in the manifest, by the first of them.
+  private var linkCounts: [Int: UInt64] = [:]
+  /// Why the first of what is in the way cannot be replaced.
+  private(set) var refusal: Failure?
 
   init(
-    _ manifest: Manifest, wanted: @escaping (Int) -> Bool, destination: Descriptor,
-    policy: OverwritePolicy, metadata: MetadataOptions, warn: @escaping (String) -> Void
+    _ manifest: Manifest, wanted: @escaping (Int) -> Bool, destination: Destination,
+    policy: OverwritePolicy, setsRoot: Bool, setter: MetadataSetter, loosening: Loosening
   ) {
     self.manifest = manifest
     self.wanted = wanted
     self.destination = destination
     self.policy = policy
-    self.metadata = metadata
-    self.warn = warn
+    self.setsRoot = setsRoot
+    self.setter = setter
+    self.loosening = loosening
   }
 
   // MARK: Planning
 
-  /// Looks at the destination and decides what will happen, without changing anything.
-  func plan() throws(Failure) {
-    let chain = DirectoryChain(root: destination)
+  /// Looks at the destination and decides what will happen. Changes nothing but what `loosening`
+  /// takes back.
+  ///
+  /// - Parameter looksOnly: whether nothing at all may be changed.
+  func plan(looksOnly: Bool = false) throws(Failure) {
+    let chain = looksOnly ? DirectoryChain(root: destination.directory) : loosening.chain()
+    countLinks()
     // The directories that are in both trees; only below them can anything be in the way.
     var shared: Set<[UInt8]> = [[]]
     actions = []
@@ -77,15 +94,26 @@ final class Placement {
       let slash = path.lastIndex(of: UInt8(ascii: "/"))
       let parent = slash.map { Array(path[..<$0]) } ?? []
       guard try isShared(parent, &shared, chain) else {
-        actions.append(movesWhole(parent) ? .within : .create)
+        try moveWhole(parent, &shared, chain)
+        actions.append(.within)
         continue
       }
       let name = RawPath(slash.map { Array(path[($0 + 1)...]) } ?? path)
-      let action = try decide(index, try chain.directory(parent), name)
+      let action = try decide(index, try directory(parent, chain), name)
       if action == .merge { shared.insert(path) }
+      if action == .create || action == .replace { targets.insert(parent) }
       actions.append(action)
     }
     if policy == .ifChanged { try keepLinksTogether(chain) }
+    try refuseClosed(chain)
+  }
+
+  private func countLinks() {
+    for index in manifest.files.indices where manifest.files.isHardLink(index) {
+      guard let first = manifest.files[index].hardLink, let target = manifest.files.find(first)
+      else { continue }
+      linkCounts[target, default: 1] += 1
+    }
   }
 
   /// The names of one file stay only if all that are wanted do, as names of one file: a part of
@@ -100,15 +128,20 @@ final class Placement {
     for group in groups.values {
       let names = group.filter { actions[$0] != .skip }
       var found: Set<TreeWalker.FileIdentity> = []
-      for index in names where actions[index] == .keep {
+      for index in names where stays(index) {
         let (directory, name) = try chain.parent(of: manifest.files.path(index))
         guard let facts = try directory.statusIfPresent(of: name) else { continue }
         found.insert(TreeWalker.FileIdentity(facts))
       }
-      if found.count == 1, names.allSatisfy({ actions[$0] == .keep }) { continue }
-      for index in names where actions[index] == .keep { actions[index] = .replace }
+      if found.count == 1, names.allSatisfy({ stays($0) }) { continue }
+      for index in names where stays(index) {
+        actions[index] = .replace
+        targets.insert(RawPath(manifest.files.path(index)).parentInTree)
+      }
     }
   }
+
+  private func stays(_ index: Int) -> Bool { actions[index] == .keep || actions[index] == .adjust }
 
   /// Whether a directory exists in the destination. TermBackup 6's manifests do not list
   /// directories: those are looked up.
@@ -116,15 +149,16 @@ final class Placement {
     _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
   ) throws(Failure) -> Bool {
     if shared.contains(path) { return true }
-    if isListed(path) { return false }
+    if implied.contains(path) || isListed(path) { return false }
     do throws(Failure) {
       _ = try chain.directory(path)
       shared.insert(path)
       return true
     } catch {
       if error.code == .inputMissing { return false }
-      throw Failure(
-        .cannotCreate, "\(RawPath(path).display) in the destination is not a directory")
+      throw error.code == .denied ? refused(path, error) : Failure(
+        .cannotCreate, "\(RawPath(path).display) in the destination is not a directory",
+        hint: "nothing was changed; move it away")
     }
   }
 
@@ -132,15 +166,46 @@ final class Placement {
     !manifest.isTermBackup6 && manifest.files.find(path) != nil
   }
 
-  /// Whether a directory on the way to `path`, or `path` itself, is listed: it is moved with
-  /// everything below it.
-  private func movesWhole(_ path: [UInt8]) -> Bool {
-    var above = path[...]
-    while !above.isEmpty {
-      if isListed(Array(above)) { return true }
-      above = above[..<(above.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
+  /// Notes what is moved with everything below it, for the directory of an entry that is not there.
+  private func moveWhole(
+    _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
+  ) throws(Failure) {
+    var path = path
+    while !implied.contains(path) {
+      let isListed = isListed(path)
+      if !isListed { implied.insert(path) }
+      let above = RawPath(path).parentInTree
+      if try isShared(above, &shared, chain) {
+        if !isListed {
+          impliedTops.insert(path)
+          targets.insert(above)
+        }
+        return
+      }
+      // What is listed has everything above it listed too, or noted by its own turn.
+      if isListed { return }
+      path = above
     }
-    return false
+  }
+
+  private func directory(_ path: [UInt8], _ chain: DirectoryChain) throws(Failure) -> Descriptor {
+    do throws(Failure) {
+      return try chain.directory(path)
+    } catch {
+      throw error.code == .denied ? refused(path, error) : error
+    }
+  }
+
+  /// What the destination does not allow.
+  private func refused(_ path: [UInt8], _ failure: Failure) -> Failure {
+    Failure(
+      .cannotCreate, "cannot open the directory \(shown(path)): \(failure.reason)",
+      hint: "nothing was changed")
+  }
+
+  /// What messages call a directory of the destination.
+  func shown(_ path: [UInt8]) -> String {
+    path.isEmpty ? destination.name.display : RawPath(path).display
   }
 
   private func decide(
@@ -148,161 +213,108 @@ final class Placement {
   ) throws(Failure) -> Action {
     guard let facts = try directory.statusIfPresent(of: name) else { return .create }
     let isDirectory = facts.st_mode & S_IFMT == S_IFDIR
-    if manifest.files.type(index) == .directory {
-      if isDirectory { return .merge }
-    } else if isDirectory {
-      return .conflict
+    if manifest.files.type(index) == .directory, isDirectory {
+      identities[index] = TreeWalker.FileIdentity(facts)
+      return .merge
     }
     switch policy {
-    case .never: return .conflict
-    case .always: return .replace
-    case .ifChanged: return try isSame(index, directory, name, facts) ? .keep : .replace
+    case .never: return conflict(index, "exists in the destination", "see --overwrite")
+    case .always: break
+    case .ifChanged:
+      if !isDirectory, let action = try compare(index, directory, name) { return action }
     }
+    if isDirectory, !isEmpty(name, in: directory) {
+      return conflict(
+        index, "is a directory in the destination that is not empty", "move it away")
+    }
+    if let reason = try whatHolds(facts, name, in: directory) {
+      return conflict(index, "cannot be replaced: \(reason)", nil)
+    }
+    return .replace
   }
 
-  private func isSame(
-    _ index: Int, _ directory: Descriptor, _ name: RawPath, _ facts: stat
-  ) throws(Failure) -> Bool {
+  private func conflict(_ index: Int, _ what: String, _ hint: String?) -> Action {
+    if refusal == nil {
+      refusal = Failure(
+        .cannotCreate, "\(RawPath(manifest.files.path(index)).display) \(what)",
+        hint: "nothing was changed" + (hint.map { "; \($0)" } ?? ""))
+    }
+    return .conflict
+  }
+
+  private func isEmpty(_ name: RawPath, in directory: Descriptor) -> Bool {
+    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+    guard let found = try? directory.openIfPresent(name, flags) else { return false }
+    return (try? found.names().isEmpty) ?? false
+  }
+
+  /// Why a name cannot be given to another file, as far as that can be seen.
+  private func whatHolds(
+    _ facts: stat, _ name: RawPath, in directory: Descriptor
+  ) throws(Failure) -> String? {
+    let above = try directory.status()
+    let user = geteuid()
+    if above.st_mode & S_ISVTX != 0, user != 0, above.st_uid != user, facts.st_uid != user {
+      return "it belongs to somebody else"
+    }
+    let what = try unsafe name.withCString { (text) throws(Failure) in
+      unsafe tbk_what_holds(directory.number, text)
+    }
+    return what == 1 ? "it is immutable" : what == 2 ? "it is a mount point" : nil
+  }
+
+  /// What becomes of what is there and is to be replaced only if it differs; nil if it does.
+  private func compare(
+    _ index: Int, _ directory: Descriptor, _ name: RawPath
+  ) throws(Failure) -> Action? {
     let entry = manifest.files[index]
-    guard FileFacts.type(ofMode: facts.st_mode) == entry.type else { return false }
+    guard let facts = try directory.statusIfPresent(of: name),
+      FileFacts.type(ofMode: facts.st_mode) == entry.type
+    else { return nil }
     switch entry.type {
-    case .directory: return true
-    case .symlink: return try directory.readLink(name).bytes == entry.linkTarget
+    case .directory: return nil
+    case .symlink:
+      let isSame = try directory.readLink(name).bytes == entry.linkTarget
+      return isSame && !setter.differs(entry, fromLink: facts) ? .keep : nil
     case .file:
       guard UInt64(clamping: facts.st_size) == entry.size,
-        let (file, _) = try? openRegularFile(name, in: directory)
-      else { return false }
-      return try hashOfFile(file) == entry.sha256
+        let (file, opened) = try? openRegularFile(name, in: directory),
+        try hashOfFile(file) == entry.sha256
+      else { return nil }
+      guard try setter.differs(entry, from: file) else { return .keep }
+      // What is given to somebody else, or gains a privilege, is a new file, that nobody has open;
+      // and other names of the file, outside of the backup, keep what they have.
+      let names = linkCounts[entry.hardLink.flatMap { manifest.files.find($0) } ?? index] ?? 1
+      if try setter.isReplaced(entry, file) || UInt64(opened.st_nlink) != names { return nil }
+      identities[index] = TreeWalker.FileIdentity(opened)
+      return .adjust
     }
   }
 
-  /// The first path that is in the way, if there is one.
-  var conflict: [UInt8]? {
-    actions.firstIndex(of: .conflict).map { manifest.files.path($0) }
-  }
-
-  // MARK: Moving
-
-  /// Gives every staged file its metadata and moves everything into place.
-  func place(from staging: Staging) throws(Failure) {
-    for index in manifest.files.indices
-    where isStaged(index) && manifest.files.type(index) != .directory {
-      try Interruption.check()
-      let entry = manifest.files[index]
-      let (directory, name) = try staging.chain.parent(of: stagedName(entry))
-      try apply(entry, to: name, in: directory)
-    }
-    // Directories that no manifest lists are made as any program would make them.
-    let target = DirectoryChain(root: destination, missing: .create(mode: 0o777))
-    for index in manifest.files.indices {
-      let action = actions[index]
-      guard action == .create || action == .replace else { continue }
-      let entry = manifest.files[index]
-      if entry.type == .directory, action == .replace {
-        let (directory, name) = try target.parent(of: entry.path)
-        try directory.unlink(name)
+  /// Refuses before anything is changed what the destination will not let us do.
+  private func refuseClosed(_ chain: DirectoryChain) throws(Failure) {
+    for path in targets.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+      let directory = try directory(path, chain)
+      var number: Int32 = 0
+      if unsafe tbk_what_holds(directory.number, "") == 1 {
+        number = EPERM
+      } else if tbk_may_write(directory.number) != 0 {
+        number = errno
+        if number == EACCES, Loosening.canLoosen(try directory.status()) { number = 0 }
       }
-      let (from, staged) = try staging.chain.parent(of: stagedName(entry))
-      let (to, name) = try target.parent(of: entry.path)
-      do throws(Failure) {
-        try from.rename(staged, to: to, name, replacing: action == .replace)
-      } catch {
-        throw error.within(RawPath(entry.path).display)
-      }
-      if entry.type == .directory { staging.chain.forget() }
-    }
-  }
-
-  /// Sets the metadata of kept files, and of directories from the deepest up.
-  ///
-  /// - Parameter root: whether the destination itself gets the metadata of the backup's root.
-  func setMetadataInPlace(root: Bool) throws(Failure) {
-    let chain = DirectoryChain(root: destination)
-    for index in manifest.files.indices.reversed() {
-      let isDirectory = manifest.files.type(index) == .directory
-      switch actions[index] {
-      case .keep: break
-      case .create, .replace, .within, .merge: if !isDirectory { continue }
-      case .skip, .conflict: continue
-      }
-      try Interruption.check()
-      let entry = manifest.files[index]
-      let (directory, name) = try chain.parent(of: entry.path)
-      try apply(entry, to: name, in: directory)
-    }
-    if root, let entry = manifest.root { try apply(entry, to: RawPath("."), in: destination) }
-  }
-
-  private func isStaged(_ index: Int) -> Bool {
-    switch actions[index] {
-    case .create, .replace, .within: true
-    case .skip, .keep, .conflict, .merge: false
-    }
-  }
-
-  private func stagedName(_ entry: ManifestEntry) -> [UInt8] {
-    manifest.isTermBackup6 ? entry.path : entry.tarName
-  }
-
-  // MARK: Metadata
-
-  /// Owner first, because changing it clears set-id bits and capabilities; times last.
-  private func apply(
-    _ entry: ManifestEntry, to name: RawPath, in directory: Descriptor
-  ) throws(Failure) {
-    guard let facts = try directory.statusIfPresent(of: name) else {
-      throw Failure(.io, "\(RawPath(entry.path).display) has vanished from the destination")
-    }
-    // TermBackup 6 lists the target of a link: its metadata is not the link's.
-    let isLink = facts.st_mode & S_IFMT == S_IFLNK
-    if manifest.isTermBackup6, isLink { return }
-    try unsafe name.withCString { (text) throws(Failure) in
-      if isRoot, metadata.owner, let owner = owner(of: entry) {
-        let result = unsafe fchownat(
-          directory.number, text, owner.user, owner.group, AT_SYMLINK_NOFOLLOW)
-        if result != 0 { complain("owner", entry.path) }
-      }
-      for attribute in entry.xattrs {
-        do throws(Failure) {
-          try FileFacts.setAttribute(attribute, of: name, in: directory)
-        } catch {
-          complain("attribute \(RawPath(attribute.name).display)", entry.path)
-        }
-      }
-      if !isLink {
-        let bits = entry.mode & (metadata.setID ? 0o7777 : 0o1777)
-        if try FileFacts.setMode(bits, of: name, in: directory) != 0 { complain("mode", entry.path) }
-      }
-      if let modification = entry.modification {
-        var (seconds, rest) = modification.quotientAndRemainder(dividingBy: 1_000_000_000)
-        if rest < 0 { (seconds, rest) = (seconds - 1, rest + 1_000_000_000) }
-        let time = timespec(tv_sec: Int(seconds), tv_nsec: Int(rest))
-        let times = [timespec(tv_sec: 0, tv_nsec: 0x3fff_ffff /* UTIME_NOW */), time]
-        if unsafe utimensat(directory.number, text, times, AT_SYMLINK_NOFOLLOW) != 0 {
-          complain("time", entry.path)
-        }
+      if number != 0 {
+        let reason = unsafe String(cString: strerror(number))
+        throw Failure(
+          .cannotCreate, "cannot write to the directory \(shown(path)): \(reason)",
+          hint: "nothing was changed")
       }
     }
   }
+}
 
-  /// By name where this system knows it, else by id.
-  private func owner(of entry: ManifestEntry) -> (user: UInt32, group: UInt32)? {
-    guard entry.uid != nil || entry.gid != nil else { return nil }
-    var user = entry.uid ?? .max
-    var group = entry.gid ?? .max
-    if !metadata.numericOwner {
-      if let name = entry.user, let id = accounts.userID(name) { user = id }
-      if let name = entry.group, let id = accounts.groupID(name) { group = id }
-    }
-    return (user, group)
-  }
-
-  /// Each kind of trouble is told once: a file system without attributes has none for any file.
-  private func complain(_ what: String, _ path: [UInt8]) {
-    let reason = unsafe String(cString: strerror(errno))
-    isExact = false
-    if warned.insert("\(what)\(reason)").inserted {
-      warn("cannot set the \(what) of \(RawPath(path).display): \(reason) (and maybe of others)")
-    }
+extension RawPath {
+  /// The directory that holds it, by its path in a tree; empty for the top.
+  fileprivate var parentInTree: [UInt8] {
+    bytes.lastIndex(of: UInt8(ascii: "/")).map { Array(bytes[..<$0]) } ?? []
   }
 }

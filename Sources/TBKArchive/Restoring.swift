@@ -7,6 +7,8 @@ import TBKFormat
 package struct RestoreOptions {
   package var policy = OverwritePolicy.never
   package var metadata = MetadataOptions()
+  /// What messages call the destination.
+  package var destinationName = RawPath(".")
   /// Entries that match, and what is below them; everything if empty.
   package var include = IgnoreRules()
   package var exclude = IgnoreRules()
@@ -30,6 +32,10 @@ package struct RestoreSummary {
   package var bytes: UInt64 = 0
   /// Whether all metadata could be set.
   package var isExact = true
+  /// The first path that was not given the privileges that it has in the backup; `MetadataOptions.setID`.
+  package var withheld: RawPath?
+  /// Whether the destination was there and keeps a mode or owner that the backup's root has not.
+  package var keepsRoot = false
 }
 
 /// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
@@ -169,15 +175,17 @@ package final class BackupReader {
       }
       return
     }
-    let placement = placement(verified, selection, destination, options)
-    try placement.plan()
+    let placement = placement(
+      verified, selection, options, Loosening(root: destination),
+      Placement.Destination(directory: destination, name: options.destinationName, isNew: false))
+    try placement.plan(looksOnly: true)
     for index in verified.manifest.files.indices {
       let word: String? =
         switch placement.actions[index] {
         case .skip: nil
         case .create, .within: "create"
         case .replace: "replace"
-        case .keep, .merge: "keep"
+        case .keep, .adjust, .merge: "keep"
         case .conflict: "conflict"
         }
       if let word { try show(word, verified.manifest.files.path(index)) }
@@ -186,8 +194,8 @@ package final class BackupReader {
 
   /// Restores the backup into `destination`.
   ///
-  /// - Parameter destinationIsNew: whether it was made for this, so that it gets the metadata of
-  ///   the backup's own root.
+  /// - Parameter destinationIsNew: whether it was made for this, closed to others: it gets the
+  ///   metadata of the backup's own root when everything is in it.
   package func restore(
     to destination: Descriptor, destinationIsNew: Bool, _ options: RestoreOptions
   ) throws(Failure) -> RestoreSummary {
@@ -200,9 +208,10 @@ package final class BackupReader {
       try refuseAlone(known)
       if !grows { try refuseUnmatched(known.manifest, options) }
     }
-    var rootIsOurs = destinationIsNew
-    if !rootIsOurs { rootIsOurs = try destination.names().isEmpty }
-    let staging = try Staging(in: destination)
+    let loosening = Loosening(root: destination)
+    defer { loosening.putBack() }
+    let staging = try stage(in: destination, loosening, options)
+    defer { staging.discard() }
     let selection = known.map { Selection($0.manifest, options) }
     let verified = try gather(
       staging: staging, known: known, options,
@@ -211,18 +220,17 @@ package final class BackupReader {
     if grows { try refuseUnmatched(verified.manifest, options) }
     let usable = verified.manifest.isTermBackup6 ? nil : selection
     let chosen = usable ?? Selection(verified.manifest, options)
-    let placement = placement(verified, chosen, destination, options)
+    let placement = placement(
+      verified, chosen, options, loosening,
+      Placement.Destination(
+        directory: destination, name: options.destinationName, isNew: destinationIsNew),
+      isClosed: staging.isClosed)
     try placement.plan()
-    if let path = placement.conflict {
-      throw Failure(
-        .cannotCreate, "\(RawPath(path).display) exists in the destination",
-        hint: options.policy == .never
-          ? "nothing was changed; see --overwrite" : "nothing was changed; move it away")
-    }
+    if let refusal = placement.refusal { throw refusal }
     if options.selects { try dropUnwanted(verified.manifest, chosen, staging) }
     try placement.place(from: staging)
     staging.discard()
-    try placement.setMetadataInPlace(root: rootIsOurs && !options.selects)
+    try placement.finish()
     var summary = RestoreSummary(backup: verified)
     let missing = Set(verified.missing)
     for index in verified.manifest.files.indices where chosen.wants(index) {
@@ -233,8 +241,25 @@ package final class BackupReader {
         summary.bytes += verified.manifest.files.size(index)
       }
     }
-    summary.isExact = placement.isExact
+    summary.isExact = placement.setter.isExact
+    summary.withheld = placement.setter.withheld
+    summary.keepsRoot = try placement.keepsRoot
     return summary
+  }
+
+  /// A staging directory, for which a destination of ours is opened to ourselves if need be.
+  private func stage(
+    in destination: Descriptor, _ loosening: Loosening, _ options: RestoreOptions
+  ) throws(Failure) -> Staging {
+    do throws(Failure) {
+      _ = try loosening.loosen(destination, [])
+      return try Staging(in: destination)
+    } catch {
+      guard error.code == .denied else { throw error }
+      throw Failure(
+        .cannotCreate,
+        "cannot write to the directory \(options.destinationName.display): \(error.reason)")
+    }
   }
 
   /// Throws `.inputMissing` if no pattern of those to include matches, and warns of one that does not.
@@ -275,18 +300,26 @@ package final class BackupReader {
     }
   }
 
+  /// - Parameter isClosed: whether nobody else can reach what is staged; else privileges are not
+  ///   given to it.
   private func placement(
-    _ verified: VerifiedManifest, _ selection: Selection, _ destination: Descriptor,
-    _ options: RestoreOptions
+    _ verified: VerifiedManifest, _ selection: Selection, _ options: RestoreOptions,
+    _ loosening: Loosening, _ destination: Placement.Destination, isClosed: Bool = true
   ) -> Placement {
     let missing = Set(verified.missing)
+    var metadata = options.metadata
+    if !isClosed { metadata.setID = false }
     return Placement(
       verified.manifest,
       wanted: { index in
         selection.wants(index)
           && (missing.isEmpty || !missing.contains(verified.manifest.files.path(index)))
       },
-      destination: destination, policy: options.policy, metadata: options.metadata, warn: warn)
+      destination: destination, policy: options.policy,
+      setsRoot: options.policy != .never && options.include.isEmpty,
+      setter: MetadataSetter(
+        metadata, isTermBackup6: verified.manifest.isTermBackup6, warn: warn),
+      loosening: loosening)
   }
 
   private func compare(_ verified: VerifiedManifest, with other: Manifest?) throws(Failure) {

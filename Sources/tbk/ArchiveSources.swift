@@ -151,35 +151,38 @@ private final class PrefixedSource: ByteSource {
   }
 }
 
-/// The directory that is extracted into: made if it is not there, and removed again on failure.
+/// The directory that is extracted into: made if it is not there, closed to others, and removed again
+/// on failure.
 final class Destination {
   let directory: Descriptor
   let isNew: Bool
-  private let path: RawPath
+  private let parent: Descriptor
+  private let name: RawPath
   private var kept = false
 
   init(_ path: RawPath) throws(Failure) {
-    self.path = path
+    var bytes = path.bytes
+    while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
+    let trimmed = RawPath(bytes)
+    name = trimmed.lastComponent
     let flags = O_RDONLY | O_DIRECTORY
-    let there: Descriptor?
     do throws(Failure) {
-      there = try Descriptor.workingDirectory.openIfPresent(path, flags)
-    } catch {
-      // A file stands there: it is not the input that is missing.
-      throw error.code == .inputMissing ? Failure(.cannotCreate, error.message) : error
-    }
-    if let there {
-      directory = there
-      isNew = false
-    } else {
-      try Descriptor.workingDirectory.makeDirectory(path, mode: 0o777)
-      directory = try Descriptor.workingDirectory.open(path, flags, missing: .cannotCreate)
+      if let there = try Descriptor.workingDirectory.openIfPresent(path, flags) {
+        (directory, parent, isNew) = (there, there, false)
+        return
+      }
+      parent = try Descriptor.workingDirectory.open(trimmed.parent, flags)
+      directory = try PrivateDirectory(making: name, in: parent).directory
       isNew = true
+    } catch {
+      // A file stands there, or it is not ours: it is not the input that is missing, nor a password.
+      let isRefused = error.code == .inputMissing || error.code == .denied
+      throw isRefused ? Failure(.cannotCreate, error.message) : error
     }
   }
 
   deinit {
-    if isNew, !kept { _ = try? Descriptor.workingDirectory.unlink(path, directory: true) }
+    if isNew, !kept { _ = try? parent.unlink(name, directory: true) }
   }
 
   func keep() { kept = true }

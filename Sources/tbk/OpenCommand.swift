@@ -80,7 +80,7 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Restore owners by their numbers.")
   var numericOwner = false
 
-  @Flag(name: .long, help: "Restore set-user-id and set-group-id bits.")
+  @Flag(name: .long, help: "Restore what gives privileges: set-id bits, capabilities.")
   var setuid = false
 
   @Option(name: .long, help: ArgumentHelp("Fail unless the backup has this id, or one that begins so.", valueName: "id"))
@@ -217,6 +217,7 @@ struct OpenCommand: SuiteCommand {
     options.metadata.owner = !noOwner
     options.metadata.numericOwner = numericOwner
     options.metadata.setID = setuid
+    options.destinationName = directory
     for pattern in include { options.include.add(pattern: pattern.bytes) }
     options.includePatterns = include.map(\.bytes)
     for pattern in exclude { options.exclude.add(pattern: pattern.bytes) }
@@ -240,6 +241,15 @@ struct OpenCommand: SuiteCommand {
       try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
     }
     tell(missing: summary.backup.missing)
+    if let path = summary.withheld {
+      Messages.notice(
+        "set-id bits and attributes that give privileges were left out, as of \(path.display): "
+          + "see --setuid")
+    }
+    if summary.keepsRoot {
+      Messages.notice(
+        "\(directory.display) was there and keeps its mode and owner: see --overwrite")
+    }
     if json {
       try StandardOutput.write(summary.json.line() + [UInt8(ascii: "\n")])
     } else {

@@ -90,14 +90,29 @@ import Testing
   }
 
   @Test(arguments: OverwritePolicy.allCases)
-  func aDirectoryIsNeverReplacedByAFile(policy: OverwritePolicy) throws {
+  func aDirectoryWithSomethingInItIsNeverReplacedByAFile(policy: OverwritePolicy) throws {
     let (_, archive) = try source()
     let copy = try TestTree()
     try copy.directory("f")
+    try copy.file("f/mine", "kept")
     #expect(throws: Failure.self) {
       try restore([archive.bytes], to: copy, isNew: false) { $0.policy = policy }
     }
     #expect(try copy.names == ["f"])
+  }
+
+  @Test(arguments: OverwritePolicy.allCases)
+  func anEmptyDirectoryIsReplacedByAFileIfThatIsAsked(policy: OverwritePolicy) throws {
+    let (_, archive) = try source()
+    let copy = try TestTree()
+    try copy.directory("f")
+    if policy == .never {
+      #expect(throws: Failure.self) { try restore([archive.bytes], to: copy, isNew: false) }
+      #expect(try copy.names == ["f"])
+    } else {
+      try restore([archive.bytes], to: copy, isNew: false) { $0.policy = policy }
+      #expect(try copy.content("f") == "content")
+    }
   }
 
   @Test(arguments: OverwritePolicy.allCases)

@@ -216,7 +216,6 @@ class Commands:
         return self.run("tbk-open", *arguments, input=archive, **options)
 
     def extract(self, archive, destination, *arguments, **options):
-        os.makedirs(destination, exist_ok=True)
         return self.open(archive, "-C", destination, *arguments, **options)
 
     def leftovers(self):

@@ -1,0 +1,262 @@
+import Glibc
+import TBKCore
+import TBKFormat
+
+// Putting in place what was planned.
+extension Placement {
+  /// Gives everything staged its metadata and moves it into place.
+  ///
+  /// Failures say how far it came.
+  func place(from staging: Staging) throws(Failure) {
+    var progress = Progress()
+    do throws(Failure) {
+      try dress(staging)
+      try prepare()
+      try move(staging, &progress)
+      try adjust()
+    } catch {
+      if error.code == .interrupted { throw error }
+      throw Failure(
+        error.code == .denied ? .cannotCreate : error.code, error.message,
+        hint: progress.hint(error.hint))
+    }
+  }
+
+  /// How far the moving has come.
+  private struct Progress {
+    var made = 0
+    var replaced = 0
+    var last: [UInt8] = []
+
+    func hint(_ other: String?) -> String? {
+      if made + replaced == 0 { return other ?? "no file was changed" }
+      let text =
+        "by then \(replaced) \(replaced == 1 ? "entry was" : "entries were") replaced and \(made) new, "
+        + "the last \(RawPath(last).display): run it again to go on, with --overwrite if-changed"
+      return other.map { "\($0); \(text)" } ?? text
+    }
+  }
+
+  // MARK: In the staging directory
+
+  /// Gives what is staged its metadata, while nobody else can reach it. Directories that are moved
+  /// themselves get theirs again when they have been: to move one takes the right to change it.
+  private func dress(_ staging: Staging) throws(Failure) {
+    var linked: Set<TreeWalker.FileIdentity> = []
+    for index in manifest.files.indices
+    where isStaged(index) && manifest.files.type(index) != .directory {
+      try Interruption.check()
+      let entry = manifest.files[index]
+      let (directory, name) = try staging.chain.parent(of: stagedName(entry))
+      guard let facts = try directory.statusIfPresent(of: name) else { throw vanished(entry) }
+      if facts.st_mode & S_IFMT == S_IFLNK {
+        try setter.applyToLink(entry, name, in: directory)
+      } else if facts.st_nlink == 1 || linked.insert(TreeWalker.FileIdentity(facts)).inserted {
+        let file = try directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+        try setter.apply(entry, to: file, wasThere: false)
+      }
+    }
+    // A directory after what is below it: it may be closed to ourselves then.
+    var directories = implied.map { (path: $0, index: nil as Int?) }
+    for index in manifest.files.indices
+    where isStaged(index) && manifest.files.type(index) == .directory {
+      directories.append((stagedName(manifest.files[index]), index))
+    }
+    directories.sort { $1.path.lexicographicallyPrecedes($0.path) }
+    for (path, index) in directories {
+      try Interruption.check()
+      let directory = try staging.chain.directory(path)
+      if let index {
+        let extent: MetadataSetter.Extent = actions[index] == .within ? .whole : .whileOpen
+        try setter.apply(manifest.files[index], to: directory, wasThere: false, extent)
+      } else {
+        try setter.apply(unlisted(path), to: directory, wasThere: false)
+      }
+    }
+    staging.chain.forget()
+  }
+
+  private func isStaged(_ index: Int) -> Bool {
+    switch actions[index] {
+    case .create, .replace, .within: true
+    case .skip, .keep, .adjust, .conflict, .merge: false
+    }
+  }
+
+  private func stagedName(_ entry: ManifestEntry) -> [UInt8] {
+    manifest.isTermBackup6 ? entry.path : entry.tarName
+  }
+
+  /// A directory that no manifest lists is made as any program would make it.
+  private func unlisted(_ path: [UInt8]) -> ManifestEntry {
+    ManifestEntry(
+      path: path, type: .directory, size: 0, sha256: .ofNothing,
+      mode: S_IFDIR | 0o777 & ~currentMask(), modifiedAt: .infinity)
+  }
+
+  private func vanished(_ entry: ManifestEntry) -> Failure {
+    Failure(.io, "\(RawPath(entry.path).display) has vanished")
+  }
+
+  // MARK: In the destination
+
+  /// Whether the destination was there and keeps a mode or owner that the backup's root has not.
+  var keepsRoot: Bool {
+    get throws(Failure) {
+      guard rootEntry == nil, let entry = manifest.root else { return false }
+      return try setter.isOpenDifferently(entry, destination.directory)
+    }
+  }
+
+  /// Whether a directory that is there gets metadata of the backup.
+  private func adjusts(_ index: Int) -> Bool { actions[index] == .merge && policy != .never }
+
+  /// What the destination itself is given; nil if it stays as it is.
+  private var rootEntry: ManifestEntry? {
+    if destination.isNew { return manifest.root ?? unlisted([]) }
+    return setsRoot ? manifest.root : nil
+  }
+
+  /// Closes directories that are there to those who could not enter them in the backup, before
+  /// anything is put into them, and opens them to ourselves.
+  private func prepare() throws(Failure) {
+    let chain = loosening.chain()
+    if !destination.isNew, let entry = rootEntry {
+      try setter.apply(
+        entry, to: destination.directory, wasThere: true, .whileOpen, name: destination.name)
+    }
+    for index in manifest.files.indices where adjusts(index) {
+      try Interruption.check()
+      guard let directory = try existing(index, chain) else { continue }
+      try setter.apply(manifest.files[index], to: directory, wasThere: true, .whileOpen)
+    }
+    for path in targets { _ = try loosening.loosen(try chain.directory(path), path) }
+  }
+
+  /// What was there when it was decided to stay; complains if it is something else now, or closed
+  /// to us.
+  private func existing(_ index: Int, _ chain: DirectoryChain) throws(Failure) -> Descriptor? {
+    let path = manifest.files.path(index)
+    let found: Descriptor?
+    do throws(Failure) {
+      if manifest.files.type(index) == .directory {
+        found = try chain.directory(path)
+      } else {
+        let (directory, name) = try chain.parent(of: path)
+        found = try openRegularFile(name, in: directory).file
+      }
+    } catch {
+      guard [.inputMissing, .malformed, .denied].contains(error.code) else { throw error }
+      setter.complain("metadata", RawPath(path), because: error.reason)
+      return nil
+    }
+    guard let found, TreeWalker.FileIdentity(try found.status()) == identities[index] else {
+      setter.complain("metadata", RawPath(path), because: "it was exchanged meanwhile")
+      return nil
+    }
+    return found
+  }
+
+  private func move(_ staging: Staging, _ progress: inout Progress) throws(Failure) {
+    let target = loosening.chain()
+    for path in impliedTops.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+      let (from, staged) = try staging.chain.parent(of: path)
+      let (to, name) = try target.parent(of: path)
+      do throws(Failure) {
+        try from.rename(staged, to: to, name, replacing: false)
+      } catch {
+        throw error.within(RawPath(path).display)
+      }
+      staging.chain.forget()
+      progress.made += 1
+      progress.last = path
+    }
+    for index in manifest.files.indices {
+      guard actions[index] == .create || actions[index] == .replace else { continue }
+      try Interruption.check()
+      let entry = manifest.files[index]
+      do throws(Failure) {
+        try move(entry, staging, target, replacing: actions[index] == .replace)
+      } catch {
+        throw error.within(RawPath(entry.path).display)
+      }
+      if actions[index] == .replace { progress.replaced += 1 } else { progress.made += 1 }
+      progress.last = entry.path
+    }
+  }
+
+  private func move(
+    _ entry: ManifestEntry, _ staging: Staging, _ target: DirectoryChain, replacing: Bool
+  ) throws(Failure) {
+    let (from, staged) = try staging.chain.parent(of: stagedName(entry))
+    let (to, name) = try target.parent(of: entry.path)
+    var moved: Descriptor?
+    if entry.type == .directory {
+      moved = try from.open(staged, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    }
+    if replacing, let facts = try to.statusIfPresent(of: name) {
+      // What is of another kind is not replaced by a rename.
+      let isDirectory = facts.st_mode & S_IFMT == S_IFDIR
+      if isDirectory || moved != nil { try to.unlink(name, directory: isDirectory) }
+    }
+    try from.rename(staged, to: to, name, replacing: replacing && moved == nil)
+    if let moved {
+      staging.chain.forget()
+      try setter.apply(entry, to: moved, wasThere: false)
+    }
+  }
+
+  /// Sets the metadata of files that stay.
+  private func adjust() throws(Failure) {
+    let chain = loosening.chain()
+    for index in manifest.files.indices where actions[index] == .adjust {
+      try Interruption.check()
+      guard let file = try existing(index, chain) else { continue }
+      // It may have got all under another name.
+      let entry = manifest.files[index]
+      if try setter.differs(entry, from: file) {
+        try setter.apply(entry, to: file, wasThere: true)
+      }
+    }
+  }
+
+  /// Gives directories that are there their metadata, and puts back what was opened, from the deepest
+  /// up; the destination itself last. Nothing may be put into them after that.
+  func finish() throws(Failure) {
+    let chain = DirectoryChain(root: destination.directory)
+    var directories: [(path: [UInt8], index: Int?)] = []
+    var opened = Set(loosening.paths)
+    opened.remove([])
+    for index in manifest.files.indices where adjusts(index) {
+      let path = manifest.files.path(index)
+      directories.append((path, index))
+      opened.remove(path)
+    }
+    for path in opened { directories.append((path, nil)) }
+    directories.sort { $1.path.lexicographicallyPrecedes($0.path) }
+    for (path, index) in directories {
+      try Interruption.check()
+      if let index {
+        guard let directory = try existing(index, chain) else { continue }
+        loosening.forget(path)
+        try setter.apply(manifest.files[index], to: directory, wasThere: true)
+      } else if let directory = try? chain.directory(path) {
+        try loosening.putBack(path, directory)
+      }
+    }
+    let root = destination.directory
+    if let entry = rootEntry {
+      loosening.forget([])
+      try setter.apply(entry, to: root, wasThere: !destination.isNew, name: destination.name)
+    } else {
+      try loosening.putBack([], root)
+    }
+  }
+}
+
+/// The bits that the umask takes from what is made.
+private func currentMask() -> UInt32 {
+  let mask = umask(0o077)
+  umask(mask)
+  return mask
+}
