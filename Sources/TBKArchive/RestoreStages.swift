@@ -89,6 +89,23 @@ final class OfferConsumer: MemberConsumer {
   }
 }
 
+/// Writes members as they pass into a tar of ours. The tar is not ended.
+final class MemberCopier: MemberConsumer {
+  private let tar: any ByteSink
+  private var size: UInt64 = 0
+
+  init(_ tar: any ByteSink) { self.tar = tar }
+
+  func begin(_ member: TarMember) throws(Failure) -> Bool {
+    size = member.size
+    try tar.write(try TarWriter.header(for: member))
+    return member.kind == .file
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try tar.write(bytes) }
+  func end(_ sha256: Digest) throws(Failure) { try TreePacker.pad(tar, after: size) }
+}
+
 /// Counts what passes, for the progress meter.
 package final class TickingSink: ByteSink {
   private let next: any ByteSink

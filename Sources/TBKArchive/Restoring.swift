@@ -90,14 +90,24 @@ package final class BackupReader {
   private func readPackage(
     _ archive: AuthenticatedArchive, _ consumer: (any MemberConsumer)?
   ) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop) { [self] name in
-      guard leftOut.insert(name).inserted else { return }
-      warn("\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
-    }
-    let parser = TarParser(
-      handler: survey, limits: TarLimits(maximumSize: archive.maximumContentLength))
-    try archive.replayTar(into: TickingSink(into: parser, progress))
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, leave: leaveOut)
+    try replay(archive, to: survey)
     return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
+  }
+
+  /// Names what an mbu package holds and no backup does, once.
+  func leaveOut(_ name: [UInt8]) {
+    guard leftOut.insert(name).inserted else { return }
+    warn("\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
+  }
+
+  /// Reads all of an archive's tar.
+  func replay(
+    _ archive: AuthenticatedArchive, to handler: any TarHandler
+  ) throws(Failure) {
+    let parser = TarParser(
+      handler: handler, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
   }
 
   func check(id: String) throws(Failure) {

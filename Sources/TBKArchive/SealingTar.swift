@@ -11,7 +11,8 @@ extension Sealing {
   ///
   /// - Parameters:
   ///   - source: a tar, not compressed.
-  ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; of a
+  ///     tar of one file it does nothing.
   ///   - output: where the archive goes; its length is known before the first byte.
   ///   - leave: told of each member that cannot be in a backup, by its name.
   package static func tar(
@@ -119,12 +120,12 @@ private struct MemberNames {
   }
 }
 
-/// Writes members as they pass into a tar of ours. The tar is not ended.
+/// Writes members as they pass into a tar of ours, `manifest.json` under another name. The tar is not
+/// ended.
 private final class TarRewriter: MemberConsumer {
-  private let tar: any ByteSink
-  private var size: UInt64 = 0
+  private let copier: MemberCopier
 
-  init(_ tar: any ByteSink) { self.tar = tar }
+  init(_ tar: any ByteSink) { copier = MemberCopier(tar) }
 
   func begin(_ member: TarMember) throws(Failure) -> Bool {
     var member = member
@@ -135,13 +136,11 @@ private final class TarRewriter: MemberConsumer {
       member.mode &= 0o1777
       member.xattrs = []
     }
-    size = member.size
-    try tar.write(try TarWriter.header(for: member))
-    return member.kind == .file
+    return try copier.begin(member)
   }
 
-  func body(_ bytes: Span<UInt8>) throws(Failure) { try tar.write(bytes) }
-  func end(_ sha256: Digest) throws(Failure) { try TreePacker.pad(tar, after: size) }
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try copier.body(bytes) }
+  func end(_ sha256: Digest) throws(Failure) { try copier.end(sha256) }
 
   private static func inTar(_ path: [UInt8]) -> [UInt8] {
     Manifest.isReserved(path)

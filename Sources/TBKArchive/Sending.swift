@@ -57,16 +57,26 @@ extension BackupReader {
       hint: "extract it together with them: -C DIR and all their archives, the newest last")
   }
 
-  /// Sends the tar of an mbu package as it is: what no backup holds would be in it.
+  /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
+  /// out. Nothing is sent before all of it has been checked.
   private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey { (name) throws(Failure) in
-      throw Failure(
-        .malformed, "\(RawPath(name).display) is a device, a FIFO or something unknown",
-        hint: "extract the package with -C, which leaves that out")
+    let survey = try TarSurvey(leave: leaveOut)
+    try replay(newest, to: survey)
+    let verified = VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
+    if leftOut.isEmpty {
+      return try send(try TarSurvey(leave: leaveOut), to: sink) { () throws(Failure) in verified }
     }
-    return try send(survey, to: sink) { () throws(Failure) in
-      VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
+    let checking = CheckingSink(TarParser(handler: try TarSurvey(leave: leaveOut)), into: sink)
+    do throws(Failure) {
+      try replay(newest, to: try TarSurvey(consumer: MemberCopier(checking), leave: leaveOut))
+      try checking.write(TarWriter.end)
+      try checking.finish()
+      try checking.release()
+    } catch {
+      if error.code != .brokenPipe { checking.spoil() }
+      throw error
     }
+    return verified
   }
 
   /// Sends the content of one file, which is verified before its first byte is sent.

@@ -16,6 +16,8 @@ package final class TarSurvey: TarHandler {
   private var isWanted: Bool?
   /// The one directory that everything is in, if it is taken off the names.
   private var top: [UInt8]?
+  /// The one file that a tar without a directory holds, if a directory were to be taken off.
+  private var onlyFile: [UInt8]?
   /// The first names of hard links, for links to links.
   private var firstNames: [[UInt8]: [UInt8]] = [:]
   /// What symlinks hold, for hard links to them: each is a symlink of its own here.
@@ -28,7 +30,8 @@ package final class TarSurvey: TarHandler {
 
   /// - Parameters:
   ///   - consumer: takes the members as they pass, under the names they have in the manifest.
-  ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; a tar
+  ///     that holds one file and no directory keeps its name.
   ///   - leave: told the name of each member that is left out.
   package init(
     consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
@@ -44,7 +47,7 @@ package final class TarSurvey: TarHandler {
 
   package func begin(_ member: TarMember) throws(Failure) {
     var member = member
-    member.name = try name(member.name)
+    member.name = try name(member.name, isDirectory: member.kind == .directory)
     for attribute in member.xattrs where attribute.name.count > 255 || attribute.value.count > 1 << 20 {
       throw Failure(
         .malformed, "\(RawPath(member.name).display) has an extended attribute that no file can have")
@@ -62,7 +65,7 @@ package final class TarSurvey: TarHandler {
     case .file, .directory: break
     case .symlink: symlinks[member.name] = member.linkTarget
     case .hardlink:
-      let target = try name(member.linkTarget)
+      let target = try name(member.linkTarget, isDirectory: false)
       if let held = symlinks[target] {
         (member.kind, member.linkTarget) = (.symlink, held)
         symlinks[member.name] = held
@@ -81,7 +84,7 @@ package final class TarSurvey: TarHandler {
   }
 
   /// The name in the tree; empty for its root. Throws `.malformed` for what may not be extracted.
-  private func name(_ name: [UInt8]) throws(Failure) -> [UInt8] {
+  private func name(_ name: [UInt8], isDirectory: Bool) throws(Failure) -> [UInt8] {
     let name = EntryName.normalised(name)
     if name.isEmpty {
       if stripsTop { throw Failure(.malformed, "the tar does not hold one directory") }
@@ -89,7 +92,16 @@ package final class TarSurvey: TarHandler {
     }
     try EntryName.check(name.span)
     guard stripsTop else { return name }
+    if let onlyFile {
+      throw Failure(
+        .malformed, "\(RawPath(name).display) is beside the file \(RawPath(onlyFile).display)",
+        hint: "the tar does not hold one directory: keep the names as they are")
+    }
     let slash = name.firstIndex(of: UInt8(ascii: "/")) ?? name.count
+    if top == nil, slash == name.count, !isDirectory {
+      onlyFile = name
+      return name
+    }
     let first = Array(name[..<slash])
     let top = top ?? first
     self.top = top

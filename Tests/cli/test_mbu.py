@@ -13,7 +13,7 @@ import tarfile
 
 import pytest
 
-from conftest import PASSWORD, put, snapshot, without
+from conftest import FAST, PASSWORD, put, snapshot, without
 from tbkref import gz, mbu, tars
 
 SALT = bytes(range(100, 116))
@@ -172,7 +172,7 @@ def test_strip_top_leaves_the_directory_out_of_the_names(packages, small, tmp_pa
     assert without(snapshot(tmp_path / "out"), "mtime") == without(snapshot(small), "mtime")
 
 
-@pytest.mark.parametrize("names", [["a", "b"], ["a/x", "b/x"], ["."], ["./a"]])
+@pytest.mark.parametrize("names", [["a", "b"], ["a/x", "b/x"], ["."], ["./a", "./b"]])
 def test_strip_top_wants_one_directory(packages, names, tmp_path):
     package = packages.of_members(*(member(name, b"x") for name in names))
     packages.open(package, "--list", "--strip-top", status=65)
@@ -296,7 +296,48 @@ def test_devices_and_fifos_are_left_out_and_named(packages, tmp_path):
         assert result.err.count(name) == 1
     assert packages.open(package, "--list", status=3).lines == ["d", "d/file"]
     packages.open(package, "--verify", status=3)
-    assert b"-C" in packages.open(package, status=65).err
+    sent = packages.open(package, status=3)
+    assert sent.err.count(b"d/fifo") == 1 and b"d/disk" in sent.err
+    assert [found.name for found in tarfile.open(fileobj=io.BytesIO(sent.out))] == ["d", "d/file"]
+    # The rest of it can be sealed.
+    archive = packages.tbk.run("tbk-seal", *FAST, "--from-tar", "--strip-top", input=sent.out).out
+    assert packages.tbk.open(archive, "--cat", "file").out == b"content\n"
+
+
+# One file
+
+
+ONE = [member("report.pdf", b"content\n", mtime=10**9)]
+
+
+@pytest.mark.parametrize("strip", [[], ["--strip-top"]])
+def test_a_package_of_one_file_opens(packages, tmp_path, strip):
+    package = packages.of_members(*ONE)
+    packages.open(package, *strip, "-C", tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["report.pdf"]
+    assert (tmp_path / "out" / "report.pdf").read_bytes() == b"content\n"
+    assert (tmp_path / "out" / "report.pdf").stat().st_mtime == 10**9
+    assert packages.open(package, *strip, "--list").lines == ["report.pdf"]
+    assert packages.open(package, *strip, "--cat", "report.pdf").out == b"content\n"
+    assert packages.open(package, *strip, "--verify").out.startswith(b"ok ")
+    assert packages.open(package).out == tar_of(*ONE)
+
+
+def test_one_file_is_sealed_anew(packages):
+    for members in (ONE, [member("link", kind=tarfile.SYMTYPE, link="x")]):
+        sent = packages.open(packages.of_members(*members)).out
+        archive = packages.tbk.run("tbk-seal", *FAST, "--from-tar", "--strip-top", input=sent).out
+        assert packages.tbk.open(archive, "--list").lines == [members[0][0].name]
+
+
+@pytest.mark.parametrize("more", [[member("other", b"x")], [directory("d"), member("d/x", b"x")], [member("report.pdf/x", b"x")],
+                                  [member("h", kind=tarfile.LNKTYPE, link="report.pdf")]])
+def test_what_stands_beside_one_file_is_no_directory(packages, tmp_path, more):
+    package = packages.of_members(*ONE, *more)
+    assert b"beside" in packages.open(package, "--strip-top", "-C", tmp_path / "out", status=65).err
+    package = packages.of_members(directory("d"), *ONE)
+    packages.open(package, "--strip-top", "-C", tmp_path / "out", status=65)
+    assert not (tmp_path / "out").exists()
 
 
 def test_set_id_bits_are_not_restored_unasked(packages, tmp_path):

@@ -347,6 +347,27 @@ def test_reseal_seals_every_package_and_removes_none(place, old, small):
     assert place.shell.tbk.leftovers() == []
 
 
+def test_a_package_of_one_file_is_unpacked_and_sealed_anew(place, old, small):
+    old.package(os.path.join(small, "plain"))
+    place.shell.run("unpack", "plain", "--mbu-config", old.config)
+    assert (place.restored / "plain" / "plain").read_bytes() == b"plain\n"
+    place.shell.run("import-mbu", old.config, "--reseal", "--remove-old")
+    assert sorted(os.listdir(place.packages)) == ["d.tbk", "plain.tbk", "small.tbk"] and not (old.packaging / "plain").exists()
+    place.shell.run("unpack", "plain", "--to", place.restored / "again")
+    assert os.listdir(place.restored / "again") == ["plain"]
+
+
+def test_what_no_backup_holds_is_left_out_of_a_new_package(place, old, small):
+    os.mkfifo(os.path.join(small, "fifo"))
+    old.package(small)
+    result = place.shell.run("import-mbu", old.config, "--reseal", "--remove-old", "--json", status=3)
+    answer = json.loads(result.stdout)
+    assert (answer["status"], answer["resealed_count"], answer["removed_count"]) == ("partial", 2, 1)
+    assert b"small/fifo" in result.stderr and (old.packaging / "small").exists()
+    place.shell.run("unpack", "small")
+    assert not (place.restored / "small" / "fifo").exists() and (place.restored / "small" / "plain").exists()
+
+
 def test_reseal_into_the_directory_of_mbu_itself(shell, old):  # noqa: F811
     shell.run("init")
     shell.run("import-mbu", old.config, "--reseal")
