@@ -38,13 +38,15 @@ package struct Ledger: Equatable, Sendable {
   /// Beyond this a number is not exact everywhere that JSON is read.
   package static let sequenceLimit: UInt64 = 1 << 53
 
-  /// Everything but `backups`, the identity and the signature, in order.
+  /// Everything but `backups`, `groups`, the identity and the signature, in order.
   private var members: [JSON.Member]
   package private(set) var identity: Identity?
   /// {key, signature}: kept as it is while the ledger is not changed.
   package private(set) var signature: JSON?
   /// In the order in which they were stored.
   package private(set) var entries: [LedgerEntry] = []
+  /// What decides over the keys of groups; nil in ledgers that do not say it.
+  package private(set) var groups: [LedgerGroup]?
 
   /// The ledger of a store that has none yet.
   ///
@@ -88,6 +90,7 @@ package struct Ledger: Equatable, Sendable {
       case "backups":
         hasBackups = true
         entries = try Ledger.entries(&reader)
+      case "groups": groups = try Ledger.groups(&reader)
       case "store_id", "sequence", "history", "ledger_signature":
         ours[key] = try reader.value(atMost: rest)
       default: members.append(JSON.Member(key, try reader.value(atMost: rest)))
@@ -104,6 +107,9 @@ package struct Ledger: Equatable, Sendable {
       self.signature = signature
     }
     identity = try Ledger.identity(ours)
+    if groups != nil, identity == nil {
+      throw Failure(.malformed, "\"store_id\" is missing where \"groups\" is there")
+    }
   }
 
   private static func entries(_ reader: inout JSONReader) throws(Failure) -> [LedgerEntry] {
@@ -164,8 +170,15 @@ package struct Ledger: Equatable, Sendable {
 
   package subscript(id: Digest) -> LedgerEntry? { index(of: id).map { entries[$0] } }
 
-  /// The groups that backups are in, each once.
-  package var groupIDs: Set<GroupID> { Set(entries.compactMap(\.group)) }
+  /// The groups that are named, each once.
+  package var groupIDs: Set<GroupID> {
+    Set(entries.compactMap(\.group)).union((groups ?? []).map(\.id))
+  }
+
+  package func group(_ id: GroupID) -> LedgerGroup? { groups?.first { $0.id == id } }
+
+  /// Whether there is nothing in it that anybody could lose.
+  package var isEmpty: Bool { entries.isEmpty && groups?.isEmpty ?? true }
 
   /// Another member of the whole.
   package subscript(key: String) -> JSON? { members.first { $0.key == key }?.value }
@@ -178,11 +191,14 @@ package struct Ledger: Equatable, Sendable {
   ///   - hash: this ledger's own; nil if it never was in a store.
   ///   - newStoreID: for a store that has no id yet.
   ///   - entries: what it lists.
+  ///   - groups: what it vouches for of groups; nil if that stays as it is.
   package func successor(
-    ofHash hash: Digest?, newStoreID: StoreID, toolVersion: String, entries: [LedgerEntry]
+    ofHash hash: Digest?, newStoreID: StoreID, toolVersion: String, entries: [LedgerEntry],
+    groups: [LedgerGroup]? = nil
   ) throws(Failure) -> Ledger {
     var next = self
     next.entries = entries
+    if let groups { next.groups = groups }
     next.signature = nil
     next.members[required: "tool_version"] = .string(toolVersion)
     var identity = identity ?? Identity(storeID: newStoreID, sequence: 0, history: [])
@@ -227,6 +243,14 @@ package struct Ledger: Equatable, Sendable {
     }
     list.append(UInt8(ascii: "]"))
     parts.append(("backups", list))
+    if let groups {
+      let sorted = groups.sorted {
+        $0.id.description.utf8.lexicographicallyPrecedes($1.id.description.utf8)
+      }
+      var object: [JSON.Member] = []
+      for group in sorted { object.append(JSON.Member(group.id.description, try group.json)) }
+      parts.append(("groups", JSON.object(object).canonical()))
+    }
     parts.sort { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
     var output: [UInt8] = []
     for part in parts {
@@ -250,6 +274,16 @@ package struct Ledger: Equatable, Sendable {
       output += ": ".utf8
       output += member.value.line()
       output += ",\n".utf8
+    }
+    if let groups {
+      output += " \"groups\": {".utf8
+      for (index, group) in groups.enumerated() {
+        output += (index > 0 ? ",\n  \"" : "\n  \"").utf8
+        output += group.id.description.utf8
+        output += "\": ".utf8
+        output += group.line
+      }
+      output += (groups.isEmpty ? "},\n" : "\n },\n").utf8
     }
     output += " \"backups\": [".utf8
     for (index, entry) in entries.enumerated() {

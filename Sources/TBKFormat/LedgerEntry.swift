@@ -95,6 +95,8 @@ package struct LedgerEntry: Equatable, Sendable {
   package let manifestParts: [Part]
   /// Of the archive; 64 bytes.
   package let signature: [UInt8]?
+  /// Which password of its group it is under, counted from 0.
+  package let keyEpoch: UInt64
 
   /// Whether none of our fields are there: TermBackup 6 wrote it.
   package var isTermBackup6: Bool { mode == nil && group == nil && manifest == nil }
@@ -149,6 +151,14 @@ package struct LedgerEntry: Equatable, Sendable {
       manifestParts = []
     }
     parts = try json.parts(of: size)
+    if let epoch = json["key_epoch"], !epoch.isNull {
+      guard let value: UInt64 = epoch.integer(), value <= LedgerGroup.epochLimit else {
+        throw Failure(.malformed, "\"key_epoch\" is not a number, or out of range")
+      }
+      keyEpoch = value
+    } else {
+      keyEpoch = 0
+    }
     if let hex = try json.text("signature"), !hex.isEmpty {
       guard let bytes = [UInt8](hex: hex), bytes.count == 64 else {
         throw Failure(.malformed, "\"signature\" is not 64 bytes in hexadecimal")

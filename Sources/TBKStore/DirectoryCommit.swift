@@ -205,7 +205,7 @@ final class DirectoryCommit {
       if isKept { text = text.dropFirst(JournalEntry.mark.count) }
       let pieces = text.split(separator: "/", omittingEmptySubsequences: false)
       guard pieces.count == 2, let kind = ObjectPath.Folder(rawValue: String(pieces[0])),
-        kind != .checks, let name = ObjectName(String(pieces[1]))
+        let name = ObjectName(String(pieces[1]))
       else { return nil }
       path = ObjectPath(kind, name)
     }

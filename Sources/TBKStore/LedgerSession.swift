@@ -27,6 +27,8 @@ package final class LedgerSession {
 
   package struct Plan {
     package var entries: [LedgerEntry]
+    /// What the ledger vouches for of groups; nil if that stays as it is.
+    package var groups: [LedgerGroup]?
     package var additions: [Commit.Addition] = []
     package var removals: [ObjectReference] = []
     package var summary: String
@@ -69,6 +71,7 @@ package final class LedgerSession {
       // A store met under a new address. What was seen of it has to be known before it is asked.
       memory.moment = try seen.recall(id)
       memory.wasSigned = try seen.wasSigned(id)
+      memory.groups = try seen.groups(of: id)
       if memory.moment != nil { snapshot = try read() }
     }
     try seen.check(
@@ -167,10 +170,11 @@ package final class LedgerSession {
 
   /// Throws `.integrity` for a ledger that is not signed where this machine expects a signature, unless
   /// nothing is in it: what a store has taken the signature from, and backups, is not built on, and
-  /// never signed. What TermBackup 6 left could not be signed, and is taken over. To be asked before anything large is staged; a commit asks again.
+  /// never signed. What TermBackup 6 left could not be signed, and is taken over.
+  /// To be asked before anything large is staged; a commit asks again.
   package func refuseUnsigned(_ snapshot: Snapshot) throws(Failure) {
     guard keys.expectsSignature, let ledger = snapshot.ledger, ledger.signature == nil,
-      !ledger.entries.isEmpty, ledger.identity != nil || !ledger.entries.allSatisfy(\.isTermBackup6)
+      !ledger.isEmpty, ledger.identity != nil || !ledger.entries.allSatisfy(\.isTermBackup6)
     else { return }
     let why = keys.canSign ? "signing is on" : "the keys of those who sign it are trusted here"
     throw Failure(
@@ -202,7 +206,7 @@ package final class LedgerSession {
     let next = try keys.sign(
       try base.successor(
         ofHash: snapshot.hash, newStoreID: newStoreID, toolVersion: toolVersion,
-        entries: plan.entries))
+        entries: plan.entries, groups: plan.groups))
     let bytes = next.serialized()
     guard plan.entries.count <= Ledger.entryLimit, bytes.count <= Ledger.byteLimit else {
       throw Failure(

@@ -16,11 +16,15 @@ package struct NewBackup {
   package var manifest: (any StagedObject)?
   /// Of the archive; 64 bytes.
   package var signature: [UInt8]?
+  /// The SHA-256 of the group's password check, which has just been opened with the password of the
+  /// archive; nil if nobody knows.
+  package var groupCheck: Digest?
 
   /// The id, the count and the rest come from a receipt, or else from the archive alone.
   package init(
     receipt: Receipt?, archive: any StagedObject, archiveVersion: UInt8,
-    manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil
+    manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil,
+    groupCheck: Digest? = nil
   ) {
     id = receipt?.id ?? archive.sha256
     createdAt = receipt?.createdAt ?? Timestamp.now().iso8601()
@@ -32,6 +36,7 @@ package struct NewBackup {
     self.archiveVersion = archiveVersion
     self.manifest = manifest
     self.signature = signature
+    self.groupCheck = groupCheck
   }
 }
 
@@ -45,9 +50,9 @@ package struct Stored: Sendable {
 extension LedgerSession {
   /// Adds a backup.
   ///
-  /// The same id and bytes again are done already; what the store has lost of them is stored again. Throws
-  /// `.cannotCreate` for the same id with other bytes, and `.tryAgain` if the store no longer has, whole, what
-  /// the backup depends on.
+  /// The same id and bytes again are done already; what the store has lost of them is stored again.
+  /// Throws `.cannotCreate` for the same id with other bytes, and `.tryAgain` if the store no longer
+  /// has, whole, what the backup depends on, or the group has another password check by now.
   package func push(_ backup: NewBackup) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
       if let known = snapshot.ledger?[backup.id] {
@@ -65,10 +70,14 @@ extension LedgerSession {
         return .done(Stored(entry: known, wasThere: true))
       }
       try self.requireAll(backup.dependsOn, in: snapshot)
+      var groups: [LedgerGroup]?
+      if let check = backup.groupCheck, let group = backup.group {
+        groups = try self.naming(opened: check, of: group, in: snapshot)
+      }
       var additions: [Commit.Addition] = []
       let entry = try backup.entry(snapshot, taken, &additions)
       let plan = Plan(
-        entries: snapshot.entries + [entry], additions: additions,
+        entries: snapshot.entries + [entry], groups: groups, additions: additions,
         summary: "Add \(entry.filename)")
       return .commit(plan, Stored(entry: entry, wasThere: false))
     }
@@ -150,8 +159,8 @@ extension LedgerSession {
       }
       if rekeyed {
         entry = try entry.changing { (json) throws(Failure) in
-          let epoch: Int64 = json["key_epoch"]?.integer() ?? 0
-          json["key_epoch"] = .number(max(0, min(epoch, Int64.max - 1)) + 1)
+          let ofGroup = old.group.flatMap { snapshot.ledger?.group($0)?.keyEpoch } ?? 0
+          json["key_epoch"] = .number(max(old.keyEpoch, ofGroup) + 1)
         }
       }
       entry = try entry.changing { (json) throws(Failure) in
@@ -315,41 +324,6 @@ extension LedgerSession {
     }
   }
 
-  /// Stores the password check of a group. Returns whether the same bytes were there already.
-  ///
-  /// Throws `.cannotCreate` if there is another one, unless it is to be replaced.
-  package func storeCheck(
-    _ object: any StagedObject, of group: GroupID, replacing: Bool
-  ) throws(Failure) -> Bool {
-    let path = try group.checkPath()
-    return try transact { (snapshot, _) throws(Failure) in
-      if let hash = try self.hash(of: path) {
-        if hash == object.sha256 { return .done(true) }
-        if !replacing {
-          throw Failure(
-            .cannotCreate,
-            "the store \(self.store.address.display) has another password check for \(group)",
-            hint: "if the password has changed, use --replace-check")
-        }
-      }
-      let plan = Plan(
-        entries: snapshot.entries, additions: [.init(path, object, replacing: true)],
-        summary: "Add \(path)")
-      return .commit(plan, false)
-    }
-  }
-
-  private func hash(of path: ObjectPath) throws(Failure) -> Digest? {
-    do throws(Failure) {
-      let hashing = try HashingSink(into: MemorySink(limit: GroupID.checkLimit))
-      try store.open(ObjectReference(path)).copy(to: hashing)
-      return try hashing.digest()
-    } catch {
-      if error.code == .inputMissing { return nil }
-      throw error
-    }
-  }
-
   /// What was made from one archive does not take the place of another, which may be under another
   /// password.
   private func refuseOther(_ entry: LedgerEntry, than read: Digest?) throws(Failure) {
@@ -361,18 +335,6 @@ extension LedgerSession {
 
   private func unknown(_ id: Digest) -> Failure {
     Failure(.unavailable, "the store \(store.address.display) does not have backup \(id.hex)")
-  }
-}
-
-extension GroupID {
-  /// A password check is a sealed constant: anything larger is something else.
-  package static let checkLimit = 1 << 20
-
-  package func checkPath() throws(Failure) -> ObjectPath {
-    guard let name = ObjectName("\(description).tbk") else {
-      throw Failure(.usage, "\(description) is not the name of a group")
-    }
-    return ObjectPath(.checks, name)
   }
 }
 
@@ -402,7 +364,12 @@ extension NewBackup {
       "signature": signature.map { .string($0.hex) } ?? .null, "mode": .string(mode),
       "depends_on": .array(dependsOn.map { .string($0.hex) }),
     ])
-    if let group { json["group"] = .string(group.description) }
+    if let group {
+      json["group"] = .string(group.description)
+      if groupCheck != nil, let epoch = snapshot.ledger?.group(group)?.keyEpoch, epoch > 0 {
+        json["key_epoch"] = .number(epoch)
+      }
+    }
     if let manifest {
       let name = try names.first(.manifests, manifest, &additions)
       json["manifest"] =

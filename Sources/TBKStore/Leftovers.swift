@@ -59,6 +59,9 @@ package struct NamedObjects: Sendable {
       add(entry.archiveReference)
       if let manifest = entry.manifestReference { add(manifest) }
     }
+    for group in ledger.groups ?? [] {
+      if let check = group.check { add(ObjectReference(ObjectPath(.checks, check.name))) }
+    }
   }
 
   private mutating func add(_ object: ObjectReference) {

@@ -92,18 +92,40 @@ package final class Retrieval {
     try send(manifest, reference, to: sink, isStaging: isStaging)
   }
 
-  /// Sends the password check of a group, for which no ledger vouches: its tag does.
-  package func sendCheck(of group: GroupID, to sink: any ByteSink) throws(Failure) {
-    let path = try group.checkPath()
+  /// Sends the password check of a group, if it is the one that the ledger names. Returns its SHA-256.
+  ///
+  /// Throws `.inputMissing` if that one is gone, `.integrity` if it is another one, and `.unavailable`
+  /// if the ledger names none, unless what it does not vouch for is to be sent, and is there.
+  package func sendCheck(
+    of group: GroupID, in snapshot: LedgerSession.Snapshot, to sink: any ByteSink
+  ) throws(Failure) -> Digest {
+    let path = try snapshot.checkPath(of: group)
+    let what = "\(path) of the store \(store.address.display)"
+    let named = snapshot.ledger?.group(group)?.check
+    if named == nil, unvouched != .sent {
+      throw Failure(
+        .unavailable,
+        "the ledger of the store \(store.address.display) names no password check of the group \(group)",
+        hint: unvouched == .withheld ? "--unvouched sends one that is there all the same" : nil)
+    }
     let bytes: [UInt8]
     do throws(Failure) {
-      bytes = try store.open(ObjectReference(path))
-        .readAll(limit: GroupID.checkLimit, what: path.description)
+      bytes = try store.open(ObjectReference(path)).readAll(limit: GroupID.checkLimit, what: what)
     } catch  where error.code == .inputMissing {
       // No ledger says that there is one.
-      throw Failure(.unavailable, error.message, httpStatus: error.httpStatus)
+      guard named != nil else {
+        throw Failure(.unavailable, error.message, httpStatus: error.httpStatus)
+      }
+      throw Failure(
+        .inputMissing, "\(what), which the ledger names, is missing",
+        hint: "'termbackup rotate-key' stores another one, with another password")
+    }
+    let hash = try SHA256.hash(bytes)
+    if let named, named.sha256 != hash {
+      throw wrong(what, "does not have the SHA-256 that the ledger names")
     }
     try sendWhole(try ArchiveInput(MemorySource(bytes), name: path.description), to: sink)
+    return hash
   }
 
   // MARK: Sending

@@ -32,9 +32,18 @@ package final class SeenState {
     package internal(set) var wasSigned = false
     /// The groups that were in a ledger signed by a trusted key, of this store or any other.
     var signedGroups: Set<String> = []
+    /// The furthest that was seen of each of its groups.
+    var groups: [String: GroupMoment] = [:]
   }
 
-  private static let fileLimit = 64 << 10
+  /// The highest key epoch of a group that was seen here, and its password check then.
+  struct GroupMoment: Equatable, Sendable {
+    let keyEpoch: UInt64
+    let check: Digest?
+  }
+
+  /// All groups of a ledger have room.
+  private static let fileLimit = 4 << 20
 
   /// Nil where there is no home directory.
   private let directory: RawPath?
@@ -79,7 +88,24 @@ package final class SeenState {
     memory.storeID = id
     memory.moment = try recall(id)
     memory.wasSigned = try wasSigned(id)
+    memory.groups = try groups(of: id)
     return memory
+  }
+
+  /// What was seen of the groups of a store.
+  func groups(of id: Ledger.StoreID) throws(Failure) -> [String: GroupMoment] {
+    let name = RawPath("\(id).json")
+    guard let json = try read(name)?["groups"], !json.isNull else { return [:] }
+    var groups: [String: GroupMoment] = [:]
+    for member in json.members ?? [] {
+      guard let epoch: UInt64 = member.value["key_epoch"]?.integer() else {
+        if accepting { return [:] }
+        throw damaged(name)
+      }
+      let check = member.value["check"]?.text.flatMap { Digest(hex: $0) }
+      groups[member.key] = GroupMoment(keyEpoch: epoch, check: check)
+    }
+    return groups
   }
 
   /// Whether the ledger of a store was ever seen signed by a key that was trusted.
@@ -191,6 +217,13 @@ package final class SeenState {
           + "wrote it")
     }
     try refuseUnsignedGroup(ledger, trust, memory)
+    try checkMoment(identity, hash: hash, trust: trust, against: memory)
+    try checkGroups(ledger, against: memory)
+  }
+
+  private func checkMoment(
+    _ identity: Ledger.Identity, hash: Digest, trust: LedgerTrust, against memory: Memory
+  ) throws(Failure) {
     guard let seen = memory.moment, seen.storeID == identity.storeID else { return }
     if identity.sequence < seen.sequence {
       throw notice(
@@ -215,6 +248,27 @@ package final class SeenState {
       throw notice(
         "the store \(display) split: the history of its ledger does not hold sequence "
           + "\(seen.sequence) as this machine has seen it")
+    }
+  }
+
+  /// What decides over keys does not go back: an old password check would let an old password in again.
+  private func checkGroups(_ ledger: Ledger, against memory: Memory) throws(Failure) {
+    if memory.groups.isEmpty { return }
+    let now = Dictionary(
+      (ledger.groups ?? []).map { ($0.id.description, $0) }, uniquingKeysWith: { first, _ in first })
+    for (name, seen) in memory.groups.sorted(by: { $0.key < $1.key }) {
+      let which = "the group \(RawPath(name).display) of the store \(display)"
+      guard let group = now[name] else {
+        throw notice("the ledger no longer says which password check is that of \(which)")
+      }
+      if group.keyEpoch < seen.keyEpoch {
+        throw notice(
+          "\(which) went back to key epoch \(group.keyEpoch): this machine has seen \(seen.keyEpoch)")
+      }
+      if group.keyEpoch == seen.keyEpoch, let check = seen.check, group.check?.sha256 != check {
+        throw notice(
+          "\(which) has another password check than this machine has seen, at the same key epoch")
+      }
     }
   }
 
@@ -255,7 +309,8 @@ package final class SeenState {
         return
       }
       try keep(
-        Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash), trust, directory)
+        Moment(storeID: identity.storeID, sequence: identity.sequence, hash: hash),
+        groups: ledger?.groups ?? [], trust, directory)
     } catch {
       if error.isOfProcess { throw error }
       if error.code == .inputMissing, accepting { return }
@@ -289,15 +344,16 @@ package final class SeenState {
   }
 
   private func keep(
-    _ moment: Moment, _ trust: LedgerTrust, _ directory: RawPath
+    _ moment: Moment, groups: [LedgerGroup], _ trust: LedgerTrust, _ directory: RawPath
   ) throws(Failure) {
     let old = try recall(moment.storeID)
+    let isGroupNew = try raised(self.groups(of: moment.storeID), by: groups) != nil
     var signedBy: Digest?
     if case .verified(let key) = trust { signedBy = key }
     let wasSigned = try wasSigned(moment.storeID)
     let isNewlySigned = signedBy != nil && !wasSigned
     let isNewlyUnsigned = accepting && trust == .unsigned && wasSigned
-    if old == moment, !isNewlySigned, !isNewlyUnsigned, try read(addressName)?["store_id"]?.text == moment.storeID.description {
+    if old == moment, !isNewlySigned, !isNewlyUnsigned, !isGroupNew, try read(addressName)?["store_id"]?.text == moment.storeID.description {
       return  // Nothing to write, and nothing to wait for.
     }
     try makeDirectories(directory.appending("stores"))
@@ -314,6 +370,16 @@ package final class SeenState {
           "hash": .string(moment.hash.hex),
         ])
     }
+    if let raised = raised(try self.groups(of: moment.storeID), by: groups) {
+      let members = raised.sorted { $0.key < $1.key }.map { (key, value) in
+        JSON.Member(
+          key,
+          .object([
+            "key_epoch": .number(value.keyEpoch), "check": value.check.map { .string($0.hex) } ?? .null,
+          ]))
+      }
+      try write(name, in: state, ["groups": .object(members)])
+    }
     if let signedBy {
       try write(name, in: state, ["signed_by": .string(signedBy.hex)])
     } else if isNewlyUnsigned {
@@ -322,6 +388,21 @@ package final class SeenState {
     try write(
       addressName, in: state,
       ["address": .string(addressText), "store_id": .string(moment.storeID.description)])
+  }
+
+  /// What is to be kept of groups; nil if that is what is known already.
+  private func raised(
+    _ known: [String: GroupMoment], by groups: [LedgerGroup]
+  ) -> [String: GroupMoment]? {
+    var next = accepting ? [:] : known
+    for group in groups {
+      let seen = next[group.id.description]
+      if let seen, (seen.keyEpoch, seen.check != nil ? 1 : 0) >= (group.keyEpoch, group.check != nil ? 1 : 0) {
+        continue
+      }
+      next[group.id.description] = GroupMoment(keyEpoch: group.keyEpoch, check: group.check?.sha256)
+    }
+    return next == known ? nil : next
   }
 
   /// Sets members of a file and keeps the others, which a later version may have put there.

@@ -59,7 +59,7 @@ struct Pull: SuiteCommand {
 
   @Flag(
     name: .long,
-    help: "Send also what an unsigned ledger does not vouch for: what TermBackup 6 left renamed.")
+    help: "Send also what an unsigned ledger has no hash of: a check, or what TermBackup 6 renamed.")
   var unvouched = false
 
   @Flag(name: .long, help: "Say how far the store has come, and which backup is the last.")
@@ -77,6 +77,13 @@ struct Pull: SuiteCommand {
       "Write to <file> what the ledger's signature is worth: verified, unchecked or unsigned.",
       valueName: "file"))
   var trustOut: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --check, write to <file>: pinned or unpinned, the SHA-256, and the key epoch.",
+      valueName: "file"))
+  var pinOut: RawPath?
 
   @OptionGroup var trust: TrustOptions
   @OptionGroup var storeOptions: StoreOptions
@@ -101,6 +108,7 @@ struct Pull: SuiteCommand {
       throw ValidationError("--unvouched goes with a backup's id, 'latest' or --check")
     }
     if present, !list { throw ValidationError("--present belongs to --list") }
+    if pinOut != nil, !check { throw ValidationError("--pin-out goes with --check") }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
     if seen, groups.isGiven || trustOut != nil || trust.isRequired {
@@ -144,9 +152,16 @@ struct Pull: SuiteCommand {
         "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
     }
     if let group = groups.onlyNamed, check {
+      let group = try whole(group, snapshot, session)
+      var hash: Digest?
       try write { (sink) throws(Failure) in
-        try retrieval(session, snapshot, meter)
-          .sendCheck(of: whole(group, snapshot, session), to: sink)
+        hash = try retrieval(session, snapshot, meter).sendCheck(of: group, in: snapshot, to: sink)
+      }
+      if let pinOut, let hash {
+        let known = snapshot.ledger?.group(group)
+        let word = known?.check == nil ? "unpinned" : "pinned"
+        let row = "\(word)\t\(hash.hex)\t\(known?.keyEpoch ?? 0)\n"
+        try AtomicFile.write(Array(row.utf8), to: pinOut)
       }
       return ExitStatus.success
     }

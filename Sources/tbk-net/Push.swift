@@ -9,11 +9,11 @@ struct Push: SuiteCommand {
     commandName: "tbk-push",
     abstract: "Store an archive and its entry in the ledger, in one step.",
     usage: """
-      tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id>] < archive
+      tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id> [--group-check <sha256>]] < archive
       tbk-push <store> --replace <id>[:<sha256>] [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --replace <id>[:<sha256>] --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
       tbk-push <store> --remove <id> ...
-      tbk-push <store> --check <file> --group <id> [--replace-check]
+      tbk-push <store> --check <file> --group <id> [--replace-check [--group-check <sha256>]]
       tbk-push <store> --mark-verified <id>:<sha256> ...
       tbk-push <store> --take-over <fingerprint> --sign-key <file>
       tbk-push <store> --adopt --sign-key <file>
@@ -62,6 +62,13 @@ struct Push: SuiteCommand {
   @Option(
     name: .long, help: ArgumentHelp("Store the password check of the group.", valueName: "file"))
   var check: RawPath?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Go on only if this is the password check of the group, and name it in the ledger.",
+      valueName: "sha256"))
+  var groupCheck: CheckHash?
 
   @Flag(name: .long, help: "Replace a password check that is there.")
   var replaceCheck = false
@@ -121,6 +128,9 @@ struct Push: SuiteCommand {
     }
     if check != nil, group == nil { throw ValidationError("--check needs --group") }
     if newGroup, group == nil { throw ValidationError("--new-group needs --group") }
+    if groupCheck != nil, group == nil || check != nil && !replaceCheck {
+      throw ValidationError("--group-check goes with --group and an archive, or with --replace-check")
+    }
     if rekeyed, replace == nil { throw ValidationError("--rekeyed needs --replace") }
     if create, signing.signKey != nil {
       throw ValidationError("--create makes a store without a ledger: --sign-key signs the first")
@@ -236,6 +246,9 @@ struct Push: SuiteCommand {
     }
     try session.refuseSigned(snapshot)
     try session.refuseUnsigned(snapshot)
+    if let groupCheck, let group {
+      try session.requireCheck(groupCheck.sha256, of: group, in: snapshot)
+    }
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
     let manifest = try sealedManifest.map { (path) throws(Failure) in
       let file = DescriptorSource(try Descriptor.openForReading(path), name: path)
@@ -268,7 +281,7 @@ struct Push: SuiteCommand {
     return try session.push(
       NewBackup(
         receipt: receipt, archive: archive, archiveVersion: version, manifest: manifest,
-        signature: signature, group: group))
+        signature: signature, group: group, groupCheck: groupCheck?.sha256))
   }
 
   private func storeCheck(
@@ -281,7 +294,9 @@ struct Push: SuiteCommand {
     let input = try ArchiveInput(
       MemorySource(bytes), name: file.isStandardStream ? "standard input" : file.display)
     let staged = try session.store.stage(input, size: input.length, in: .checks)
-    if try session.storeCheck(staged, of: group, replacing: replaceCheck) {
+    if try session.storeCheck(
+      staged, of: group, replacing: replaceCheck, expected: groupCheck?.sha256)
+    {
       Messages.notice("the store has this password check already")
     }
     return ExitStatus.success
@@ -294,6 +309,16 @@ struct Push: SuiteCommand {
       try StandardOutput.write(
         "\(entry.id.hex)\t\(entry.size)\t\(entry.fileCount)\t\(entry.filename)\n")
     }
+  }
+}
+
+/// `--group-check`: the SHA-256 of a password check.
+struct CheckHash: ExpressibleByArgument {
+  let sha256: Digest
+
+  init?(argument: String) {
+    guard let digest = Digest(hex: argument) else { return nil }
+    sha256 = digest
   }
 }
 

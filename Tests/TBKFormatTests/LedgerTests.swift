@@ -31,6 +31,12 @@ private func ledger(_ backups: String, _ members: String = "") -> String {
   "{\"backups\": [\(backups)]\(members)}"
 }
 
+private let check = #"{"filename": "g.tbk", "sha256": "\#(hash)"}"#
+
+private func groups(_ text: String) -> String {
+  ledger("", #", "store_id": "\#(store)", "sequence": 1, "history": [], "groups": \#(text)"#)
+}
+
 private func parse(_ text: String) throws(Failure) -> Ledger {
   try Ledger(parsing: Array(text.utf8))
 }
@@ -110,6 +116,24 @@ struct LedgerTests {
     #expect(try Ledger(parsing: current.serialized()) == current)
   }
 
+  @Test func groupsAreReadKeptAndWrittenAgain() throws {
+    let text = groups(
+      #"{"h": {"key_epoch": 2, "identity": {"filename": "h-1.age", "sha256": "\#(hash)"}, "x": 1.50},"#
+        + #" "g": {"key_epoch": 0, "check": \#(check)}}"#)
+    let ledger = try parse(text)
+    let group = try #require(ledger.group(try #require(GroupID("g"))))
+    #expect(group.keyEpoch == 0 && group.check?.name.description == "g.tbk" && group.identity == nil)
+    #expect(ledger.group(try #require(GroupID("h")))?.identity?.sha256.hex == hash)
+    #expect(try Ledger(parsing: ledger.serialized()) == ledger)
+    let canonical = String(decoding: try ledger.canonical(), as: UTF8.self)
+    #expect(canonical.contains(
+      #""groups":{"g":{"check":{"filename":"g.tbk","sha256":"\#(hash)"},"key_epoch":0},"#
+        + #""h":{"identity":{"filename":"h-1.age","sha256":"\#(hash)"},"key_epoch":2,"x":1.50}},"history""#))
+    let next = try ledger.successor(
+      ofHash: nil, newStoreID: newStore, toolVersion: "7.0", entries: [])
+    #expect(next.groups == ledger.groups && !next.isEmpty)
+  }
+
   @Test func theSequenceEndsWithoutATrap() throws {
     let last = try parse(
       ledger("", #", "store_id": "\#(store)", "sequence": 9007199254740992, "history": []"#))
@@ -147,6 +171,16 @@ struct LedgerTests {
     ledger(entry(#", "group": "\#(String(repeating: "g", count: 65))""#)),
     ledger(entry(#", "manifest": {}"#)), ledger(entry(#", "parts": [{}]"#)),
     ledger(entry(#", "parts": [{"name":"p","sha256":"\#(hash)","size":2,"place":"git"}]"#)),
+    ledger("", #", "groups": {}"#), ledger(entry(#", "key_epoch": -1"#)),
+    groups("[]"), groups("null"), groups(#"{"g": 1}"#), groups(#"{"g": {"key_epoch": 0}}"#),
+    groups(#"{"../g": {"key_epoch": 0, "check": \#(check)}}"#),
+    groups(#"{"g": {"check": \#(check)}}"#), groups(#"{"g": {"key_epoch": -1, "check": \#(check)}}"#),
+    groups(#"{"g": {"key_epoch": 9007199254740993, "check": \#(check)}}"#),
+    groups(#"{"g": {"key_epoch": 1.5, "check": \#(check)}}"#),
+    groups(#"{"g": {"key_epoch": 0, "check": {"filename": "../a", "sha256": "\#(hash)"}}}"#),
+    groups(#"{"g": {"key_epoch": 0, "check": \#(check), "identity": []}}"#),
+    groups(#"{"g": {"key_epoch": 0, "check": \#(check)}, "h": {"key_epoch": 0, "check": \#(check)}}"#),
+    groups(#"{"g": {"key_epoch": 0, "check": \#(check)}, "g": {"key_epoch": 0, "check": \#(check)}}"#),
     ledger("", #", "sequence": 1"#), ledger("", #", "store_id": "\#(store)""#),
     ledger("", #", "store_id": "../../etc/passwd", "sequence": 1, "history": []"#),
     ledger("", #", "store_id": "\#(store)", "sequence": 0, "history": []"#),

@@ -205,12 +205,43 @@ struct LedgerSessionTests {
     #expect(try !store(1))
     #expect(try store(1))
     #expect(failure { _ = try store(2) }?.exitStatus == 73)
-    #expect(try place.open().contents(path(.checks, "g.tbk")) == archive(1))
+    let first = path(.checks, "g.tbk")
+    #expect(try place.open().contents(first) == archive(1))
+    #expect(try session.snapshot().ledger?.group(group)?.keyEpoch == 0)
     #expect(try !store(2, replacing: true))
-    #expect(try place.open().contents(path(.checks, "g.tbk")) == archive(2))
-    let sink = MemorySink()
-    try Retrieval(session.store, warn: { _ in }).sendCheck(of: group, to: sink)
-    #expect(sink.bytes == (try archive(2)))
+    // Under a name of its own, and the one before is gone.
+    let pinned = try #require(try session.snapshot().ledger?.group(group))
+    let second = try session.snapshot().checkPath(of: group)
+    #expect(pinned.keyEpoch == 1 && second != first)
+    #expect(try place.open().contents(second) == archive(2) && !place.open().has(first))
+    func send() throws -> [UInt8] {
+      let sink = MemorySink()
+      let snapshot = try session.snapshot()
+      let hash = try Retrieval(session.store, warn: { _ in }).sendCheck(of: group, in: snapshot, to: sink)
+      #expect(hash == pinned.check?.sha256)
+      return sink.bytes
+    }
+    #expect(try send() == archive(2))
+    try AtomicFile.write(try archive(1), to: place.path.appending(second.description))
+    #expect(failure { _ = try send() }?.exitStatus == 65)
+    try Descriptor.workingDirectory.unlink(place.path.appending(second.description))
+    #expect(failure { _ = try send() }?.exitStatus == 66)
+  }
+
+  @Test func aBackupNamesTheCheckThatWasOpenedAndNoOther() throws {
+    let session = try place.session()
+    let group = try #require(GroupID("g"))
+    _ = try session.storeCheck(
+      try session.store.stage(try archive(1), in: .checks), of: group, replacing: false)
+    let opened = try #require(try session.snapshot().ledger?.group(group)?.check?.sha256)
+    _ = try session.storeCheck(
+      try session.store.stage(try archive(2), in: .checks), of: group, replacing: true)
+    var backup = NewBackup(
+      receipt: nil, archive: try session.store.stage(try archive(3)), archiveVersion: 2, group: group,
+      groupCheck: opened)
+    #expect(failure { _ = try session.push(backup) }?.exitStatus == 75)
+    backup.groupCheck = try session.snapshot().ledger?.group(group)?.check?.sha256
+    #expect(try session.push(backup).entry.keyEpoch == 1)
   }
 
   // MARK: Other ledgers

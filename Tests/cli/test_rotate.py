@@ -1,11 +1,13 @@
 """termbackup rotate-key: every backup under a new password, or none of them lost."""
 
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -624,3 +626,85 @@ def test_twelve_backups(tbk, new, tmp_path):
         id = ledger(shell.home)[number]["id"]
         shell.run("restore", id, "-p", "p", "--to", tmp_path / id, password=NEW)
         assert snapshot(tmp_path / id) == was[number]
+
+
+# The password check
+
+
+def test_an_old_check_that_is_put_back_lets_no_old_password_in(shell, new, tmp_path):
+    backups(shell, tmp_path / "source", 2)
+    check, = (store_of(shell.home) / "checks").iterdir()
+    old = check.read_bytes()
+    group = json.loads((store_of(shell.home) / "metadata.json").read_text())["groups"]
+    (name, first), = group.items()
+    assert first == {"key_epoch": 0, "check": {"filename": check.name, "sha256": hashlib.sha256(old).hexdigest()}}
+    rotate(shell, "--new-password-file", new)
+    now, = (store_of(shell.home) / "checks").iterdir()
+    pinned = json.loads((store_of(shell.home) / "metadata.json").read_text())["groups"][name]
+    digest = hashlib.sha256(now.read_bytes()).hexdigest()
+    assert pinned == {"key_epoch": 1, "check": {"filename": now.name, "sha256": digest}}
+    assert now.name == f"{name}-{digest[:8]}.tbk"
+    put(now, old)
+    put(check, old)
+    put(tmp_path / "source" / "later", b"later")
+    before = snapshot(store_of(shell.home))
+    for password in (PASSWORD, NEW):
+        refused = shell.run("run", "p", password=password, status=65)
+        assert b"does not have the SHA-256" in refused.stderr
+    assert snapshot(store_of(shell.home)) == before
+
+
+def test_a_ledger_that_names_an_old_check_is_refused(shell, new, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    path = store_of(shell.home) / "metadata.json"
+    first = json.loads(path.read_text())["groups"]
+    rotate(shell, "--new-password-file", new)
+    whole = json.loads(path.read_text())
+    group, = first
+    other = {group: {**whole["groups"][group], "check": first[group]["check"]}}
+    for groups, words in ((first, b"went back to key epoch 0"), (other, b"another password check"), ({}, b"no longer says")):
+        rest = {key: value for key, value in whole.items() if key != "ledger_signature"}
+        canonical = json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
+        put(path, json.dumps({**whole, "groups": groups, "sequence": whole["sequence"] + 1,
+                              "history": [*whole["history"], hashlib.sha256(canonical).hexdigest()]}).encode())
+        assert words in shell.run("run", "p", status=65).stderr
+
+
+def test_a_store_of_before_gets_its_check_named(shell, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    path = store_of(shell.home) / "metadata.json"
+    whole = json.loads(path.read_text())
+    groups = whole.pop("groups")
+    put(path, json.dumps(whole).encode())
+    shutil.rmtree(shell.home / "state")
+    put(tmp_path / "source" / "later", b"later")
+    shell.run("run", "p", password=NEW, status=77)
+    shell.run("run", "p")
+    assert json.loads(path.read_text())["groups"] == groups
+    shell.run("verify", "--all", "-p", "p")
+
+
+def test_a_backup_under_the_password_of_before_is_not_stored(shell, new, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    group, pinned = json.loads((store_of(shell.home) / "metadata.json").read_text())["groups"].popitem()
+    rotate(shell, "--new-password-file", new)
+    archive = shell.tbk.seal(tmp_path / "source")
+    given = ["--group", group, "--group-check", pinned["check"]["sha256"]]
+    refused = shell.tbk.run("tbk-push", store_of(shell.home), *given, input=archive, status=75)
+    assert b"another password check" in refused.err and len(ledger(shell.home)) == 1
+
+
+def test_the_costs_that_a_check_asks_for_are_not_paid(shell, tmp_path):
+    backups(shell, tmp_path / "source", 1)
+    path = store_of(shell.home) / "metadata.json"
+    whole = json.loads(path.read_text())
+    check, = (store_of(shell.home) / "checks").iterdir()
+    data = bytearray(check.read_bytes())
+    data[6:13] = struct.pack(">IHB", 1 << 20, 1, 1)
+    put(check, bytes(data))
+    assert b"does not have the SHA-256" in shell.run("run", "p", status=65).stderr
+    # Nor where no ledger vouches for another.
+    del whole["groups"]
+    put(path, json.dumps(whole).encode())
+    shutil.rmtree(shell.home / "state")
+    assert b"above the limit" in shell.run("run", "p", status=65).stderr

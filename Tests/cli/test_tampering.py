@@ -422,5 +422,5 @@ def test_a_password_check_that_was_exchanged_lets_no_other_password_in(world):
     before = world.store.state()
     put(world.source / "file", b"fourth\n")
     for password in (PASSWORD, b"mistyped"):
-        assert b"altered its password check" in world.shell.run("run", "p", password=password, status=77).stderr
+        assert b"does not have the SHA-256" in world.shell.run("run", "p", password=password, status=65).stderr
     assert world.store.state() == before

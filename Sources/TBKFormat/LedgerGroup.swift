@@ -1,0 +1,129 @@
+import TBKCore
+
+/// What decides over the keys of a group, as a ledger vouches for it (tbk(5), "Ledger").
+///
+/// What is read here has been checked; everything else stands in the text and is written again as it
+/// was read.
+package struct LedgerGroup: Equatable, Sendable {
+  /// An object that tells whether a password is the one of the group, or that holds its keys.
+  package struct Object: Equatable, Sendable {
+    package let name: ObjectName
+    package let sha256: Digest
+
+    package init(name: ObjectName, sha256: Digest) {
+      self.name = name
+      self.sha256 = sha256
+    }
+
+    fileprivate init(_ json: JSON, _ key: String) throws(Failure) {
+      guard json.members != nil else { throw Failure(.malformed, "\"\(key)\" is not an object") }
+      guard let name = json["filename"]?.text.flatMap({ ObjectName($0) }) else {
+        throw Failure(.malformed, "\"filename\" of \"\(key)\" is missing or is no name of a store's")
+      }
+      guard let sha256 = json["sha256"]?.text.flatMap({ Digest(hex: $0) }) else {
+        throw Failure(.malformed, "\"sha256\" of \"\(key)\" is missing or is not 64 hexadecimal digits")
+      }
+      self.init(name: name, sha256: sha256)
+    }
+
+    fileprivate var json: JSON {
+      .object(["filename": .string(name.description), "sha256": .string(sha256.hex)])
+    }
+  }
+
+  /// Beyond this a number is not exact everywhere that JSON is read.
+  package static let epochLimit: UInt64 = 1 << 53
+
+  package let id: GroupID
+  /// One more with every other password. Entries carry an epoch of their own, which is ahead of this
+  /// one while they are being put under another password.
+  package let keyEpoch: UInt64
+  /// The password check, in `checks/`.
+  package let check: Object?
+  /// The sealed identity, in `keys/`.
+  package let identity: Object?
+  /// The members in one line of JSON, in their order.
+  private let text: [UInt8]
+
+  /// Throws `.malformed`, naming the member that is wrong.
+  package init(_ id: GroupID, _ json: JSON) throws(Failure) {
+    guard json.members != nil else { throw Failure(.malformed, "it is not an object") }
+    self.id = id
+    text = json.line()
+    guard let epoch: UInt64 = json["key_epoch"]?.integer(), epoch <= LedgerGroup.epochLimit else {
+      throw Failure(.malformed, "\"key_epoch\" is missing or out of range")
+    }
+    keyEpoch = epoch
+    func object(_ key: String) throws(Failure) -> Object? {
+      guard let value = json[key], !value.isNull else { return nil }
+      return try Object(value, key)
+    }
+    check = try object("check")
+    identity = try object("identity")
+    guard check != nil || identity != nil else {
+      throw Failure(.malformed, "it has neither \"check\" nor \"identity\"")
+    }
+  }
+
+  /// A group that no ledger has vouched for yet.
+  package init(_ id: GroupID, keyEpoch: UInt64, check: Object) throws(Failure) {
+    try self.init(
+      id, .object(["key_epoch": .number(keyEpoch), "check": check.json]))
+  }
+
+  /// The group with another password check.
+  package func with(keyEpoch: UInt64, check: Object) throws(Failure) -> LedgerGroup {
+    var json = try json
+    json["key_epoch"] = .number(keyEpoch)
+    json["check"] = check.json
+    return try LedgerGroup(id, json)
+  }
+
+  package var json: JSON {
+    get throws(Failure) { try JSON.parse(text, what: "ledger group") }
+  }
+
+  /// The members in one line of JSON, in their order.
+  package var line: [UInt8] { text }
+}
+
+extension Ledger {
+  /// The most groups that a ledger vouches for.
+  package static let groupLimit = 10_000
+
+  /// Reads the member `groups`, of which each key and each name of an object stands once.
+  static func groups(_ reader: inout JSONReader) throws(Failure) -> [LedgerGroup] {
+    var groups: [LedgerGroup] = []
+    // As text, whose hash nobody can aim at.
+    var ids: Set<String> = []
+    var checks: Set<String> = []
+    var identities: Set<String> = []
+    try reader.beginObject()
+    var first = true
+    while let key = try reader.nextKey(&first) {
+      guard groups.count < groupLimit else {
+        throw Failure(.malformed, "it has more than \(groupLimit) groups")
+      }
+      guard let id = String(validating: key, as: UTF8.self).flatMap({ GroupID($0) }) else {
+        throw Failure(.malformed, "\(RawPath(key).display) is not the name of a group")
+      }
+      let json = try reader.value()
+      do throws(Failure) {
+        let group = try LedgerGroup(id, json)
+        guard ids.insert(id.description).inserted else {
+          throw Failure(.malformed, "it stands twice")
+        }
+        for (object, names) in [(group.check, checks), (group.identity, identities)] {
+          guard let name = object?.name.description, names.contains(name) else { continue }
+          throw Failure(.malformed, "the name \(name) is that of another group's object")
+        }
+        if let check = group.check { checks.insert(check.name.description) }
+        if let identity = group.identity { identities.insert(identity.name.description) }
+        groups.append(group)
+      } catch {
+        throw error.within("group \(id)")
+      }
+    }
+    return groups
+  }
+}
