@@ -45,7 +45,7 @@ struct ExcludedDirectories {
       else { return false }
       if options.oneFileSystem, UInt64(try directory.status().st_dev) != device { return false }
       var names = try directory.names()
-      if options.excludesCaches, CacheTag.marks(directory, names) {
+      if options.excludesCaches, try CacheTag.marks(directory, names) {
         names.removeAll { $0.name != CacheTag.name }
       }
       var found = false
@@ -65,7 +65,7 @@ struct ExcludedDirectories {
       }
       return found
     } catch {
-      if error.code == .interrupted { throw error }
+      if error.isOfProcess { throw error }
       return true
     }
   }

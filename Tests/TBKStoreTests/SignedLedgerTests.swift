@@ -354,7 +354,7 @@ struct SignedLedgerTests {
     let both = try LedgerKeys(trusted: [ada.key, bob.key], own: ada.key)
     #expect(failure { try place.session(keys: both).pushArchive(2) }?.exitStatus == 65)
     // It is believed all the same.
-    try place.session(keys: ada.keys()).adopt()
+    _ = try place.session(keys: ada.keys()).adopt()
     #expect(try look(keys) == .verified(ada.key.fingerprint))
   }
 
