@@ -121,7 +121,8 @@ struct LedgerTests {
       #"{"h": {"key_epoch": 2, "identity": {"filename": "h-1.age", "sha256": "\#(hash)"}, "x": 1.50},"#
         + #" "g": {"key_epoch": 0, "check": \#(check)}}"#)
     let ledger = try parse(text)
-    let group = try #require(ledger.group(try #require(GroupID("g"))))
+    let name = try #require(GroupID("g"))
+    let group = try #require(ledger.group(name))
     #expect(group.keyEpoch == 0 && group.check?.name.description == "g.tbk" && group.identity == nil)
     #expect(ledger.group(try #require(GroupID("h")))?.identity?.sha256.hex == hash)
     #expect(try Ledger(parsing: ledger.serialized()) == ledger)
