@@ -70,7 +70,7 @@ extension LedgerSession {
       try store.open(ObjectReference(path)).copy(to: hashing)
       return (path, try hashing.digest())
     } catch {
-      if error.code == .unavailable, error.httpStatus ?? 404 == 404 { return (path, nil) }
+      if error.code == .inputMissing { return (path, nil) }
       throw error
     }
   }

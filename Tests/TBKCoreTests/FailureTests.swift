@@ -7,6 +7,7 @@ import Testing
     let table: [Failure.Code: Int32] = [
       .usage: 64, .malformed: 65, .truncated: 65, .integrity: 65, .inputMissing: 66,
       .unavailable: 69, .webhook: 69, .library: 70, .cannotCreate: 73, .io: 74, .tryAgain: 75,
+      .exhausted: 75,
       .authentication: 77, .denied: 77, .token: 77, .configuration: 78, .profile: 78,
       .brokenPipe: 141, .interrupted: 130,
     ]

@@ -30,7 +30,14 @@ import Testing
     #expect(try token(home) == "ghp_abc")
   }
 
-  @Test(arguments: [#"{"github_token": 7}"#, #"{"github_token": ""}"#, "{", "[]"])
+  @Test func anEmptyOneIsNone() throws {
+    // As TermBackup 6 wrote it.
+    let home = try TestHome()
+    try home.configure(#"{"github_token": ""}"#)
+    #expect(try token(home) == nil)
+  }
+
+  @Test(arguments: [#"{"github_token": 7}"#, "{", "[]"])
   func aWrongOneIsAConfigurationFailureWithoutIt(text: String) throws {
     let home = try TestHome()
     try home.configure(text)
