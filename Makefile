@@ -190,7 +190,7 @@ suite: programs
 	done; \
 	rm -rf $(SUITE)/share; \
 	for file in $(SUITE)/lib/termbackup/termbackup-*; do \
-	  test -f bin/$${file##*/} || rm -f $$file; done; \
+	  test -f "bin/$${file##*/}" || rm -f "$$file"; done; \
 	for command in $(LOCAL_COMMANDS); do ln -sfn ../lib/termbackup/tbk $(SUITE)/bin/$$command; done; \
 	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
 	for script in $(SCRIPTS); do case $$script in \
