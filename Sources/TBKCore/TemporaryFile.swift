@@ -59,9 +59,12 @@ package final class AtomicFile {
   private let unfinished: Unfinished
   private var pending = true
 
-  /// - Parameter path: relative to `directory`; its parent must exist.
+  /// - Parameters:
+  ///   - path: relative to `directory`; its parent must exist. A file that is replaced leaves its owner.
+  ///   - inherits: whether a new file belongs to whom its directory belongs to, as in a home or a store.
   package init(
-    _ path: RawPath, in directory: Descriptor = .workingDirectory, mode: UInt32 = 0o600
+    _ path: RawPath, in directory: Descriptor = .workingDirectory, mode: UInt32 = 0o600,
+    inherits: Bool = false
   ) throws(Failure) {
     let parent = try directory.open(
       path.parent, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
@@ -71,15 +74,19 @@ package final class AtomicFile {
       throw Failure(.cannotCreate, "\(path.display) is not the name of a file")
     }
     // A rename would put a file in the place of a device: as root, in that of /dev/null.
-    if let there = try? parent.openIfPresent(target, tbk_o_path),
-      try there.status().st_mode & S_IFMT != S_IFREG
-    {
+    let replaced = try (try? parent.openIfPresent(target, tbk_o_path))??.status()
+    if let replaced, replaced.st_mode & S_IFMT != S_IFREG {
       throw Failure(.cannotCreate, "\(path.display) exists and is not a regular file")
     }
     temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
     unfinished = try Unfinished(temporary: temporary, in: parent)
     descriptor = try parent.open(
       temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)
+    if let replaced {
+      try Ownership.keep(descriptor, of: replaced)
+    } else if inherits {
+      try Ownership.inherit(descriptor, from: parent)
+    }
   }
 
   deinit {
@@ -154,9 +161,9 @@ package final class AtomicFile {
   /// Writes `bytes` to `path` in one step that either happens or does not.
   package static func write(
     _ bytes: [UInt8], to path: RawPath, in directory: Descriptor = .workingDirectory,
-    mode: UInt32 = 0o600, replacing: Bool = true
+    mode: UInt32 = 0o600, replacing: Bool = true, inherits: Bool = false
   ) throws(Failure) {
-    let file = try AtomicFile(path, in: directory, mode: mode)
+    let file = try AtomicFile(path, in: directory, mode: mode, inherits: inherits)
     try file.descriptor.write(bytes.span)
     try file.commit(replacing: replacing)
   }

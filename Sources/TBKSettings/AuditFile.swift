@@ -25,8 +25,8 @@ package struct AuditFile {
   /// line that is missing, so that the gap shows for good. Returns what is wrong with the log as
   /// it was found, or nil.
   package func append(_ entry: AuditEntry) throws(Failure) -> String? {
-    let file = try Descriptor.workingDirectory.open(
-      path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW, mode: 0o600, missing: .cannotCreate)
+    let file = try Descriptor.workingDirectory.openOwned(
+      path, O_RDWR | O_APPEND | O_NOFOLLOW)
     guard try file.status().st_mode & S_IFMT == S_IFREG else {
       throw Failure(.cannotCreate, "\(path.display) is not a regular file")
     }
@@ -41,7 +41,7 @@ package struct AuditFile {
     try file.synchronize()
     let state = AuditState(
       count: found.state.count + 1, size: size + UInt64(bytes.count), last: try SHA256.hash(line))
-    try AtomicFile.write(state.bytes, to: statePath)
+    try AtomicFile.write(state.bytes, to: statePath, inherits: true)
     return complaint
   }
 

@@ -53,7 +53,7 @@ package final class Home {
   package func make() throws(Failure) -> [RawPath] {
     var made: [RawPath] = []
     if try Descriptor.workingDirectory.statusIfPresent(of: path) == nil {
-      try Descriptor.workingDirectory.makeDirectory(path)
+      try Descriptor.workingDirectory.makeOwnedDirectory(path)
       made.append(path)
     }
     let home = try Descriptor.workingDirectory.open(
@@ -63,7 +63,7 @@ package final class Home {
       if fchmod(home.number, 0o700) != 0 { throw .system("cannot close \(path.display) to others") }
     }
     for name in Home.directories where try home.statusIfPresent(of: RawPath(name)) == nil {
-      try home.makeDirectory(RawPath(name))
+      try home.makeOwnedDirectory(RawPath(name))
       made.append(path.appending(name))
     }
     return made
@@ -95,7 +95,7 @@ package final class Home {
         .configuration, "\(place(name)) is a symbolic link, and is not replaced by a file",
         hint: "edit the file it points to, or remove the link")
     }
-    try AtomicFile.write(bytes, to: name, in: home, replacing: replacing)
+    try AtomicFile.write(bytes, to: name, in: home, replacing: replacing, inherits: true)
   }
 
   private func look(at facts: stat, _ place: String) {

@@ -135,6 +135,7 @@ final class DirectoryCommit {
     do throws(Failure) {
       let file = try store.root.open(
         temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, missing: .cannotCreate)
+      try Ownership.inherit(file, from: store.root)
       let bytes = commit.ledger
       try file.write(bytes.span)
       try file.synchronize()
@@ -217,7 +218,7 @@ final class DirectoryCommit {
   /// removes is not wanted if it is not. Either way, no ledger mentions it.
   private func writeJournal(_ entries: [JournalEntry]) throws(Failure) {
     if entries.isEmpty { return }
-    try AtomicFile.write(bytes(of: entries), to: DirectoryStore.journalName, in: store.root)
+    try AtomicFile.write(bytes(of: entries), to: DirectoryStore.journalName, in: store.root, inherits: true)
   }
 
   private func bytes(of entries: [JournalEntry]) -> [UInt8] {

@@ -36,7 +36,7 @@ struct DirectoryReserve {
     if let size = try size(kind), size >= least { return }
     // Half as much again, so that it is not made anew with each backup.
     let steps = (least + least / 2) / DirectoryReserve.step + 1
-    let file = try AtomicFile(kind.name, in: root)
+    let file = try AtomicFile(kind.name, in: root, inherits: true)
     let problem = posix_fallocate(
       file.descriptor.number, 0, off_t(steps * DirectoryReserve.step))
     switch problem {

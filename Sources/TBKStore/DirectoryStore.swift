@@ -121,7 +121,7 @@ package final class DirectoryStore: Store {
     var facts = try root.statusIfPresent(of: name)
     if facts == nil, creating {
       do throws(Failure) {
-        try root.makeDirectory(name)
+        try root.makeOwnedDirectory(name)
         try root.synchronize()
       } catch  where error.code == .cannotCreate {
         // Another writer was faster.
@@ -238,6 +238,7 @@ final class StagedFile: StagedObject {
     temporary = RawPath(".tbk-\(uniqueSuffix()).tmp")
     descriptor = try directory.open(
       temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, missing: .cannotCreate)
+    try Ownership.inherit(descriptor, from: directory)
   }
 
   deinit { discard() }

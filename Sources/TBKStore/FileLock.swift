@@ -13,8 +13,7 @@ package final class FileLock {
   package init(
     _ name: RawPath, in directory: Descriptor, maximumWait: Int, what: String
   ) throws(Failure) {
-    file = try directory.open(
-      name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, missing: .cannotCreate)
+    file = try directory.openOwned(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
     let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
     var pause: useconds_t = 2000
     while !(try FileLock.take(file)) {

@@ -332,7 +332,8 @@ package final class SeenState {
       try makeDirectories(folder)
       for group in new {
         let json = JSON.object(["group": .string(group.description), "signed_by": .string(key.hex)])
-        try AtomicFile.write(json.pretty(), to: folder.appending(RawPath("\(group)\(SeenState.suffix)")))
+        try AtomicFile.write(json.pretty(), to: folder.appending(RawPath("\(group)\(SeenState.suffix)")),
+          inherits: true)
       }
     case .unsigned where accepting:
       for group in ledger.groupIDs where known.contains(group.description) {
@@ -413,7 +414,7 @@ package final class SeenState {
     if json.members == nil { json = .object([]) }
     let before = json
     for (key, value) in members { json[key] = value }
-    if json != before { try AtomicFile.write(json.pretty(), to: name, in: state) }
+    if json != before { try AtomicFile.write(json.pretty(), to: name, in: state, inherits: true) }
   }
 
   /// Makes what is missing of a path, 0700.
@@ -421,7 +422,7 @@ package final class SeenState {
     if try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY) != nil { return }
     if path.parent != path, path.parent != RawPath(".") { try makeDirectories(path.parent) }
     do throws(Failure) {
-      try Descriptor.workingDirectory.makeDirectory(path)
+      try Descriptor.workingDirectory.makeOwnedDirectory(path)
     } catch  where error.code == .cannotCreate {
       // Another process made it, or it is something else, which shows when it is opened.
       _ = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)

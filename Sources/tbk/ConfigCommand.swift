@@ -11,7 +11,7 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
     version: "tbk-config \(suiteVersion)",
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
-      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, Password.self, KeyPassword.self,
+      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, MakeFile.self, Password.self, KeyPassword.self,
       Token.self, Mbu.self,
     ])
 
@@ -188,7 +188,7 @@ extension ConfigCommand {
       if reference == home.defaultStore.bytes,
         try Descriptor.workingDirectory.statusIfPresent(of: home.defaultStore) == nil
       {
-        try Descriptor.workingDirectory.makeDirectory(home.defaultStore)
+        try Descriptor.workingDirectory.makeOwnedDirectory(home.defaultStore)
         made.append(home.defaultStore)
       }
       if json {

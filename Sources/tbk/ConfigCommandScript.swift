@@ -68,6 +68,20 @@ extension ConfigCommand {
     }
   }
 
+  /// As a shell cannot: root would make it root's.
+  struct MakeFile: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "make-file",
+      abstract: "Make an empty file that belongs to its directory's owner, unless it is there.")
+    @Argument(help: ArgumentHelp("The file.", valueName: "file"))
+    var file: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      _ = try Descriptor.workingDirectory.openOwned(file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
+      return ExitStatus.success
+    }
+  }
+
   struct Password: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the password, for a script to hand on.",

@@ -46,8 +46,10 @@ extension SignCommand {
             .cannotCreate, "\(path.display) exists", hint: "--force replaces the key for good")
         }
       }
-      let half = try AtomicFile(privateFile)
-      let other = try AtomicFile(publicFile, mode: 0o644)
+      // Root makes it for whoever's home it is in.
+      let isHome = privateFile.parent == termbackupHome()
+      let half = try AtomicFile(privateFile, inherits: isHome)
+      let other = try AtomicFile(publicFile, mode: 0o644, inherits: isHome)
       let key = try SigningKey.generate()
       let text: Secret
       if noPassword {

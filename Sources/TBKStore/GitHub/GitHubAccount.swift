@@ -8,7 +8,7 @@ extension StoreAddress {
   package func create(_ context: StoreContext) throws(Failure) {
     switch self {
     case .directory(let path):
-      try Descriptor.workingDirectory.makeDirectory(path)
+      try Descriptor.workingDirectory.makeOwnedDirectory(path)
     case .gitHub(let repository):
       guard let token = try context.token() else { throw GitHubStore.noToken }
       let settings = HTTPSettings(

@@ -73,8 +73,8 @@ struct GitHubCache {
     if let digest = facts.ledger { json["ledger"] = .string(digest.hex) }
     do throws(Failure) {
       try makeDirectory(directory)
-      if let ledger { try AtomicFile.write(ledger, to: directory.appending(ledgerName)) }
-      try AtomicFile.write(json.pretty(), to: directory.appending(factsName))
+      if let ledger { try AtomicFile.write(ledger, to: directory.appending(ledgerName), inherits: true) }
+      try AtomicFile.write(json.pretty(), to: directory.appending(factsName), inherits: true)
     } catch {
       // As if nothing had been kept.
     }
@@ -84,7 +84,7 @@ struct GitHubCache {
   private func makeDirectory(_ directory: RawPath) throws(Failure) {
     for path in [directory.parent.parent, directory.parent, directory] {
       do throws(Failure) {
-        try Descriptor.workingDirectory.makeDirectory(path)
+        try Descriptor.workingDirectory.makeOwnedDirectory(path)
       } catch  where error.code == .cannotCreate {
         // It is there already, or what follows fails.
       }
