@@ -27,6 +27,8 @@ package final class ProgressMeter: Sendable {
 
   private let label: String
   private let enabled: Bool
+  /// The terminal that prompts share; nil where standard error is none.
+  private let terminal: Descriptor?
   private let state: Mutex<State>
 
   /// - Parameters:
@@ -41,6 +43,7 @@ package final class ProgressMeter: Sendable {
       case .always: true
       case .never: false
       }
+    terminal = enabled && Descriptor.standardError.isTerminal ? TerminalTurn.open() : nil
     state = Mutex(State(started: Timestamp.now().nanoseconds, total: total))
     if enabled { ProgressMeter.current.withLock { $0 = self } }
   }
@@ -85,7 +88,9 @@ package final class ProgressMeter: Sendable {
   }
 
   private func put(_ text: String) {
-    _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+    TerminalTurn.borrow(terminal) {
+      _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+    }
   }
 
   private func render(_ state: State, _ now: Int64) -> String {

@@ -1,9 +1,12 @@
+import CSystem
 import Glibc
+import Synchronization
 import TBKCore
 
 /// The controlling terminal, whatever standard input and output are.
 package final class Terminal {
   private let descriptor: Descriptor
+  private var turn: TerminalTurn?
 
   /// Fails where there is no terminal.
   package init() throws(Failure) {
@@ -12,32 +15,130 @@ package final class Terminal {
 
   /// Asks for a line without showing it; the line may be empty.
   ///
+  /// Stopped at the prompt (Ctrl-Z), it gives the terminal back as it was; continued, it hides what is
+  /// typed again and repeats the prompt. It ends with `.brokenPipe` when nobody reads standard output
+  /// any more, so that a pipe whose other commands have failed does not wait for an answer.
+  ///
   /// - Parameter limit: the most bytes; a longer line is a `.usage` failure.
   package func secret(_ prompt: String, limit: Int) throws(Failure) -> Secret {
-    var shown = termios()
-    guard unsafe tcgetattr(descriptor.number, &shown) == 0 else {
-      throw .system("cannot set up the terminal")
+    if turn == nil {
+      turn = try TerminalTurn.take()
+      // Another command's progress may stand on the line.
+      let terminal = environment("TERM") ?? []
+      if turn != nil, !terminal.isEmpty, terminal != Array("dumb".utf8) {
+        try descriptor.write(Array("\r\u{1b}[K".utf8).span)
+      }
     }
-    var hidden = shown
-    hidden.c_lflag &= ~tcflag_t(ECHO)
-    unsafe tcsetattr(descriptor.number, TCSAFLUSH, &hidden)
+    let shown = try settings()
+    let stops = StopSignals()
+    defer { stops.end() }
     defer {
-      unsafe tcsetattr(descriptor.number, TCSAFLUSH, &shown)
+      set(shown)
       _ = try? descriptor.write(Array("\n".utf8).span)
     }
-    try descriptor.write(Array(prompt.utf8).span)
     var line = [UInt8](repeating: 0, count: limit + 1)
     defer { wipe(&line) }
     var one: [UInt8] = [0]
     defer { wipe(&one) }
-    var count = 0
-    while try descriptor.read(into: &one) == 1, one[0] != UInt8(ascii: "\n") {
-      guard count < limit else {
-        throw Failure(.usage, "what was entered is longer than \(limit) bytes")
+    while true {
+      var hidden = shown
+      hidden.c_lflag &= ~tcflag_t(ECHO)
+      set(hidden)
+      try descriptor.write(Array(prompt.utf8).span)
+      var count = 0
+      while try !wasStopped(stops, shown) {
+        guard try isReady() else { continue }
+        guard try descriptor.read(into: &one) == 1, one[0] != UInt8(ascii: "\n") else {
+          return try Secret(copying: line.span.extracting(0..<count))
+        }
+        guard count < limit else {
+          throw Failure(.usage, "what was entered is longer than \(limit) bytes")
+        }
+        line[count] = one[0]
+        count += 1
       }
-      line[count] = one[0]
-      count += 1
     }
-    return try Secret(copying: line.span.extracting(0..<count))
+  }
+
+  private func settings() throws(Failure) -> termios {
+    var settings = termios()
+    guard unsafe tcgetattr(descriptor.number, &settings) == 0 else {
+      throw .system("cannot set up the terminal")
+    }
+    return settings
+  }
+
+  /// In the background this waits until the command is in the foreground again.
+  private func set(_ settings: termios) {
+    var settings = settings
+    while unsafe tcsetattr(descriptor.number, TCSAFLUSH, &settings) != 0, errno == EINTR {}
+  }
+
+  /// Stops as the terminal asked, with its settings as they were. Returns whether the prompt has to be
+  /// repeated: this process was stopped, by this or by something else.
+  private func wasStopped(_ stops: StopSignals, _ shown: termios) throws(Failure) -> Bool {
+    try Interruption.check()
+    if stops.isStopping {
+      set(shown)
+      stops.stop()
+      return true
+    }
+    return stops.wasContinued
+  }
+
+  /// Whether something can be read, within a moment. Throws `.brokenPipe` if standard output is a pipe that
+  /// nobody reads.
+  private func isReady() throws(Failure) -> Bool {
+    var waiting = [
+      pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: 1, events: 0, revents: 0),
+    ]
+    let found = unsafe waiting.withUnsafeMutableBufferPointer { buffer in
+      unsafe poll(buffer.baseAddress, nfds_t(buffer.count), 100)
+    }
+    guard found > 0 else { return false }
+    if Int32(waiting[1].revents) & POLLERR != 0 {
+      throw Failure(.brokenPipe, "standard output: nobody reads it")
+    }
+    return waiting[0].revents != 0
+  }
+}
+
+/// What job control does to a process while it prompts.
+private final class StopSignals {
+  private static let stopping = Atomic<Bool>(false)
+  private static let continued = Atomic<Bool>(false)
+  /// Whether the shell has job control: else nothing stops us.
+  private let isHeeded = tbk_signal_is_ignored(SIGTSTP) == 0
+
+  init() {
+    Self.stopping.store(false, ordering: .relaxed)
+    Self.continued.store(false, ordering: .relaxed)
+    _ = tbk_handle_signal(SIGCONT) { _ in StopSignals.continued.store(true, ordering: .relaxed) }
+    handle()
+  }
+
+  private func handle() {
+    guard isHeeded else { return }
+    _ = tbk_handle_signal(SIGTSTP) { _ in StopSignals.stopping.store(true, ordering: .relaxed) }
+  }
+
+  func end() {
+    _ = tbk_default_signal(SIGCONT)
+    if isHeeded { _ = tbk_default_signal(SIGTSTP) }
+  }
+
+  var isStopping: Bool { Self.stopping.load(ordering: .relaxed) }
+
+  /// Whether the process was continued since it was last asked.
+  var wasContinued: Bool { Self.continued.exchange(false, ordering: .relaxed) }
+
+  /// Stops the process; returns when it is continued.
+  func stop() {
+    _ = tbk_default_signal(SIGTSTP)
+    raise(SIGTSTP)
+    Self.stopping.store(false, ordering: .relaxed)
+    Self.continued.store(false, ordering: .relaxed)
+    handle()
   }
 }
