@@ -20,11 +20,31 @@ final class Staging {
 
   init(in destination: Descriptor) throws(Failure) {
     self.destination = destination
-    name = RawPath(".tbk-restore-\(uniqueSuffix())")
-    let made = try PrivateDirectory(making: name, in: destination)
+    // What a killed restore has left here is nobody's any more.
+    _ = try? RestoreLeftovers.collect(in: destination)
+    let (name, made) = try Staging.make(in: destination)
+    self.name = name
     directory = made.directory
     isClosed = made.isClosed
     chain = DirectoryChain(root: directory, missing: .create(mode: 0o700))
+  }
+
+  /// A new directory, locked so that it is not taken for a leftover.
+  private static func make(
+    in destination: Descriptor
+  ) throws(Failure) -> (RawPath, PrivateDirectory) {
+    while true {
+      let name = RestoreLeftovers.stagingName()
+      let made = try PrivateDirectory(making: name, in: destination)
+      // Somebody who collects leftovers in this very instant takes it for one, and removes it.
+      while flock(made.directory.number, LOCK_EX) != 0, errno == EINTR { try Interruption.check() }
+      if let there = try destination.statusIfPresent(of: name),
+        there.st_ino == (try made.directory.status()).st_ino
+      {
+        return (name, made)
+      }
+      try Interruption.check()
+    }
   }
 
   deinit { discard() }
@@ -34,7 +54,7 @@ final class Staging {
     if isDiscarded { return }
     isDiscarded = true
     chain.forget()
-    removeContents(of: directory)
+    contents(of: directory, removing: true)
     guard let ours = try? directory.status(), let named = try? destination.statusIfPresent(of: name),
       named.st_ino == ours.st_ino, named.st_dev == ours.st_dev
     else { return }
@@ -129,47 +149,6 @@ final class Staging {
       }
       throw error
     }
-  }
-}
-
-/// Removes everything below a directory of ours, following no link; what cannot be removed stays.
-///
-/// Descends with an explicit stack, because a tree can be deeper than the thread's.
-private func removeContents(of directory: Descriptor) {
-  struct Level {
-    let name: RawPath
-    let directory: Descriptor
-    var names: [(name: RawPath, type: UInt8)]
-  }
-  func enter(_ name: RawPath, _ directory: Descriptor?) -> Level? {
-    guard let directory else { return nil }
-    // One that has its mode by now can be closed to ourselves.
-    if let facts = try? directory.status(), facts.st_mode & 0o700 != 0o700 {
-      _ = fchmod(directory.number, 0o700)
-    }
-    guard let names = try? directory.names() else { return nil }
-    return Level(name: name, directory: directory, names: names)
-  }
-  func open(_ name: RawPath, in parent: Descriptor) -> Descriptor? {
-    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-    if let directory = try? parent.openIfPresent(name, flags) { return directory }
-    guard let closed = try? parent.openIfPresent(name, tbk_o_path | O_NOFOLLOW | O_DIRECTORY) else {
-      return nil
-    }
-    _ = tbk_change_mode(closed.number, 0o700)
-    return try? parent.openIfPresent(name, flags)
-  }
-  guard let top = enter(RawPath([]), directory) else { return }
-  var levels = [top]
-  while var level = levels.popLast() {
-    guard let (name, type) = level.names.popLast() else {
-      if let above = levels.last { _ = try? above.directory.unlink(level.name, directory: true) }
-      continue
-    }
-    let directory = level.directory
-    levels.append(level)
-    if type != UInt8(DT_DIR), (try? directory.unlink(name)) != nil { continue }
-    if let below = enter(name, open(name, in: directory)) { levels.append(below) }
   }
 }
 

@@ -179,6 +179,10 @@ package final class TreeWalker {
     do throws(Failure) {
       try EntryName.check(path.span)
       guard let facts = try directory.statusIfPresent(of: step.name) else { return nil }
+      if RestoreLeftovers.isOurs(step.name, facts) {
+        remark(.skipped(path: path, what: "a leftover of a killed command, or one that runs"))
+        return nil
+      }
       guard let type = FileFacts.type(ofMode: facts.st_mode) else {
         remarkSkipped(facts.st_mode, path)
         return nil

@@ -11,8 +11,8 @@ struct ConfigCommand: ParsableCommand, SuiteCommand {
     version: "tbk-config \(suiteVersion)",
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
-      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, MakeFile.self, Password.self, KeyPassword.self,
-      Token.self, Mbu.self,
+      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
+      Password.self, KeyPassword.self, Token.self, Mbu.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {

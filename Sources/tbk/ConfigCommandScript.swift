@@ -68,6 +68,24 @@ extension ConfigCommand {
     }
   }
 
+  struct Leftovers: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove what killed restores have left in a directory.",
+      discussion: "Prints the bytes and the name of each.")
+    @Flag(name: .long, help: "Print them, and remove nothing.")
+    var dryRun = false
+    @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
+    var directory: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let place = try Descriptor.workingDirectory.open(directory, O_RDONLY | O_DIRECTORY)
+      for (name, bytes) in try RestoreLeftovers.collect(in: place, dryRun: dryRun) {
+        try StandardOutput.write("\(bytes)\t\(name.text)\n")
+      }
+      return ExitStatus.success
+    }
+  }
+
   /// As a shell cannot: root would make it root's.
   struct MakeFile: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
