@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from dataclasses import dataclass
 
 import pytest
@@ -94,6 +95,17 @@ def pytest_unconfigure():
 def some(stride):
     """For a test that tries many places, one after the other: `stride` is how far apart they are, and 1 in `make soak`."""
     return pytest.mark.parametrize("stride", [pytest.param(stride, id="some"), pytest.param(1, id="each", marks=pytest.mark.soak)])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A test of a verb runs under one of the two shells in `make test`, and under the other in `make soak`."""
+    for item in items:
+        shell = item.callspec.params.get("shell") if hasattr(item, "callspec") else None
+        if shell in ("dash", "busybox"):
+            both = item.nodeid.replace(shell, "shell")
+            if shell != ("dash", "busybox")[zlib.crc32(both.encode()) % 2]:
+                item.add_marker(pytest.mark.soak)
 
 
 def shown_on(terminal):

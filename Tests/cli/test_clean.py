@@ -144,7 +144,7 @@ def test_a_store_is_cleaned_once_and_the_others_in_spite_of_one(docs, small, tmp
 def test_a_ledger_of_termbackup_6_is_not_gone_by(docs):
     path = docs.home / "store" / "metadata.json"
     ledger = json.loads(path.read_text())
-    for key in ("store_id", "sequence", "history"):
+    for key in ("store_id", "sequence", "history", "groups"):
         del ledger[key]
     path.write_text(json.dumps(ledger))
     shutil.rmtree(docs.home / "state")

@@ -182,7 +182,7 @@ def test_what_stays_is_what_the_model_keeps(tbk, tmp_path, seed):
         store = tmp_path / f"store{number}"
         put_ledger(store, entries)
         group = dice.choice(["every", "every", "a", None])
-        chosen = [] if group == "every" else ["--group", group or "-"]
+        chosen = [] if group == "every" else ["--group", "-"] if group is None else ["--group", group, "--new-group"]
         done = tbk.run("tbk-prune", store, *options(rules), *chosen, "--allow-empty", "--dry-run")
         rows = [line.split("\t") for line in done.lines]
         wanted = expected(entries, rules, group)
@@ -360,13 +360,14 @@ def test_what_termbackup_6_stored_stays_as_long_as_it_may_be_needed(tbk, store):
 def test_the_mode_of_the_next_backup(tbk, store):
     def mode(*limits, group="g"):
         return tbk.run("tbk-prune", store, "--next-mode", "--group", group, *limits).out.decode().strip()
-    assert mode("--max-backups", "3") == "full"
+    assert mode("--new-group", "--max-backups", "3") == "full"
     base = push(tbk, store, 1, days=10, group="g")
     push(tbk, store, 2, days=2, group="g", needs=[base])
     assert mode("--max-backups", "3") == mode("--retention-days", "11") == "incremental"
     assert mode("--max-backups", "2") == mode("--retention-days", "9") == "full"
     assert mode("--max-backups", "3", "--retention-days", "9") == "full"
-    assert mode("--max-backups", "9", group="other") == "full"
+    assert mode("--new-group", "--max-backups", "9", group="other") == "full"
+    assert b"no group other" in tbk.run("tbk-prune", store, "--next-mode", "--group", "other", "--max-backups", "9", status=69).err
     push(tbk, store, 3, group="g")
     assert mode("--max-backups", "2") == mode("--retention-days", "1") == "incremental"
     assert len(read_ids(store)) == 3

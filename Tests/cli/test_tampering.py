@@ -339,7 +339,7 @@ def test_an_archive_that_was_exchanged_or_damaged(change, world, tmp_path):
 def test_an_archive_that_is_gone(world, tmp_path):
     world.store.write({world.archive(1): None})
     assert judged(world, 1) == "missing from the store"
-    refused(world, 1, tmp_path, 69)
+    refused(world, 1, tmp_path, 66)
 
 
 def with_hash(data):
