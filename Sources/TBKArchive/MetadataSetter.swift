@@ -182,13 +182,17 @@ final class MetadataSetter {
         complain("attribute \(RawPath(attribute.name).display)", name)
       }
     }
-    var facts = try file.status()
+    let facts = try file.status()
     changes.bits = refuseForeign(changes.bits, entry, facts, name)
     if facts.st_mode & 0o7777 != changes.bits, fchmod(file.number, changes.bits) != 0 {
       complain("mode", name)
     }
-    guard extent == .whole else { return }
-    facts = try file.status()
+    if extent == .whole { try applyTime(entry, to: file, name: name) }
+  }
+
+  /// Its time alone.
+  func applyTime(_ entry: ManifestEntry, to file: Descriptor, name: RawPath) throws(Failure) {
+    let facts = try file.status()
     if let time = wantedTime(entry, facts) {
       let times = [timespec(tv_sec: 0, tv_nsec: 0x3fff_ffff /* UTIME_NOW */), time]
       if unsafe futimens(file.number, times) != 0 { complain("time", name) }

@@ -44,6 +44,8 @@ final class Placement {
   private let wanted: (Int) -> Bool
   /// Whether the destination gets the metadata of the backup's root although it was there.
   let setsRoot: Bool
+  /// Whether it gets the time at least: it was empty, so all that is in it is the backup's.
+  let setsRootTime: Bool
 
   var actions: [Action] = []
   /// Directories that no manifest lists, as in TermBackup 6, and that are not there: those that are
@@ -61,13 +63,15 @@ final class Placement {
 
   init(
     _ manifest: Manifest, wanted: @escaping (Int) -> Bool, destination: Destination,
-    policy: OverwritePolicy, setsRoot: Bool, setter: MetadataSetter, loosening: Loosening
+    policy: OverwritePolicy, setsRoot: Bool, setsRootTime: Bool, setter: MetadataSetter,
+    loosening: Loosening
   ) {
     self.manifest = manifest
     self.wanted = wanted
     self.destination = destination
     self.policy = policy
     self.setsRoot = setsRoot
+    self.setsRootTime = setsRootTime
     self.setter = setter
     self.loosening = loosening
   }

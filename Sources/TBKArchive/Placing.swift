@@ -250,6 +250,9 @@ extension Placement {
       try setter.apply(entry, to: root, wasThere: !destination.isNew, name: destination.name)
     } else {
       try loosening.putBack([], root)
+      if setsRootTime, let entry = manifest.root {
+        try setter.applyTime(entry, to: root, name: destination.name)
+      }
     }
   }
 }

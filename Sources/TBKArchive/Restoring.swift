@@ -220,7 +220,7 @@ package final class BackupReader {
     }
     let loosening = Loosening(root: destination)
     defer { loosening.putBack() }
-    let staging = try stage(in: destination, loosening, options)
+    let (staging, wasEmpty) = try stage(in: destination, loosening, options)
     defer { staging.discard() }
     let selection = known.map { Selection($0.manifest, options) }
     let verified = try gather(
@@ -234,7 +234,7 @@ package final class BackupReader {
       verified, chosen, options, loosening,
       Placement.Destination(
         directory: destination, name: options.destinationName, isNew: destinationIsNew),
-      isClosed: staging.isClosed)
+      wasEmpty: wasEmpty, isClosed: staging.isClosed)
     try placement.plan()
     if let refusal = placement.refusal { throw refusal }
     if options.selects { try dropUnwanted(verified.manifest, chosen, staging) }
@@ -258,12 +258,16 @@ package final class BackupReader {
   }
 
   /// A staging directory, for which a destination of ours is opened to ourselves if need be.
+  /// A staging directory in the destination, and whether that was empty.
   private func stage(
     in destination: Descriptor, _ loosening: Loosening, _ options: RestoreOptions
-  ) throws(Failure) -> Staging {
+  ) throws(Failure) -> (Staging, wasEmpty: Bool) {
     do throws(Failure) {
       _ = try loosening.loosen(destination, [])
-      return try Staging(in: destination)
+      // What a killed restore has left here is nobody's any more.
+      _ = try? RestoreLeftovers.collect(in: destination)
+      let wasEmpty = (try? destination.names().isEmpty) ?? false
+      return (try Staging(in: destination), wasEmpty)
     } catch {
       guard error.code == .denied else { throw error }
       throw Failure(
@@ -314,7 +318,8 @@ package final class BackupReader {
   ///   given to it.
   private func placement(
     _ verified: VerifiedManifest, _ selection: Selection, _ options: RestoreOptions,
-    _ loosening: Loosening, _ destination: Placement.Destination, isClosed: Bool = true
+    _ loosening: Loosening, _ destination: Placement.Destination, wasEmpty: Bool = false,
+    isClosed: Bool = true
   ) -> Placement {
     let missing = Set(verified.missing)
     var metadata = options.metadata
@@ -327,6 +332,7 @@ package final class BackupReader {
       },
       destination: destination, policy: options.policy,
       setsRoot: options.policy != .never && options.include.isEmpty,
+      setsRootTime: wasEmpty && options.include.isEmpty,
       setter: MetadataSetter(
         metadata, isTermBackup6: verified.manifest.isTermBackup6, warn: warn),
       loosening: loosening)

@@ -20,8 +20,6 @@ final class Staging {
 
   init(in destination: Descriptor) throws(Failure) {
     self.destination = destination
-    // What a killed restore has left here is nobody's any more.
-    _ = try? RestoreLeftovers.collect(in: destination)
     let (name, made) = try Staging.make(in: destination)
     self.name = name
     directory = made.directory

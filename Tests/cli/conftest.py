@@ -83,9 +83,10 @@ def fast_suite():
 
 BIN = fast_suite()
 
-# Tests that are run in the background have SIGINT ignored, and a child would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests that are run in the background, or with nohup(1), have signals ignored, and a child would inherit that.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(_number, _usual)
 
 
 def pytest_unconfigure():

@@ -19,6 +19,8 @@ def limited(what, soft, hard=None):
     return prepare
 
 
+# What a directory store keeps for itself.
+KEPT = {".tbk-lock", ".tbk-reserve", ".tbk-reserve-names"}
 FILES = limited(resource.RLIMIT_FSIZE, LIMIT)
 
 
@@ -30,7 +32,7 @@ def large(tmp_path):
 
 
 def left_in(directory):
-    return sorted(path.name for path in directory.rglob(".tbk-*") if path.name != ".tbk-lock")
+    return sorted(path.name for path in directory.rglob(".tbk-*") if path.name not in KEPT)
 
 
 @pytest.mark.parametrize("way", ["seal", "seal in place", "seal to a pipe", "manifest", "extract", "push", "pull", "sign"])
