@@ -138,8 +138,7 @@ extension LedgerSession.Snapshot {
         .unavailable, "the store \(store.display) has no group \(group)",
         hint: groups.isEmpty
           ? "none of its backups is in a group"
-          : "'termbackup list --store \(store.display)' shows the groups; --new-group is for one that "
-            + "is to begin")
+          : "tbk-pull --list shows the groups; --new-group is for one that is to begin")
     }
     if found.count > 1 {
       let shown = found.prefix(8).map(\.description)

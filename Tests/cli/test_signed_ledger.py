@@ -234,7 +234,7 @@ def test_nothing_is_changed_without_a_key(signed):
     newest = signed.read()["backups"][-1]["id"]
     run = signed.tbk.run
     for command, arguments, data in (
-            ("tbk-push", ["--group", "new"], signed.tbk.seal(signed.path)),
+            ("tbk-push", ["--group", "new", "--new-group"], signed.tbk.seal(signed.path)),
             ("tbk-push", ["--remove", newest], None), ("tbk-prune", ["--max-backups", "1"], None)):
         result = run(command, signed.path, *arguments, input=data, status=77, **there)
         assert b"is signed" in result.err and b"--sign-key" in result.err
