@@ -350,7 +350,8 @@ def test_set_id_bits_are_not_restored_unasked(packages, tmp_path):
     b"not gzip", b"", gz.compress(b""), gz.compress(b"x" * 600), gz.compress(bytes(1024))[:-1],
     gz.compress(bytes(1024)) + b"more", gz.compress(bytes(1024) + b"x"), gz.compress(bytes(1024 + (2 << 20)))])
 def test_what_is_no_tar_gz_is_refused(packages, payload):
-    packages.open(packages.seal(payload or b"\0"), "--verify", status=65)
+    # Without a gzip it could be any password's.
+    packages.open(packages.seal(payload or b"\0"), "--verify", status=65 if payload[:2] == b"\x1f\x8b" else 77)
 
 
 def test_a_size_that_no_package_can_hold_is_refused(packages):

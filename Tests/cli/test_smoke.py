@@ -137,6 +137,11 @@ def test_tbk_sign(machine):
     machine.run(*verify, input=archive + b"x", status=1)
 
 
+def test_tbk_keygen(machine):
+    recipient, = machine.run("tbk-keygen", "-o", machine.at / "identity").err.decode().split()[-1:]
+    assert recipient.startswith("age1") and machine.run("tbk-keygen", "-y", machine.at / "identity").lines == [recipient]
+
+
 def test_tbk_audit(machine):
     assert len(machine.run("tbk-audit", "show").lines) > 3
     machine.run("tbk-audit", "verify")
