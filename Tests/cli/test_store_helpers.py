@@ -497,9 +497,9 @@ def test_rclone_keeps_backups(remote):
     assert remote.pull("latest").out == remote.archives[1]
     remote.tbk.run("tbk-prune", remote.address, "--keep-last", "1")
     assert remote.ids() == [second]
-    # Nothing else is left there, and nothing here.
+    # Nothing else is left there but what removing from a full disk needs, and nothing here.
     files = sorted(str(path.relative_to(remote.root)) for path in remote.root.rglob("*") if path.is_file())
-    assert files == [f"backups/backup_{second[:12]}.tbk", "metadata.json"]
+    assert files == [f"backups/backup_{second[:12]}.tbk", "journal/reserve", "metadata.json"]
     assert remote.tbk.leftovers() == []
     remote.alone()
 

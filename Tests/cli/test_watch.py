@@ -25,7 +25,8 @@ class Watch:
     """A running tbk-watch, whose reports are read as they come."""
 
     def __init__(self, tbk, directory, *arguments, **options):
-        self.process = tbk.start("tbk-watch", *QUICK, "--json", "--initial", *arguments, directory, **options)
+        quick = () if "--debounce" in arguments else QUICK
+        self.process = tbk.start("tbk-watch", *quick, "--json", "--initial", *arguments, directory, **options)
         self.reports = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
         assert self.next() == EVERYTHING

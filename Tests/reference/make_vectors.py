@@ -194,7 +194,7 @@ def termbackup6():
     accepted("termbackup6_symlink_is_listed_as_its_target", backup([a, b, {**b, "relative_path": "zlink"}], link)[0])
     link = [*plain, ("zhard", b"", {"type": tarfile.LNKTYPE, "linkname": "d/a"})]
     accepted("termbackup6_hard_link_is_listed_as_a_file", backup([a, b, {**a, "relative_path": "zhard"}], link)[0])
-    accepted("termbackup6_vanished_file", backup([a, entry("gone", b"gone\n"), b], plain)[0], extract={3}, verify={0, 3})
+    accepted("termbackup6_vanished_file", backup([a, entry("gone", b"gone\n"), b], plain)[0], tar={3}, extract={3}, verify={0, 3})
     own = [plain[0], ("manifest.json", b"mine\n", {}), plain[1]]
     accepted("termbackup6_own_manifest", backup([a, entry("manifest.json", b"mine\n"), b], own)[0])
     changed = entry("d/a", b"second\n")
