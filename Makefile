@@ -292,7 +292,7 @@ demo: packages
 	run diff -r --no-dereference "$$DIR" "$$work/restored"; \
 	tbk-manifest "$$DIR" | tbk-manifest check - "$$work/restored"; \
 	printf '\n%s\n' '$$ tbk-manifest DIR | tbk-seal | tbk-push STORE; tbk-pull STORE latest | tbk-open -C AGAIN'; \
-	mkdir "$$work/store" "$$work/again"; \
+	mkdir "$$work/store"; \
 	tbk-manifest "$$DIR" | tbk-seal | tbk-push "$$work/store"; \
 	tbk-pull "$$work/store" latest | tbk-open -C "$$work/again"; \
 	run diff -r --no-dereference "$$DIR" "$$work/again"; \
