@@ -1,6 +1,6 @@
 import TBKCore
 
-/// The entries of one manifest, packed: about 130 bytes an entry and its path, so that a tree of a
+/// The entries of one manifest, packed: about 140 bytes an entry and its path, so that a tree of a
 /// million files needs some 200 MB and not the 500 MB of its JSON.
 ///
 /// Entries are given and taken as `ManifestEntry`; they keep the order in which they were added.
@@ -16,6 +16,7 @@ package struct EntryTable: Sendable {
     var mtime: Int64
     var ctime: Int64
     var inode: UInt64
+    var offset: UInt64
     var device: UInt32
     var uid: UInt32
     var gid: UInt32
@@ -40,6 +41,7 @@ package struct EntryTable: Sendable {
     static let storedIn = Presence(rawValue: 512)
     static let rare = Presence(rawValue: 1024)
     static let type = Presence(rawValue: 2048)
+    static let offset = Presence(rawValue: 4096)
   }
 
   private struct Rare {
@@ -96,7 +98,8 @@ package struct EntryTable: Sendable {
       path: path, pathLength: UInt32(entry.path.count), mode: entry.mode,
       size: entry.size, sha256: note(entry.sha256, .sha256, .ofNothing),
       modifiedAt: entry.modifiedAt, mtime: note(entry.mtime, .mtime, 0),
-      ctime: note(entry.ctime, .ctime, 0), inode: note(entry.inode, .inode, 0), device: device,
+      ctime: note(entry.ctime, .ctime, 0), inode: note(entry.inode, .inode, 0),
+      offset: note(entry.offset, .offset, 0), device: device,
       uid: note(entry.uid, .uid, 0), gid: note(entry.gid, .gid, 0), user: user, group: group,
       storedIn: storedIn, type: entry.type, present: [])
     record.present = present
@@ -118,6 +121,7 @@ package struct EntryTable: Sendable {
     buffer += pythonRepresentation(record.modifiedAt).utf8
     buffer.append(UInt8(ascii: ","))
     if has(.mtime) { buffer.appendNumber("\"mtime_ns\":", record.mtime) }
+    if has(.offset) { buffer.appendNumber("\"offset\":", record.offset) }
     buffer.appendNumber("\"permissions\":", record.mode)
     buffer.appendText("\"relative_path\":", path(index))
     if has(.sha256) {
@@ -160,6 +164,7 @@ package struct EntryTable: Sendable {
       entry.mtime = take(.mtime, record.mtime)
       entry.ctime = take(.ctime, record.ctime)
       entry.inode = take(.inode, record.inode)
+      entry.offset = take(.offset, record.offset)
       entry.device = take(.device, devices[record.device])
       entry.uid = take(.uid, record.uid)
       entry.gid = take(.gid, record.gid)
@@ -200,6 +205,11 @@ package struct EntryTable: Sendable {
   /// The backup that holds the content, where it is not this one.
   package func storedIn(_ index: Int) -> String? {
     records[index].present.contains(.storedIn) ? backups[records[index].storedIn] : nil
+  }
+
+  /// Where the content begins in the tar that holds it, if the manifest says so.
+  package func offset(_ index: Int) -> UInt64? {
+    records[index].present.contains(.offset) ? records[index].offset : nil
   }
 
   /// Whether the entry is a further name of an earlier one.

@@ -47,6 +47,9 @@ package struct ManifestEntry: Equatable, Sendable {
   package var storedAs: [UInt8]?
   /// The id of the backup that holds the content, where it is not this one.
   package var storedIn: String?
+  /// Where the content begins in the uncompressed tar of the backup that holds it, in bytes; only
+  /// where there is content, and known where archives of suite 3 or age were written.
+  package var offset: UInt64?
   package var xattrs: [ExtendedAttribute] = []
   /// Whether `type` stood in the manifest: TermBackup 6 wrote files only, and no type.
   package var hasType = true

@@ -32,7 +32,7 @@ extension JSONReader {
 extension ManifestEntry {
   private enum Field: String, CaseIterable {
     case ctime_ns, device, gid, group, hard_link, inode, link_target, modified_at, mtime_ns
-    case permissions, relative_path, sha256, size, stored_as, stored_in, type, uid, user, xattrs
+    case offset, permissions, relative_path, sha256, size, stored_as, stored_in, type, uid, user, xattrs
 
     var bit: UInt32 {
       switch self {
@@ -55,6 +55,7 @@ extension ManifestEntry {
       case .uid: 16
       case .user: 17
       case .xattrs: 18
+      case .offset: 19
       }
     }
   }
@@ -162,6 +163,10 @@ extension ManifestEntry {
         extras.append(Extra(key: "modified_at", value: Array(token.utf8)))
       }
     case .mtime_ns: mtime = try reader.integer()
+    case .offset:
+      let value: UInt64 = try reader.integer()
+      if value > UInt64(Int64.max) { throw Failure(.malformed, "out of range") }
+      offset = value
     case .permissions: mode = try reader.integer()
     case .relative_path: path = try reader.name()
     case .sha256:
@@ -194,7 +199,10 @@ extension ManifestEntry {
     for field in [Field.permissions, .modified_at] where !seen.contains(field) {
       throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
     }
-    if isRoot { return }
+    if isRoot {
+      if offset != nil { throw Failure(.malformed, "it is no file, and says where its content is") }
+      return
+    }
     for field in [Field.relative_path, .sha256, .size] where !seen.contains(field) {
       throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
     }
@@ -206,15 +214,18 @@ extension ManifestEntry {
       guard size == 0, sha256 == .ofNothing || sha256 == nil else {
         throw Failure(.malformed, "it is no file, and has content")
       }
-      guard hardLink == nil, storedIn == nil else {
+      guard hardLink == nil, storedIn == nil, offset == nil else {
         throw Failure(.malformed, "it is no file, and says where its content is")
       }
     }
     if hasType, let expected = type.modeBits, mode & 0o170000 != expected {
       throw Failure(.malformed, "\"type\" and \"permissions\" contradict each other")
     }
-    if hardLink != nil, storedIn != nil {
+    if hardLink != nil, storedIn != nil || offset != nil {
       throw Failure(.malformed, "a hard link has no content of its own")
+    }
+    if offset != nil, size == 0 {
+      throw Failure(.malformed, "there is no content, and it says where that is")
     }
   }
 }

@@ -154,6 +154,7 @@ extension Array where Element == UInt8 {
     self += pythonRepresentation(entry.modifiedAt).utf8
     append(UInt8(ascii: ","))
     appendNumber("\"mtime_ns\":", entry.mtime)
+    appendNumber("\"offset\":", entry.offset)
     appendNumber("\"permissions\":", entry.mode)
     if !isRoot {
       appendText("\"relative_path\":", entry.path)

@@ -51,10 +51,18 @@ package struct TarMember: Equatable, Sendable {
 /// A failure of the handler ends the parsing and comes out of the parser unchanged.
 package protocol TarHandler: AnyObject {
   func begin(_ member: TarMember) throws(Failure)
+  /// As `begin(_:)`, which it calls unless a handler has its own.
+  ///
+  /// - Parameter offset: where in the tar the member's body begins, or would.
+  func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure)
   /// The next bytes of the body; never empty. The span is gone when the call returns.
   func body(_ bytes: Span<UInt8>) throws(Failure)
   /// All `size` bytes of the member have been handed on.
   func end() throws(Failure)
+}
+
+extension TarHandler {
+  package func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure) { try begin(member) }
 }
 
 /// What a hostile tar may ask for.

@@ -366,7 +366,7 @@ package final class TarParser: ByteSink {
     longLink = nil
     pax = nil
     began = true
-    try handler.begin(member)
+    try handler.begin(member, bodyAt: headerStart + UInt64(TarBlock.size))
     if size == 0 {
       try handler.end()
       state = .header

@@ -12,6 +12,7 @@ func fullEntry(_ path: String) -> ManifestEntry {
   (entry.user, entry.group) = ([0xff], Array("wheel".utf8))
   entry.storedAs = Array("other".utf8)
   entry.storedIn = String(repeating: "a", count: 64)
+  entry.offset = .max >> 1
   entry.xattrs = [ExtendedAttribute(name: Array("user.a".utf8), value: [0, 255])]
   entry.extras = [ManifestEntry.Extra(key: "zz", value: Array("[1]".utf8))]
   return entry
@@ -40,6 +41,7 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
     #expect(table.indices.map { table[$0] } == entries)
     #expect(table.isHardLink(2) && !table.isHardLink(0) && table.isRare(0) && !table.isRare(1))
     #expect(table.storedIn(0) == entries[0].storedIn && table.storedIn(1) == nil)
+    #expect(table.offset(0) == .max >> 1 && table.offset(1) == nil)
     #expect(!table.hasType(1) && table.type(3) == .symlink && table.size(0) == .max >> 1)
   }
 

@@ -30,6 +30,8 @@ import Testing
       entryText("d", ["hard_link": "\"a\""]),
       entryText("e", ["stored_in": "\"\(hashOfNothing)\"", "xattrs": "{\"user.a\":\"AP8=\"}"]),
       entryText("f", ["unknown": "{\"z\":[1,2.50]}"]),
+      entryText("g", ["offset": "\(Int64.max)", "size": "1"]),
+      entryText("h", ["offset": "512", "size": "1", "stored_in": "\"\(hashOfNothing)\"", "zz": "1"]),
     ],
     [
       "source_dir": "\"/s\"", "unreadable": "[{\"reason\":\"r\",\"relative_path\":\"u\"}]",
@@ -46,7 +48,9 @@ import Testing
 
   @Test func everyFieldIsRead() throws {
     let manifest = try parseManifest(sample)
-    #expect(manifest.files.count == 6)
+    #expect(manifest.files.count == 8)
+    #expect(manifest.files.offset(0) == nil && manifest.files.offset(6) == UInt64(Int64.max))
+    #expect(manifest.files[7].offset == 512)
     #expect(manifest.files[0].uid == .max && manifest.files[0].mtime == -1)
     #expect(manifest.files[0].user == [0xff])
     #expect(manifest.files[2].linkTarget == Array("../x".utf8))
@@ -57,7 +61,23 @@ import Testing
     #expect(manifest.unreadable == [UnreadableEntry(path: [0x75], reason: "r")])
     #expect(manifest.root?.mode == 16877)
     #expect(manifest.dependsOn == [hashOfNothing])
-    #expect(manifest.fileCount == 4)
+    #expect(manifest.fileCount == 6)
+  }
+
+  @Test func onlyContentIsSomewhere() throws {
+    let directory = ["permissions": "16877", "type": "\"directory\""]
+    for (path, members) in [
+      ("a", ["size": "0"]), ("a", ["size": "1", "offset": "-1"]), ("a", ["size": "1", "offset": "1.0"]),
+      ("a", ["size": "1", "offset": "9223372036854775808"]), ("a", ["size": "1", "offset": "null"]),
+      ("b", directory), ("b", ["hard_link": "\"a\"", "size": "1"]),
+    ] {
+      let entries = [entryText("a", ["size": "1"]), entryText(path, ["offset": "512"].merging(members) { $1 })]
+      #expect(throws: Failure.self) {
+        try parseManifest(manifestText(path == "a" ? Array(entries.dropFirst()) : entries))
+      }
+    }
+    let root = "{\"modified_at\":0.0,\"offset\":0,\"permissions\":16877,\"type\":\"directory\"}"
+    #expect(throws: Failure.self) { try parseManifest(manifestText([], ["root": root])) }
   }
 
   @Test func everyTruncationIsRefused() throws {
