@@ -15,8 +15,18 @@ package struct OpenLimits: Sendable {
 /// Derives the keys of archives from one password.
 package final class KeyRing {
   private let password: Secret
+  /// The last key that Argon2id gave. Archives of one group share their salt.
+  private var last: (salt: [UInt8], cost: Argon2Cost, key: HeldKey)?
 
   package init(_ password: consuming Secret) { self.password = password }
+
+  /// The key of an archive of suite 3.
+  func key(_ header: ChunkedHeader) throws(Failure) -> Secret {
+    if let last, last.salt == header.salt, last.cost == header.cost { return try last.key.copy() }
+    let key = HeldKey(try KeyDerivation.argon2id(password, salt: header.salt, cost: header.cost))
+    last = (header.salt, header.cost, key)
+    return try key.copy()
+  }
 
   /// The key of an archive: 64 bytes for TBK1, 32 for the others.
   fileprivate func key(_ header: ArchiveHeader) throws(Failure) -> Secret {
@@ -34,6 +44,19 @@ package final class KeyRing {
   }
 }
 
+/// A key in a place that can be referred to.
+private final class HeldKey {
+  private let key: Secret
+  init(_ key: consuming Secret) { self.key = key }
+  func copy() throws(Failure) -> Secret { try key.copy() }
+}
+
+extension ChunkedHeader {
+  var cost: Argon2Cost {
+    Argon2Cost(memory: memory, passes: UInt32(passes), lanes: UInt32(lanes))
+  }
+}
+
 extension TBK2Header {
   fileprivate var cost: Argon2Cost {
     Argon2Cost(memory: memory, passes: UInt32(passes), lanes: UInt32(lanes))
@@ -45,7 +68,7 @@ extension TBK2Header {
 /// What it was read from stays as untrusted as before: a file that others can write is held, block
 /// by block, against hashes kept from the verification. A pipe was kept as ciphertext in a file
 /// without a name.
-package final class AuthenticatedArchive {
+package final class AuthenticatedArchive: OpenedArchive {
   private enum Storage {
     case memory([UInt8])
     case spool(Descriptor)
@@ -72,8 +95,10 @@ package final class AuthenticatedArchive {
     return overflow ? UInt64(Int64.max) : min(product + 4096, UInt64(Int64.max))
   }
 
+  package var format: String { header.format }
+
   /// Whether its tar has no manifest.
-  var hasNoManifest: Bool {
+  package var hasNoManifest: Bool {
     if case .mbu = header { return true }
     return false
   }

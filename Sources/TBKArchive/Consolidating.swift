@@ -16,6 +16,7 @@ extension BackupReader {
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
   ) throws(Failure) -> SealedBackup {
+    try newest.keep()
     let verified = try manifest()
     try refuseAlone(verified)
     let listed = verified.manifest
@@ -34,8 +35,9 @@ extension BackupReader {
     var pending = Set(listed.dependsOn)
     var given: Set<String> = []
     while !pending.isEmpty, let archive = try next() {
-      let finder = ContentFinder { member in
-        self.supplied(by: member, to: listed, lookup, have).compactMap { index in
+      try archive.keep()
+      let finder = ContentFinder { member, offset in
+        self.supplied(by: member, at: offset, to: listed, lookup, have).compactMap { index in
           listed.files[index].sha256.map { (index, $0) }
         }
       } found: { index in
@@ -46,7 +48,7 @@ extension BackupReader {
       given.insert(id)
       if !finder.isEmpty { _ = try read(archive, consumer: packer.consumer(finder.replay())) }
     }
-    while try next() != nil {}
+    try proveOthers()
     try refuseMissing(listed, have, given: given) { _ in true }
 
     try packer.finish()
@@ -78,9 +80,11 @@ extension Manifest {
     whole.mode = "full"
     whole.parentBackupID = nil
     whole.backupID = nil
-    for index in files.indices where files.storedIn(index) != nil {
+    for index in files.indices where files.storedIn(index) != nil || files.offset(index) != nil {
       var entry = files[index]
       entry.storedIn = nil
+      // The content comes in another tar.
+      entry.offset = nil
       whole.files[index] = entry
     }
     return whole
@@ -171,7 +175,7 @@ private final class ContentPacker {
 
 /// Finds out which members of an older archive are content that is wanted: only their hash tells.
 final class ContentFinder: MemberConsumer {
-  private let offers: (TarMember) -> [(index: Int, sha256: Digest)]
+  private let offers: (TarMember, UInt64) -> [(index: Int, sha256: Digest)]
   private let found: (Int) -> Void
   private var offered: [(index: Int, sha256: Digest)] = []
   private var position = -1
@@ -179,7 +183,7 @@ final class ContentFinder: MemberConsumer {
   private var plan: [(position: Int, index: Int)] = []
 
   init(
-    offers: @escaping (TarMember) -> [(index: Int, sha256: Digest)],
+    offers: @escaping (TarMember, UInt64) -> [(index: Int, sha256: Digest)],
     found: @escaping (Int) -> Void
   ) {
     self.offers = offers
@@ -188,9 +192,11 @@ final class ContentFinder: MemberConsumer {
 
   var isEmpty: Bool { plan.isEmpty }
 
-  func begin(_ member: TarMember) throws(Failure) -> Bool {
+  func begin(_ member: TarMember) throws(Failure) -> Bool { try begin(member, contentAt: 0) }
+
+  func begin(_ member: TarMember, contentAt offset: UInt64) throws(Failure) -> Bool {
     position += 1
-    offered = offers(member)
+    offered = offers(member, offset)
     return !offered.isEmpty
   }
 

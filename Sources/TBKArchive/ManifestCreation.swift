@@ -165,6 +165,7 @@ package struct ManifestCreation {
       guard incremental else { return false }
       if let place = place(of: old) {
         entry.storedIn = place
+        entry.offset = old.offset
       } else if defersHash {
         entry.sha256 = nil
       }
@@ -174,6 +175,7 @@ package struct ManifestCreation {
     // content that is already stored need not be packed again.
     if incremental, old.size == entry.size, let place = place(of: old) {
       entry.storedIn = place
+      entry.offset = old.offset
       entry.extras = [.init(key: candidateKey, value: old.sha256?.bytes ?? [])]
       return true
     }
@@ -192,6 +194,7 @@ package struct ManifestCreation {
     entry.extras = []
     if entry.sha256?.bytes != candidate.value {
       entry.storedIn = nil
+      entry.offset = nil
       if defersHash { entry.sha256 = nil }
     }
   }

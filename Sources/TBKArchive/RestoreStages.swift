@@ -9,12 +9,17 @@ struct NameLookup {
   private let files: EntryTable
   private let order: [UInt32]?
   private var renamed: [[UInt8]: Int] = [:]
+  /// The entries of which a manifest says where in another backup's tar their content is.
+  private var places: [UInt64: [Int]] = [:]
 
   init(_ manifest: Manifest) {
     files = manifest.files
     order = files.isSorted() ? nil : files.sortedIndices()
     for index in files.indices where files.isRare(index) {
       if let name = files[index].storedAs { renamed[name] = index }
+    }
+    for index in files.indices where files.storedIn(index) != nil {
+      if let offset = files.offset(index) { places[offset, default: []].append(index) }
     }
   }
 
@@ -29,10 +34,11 @@ struct NameLookup {
     return files.storedIn(target) != nil
   }
 
-  /// The entries that another backup's tar may hold under this name: the one of that name, and,
-  /// for names that stand in for "manifest.json" and what is below it, the one they stand in for.
-  func entries(heldAs name: [UInt8]) -> [Int] {
-    var found: Set<Int> = []
+  /// The entries that another backup's tar may hold under this name and at this place: the one of that
+  /// name; for names that stand in for "manifest.json" and what is below it, the one they stand in for;
+  /// and those of that place.
+  func entries(heldAs name: [UInt8], at offset: UInt64) -> [Int] {
+    var found = Set(places[offset] ?? [])
     if let index = files.find(name, order: order) { found.insert(index) }
     if name.starts(with: Manifest.fileName) {
       let rest = name[Manifest.fileName.count...].drop { $0 == UInt8(ascii: "~") }
@@ -54,31 +60,28 @@ final class Gathered {
 
 /// Offers content of an older archive: taken if it has the hash that the newest manifest wants.
 final class OfferConsumer: MemberConsumer {
-  private let wish: (TarMember) -> [StagingConsumer.Offer]
+  private let wish: (TarMember, UInt64) -> [StagingConsumer.Offer]
   private let accepted: (StagingConsumer.Offer) -> Void
   private let staging: StagingConsumer?
   private var offers: [StagingConsumer.Offer] = []
 
   init(
-    _ staging: Staging?, wish: @escaping (TarMember) -> [StagingConsumer.Offer],
+    _ staging: Staging?, wish: @escaping (TarMember, UInt64) -> [StagingConsumer.Offer],
     accepted: @escaping (StagingConsumer.Offer) -> Void
   ) {
     self.wish = wish
     self.accepted = accepted
     self.staging = staging.map { staging in
-      StagingConsumer(
-        staging,
-        wish: { (member) throws(Failure) in
-          let offers = wish(member)
-          return offers.isEmpty ? .leave : .offer(offers)
-        }, accepted: accepted)
+      StagingConsumer(staging, wish: { _ in .leave }, accepted: accepted)
     }
   }
 
-  func begin(_ member: TarMember) throws(Failure) -> Bool {
-    if let staging { return try staging.begin(member) }
-    offers = wish(member)
-    return !offers.isEmpty
+  func begin(_ member: TarMember) throws(Failure) -> Bool { try begin(member, contentAt: 0) }
+
+  func begin(_ member: TarMember, contentAt offset: UInt64) throws(Failure) -> Bool {
+    offers = wish(member, offset)
+    if offers.isEmpty { return false }
+    return try staging?.begin(member, .offer(offers)) ?? true
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) { try staging?.body(bytes) }

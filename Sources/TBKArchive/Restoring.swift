@@ -41,10 +41,10 @@ package struct RestoreSummary {
 /// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
 package final class BackupReader {
   /// Gives the archives one after the other, the newest first; nil when there are no more.
-  package typealias ArchiveProvider = () throws(Failure) -> AuthenticatedArchive?
+  package typealias ArchiveProvider = () throws(Failure) -> (any OpenedArchive)?
 
   let next: ArchiveProvider
-  let newest: AuthenticatedArchive
+  let newest: any OpenedArchive
   let expectedID: String?
   let progress: (Int) -> Void
   /// Told of what a person should know and what does not stop the work.
@@ -76,19 +76,19 @@ package final class BackupReader {
 
   /// Reads all of an archive, and verifies everything that can be verified without the others.
   func read(
-    _ archive: AuthenticatedArchive, consumer: (any MemberConsumer)? = nil
+    _ archive: any OpenedArchive, consumer: (any MemberConsumer)? = nil
   ) throws(Failure) -> VerifiedManifest {
     if archive.hasNoManifest { return try readPackage(archive, consumer) }
     let verifier = try TarVerifier(consumer: consumer)
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
-    return try verifier.verdict()
+    return try verifier.verdict(locator: archive.locator)
   }
 
   /// Of an mbu package the manifest is made of what its tar holds.
   private func readPackage(
-    _ archive: AuthenticatedArchive, _ consumer: (any MemberConsumer)?
+    _ archive: any OpenedArchive, _ consumer: (any MemberConsumer)?
   ) throws(Failure) -> VerifiedManifest {
     let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, leave: leaveOut)
     try replay(archive, to: survey)
@@ -103,7 +103,7 @@ package final class BackupReader {
 
   /// Reads all of an archive's tar.
   func replay(
-    _ archive: AuthenticatedArchive, to handler: any TarHandler
+    _ archive: any OpenedArchive, to handler: any TarHandler
   ) throws(Failure) {
     let parser = TarParser(
       handler: handler, limits: TarLimits(maximumSize: archive.maximumContentLength))
@@ -118,12 +118,16 @@ package final class BackupReader {
     }
   }
 
-  /// The format of the newest archive: "TBK2", "TBK1" or "mbu".
-  package var format: String { newest.header.format }
+  /// The format of the newest archive: "TBK2", "TBK1", "mbu" or "age".
+  package var format: String { newest.format }
 
-  /// The manifest of the newest archive, verified against that archive.
-  package func manifest() throws(Failure) -> VerifiedManifest {
-    let verified = try read(newest)
+  /// The manifest of the newest archive, verified against that archive; where parts of it can be read,
+  /// without its content.
+  ///
+  /// - Parameter wholly: whether all of the archive is read in any case.
+  package func manifest(wholly: Bool = false) throws(Failure) -> VerifiedManifest {
+    let alone = wholly ? nil : try manifestAlone(newest)
+    let verified = if let alone { alone } else { try read(newest) }
     try check(id: verified.id)
     return verified
   }
@@ -152,7 +156,7 @@ package final class BackupReader {
     guard verified.manifest.isTermBackup6, verified.manifest.parentBackupID != nil else {
       return verified
     }
-    return try verifyAll()
+    return try gather(staging: nil, known: verified, RestoreOptions(), wanted: { (_, _) in true })
   }
 
   // MARK: Verifying
@@ -211,6 +215,7 @@ package final class BackupReader {
   ) throws(Failure) -> RestoreSummary {
     // What to take has to be known before it passes; without a choice, everything is taken as it
     // comes and verified before it is put in place.
+    if options.selects { try newest.keep() }
     let known = options.selects ? try manifest() : nil
     // Of such a chain the newest manifest lists what changed last.
     let grows = known.map(isChainOfTermBackup6) ?? false
@@ -379,7 +384,9 @@ package final class BackupReader {
       }
     }
     let verified: VerifiedManifest
-    if let known, staging == nil {
+    if let known, staging == nil, known.coversContent {
+      verified = known
+    } else if let known, try readParts(of: known, consumer: first, wanted: wanted) {
       verified = known
     } else {
       verified = try read(newest, consumer: first)
@@ -389,13 +396,17 @@ package final class BackupReader {
     if verified.manifest.isTermBackup6 {
       return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
     }
-    try gatherOthers(verified, staging: staging, wanted: wanted)
+    try gatherOthers(
+      verified, staging: staging, partly: staging != nil || known != nil, wanted: wanted)
     return verified
   }
 
   /// Takes from older archives what the newest leaves to them.
+  ///
+  /// - Parameter partly: whether no more is read of them than is needed, where that can be.
   private func gatherOthers(
-    _ verified: VerifiedManifest, staging: Staging?, wanted: @escaping (Manifest, Int) -> Bool
+    _ verified: VerifiedManifest, staging: Staging?, partly: Bool,
+    wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) {
     let manifest = verified.manifest
     var pending: [String: Int] = [:]
@@ -406,8 +417,15 @@ package final class BackupReader {
     let have = Gathered(manifest.files.count)
     var given: Set<String> = []
     while !pending.isEmpty, let archive = try next() {
-      let consumer = OfferConsumer(staging) { member in
-        self.supplied(by: member, to: manifest, lookup, have).compactMap { index in
+      if partly,
+        let id = try readParts(of: archive, for: manifest, staging, have, wanted: wanted)
+      {
+        pending[id] = nil
+        given.insert(id)
+        continue
+      }
+      let consumer = OfferConsumer(staging) { member, offset in
+        self.supplied(by: member, at: offset, to: manifest, lookup, have).compactMap { index in
           let entry = manifest.files[index]
           guard wanted(manifest, index), let sha256 = entry.sha256 else { return nil }
           return StagingConsumer.Offer(sha256: sha256, name: entry.tarName, index: index)
@@ -420,18 +438,24 @@ package final class BackupReader {
       given.insert(other.id)
     }
     // Nothing is put in place while anything that was given is in doubt.
-    while try next() != nil {}
+    try proveOthers()
     try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
     if let staging { try linkToSupplied(manifest, staging, wanted) }
   }
 
+  /// Verifies the archives that were not needed.
+  func proveOthers() throws(Failure) {
+    while let archive = try next() { try archive.proveRest() }
+  }
+
   /// The entries of the newest manifest that still want content, and may have it from this member
-  /// of an older archive.
+  /// of an older archive, whose content begins at `offset` of its tar.
   func supplied(
-    by member: TarMember, to manifest: Manifest, _ lookup: NameLookup, _ have: Gathered
+    by member: TarMember, at offset: UInt64, to manifest: Manifest, _ lookup: NameLookup,
+    _ have: Gathered
   ) -> [Int] {
     guard member.kind == .file else { return [] }
-    return lookup.entries(heldAs: member.name).filter { index in
+    return lookup.entries(heldAs: member.name, at: offset).filter { index in
       !have[index] && manifest.files.storedIn(index) != nil
         && manifest.files.size(index) == member.size
     }

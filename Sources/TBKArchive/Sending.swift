@@ -12,16 +12,23 @@ extension BackupReader {
   /// what came for all of it.
   @discardableResult
   package func sendTar(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
+    // Looking for another one goes past it.
+    if isChain { try newest.keep() }
     if try next() != nil {
       throw Failure(
         .usage, "several archives do not make one tar", hint: "extract them together with -C")
     }
     if newest.hasNoManifest { return try sendPackage(to: sink) }
+    if let known = try manifestAlone(newest) {
+      try refusePart(known.manifest)
+      try check(id: known.id)
+      try refuseAlone(known)
+    }
     let verifier = try TarVerifier { [self] (manifest) throws(Failure) in
       try refusePart(manifest)
     }
     return try send(verifier, to: sink) { () throws(Failure) in
-      let verified = try verifier.verdict()
+      let verified = try verifier.verdict(locator: newest.locator)
       try check(id: verified.id)
       try refuseAlone(verified)
       return verified
@@ -81,6 +88,7 @@ extension BackupReader {
 
   /// Sends the content of one file, which is verified before its first byte is sent.
   package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
+    try newest.keep()
     let verified = try manifest()
     try refuseAlone(verified)
     if verified.manifest.isTermBackup6 {
@@ -96,7 +104,9 @@ extension BackupReader {
     guard entry.type == .file else {
       throw Failure(.usage, "\(RawPath(path).display) is not a regular file")
     }
-    if entry.storedIn == nil {
+    if entry.storedIn == nil, let payload = try newest.parts(), let part = Part(entry) {
+      try send(part, of: payload, to: sink)
+    } else if entry.storedIn == nil {
       let sender = MemberSender(sink) { $0.name == entry.tarName }
       _ = try read(newest, consumer: sender)
       guard sender.isSent else {
@@ -116,8 +126,17 @@ extension BackupReader {
     let have = Gathered(manifest.files.count)
     var given: Set<String> = []
     while let archive = try next() {
-      let finder = ContentFinder { member in
-        self.supplied(by: member, to: manifest, lookup, have).filter { $0 == index }
+      try archive.keep()
+      if let other = try manifestAlone(archive), !other.isAlone {
+        let parts = try parts(of: other, for: manifest, have) { $0 == index }
+        if let parts, let payload = try archive.parts() {
+          given.insert(other.id)
+          guard let part = parts.first else { continue }
+          return try send(part.part, of: payload, to: sink)
+        }
+      }
+      let finder = ContentFinder { member, offset in
+        self.supplied(by: member, at: offset, to: manifest, lookup, have).filter { $0 == index }
           .compactMap { index in manifest.files[index].sha256.map { (index, $0) } }
       } found: { index in
         have[index] = true

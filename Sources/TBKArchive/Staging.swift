@@ -190,10 +190,12 @@ final class StagingConsumer: MemberConsumer {
     self.accepted = accepted
   }
 
-  func begin(_ member: TarMember) throws(Failure) -> Bool {
+  func begin(_ member: TarMember) throws(Failure) -> Bool { try begin(member, try wish(member)) }
+
+  func begin(_ member: TarMember, _ wish: Wish) throws(Failure) -> Bool {
     var member = member
     offers = []
-    switch try wish(member) {
+    switch wish {
     case .leave: return false
     case .offer(let offered): offers = offered
     case .take: break

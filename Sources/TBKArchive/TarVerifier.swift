@@ -6,9 +6,19 @@ import TBKFormat
 package protocol MemberConsumer: AnyObject {
   /// A member with a safe name; returns whether its content is wanted.
   func begin(_ member: TarMember) throws(Failure) -> Bool
+  /// As `begin(_:)`, which it calls unless a consumer has its own.
+  ///
+  /// - Parameter offset: where in the tar the content begins.
+  func begin(_ member: TarMember, contentAt offset: UInt64) throws(Failure) -> Bool
   func body(_ bytes: Span<UInt8>) throws(Failure)
   /// The wanted content has ended.
   func end(_ sha256: Digest) throws(Failure)
+}
+
+extension MemberConsumer {
+  package func begin(_ member: TarMember, contentAt offset: UInt64) throws(Failure) -> Bool {
+    try begin(member)
+  }
 }
 
 /// Reads an archive's tar: finds the manifest, hashes everything else, and compares the two (tbk(5),
@@ -33,6 +43,12 @@ package final class TarVerifier: TarHandler {
   /// What the tar held, under the names it had there.
   private var records = EntryTable()
   private var names = MemberTree()
+  /// Where the body of the member that passes begins in the tar.
+  private var bodyStart: UInt64 = 0
+  /// Where the headers of the next member begin.
+  private var nextHeader: UInt64 = 0
+  /// Where the manifest was.
+  private var place: ManifestLocator?
 
   /// - Parameter judge: shown the manifest as soon as it has passed, before anything is known to
   ///   agree with it; may refuse it.
@@ -47,8 +63,14 @@ package final class TarVerifier: TarHandler {
 
   // MARK: Members
 
-  package func begin(_ member: TarMember) throws(Failure) {
+  package func begin(_ member: TarMember) throws(Failure) { try begin(member, bodyAt: 0) }
+
+  package func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure) {
     var member = member
+    bodyStart = offset
+    let header = nextHeader
+    // Both are at most the largest file: no member is longer.
+    nextHeader = offset &+ member.size &+ UInt64(TarWriter.padding(after: member.size))
     member.name = EntryName.normalised(member.name)
     // "./" is the directory that was archived; foreign tars have it.
     if member.name.isEmpty {
@@ -65,6 +87,7 @@ package final class TarVerifier: TarHandler {
     self.member = member
     if member.name == Manifest.fileName, member.kind == .file, parsed == nil {
       current = .manifest(ManifestParser())
+      place = ManifestLocator(offset: header, length: member.size)
       return
     }
     switch member.kind {
@@ -79,7 +102,7 @@ package final class TarVerifier: TarHandler {
       listed = list
       try list.check(member)
     }
-    current = .content(wanted: try consumer?.begin(member) ?? false)
+    current = .content(wanted: try consumer?.begin(member, contentAt: offset) ?? false)
   }
 
   package func body(_ bytes: Span<UInt8>) throws(Failure) {
@@ -95,15 +118,9 @@ package final class TarVerifier: TarHandler {
   package func end() throws(Failure) {
     switch current {
     case .manifest(let parser):
-      try parser.finish()
-      let manifest = try parser.manifest()
-      try manifest.validate()
-      try checkID(manifest)
+      let manifest = try TarVerifier.checked(parser)
       // In a tar of TermBackup 6 a tree's own comes again, under the same name.
-      if !manifest.isTermBackup6 {
-        try manifest.refuseUnnamed()
-        try names.add(Manifest.fileName, isDirectory: false)
-      }
+      if !manifest.isTermBackup6 { try names.add(Manifest.fileName, isDirectory: false) }
       try judge(manifest)
       parsed = manifest
     case .content(let wanted):
@@ -127,6 +144,7 @@ package final class TarVerifier: TarHandler {
       mode: member.mode, modifiedAt: 0)
     if member.kind == .symlink { entry.linkTarget = member.linkTarget }
     if member.kind == .hardlink { entry.hardLink = member.linkTarget }
+    entry.offset = bodyStart
     records.append(entry)
   }
 
@@ -135,14 +153,29 @@ package final class TarVerifier: TarHandler {
   /// The manifest, once the whole tar has passed and agrees with it.
   ///
   /// Throws `.integrity` for the first thing that does not hold.
-  package func verdict() throws(Failure) -> VerifiedManifest {
+  ///
+  /// - Parameter locator: where the archive says that the manifest is, if it does.
+  package func verdict(locator: ManifestLocator? = nil) throws(Failure) -> VerifiedManifest {
     guard let manifest = parsed else {
       throw Failure(.malformed, "the archive holds no manifest")
+    }
+    if let locator, locator != place {
+      throw Failure(.malformed, "the payload's locator does not point to the manifest")
     }
     return try VerifiedManifest(manifest, holds: records)
   }
 
-  private func checkID(_ manifest: Manifest) throws(Failure) {
+  /// The manifest that has been parsed, which by itself is one that an archive can hold.
+  static func checked(_ parser: ManifestParser) throws(Failure) -> Manifest {
+    try parser.finish()
+    let manifest = try parser.manifest()
+    try manifest.validate()
+    try checkID(manifest)
+    if !manifest.isTermBackup6 { try manifest.refuseUnnamed() }
+    return manifest
+  }
+
+  private static func checkID(_ manifest: Manifest) throws(Failure) {
     guard let id = manifest.backupID else {
       throw Failure(.integrity, "the manifest has no backup id")
     }
@@ -161,6 +194,9 @@ package struct VerifiedManifest: Sendable {
   package let id: String
   /// Whether the archive held the manifest alone.
   package let isAlone: Bool
+  /// Whether the content has been held against it, too: of an archive of which parts can be read the
+  /// manifest is read alone.
+  let coversContent: Bool
   /// Listed files that are not in the archive, which TermBackup 6 allowed to happen.
   package let missing: [[UInt8]]
   /// The names of files that TermBackup 6's tar has as hard links, with those that they link to.
@@ -168,6 +204,7 @@ package struct VerifiedManifest: Sendable {
 
   fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
     self.manifest = manifest
+    coversContent = true
     id = manifest.backupID ?? ""
     // An increment in which nothing has changed has nothing in its tar either, nor has one of
     // TermBackup 6's whose files had vanished.
@@ -185,7 +222,7 @@ package struct VerifiedManifest: Sendable {
   }
 
   /// Whether the tar of the backup itself holds anything but the manifest.
-  private static func needsMembers(_ manifest: Manifest) -> Bool {
+  static func needsMembers(_ manifest: Manifest) -> Bool {
     let files = manifest.files
     return files.indices.contains { index in
       if files.storedIn(index) != nil { return false }
@@ -201,6 +238,18 @@ package struct VerifiedManifest: Sendable {
     self.missing = missing
     firstNames = [:]
     isAlone = false
+    coversContent = true
+  }
+
+  /// For a manifest of ours that was read without the content.
+  ///
+  /// - Parameter isAlone: whether there is none.
+  init(reading manifest: Manifest, isAlone: Bool) {
+    self.manifest = manifest
+    id = manifest.backupID ?? ""
+    self.isAlone = isAlone && VerifiedManifest.needsMembers(manifest)
+    coversContent = false
+    (missing, firstNames) = ([], [:])
   }
 
   /// Every entry that belongs into the tar is there as listed, and nothing else is.
@@ -242,6 +291,9 @@ package struct VerifiedManifest: Sendable {
         }
         guard record.sha256 == entry.sha256 else {
           throw Failure(.integrity, "\(shown) does not have the hash that the manifest says")
+        }
+        guard entry.offset == nil || entry.offset == record.offset else {
+          throw Failure(.integrity, "\(shown) is not where the manifest says")
         }
       }
       guard record.mode & 0o6000 & ~entry.mode == 0 else {

@@ -132,12 +132,13 @@ extension BackupReader {
   /// Gives the archives of a chain, newest first, to `body`, which says whether it goes on.
   private func walkTermBackup6(
     _ first: VerifiedManifest,
-    _ body: (AuthenticatedArchive, VerifiedManifest) throws(Failure) -> Bool
+    _ body: (any OpenedArchive, VerifiedManifest) throws(Failure) -> Bool
   ) throws(Failure) {
     guard try body(newest, first) else { return }
     var parent = first.manifest.parentBackupID
     while let expected = parent {
       guard let archive = try next() else { throw missingBackups([expected]) }
+      try archive.keep()
       let other = try read(archive)
       guard other.id == expected, other.manifest.isTermBackup6 else {
         throw Failure(

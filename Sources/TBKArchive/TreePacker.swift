@@ -132,6 +132,7 @@ package final class TreePacker {
     entry.path = path
     entry.storedAs = storedAs
     entry.storedIn = nil
+    entry.offset = nil
     entry.hardLink = first
     // In an increment a link to what is stored elsewhere is in the manifest alone.
     if packed.storedIn == nil {

@@ -40,6 +40,23 @@ package final class MemoryRegion: ByteRegion {
   }
 }
 
+/// Reads a region to its end.
+package final class RegionSource: ByteSource {
+  private let region: any ByteRegion
+  private var offset: UInt64
+
+  package init(_ region: any ByteRegion, from offset: UInt64 = 0) {
+    self.region = region
+    self.offset = offset
+  }
+
+  package func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    let count = try region.read(into: &buffer, at: offset)
+    offset += UInt64(count)
+    return count
+  }
+}
+
 /// Part of a seekable file, read without moving the file's position.
 package final class DescriptorRegion: ByteRegion {
   private let file: Descriptor

@@ -5,99 +5,98 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// The archives of one backup, the newest first, each verified when it is asked for.
+/// The archives of one backup, the newest first, each opened when it is asked for.
 final class ArchiveSources {
   private var operands: [RawPath]
   private let isChain: Bool
-  /// Whether standard input is one of the archives, and so has no password in it.
-  private let readsInput: Bool
   private let limits: OpenLimits
-  /// Asked for the password; told whether standard input is an archive.
-  private let password: (_ inputIsData: Bool) throws(Failure) -> Secret
-  private var keys: KeyRing?
-  /// Why there is no password, which is no fault of an archive.
-  private var noPassword: Failure?
+  private let keys: OpeningKeys
   /// What archives are read from back to back.
-  private var stream: DescriptorSource?
+  private var stream: PeekingSource?
+  /// The archive that was given last: on a pipe, the next one comes behind it.
+  private var last: (any OpenedArchive)?
   /// With what mbu packages are opened, if the operand is one.
   private let mbu: MbuSettings?
 
   /// - Parameters:
   ///   - operands: oldest first; standard input if there are none.
   ///   - mbu: the settings of an mbu whose package the one operand is.
+  ///   - keys: told whether standard input is an archive.
   init(
     _ operands: [RawPath], isChain: Bool, limits: OpenLimits, mbu: MbuSettings? = nil,
-    password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
+    keys: OpeningKeys
   ) {
     self.mbu = mbu
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
-    readsInput = self.operands.contains { $0.isStandardStream }
     self.isChain = isChain
     self.limits = limits
-    self.password = password
+    self.keys = keys
+    keys.inputIsData = self.operands.contains { $0.isStandardStream }
   }
 
-  /// The header of the newest archive, unverified.
-  func firstHeader() throws(Failure) -> ArchiveHeader {
+  /// The front of the newest archive, unverified.
+  func firstFront() throws(Failure) -> ArchiveFront {
     guard let path = operands.last else { throw Failure(.usage, "no archive is given") }
-    return try AuthenticatedArchive.header(of: DescriptorSource(try open(path)), limits: .unlimited)
+    var source = PeekingSource(DescriptorSource(try open(path)))
+    if isChain, let next = try ArchiveChain.next(in: source) { source = next.archive }
+    return try ArchiveFront.read(source, limits: .unlimited).0
   }
 
   /// The next archive; nil when there are no more.
-  func next() throws(Failure) -> AuthenticatedArchive? {
+  func next() throws(Failure) -> (any OpenedArchive)? {
+    // Of one on a pipe, all has to pass before the next one comes.
+    if stream != nil { try last?.proveRest() }
+    last = try following()
+    return last
+  }
+
+  private func following() throws(Failure) -> (any OpenedArchive)? {
     if let stream, isChain { return try nextOfChain(stream) }
     guard let path = operands.popLast() else { return nil }
     do throws(Failure) {
       let file = try open(path)
       let source = DescriptorSource(file, name: path.isStandardStream ? nil : path)
       if isChain {
-        stream = source
-        return try nextOfChain(source)
+        let stream = PeekingSource(source)
+        self.stream = stream
+        return try nextOfChain(stream)
       }
       if let mbu { return try package(file, source, mbu) }
-      let facts = try file.status()
-      guard facts.st_mode & S_IFMT == S_IFREG, let start = file.position else {
-        let header = try AuthenticatedArchive.header(of: source, limits: limits)
-        return try AuthenticatedArchive.verify(
-          stream: source, header: header, keys: try keyRing(), alone: true)
+      let opener = ArchiveOpener(keys, limits: limits)
+      guard try file.status().st_mode & S_IFMT == S_IFREG, let start = file.position else {
+        return try opener.open(stream: PeekingSource(source), isFramed: true)
       }
-      let header = try AuthenticatedArchive.header(of: source, limits: limits)
-      return try AuthenticatedArchive.verify(
-        file: file, header: header, start: start, keys: try keyRing())
+      return try opener.open(file: file, start: start)
     } catch {
-      throw path.isStandardStream || error == noPassword ? error : error.within(path.display)
+      throw path.isStandardStream || error == keys.failure ? error : error.within(path.display)
     }
   }
 
   private func package(
     _ file: Descriptor, _ source: DescriptorSource, _ settings: MbuSettings
   ) throws(Failure) -> AuthenticatedArchive {
-    let keys = try keyRing()
+    let ring = try keys.ring()
     guard try file.status().st_mode & S_IFMT == S_IFREG, let start = file.position else {
-      return try AuthenticatedArchive.verify(package: source, settings: settings, keys: keys)
+      return try AuthenticatedArchive.verify(package: source, settings: settings, keys: ring)
     }
     return try AuthenticatedArchive.verify(
-      package: file, settings: settings, start: start, keys: keys)
+      package: file, settings: settings, start: start, keys: ring)
   }
 
   /// The archive at the position of a stream; nil at its end, or when the next operand's turn is.
-  private func nextOfChain(_ source: DescriptorSource) throws(Failure) -> AuthenticatedArchive? {
-    let first = try source.read(upTo: 1)
-    if first.isEmpty {
+  private func nextOfChain(_ source: PeekingSource) throws(Failure) -> (any OpenedArchive)? {
+    guard let (archive, isFramed) = try ArchiveChain.next(in: source) else {
       stream = nil
-      if keys == nil { throw Failure(.truncated, "the archive is empty") }
-      return operands.isEmpty ? nil : try next()
+      if last == nil { throw Failure(.truncated, "the archive is empty") }
+      return operands.isEmpty ? nil : try following()
     }
-    let whole = PrefixedSource(first, source)
-    let header = try AuthenticatedArchive.header(of: whole, limits: limits)
-    return try AuthenticatedArchive.verify(
-      stream: whole, header: header, keys: try keyRing(), alone: false)
+    return try ArchiveOpener(keys, limits: limits).open(stream: archive, isFramed: isFramed)
   }
 
   /// Verifies the archives that were not needed: what was given is read to its end, and nothing
   /// but archives may be in it.
   func finish() throws(Failure) {
-    while try next() != nil {}
+    while let archive = try next() { try archive.proveRest() }
   }
 
   private func open(_ path: RawPath) throws(Failure) -> Descriptor {
@@ -106,19 +105,6 @@ final class ArchiveSources {
       throw Failure(.usage, "standard input is a terminal", hint: "give an archive")
     }
     return .standardInput
-  }
-
-  /// The password is asked for when the first header has been found good.
-  private func keyRing() throws(Failure) -> KeyRing {
-    if let keys { return keys }
-    do throws(Failure) {
-      let ring = KeyRing(try password(readsInput))
-      keys = ring
-      return ring
-    } catch {
-      noPassword = error
-      throw error
-    }
   }
 }
 
@@ -129,25 +115,6 @@ extension OpenLimits {
     (limits.argon2.memory, limits.argon2.passes, limits.argon2.lanes) = (.max, .max, .max)
     limits.pbkdf2 = .max
     return limits
-  }
-}
-
-/// Bytes that were read too early, then the rest.
-private final class PrefixedSource: ByteSource {
-  private var prefix: [UInt8]
-  private let rest: any ByteSource
-
-  init(_ prefix: [UInt8], _ rest: any ByteSource) {
-    self.prefix = prefix
-    self.rest = rest
-  }
-
-  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
-    if prefix.isEmpty { return try rest.read(into: &buffer) }
-    let count = min(prefix.count, buffer.count)
-    buffer.replaceFront(with: Array(prefix[..<count]).span)
-    prefix.removeFirst(count)
-    return count
   }
 }
 

@@ -192,12 +192,7 @@ struct OpenCommand: SuiteCommand {
   }
 
   func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
-    let passwords = passwords
-    return ArchiveSources(
-      archives, isChain: chain, limits: limits, mbu: mbu
-    ) { (inputIsData) throws(Failure) in
-      try passwords.password(confirming: false, inputIsData: inputIsData)
-    }
+    ArchiveSources(archives, isChain: chain, limits: limits, mbu: mbu, keys: openingKeys)
   }
 
   var limits: OpenLimits {
@@ -297,8 +292,7 @@ struct OpenCommand: SuiteCommand {
 
   private func showHeader() throws(Failure) -> Int32 {
     let sources = archiveSources()
-    let header = try sources.firstHeader()
-    let fields = header.fields
+    let fields = try sources.firstFront().fields
     if json {
       try StandardOutput.write(JSON.object(fields).line() + [UInt8(ascii: "\n")])
     } else {
@@ -326,6 +320,9 @@ extension OpenCommand {
     }
     if chain || archives.count > 1 {
       throw ValidationError("an mbu package stands alone: give one, and no --chain")
+    }
+    if !identities.identity.isEmpty {
+      throw ValidationError("an mbu package is opened by a password, and by no identity")
     }
     if stripTop, !list, !verify, cat == nil, directory == nil {
       throw ValidationError("--strip-top goes with -C, --list, --verify and --cat")
@@ -364,36 +361,5 @@ extension RestoreSummary {
       "id": backup.shownID, "file_count": .number(files), "size": .number(bytes),
       "missing": .array(backup.missing.map { .string($0) }), "exact": .bool(isExact),
     ])
-  }
-}
-
-extension ArchiveHeader {
-  /// What `--header` shows.
-  var fields: [JSON.Member] {
-    var fields: [JSON.Member] = [.init("format", .string(format))]
-    func add(_ key: String, _ value: JSON) { fields.append(.init(key, value)) }
-    switch self {
-    case .tbk2(let header):
-      add("kdf", .string("argon2id"))
-      add("kdf_id", .number(header.kdf))
-      add("memory_kib", .number(header.memory))
-      add("iterations", .number(header.passes))
-      add("lanes", .number(header.lanes))
-      add("salt", .string(header.salt.hex))
-      add("nonce", .string(header.nonce.hex))
-      add("cipher", .string("aes-256-gcm"))
-      add("cipher_id", .number(header.cipher))
-    case .tbk1(let header):
-      add("kdf", .string("pbkdf2-hmac-sha256"))
-      add("iterations", .number(header.iterations))
-      add("salt", .string(header.salt.hex))
-      add("iv", .string(header.iv.hex))
-      add("cipher", .string("aes-256-cbc+hmac-sha256"))
-    case .mbu: break
-    }
-    add("payload_length", .number(payloadLength))
-    add("header_length", .number(headerLength))
-    add("total_length", .number(totalLength))
-    return fields
   }
 }

@@ -21,10 +21,8 @@ extension SealCommand {
   func sealConsolidated(
     _ password: borrowing Secret, _ cost: Argon2Cost, _ compression: Compression
   ) throws(Failure) -> Int32 {
-    let keys = try password.copy()
-    let sources = ArchiveSources([], isChain: true, limits: OpenLimits()) { (_) throws(Failure) in
-      try keys.copy()
-    }
+    let sources = ArchiveSources(
+      [], isChain: true, limits: OpenLimits(), keys: OpeningKeys(password: try password.copy()))
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })

@@ -33,25 +33,33 @@ extension SealCommand {
   func sealAgain(_ cost: Argon2Cost) throws(Failure) -> Int32 {
     let old = try oldPasswords.password(refusing: passwords.input.noInput, inputIsData: true)
     let new = try passwords.password(confirming: true, inputIsData: true)
-    let sources = ArchiveSources([], isChain: false, limits: OpenLimits()) { (_) throws(Failure) in
-      try old.copy()
-    }
+    let sources = ArchiveSources(
+      [], isChain: false, limits: OpenLimits(), keys: OpeningKeys(password: old))
     guard let archive = try sources.next() else {
       throw Failure(.library, "no archive was read")
     }
     // What does not hold together is not sealed again as if it did.
-    var rest: AuthenticatedArchive? = archive
+    try archive.keep()
+    var rest: (any OpenedArchive)? = archive
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in rest.take() })
-    _ = try reader.manifest()
+    let verified = try reader.manifest(wholly: true)
     let key = try SealingKey(password: new, cost: cost)
-    let output = try archiveOutput(lengthIsKnown: true)
     let meter = ProgressMeter("sealing", mode: progress.progress)
-    meter.setTotal(archive.header.payloadLength)
-    let length = try Sealing.again(archive, key: key, output: output) { meter.advance($0) }
+    let length: UInt64
+    if let archive = archive as? AuthenticatedArchive {
+      let output = try archiveOutput(lengthIsKnown: true)
+      meter.setTotal(archive.header.payloadLength)
+      length = try Sealing.again(archive, key: key, output: output) { meter.advance($0) }
+    } else {
+      let output = try archiveOutput(lengthIsKnown: false)
+      length = try Sealing.again(
+        archive, of: verified.manifest, key: key, threads: threads.count, output: output
+      ) { meter.advance($0) }
+    }
     meter.finish()
-    Messages.notice("sealed \(humanSize(length)) again, from \(archive.header.format) as TBK2")
+    Messages.notice("sealed \(humanSize(length)) again, from \(archive.format) as TBK2")
     return ExitStatus.success
   }
 }

@@ -236,8 +236,10 @@ def test_hybrid_recipients_are_refused_by_name(opened):
 
 def test_what_cannot_be_meant_is_wrong_usage(tbk, tmp_path, one, opened):
     for arguments in (["--raw", "--list"], ["--raw", "a", "b"], ["--raw", "--chain"], ["--raw", "--expect-id", "0" * 64],
-                      ["-i", one], ["--raw", "--identity-password-file", one], ["--raw", "--json"]):
+                      ["--identity-password-file", one], ["--raw", "--identity-password-file", one], ["--raw", "--json"]):
         tbk.run("tbk-open", *arguments, input=sealed(), status=64)
+    # Any age file opens, and an archive alone holds a tar.
+    assert b"zstd" in tbk.run("tbk-open", "-i", one, input=sealed(), status=65).err
     assert b"-i" in tbk.run("tbk-open", "--raw", input=sealed(), password=None, status=64).err
     assert b"standard input" in opened(sealed(), identity="-", status=64).err
     (tmp_path / "x.age").write_bytes(sealed())

@@ -15,7 +15,7 @@ import pytest
 from conftest import BIN, PATIENCE, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 from keyring_fixture import open_session
-from tbkref import age, crypto, gz, header, manifest as mf, mbu, tars
+from tbkref import age, crypto, frames, gz, header, manifest as mf, mbu, tars
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
 COMMANDS = [page for page in PAGES if page.suffix == ".1"]
@@ -315,6 +315,12 @@ END
         (self.home / "laptop.key").write_text(identity.text + "\n")
         header = age.header(file_key, [identity.wrap(file_key, bytes(range(1, 33)))])
         (self.home / "letter.age").write_bytes(header + age.payload(file_key, b"Dear Ada\n", bytes(16)))
+        letters = self.home / "to age"
+        letters.mkdir()
+        (letters / "letter").write_text("Dear Ada\n")
+        payload, _ = frames.of(mf.build(letters), tars.content_of(letters))
+        shutil.rmtree(letters)
+        (self.home / "letters.age").write_bytes(header + age.payload(file_key, payload, bytes(16)))
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,
@@ -522,6 +528,27 @@ def test_recipe_takes_several_gzip_members_and_holds_none_of_them_whole(recipe, 
         path.write_bytes(crypto.seal_tbk2(payload, b"password", memory=64, time=1, lanes=1))
         assert recipe(path, b"password")[:2] == (0, b"".join(parts))
     assert recipe(large, b"password")[2] < recipe(small, b"password")[2] + (8 << 10)
+
+
+def test_recipe_for_suite_3_gives_the_payload_of_what_is_authentic(tmp_path):
+    text = "".join(examples(REPOSITORY / "man" / "tbk.5"))
+    program = tmp_path / "open3.py"
+    program.write_text(re.search(r"^cat >open3\.py <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)[1])
+
+    def run(archive, password=b"password"):
+        path = tmp_path / "archive"
+        path.write_bytes(archive)
+        done = subprocess.run([sys.executable, program, path], capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "PASSWORD": password.decode()})
+        return done.returncode, done.stdout
+    for size in (0, 1, 16383, 16384, 16385, 100_000):
+        payload = os.urandom(size)
+        archive = frames.seal3(payload, b"password")
+        assert run(archive) == (0, payload)
+        assert run(archive, b"another") == (1, b"")
+        for wrong in (archive[:-17] + archive[-16:], archive[:-17] + bytes([archive[-17] ^ 1]) + archive[-16:]):
+            status, out = run(wrong)
+            assert status == 1 and len(out) < max(size, 1) and payload.startswith(out)
 
 
 def test_incremental_archives_open_with_the_recipe_as_with_tbk_open(sandbox):

@@ -199,7 +199,7 @@ def test_what_is_there_is_not_overwritten_unasked(packages, small, tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     ["--header"], ["--manifest"], ["--expect-id", "0" * 8, "--list"], ["--chain"], ["one", "two"], ["--strip-top"],
-    ["--verify", "--against", "x"]])
+    ["--verify", "--against", "x"], ["-i", "x"]])
 def test_what_an_mbu_package_does_not_have_is_refused(packages, small, arguments):
     assert packages.open(packages.of(small), *arguments, status=64).out == b""
 

@@ -22,16 +22,41 @@ package enum ChunkedArchive {
     _ header: ChunkedHeader, key: borrowing Secret, from source: any ByteSource,
     into sink: any ByteSink
   ) throws(Failure) {
+    let cipher = try cipher(header, key: key, front: try front(of: source))
+    try decrypt(cipher, from: source, into: sink)
+  }
+
+  /// What a message begins with.
+  static func front(of source: any ByteSource) throws(Failure) -> ChunkedEncryptionFront {
     let bytes = try source.read(upTo: ChunkedEncryptionFront.length)
     guard bytes.count == ChunkedEncryptionFront.length else { throw truncated }
-    let front = try ChunkedEncryptionFront(parsing: bytes.span)
-    let cipher = try verified { () throws(Failure) in
-      try front.cipher(key: key, context: header.context)
+    return try ChunkedEncryptionFront(parsing: bytes.span)
+  }
+
+  /// The cipher of an archive; `.authentication` if the password is another one.
+  static func cipher(
+    _ header: ChunkedHeader, key: borrowing Secret, front: ChunkedEncryptionFront
+  ) throws(Failure) -> ChunkCipher {
+    do throws(Failure) {
+      return try front.cipher(key: key, context: header.context)
+    } catch {
+      guard error.code == .authentication else { throw error }
+      throw Failure(
+        .authentication,
+        "the archive does not open with this password, or its header has been altered",
+        hint: "try the password again")
     }
+  }
+
+  /// Decrypts what follows the front of a message, up to the end of the archive, into `sink`, which is
+  /// ended when trailer and last chunk are right.
+  static func decrypt(
+    _ cipher: consuming ChunkCipher, from source: any ByteSource, into sink: any ByteSink
+  ) throws(Failure) {
     let decryptor = ChunkDecryptor(cipher, into: sink)
     // The last bytes that have come may be the trailer.
     var held: [UInt8] = []
-    var length = UInt64(bytes.count)
+    var length = UInt64(ChunkedEncryptionFront.length)
     var buffer = [UInt8](repeating: 0, count: chunkSize)
     while true {
       let count = try source.read(into: &buffer)
@@ -58,26 +83,9 @@ package enum ChunkedArchive {
     let trailer = try region.read(ChunkedTrailer.length, at: end)
     _ = try ChunkedTrailer(parsing: trailer.span, messageLength: end - start)
     let bytes = try region.read(ChunkedEncryptionFront.length, at: start)
-    let front = try ChunkedEncryptionFront(parsing: bytes.span)
-    let cipher = try verified { () throws(Failure) in
-      try front.cipher(key: key, context: header.context)
-    }
+    let cipher = try cipher(header, key: key, front: try ChunkedEncryptionFront(parsing: bytes.span))
     return try ChunkedMessage(
       cipher, in: region, from: start + UInt64(ChunkedEncryptionFront.length), to: end)
-  }
-
-  private static func verified(
-    _ cipher: () throws(Failure) -> ChunkCipher
-  ) throws(Failure) -> ChunkCipher {
-    do throws(Failure) {
-      return try cipher()
-    } catch {
-      guard error.code == .authentication else { throw error }
-      throw Failure(
-        .authentication,
-        "the archive does not open with this password, or its header has been altered",
-        hint: "try the password again")
-    }
   }
 
   private static let truncated = Failure(

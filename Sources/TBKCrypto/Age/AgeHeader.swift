@@ -60,6 +60,9 @@ package struct AgeHeader: Equatable, Sendable {
     return text + Array("---".utf8)
   }
 
+  /// What each stanza says that it is, as text.
+  package var stanzaTypes: [String] { stanzas.map { String(decoding: $0.type, as: UTF8.self) } }
+
   package var bytes: [UInt8] {
     authenticated + [UInt8(ascii: " ")] + [UInt8].unpaddedBase64(mac) + [UInt8(ascii: "\n")]
   }

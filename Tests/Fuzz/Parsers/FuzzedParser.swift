@@ -8,7 +8,7 @@ import TBKStore
 ///
 /// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
-  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, configuration, gzip, json,
+  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive, configuration, gzip, json,
     ledger, manifest, mbuSettings, members, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url, seekTable, zstdPayload
 
@@ -65,6 +65,23 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
       for format in WebhookFormat.allCases {
         _ = try JSON.parse(report.payload(format).line(), what: "payload")
       }
+    case .chain:
+      let source = PeekingSource(MemorySource(bytes))
+      var left = 100
+      while left > 0, let next = try ArchiveChain.next(in: source) {
+        // What has no frame has an end of its own: here, none.
+        if try next.archive.readAll(limit: 1 << 20, what: "archive").isEmpty, !next.isFramed { break }
+        left -= 1
+      }
+    case .chunkedArchive:
+      let (front, _) = try ArchiveFront.read(PeekingSource(MemorySource(bytes)), limits: OpenLimits())
+      guard case .chunked(let header) = front else { return nil }
+      guard bytes.starts(with: header.bytes), ChunkedHeader.isBegun(by: bytes.span) == true else { return changed }
+      let end = bytes.count - ChunkedTrailer.length
+      guard end >= header.length else { return nil }
+      let trailer = try ChunkedTrailer(
+        parsing: bytes.span.extracting(end...), messageLength: UInt64(end - header.length))
+      guard bytes.suffix(ChunkedTrailer.length) == trailer.bytes[...] else { return changed }
     case .configuration:
       let once = try Configuration(bytes, place: "file").bytes
       guard try Configuration(once, place: "file").bytes == once else { return changed }

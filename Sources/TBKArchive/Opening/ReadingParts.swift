@@ -1,0 +1,208 @@
+// Of an archive that can be read from any place, what is needed of it and no more: the manifest first,
+// then the content of the entries that are wanted.
+
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// The content of one entry, and where it is in a tar.
+struct Part {
+  /// As what it is taken.
+  let member: TarMember
+  let offset: UInt64
+  let sha256: Digest
+
+  /// - Parameter offset: where the content is, if the entry does not say so.
+  /// - Returns: nil if it is not known.
+  init?(_ entry: ManifestEntry, at offset: UInt64? = nil) {
+    guard let sha256 = entry.sha256, let place = entry.size == 0 ? 0 : entry.offset ?? offset else {
+      return nil
+    }
+    member = TarMember(entry)
+    self.offset = place
+    self.sha256 = sha256
+  }
+}
+
+extension BackupReader {
+  // MARK: The manifest
+
+  /// The manifest of an archive, without its content; nil if all of the archive has to be read for it.
+  func manifestAlone(_ archive: any OpenedArchive) throws(Failure) -> VerifiedManifest? {
+    guard let payload = try archive.parts() else { return nil }
+    let finder = ManifestFinder(length: payload.locator.length)
+    let parser = TarParser(handler: finder)
+    let sink = TickingSink(into: parser, progress)
+    var position = payload.locator.offset
+    // What follows tells whether there is anything but the manifest.
+    while !finder.isFollowed, !parser.isPastMembers, position < payload.length {
+      let end = min(payload.length, position + UInt64(chunkSize))
+      try payload.read(position..<end, into: sink)
+      position = end
+    }
+    guard let manifest = finder.manifest else {
+      throw Failure(.malformed, "the payload's locator points where no manifest is")
+    }
+    // TermBackup 6's says less than its archive holds.
+    if manifest.isTermBackup6 { return nil }
+    return VerifiedManifest(
+      reading: manifest, isAlone: payload.locator.offset == 0 && !finder.isFollowed)
+  }
+
+  // MARK: Content
+
+  /// Reads what the newest archive itself holds of the wanted entries; false if not all of them say
+  /// where they are, or so much is wanted that the whole is read sooner.
+  func readParts(
+    of known: VerifiedManifest, consumer: (any MemberConsumer)?,
+    wanted: (Manifest, Int) -> Bool
+  ) throws(Failure) -> Bool {
+    guard !known.coversContent, let payload = try newest.parts() else { return false }
+    let manifest = known.manifest
+    let lookup = NameLookup(manifest)
+    var parts: [Part] = []
+    var links: [TarMember] = []
+    var size: UInt64 = 0
+    for index in manifest.files.indices where wanted(manifest, index) {
+      let entry = manifest.files[index]
+      if lookup.isStoredElsewhere(entry) { continue }
+      if entry.carriesContent {
+        guard let part = Part(entry) else { return false }
+        parts.append(part)
+        size = size.addingReportingOverflow(entry.size).partialValue
+      } else {
+        var member = TarMember(entry)
+        if let first = entry.hardLink, let target = manifest.files.find(first) {
+          member.linkTarget = manifest.files[target].tarName
+        }
+        links.append(member)
+      }
+    }
+    guard size <= payload.length / 2 else { return false }
+    try read(parts, of: payload, consumer: consumer)
+    for member in links { _ = try consumer?.begin(member) }
+    return true
+  }
+
+  /// Takes from an older archive what the newest leaves to it; returns its id, or nil if it has to be
+  /// read as a whole.
+  func readParts(
+    of archive: any OpenedArchive, for manifest: Manifest, _ staging: Staging?, _ have: Gathered,
+    wanted: (Manifest, Int) -> Bool
+  ) throws(Failure) -> String? {
+    guard let other = try manifestAlone(archive), !other.isAlone, let payload = try archive.parts(),
+      let parts = try parts(of: other, for: manifest, have, wanted: { wanted(manifest, $0) })
+    else { return nil }
+    let consumer = staging.map { staging in StagingConsumer(staging) { _ in .take } }
+    try read(parts.map(\.part), of: payload, consumer: consumer)
+    for (index, _) in parts { have[index] = true }
+    return other.id
+  }
+
+  /// Where an older archive holds what the newest leaves to it; nil if that is not known of all of it.
+  func parts(
+    of other: VerifiedManifest, for manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
+  ) throws(Failure) -> [(index: Int, part: Part)]? {
+    var parts: [(index: Int, part: Part)] = []
+    let held = other.manifest.files
+    for index in manifest.files.indices
+    where manifest.files.storedIn(index) == other.id && !have[index] && wanted(index) {
+      let entry = manifest.files[index]
+      var place: UInt64?
+      if entry.offset == nil, let found = held.find(entry.path) {
+        let same = held[found]
+        if same.carriesContent, same.size == entry.size, same.sha256 == entry.sha256 {
+          place = same.offset
+        }
+      }
+      guard let part = Part(entry, at: place) else { return nil }
+      parts.append((index, part))
+    }
+    return parts
+  }
+
+  /// Sends one part, when its hash has been verified.
+  func send(
+    _ part: Part, of payload: SeekablePayload, to sink: any ByteSink
+  ) throws(Failure) {
+    try read([part], of: payload, consumer: nil)
+    try read([part], of: payload, consumer: MemberSender(sink) { _ in true })
+  }
+
+  /// Passes parts to `consumer`, in the order in which they are in the tar; each has its hash.
+  private func read(
+    _ parts: [Part], of payload: SeekablePayload, consumer: (any MemberConsumer)?
+  ) throws(Failure) {
+    for part in parts.sorted(by: { $0.offset < $1.offset }) {
+      try Interruption.check()
+      let isWanted = try consumer?.begin(part.member) ?? false
+      let sink = try PartSink(isWanted ? consumer : nil, progress)
+      let (end, overflow) = part.offset.addingReportingOverflow(part.member.size)
+      guard !overflow else {
+        throw Failure(.malformed, "the manifest points outside of the archive")
+      }
+      try payload.read(part.offset..<end, into: sink)
+      let digest = try sink.digest()
+      guard digest == part.sha256 else {
+        throw Failure(
+          .integrity,
+          "\(RawPath(part.member.name).display) does not have the hash that the manifest says")
+      }
+      if isWanted { try consumer?.end(digest) }
+    }
+  }
+}
+
+/// Hashes the content of an entry on its way to who wants it.
+private final class PartSink: ByteSink {
+  private let consumer: (any MemberConsumer)?
+  private let progress: (Int) -> Void
+  private var hash: SHA256
+
+  init(_ consumer: (any MemberConsumer)?, _ progress: @escaping (Int) -> Void) throws(Failure) {
+    self.consumer = consumer
+    self.progress = progress
+    hash = try SHA256()
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try hash.update(bytes)
+    try consumer?.body(bytes)
+    progress(bytes.count)
+  }
+
+  func finish() {}
+
+  func digest() throws(Failure) -> Digest { try hash.finish() }
+}
+
+/// Reads a manifest from where it should be in a tar.
+private final class ManifestFinder: TarHandler {
+  private let length: UInt64
+  private var parser: ManifestParser?
+  private(set) var manifest: Manifest?
+  /// Whether something comes behind it.
+  private(set) var isFollowed = false
+
+  /// - Parameter length: bytes that it should have.
+  init(length: UInt64) { self.length = length }
+
+  func begin(_ member: TarMember) throws(Failure) {
+    if manifest != nil {
+      isFollowed = true
+      return
+    }
+    guard EntryName.normalised(member.name) == Manifest.fileName, member.kind == .file,
+      member.size == length
+    else { throw Failure(.malformed, "the payload's locator points where no manifest is") }
+    parser = ManifestParser()
+  }
+
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try parser?.write(bytes) }
+
+  func end() throws(Failure) {
+    guard let parser else { return }
+    manifest = try TarVerifier.checked(parser)
+    self.parser = nil
+  }
+}

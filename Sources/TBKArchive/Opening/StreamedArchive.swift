@@ -1,0 +1,254 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// An archive of suite 3 or age: used as it comes, chunk by verified chunk, without a copy of it.
+///
+/// What comes on a pipe can be read once, unless it is kept first, as ciphertext. Of a file, that its end
+/// is there is proved when it is opened, and then any part can be read.
+package final class StreamedArchive: OpenedArchive {
+  private enum Place {
+    /// What follows the front of the message.
+    case stream(any ByteSource)
+    /// The archive from the front of the message on.
+    case region(any ByteRegion)
+    case used
+  }
+
+  private let key: any MessageKey
+  private var place: Place
+  private var isProved = false
+  private var seekable: SeekablePayload?
+  package private(set) var locator: ManifestLocator?
+
+  package let format: String
+
+  private init(_ key: any MessageKey, _ place: Place, format: String) {
+    self.key = key
+    self.place = place
+    self.format = format
+  }
+
+  // MARK: Opening
+
+  /// An archive of suite 3.
+  ///
+  /// - Parameter source: what follows the header.
+  static func open(
+    _ header: ChunkedHeader, key: consuming Secret, stream source: any ByteSource
+  ) throws(Failure) -> StreamedArchive {
+    let key = PasswordKey(header, key, front: try ChunkedArchive.front(of: source))
+    _ = try key.cipher()
+    return StreamedArchive(key, .stream(source), format: "TBK2")
+  }
+
+  /// An archive of suite 3 that fills a region, its header included.
+  static func open(
+    _ header: ChunkedHeader, key: consuming Secret, region: any ByteRegion
+  ) throws(Failure) -> StreamedArchive {
+    let rest = TailRegion(region, from: UInt64(header.length))
+    // What has no end is corrupt, whatever the password.
+    try PasswordKey.checkTrailer(rest)
+    let front = try ChunkedArchive.front(of: RegionSource(rest))
+    let archive = StreamedArchive(
+      PasswordKey(header, key, front: front), .region(rest), format: "TBK2")
+    _ = try archive.message(in: rest)
+    return archive
+  }
+
+  /// An age file.
+  ///
+  /// - Parameter source: what follows the header.
+  static func open(
+    _ key: consuming AgeFileKey, stream source: any ByteSource
+  ) throws(Failure) -> StreamedArchive {
+    let key = FileKey(key, nonce: try FileKey.nonce(of: source))
+    return StreamedArchive(key, .stream(source), format: "age")
+  }
+
+  /// An age file that is not armored and fills a region, its header of `headerLength` bytes included.
+  static func open(
+    _ key: consuming AgeFileKey, region: any ByteRegion, headerLength: Int
+  ) throws(Failure) -> StreamedArchive {
+    let rest = TailRegion(region, from: UInt64(headerLength))
+    let key = FileKey(key, nonce: try FileKey.nonce(of: RegionSource(rest)))
+    let archive = StreamedArchive(key, .region(rest), format: "age")
+    _ = try archive.message(in: rest)
+    return archive
+  }
+
+  private func message(in region: any ByteRegion) throws(Failure) -> ChunkedMessage {
+    let trailer = UInt64(key.trailerLength)
+    let front = UInt64(key.frontLength)
+    guard region.length >= front + trailer else {
+      throw Failure(
+        .truncated, "the archive ends early",
+        hint: "the command that sends it failed, or the copy is incomplete")
+    }
+    return try ChunkedMessage(
+      try key.cipher(), in: region, from: front, to: region.length - trailer)
+  }
+
+  // MARK: Reading
+
+  package var hasNoManifest: Bool { false }
+
+  package var maximumContentLength: UInt64 { UInt64(Int64.max) }
+
+  package func replay(into sink: any ByteSink) throws(Failure) {
+    switch place {
+    case .stream(let source):
+      place = .used
+      try key.decrypt(source, into: sink)
+    case .region(let region):
+      try key.decrypt(RegionSource(region, from: UInt64(key.frontLength)), into: sink)
+    case .used: throw Failure(.library, "an archive on a pipe is read twice")
+    }
+    isProved = true
+  }
+
+  /// Decryption, decompression and what `sink` does run on threads of their own where the payload is
+  /// large enough to be worth it, or may be.
+  package func replayTar(into sink: any ByteSink) throws(Failure) {
+    var isSmall = false
+    if case .region(let region) = place { isSmall = region.length < 1 << 20 }
+    let frames: ZstdDecompressor
+    if isSmall {
+      frames = try ZstdDecompressor(threads: 1, into: sink)
+      try replay(into: frames)
+    } else {
+      frames = try ZstdDecompressor(threads: min(processorCount(), 1024), into: PipelinedSink(into: sink))
+      try replay(into: PipelinedSink(into: frames))
+    }
+    locator = frames.locator
+  }
+
+  package func keep() throws(Failure) {
+    guard case .stream(let source) = place else { return }
+    let spool = try TemporaryFile.anonymous()
+    let sink = DescriptorSink(spool, name: RawPath("temporary file"))
+    try sink.write(key.front)
+    try source.copy(to: sink)
+    try sink.finish()
+    let region = try DescriptorRegion(spool)
+    try key.checkEnd(region)
+    _ = try message(in: region)
+    place = .region(region)
+  }
+
+  package func proveRest() throws(Failure) {
+    if isProved { return }
+    if case .used = place { return }
+    try replay(into: CountingSink())
+  }
+
+  package func parts() throws(Failure) -> SeekablePayload? {
+    guard case .region(let region) = place else { return nil }
+    if let seekable { return seekable }
+    let payload = try SeekablePayload(try message(in: region))
+    seekable = payload
+    return payload
+  }
+}
+
+/// What decrypts one message.
+private protocol MessageKey: AnyObject {
+  /// What stands before the first chunk.
+  var front: [UInt8] { get }
+  var frontLength: Int { get }
+  /// Bytes behind the last chunk.
+  var trailerLength: Int { get }
+  /// `.authentication` if the message was made with another key.
+  func cipher() throws(Failure) -> ChunkCipher
+  /// Decrypts what follows the front into `sink`, which is ended when the end was there.
+  func decrypt(_ source: any ByteSource, into sink: any ByteSink) throws(Failure)
+  /// Checks what says, without a key, that the message is whole.
+  ///
+  /// - Parameter region: from the front of the message on.
+  func checkEnd(_ region: any ByteRegion) throws(Failure)
+}
+
+/// Of suite 3.
+private final class PasswordKey: MessageKey {
+  private let header: ChunkedHeader
+  private let key: Secret
+  private let parsed: ChunkedEncryptionFront
+
+  init(_ header: ChunkedHeader, _ key: consuming Secret, front: ChunkedEncryptionFront) {
+    self.header = header
+    self.key = key
+    parsed = front
+  }
+
+  var front: [UInt8] { parsed.bytes }
+  var frontLength: Int { ChunkedEncryptionFront.length }
+  var trailerLength: Int { ChunkedTrailer.length }
+
+  func cipher() throws(Failure) -> ChunkCipher {
+    try ChunkedArchive.cipher(header, key: key, front: parsed)
+  }
+
+  func decrypt(_ source: any ByteSource, into sink: any ByteSink) throws(Failure) {
+    try ChunkedArchive.decrypt(try cipher(), from: source, into: sink)
+  }
+
+  func checkEnd(_ region: any ByteRegion) throws(Failure) { try Self.checkTrailer(region) }
+
+  static func checkTrailer(_ region: any ByteRegion) throws(Failure) {
+    let length = region.length - min(region.length, UInt64(ChunkedTrailer.length))
+    let bytes = try region.read(Int(region.length - length), at: length)
+    _ = try ChunkedTrailer(parsing: bytes.span, messageLength: length)
+  }
+}
+
+/// Of an age file.
+private final class FileKey: MessageKey {
+  private let key: AgeFileKey
+  let front: [UInt8]
+
+  init(_ key: consuming AgeFileKey, nonce: [UInt8]) {
+    self.key = key
+    front = nonce
+  }
+
+  static func nonce(of source: any ByteSource) throws(Failure) -> [UInt8] {
+    let nonce = try source.read(upTo: AgeFileKey.payloadNonceLength)
+    guard nonce.count == AgeFileKey.payloadNonceLength else {
+      throw Failure(.truncated, "the age file ends before its payload")
+    }
+    return nonce
+  }
+
+  var frontLength: Int { AgeFileKey.payloadNonceLength }
+  var trailerLength: Int { 0 }
+
+  func cipher() throws(Failure) -> ChunkCipher {
+    try key.payloadCipher(nonce: front, encrypting: false)
+  }
+
+  func decrypt(_ source: any ByteSource, into sink: any ByteSink) throws(Failure) {
+    let decryptor = ChunkDecryptor(try cipher(), into: sink)
+    try source.copy(to: decryptor)
+    try decryptor.finish()
+  }
+
+  func checkEnd(_ region: any ByteRegion) {}
+}
+
+/// A region without its beginning.
+private final class TailRegion: ByteRegion {
+  private let whole: any ByteRegion
+  private let start: UInt64
+
+  init(_ whole: any ByteRegion, from start: UInt64) {
+    self.whole = whole
+    self.start = min(start, whole.length)
+  }
+
+  var length: UInt64 { whole.length - start }
+
+  func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int {
+    if offset >= length { return 0 }
+    return try whole.read(into: &buffer, at: start + offset)
+  }
+}

@@ -1,0 +1,105 @@
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+
+/// Asks for what opens archives, once, when the first header that needs it has been found good.
+final class OpeningKeys: ArchiveKeys {
+  /// Whether standard input is an archive, and so has no password in it.
+  var inputIsData = false
+  private let askPassword: (_ inputIsData: Bool) throws(Failure) -> Secret
+  private let askIdentities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
+  /// KiB that a passphrase may cost.
+  private let memoryLimit: UInt64
+  private var password: Secret?
+  private var passwordRing: KeyRing?
+  private var identities: [AgeIdentity]?
+  /// Why there is no password or identity, which is no fault of an archive.
+  private(set) var failure: Failure?
+
+  /// - Parameter identities: nil where there are none.
+  init(
+    memoryLimit: UInt32, password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret,
+    identities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
+  ) {
+    self.memoryLimit = UInt64(memoryLimit)
+    askPassword = password
+    askIdentities = identities
+  }
+
+  /// A password that is there, and no identities.
+  convenience init(password: consuming Secret) {
+    let held = HeldSecret(password)
+    self.init(
+      memoryLimit: OpenLimits().argon2.memory, password: { (_) throws(Failure) in try held.copy() },
+      identities: nil)
+  }
+
+  func ring() throws(Failure) -> KeyRing {
+    if let passwordRing { return passwordRing }
+    let ring = KeyRing(try givenPassword())
+    passwordRing = ring
+    return ring
+  }
+
+  /// The key of an age file: from its passphrase if it has one, else from the identities.
+  func key(of header: AgeHeader) throws(Failure) -> AgeFileKey {
+    try header.checkStanzas()
+    guard header.hasPassphrase, askIdentities == nil else {
+      // Where there is nobody that it could be sealed to, no identity is missing.
+      return try header.unwrap(
+        header.hasRecipients || header.hasPassphrase ? try givenIdentities() : [])
+    }
+    try header.checkPassphraseCost(memoryLimit: memoryLimit)
+    return try header.unwrap(passphrase: try givenPassword(), memoryLimit: memoryLimit)
+  }
+
+  private func givenPassword() throws(Failure) -> Secret {
+    do throws(Failure) {
+      if password == nil { password = try askPassword(inputIsData) }
+      return try password!.copy()
+    } catch {
+      failure = error
+      throw error
+    }
+  }
+
+  private func givenIdentities() throws(Failure) -> [AgeIdentity] {
+    if let identities { return identities }
+    do throws(Failure) {
+      guard let askIdentities else {
+        throw Failure(
+          .usage, "the archive is sealed to recipients, and no identity is given",
+          hint: "tbk-open takes the file of an identity: -i")
+      }
+      let given = try askIdentities(inputIsData)
+      identities = given
+      return given
+    } catch {
+      failure = error
+      throw error
+    }
+  }
+}
+
+private final class HeldSecret {
+  private let secret: Secret
+  init(_ secret: consuming Secret) { self.secret = secret }
+  func copy() throws(Failure) -> Secret { try secret.copy() }
+}
+
+extension OpenCommand {
+  var openingKeys: OpeningKeys {
+    let (passwords, identities, memoryLimit) = (passwords, identities, maxMemory)
+    let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
+      try identities.read(
+        refusing: passwords.input.noInput, inputIsData: inputIsData,
+        memoryLimit: UInt64(memoryLimit))
+    }
+    return OpeningKeys(
+      memoryLimit: memoryLimit,
+      password: { (inputIsData) throws(Failure) in
+        try passwords.password(confirming: false, inputIsData: inputIsData)
+      }, identities: identities.identity.isEmpty ? nil : read)
+  }
+}
