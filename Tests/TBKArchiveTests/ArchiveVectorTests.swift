@@ -86,11 +86,11 @@ private func status(_ body: () throws(Failure) -> Int32) -> Int32 {
     for vector in try allVectors() where vector.needs.isEmpty {
       let hashing = try HashingSink(into: CountingSink())
       let found = status { () throws(Failure) in
-        try reader(vector.archives, password: vector.password).sendTar(to: hashing)
-        return 0
+        let backup = try reader(vector.archives, password: vector.password).sendTar(to: hashing)
+        return backup.missing.isEmpty ? 0 : 3
       }
       #expect(vector.expect["tar"]?.contains(found) == true, "\(vector.name): \(found)")
-      if found == 0, let hash = vector.values["tar-sha256"]?.first {
+      if found == 0 || found == 3, let hash = vector.values["tar-sha256"]?.first {
         #expect(try hashing.digest().hex == hash, "\(vector.name)")
       }
     }
