@@ -547,8 +547,8 @@ def test_recipe_for_suite_3_gives_the_payload_of_what_is_authentic(tmp_path):
         assert run(archive) == (0, payload)
         assert run(archive, b"another") == (1, b"")
         for wrong in (archive[:-17] + archive[-16:], archive[:-17] + bytes([archive[-17] ^ 1]) + archive[-16:]):
-            status, out = run(wrong)
-            assert status == 1 and len(out) < max(size, 1) and payload.startswith(out)
+            # All chunks but the last, which may be empty.
+            assert run(wrong) == (1, payload[:size - size % 16384])
 
 
 def test_incremental_archives_open_with_the_recipe_as_with_tbk_open(sandbox):
