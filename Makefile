@@ -307,12 +307,12 @@ FUZZ_BUILD = TERMBACKUP_FUZZER=1 $(SWIFT) build -c release --scratch-path $(FUZZ
 
 fuzz: packages
 	$(FUZZ_BUILD) --product fuzz
-	@set -eu; built=$$($(FUZZ_BUILD) --show-bin-path); \
-	for parser in $(PARSER); do \
-	  printf '\n%s\n' "$$parser"; mkdir -p $(FUZZER)/corpus/$$parser; \
-	  PARSER=$$parser "$$built/fuzz" -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 \
-	    -print_final_stats=1 -artifact_prefix=$(FUZZER)/$$parser- $(FUZZER)/corpus/$$parser Tests/Fuzz/Seeds/$$parser; \
-	done
+	@built=$$($(FUZZ_BUILD) --show-bin-path) && export built && \
+	printf '%s\n' $(PARSER) | xargs -P "$$(nproc)" -I {} sh -c ' \
+	  parser=$$1; of=$(FUZZER)/corpus/$$parser; mkdir -p "$$of"; \
+	  said=$$(PARSER=$$parser "$$built/fuzz" -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix="$(FUZZER)/$$parser-" "$$of" Tests/Fuzz/Seeds/"$$parser" 2>&1); status=$$?; \
+	  printf "\n%s\n%s\n" "$$parser" "$$said"; exit "$$status"' fuzz {}
 
 bench:
 	@$(MAKE) --no-print-directory suite
