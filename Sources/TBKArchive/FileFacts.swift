@@ -12,19 +12,11 @@ package enum FileFacts {
     [EntryType.file, .directory, .symlink].first { $0.modeBits == mode & typeBits }
   }
 
-  /// Nanoseconds since the epoch; saturates in the year 2262.
-  package static func nanoseconds(_ time: timespec) -> Int64 {
-    let (seconds, overflow) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
-    if overflow { return time.tv_sec < 0 ? .min : .max }
-    let (sum, carried) = seconds.addingReportingOverflow(Int64(time.tv_nsec))
-    return carried ? .max : sum
-  }
-
   /// Whether two looks at a file found the same content as far as its times and size can tell.
   package static func unchanged(_ one: stat, _ other: stat) -> Bool {
     one.st_ino == other.st_ino && one.st_dev == other.st_dev && one.st_size == other.st_size
-      && nanoseconds(one.st_mtim) == nanoseconds(other.st_mtim)
-      && nanoseconds(one.st_ctim) == nanoseconds(other.st_ctim)
+      && FileTime(one.st_mtim) == FileTime(other.st_mtim)
+      && FileTime(one.st_ctim) == FileTime(other.st_ctim)
   }
 
   /// Reads all extended attributes of a name below an open directory, the link itself if it is
@@ -238,8 +230,8 @@ extension ManifestEntry {
     self.init(
       path: path, type: type, size: type == .file ? UInt64(clamping: facts.st_size) : 0,
       sha256: type == .file ? nil : .ofNothing, mode: facts.st_mode, modifiedAt: 0)
-    setModification(nanoseconds: FileFacts.nanoseconds(facts.st_mtim))
-    ctime = FileFacts.nanoseconds(facts.st_ctim)
+    setModification(FileTime(facts.st_mtim))
+    ctime = FileTime(facts.st_ctim)
     inode = UInt64(facts.st_ino)
     device = UInt64(facts.st_dev)
     uid = facts.st_uid

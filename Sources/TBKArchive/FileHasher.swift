@@ -69,8 +69,8 @@ final class HashingPool {
         }
         // The times and the mode of the moment before reading: a change since then shows later.
         job.visit.entry.mode = facts.st_mode
-        job.visit.entry.setModification(nanoseconds: FileFacts.nanoseconds(facts.st_mtim))
-        job.visit.entry.ctime = FileFacts.nanoseconds(facts.st_ctim)
+        job.visit.entry.setModification(FileTime(facts.st_mtim))
+        job.visit.entry.ctime = FileTime(facts.st_ctim)
         job.visit.entry.size = count
         job.visit.entry.sha256 = try hash.finish()
       } catch {

@@ -50,17 +50,21 @@ final class MetadataSetter {
 
   /// What has to be done to a file for it to have the metadata of an entry.
   private struct Changes {
-    var owner: (user: UInt32, group: UInt32)?
+    var owner: Owner?
     /// The mode that it has afterwards, and whether it has it now.
     var bits: UInt32 = 0
     var hasBits = true
     var removed: [RawPath] = []
     var set: [ExtendedAttribute] = []
-    var time: timespec?
+    var time: FileTime?
     /// Whether it would gain a privilege.
     var isPrivileged = false
+    /// Whether the entry has what no file can have, which is told each time.
+    var isImpossible = false
 
-    var isEmpty: Bool { owner == nil && hasBits && removed.isEmpty && set.isEmpty && time == nil }
+    var isEmpty: Bool {
+      owner == nil && hasBits && removed.isEmpty && set.isEmpty && time == nil && !isImpossible
+    }
   }
 
   /// Whether what is there differs from the entry in what would be set.
@@ -79,7 +83,7 @@ final class MetadataSetter {
   func differs(_ entry: ManifestEntry, fromLink facts: stat) -> Bool {
     if isTermBackup6 { return false }
     if let owner = wantedOwner(entry), !has(facts, owner) { return true }
-    return wantedTime(entry, facts) != nil
+    return wantedTime(entry, facts) != nil || isImpossible(entry)
   }
 
   /// Whether mode and owner of a directory are others than those of the entry.
@@ -118,6 +122,7 @@ final class MetadataSetter {
       }
     }
     changes.time = wantedTime(entry, facts)
+    changes.isImpossible = isImpossible(entry)
     return changes
   }
 
@@ -165,7 +170,8 @@ final class MetadataSetter {
     if isWork, narrow != before.st_mode & 0o7777, fchmod(file.number, narrow) != 0 {
       complain("mode", name)
     }
-    if let owner = changes.owner, fchown(file.number, owner.user, owner.group) != 0 {
+    complainOfOwner(entry, name)
+    if let owner = changes.owner, fchown(file.number, owner.user ?? .max, owner.group ?? .max) != 0 {
       complain("owner", name)
     }
     for attribute in changes.removed {
@@ -192,22 +198,47 @@ final class MetadataSetter {
 
   /// Its time alone.
   func applyTime(_ entry: ManifestEntry, to file: Descriptor, name: RawPath) throws(Failure) {
-    let facts = try file.status()
-    if let time = wantedTime(entry, facts) {
-      let times = [timespec(tv_sec: 0, tv_nsec: 0x3fff_ffff /* UTIME_NOW */), time]
-      if unsafe futimens(file.number, times) != 0 { complain("time", name) }
-    }
+    try setTime(
+      entry, try file.status(), name, set: { unsafe futimens(file.number, $0) },
+      look: { () throws(Failure) in try file.status() })
   }
+
+  /// Sets the time, and tells where it is another then: a file system that cannot keep one that is far off takes
+  /// the nearest without a word.
+  private func setTime(
+    _ entry: ManifestEntry, _ facts: stat, _ name: RawPath, set: ([timespec]) -> Int32,
+    look: () throws(Failure) -> stat?
+  ) throws(Failure) {
+    if hasImpossibleTime(entry) {
+      return complain("time", name, because: "the backup has one that no file can have", ofEach: true)
+    }
+    guard let time = wantedTime(entry, facts) else { return }
+    if set([timespec(tv_sec: 0, tv_nsec: 0x3fff_ffff /* UTIME_NOW */), time.ofKernel]) != 0 {
+      return complain("time", name)
+    }
+    if MetadataSetter.plainTimes.contains(time.seconds) { return }
+    // Two seconds: that is how finely the coarsest file systems keep time.
+    guard let kept = try look().map({ FileTime($0.st_mtim) }), !kept.isWithin(seconds: 2, of: time)
+    else { return }
+    complain(
+      "time", name, because: "this file system keeps \(kept.display) for \(time.display)",
+      ofEach: true)
+  }
+
+  /// Seconds that every file system can keep: 1980 to 2038.
+  private static let plainTimes: ClosedRange<Int64> = 315_619_200...Int64(Int32.max)
 
   /// The bits without set-id bits that would give the rights of another than in the backup.
   private func refuseForeign(
     _ bits: UInt32, _ entry: ManifestEntry, _ facts: stat, _ name: RawPath
   ) -> UInt32 {
-    guard bits & 0o6000 != 0, facts.st_mode & S_IFMT == S_IFREG, let owner = resolvedOwner(entry)
-    else { return bits }
+    guard bits & 0o6000 != 0, facts.st_mode & S_IFMT == S_IFREG else { return bits }
+    let owner = resolvedOwner(entry) ?? Owner()
+    // TermBackup 6 listed no owners.
+    if !entry.hasType, owner.user == nil, owner.group == nil { return bits }
     var foreign: UInt32 = 0
-    if !has(facts, (owner.user, .max)) { foreign |= 0o4000 }
-    if !has(facts, (.max, owner.group)) { foreign |= 0o2000 }
+    if owner.user != facts.st_uid { foreign |= 0o4000 }
+    if owner.group != facts.st_gid { foreign |= 0o2000 }
     if bits & foreign != 0 {
       complain("set-id bits", name, because: "the owner is not the one in the backup")
     }
@@ -223,9 +254,10 @@ final class MetadataSetter {
     let name = RawPath(entry.path)
     guard let facts = try directory.statusIfPresent(of: link) else { return }
     try unsafe link.withCString { (text) throws(Failure) in
+      complainOfOwner(entry, name)
       if let owner = wantedOwner(entry), !has(facts, owner) {
         let result = unsafe fchownat(
-          directory.number, text, owner.user, owner.group, AT_SYMLINK_NOFOLLOW)
+          directory.number, text, owner.user ?? .max, owner.group ?? .max, AT_SYMLINK_NOFOLLOW)
         if result != 0 { complain("owner", name) }
       }
       for attribute in entry.xattrs {
@@ -239,57 +271,84 @@ final class MetadataSetter {
           complain("attribute \(RawPath(attribute.name).display)", name)
         }
       }
-      if let time = wantedTime(entry, facts) {
-        let times = [timespec(tv_sec: 0, tv_nsec: 0x3fff_ffff /* UTIME_NOW */), time]
-        if unsafe utimensat(directory.number, text, times, AT_SYMLINK_NOFOLLOW) != 0 {
-          complain("time", name)
-        }
-      }
+      try setTime(
+        entry, facts, name,
+        set: { unsafe utimensat(directory.number, text, $0, AT_SYMLINK_NOFOLLOW) },
+        look: { () throws(Failure) in try directory.statusIfPresent(of: link) })
     }
   }
 
   /// The time to set; nil if there is none, or it is so already.
-  private func wantedTime(_ entry: ManifestEntry, _ facts: stat) -> timespec? {
-    guard let modification = entry.modification else { return nil }
-    var (seconds, rest) = modification.quotientAndRemainder(dividingBy: 1_000_000_000)
-    if rest < 0 { (seconds, rest) = (seconds - 1, rest + 1_000_000_000) }
-    let time = timespec(tv_sec: Int(seconds), tv_nsec: Int(rest))
-    let isThere = time.tv_sec == facts.st_mtim.tv_sec && time.tv_nsec == facts.st_mtim.tv_nsec
-    return isThere ? nil : time
+  private func wantedTime(_ entry: ManifestEntry, _ facts: stat) -> FileTime? {
+    guard let time = entry.modification, time != FileTime(facts.st_mtim) else { return nil }
+    return time
+  }
+
+  /// What no manifest lists has no time at all.
+  private func hasImpossibleTime(_ entry: ManifestEntry) -> Bool {
+    entry.modification == nil && entry.modifiedAt.isFinite
+  }
+
+  private func isImpossible(_ entry: ManifestEntry) -> Bool {
+    hasImpossibleTime(entry) || hasImpossibleOwner(entry)
   }
 
   // MARK: Owners
 
+  /// Ids; nil for what is not listed.
+  private struct Owner {
+    var user: UInt32?
+    var group: UInt32?
+  }
+
   /// The owner that is to be set; nil if none is.
-  private func wantedOwner(_ entry: ManifestEntry) -> (user: UInt32, group: UInt32)? {
-    isRoot && options.owner ? resolvedOwner(entry) : nil
+  private func wantedOwner(_ entry: ManifestEntry) -> Owner? {
+    guard isRoot && options.owner, var owner = resolvedOwner(entry) else { return nil }
+    // To the kernel the greatest id says that nothing is to change.
+    if owner.user == .max { owner.user = nil }
+    if owner.group == .max { owner.group = nil }
+    return owner
   }
 
-  /// By name where this system knows it, else by id; the greatest id for what is not listed.
-  private func resolvedOwner(_ entry: ManifestEntry) -> (user: UInt32, group: UInt32)? {
+  /// Whether an owner is to be set that nothing can belong to.
+  private func hasImpossibleOwner(_ entry: ManifestEntry) -> Bool {
+    guard isRoot && options.owner, let owner = resolvedOwner(entry) else { return false }
+    return owner.user == .max || owner.group == .max
+  }
+
+  private func complainOfOwner(_ entry: ManifestEntry, _ name: RawPath) {
+    guard hasImpossibleOwner(entry) else { return }
+    complain("owner", name, because: "no file can belong to the id \(UInt32.max)", ofEach: true)
+  }
+
+  /// By name where this system knows it, else by id.
+  private func resolvedOwner(_ entry: ManifestEntry) -> Owner? {
     guard entry.uid != nil || entry.gid != nil else { return nil }
-    var user = entry.uid ?? .max
-    var group = entry.gid ?? .max
+    var owner = Owner(user: entry.uid, group: entry.gid)
     if !options.numericOwner {
-      if let name = entry.user, let id = accounts.userID(name) { user = id }
-      if let name = entry.group, let id = accounts.groupID(name) { group = id }
+      if let name = entry.user, let id = accounts.userID(name) { owner.user = id }
+      if let name = entry.group, let id = accounts.groupID(name) { owner.group = id }
     }
-    return (user, group)
+    return owner
   }
 
-  private func has(_ facts: stat, _ owner: (user: UInt32, group: UInt32)) -> Bool {
-    (owner.user == .max || owner.user == facts.st_uid)
-      && (owner.group == .max || owner.group == facts.st_gid)
+  private func has(_ facts: stat, _ owner: Owner) -> Bool {
+    (owner.user ?? facts.st_uid) == facts.st_uid && (owner.group ?? facts.st_gid) == facts.st_gid
   }
 
   // MARK: Complaining
 
   /// Each kind of trouble is told once: a file system without attributes has none for any file.
-  func complain(_ what: String, _ name: RawPath, because given: String? = nil) {
+  ///
+  /// - Parameter ofEach: whether it is told of each file, because it is about what that file has.
+  func complain(
+    _ what: String, _ name: RawPath, because given: String? = nil, ofEach: Bool = false
+  ) {
     let reason = unsafe given ?? String(cString: strerror(errno))
     isExact = false
-    if warned.insert("\(what)\(reason)").inserted {
-      warn("cannot set the \(what) of \(name.display): \(reason) (and maybe of others)")
+    if warned.insert(ofEach ? "\(what)\(reason)\(name.display)" : "\(what)\(reason)").inserted {
+      let others = ofEach ? "" : " (and maybe of others)"
+      warn("cannot set the \(what) of \(name.display): \(reason)\(others)")
     }
   }
 }

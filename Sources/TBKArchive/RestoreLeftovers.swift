@@ -51,7 +51,8 @@ package enum RestoreLeftovers {
         facts.st_uid == geteuid() || geteuid() == 0
       else { continue }
       if facts.st_mode & S_IFMT == S_IFREG {
-        guard time(nil) - facts.st_mtim.tv_sec > fileAge else { continue }
+        // Whatever time somebody gave it.
+        guard facts.st_mtim.tv_sec < time(nil) - fileAge else { continue }
         if !dryRun { try directory.unlink(name) }
         found.append((name, UInt64(clamping: facts.st_size)))
       } else if let bytes = try collectStaging(name, in: directory, dryRun: dryRun) {

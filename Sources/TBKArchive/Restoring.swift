@@ -52,8 +52,8 @@ package final class BackupReader {
   let stripsTop: Bool
   /// Whether the archives are those that a store's ledger names, and no others can be added.
   let isChain: Bool
-  /// What an mbu package holds and no backup does.
-  package private(set) var leftOut: Set<[UInt8]> = []
+  /// What an mbu package holds and no backup can, or not as it is.
+  package private(set) var flawed: Set<[UInt8]> = []
 
   /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
   ///   names.
@@ -90,15 +90,15 @@ package final class BackupReader {
   private func readPackage(
     _ archive: any OpenedArchive, _ consumer: (any MemberConsumer)?
   ) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, leave: leaveOut)
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, tell: note)
     try replay(archive, to: survey)
     return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }
 
-  /// Names what an mbu package holds and no backup does, once.
-  func leaveOut(_ name: [UInt8]) {
-    guard leftOut.insert(name).inserted else { return }
-    warn("\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
+  /// Names what an mbu package holds and no backup can, or not as it is, once.
+  func note(_ entry: UnreadableEntry) {
+    guard flawed.insert(entry.path).inserted else { return }
+    warn("\(RawPath(entry.path).display): \(entry.reason)")
   }
 
   /// Reads all of an archive's tar.

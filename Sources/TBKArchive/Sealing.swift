@@ -128,7 +128,7 @@ package enum Sealing {
     var entry = ManifestEntry(
       path: name.bytes, type: .file, size: hashing.count, sha256: try hashing.digest(),
       mode: 0o100600, modifiedAt: 0)
-    entry.setModification(nanoseconds: Timestamp.now().nanoseconds)
+    entry.setModification(FileTime(nanoseconds: Timestamp.now().nanoseconds))
     if name.bytes == Manifest.fileName { entry.storedAs = Manifest.fileName + [UInt8(ascii: "~")] }
     manifest.files.append(entry)
     let length = try TreePacker.identify(&manifest)

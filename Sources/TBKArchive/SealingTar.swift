@@ -14,16 +14,16 @@ extension Sealing {
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; of a
   ///     tar of one file it does nothing.
   ///   - output: where the archive goes; its length is known before the first byte.
-  ///   - leave: told of each member that cannot be in a backup, by its name.
+  ///   - tell: told of each member that cannot be in a backup as it is, and why.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, key: SealingKey, compression: Compression,
     output: ArchiveOutput, progress: @escaping (Int) -> Void,
-    leave: @escaping ([UInt8]) -> Void
+    tell: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) -> SealedBackup {
     var spool = try EncryptedSpool()
     var gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: spool)
-    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, leave: leave)
+    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, tell: tell)
     let parser = TarParser(handler: survey)
     try source.copy(to: TickingSink(into: parser, progress))
     try parser.finish()

@@ -67,15 +67,15 @@ extension BackupReader {
   /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
   /// out. Nothing is sent before all of it has been checked.
   private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey(leave: leaveOut)
+    let survey = try TarSurvey(tell: note)
     try replay(newest, to: survey)
     let verified = VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
-    if leftOut.isEmpty {
-      return try send(try TarSurvey(leave: leaveOut), to: sink) { () throws(Failure) in verified }
+    if !survey.leavesOut {
+      return try send(try TarSurvey(tell: note), to: sink) { () throws(Failure) in verified }
     }
-    let checking = CheckingSink(TarParser(handler: try TarSurvey(leave: leaveOut)), into: sink)
+    let checking = CheckingSink(TarParser(handler: try TarSurvey(tell: note)), into: sink)
     do throws(Failure) {
-      try replay(newest, to: try TarSurvey(consumer: MemberCopier(checking), leave: leaveOut))
+      try replay(newest, to: try TarSurvey(consumer: MemberCopier(checking), tell: note))
       try checking.write(TarWriter.end)
       try checking.finish()
       try checking.release()

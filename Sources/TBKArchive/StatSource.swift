@@ -161,8 +161,10 @@ private struct Mark {
     mark.add(UInt64(entry.mode), UInt64(entry.uid ?? 0), UInt64(entry.gid ?? 0))
     // The times of a directory tell of names that came and went, and those are found themselves.
     if entry.type == .directory { return mark.value }
-    mark.add(
-      entry.size, UInt64(bitPattern: entry.mtime ?? 0), UInt64(bitPattern: entry.ctime ?? 0))
+    mark.add(entry.size)
+    for time in [entry.mtime, entry.ctime] {
+      mark.add(UInt64(bitPattern: time?.seconds ?? 0), UInt64(time?.nanoseconds ?? 0))
+    }
     return mark.value
   }
 }

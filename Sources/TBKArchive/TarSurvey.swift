@@ -4,12 +4,12 @@ import TBKFormat
 
 /// Reads a tar that has no manifest, and makes one of what it holds.
 ///
-/// Names are what they must be in an archive of ours (`EntryName`, `MemberTree`). Devices, FIFOs and what nobody
-/// knows are left out, and told of.
+/// Names are what they must be in an archive of ours (`EntryName`, `MemberTree`). Devices, FIFOs, what nobody
+/// knows, and owners that no file can have are left out, and told of.
 package final class TarSurvey: TarHandler {
   private let consumer: (any MemberConsumer)?
   private let stripsTop: Bool
-  private let leave: ([UInt8]) throws(Failure) -> Void
+  private let tell: (UnreadableEntry) throws(Failure) -> Void
   private var hash: SHA256
   private var member = TarMember(name: [], kind: .file)
   /// What the member that passes is: nil for what is no entry of the tree.
@@ -24,6 +24,8 @@ package final class TarSurvey: TarHandler {
   private var symlinks: [[UInt8]: [UInt8]] = [:]
   private var root: ManifestEntry?
   private var unreadable: [UnreadableEntry] = []
+  /// Whether a member is no entry of the manifest.
+  private(set) var leavesOut = false
   private var names = MemberTree()
   /// What the tar held, in its order.
   private(set) var records = EntryTable()
@@ -32,14 +34,14 @@ package final class TarSurvey: TarHandler {
   ///   - consumer: takes the members as they pass, under the names they have in the manifest.
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; a tar
   ///     that holds one file and no directory keeps its name.
-  ///   - leave: told the name of each member that is left out.
+  ///   - tell: told of each member that is left out, or has what no backup can keep, and why.
   package init(
     consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
-    leave: @escaping ([UInt8]) throws(Failure) -> Void
+    tell: @escaping (UnreadableEntry) throws(Failure) -> Void
   ) throws(Failure) {
     self.consumer = consumer
     self.stripsTop = stripsTop
-    self.leave = leave
+    self.tell = tell
     hash = try SHA256()
   }
 
@@ -59,7 +61,7 @@ package final class TarSurvey: TarHandler {
         throw Failure(.malformed, "the top of the tar is not a directory")
       }
       root = ManifestEntry(member, sha256: .ofNothing)
-      return
+      return try checkOwner(member)
     }
     switch member.kind {
     case .file, .directory: break
@@ -75,12 +77,28 @@ package final class TarSurvey: TarHandler {
       }
       self.member = member
     default:
-      unreadable.append(
-        UnreadableEntry(path: member.name, reason: "it is a device, a FIFO or something unknown"))
-      return try leave(member.name)
+      leavesOut = true
+      return try note(member.name, "left out, it is a device, a FIFO or something unknown")
     }
+    // A further name of a file has the owner of the first.
+    if member.kind != .hardlink { try checkOwner(member) }
     try names.add(member.name, isDirectory: member.kind == .directory)
     isWanted = try consumer?.begin(member) ?? false
+  }
+
+  private func note(_ name: [UInt8], _ reason: String) throws(Failure) {
+    let entry = UnreadableEntry(path: name.isEmpty ? [UInt8(ascii: ".")] : name, reason: reason)
+    unreadable.append(entry)
+    try tell(entry)
+  }
+
+  /// Notes ids that are too large, and 4294967295, which says "none" to the kernel.
+  private func checkOwner(_ member: TarMember) throws(Failure) {
+    var ids: [String] = []
+    if ManifestEntry.id(member.uid) == nil { ids.append("user \(member.uid)") }
+    if ManifestEntry.id(member.gid) == nil { ids.append("group \(member.gid)") }
+    if ids.isEmpty { return }
+    try note(member.name, "no file can belong to \(ids.joined(separator: " and "))")
   }
 
   /// The name in the tree; empty for its root. Throws `.malformed` for what may not be extracted.
@@ -166,6 +184,11 @@ package final class TarSurvey: TarHandler {
 }
 
 extension ManifestEntry {
+  /// The id of a user or group; nil if no file can belong to it.
+  fileprivate static func id(_ number: UInt64) -> UInt32? {
+    number < UInt32.max ? UInt32(number) : nil
+  }
+
   /// The entry for a member of a tar that has no manifest.
   fileprivate init(_ member: TarMember, sha256: Digest) {
     let type: EntryType =
@@ -177,9 +200,9 @@ extension ManifestEntry {
     self.init(
       path: member.name, type: type, size: member.kind == .file ? member.size : 0, sha256: sha256,
       mode: (type.modeBits ?? 0) | member.mode & 0o7777, modifiedAt: 0)
-    setModification(nanoseconds: member.mtime)
-    uid = UInt32(exactly: member.uid)
-    gid = UInt32(exactly: member.gid)
+    setModification(member.mtime)
+    uid = ManifestEntry.id(member.uid)
+    gid = ManifestEntry.id(member.gid)
     if !member.userName.isEmpty { user = member.userName }
     if !member.groupName.isEmpty { group = member.groupName }
     if type == .symlink { linkTarget = member.linkTarget }

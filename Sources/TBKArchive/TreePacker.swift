@@ -267,7 +267,7 @@ package final class TreePacker {
   ) throws(Failure) {
     let member = TarMember(
       name: Manifest.fileName, kind: .file, size: length, mode: 0o600,
-      mtime: Timestamp.now().nanoseconds / 1_000_000_000 * 1_000_000_000)
+      mtime: FileTime(seconds: FileTime(nanoseconds: Timestamp.now().nanoseconds).seconds))
     try tar.write(try TarWriter.header(for: member))
     let counted = CountingSink(into: tar)
     try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
@@ -299,7 +299,8 @@ extension TarMember {
       }
     self.init(
       name: entry.tarName, kind: kind, size: kind == .file ? entry.size : 0,
-      mode: entry.mode & 0o7777, mtime: entry.modification ?? 0, uid: UInt64(entry.uid ?? 0),
+      mode: entry.mode & 0o7777, mtime: entry.modification ?? FileTime(seconds: 0),
+      uid: UInt64(entry.uid ?? 0),
       gid: UInt64(entry.gid ?? 0), userName: entry.user ?? [], groupName: entry.group ?? [],
       linkTarget: entry.linkTarget ?? [], xattrs: kind == .hardlink ? [] : entry.xattrs)
   }

@@ -14,7 +14,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
   package static func now() -> Timestamp {
     var time = timespec()
     unsafe clock_gettime(CLOCK_REALTIME, &time)
-    return Timestamp(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    return Timestamp(clamping: FileTime(time))
   }
 
   /// RFC 3339 with an offset of `+00:00`, as Python's `datetime.isoformat()` writes UTC.
@@ -23,13 +23,17 @@ package struct Timestamp: Hashable, Comparable, Sendable {
   ///   zero; we never do.
   package func iso8601(microseconds: Bool = true) -> String {
     let (seconds, rest) = floorDivide(nanoseconds, 1_000_000_000)
+    return Timestamp.iso8601(
+      seconds: seconds, decimals: microseconds ? ".\(padded(rest / 1000, 6))" : "")
+  }
+
+  /// - Parameter seconds: since 1970, in the years 0 to 9999.
+  static func iso8601(seconds: Int64, decimals: String = "") -> String {
     let (days, second) = floorDivide(seconds, 86_400)
     let (year, month, day) = civil(fromDays: days)
-    var text =
-      "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
+    return "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
       + "T\(padded(second / 3600, 2)):\(padded(second / 60 % 60, 2)):\(padded(second % 60, 2))"
-    if microseconds { text += ".\(padded(rest / 1000, 6))" }
-    return text + "+00:00"
+      + decimals + "+00:00"
   }
 
   /// Reads RFC 3339 and its ISO 8601 neighbours: `T` or a space, up to nine decimals, `Z`, a

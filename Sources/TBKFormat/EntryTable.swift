@@ -13,6 +13,7 @@ package struct EntryTable: Sendable {
     var size: UInt64
     var sha256: Digest
     var modifiedAt: Double
+    /// Nanoseconds; a time that they cannot say is in `farTimes`.
     var mtime: Int64
     var ctime: Int64
     var inode: UInt64
@@ -42,6 +43,7 @@ package struct EntryTable: Sendable {
     static let rare = Presence(rawValue: 1024)
     static let type = Presence(rawValue: 2048)
     static let offset = Presence(rawValue: 4096)
+    static let farTimes = Presence(rawValue: 8192)
   }
 
   private struct Rare {
@@ -52,9 +54,16 @@ package struct EntryTable: Sendable {
     var extras: [ManifestEntry.Extra]
   }
 
+  /// Times of which at least one is before 1678 or after 2262: 64 bits of nanoseconds end there.
+  private struct FarTimes {
+    var mtime: FileTime?
+    var ctime: FileTime?
+  }
+
   private var records: [Record] = []
   private var paths = ByteArena()
   private var rare: [Int: Rare] = [:]
+  private var farTimes: [Int: FarTimes] = [:]
   private var names = Interned<[UInt8]>()
   private var devices = Interned<UInt64>()
   private var backups = Interned<String>()
@@ -90,6 +99,13 @@ package struct EntryTable: Sendable {
     } else if !rare.isEmpty {
       rare[index] = nil
     }
+    let (mtime, ctime) = (entry.mtime?.inNanoseconds, entry.ctime?.inNanoseconds)
+    if (mtime == nil) != (entry.mtime == nil) || (ctime == nil) != (entry.ctime == nil) {
+      present.insert(.farTimes)
+      farTimes[index] = FarTimes(mtime: entry.mtime, ctime: entry.ctime)
+    } else if !farTimes.isEmpty {
+      farTimes[index] = nil
+    }
     let user = note(entry.user.map { names.index(of: $0) }, .user, 0)
     let group = note(entry.group.map { names.index(of: $0) }, .group, 0)
     let device = note(entry.device.map { devices.index(of: $0) }, .device, 0)
@@ -97,8 +113,8 @@ package struct EntryTable: Sendable {
     var record = Record(
       path: path, pathLength: UInt32(entry.path.count), mode: entry.mode,
       size: entry.size, sha256: note(entry.sha256, .sha256, .ofNothing),
-      modifiedAt: entry.modifiedAt, mtime: note(entry.mtime, .mtime, 0),
-      ctime: note(entry.ctime, .ctime, 0), inode: note(entry.inode, .inode, 0),
+      modifiedAt: entry.modifiedAt, mtime: note(mtime, .mtime, 0),
+      ctime: note(ctime, .ctime, 0), inode: note(entry.inode, .inode, 0),
       offset: note(entry.offset, .offset, 0), device: device,
       uid: note(entry.uid, .uid, 0), gid: note(entry.gid, .gid, 0), user: user, group: group,
       storedIn: storedIn, type: entry.type, present: [])
@@ -109,7 +125,9 @@ package struct EntryTable: Sendable {
   /// Appends the canonical text of an entry, as `[UInt8].append(entry:)` would.
   func write(_ index: Int, to buffer: inout [UInt8]) {
     let record = records[index]
-    guard !record.present.contains(.rare) else { return buffer.append(entry: self[index]) }
+    guard record.present.isDisjoint(with: [.rare, .farTimes]) else {
+      return buffer.append(entry: self[index])
+    }
     func has(_ flag: Presence) -> Bool { record.present.contains(flag) }
     buffer.append(UInt8(ascii: "{"))
     if has(.ctime) { buffer.appendNumber("\"ctime_ns\":", record.ctime) }
@@ -144,12 +162,15 @@ package struct EntryTable: Sendable {
     if unwanted.isEmpty { return }
     var kept: [Record] = []
     var keptRare: [Int: Rare] = [:]
+    var keptTimes: [Int: FarTimes] = [:]
     for index in indices where !unwanted.contains(index) {
       keptRare[kept.count] = rare[index]
+      keptTimes[kept.count] = farTimes[index]
       kept.append(records[index])
     }
     records = kept
     rare = keptRare
+    farTimes = keptTimes
   }
 
   package subscript(index: Int) -> ManifestEntry {
@@ -161,8 +182,11 @@ package struct EntryTable: Sendable {
       var entry = ManifestEntry(
         path: path(index), type: record.type, size: record.size,
         sha256: take(.sha256, record.sha256), mode: record.mode, modifiedAt: record.modifiedAt)
-      entry.mtime = take(.mtime, record.mtime)
-      entry.ctime = take(.ctime, record.ctime)
+      entry.mtime = take(.mtime, FileTime(nanoseconds: record.mtime))
+      entry.ctime = take(.ctime, FileTime(nanoseconds: record.ctime))
+      if record.present.contains(.farTimes), let times = farTimes[index] {
+        (entry.mtime, entry.ctime) = (times.mtime, times.ctime)
+      }
       entry.inode = take(.inode, record.inode)
       entry.offset = take(.offset, record.offset)
       entry.device = take(.device, devices[record.device])
@@ -232,8 +256,8 @@ package struct EntryTable: Sendable {
     else { return false }
     return record.type == entry.type && record.size == entry.size && record.mode == entry.mode
       && record.present.isSuperset(of: [.sha256, .mtime, .uid, .gid])
-      && record.sha256 == entry.sha256 && record.mtime == entry.mtime && record.uid == entry.uid
-      && record.gid == entry.gid
+      && record.sha256 == entry.sha256 && record.mtime == entry.mtime?.inNanoseconds
+      && record.uid == entry.uid && record.gid == entry.gid
   }
 
   /// Indices in the order of their paths, for `find` in a table that is not sorted; of the same

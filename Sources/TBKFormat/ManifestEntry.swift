@@ -32,8 +32,8 @@ package struct ManifestEntry: Equatable, Sendable {
   package var mode: UInt32
   /// Seconds since the epoch.
   package var modifiedAt: Double
-  package var mtime: Int64?
-  package var ctime: Int64?
+  package var mtime: FileTime?
+  package var ctime: FileTime?
   package var inode: UInt64?
   package var device: UInt64?
   package var uid: UInt32?
@@ -78,28 +78,14 @@ package struct ManifestEntry: Equatable, Sendable {
     self.modifiedAt = modifiedAt
   }
 
-  /// Sets the modification time, in nanoseconds since the epoch, in both its forms.
-  package mutating func setModification(nanoseconds: Int64) {
-    mtime = nanoseconds
-    modifiedAt = ManifestEntry.seconds(nanoseconds)
+  /// Sets the modification time in both its forms.
+  package mutating func setModification(_ time: FileTime) {
+    mtime = time
+    modifiedAt = time.inSeconds
   }
 
-  /// As Python's `st_mtime`: the nearest double.
-  package static func seconds(_ nanoseconds: Int64) -> Double {
-    Double(nanoseconds) / 1_000_000_000
-  }
-
-  /// The best modification time there is, in nanoseconds; nil if it is out of range.
-  package var modification: Int64? {
-    if let mtime { return mtime }
-    // Whole seconds apart: together they have more digits than a double.
-    let seconds = modifiedAt.rounded(.down)
-    guard let whole = Int64(exactly: seconds) else { return nil }
-    let (scaled, overflow) = whole.multipliedReportingOverflow(by: 1_000_000_000)
-    let (sum, carried) = scaled.addingReportingOverflow(
-      Int64(((modifiedAt - seconds) * 1_000_000_000).rounded()))
-    return overflow || carried ? nil : sum
-  }
+  /// The best modification time there is; nil if no file can have it.
+  package var modification: FileTime? { mtime ?? FileTime(seconds: modifiedAt) }
 
   /// A regular file whose content the tar of this backup carries itself.
   package var carriesContent: Bool { type == .file && hardLink == nil && storedIn == nil }

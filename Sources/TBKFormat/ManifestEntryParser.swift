@@ -141,7 +141,7 @@ extension ManifestEntry {
     _ field: Field, from reader: inout JSONReader, allowsDeferred: Bool
   ) throws(Failure) {
     switch field {
-    case .ctime_ns: ctime = try reader.integer()
+    case .ctime_ns: ctime = try reader.time()
     case .device: device = try reader.integer()
     case .gid: gid = try reader.integer()
     case .group: group = try reader.string()
@@ -162,7 +162,7 @@ extension ManifestEntry {
       if pythonRepresentation(value) != token {
         extras.append(Extra(key: "modified_at", value: Array(token.utf8)))
       }
-    case .mtime_ns: mtime = try reader.integer()
+    case .mtime_ns: mtime = try reader.time()
     case .offset:
       let value: UInt64 = try reader.integer()
       if value > UInt64(Int64.max) { throw Failure(.malformed, "out of range") }
@@ -262,6 +262,14 @@ extension JSONReader {
     }
     if overflow { throw Failure(.malformed, "not an integer in range") }
     return value
+  }
+
+  /// Nanoseconds in their only spelling, as many as a file's time may have.
+  fileprivate mutating func time() throws(Failure) -> FileTime {
+    guard let time = FileTime(decimal: try number()) else {
+      throw Failure(.malformed, "not an integer in range")
+    }
+    return time
   }
 
   /// A path that is safe to use below a directory.

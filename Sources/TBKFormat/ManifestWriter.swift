@@ -143,7 +143,7 @@ extension Array where Element == UInt8 {
       return
     }
     append(UInt8(ascii: "{"))
-    appendNumber("\"ctime_ns\":", entry.ctime)
+    appendTime("\"ctime_ns\":", entry.ctime)
     appendNumber("\"device\":", entry.device)
     appendNumber("\"gid\":", entry.gid)
     appendText("\"group\":", entry.group)
@@ -153,7 +153,7 @@ extension Array where Element == UInt8 {
     appendKey("\"modified_at\":")
     self += pythonRepresentation(entry.modifiedAt).utf8
     append(UInt8(ascii: ","))
-    appendNumber("\"mtime_ns\":", entry.mtime)
+    appendTime("\"mtime_ns\":", entry.mtime)
     appendNumber("\"offset\":", entry.offset)
     appendNumber("\"permissions\":", entry.mode)
     if !isRoot {
@@ -197,6 +197,15 @@ extension Array where Element == UInt8 {
     guard let value else { return }
     appendKey(key)
     appendDecimal(value)
+    append(UInt8(ascii: ","))
+  }
+
+  /// Nanoseconds since 1970, of as many digits as they have.
+  mutating func appendTime(_ key: StaticString, _ time: FileTime?) {
+    guard let time else { return }
+    if let nanoseconds = time.inNanoseconds { return appendNumber(key, nanoseconds) }
+    appendKey(key)
+    self += time.description.utf8
     append(UInt8(ascii: ","))
   }
 

@@ -11,8 +11,7 @@ struct PaxHeader {
   var size: UInt64?
   var uid: UInt64?
   var gid: UInt64?
-  /// Nanoseconds.
-  var mtime: Int64?
+  var mtime: FileTime?
   var xattrs: [ExtendedAttribute] = []
 
   private enum Key {
@@ -154,64 +153,59 @@ struct PaxHeader {
     return number
   }
 
-  /// "[-]SECONDS[.DECIMALS]" in nanoseconds; more than nine decimals are rounded down. Python gives
-  /// times close to 1970 an exponent, as in "1e-09".
-  private static func time(_ value: Span<UInt8>) throws(Failure) -> Int64? {
+  /// "[-]SECONDS[.DECIMALS]"; more than nine decimals are rounded down. Python gives times close to 1970,
+  /// and very far from it, an exponent, as in "1e-09" and "1e+16".
+  private static func time(_ value: Span<UInt8>) throws(Failure) -> FileTime? {
     if value.isEmpty { return nil }
     if let plain = withoutExponent(value) { return try time(plain.span) }
     let invalid = Failure(.malformed, "a pax header has an mtime that is not a number")
-    let outOfRange = Failure(.malformed, "a pax header has an mtime outside the years 1678 to 2262")
-    let negative = value[0] == UInt8(ascii: "-")
-    var index = negative ? 1 : 0
+    let outOfRange = Failure(.malformed, "a pax header has an mtime that no file can have")
+    let isNegative = value[0] == UInt8(ascii: "-")
+    var index = isNegative ? 1 : 0
     let first = index
-    // Summed with its sign, so that the whole range of Int64 can be said.
-    var total: Int64 = 0
-    func add(_ digit: UInt8) throws(Failure) {
-      let (scaled, high) = total.multipliedReportingOverflow(by: 10)
-      let signed = negative ? -Int64(digit) : Int64(digit)
-      let (sum, low) = scaled.addingReportingOverflow(signed)
-      if high || low { throw outOfRange }
-      total = sum
-    }
+    var seconds: UInt64 = 0
     while index < value.count, case let digit = value[index] &- UInt8(ascii: "0"), digit < 10 {
-      try add(digit)
+      let (scaled, high) = seconds.multipliedReportingOverflow(by: 10)
+      let (sum, low) = scaled.addingReportingOverflow(UInt64(digit))
+      if high || low { throw outOfRange }
+      seconds = sum
       index += 1
     }
     if index == first { throw invalid }
-    var decimals = 0
-    var roundsDown = false
+    var nanoseconds: UInt32 = 0
+    var unit: UInt32 = 100_000_000
+    var roundsAway = false
     if index < value.count {
       guard value[index] == UInt8(ascii: ".") else { throw invalid }
       index += 1
       while index < value.count {
         let digit = value[index] &- UInt8(ascii: "0")
         if digit > 9 { throw invalid }
-        if decimals < 9 {
-          try add(digit)
-          decimals += 1
-        } else if digit != 0 {
-          roundsDown = negative
-        }
+        nanoseconds += UInt32(digit) * unit
+        // Down is away from zero for what is negative.
+        if unit == 0, digit != 0 { roundsAway = isNegative }
+        unit /= 10
         index += 1
       }
     }
-    while decimals < 9 {
-      try add(0)
-      decimals += 1
+    if roundsAway {
+      nanoseconds += 1
+      if nanoseconds == 1_000_000_000 {
+        if seconds == .max { throw outOfRange }
+        (seconds, nanoseconds) = (seconds + 1, 0)
+      }
     }
-    if roundsDown {
-      if total == .min { throw outOfRange }
-      total -= 1
-    }
-    return total
+    guard let time = FileTime(isNegative: isNegative, seconds: seconds, nanoseconds: nanoseconds)
+    else { throw outOfRange }
+    return time
   }
 
-  /// The same number written out; nil if it has no negative exponent of two or three digits, with
-  /// which Python writes what is below 0.0001.
+  /// The same number written out; nil if it has no exponent as Python writes it: negative for what is below
+  /// 0.0001, of two digits or three, and from 16 up, for what has more digits than a double.
   private static func withoutExponent(_ value: Span<UInt8>) -> [UInt8]? {
     guard let end = value.indices.first(where: { value[$0] == UInt8(ascii: "e") }),
       case let exponent = value.extracting((end + 1)...), (3...4).contains(exponent.count),
-      exponent[0] == UInt8(ascii: "-")
+      exponent[0] == UInt8(ascii: "-") || exponent[0] == UInt8(ascii: "+")
     else { return nil }
     var places = 0
     for index in 1..<exponent.count {
@@ -224,11 +218,22 @@ struct PaxHeader {
     guard end > sign, end == sign + 1 || end > sign + 2 && value[sign + 1] == UInt8(ascii: "."),
       places > 0
     else { return nil }
-    var plain = sign == 1 ? Array("-0.".utf8) : Array("0.".utf8)
+    let decimals = end > sign + 2 ? Array(value.extracting(sign + 2..<end)) : []
+    var plain = sign == 1 ? [UInt8(ascii: "-")] : []
+    if exponent[0] == UInt8(ascii: "+") {
+      // Two digits say more than any file's time.
+      guard exponent.count == 3, places >= 16, decimals.count <= places,
+        decimals.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 })
+      else { return nil }
+      plain.append(value[sign])
+      plain += decimals
+      plain += Array(repeating: UInt8(ascii: "0"), count: places - decimals.count)
+      return plain
+    }
+    plain += Array("0.".utf8)
     plain += Array(repeating: UInt8(ascii: "0"), count: places - 1)
     plain.append(value[sign])
-    if end > sign + 2 { plain += Array(value.extracting(sign + 2..<end)) }
-    return plain
+    return plain + decimals
   }
 
   /// What follows `SCHILY.xattr.`, with the two escapes that GNU tar writes undone.

@@ -16,8 +16,7 @@ package struct TarMember: Equatable, Sendable {
   package var size: UInt64
   /// 0...0o7777.
   package var mode: UInt32
-  /// Nanoseconds since 1970.
-  package var mtime: Int64
+  package var mtime: FileTime
   package var uid: UInt64
   package var gid: UInt64
   /// Empty if the tar does not say.
@@ -28,7 +27,8 @@ package struct TarMember: Equatable, Sendable {
   package var xattrs: [ExtendedAttribute]
 
   package init(
-    name: [UInt8], kind: TarKind, size: UInt64 = 0, mode: UInt32 = 0o644, mtime: Int64 = 0,
+    name: [UInt8], kind: TarKind, size: UInt64 = 0, mode: UInt32 = 0o644,
+    mtime: FileTime = FileTime(seconds: 0),
     uid: UInt64 = 0, gid: UInt64 = 0, userName: [UInt8] = [], groupName: [UInt8] = [],
     linkTarget: [UInt8] = [], xattrs: [ExtendedAttribute] = []
   ) {

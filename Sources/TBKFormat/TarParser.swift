@@ -295,14 +295,12 @@ package final class TarParser: ByteSink {
     return UInt64(value)
   }
 
-  private func mtime(_ block: Span<UInt8>, said: Int64?) throws(Failure) -> Int64 {
+  private func mtime(_ block: Span<UInt8>, said: FileTime?) throws(Failure) -> FileTime {
     if let said { return said }
     guard let seconds = TarBlock.number(block, TarBlock.mtime) else {
-      throw Failure(.malformed, "the mtime is not a number")
+      throw Failure(.malformed, "the mtime is not a number of 64 bits")
     }
-    let (time, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    if overflow { throw Failure(.malformed, "the mtime is outside the years 1678 to 2262") }
-    return time
+    return FileTime(seconds: seconds)
   }
 
   private func beginMember(_ type: UInt8, _ block: Span<UInt8>) throws(Failure) {

@@ -40,9 +40,9 @@ package enum TarWriter {
     if member.size > TarBlock.maximumOctal11 { pax.add(number: "size", member.size) }
     if member.uid > TarBlock.maximumOctal7 { pax.add(number: "uid", member.uid) }
     if member.gid > TarBlock.maximumOctal7 { pax.add(number: "gid", member.gid) }
-    let (seconds, fraction) = member.mtime.quotientAndRemainder(dividingBy: 1_000_000_000)
-    let plainTime = fraction == 0 && seconds >= 0 && seconds <= Int64(TarBlock.maximumOctal11)
-    if !plainTime { pax.add(time: "mtime", member.mtime) }
+    let plainTimes = 0...Int64(TarBlock.maximumOctal11)
+    let fitsTime = plainTimes.contains(member.mtime.seconds)
+    if !fitsTime || member.mtime.nanoseconds != 0 { pax.add(time: "mtime", member.mtime) }
     for attribute in member.xattrs { pax.add(attribute) }
 
     var output: [UInt8] = []
@@ -60,7 +60,7 @@ package enum TarWriter {
     appendBlock(
       to: &output, name: name, prefix: prefix, type: try typeFlag(member.kind), mode: member.mode,
       size: member.size > TarBlock.maximumOctal11 ? 0 : member.size,
-      seconds: seconds < 0 || seconds > Int64(TarBlock.maximumOctal11) ? 0 : UInt64(seconds),
+      seconds: fitsTime ? member.mtime.seconds.magnitude : 0,
       member: member)
     return output
   }
@@ -221,15 +221,15 @@ private struct PaxWriter {
   }
 
   /// Seconds, with nine decimals if there is a fraction; a sign covers both parts.
-  mutating func add(time key: StaticString, _ nanoseconds: Int64) {
-    let (seconds, fraction) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)
+  mutating func add(time key: StaticString, _ time: FileTime) {
+    let (isNegative, seconds, fraction) = time.magnitude
     var text: [UInt8] = []
     text.reserveCapacity(24)
-    if nanoseconds < 0 { text.append(UInt8(ascii: "-")) }
+    if isNegative { text.append(UInt8(ascii: "-")) }
     text.append(decimal: seconds)
     if fraction != 0 {
       text.append(UInt8(ascii: "."))
-      text.append(decimal: fraction, width: 9)
+      text.append(decimal: UInt64(fraction), width: 9)
     }
     begin(key, valueCount: text.count)
     end(text)

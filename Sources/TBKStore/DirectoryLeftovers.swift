@@ -18,7 +18,7 @@ extension DirectoryStore {
           facts.st_mode & S_IFMT == S_IFREG
         else { continue }
         // The inode's own time too: a copy of a store brings the times of its files with it.
-        let changed = max(Timestamp(facts.st_mtim), Timestamp(facts.st_ctim))
+        let changed = Timestamp(clamping: max(FileTime(facts.st_mtim), FileTime(facts.st_ctim)))
         guard changed <= limit else { continue }
         found.append(
           Leftover(
@@ -36,7 +36,7 @@ extension DirectoryStore {
     var found: [Leftover] = []
     for (name, _) in try directory.names() where isTemporary(name) {
       guard let facts = try directory.statusIfPresent(of: name),
-        facts.st_mode & S_IFMT == S_IFREG, case let changed = Timestamp(facts.st_mtim),
+        facts.st_mode & S_IFMT == S_IFREG, case let changed = Timestamp(clamping: FileTime(facts.st_mtim)),
         changed <= limit, try isAbandoned(name, in: directory)
       else { continue }
       found.append(
@@ -94,12 +94,6 @@ extension DirectoryStore {
       let facts = try? file.status()
     else { return now }
     _ = try? root.unlink(name)
-    return min(now, Timestamp(facts.st_mtim))
-  }
-}
-
-extension Timestamp {
-  fileprivate init(_ time: timespec) {
-    self.init(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
+    return min(now, Timestamp(clamping: FileTime(facts.st_mtim)))
   }
 }

@@ -164,7 +164,7 @@ struct OpenCommand: SuiteCommand {
       warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
     let status = try run(reader, meter)
     try sources.finish()
-    return status == ExitStatus.success && !reader.leftOut.isEmpty ? ExitStatus.incomplete : status
+    return status == ExitStatus.success && !reader.flawed.isEmpty ? ExitStatus.incomplete : status
   }
 
   private func run(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {

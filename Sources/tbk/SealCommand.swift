@@ -234,10 +234,7 @@ struct SealCommand: SuiteCommand {
     let backup = try Sealing.tar(
       DescriptorSource(.standardInput), stripsTop: stripTop, key: key, compression: compression,
       output: target, progress: { meter.advance($0) },
-      leave: { name in
-        Messages.warning(
-          "\(RawPath(name).display): left out, it is a device, a FIFO or something unknown")
-      })
+      tell: { Messages.warning("\(RawPath($0.path).display): \($0.reason)") })
     meter.finish()
     return try finish(backup, key, target)
   }

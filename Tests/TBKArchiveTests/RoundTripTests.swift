@@ -169,7 +169,7 @@ import Testing
     var manifest = try tree.manifest()
     var listed = manifest.files[0]
     (listed.uid, listed.gid) = (.max, .max - 1)
-    listed.setModification(nanoseconds: .max)
+    listed.setModification(.max)
     manifest.files[0] = listed
     let archive = try seal(tree, manifest)
     let read = try reader([archive.bytes]).manifest().manifest.files[0]

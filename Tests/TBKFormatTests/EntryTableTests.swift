@@ -7,7 +7,8 @@ func fullEntry(_ path: String) -> ManifestEntry {
   var entry = ManifestEntry(
     path: Array(path.utf8), type: .file, size: .max >> 1, sha256: .ofNothing, mode: 0o104755,
     modifiedAt: -1.5)
-  (entry.mtime, entry.ctime, entry.inode, entry.device) = (.min, .max, .max, .max)
+  (entry.mtime, entry.ctime) = (FileTime(nanoseconds: .min), FileTime(nanoseconds: .max))
+  (entry.inode, entry.device) = (.max, .max)
   (entry.uid, entry.gid) = (.max, 0)
   (entry.user, entry.group) = ([0xff], Array("wheel".utf8))
   entry.storedAs = Array("other".utf8)
@@ -70,6 +71,35 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
     #expect(table[0] == fullEntry("x"))
   }
 
+  @Test func timesOfAnyYearComeOutAsTheyWentIn() {
+    let times: [FileTime?] = [nil, .min, .max, FileTime(seconds: 10_413_792_000), FileTime(seconds: 1)]
+    var table = EntryTable()
+    var entries: [ManifestEntry] = []
+    for mtime in times {
+      for ctime in times {
+        var entry = plainEntry("\(entries.count)")
+        (entry.mtime, entry.ctime) = (mtime, ctime)
+        (entry.uid, entry.gid) = (0, 0)
+        entries.append(entry)
+        table.append(entry)
+      }
+    }
+    #expect(table.indices.map { table[$0] } == entries)
+    table.remove([0, 6, 7])
+    let kept = entries.indices.filter { ![0, 6, 7].contains($0) }.map { entries[$0] }
+    #expect(table.indices.map { table[$0] } == kept)
+    for index in table.indices {
+      var near = plainEntry(kept[index].path.map { String(UnicodeScalar($0)) }.joined())
+      near.mtime = FileTime(nanoseconds: .max)
+      (near.uid, near.gid) = (0, 0)
+      #expect(!table.isPlainlyEqual(index, near))
+      table[index] = near
+      #expect(table[index] == near && table.isPlainlyEqual(index, near))
+      table[index] = kept[index]
+      #expect(table[index] == kept[index])
+    }
+  }
+
   @Test func everyPathIsFoundInASortedTable() {
     var table = EntryTable()
     let paths = ["a", "a.b", "a/b", "a/b/c", "ab", "é", "\u{10ffff}"]
@@ -126,8 +156,8 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
       path: Array("dir/\(bits) \u{e9}".utf8) + [0xff], type: has(8) ? .directory : .file,
       size: has(8) ? 0 : UInt64(bits), sha256: has(0) ? nil : .ofNothing, mode: 0o100644,
       modifiedAt: Double(bits) / 7)
-    if has(1) { entry.mtime = -1 }
-    if has(2) { entry.ctime = .max }
+    if has(1) { entry.mtime = FileTime(nanoseconds: -1) }
+    if has(2) { entry.ctime = bits % 5 == 0 ? .max : FileTime(nanoseconds: .max) }
     if has(3) { (entry.inode, entry.device) = (.max, 1) }
     if has(4) { (entry.uid, entry.user) = (.max, Array("ad\"a".utf8)) }
     if has(5) { (entry.gid, entry.group) = (0, []) }

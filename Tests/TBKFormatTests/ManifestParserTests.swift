@@ -46,12 +46,24 @@ import Testing
     #expect(try written(parseManifest(Array(sample.utf8), piece: 1)) == sample)
   }
 
+  @Test(arguments: [
+    ("9223372036854775808", FileTime(seconds: 9_223_372_036, nanoseconds: 854_775_808)),
+    ("9223372036854775807999999999", .max), ("-9223372036854775808000000000", .min),
+    ("-11676096000000000001", FileTime(seconds: -11_676_096_001, nanoseconds: 999_999_999)),
+  ])
+  func timesOfAnyYearAreReadAndWrittenAsTheyWere(digits: String, time: FileTime) throws {
+    let text = manifestText([entryText("a", ["mtime_ns": digits]), entryText("b", ["ctime_ns": digits])])
+    let manifest = try parseManifest(text)
+    #expect(manifest.files[0].mtime == time && manifest.files[1].ctime == time)
+    #expect(try written(manifest) == text)
+  }
+
   @Test func everyFieldIsRead() throws {
     let manifest = try parseManifest(sample)
     #expect(manifest.files.count == 8)
     #expect(manifest.files.offset(0) == nil && manifest.files.offset(6) == UInt64(Int64.max))
     #expect(manifest.files[7].offset == 512)
-    #expect(manifest.files[0].uid == .max && manifest.files[0].mtime == -1)
+    #expect(manifest.files[0].uid == .max && manifest.files[0].mtime == FileTime(nanoseconds: -1))
     #expect(manifest.files[0].user == [0xff])
     #expect(manifest.files[2].linkTarget == Array("../x".utf8))
     #expect(manifest.files[3].hardLink == Array("a".utf8))
@@ -211,7 +223,7 @@ import Testing
       ["sha256": "\"" + String(repeating: "A", count: 64) + "\""], ["permissions": "-1"],
       ["permissions": "4294967296"], ["permissions": nil], ["permissions": "16877"],
       ["modified_at": "1e400"], ["modified_at": "null"], ["modified_at": nil],
-      ["mtime_ns": "9223372036854775808"],
+      ["mtime_ns": "9223372036854775808000000000"],
       ["mtime_ns": "-0"], ["mtime_ns": "1.5"], ["mtime_ns": "null"], ["uid": "4294967296"],
       ["uid": "-1"],
       ["type": "\"fifo\""], ["type": "null"], ["type": "\"symlink\""], ["type": "\"directory\""],

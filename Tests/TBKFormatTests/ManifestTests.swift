@@ -103,11 +103,19 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
   @Test(arguments: [0, 1, -1, 1_700_000_000_123_456_789, .min, .max] as [Int64])
   func aTimeKeepsItsNanoseconds(nanoseconds: Int64) {
     var entry = plainEntry("a")
-    entry.setModification(nanoseconds: nanoseconds)
-    #expect(entry.modification == nanoseconds)
+    entry.setModification(FileTime(nanoseconds: nanoseconds))
+    #expect(entry.modification == FileTime(nanoseconds: nanoseconds))
+    #expect(entry.modifiedAt == Double(nanoseconds) / 1_000_000_000)
   }
 
-  @Test(arguments: [1e300, -1e300, 1e10])
+  @Test(arguments: [(1e10, 10_000_000_000, 0), (-2e10 - 0.5, -20_000_000_001, 500_000_000)] as [(Double, Int64, UInt32)])
+  func secondsOfAnyYearAreATime(seconds: Double, whole: Int64, nanoseconds: UInt32) {
+    var entry = plainEntry("a")
+    entry.modifiedAt = seconds
+    #expect(entry.modification == FileTime(seconds: whole, nanoseconds: nanoseconds))
+  }
+
+  @Test(arguments: [1e300, -1e300, 1e19, -1e19])
   func aTimeOutOfRangeIsNone(seconds: Double) {
     var entry = plainEntry("a")
     entry.modifiedAt = seconds
@@ -134,7 +142,7 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
     var other = plainEntry("e")
     other.mode = 0o100600
     var later = plainEntry("f")
-    later.mtime = 5
+    later.mtime = FileTime(nanoseconds: 5)
     let old = ["a", "c", "d", "e", "f", "g"].map { plainEntry($0) }
     let new = [
       plainEntry("b"), plainEntry("c", size: 1), plainEntry("d", .directory), other, later,

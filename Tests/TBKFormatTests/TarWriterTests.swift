@@ -12,7 +12,7 @@ private func repeated(_ letter: String, _ count: Int) -> [UInt8] {
 private let samples: [(member: TarMember, body: [UInt8])] = {
   var list: [TarMember] = [
     TarMember(
-      name: bytes("dir"), kind: .directory, mode: 0o1755, mtime: 1_700_000_000_000_000_000,
+      name: bytes("dir"), kind: .directory, mode: 0o1755, mtime: FileTime(seconds: 1_700_000_000),
       uid: 1, gid: 2, userName: bytes("user"), groupName: bytes("group")),
     TarMember(name: bytes("dir/sub"), kind: .directory, mode: 0),
     TarMember(name: bytes("dir/soft"), kind: .symlink, mode: 0o777, linkTarget: bytes("../x")),
@@ -53,7 +53,10 @@ private let samples: [(member: TarMember, body: [UInt8])] = {
     1, -1, second, -second, second + 1, -second - 1, -1_500_000_000, 8_589_934_591 * second,
     8_589_934_592 * second, .max, .min,
   ]
-  for time in times { list.append(TarMember(name: bytes("t\(time)"), kind: .file, mtime: time)) }
+  for time in times {
+    list.append(
+      TarMember(name: bytes("t\(time)"), kind: .file, mtime: FileTime(nanoseconds: time)))
+  }
   let ids: [UInt64] = [0o7777777, 0o10000000, 4_294_967_295]
   for id in ids { list.append(TarMember(name: bytes("i\(id)"), kind: .file, uid: id, gid: id)) }
   list.append(
@@ -67,6 +70,13 @@ private let samples: [(member: TarMember, body: [UInt8])] = {
       ]))
   return list.map { ($0, (0..<Int($0.size)).map { UInt8(truncatingIfNeeded: $0 &* 7) }) }
 }()
+
+/// Times that 64 bits of nanoseconds cannot say.
+private let farTimes: [FileTime] = [
+  FileTime(seconds: 9_223_372_036, nanoseconds: 854_775_808), FileTime(seconds: -9_223_372_037, nanoseconds: 145_224_191),
+  FileTime(seconds: 10_413_792_000), FileTime(seconds: -11_676_096_000, nanoseconds: 1),
+  FileTime(seconds: 1 << 62, nanoseconds: 999_999_999), .min, FileTime(seconds: .min, nanoseconds: 1), .max,
+]
 
 private func tar(_ members: [(member: TarMember, body: [UInt8])]) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
@@ -115,9 +125,16 @@ private func tar(_ members: [(member: TarMember, body: [UInt8])]) throws(Failure
     }
   }
 
+  @Test(arguments: farTimes) func timesOfAnyYearReadBackTheSame(time: FileTime) throws {
+    for kind in [TarKind.file, .directory] {
+      let member = TarMember(name: bytes("far"), kind: kind, mtime: time)
+      #expect(try readTar(try tar([(member, [])])).members == [member])
+    }
+  }
+
   @Test func plainMembersNeedOneBlock() throws {
     let member = TarMember(
-      name: bytes("a/b"), kind: .file, size: 5, mtime: 1_700_000_000_000_000_000,
+      name: bytes("a/b"), kind: .file, size: 5, mtime: FileTime(seconds: 1_700_000_000),
       userName: bytes("user"), groupName: bytes("group"))
     #expect(try TarWriter.header(for: member).count == 512)
   }

@@ -29,9 +29,9 @@ extension HelperStore {
   private func leftover(
     _ kind: Leftover.Kind, _ name: String, _ entry: Listed, _ changed: Int64
   ) -> Leftover {
-    let (time, overflow) = changed.multipliedReportingOverflow(by: 1_000_000_000)
-    return Leftover(
-      kind, RawPath(name), size: entry.size, changedAt: Timestamp(nanoseconds: overflow ? .max : time))
+    Leftover(
+      kind, RawPath(name), size: entry.size,
+      changedAt: Timestamp(clamping: FileTime(seconds: changed)))
   }
 
   package func remove(

@@ -126,6 +126,18 @@ def python(name, format, big):
                 "SCHILY.xattr.user.a%3Db%25": "two\nlines=", "LIBARCHIVE.xattr.user.q": "aWdub3JlZA"})
 
 
+def times(name, format, said):
+    """Members of times that 64 bits of nanoseconds do not hold; `said` in pax headers, else as numbers."""
+    with tarfile.open(os.path.join(HERE, name), "w", format=format) as tar:
+        for time in said:
+            info = tarfile.TarInfo(str(time))
+            if format == tarfile.PAX_FORMAT:
+                info.pax_headers = {"mtime": time}
+            else:
+                info.mtime = time
+            tar.addfile(info)
+
+
 if "--texts" not in sys.argv:
     with tempfile.TemporaryDirectory() as root:
         tree(root)
@@ -146,5 +158,9 @@ if "--texts" not in sys.argv:
     python("python_ustar.tar", tarfile.USTAR_FORMAT, "")
     python("python_gnu.tar", tarfile.GNU_FORMAT, "gnu")
     python("python_pax.tar", tarfile.PAX_FORMAT, "pax")
+    times("python_times_gnu.tar", tarfile.GNU_FORMAT, [10413792000, -11676096000, 2**63 - 1, -2**63, 68719476736])
+    times("python_times_pax.tar", tarfile.PAX_FORMAT, [
+        "10413792000.5", "-11676096000.5", "9223372036.854775808", "-9223372036.854775809",
+        "9223372036854775807.999999999", "-9223372036854775808", "1e+16", "-1.5e+17", "-1e-09"])
 for path in sorted(glob.glob(os.path.join(HERE, "*.tar"))):
     describe(path)

@@ -366,7 +366,7 @@ def _validate_entry(entry, seen, old):
             raise corrupt(f"stored_in of {path!r}")
     if "stored_as" in entry:
         _string(entry, "stored_as")
-    for key, least, most in (("mtime_ns", -2**63, 2**63 - 1), ("uid", 0, 2**32 - 1), ("gid", 0, 2**32 - 1)):
+    for key, least, most in (("mtime_ns", -2**63 * 10**9, 2**63 * 10**9 - 1), ("uid", 0, 2**32 - 1), ("gid", 0, 2**32 - 1)):
         if key in entry:  # A stream that was sealed has no owner.
             _integer(entry, key, least, most)
     xattrs = entry.get("xattrs", {})
