@@ -76,6 +76,8 @@ package final class AuthenticatedArchive: OpenedArchive {
   }
 
   package let header: ArchiveHeader
+  /// What a ledger says of the backup, by whoever sent the archive.
+  package var claims: BackupClaims?
   private let storage: Storage
   private let key: Secret
 

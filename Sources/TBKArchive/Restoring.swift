@@ -52,18 +52,25 @@ package final class BackupReader {
   let stripsTop: Bool
   /// Whether the archives are those that a store's ledger names, and no others can be added.
   let isChain: Bool
+  /// Whether content whose archives are not there is left out and named, and the rest restored.
+  let isPartial: Bool
+  /// What a ledger says of the backups, by their ids: the newest must be one of them.
+  let expected: [String: BackupClaims]?
+  private var hasWarnedOfReceipt = false
   /// What an mbu package holds and no backup can, or not as it is.
   package private(set) var flawed: Set<[UInt8]> = []
 
   /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
   ///   names.
   package init(
-    expectedID: String? = nil, stripsTop: Bool = false, isChain: Bool = false,
-    progress: @escaping (Int) -> Void,
+    expectedID: String? = nil, expected: [String: BackupClaims]? = nil, stripsTop: Bool = false,
+    isChain: Bool = false, isPartial: Bool = false, progress: @escaping (Int) -> Void,
     warn: @escaping (String) -> Void, archives: @escaping ArchiveProvider
   ) throws(Failure) {
     self.stripsTop = stripsTop
     self.isChain = isChain
+    self.isPartial = isPartial
+    self.expected = expected
     guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
     newest = first
     next = archives
@@ -83,7 +90,27 @@ package final class BackupReader {
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
-    return try verifier.verdict(locator: archive.locator)
+    return try judge(verifier.verdict(locator: archive.locator), archive)
+  }
+
+  /// Compares what an archive says with what a ledger does.
+  func judge(
+    _ verified: VerifiedManifest, _ archive: any OpenedArchive
+  ) throws(Failure) -> VerifiedManifest {
+    try archive.claims?.check(verified.manifest, id: verified.id)
+    if archive === newest, archive.claims?.facts?.isWithoutReceipt == true, !hasWarnedOfReceipt {
+      hasWarnedOfReceipt = true
+      warn("the backup was stored without a receipt: its date in the ledger proves nothing")
+    }
+    guard let expected else { return verified }
+    if let claims = expected[verified.id] {
+      try claims.check(verified.manifest, id: verified.id)
+    } else if archive === newest {
+      throw Failure(
+        .integrity, "the archive is backup \(verified.id), which is not among those expected",
+        hint: "the store sent another archive than was asked for")
+    }
+    return verified
   }
 
   /// Of an mbu package the manifest is made of what its tar holds.
@@ -137,16 +164,16 @@ package final class BackupReader {
     Failure(
       .integrity,
       "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
-      hint: "restore an older backup, or leave the files out that are lost")
+      hint: "restore an older backup, or leave the files out that are lost, as --partial does")
   }
 
   func missingBackups(_ ids: [String]) -> Failure {
     Failure(
       .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
-      hint: isChain
-        ? "the ledger that the archives were chosen by does not say so: it has been altered, or is "
+      hint: (isChain
+        ? "the store has lost them, or its ledger does not say so: it has been altered, or is "
           + "TermBackup 6's, which never did"
-        : "give their archives too, or use tbk-pull --chain")
+        : "give their archives too, or use tbk-pull --chain") + "; --partial does without them")
   }
 
   /// The tree that the backup stands for: of an increment of TermBackup 6, laid over those that it
@@ -175,7 +202,7 @@ package final class BackupReader {
   package func preview(
     to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
-  ) throws(Failure) {
+  ) throws(Failure) -> VerifiedManifest {
     let known = try manifest()
     let needed = Selection(known.manifest, options)
     let verified = try gather(
@@ -184,10 +211,12 @@ package final class BackupReader {
     try compare(verified, with: options.against)
     let selection = Selection(verified.manifest, options)
     guard let destination else {
+      let missing = Set(verified.missing)
       for index in verified.manifest.files.indices where selection.wants(index) {
-        try show("create", verified.manifest.files.path(index))
+        let path = verified.manifest.files.path(index)
+        if missing.isEmpty || !missing.contains(path) { try show("create", path) }
       }
-      return
+      return verified
     }
     let placement = placement(
       verified, selection, options, Loosening(root: destination),
@@ -204,6 +233,7 @@ package final class BackupReader {
         }
       if let word { try show(word, verified.manifest.files.path(index)) }
     }
+    return verified
   }
 
   /// Restores the backup into `destination`.
@@ -242,7 +272,7 @@ package final class BackupReader {
       wasEmpty: wasEmpty, isClosed: staging.isClosed)
     try placement.plan()
     if let refusal = placement.refusal { throw refusal }
-    if options.selects { try dropUnwanted(verified.manifest, chosen, staging) }
+    if options.selects { try dropUnwanted(verified, chosen, staging) }
     try placement.place(from: staging)
     staging.discard()
     try placement.finish()
@@ -302,10 +332,14 @@ package final class BackupReader {
   /// First names of hard links that are there only to be linked to would move along with their
   /// directories.
   private func dropUnwanted(
-    _ manifest: Manifest, _ selection: Selection, _ staging: Staging
+    _ verified: VerifiedManifest, _ selection: Selection, _ staging: Staging
   ) throws(Failure) {
+    let manifest = verified.manifest
+    let missing = Set(verified.missing)
     for index in manifest.files.indices
-    where selection.staged(index) && !selection.wants(index) {
+    where selection.staged(index) && !selection.wants(index)
+      && !missing.contains(manifest.files.path(index))
+    {
       let name = manifest.files[index].tarName
       try staging.remove(name)
       // So are directories that were made for them alone.
@@ -396,9 +430,8 @@ package final class BackupReader {
     if verified.manifest.isTermBackup6 {
       return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
     }
-    try gatherOthers(
+    return try gatherOthers(
       verified, staging: staging, partly: staging != nil || known != nil, wanted: wanted)
-    return verified
   }
 
   /// Takes from older archives what the newest leaves to them.
@@ -407,7 +440,7 @@ package final class BackupReader {
   private func gatherOthers(
     _ verified: VerifiedManifest, staging: Staging?, partly: Bool,
     wanted: @escaping (Manifest, Int) -> Bool
-  ) throws(Failure) {
+  ) throws(Failure) -> VerifiedManifest {
     let manifest = verified.manifest
     var pending: [String: Int] = [:]
     for index in manifest.files.indices where wanted(manifest, index) {
@@ -439,8 +472,14 @@ package final class BackupReader {
     }
     // Nothing is put in place while anything that was given is in doubt.
     try proveOthers()
-    try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
-    if let staging { try linkToSupplied(manifest, staging, wanted) }
+    let lost = try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
+    if let staging {
+      try linkToSupplied(manifest, staging) { wanted(manifest, $0) && !lost.entries.contains($0) }
+    }
+    var rest = verified
+    rest.missing += lost.entries.sorted().map { manifest.files.path($0) }
+    rest.absent = lost.ids
+    return rest
   }
 
   /// Verifies the archives that were not needed.
@@ -461,26 +500,48 @@ package final class BackupReader {
     }
   }
 
-  /// Throws `.inputMissing` for archives that are needed and were not given, `.integrity` for those
-  /// that were given and do not have what the newest leaves to them.
+  /// The entries that nobody has content for, with the hard links to them, and the backups that have it.
+  ///
+  /// Unless `isPartial`, throws `.inputMissing` for archives that are needed and were not given,
+  /// `.integrity` for those that were given and do not have what the newest leaves to them.
+  @discardableResult
   func refuseMissing(
     _ manifest: Manifest, _ have: Gathered, given: Set<String>, _ wanted: (Int) -> Bool
-  ) throws(Failure) {
+  ) throws(Failure) -> (entries: Set<Int>, ids: [String]) {
     var missing: Set<String> = []
+    var entries: Set<Int> = []
     for index in manifest.files.indices where !have[index] && wanted(index) {
-      if let id = manifest.files.storedIn(index) { missing.insert(id) }
+      guard let id = manifest.files.storedIn(index) else { continue }
+      missing.insert(id)
+      if isPartial { entries.insert(index) }
     }
-    if missing.isEmpty { return }
+    if missing.isEmpty { return ([], []) }
     let absent = missing.subtracting(given)
+    if isPartial {
+      for id in absent.sorted() { warn(absence(of: id)) }
+      for index in manifest.files.indices where manifest.files.isHardLink(index) && wanted(index) {
+        if let first = manifest.files[index].hardLink, let target = manifest.files.find(first),
+          entries.contains(target)
+        {
+          entries.insert(index)
+        }
+      }
+      return (entries, missing.sorted())
+    }
     throw absent.isEmpty ? lacking(missing.sorted()) : missingBackups(absent.sorted())
+  }
+
+  /// What is said of a backup that is needed and not there.
+  func absence(of id: String) -> String {
+    "backup \(id) is not there: what no other archive holds is left out"
   }
 
   /// Hard links to content of other archives are in no tar.
   private func linkToSupplied(
-    _ manifest: Manifest, _ staging: Staging, _ wanted: (Manifest, Int) -> Bool
+    _ manifest: Manifest, _ staging: Staging, _ wanted: (Int) -> Bool
   ) throws(Failure) {
     for index in manifest.files.indices
-    where manifest.files.isHardLink(index) && wanted(manifest, index) {
+    where manifest.files.isHardLink(index) && wanted(index) {
       let entry = manifest.files[index]
       guard let first = entry.hardLink, let target = manifest.files.find(first),
         manifest.files.storedIn(target) != nil

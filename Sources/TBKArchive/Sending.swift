@@ -28,10 +28,10 @@ extension BackupReader {
       try refusePart(manifest)
     }
     return try send(verifier, to: sink) { () throws(Failure) in
-      let verified = try verifier.verdict(locator: newest.locator)
+      let verified = try judge(verifier.verdict(locator: newest.locator), newest)
       try check(id: verified.id)
       try refuseAlone(verified)
-      return verified
+      return isPartial ? try part(verified) : verified
     }
   }
 
@@ -57,11 +57,27 @@ extension BackupReader {
   /// Throws `.inputMissing` for what is not all of a tree without others.
   private func refusePart(_ manifest: Manifest) throws(Failure) {
     let others = manifest.neededIDs
-    if others.isEmpty { return }
+    if others.isEmpty || isPartial { return }
     throw Failure(
       .inputMissing,
       "the backup is not whole without others: \(others.sorted().joined(separator: ", "))",
-      hint: "extract it together with them: -C DIR and all their archives, the newest last")
+      hint: "extract it together with them: -C DIR and all their archives, the newest last; --partial "
+        + "sends what this archive holds")
+  }
+
+  /// The newest archive alone, with what the others hold named as missing.
+  private func part(_ verified: VerifiedManifest) throws(Failure) -> VerifiedManifest {
+    var part = verified
+    if verified.manifest.isTermBackup6 {
+      part.absent = verified.manifest.neededIDs
+      for id in part.absent { warn(absence(of: id)) }
+      return part
+    }
+    let manifest = verified.manifest
+    let lost = try refuseMissing(manifest, Gathered(manifest.files.count), given: []) { _ in true }
+    part.missing = lost.entries.sorted().map { manifest.files.path($0) }
+    part.absent = lost.ids
+    return part
   }
 
   /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
@@ -149,6 +165,8 @@ extension BackupReader {
       return
     }
     try refuseMissing(manifest, have, given: given) { $0 == index }
+    throw Failure(
+      .inputMissing, "\(RawPath(manifest.files.path(index)).display) is not in the archives given")
   }
 }
 

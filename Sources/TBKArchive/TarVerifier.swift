@@ -197,8 +197,11 @@ package struct VerifiedManifest: Sendable {
   /// Whether the content has been held against it, too: of an archive of which parts can be read the
   /// manifest is read alone.
   let coversContent: Bool
-  /// Listed files that are not in the archive, which TermBackup 6 allowed to happen.
-  package let missing: [[UInt8]]
+  /// Listed files that are not in the archive, which TermBackup 6 allowed to happen; of a part of a backup
+  /// also what archives hold that are not there.
+  package internal(set) var missing: [[UInt8]]
+  /// The backups that are needed and not there, of which a part does without.
+  package internal(set) var absent: [String] = []
   /// The names of files that TermBackup 6's tar has as hard links, with those that they link to.
   let firstNames: [[UInt8]: [UInt8]]
 

@@ -84,7 +84,7 @@ extension BackupReader {
     _ first: VerifiedManifest, staging: Staging?, isStaged: Bool, takes: ([UInt8]) -> Bool
   ) throws(Failure) -> VerifiedManifest {
     var overlay = TermBackup6Overlay()
-    try walkTermBackup6(first) { (archive, verified) throws(Failure) in
+    let absent = try walkTermBackup6(first) { (archive, verified) throws(Failure) in
       let seen = overlay.add(verified)
       guard let staging, !isStaged || archive !== newest else { return true }
       let files = verified.manifest.files
@@ -95,14 +95,21 @@ extension BackupReader {
       _ = try read(archive, consumer: consumer)
       return true
     }
-    if try next() != nil {
+    if absent != nil {
+      // What is older than a gap may not be what the tree had.
+      while let archive = try next() {
+        warn("backup \(try read(archive).id) is left out: what was made over it is not there")
+      }
+    } else if try next() != nil {
       throw Failure(
         .integrity, "there are more archives than the chain of backup \(first.id) has",
         hint: "give the archives oldest first")
     }
     if first.manifest.parentBackupID == nil { return first }
     warn("TermBackup 6 did not record deletions: files deleted since the full backup come back")
-    return overlay.manifest(of: first)
+    var whole = overlay.manifest(of: first)
+    whole.absent = absent.map { [$0] } ?? []
+    return whole
   }
 
   /// Sends a file's content out of the newest archive of a chain that has it.
@@ -129,26 +136,38 @@ extension BackupReader {
     if !isSent { throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup") }
   }
 
-  /// Gives the archives of a chain, newest first, to `body`, which says whether it goes on.
+  /// Gives the archives of a chain, newest first, to `body`, which says whether it goes on. Returns the id
+  /// of the one that is not there, if `isPartial`; nil if the chain is whole.
+  @discardableResult
   private func walkTermBackup6(
     _ first: VerifiedManifest,
     _ body: (any OpenedArchive, VerifiedManifest) throws(Failure) -> Bool
-  ) throws(Failure) {
-    guard try body(newest, first) else { return }
+  ) throws(Failure) -> String? {
+    guard try body(newest, first) else { return nil }
     var parent = first.manifest.parentBackupID
     while let expected = parent {
-      guard let archive = try next() else { throw missingBackups([expected]) }
+      guard let archive = try next() else {
+        guard isPartial else { throw missingBackups([expected]) }
+        warn(absence(of: expected))
+        return expected
+      }
       try archive.keep()
       let other = try read(archive)
+      if isPartial, other.id != expected {
+        warn(absence(of: expected))
+        warn("backup \(other.id) is left out: what was made over it is not there")
+        return expected
+      }
       guard other.id == expected, other.manifest.isTermBackup6 else {
         throw Failure(
           .integrity, "backup \(other.id) is not the parent \(expected) of the one before it",
           hint: "give the archives oldest first")
       }
       try refuseAlone(other)
-      guard try body(archive, other) else { return }
+      guard try body(archive, other) else { return nil }
       parent = other.manifest.parentBackupID
     }
+    return nil
   }
 }
 

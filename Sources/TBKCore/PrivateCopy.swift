@@ -43,6 +43,14 @@ package final class PrivateCopy {
     }
   }
 
+  /// Copies what is left of a source that is no file others could write to.
+  package init(of source: any ByteSource) throws(Failure) {
+    file = try TemporaryFile.anonymous()
+    let output = DescriptorSink(file, name: RawPath("temporary file"))
+    length = try source.copy(to: output)
+    try output.finish()
+  }
+
   /// Up to this many bytes may stay in memory, and no thread is started to let go of them.
   private static let smallLength = 8 << 20
 

@@ -15,6 +15,8 @@ package struct Manifest: Sendable {
   package var backupID: String?
   /// 16 random bytes in hex, so that the public id tells nothing about guessable content.
   package var nonce: String?
+  /// The group of the store that the backup was made for; nil where it is not known.
+  package var group: String?
   /// Absolute; where tbk-seal reads.
   package var sourceDirectory: [UInt8]?
   /// The source directory's own metadata, which is not in the tar.
@@ -49,6 +51,17 @@ package struct Manifest: Sendable {
       if let id = files.storedIn(index), seen.insert(id).inserted { order.append(id) }
     }
     return order
+  }
+
+  /// The backup that holds the content of a path; nil if it is this one, or there is no such path.
+  package func holder(of path: [UInt8]) -> String? {
+    let order = files.isSorted() ? nil : files.sortedIndices()
+    guard let index = files.find(path, order: order) else { return nil }
+    if let id = files.storedIn(index) { return id }
+    guard files.isHardLink(index), let first = files[index].hardLink,
+      let target = files.find(first, order: order)
+    else { return nil }
+    return files.storedIn(target)
   }
 
   /// The backups that have to be at hand to restore this one: of an increment of TermBackup 6 the

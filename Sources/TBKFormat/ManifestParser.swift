@@ -305,6 +305,11 @@ extension Manifest {
       return
     }
     if known["nonce"] != nil { nonce = try text("nonce") }
+    if known["group"] != nil {
+      let name = try text("group")
+      guard GroupID(name) != nil else { throw Failure(.malformed, "\"group\" is not a name") }
+      group = name
+    }
     if let source = try value("source_dir") {
       guard let bytes = source.bytes, bytes.first == UInt8(ascii: "/"), !bytes.contains(0) else {
         throw Failure(.malformed, "\"source_dir\" is not an absolute path")

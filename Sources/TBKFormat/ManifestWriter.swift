@@ -94,6 +94,7 @@ package struct ManifestWriter {
       ("version", .string(manifest.version)),
     ]
     if let nonce = manifest.nonce { known.append(("nonce", .string(nonce))) }
+    if let group = manifest.group { known.append(("group", .string(group))) }
     if let source = manifest.sourceDirectory { known.append(("source_dir", .string(source))) }
     var members = known.map { ManifestEntry.Extra(key: $0.0, value: $0.1.canonical()) }
     if let root = manifest.root {

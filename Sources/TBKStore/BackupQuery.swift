@@ -99,24 +99,6 @@ extension LedgerSession.Snapshot {
     return try find(query, in: .all, store: store)
   }
 
-  /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.
-  package func chain(of entry: LedgerEntry, store: StoreAddress) throws(Failure) -> [LedgerEntry] {
-    if entry.dependsOn.isEmpty { return [entry] }
-    let places = indexes()
-    var found: Set<Int> = []
-    for id in entry.dependsOn {
-      guard let index = places[id.hex] else {
-        throw Failure(
-          .inputMissing,
-          "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
-            + "does not have")
-      }
-      found.insert(index)
-      if found.count.isMultiple(of: 1024) { try Interruption.check() }
-    }
-    return [entry] + found.sorted(by: >).map { entries[$0] }
-  }
-
   /// The groups that the store has, in the order of their first backups.
   private var groups: [GroupID] {
     var seen: Set<GroupID> = []

@@ -76,7 +76,9 @@ package final class Retrieval {
         hint: "--unvouched takes it all the same")
     case .sent:
       warn("\(found): the ledger does not vouch for it")
-      try sendWhole(try ArchiveInput(source, name: "backups/\(name)"), to: sink)
+      let archive = try ArchiveInput(source, name: "backups/\(name)")
+      (sink as? FramedSink)?.length = archive.length
+      try sendWhole(archive, to: sink)
     }
   }
 

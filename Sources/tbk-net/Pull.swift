@@ -35,6 +35,9 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "Send the archives it depends on as well, newest first.")
   var chain = false
 
+  @Flag(name: .long, help: "With --chain, do without archives that the store has lost: name them, and end with status 3.")
+  var partial = false
+
   @Flag(name: .long, help: "List the backups, oldest first.")
   var list = false
 
@@ -97,6 +100,7 @@ struct Pull: SuiteCommand {
     if work > 1 {
       throw ValidationError("only one of an id, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
     }
+    if partial, !chain { throw ValidationError("--partial goes with --chain") }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, groups.onlyNamed == nil {
       throw ValidationError("--check needs one --group")
@@ -170,6 +174,7 @@ struct Pull: SuiteCommand {
       try print(StoreSummary.of(snapshot, in: scope, now: .now()))
       return ExitStatus.success
     }
+    var isWhole = true
     try write { (sink) throws(Failure) in
       if list {
         let entries = snapshot.entries.filter { scope.holds($0) }
@@ -185,10 +190,10 @@ struct Pull: SuiteCommand {
         try sink.write(snapshot.bytes)
       } else if let query {
         let entry = try snapshot.find(query, in: scope, store: session.store.address)
-        try send(entry, session, snapshot, meter, to: sink)
+        isWhole = try send(entry, session, snapshot, meter, to: sink)
       }
     }
-    return ExitStatus.success
+    return isWhole ? ExitStatus.success : ExitStatus.incomplete
   }
 
   /// Hands `body` where the result goes: a file takes its place when all is in it.
@@ -231,24 +236,30 @@ struct Pull: SuiteCommand {
   private func send(
     _ entry: LedgerEntry, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
     _ meter: ProgressMeter, to sink: DescriptorSink
-  ) throws(Failure) {
+  ) throws(Failure) -> Bool {
     let retrieval = retrieval(session, snapshot, meter)
     if signature != nil {
       guard let bytes = entry.signature else {
         throw Failure(.unavailable, "the archive of backup \(entry.id.hex) is not signed")
       }
       try sink.write(hex ? Array((bytes.hex + "\n").utf8) : bytes)
-      return
+      return true
     }
     if manifest != nil {
       try retrieval.sendManifest(entry, to: sink, isStaging: output != nil)
-      return
+      return true
     }
-    let entries = chain ? try snapshot.chain(of: entry, store: session.store.address) : [entry]
-    meter.setTotal(entries.reduce(0) { $0.addingReportingOverflow($1.size).partialValue })
-    for entry in entries {
+    guard chain else {
+      meter.setTotal(entry.size)
       try retrieval.sendArchive(entry, to: sink, isStaging: output != nil)
+      return true
     }
+    let steps = try snapshot.chain(
+      of: entry, isPartial: partial, store: session.store.address)
+    meter.setTotal(
+      steps.reduce(0) { $0.addingReportingOverflow($1.entry?.size ?? 0).partialValue })
+    return try retrieval.sendChain(
+      steps, to: sink, isStaging: output != nil, isPartial: partial)
   }
 
   private func line(

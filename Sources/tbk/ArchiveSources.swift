@@ -11,8 +11,11 @@ final class ArchiveSources {
   private let isChain: Bool
   private let limits: OpenLimits
   private let keys: OpeningKeys
-  /// What archives are read from back to back.
-  private var stream: PeekingSource?
+  /// What archives are read from one after the other.
+  private var chain: ChainReader?
+  /// Whether an archive other than the first may be missing or damaged.
+  private let isPartial: Bool
+  private var hasBegun = false
   /// The archive that was given last: on a pipe, the next one comes behind it.
   private var last: (any OpenedArchive)?
   /// With what mbu packages are opened, if the operand is one.
@@ -23,12 +26,13 @@ final class ArchiveSources {
   ///   - mbu: the settings of an mbu whose package the one operand is.
   ///   - keys: told whether standard input is an archive.
   init(
-    _ operands: [RawPath], isChain: Bool, limits: OpenLimits, mbu: MbuSettings? = nil,
-    keys: OpeningKeys
+    _ operands: [RawPath], isChain: Bool, isPartial: Bool = false, limits: OpenLimits,
+    mbu: MbuSettings? = nil, keys: OpeningKeys
   ) {
     self.mbu = mbu
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
     self.isChain = isChain
+    self.isPartial = isPartial
     self.limits = limits
     self.keys = keys
     keys.inputIsData = self.operands.contains { $0.isStandardStream }
@@ -38,28 +42,47 @@ final class ArchiveSources {
   func firstFront() throws(Failure) -> ArchiveFront {
     guard let path = operands.last else { throw Failure(.usage, "no archive is given") }
     var source = PeekingSource(DescriptorSource(try open(path)))
-    if isChain, let next = try ArchiveChain.next(in: source) { source = next.archive }
+    if isChain, let archive = try ChainReader(source).next()?.archive { source = archive }
     return try ArchiveFront.read(source, limits: .unlimited).0
   }
 
   /// The next archive; nil when there are no more.
   func next() throws(Failure) -> (any OpenedArchive)? {
     // Of one on a pipe, all has to pass before the next one comes.
-    if stream != nil { try last?.proveRest() }
+    if chain != nil { try last?.proveRest() }
     last = try following()
     return last
   }
 
   private func following() throws(Failure) -> (any OpenedArchive)? {
-    if let stream, isChain { return try nextOfChain(stream) }
-    guard let path = operands.popLast() else { return nil }
+    if let chain { return try nextOfChain(chain) }
+    while let path = operands.popLast() {
+      let isFirst = !hasBegun
+      hasBegun = hasBegun || !isChain
+      do throws(Failure) { return try open(operand: path) } catch {
+        guard isPartial, !isFirst, isFault(error) else { throw error }
+        Messages.warning("\(error.message): it is passed over")
+      }
+    }
+    return nil
+  }
+
+  /// Whether it is the archive that does not hold, and nothing else.
+  private func isFault(_ failure: Failure) -> Bool {
+    switch failure.code {
+    case .malformed, .truncated, .integrity, .authentication: failure != keys.failure
+    default: false
+    }
+  }
+
+  private func open(operand path: RawPath) throws(Failure) -> (any OpenedArchive)? {
     do throws(Failure) {
       let file = try open(path)
       let source = DescriptorSource(file, name: path.isStandardStream ? nil : path)
       if isChain {
-        let stream = PeekingSource(source)
-        self.stream = stream
-        return try nextOfChain(stream)
+        let reader = ChainReader(source)
+        chain = reader
+        return try nextOfChain(reader)
       }
       if let mbu { return try package(file, source, mbu) }
       let opener = ArchiveOpener(keys, limits: limits)
@@ -83,14 +106,29 @@ final class ArchiveSources {
       package: file, settings: settings, start: start, keys: ring)
   }
 
-  /// The archive at the position of a stream; nil at its end, or when the next operand's turn is.
-  private func nextOfChain(_ source: PeekingSource) throws(Failure) -> (any OpenedArchive)? {
-    guard let (archive, isFramed) = try ArchiveChain.next(in: source) else {
-      stream = nil
-      if last == nil { throw Failure(.truncated, "the archive is empty") }
-      return operands.isEmpty ? nil : try following()
+  /// The next archive of a chain; nil at its end, or what the next operand has.
+  private func nextOfChain(_ chain: ChainReader) throws(Failure) -> (any OpenedArchive)? {
+    while let link = try chain.next() {
+      let isFirst = !hasBegun
+      hasBegun = true
+      guard let source = link.archive else {
+        guard isFirst else { continue }  // Whoever needs it says so.
+        throw Failure(.inputMissing, "the archive of the backup itself is not there")
+      }
+      do throws(Failure) {
+        let archive = try ArchiveOpener(keys, limits: limits).open(
+          stream: source, isFramed: link.isFramed)
+        archive.claims = link.claims
+        return archive
+      } catch {
+        guard isPartial, !isFirst, link.isFramed, isFault(error) else { throw error }
+        let name = link.claims.map { "the archive of backup \($0.id)" } ?? "an archive"
+        Messages.warning("\(name): \(error.message): it is passed over")
+      }
     }
-    return try ArchiveOpener(keys, limits: limits).open(stream: archive, isFramed: isFramed)
+    self.chain = nil
+    guard hasBegun else { throw Failure(.truncated, "the archive is empty") }
+    return operands.isEmpty ? nil : try following()
   }
 
   /// Verifies the archives that were not needed: what was given is read to its end, and nothing

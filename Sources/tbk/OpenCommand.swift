@@ -59,6 +59,9 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Read archives back to back, the newest first, as tbk-pull --chain sends them.")
   var chain = false
 
+  @Flag(name: .long, help: "Do without archives that are needed and not there: name what they hold, and leave it out.")
+  var partial = false
+
   @Option(name: .long, help: ArgumentHelp("Where something is already: never, if-changed or always replace it.", valueName: "when"))
   var overwrite = OverwritePolicy.never
 
@@ -85,6 +88,9 @@ struct OpenCommand: SuiteCommand {
 
   @Option(name: .long, help: ArgumentHelp("Fail unless the backup has this id, or one that begins so.", valueName: "id"))
   var expectId: String?
+
+  @Option(name: .long, help: ArgumentHelp("Fail unless the backup is as <file> has it, which tbk-pull --list printed.", valueName: "file"))
+  var expect: RawPath?
 
   @Option(name: .long, help: ArgumentHelp("Fail unless the backup is the one that <manifest> describes.", valueName: "manifest"))
   var against: RawPath?
@@ -136,11 +142,18 @@ struct OpenCommand: SuiteCommand {
     if json, !(list || header || verify || directory != nil) {
       throw ValidationError("--json goes with --list, --header, --verify and -C")
     }
+    if header, expect != nil {
+      throw ValidationError("--expect needs what --header does not read: see --verify")
+    }
+    if partial, header || raw || cat != nil {
+      throw ValidationError("--partial goes with -C, --list, --manifest, --verify and a tar")
+    }
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against goes with -C and --verify")
     }
     let fromInput = archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
-    if fromInput + (against?.isStandardStream == true ? 1 : 0) > 1 {
+    let others = [against, expect].count { $0?.isStandardStream == true }
+    if fromInput + others > 1 {
       throw ValidationError("standard input can be read once")
     }
     try validatePackage()
@@ -160,7 +173,8 @@ struct OpenCommand: SuiteCommand {
     defer { meter.finish() }
     let sources = archiveSources(try mbuSettings())
     let reader = try BackupReader(
-      expectedID: expectId, stripsTop: stripTop, isChain: chain, progress: { meter.advance($0) },
+      expectedID: expectId, expected: try expect.map(readExpected), stripsTop: stripTop,
+      isChain: chain, isPartial: partial, progress: { meter.advance($0) },
       warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
     let status = try run(reader, meter)
     try sources.finish()
@@ -176,6 +190,7 @@ struct OpenCommand: SuiteCommand {
     } else if list || manifest {
       let isSeveral = chain || archives.count > 1
       let verified = try isSeveral ? reader.wholeManifest() : reader.manifest()
+      defer { tell(verified.absent.isEmpty ? [] : verified.missing, verified.manifest) }
       if list {
         try Listing(long: long, json: json, nul: nul).print(verified.manifest)
       } else {
@@ -183,16 +198,16 @@ struct OpenCommand: SuiteCommand {
         try sink.write([UInt8(ascii: "\n")])
         try sink.finish()
       }
+      return verified.absent.isEmpty ? ExitStatus.success : ExitStatus.incomplete
     } else {
-      let missing = try reader.sendTar(to: sink).missing
-      tell(missing: missing)
-      return missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
+      return tell(try reader.sendTar(to: sink))
     }
     return ExitStatus.success
   }
 
   func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
-    ArchiveSources(archives, isChain: chain, limits: limits, mbu: mbu, keys: openingKeys)
+    ArchiveSources(
+      archives, isChain: chain, isPartial: partial, limits: limits, mbu: mbu, keys: openingKeys)
   }
 
   var limits: OpenLimits {
@@ -222,10 +237,10 @@ struct OpenCommand: SuiteCommand {
     if dryRun {
       let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
       let report = EntryReport(key: "action", json: json, nul: nul)
-      try reader.preview(to: target, options) { (word, path) throws(Failure) in
-        try report.print(word, path)
-      }
-      return ExitStatus.success
+      return tell(
+        try reader.preview(to: target, options) { (word, path) throws(Failure) in
+          try report.print(word, path)
+        })
     }
     let destination = try Destination(directory)
     let summary = try reader.restore(
@@ -235,7 +250,7 @@ struct OpenCommand: SuiteCommand {
     if let countsOut {
       try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
     }
-    tell(missing: summary.backup.missing)
+    let status = tell(summary.backup)
     if let path = summary.withheld {
       Messages.notice(
         "set-id bits and attributes that give privileges were left out, as of \(path.display): "
@@ -253,8 +268,7 @@ struct OpenCommand: SuiteCommand {
           + humanSize(summary.bytes)
           + (mbuConfig == nil ? ", of backup \(summary.backup.id.prefix(12))" : ""))
     }
-    return summary.backup.missing.isEmpty && summary.isExact
-      ? ExitStatus.success : ExitStatus.incomplete
+    return summary.isExact ? status : ExitStatus.incomplete
   }
 
   // MARK: Reports
@@ -269,26 +283,59 @@ struct OpenCommand: SuiteCommand {
     let manifest = verified.manifest
     if json {
       let report = JSON.object([
-        "ok": .bool(verified.missing.isEmpty), "id": verified.shownID,
+        "ok": .bool(verified.isWhole), "id": verified.shownID,
         "format": .string(format), "mode": .string(manifest.mode), "file_count": .number(manifest.fileCount),
         "entry_count": .number(manifest.files.count), "size": .number(manifest.totalSize),
         "missing": .array(verified.missing.map { .string($0) }),
+        "absent": .array(verified.absent.map { .string($0) }),
       ])
       try StandardOutput.write(report.line() + [UInt8(ascii: "\n")])
     } else {
       let name = verified.id.isEmpty ? format : verified.id
+      let word = verified.absent.isEmpty ? "ok" : "partial"
       try StandardOutput.write(
-        "ok \(name) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
+        "\(word) \(name) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
     }
-    tell(missing: verified.missing)
-    return verified.missing.isEmpty ? ExitStatus.success : ExitStatus.incomplete
+    return tell(verified)
   }
 
-  private func tell(missing: [[UInt8]]) {
+  /// Names what is not there, and returns the status for that.
+  private func tell(_ verified: VerifiedManifest) -> Int32 {
+    tell(verified.missing, verified.manifest)
+    return verified.isWhole ? ExitStatus.success : ExitStatus.incomplete
+  }
+
+  private func tell(_ missing: [[UInt8]], _ manifest: Manifest) {
     for path in missing {
-      Messages.warning("\(RawPath(path).display): listed, but not in the archive")
+      let holder = manifest.holder(of: path)
+      let reason =
+        holder.map { "left out, its content is in backup \($0.prefix(12))" }
+        ?? "listed, but not in the archive"
+      Messages.warning("\(RawPath(path).display): \(reason)")
     }
   }
+
+  /// What a file says that `tbk-pull --list` wrote, with or without `--json`: by id.
+  private func readExpected(_ path: RawPath) throws(Failure) -> [String: BackupClaims] {
+    let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
+    let bytes = try DescriptorSource(file, name: path).readAll(
+      limit: OpenCommand.expectedLimit, what: path.display)
+    var expected: [String: BackupClaims] = [:]
+    for line in bytes.split(separator: UInt8(ascii: "\n")) {
+      do throws(Failure) {
+        let claims =
+          try line.first == UInt8(ascii: "{")
+          ? BackupClaims(parsing: Array(line)) : BackupClaims(row: Array(line))
+        expected[claims.id] = claims
+      } catch {
+        throw error.within(path.display)
+      }
+    }
+    return expected
+  }
+
+  /// The most bytes of such a file.
+  private static let expectedLimit = 256 << 20
 
   private func showHeader() throws(Failure) -> Int32 {
     let sources = archiveSources()
@@ -315,9 +362,10 @@ extension OpenCommand {
     }
     if header { throw ValidationError("an mbu package has no header") }
     if manifest { throw ValidationError("an mbu package has no manifest: see --list") }
-    if expectId != nil || against != nil {
-      throw ValidationError("an mbu package has no id for --expect-id or --against")
+    if expectId != nil || against != nil || expect != nil {
+      throw ValidationError("an mbu package has no id for --expect-id, --expect or --against")
     }
+    if partial { throw ValidationError("an mbu package needs no others for --partial") }
     if chain || archives.count > 1 {
       throw ValidationError("an mbu package stands alone: give one, and no --chain")
     }
@@ -353,13 +401,17 @@ extension MbuSettings {
 extension VerifiedManifest {
   /// The id in a report; null for an mbu package, which has none.
   fileprivate var shownID: JSON { id.isEmpty ? .null : .string(id) }
+
+  /// Whether all that it lists is there.
+  fileprivate var isWhole: Bool { missing.isEmpty && absent.isEmpty }
 }
 
 extension RestoreSummary {
   var json: JSON {
     .object([
       "id": backup.shownID, "file_count": .number(files), "size": .number(bytes),
-      "missing": .array(backup.missing.map { .string($0) }), "exact": .bool(isExact),
+      "missing": .array(backup.missing.map { .string($0) }),
+      "absent": .array(backup.absent.map { .string($0) }), "exact": .bool(isExact),
     ])
   }
 }

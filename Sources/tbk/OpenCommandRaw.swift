@@ -11,6 +11,7 @@ extension OpenCommand {
   func validateRaw() throws {
     guard raw else { return }
     if chain || archives.count > 1 { throw ValidationError("--raw takes one file") }
+    if expect != nil { throw ValidationError("--expect needs what --raw does not read: see --verify") }
     if expectId != nil { throw ValidationError("--expect-id needs what --raw does not read: see --verify") }
     if stripTop { throw ValidationError("--strip-top goes with -C, --list, --verify and --cat") }
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import TBKArchive
 import TBKCommand
 import TBKCore
 import TBKCrypto
@@ -59,13 +60,16 @@ extension SignCommand {
   struct Verify: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Tell whether a signature of standard input holds.",
-      usage: "tbk-sign verify --key <file> ... [<options>] <signature> < archive")
+      usage: "tbk-sign verify --key <file> ... [--chain] [<options>] <signature> < archive")
 
     @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A public key; given several times, one of them must fit.", valueName: "file"))
     var key: [RawPath]
 
     @Argument(help: "The signature: 64 bytes, or as many in hexadecimal.")
     var signature: RawPath
+
+    @Flag(name: .long, help: "Verify the first archive of several, as tbk-pull --chain sends them.")
+    var chain = false
 
     @Flag(name: .long, help: "Print an object.")
     var json = false
@@ -82,7 +86,7 @@ extension SignCommand {
         keys.append((path, try VerifyingKey(file: path)))
       }
       let given = try readSignature(signature)
-      let copy = try copyInput(progress)
+      let copy = try chain ? copyFirst() : copyInput(progress)
       for (path, key) in keys {
         let holds = try copy.withBytes(meanwhile: endIfInterrupted) { (bytes) throws(Failure) in
           try refuseLedger(SignedContent(of: bytes))
@@ -157,6 +161,20 @@ private func refuseInput(_ path: RawPath, as what: String) throws(Failure) {
   if path.isStandardStream {
     throw Failure(.usage, "standard input is what is signed, so \(what) cannot come from it")
   }
+}
+
+/// The first archive of a chain on standard input, which is read to its end.
+private func copyFirst() throws(Failure) -> PrivateCopy {
+  if Descriptor.standardInput.isTerminal {
+    throw Failure(.usage, "standard input is a terminal", hint: "give the archives with < file")
+  }
+  let reader = ChainReader(DescriptorSource(.standardInput))
+  guard let archive = try reader.next()?.archive else {
+    throw Failure(.truncated, "the chain has no archive at its beginning")
+  }
+  let copy = try PrivateCopy(of: archive)
+  while try reader.next() != nil {}
+  return copy
 }
 
 /// Standard input, where it cannot change any more.

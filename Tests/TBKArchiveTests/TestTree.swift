@@ -175,11 +175,13 @@ func authenticate(
 
 /// A reader of archives, the newest first.
 func reader(
-  _ archives: [[UInt8]], expectedID: String? = nil,
+  _ archives: [[UInt8]], expectedID: String? = nil, isPartial: Bool = false,
   password text: [UInt8] = Array("correct horse".utf8), warn: @escaping (String) -> Void = { _ in }
 ) throws(Failure) -> BackupReader {
   var left = archives[...]
-  return try BackupReader(expectedID: expectedID, progress: { _ in }, warn: warn) {
+  return try BackupReader(
+    expectedID: expectedID, isPartial: isPartial, progress: { _ in }, warn: warn
+  ) {
     () throws(Failure) in
     guard let next = left.popFirst() else { return nil }
     return try authenticate(next, password: text)
@@ -190,12 +192,12 @@ func reader(
 @discardableResult
 func restore(
   _ archives: [[UInt8]], to destination: TestTree, isNew: Bool = true,
-  password text: [UInt8] = Array("correct horse".utf8),
+  password text: [UInt8] = Array("correct horse".utf8), isPartial: Bool = false,
   _ change: (inout RestoreOptions) -> Void = { _ in }
 ) throws(Failure) -> RestoreSummary {
   var options = RestoreOptions()
   change(&options)
-  return try reader(archives, password: text)
+  return try reader(archives, isPartial: isPartial, password: text)
     .restore(to: destination.root, destinationIsNew: isNew, options)
 }
 

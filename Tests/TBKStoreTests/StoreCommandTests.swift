@@ -86,9 +86,27 @@ struct StoreCommandTests {
         """.utf8), to: scratch["receipt"])
     let result = try run(
       "push store <1.tbk && push store <2.tbk && push store --receipt receipt <3.tbk && "
-        + "pull store abab --chain -o chain && cat 3.tbk 2.tbk 1.tbk | cmp - chain && "
-        + "pull store --list")
+        + "pull store abab --chain -o chain && pull store abab --chain | cmp - chain && "
+        + "cat 3.tbk 2.tbk 1.tbk >archives && pull store --list")
     #expect(result.status == 0, "\(result.errors)")
+    var chain = try readFile(scratch["chain"], limit: 1 << 20)[...]
+    var (claims, archives): ([BackupClaims], [UInt8]) = ([], [])
+    while !chain.isEmpty {
+      let frame = try ChainFrame(parsing: Array(chain.prefix(ChainFrame.size)))
+      chain = chain.dropFirst(ChainFrame.size)
+      switch frame {
+      case .entry(let length):
+        claims.append(try BackupClaims(parsing: Array(chain.prefix(Int(length)))))
+        chain = chain.dropFirst(Int(length))
+      case .archive(let length):
+        archives += chain.prefix(Int(length))
+        chain = chain.dropFirst(Int(length))
+      case .manifest: Issue.record("a manifest")
+      }
+    }
+    #expect(try archives == readFile(scratch["archives"], limit: 1 << 20))
+    #expect(try claims.map(\.id) == [String(repeating: "ab", count: 32), hash(2), hash(1)])
+    #expect(claims[0].facts?.mode == "incremental" && claims[0].facts?.fileCount == 7)
     let last = result.output.split(separator: "\n").last.map { $0.split(separator: "\t") } ?? []
     #expect(last.count == 10 && last[9].count == 64 && last[1] == "2026-01-01T00:00:00+00:00" && last[3] == "7")
     #expect(last[4] == "incremental" && last[5] == "-" && last[6] == "no")

@@ -7,6 +7,9 @@ package protocol OpenedArchive: AnyObject {
   /// "TBK2", "TBK1", "mbu" or "age".
   var format: String { get }
 
+  /// What a ledger says of the backup, by whoever sent the archive.
+  var claims: BackupClaims? { get set }
+
   /// Whether its tar has no manifest.
   var hasNoManifest: Bool { get }
 

@@ -21,6 +21,7 @@ package final class StreamedArchive: OpenedArchive {
   private var seekable: SeekablePayload?
   package private(set) var locator: ManifestLocator?
 
+  package var claims: BackupClaims?
   package let format: String
 
   private init(_ key: any MessageKey, _ place: Place, format: String) {

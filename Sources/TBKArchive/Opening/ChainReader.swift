@@ -1,0 +1,124 @@
+import TBKCore
+import TBKFormat
+
+/// Reads the archives of a chain one after the other, each behind its frames, or, without any, back to
+/// back (tbk(5), "Chains").
+package final class ChainReader {
+  /// One backup of a chain.
+  package struct Link {
+    /// What the ledger says of it; nil where the sender does not say.
+    package let claims: BackupClaims?
+    /// Its archive; nil if the sender does not have it.
+    package let archive: PeekingSource?
+    /// Whether the archive ends where its frame says, so that nothing may follow it in `archive`, and what
+    /// is left of it is passed over.
+    package let isFramed: Bool
+  }
+
+  private let source: PeekingSource
+  /// The part of the source that a frame has announced.
+  private var open: FramedSource?
+  private var hasEnded = false
+
+  package init(_ source: any ByteSource) {
+    self.source = source as? PeekingSource ?? PeekingSource(source)
+  }
+
+  /// The next backup; nil at the end. What is left of the one before is passed over.
+  ///
+  /// Throws `.truncated` and `.malformed` for what is no chain.
+  ///
+  /// - Parameter manifest: given the claims and the sealed manifest of the backup, where it comes along;
+  ///   what it leaves of it is passed over.
+  package func next(
+    manifest: (BackupClaims?, any ByteSource) throws(Failure) -> Void = { _, _ in }
+  ) throws(Failure) -> Link? {
+    try open?.skip()
+    open = nil
+    if hasEnded { return nil }
+    var claims: BackupClaims?
+    var isBegun = false
+    var hasManifest = false
+    while true {
+      let prefix = try source.peek(ChainFrame.prefixSize)
+      if prefix.isEmpty {
+        guard !isBegun else {
+          throw Failure(.truncated, "the chain ends before an archive that it announces")
+        }
+        hasEnded = true
+        return nil
+      }
+      guard ChainFrame.begins(prefix) else {
+        guard !isBegun else {
+          if prefix.count < ChainFrame.prefixSize {
+            throw Failure(.truncated, "the chain ends inside a frame")
+          }
+          throw Failure(.malformed, "the chain holds an archive without its frame")
+        }
+        return Link(claims: nil, archive: source, isFramed: false)
+      }
+      let frame = try ChainFrame(parsing: source.read(upTo: ChainFrame.size))
+      switch frame {
+      case .entry(let length):
+        guard !isBegun else {
+          throw Failure(.malformed, "the chain holds two entries and no archive between them")
+        }
+        let text = try source.read(upTo: Int(length))
+        guard UInt64(text.count) == length else {
+          throw Failure(.truncated, "the chain ends inside an entry")
+        }
+        claims = try BackupClaims(parsing: text)
+      case .manifest(let length):
+        guard !hasManifest else {
+          throw Failure(.malformed, "the chain holds two manifests and no archive between them")
+        }
+        hasManifest = true
+        let part = FramedSource(source, length: length)
+        try manifest(claims, part)
+        try part.skip()
+      case .archive(let length):
+        let part = FramedSource(source, length: length)
+        open = part
+        return Link(claims: claims, archive: length == 0 ? nil : PeekingSource(part), isFramed: true)
+      }
+      isBegun = true
+    }
+  }
+}
+
+/// So many bytes of a source.
+private final class FramedSource: ByteSource {
+  private let source: any ByteSource
+  private var left: UInt64
+
+  init(_ source: any ByteSource, length: UInt64) {
+    self.source = source
+    left = length
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if left == 0 { return 0 }
+    guard left < UInt64(buffer.count) else {
+      let count = try source.read(into: &buffer)
+      left -= UInt64(count)
+      return count
+    }
+    var rest = [UInt8](repeating: 0, count: Int(left))
+    let count = try source.read(into: &rest)
+    buffer.replaceFront(with: rest.span.extracting(0..<count))
+    left -= UInt64(count)
+    return count
+  }
+
+  /// Passes over what is left. Throws `.truncated` if the source ends before.
+  func skip() throws(Failure) {
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while left > 0 {
+      guard try read(into: &buffer) > 0 else {
+        throw Failure(
+          .truncated, "the chain ends early: \(left) bytes of an archive are missing",
+          hint: "the command that sends it failed, or the copy is incomplete")
+      }
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import TBKCore
+
+/// What a ledger says of a backup. The archive says it too, under its tag, and is what is believed.
+package struct BackupClaims: Equatable, Sendable {
+  /// Of the backup, as 64 hexadecimal digits.
+  package let id: String
+  /// What the ledger has beyond the id; nil if it has no entry of that id.
+  package let facts: Facts?
+  /// How a store that sends the backup found its archive.
+  package let archive: BackupPresenceWord?
+  /// Likewise its sealed manifest; nil if it has none.
+  package let manifest: BackupPresenceWord?
+  /// How many backups further on in the same stream take bytes from it; nil if nobody counted.
+  package let dependents: UInt64?
+  /// Whether the backup was asked for, and not for the sake of others alone.
+  package let isWanted: Bool
+  /// What the signature of its archive is worth, in the sender's word.
+  package let signature: String?
+
+  /// What is compared.
+  package struct Facts: Equatable, Sendable {
+    package let createdAt: String
+    package let fileCount: UInt64
+    /// Nil in an entry of TermBackup 6's.
+    package let mode: String?
+    package let group: GroupID?
+    package let dependsOn: Set<String>
+    /// Whether the archive was stored without a receipt, so that the ledger knows its bytes alone.
+    package let isWithoutReceipt: Bool
+  }
+
+  /// Whether a store holds an object, in the words of `tbk-pull --list --present`.
+  package enum BackupPresenceWord: String, Sendable { case whole, missing, damaged }
+
+  /// Reads an entry as `tbk-pull --list --json` prints it, or the id alone. Throws `.malformed`.
+  package init(parsing bytes: [UInt8]) throws(Failure) {
+    let json = try JSON.parse(bytes, what: "an entry of the ledger")
+    guard let text = json["id"]?.text, let digest = Digest(hex: text) else {
+      throw Failure(.malformed, "an entry of the ledger has no id")
+    }
+    id = digest.hex
+    if json["filename"] == nil {
+      facts = nil
+    } else {
+      do throws(Failure) { facts = Facts(try LedgerEntry(json)) } catch {
+        throw Failure(.malformed, "an entry of the ledger: \(error.message)")
+      }
+    }
+    let presence = json["presence"]
+    archive = presence?["archive"]?.text.flatMap { BackupPresenceWord(rawValue: $0) }
+    manifest = presence?["manifest"]?.text.flatMap { BackupPresenceWord(rawValue: $0) }
+    let sending = json["sending"]
+    dependents = sending?["dependents"]?.integer()
+    isWanted = sending?["wanted"]?.boolean ?? true
+    signature = sending?["signature"]?.text
+  }
+
+  /// Reads a line of `tbk-pull --list`, without its end. Throws `.malformed`.
+  package init(row: [UInt8]) throws(Failure) {
+    let fields = row.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map {
+      String(decoding: $0, as: UTF8.self)
+    }
+    guard fields.count >= 10, let digest = Digest(hex: fields[0]),
+      Timestamp(iso8601: fields[1]) != nil, let count = UInt64(fields[3])
+    else {
+      throw Failure(
+        .malformed, "this is no line of 'tbk-pull --list', nor of 'tbk-pull --list --json'")
+    }
+    id = digest.hex
+    facts = Facts(
+      createdAt: fields[1], fileCount: count, mode: fields[4] == "-" ? nil : fields[4],
+      group: fields[5] == "-" ? nil : GroupID(fields[5]),
+      dependsOn: fields[8] == "-" ? [] : Set(fields[8].split(separator: ",").map(String.init)),
+      isWithoutReceipt: fields[9] == fields[0])
+    (archive, manifest, dependents, signature) = (nil, nil, nil, nil)
+    isWanted = true
+  }
+
+  /// Compares with what an archive says under its tag, or a sealed manifest.
+  ///
+  /// Throws `.integrity` for the first difference, and names it.
+  ///
+  /// - Parameter found: the id of the backup that was opened.
+  package func check(_ manifest: Manifest, id found: String) throws(Failure) {
+    guard let facts, !facts.isWithoutReceipt else { return }
+    guard id == found else {
+      throw Failure(
+        .integrity, "the ledger calls the archive backup \(id), and it is backup \(found)",
+        hint: "the store has put one backup in the place of another")
+    }
+    func differs(_ name: String, _ said: String, _ is: String) -> Failure {
+      Failure(
+        .integrity,
+        "the ledger's \"\(name)\" of backup \(found.prefix(12)) is \(said), and that of the archive is "
+          + "\(`is`)",
+        hint: "the ledger has been altered: believe the archive, which is authenticated")
+    }
+    let (said, inside) = (Timestamp(iso8601: facts.createdAt), Timestamp(iso8601: manifest.createdAt))
+    guard said == inside, said != nil || facts.createdAt == manifest.createdAt else {
+      throw differs("created_at", facts.createdAt, RawPath(manifest.createdAt).display)
+    }
+    if let mode = facts.mode, mode != manifest.mode {
+      throw differs("mode", mode, RawPath(manifest.mode).display)
+    }
+    if let group = facts.group, let own = manifest.group, group.description != own {
+      throw differs("group", group.description, RawPath(own).display)
+    }
+    // TermBackup 6 counts other things, and does not say what a backup depends on.
+    if manifest.isTermBackup6 { return }
+    guard facts.fileCount == UInt64(manifest.fileCount) else {
+      throw differs("file_count", String(facts.fileCount), String(manifest.fileCount))
+    }
+    let needed = Set(manifest.dependsOn)
+    guard facts.dependsOn == needed else {
+      func list(_ ids: Set<String>) -> String {
+        ids.isEmpty ? "none" : ids.sorted().map { String($0.prefix(12)) }.joined(separator: ", ")
+      }
+      throw differs("depends_on", list(facts.dependsOn), list(needed))
+    }
+  }
+}
+
+extension BackupClaims.Facts {
+  fileprivate init(_ entry: LedgerEntry) {
+    createdAt = entry.createdAt
+    fileCount = entry.fileCount
+    mode = entry.mode
+    group = entry.group
+    dependsOn = Set(entry.dependsOn.map(\.hex))
+    isWithoutReceipt = entry.id == entry.sha256
+  }
+}

@@ -1,0 +1,225 @@
+import TBKCore
+import TBKFormat
+
+/// One backup of a chain that is sent.
+package struct ChainStep: Sendable {
+  package let id: Digest
+  /// Nil if the ledger does not list it, and another backup needs it.
+  package let entry: LedgerEntry?
+  /// How many backups further on take bytes from it; nil if nobody counted.
+  package var dependents: UInt64?
+  /// False for what is sent for the sake of others alone.
+  package var isWanted = true
+
+  package init(_ entry: LedgerEntry) { (id, self.entry) = (entry.id, entry) }
+
+  fileprivate init(unlisted id: Digest) { (self.id, entry) = (id, nil) }
+}
+
+extension LedgerSession.Snapshot {
+  /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.
+  ///
+  /// Throws `.inputMissing` for a backup that the ledger does not list, unless `isPartial`.
+  package func chain(
+    of entry: LedgerEntry, isPartial: Bool = false, store: StoreAddress
+  ) throws(Failure) -> [ChainStep] {
+    if entry.dependsOn.isEmpty { return [ChainStep(entry)] }
+    let places = indexes()
+    var found: Set<Int> = []
+    var unlisted: [Digest] = []
+    for id in entry.dependsOn {
+      if let index = places[id.hex] {
+        found.insert(index)
+      } else if isPartial {
+        unlisted.append(id)
+      } else {
+        throw Failure(
+          .inputMissing,
+          "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
+            + "does not have", hint: "--partial does without it")
+      }
+      if found.count.isMultiple(of: 1024) { try Interruption.check() }
+    }
+    return [ChainStep(entry)] + found.sorted(by: >).map { ChainStep(entries[$0]) }
+      + unlisted.map { ChainStep(unlisted: $0) }
+  }
+
+  /// Backups and all that they depend on, each once, and none before what it depends on.
+  package func series(of wanted: [LedgerEntry]) throws(Failure) -> [ChainStep] {
+    let places = indexes()
+    var steps: [ChainStep] = []
+    var positions: [Digest: Int] = [:]
+    func add(_ step: ChainStep) {
+      positions[step.id] = steps.count
+      steps.append(step)
+    }
+    for entry in wanted {
+      try Interruption.check()
+      for id in entry.dependsOn {
+        if positions[id] == nil {
+          var base = places[id.hex].map { ChainStep(entries[$0]) } ?? ChainStep(unlisted: id)
+          base.isWanted = false
+          add(base)
+        }
+        if let position = positions[id] {
+          steps[position].dependents = (steps[position].dependents ?? 0) + 1
+        }
+      }
+      if let position = positions[entry.id] {
+        steps[position].isWanted = true
+      } else {
+        add(ChainStep(entry))
+      }
+    }
+    for index in steps.indices { steps[index].dependents = steps[index].dependents ?? 0 }
+    return steps
+  }
+}
+
+extension Retrieval {
+  /// Sends backups one after the other, each behind its frames (tbk(5), "Chains"), without ending the
+  /// sink. Returns whether all were there.
+  ///
+  /// - Parameters:
+  ///   - isStaging: whether what the sink gets is dropped on failure.
+  ///   - isPartial: whether what the store has lost or altered is named and left out, but for the first.
+  ///     Nothing of it is sent.
+  package func sendChain(
+    _ steps: [ChainStep], to sink: any ByteSink, isStaging: Bool, isPartial: Bool
+  ) throws(Failure) -> Bool {
+    var isWhole = true
+    for (index, step) in steps.enumerated() {
+      guard let entry = step.entry else {
+        warn("backup \(step.id.hex), which others depend on, is not in the ledger: it is left out")
+        try sendGap(step, archive: "missing", to: sink)
+        isWhole = false
+        continue
+      }
+      let framed = FramedSink(sink) { (length) throws(Failure) in
+        try sink.write(try step.frame(archive: "whole"))
+        try sink.write(ChainFrame.archive(length: length).bytes)
+      }
+      framed.length = entry.size
+      do throws(Failure) {
+        try sendArchive(entry, to: framed, isStaging: isStaging && !isPartial)
+      } catch {
+        guard index > 0, !framed.hasBegun, error.isLoss else { throw error }
+        guard isPartial else {
+          throw Failure(
+            error.code, error.message,
+            hint: [error.hint, "--partial does without it"].compactMap(\.self).joined(separator: "; "),
+            httpStatus: error.httpStatus)
+        }
+        warn("\(error.message): it is left out")
+        try sendGap(step, archive: error.code == .inputMissing ? "missing" : "damaged", to: sink)
+        isWhole = false
+      }
+    }
+    return isWhole
+  }
+
+  /// Sends every backup of a series, with its sealed manifest. What the store has lost or altered is
+  /// left out, and the frames say so. Returns whether all was there.
+  package func sendSeries(
+    _ steps: [ChainStep], to sink: any ByteSink,
+    signature: (LedgerEntry) throws(Failure) -> String? = { _ in nil }
+  ) throws(Failure) -> Bool {
+    var isWhole = true
+    for step in steps {
+      guard let entry = step.entry else {
+        try sendGap(step, archive: "missing", to: sink)
+        isWhole = false
+        continue
+      }
+      let verdict = try signature(entry)
+      let framed = FramedSink(sink) { (length) throws(Failure) in
+        try sink.write(try step.frame(archive: "whole", signature: verdict))
+        if step.isWanted, try !self.sendManifestFrame(entry, to: sink) { isWhole = false }
+        try sink.write(ChainFrame.archive(length: length).bytes)
+      }
+      framed.length = entry.size
+      do throws(Failure) {
+        try sendArchive(entry, to: framed, isStaging: false)
+      } catch {
+        guard !framed.hasBegun, error.isLoss else { throw error }
+        warn(error.message)
+        try sendGap(step, archive: error.code == .inputMissing ? "missing" : "damaged", to: sink)
+        isWhole = false
+      }
+    }
+    return isWhole
+  }
+
+  /// Sends the sealed manifest, or a frame of length 0 if the store has lost or altered it.
+  private func sendManifestFrame(
+    _ entry: LedgerEntry, to sink: any ByteSink
+  ) throws(Failure) -> Bool {
+    guard let manifest = entry.manifest else { return true }
+    let framed = FramedSink(sink) { (length) throws(Failure) in
+      try sink.write(ChainFrame.manifest(length: length).bytes)
+    }
+    framed.length = manifest.size
+    do throws(Failure) {
+      try sendManifest(entry, to: framed, isStaging: false)
+      return true
+    } catch {
+      guard !framed.hasBegun, error.isLoss else { throw error }
+      warn(error.message)
+      try sink.write(ChainFrame.manifest(length: 0).bytes)
+      return false
+    }
+  }
+
+  private func sendGap(
+    _ step: ChainStep, archive: String, to sink: any ByteSink
+  ) throws(Failure) {
+    try sink.write(try step.frame(archive: archive))
+    try sink.write(ChainFrame.archive(length: 0).bytes)
+  }
+}
+
+extension ChainStep {
+  /// The entry's frame.
+  fileprivate func frame(archive: String, signature: String? = nil) throws(Failure) -> [UInt8] {
+    var json = try entry?.json ?? .object(["id": .string(id.hex)])
+    if archive != "whole" { json["presence"] = .object(["archive": .string(archive)]) }
+    if let dependents {
+      var sending: [(String, JSON)] = [
+        ("dependents", .number(dependents)), ("wanted", .bool(isWanted)),
+      ]
+      if let signature { sending.append(("signature", .string(signature))) }
+      json["sending"] = .object(sending.map { JSON.Member($0.0, $0.1) })
+    }
+    let line = json.line()
+    return ChainFrame.entry(length: UInt64(line.count)).bytes + line
+  }
+}
+
+/// Puts what leads an archive in front of its first byte, so that it is not sent without it.
+final class FramedSink: ByteSink {
+  private let next: any ByteSink
+  private let lead: (UInt64) throws(Failure) -> Void
+  /// Of what is to come, in bytes.
+  var length: UInt64 = 0
+  private(set) var hasBegun = false
+
+  init(_ next: any ByteSink, lead: @escaping (UInt64) throws(Failure) -> Void) {
+    self.next = next
+    self.lead = lead
+  }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    if !hasBegun {
+      hasBegun = true
+      try lead(length)
+    }
+    try next.write(bytes)
+  }
+
+  func finish() throws(Failure) { try next.finish() }
+}
+
+extension Failure {
+  /// Whether the store does not have what its ledger names.
+  fileprivate var isLoss: Bool { code == .inputMissing || code == .integrity || code == .truncated }
+}
