@@ -12,24 +12,60 @@ package struct OpenLimits: Sendable {
   package init() {}
 }
 
-/// Derives the keys of archives from one password.
+/// Derives the keys of archives from one password, once for each salt and cost among the last that were
+/// asked for.
 package final class KeyRing {
+  private struct Kind: Hashable {
+    let salt: [UInt8]
+    let costs: [UInt32]
+  }
+
+  private final class Key {
+    let secret: Secret
+    init(_ secret: consuming Secret) { self.secret = secret }
+  }
+
   private let password: Secret
-  /// The last key that Argon2id gave. Archives of one group share their salt.
-  private var last: (salt: [UInt8], cost: Argon2Cost, key: HeldKey)?
+  private var keys: [Kind: Key] = [:]
+  /// The kinds of `keys`, the oldest first.
+  private var order: [Kind] = []
+  /// How many keys are kept, each in a locked page of its own.
+  private static let limit = 32
+  /// How many keys were derived.
+  package private(set) var derivations = 0
 
   package init(_ password: consuming Secret) { self.password = password }
 
   /// The key of an archive of suite 3.
   func key(_ header: ChunkedHeader) throws(Failure) -> Secret {
-    if let last, last.salt == header.salt, last.cost == header.cost { return try last.key.copy() }
-    let key = HeldKey(try KeyDerivation.argon2id(password, salt: header.salt, cost: header.cost))
-    last = (header.salt, header.cost, key)
-    return try key.copy()
+    let kind = Kind(
+      salt: header.salt, costs: [2, header.memory, UInt32(header.passes), UInt32(header.lanes)])
+    return try known(kind) { () throws(Failure) in
+      try KeyDerivation.argon2id(password, salt: header.salt, cost: header.cost)
+    }
   }
 
   /// The key of an archive: 64 bytes for TBK1, 32 for the others.
   fileprivate func key(_ header: ArchiveHeader) throws(Failure) -> Secret {
+    let kind = header.keyKind
+    return try known(Kind(salt: kind.salt, costs: kind.costs)) { () throws(Failure) in
+      try derive(header)
+    }
+  }
+
+  private func known(
+    _ kind: Kind, derive: () throws(Failure) -> Secret
+  ) throws(Failure) -> Secret {
+    if let key = keys[kind] { return try key.secret.copy() }
+    let key = try derive()
+    derivations += 1
+    if order.count == KeyRing.limit { keys[order.removeFirst()] = nil }
+    keys[kind] = Key(try key.copy())
+    order.append(kind)
+    return key
+  }
+
+  private func derive(_ header: ArchiveHeader) throws(Failure) -> Secret {
     switch header {
     case .tbk2(let fields):
       try KeyDerivation.argon2id(password, salt: fields.salt, cost: fields.cost)
@@ -44,11 +80,16 @@ package final class KeyRing {
   }
 }
 
-/// A key in a place that can be referred to.
-private final class HeldKey {
-  private let key: Secret
-  init(_ key: consuming Secret) { self.key = key }
-  func copy() throws(Failure) -> Secret { try key.copy() }
+extension ArchiveHeader {
+  /// What a key depends on beside the password: the derivation and its costs, and the salt.
+  fileprivate var keyKind: (salt: [UInt8], costs: [UInt32]) {
+    switch self {
+    case .tbk2(let fields):
+      (fields.salt, [2, fields.memory, UInt32(fields.passes), UInt32(fields.lanes)])
+    case .tbk1(let fields): (fields.salt, [1, fields.iterations])
+    case .mbu(let fields): (fields.settings.salt, [0, fields.settings.iterations])
+    }
+  }
 }
 
 extension ChunkedHeader {

@@ -39,13 +39,15 @@ package struct SealedBackup: ~Copyable {
 
   /// What a store needs to know in clear: nothing readable of the tree (tbk(5), "Receipt").
   package borrowing func receipt() -> JSON {
-    .object([
+    var receipt = JSON.object([
       "receipt": .number(1), "id": manifest.backupID.map { .string($0) } ?? .null,
       "created_at": .string(manifest.createdAt), "file_count": .number(manifest.fileCount),
       "mode": .string(manifest.mode),
       "depends_on": .array(manifest.dependsOn.map { .string($0) }),
       "complete": .bool(isComplete),
     ])
+    if let group = manifest.group { receipt["group"] = .string(group) }
+    return receipt
   }
 }
 
@@ -100,8 +102,8 @@ package enum Sealing {
   ///     failed.
   ///   - output: where the archive goes; its length is known before the first byte.
   package static func stream(
-    _ source: any ByteSource, name: RawPath, key: SealingKey, compression: Compression,
-    output: ArchiveOutput, progress: @escaping (Int) -> Void,
+    _ source: any ByteSource, name: RawPath, group: String? = nil, key: SealingKey,
+    compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
     ended: () throws(Failure) -> Void
   ) throws(Failure) -> SealedBackup {
     do throws(Failure) {
@@ -124,6 +126,7 @@ package enum Sealing {
       osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
       mode: "full")
     manifest.nonce = try randomBytes(16).hex
+    manifest.group = group
     manifest.unreadable = []
     var entry = ManifestEntry(
       path: name.bytes, type: .file, size: hashing.count, sha256: try hashing.digest(),
@@ -159,7 +162,14 @@ package enum Sealing {
   package static func manifest(
     _ manifest: Manifest, key: SealingKey, to path: RawPath
   ) throws(Failure) {
-    let sealer = try Sealer(key, to: try ArchiveOutput(path: path))
+    try Sealing.manifest(manifest, key: key, output: try ArchiveOutput(path: path))
+  }
+
+  /// Likewise, to wherever `output` leads.
+  package static func manifest(
+    _ manifest: Manifest, key: SealingKey, output: ArchiveOutput
+  ) throws(Failure) {
+    let sealer = try Sealer(key, to: output)
     let gzip = try GzipCompressor(level: 6, threads: 1, into: sealer)
     let counted = CountingSink()
     try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)

@@ -16,8 +16,8 @@ extension Sealing {
   ///   - output: where the archive goes; its length is known before the first byte.
   ///   - tell: told of each member that cannot be in a backup as it is, and why.
   package static func tar(
-    _ source: any ByteSource, stripsTop: Bool, key: SealingKey, compression: Compression,
-    output: ArchiveOutput, progress: @escaping (Int) -> Void,
+    _ source: any ByteSource, stripsTop: Bool, group: String? = nil, key: SealingKey,
+    compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
     tell: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) -> SealedBackup {
     var spool = try EncryptedSpool()
@@ -29,6 +29,7 @@ extension Sealing {
     try parser.finish()
     try gzip.finish()
     var manifest = try survey.manifest()
+    manifest.group = group
     let isComplete = (manifest.unreadable ?? []).isEmpty
     let content = manifest.totalSize
 

@@ -51,6 +51,12 @@ package final class PrivateCopy {
     try output.finish()
   }
 
+  /// Takes over a file of `TemporaryFile.anonymous()` with so many bytes, which nobody writes to any more.
+  package init(adopting file: Descriptor, length: UInt64) {
+    self.file = file
+    self.length = length
+  }
+
   /// Up to this many bytes may stay in memory, and no thread is started to let go of them.
   private static let smallLength = 8 << 20
 

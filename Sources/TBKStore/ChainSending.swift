@@ -6,7 +6,7 @@ package struct ChainStep: Sendable {
   package let id: Digest
   /// Nil if the ledger does not list it, and another backup needs it.
   package let entry: LedgerEntry?
-  /// How many backups further on take bytes from it; nil if nobody counted.
+  /// How many backups that were asked for, further on, take bytes from it; nil if nobody counted.
   package var dependents: UInt64?
   /// False for what is sent for the sake of others alone.
   package var isWanted = true
@@ -45,7 +45,11 @@ extension LedgerSession.Snapshot {
   }
 
   /// Backups and all that they depend on, each once, and none before what it depends on.
-  package func series(of wanted: [LedgerEntry]) throws(Failure) -> [ChainStep] {
+  ///
+  /// - Parameter unlisted: ids that were asked for as well, and that the ledger does not have.
+  package func series(
+    of wanted: [LedgerEntry], unlisted: [Digest] = []
+  ) throws(Failure) -> [ChainStep] {
     let places = indexes()
     var steps: [ChainStep] = []
     var positions: [Digest: Int] = [:]
@@ -71,6 +75,7 @@ extension LedgerSession.Snapshot {
         add(ChainStep(entry))
       }
     }
+    for id in unlisted where positions[id] == nil { add(ChainStep(unlisted: id)) }
     for index in steps.indices { steps[index].dependents = steps[index].dependents ?? 0 }
     return steps
   }
@@ -120,18 +125,20 @@ extension Retrieval {
 
   /// Sends every backup of a series, with its sealed manifest. What the store has lost or altered is
   /// left out, and the frames say so. Returns whether all was there.
+  ///
+  /// - Parameter keys: whose signatures of archives are believed.
   package func sendSeries(
-    _ steps: [ChainStep], to sink: any ByteSink,
-    signature: (LedgerEntry) throws(Failure) -> String? = { _ in nil }
+    _ steps: [ChainStep], to sink: any ByteSink, keys: LedgerKeys
   ) throws(Failure) -> Bool {
     var isWhole = true
     for step in steps {
       guard let entry = step.entry else {
+        warn("backup \(step.id.hex) is not in the ledger")
         try sendGap(step, archive: "missing", to: sink)
         isWhole = false
         continue
       }
-      let verdict = try signature(entry)
+      var verdict = entry.signature == nil ? "none" : "unchecked"
       let framed = FramedSink(sink) { (length) throws(Failure) in
         try sink.write(try step.frame(archive: "whole", signature: verdict))
         if step.isWanted, try !self.sendManifestFrame(entry, to: sink) { isWhole = false }
@@ -139,7 +146,20 @@ extension Retrieval {
       }
       framed.length = entry.size
       do throws(Failure) {
-        try sendArchive(entry, to: framed, isStaging: false)
+        if let signature = entry.signature, step.isWanted, !keys.isEmpty {
+          let copy = try copy(of: entry)
+          try copy.withBytes { (bytes) throws(Failure) in
+            verdict = try keys.hold(signature, of: bytes) ? "holds" : "fails"
+            var start = 0
+            while start < bytes.count {
+              let end = min(start + chunkSize, bytes.count)
+              try framed.write(bytes.extracting(start..<end))
+              start = end
+            }
+          }
+        } else {
+          try sendArchive(entry, to: framed, isStaging: false)
+        }
       } catch {
         guard !framed.hasBegun, error.isLoss else { throw error }
         warn(error.message)
@@ -148,6 +168,16 @@ extension Retrieval {
       }
     }
     return isWhole
+  }
+
+  /// The archive, where it can be read twice.
+  private func copy(of entry: LedgerEntry) throws(Failure) -> PrivateCopy {
+    let file = try TemporaryFile.anonymous()
+    let spool = DescriptorSink(file, name: RawPath("the temporary file"))
+    let counter = CountingSink(into: spool)
+    try sendArchive(entry, to: counter, isStaging: true)
+    try spool.finish()
+    return PrivateCopy(adopting: file, length: counter.count)
   }
 
   /// Sends the sealed manifest, or a frame of length 0 if the store has lost or altered it.

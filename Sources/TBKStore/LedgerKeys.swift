@@ -48,6 +48,13 @@ package final class LedgerKeys {
 
   package var isEmpty: Bool { trusted.isEmpty }
 
+  /// Whether one of the trusted keys has made this signature of an archive; of nothing else.
+  package func hold(_ signature: [UInt8], of archive: Span<UInt8>) throws(Failure) -> Bool {
+    guard SignedContent(of: archive) == .archive else { return false }
+    for key in trusted.values where try key.verify(signature, of: archive) { return true }
+    return false
+  }
+
   private static let ownName = RawPath("signing_key.pub")
 
   /// The public key that lies in `signing_key.pub` of a home; nil if there is none. Throws as

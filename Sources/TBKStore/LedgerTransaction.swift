@@ -175,6 +175,36 @@ extension LedgerSession {
     }
   }
 
+  /// Gives a backup another sealed manifest, under a new name; the one before goes in the same commit.
+  ///
+  /// Throws `.unavailable` for an unknown id, `.tryAgain` if the backup has another archive than `read`,
+  /// the one that the manifest was made from.
+  package func replaceManifest(
+    of id: Digest, read: Digest? = nil, by manifest: any StagedObject
+  ) throws(Failure) -> Stored {
+    try transact { (snapshot, taken) throws(Failure) in
+      guard let index = snapshot.ledger?.index(of: id) else { throw self.unknown(id) }
+      let old = snapshot.entries[index]
+      if manifest.sha256 == old.manifest?.sha256 {
+        return .done(Stored(entry: old, wasThere: true))
+      }
+      try self.refuseOther(old, than: read)
+      var additions: [Commit.Addition] = []
+      let name = try NameChooser(snapshot, taken, id).replacement(.manifests, manifest, &additions)
+      let entry = try old.changing { (json) throws(Failure) in
+        json["manifest"] =
+          LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size)
+          .json(parts: manifest.parts)
+      }
+      var entries = snapshot.entries
+      entries[index] = entry
+      let plan = Plan(
+        entries: entries, additions: additions, removals: old.manifestReference.map { [$0] } ?? [],
+        summary: "Replace the manifest of \(old.filename)")
+      return .commit(plan, Stored(entry: entry, wasThere: false))
+    }
+  }
+
   /// Puts a backup into the place of another one of the same tree, as after a consolidation: where
   /// that stood in the ledger, and in its group.
   ///

@@ -11,6 +11,8 @@ package struct Receipt: Equatable, Sendable {
   /// "full" or "incremental".
   package let mode: String
   package let dependsOn: [Digest]
+  /// The group that the manifest names; nil if it names none.
+  package let group: GroupID?
   /// False if part of the source could not be read.
   package let complete: Bool
 
@@ -48,6 +50,12 @@ package struct Receipt: Equatable, Sendable {
       dependsOn.append(digest)
     }
     self.dependsOn = dependsOn
+    if let name = json["group"], !name.isNull {
+      guard let known = name.text.flatMap({ GroupID($0) }) else { throw wrong("group") }
+      group = known
+    } else {
+      group = nil
+    }
     guard let complete = json["complete"]?.boolean else { throw wrong("complete") }
     self.complete = complete
   }

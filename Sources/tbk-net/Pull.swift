@@ -9,7 +9,8 @@ struct Pull: SuiteCommand {
     commandName: "tbk-pull",
     abstract: "Bring an archive out of a store, checked against its ledger.",
     usage: """
-      tbk-pull <store> <id>|latest [--group <id>] [--chain] [-o <file>] > archive
+      tbk-pull <store> <id>|latest [--group <id>] [--chain [--partial]] [-o <file>] > archive
+      tbk-pull <store> --each [<id> ...] [--ids <file>] [--group <id>] > archives
       tbk-pull <store> --list [--present] [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
       tbk-pull <store> --signature <id>|latest [--group <id>] [--hex] [-o <file>] > signature
@@ -23,8 +24,10 @@ struct Pull: SuiteCommand {
   @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
-  @Argument(help: "A backup's id, a unique beginning of it, or 'latest'.")
-  var id: RawPath?
+  @Argument(help: ArgumentHelp("A backup's id, a unique beginning of it, or 'latest'.", valueName: "id"))
+  var operands: [RawPath] = []
+
+  private var id: RawPath? { each ? nil : operands.first }
 
   @OptionGroup var groups: GroupOptions
 
@@ -37,6 +40,12 @@ struct Pull: SuiteCommand {
 
   @Flag(name: .long, help: "With --chain, do without archives that the store has lost: name them, and end with status 3.")
   var partial = false
+
+  @Flag(name: .long, help: "Send backups and all they depend on, each once, for tbk-open --verify --each; without ids, all.")
+  var each = false
+
+  @Option(name: .long, help: ArgumentHelp("With --each, take ids from the lines of <file>, up to a tab.", valueName: "file"))
+  var ids: RawPath?
 
   @Flag(name: .long, help: "List the backups, oldest first.")
   var list = false
@@ -94,12 +103,17 @@ struct Pull: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen]
+    let work = [each, id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen]
       .count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
+      throw ValidationError("only one of an id, --each, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
     }
+    if !each, operands.count > 1 {
+      throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
+    }
+    if ids != nil, !each { throw ValidationError("--ids goes with --each") }
+    if each, chain || unvouched { throw ValidationError("--each takes no --chain and --unvouched") }
     if partial, !chain { throw ValidationError("--partial goes with --chain") }
     if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, groups.onlyNamed == nil {
@@ -139,7 +153,8 @@ struct Pull: SuiteCommand {
     defer { meter.finish() }
     var context = storeOptions.context(inputIsData: false)
     if !isText { context.progress = { meter.advance($0) } }
-    let session = try storeOptions.session(store, context, keys: try trust.keys())
+    let keys = try trust.keys()
+    let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
     if snapshot.ledger == nil, trust.isRequired {
       throw Failure(
@@ -188,6 +203,10 @@ struct Pull: SuiteCommand {
           throw Failure(.unavailable, "the store \(store.display) is still empty")
         }
         try sink.write(snapshot.bytes)
+      } else if each {
+        let steps = try steps(in: scope, of: snapshot, session)
+        meter.setTotal(total(steps))
+        isWhole = try retrieval(session, snapshot, meter).sendSeries(steps, to: sink, keys: keys)
       } else if let query {
         let entry = try snapshot.find(query, in: scope, store: session.store.address)
         isWhole = try send(entry, session, snapshot, meter, to: sink)
@@ -256,11 +275,52 @@ struct Pull: SuiteCommand {
     }
     let steps = try snapshot.chain(
       of: entry, isPartial: partial, store: session.store.address)
-    meter.setTotal(
-      steps.reduce(0) { $0.addingReportingOverflow($1.entry?.size ?? 0).partialValue })
+    meter.setTotal(total(steps))
     return try retrieval.sendChain(
       steps, to: sink, isStaging: output != nil, isPartial: partial)
   }
+
+  private func total(_ steps: [ChainStep]) -> UInt64 {
+    steps.reduce(0) { $0.addingReportingOverflow($1.entry?.size ?? 0).partialValue }
+  }
+
+  /// What --each sends, in the order of the ledger.
+  private func steps(
+    in scope: BackupScope, of snapshot: LedgerSession.Snapshot, _ session: LedgerSession
+  ) throws(Failure) -> [ChainStep] {
+    var listed: [RawPath] = []
+    if let ids {
+      let text = ids.isStandardStream
+        ? try DescriptorSource(.standardInput).readAll(limit: Pull.idsLimit, what: "the list of ids")
+        : try readFile(ids, limit: Pull.idsLimit)
+      listed = text.split(separator: UInt8(ascii: "\n")).map {
+        RawPath(Array($0.prefix { $0 != UInt8(ascii: "\t") }))
+      }
+    }
+    let entries = snapshot.entries.filter { scope.holds($0) }
+    if operands.isEmpty, ids == nil { return try snapshot.series(of: entries) }
+    var chosen: Set<Digest> = []
+    var unlisted: [Digest] = []
+    let known = Set(entries.map(\.id))
+    let isListed = Set(listed.map(\.bytes))
+    for operand in operands + listed {
+      let id = Digest(hexDigits: operand.bytes)
+      if let id, known.contains(id) {
+        chosen.insert(id)
+      } else if let id, isListed.contains(operand.bytes) {
+        // It has gone since the list was made.
+        unlisted.append(id)
+      } else {
+        let query = try BackupQuery(operand)
+        chosen.insert(try snapshot.find(query, in: scope, store: session.store.address).id)
+      }
+    }
+    return try snapshot.series(
+      of: entries.filter { chosen.contains($0.id) }, unlisted: unlisted)
+  }
+
+  /// The most bytes of a list of ids.
+  private static let idsLimit = 64 << 20
 
   private func line(
     _ entry: LedgerEntry, _ presence: BackupPresence?

@@ -51,6 +51,11 @@ struct Push: SuiteCommand {
       valueName: "id[:sha256]"))
   var replace: RawPath?
 
+  @Option(
+    name: .long, help: ArgumentHelp(
+      "Give this backup the sealed manifest on standard input.", valueName: "id[:sha256]"))
+  var replaceManifest: RawPath?
+
   @Flag(name: .long, help: "The other archive is under another password.")
   var rekeyed = false
 
@@ -110,13 +115,13 @@ struct Push: SuiteCommand {
   func validate() throws {
     try signing.requireKey()
     let work = [
-      replace != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty, takeOver != nil,
+      replace != nil, replaceManifest != nil, !remove.isEmpty, check != nil, create, !markVerified.isEmpty, takeOver != nil,
       adopt,
     ]
     .count { $0 }
     if work > 1 {
       throw ValidationError(
-        "only one of --replace, --remove, --check, --mark-verified, --take-over, --adopt and --create")
+        "only one of --replace, --replace-manifest, --remove, --check, --mark-verified, --take-over, --adopt and --create")
     }
     if takeOver != nil, signing.signKey == nil || signing.trust.isRequired {
       throw ValidationError(
@@ -139,10 +144,10 @@ struct Push: SuiteCommand {
     if receipt != nil, work > 0, replace == nil || rekeyed {
       throw ValidationError("--receipt belongs to a new backup, not to a change of an old one")
     }
-    if changesEntries || check != nil || create, sealedManifest != nil || signature != nil {
+    if changesEntries || check != nil || create || replaceManifest != nil, sealedManifest != nil || signature != nil {
       throw ValidationError("--sealed-manifest and --signature belong to an archive")
     }
-    if group != nil, replace != nil || changesEntries || create {
+    if group != nil, replace != nil || replaceManifest != nil || changesEntries || create {
       throw ValidationError("--group belongs to a new backup or a password check")
     }
   }
@@ -214,13 +219,15 @@ struct Push: SuiteCommand {
 
   /// What `--replace` names: the backup, and the archive that the new one was made from.
   private func readArchive() throws(Failure) -> (RawPath?, Digest?) {
-    guard let replace, let colon = replace.bytes.firstIndex(of: UInt8(ascii: ":")) else {
-      return (replace, nil)
+    let operand = replace ?? replaceManifest
+    guard let operand, let colon = operand.bytes.firstIndex(of: UInt8(ascii: ":")) else {
+      return (operand, nil)
     }
-    guard let sha256 = Digest(hexDigits: Array(replace.bytes[(colon + 1)...])) else {
-      throw Failure(.usage, "--replace takes an id, or an id, ':' and the SHA-256 of an archive")
+    guard let sha256 = Digest(hexDigits: Array(operand.bytes[(colon + 1)...])) else {
+      let option = replace == nil ? "--replace-manifest" : "--replace"
+      throw Failure(.usage, "\(option) takes an id, or an id, ':' and the SHA-256 of an archive")
     }
-    return (RawPath(Array(replace.bytes[..<colon])), sha256)
+    return (RawPath(Array(operand.bytes[..<colon])), sha256)
   }
 
   private func storeArchive(
@@ -241,6 +248,11 @@ struct Push: SuiteCommand {
     let receipt = try receipt.map { (path) throws(Failure) in
       try Receipt(parsing: try readFile(path, limit: Receipt.byteLimit))
     }
+    if let sealed = receipt?.group, replaced == nil, sealed != group {
+      throw Failure(
+        .usage, "the backup was sealed for the group \(sealed), and would be in another: nobody could open it",
+        hint: "give --group \(sealed), or seal it with another")
+    }
     let signature = try signature.map { (path) throws(Failure) in
       try readSignature(path)
     }
@@ -254,6 +266,10 @@ struct Push: SuiteCommand {
       let file = DescriptorSource(try Descriptor.openForReading(path), name: path)
       let input = try ArchiveInput(file, name: path.display)
       return try session.store.stage(input, size: input.length, in: .manifests)
+    }
+    if replaceManifest != nil, let replaced {
+      let sealed = try session.store.stage(input, size: input.length, in: .manifests)
+      return try session.replaceManifest(of: replaced, read: read, by: sealed)
     }
     meter.setTotal(input.length + (manifest?.size ?? 0))
     let isLocal = if case .directory = session.store.address { true } else { false }

@@ -59,6 +59,9 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Read archives back to back, the newest first, as tbk-pull --chain sends them.")
   var chain = false
 
+  @Flag(name: .long, help: "With --verify, take each archive for a backup of its own, as tbk-pull --each sends them.")
+  var each = false
+
   @Flag(name: .long, help: "Do without archives that are needed and not there: name what they hold, and leave it out.")
   var partial = false
 
@@ -121,6 +124,7 @@ struct OpenCommand: SuiteCommand {
       throw ValidationError("only one of -C, --list, --manifest, --header, --verify, --cat and --raw")
     }
     try validateRaw()
+    try validateEach()
     if directory == nil {
       let given = [
         !include.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
@@ -164,6 +168,7 @@ struct OpenCommand: SuiteCommand {
     common.apply()
     if header { return try showHeader() }
     if raw { return try sendRaw() }
+    if each { return try verifyEach() }
     if directory == nil, !list, !verify {
       if cat == nil, !manifest {
         try StandardOutput.refuseTerminal("a tar", hint: "use -C to extract, or --list")
@@ -316,7 +321,7 @@ struct OpenCommand: SuiteCommand {
   }
 
   /// What a file says that `tbk-pull --list` wrote, with or without `--json`: by id.
-  private func readExpected(_ path: RawPath) throws(Failure) -> [String: BackupClaims] {
+  func readExpected(_ path: RawPath) throws(Failure) -> [String: BackupClaims] {
     let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
     let bytes = try DescriptorSource(file, name: path).readAll(
       limit: OpenCommand.expectedLimit, what: path.display)

@@ -18,6 +18,7 @@ struct SealCommand: SuiteCommand {
       tbk-seal --from-tar [<options>] < tar > archive
       tbk-seal --reseal [<options>] < archive > archive
       tbk-seal --consolidate [<options>] < archives > archive
+      tbk-seal --manifest-only [<options>] < archive > sealed-manifest
       """,
     version: "tbk-seal \(suiteVersion)")
 
@@ -48,6 +49,9 @@ struct SealCommand: SuiteCommand {
   @Flag(name: .long, help: "Make one archive of a backup and those it needs, as tbk-pull --chain sends them.")
   var consolidate = false
 
+  @Flag(name: .long, help: "Seal the manifest of an archive alone, under the same password.")
+  var manifestOnly = false
+
   @Option(name: .long, help: ArgumentHelp("Seal it again only if the backup has this id, or one that begins so.", valueName: "id"))
   var expectId: String?
 
@@ -62,6 +66,9 @@ struct SealCommand: SuiteCommand {
 
   @Option(name: .long, help: ArgumentHelp("Write the manifest, sealed, to <file>.", valueName: "file"))
   var manifestOut: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Write down in the manifest that the backup is for the group <id> of a store.", valueName: "id"))
+  var group: String?
 
   @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9; by default 6.", valueName: "n"))
   var level: Int?
@@ -85,8 +92,13 @@ struct SealCommand: SuiteCommand {
   func validate() throws {
     if let level, !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
     try validateResealing()
+    try validateManifestOnly()
     if fromTar, source != nil || directory != nil || stdinName != nil {
       throw ValidationError("--from-tar seals a tar from standard input, and nothing else")
+    }
+    if let group, GroupID(group) == nil { throw ValidationError("--group takes the id of a group") }
+    if group != nil, reseal || consolidate {
+      throw ValidationError("--group goes with what is sealed for the first time")
     }
     if stripTop, !fromTar { throw ValidationError("--strip-top goes with --from-tar") }
     for (name, path) in [("--receipt", receipt), ("--manifest-out", manifestOut)] {
@@ -135,9 +147,10 @@ struct SealCommand: SuiteCommand {
         hint: "at most --memory \(limits.memory), --iterations \(limits.passes), --lanes \(limits.lanes)")
     }
     if reseal { return try sealAgain(cost) }
-    let password = try passwords.password(confirming: !consolidate, inputIsData: inputIsData)
+    let password = try passwords.password(confirming: !consolidate && !manifestOnly, inputIsData: inputIsData)
     var compression = Compression()
     (compression.level, compression.threads) = (level ?? compression.level, threads.count)
+    if manifestOnly { return try sealManifest(password, cost) }
     if consolidate { return try sealConsolidated(password, cost, compression) }
     if let stdinName {
       return try sealStream(stdinName, password, cost, compression)
@@ -163,12 +176,13 @@ struct SealCommand: SuiteCommand {
   private func sealTree(
     _ password: borrowing Secret, _ cost: Argon2Cost, _ compression: Compression
   ) throws(Failure) -> Int32 {
-    let manifest: Manifest
+    var manifest: Manifest
     if let source {
       manifest = try walkTree(source)
     } else {
       manifest = try readManifest(nil, allowsDeferred: true)
     }
+    if let group { manifest.group = group }
     if manifest.mode == "incremental" || manifest.needsOthers, receipt == nil {
       throw Failure(
         .usage, "an incremental backup without --receipt would be broken by the first prune",
@@ -212,7 +226,7 @@ struct SealCommand: SuiteCommand {
     let target = try archiveOutput(lengthIsKnown: true)
     let meter = ProgressMeter("sealing", mode: progress.progress)
     let backup = try Sealing.stream(
-      DescriptorSource(child?.output ?? .standardInput), name: name, key: key,
+      DescriptorSource(child?.output ?? .standardInput), name: name, group: group, key: key,
       compression: compression, output: target, progress: { meter.advance($0) }
     ) { () throws(Failure) in
       if let reason = try child?.wait() {
@@ -232,8 +246,8 @@ struct SealCommand: SuiteCommand {
     let target = try archiveOutput(lengthIsKnown: true)
     let meter = ProgressMeter("sealing", mode: progress.progress)
     let backup = try Sealing.tar(
-      DescriptorSource(.standardInput), stripsTop: stripTop, key: key, compression: compression,
-      output: target, progress: { meter.advance($0) },
+      DescriptorSource(.standardInput), stripsTop: stripTop, group: group, key: key,
+      compression: compression, output: target, progress: { meter.advance($0) },
       tell: { Messages.warning("\(RawPath($0.path).display): \($0.reason)") })
     meter.finish()
     return try finish(backup, key, target)

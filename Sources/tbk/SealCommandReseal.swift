@@ -10,8 +10,8 @@ extension SealCommand {
     try validateConsolidating()
     guard reseal else {
       if oldPasswords.isGiven { throw ValidationError("an old password goes with --reseal") }
-      if expectId != nil, !consolidate {
-        throw ValidationError("--expect-id goes with --reseal and --consolidate")
+      if expectId != nil, !consolidate, !manifestOnly {
+        throw ValidationError("--expect-id goes with --reseal, --consolidate and --manifest-only")
       }
       return
     }

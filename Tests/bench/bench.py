@@ -30,7 +30,7 @@ DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
 # The document has a table for each of these groups of parts.
 GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
-    "increments": ["changes", "tenth", "rotation"],
+    "increments": ["changes", "tenth", "verify", "rotation"],
     "network": ["requests", "upload", "parallel", "large"],
 }
 MIB = 1 << 20
@@ -44,7 +44,7 @@ SIZES = {  # name: (whole, quick, smoke)
     "ROUNDS": ("5", "3", "1"), "TREE_MB": ("1000", "150", "4"), "MEMORY_MB": ("100,4096", "50,500", "2,4"),
     "ENTRIES": ("100000,1000000", "20000,100000", "500,1000"), "FILES": ("100000", "10000", "200"),
     "STARTS": ("200", "60", "3"), "UPLOAD_MB": ("512", "64", "2"), "PARALLEL_MB": ("96", "96", "2"),
-    "LARGE_MB": ("5120", "300", "30"), "ROTATE": ("50,20", "10,20", "3,1"),
+    "LARGE_MB": ("5120", "300", "30"), "ROTATE": ("50,20", "10,20", "3,1"), "VERIFY": ("42", "12", "3"),
 }
 
 

@@ -83,6 +83,30 @@ class IncrementParts:
         for path in (top, out):
             remove(path)
 
+    def part_verify(self):
+        """All backups of a chain, against opening each of their archives by itself: none should be read twice."""
+        count, files = self.number("VERIFY"), self.number("FILES") // 100
+        top, store = self.work / "chained", self.work / "chained-store"
+        store.mkdir()
+        note(f"making {count} backups of {files} files")
+        make("many", top, files, 4000)
+        self.do(["termbackup", "init", "--no-input"])
+        self.do(["termbackup", "profile", "create", "chained", "--source", top, "--repo", store, "--mode", "incremental"])
+        for _ in range(count):
+            self.change(top, 1)
+            self.do(["termbackup", "run", "chained"])
+        archives = sorted((store / "backups").iterdir())
+
+        def each():
+            for archive in archives:
+                self.do(["tbk-open", "--raw", archive], stdout=os.devnull)
+        times = race([Contender("verify --all", lambda: self.do(
+            ["termbackup", "verify", "--all", "-p", "chained", "--no-mark"], stdout=os.devnull)),
+            Contender("each archive decrypted", each)], self.number("ROUNDS"), note)
+        self.against(f"verify --all of {count} backups", times, "verify --all", {"each archive decrypted": 0.5})
+        for path in (top, store):
+            remove(path)
+
     def part_rotation(self):
         """All backups of a profile under a new password: what that takes beside the store, and does to it."""
         count, size = self.numbers("ROTATE")

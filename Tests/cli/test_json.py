@@ -434,6 +434,10 @@ def test_archives_and_manifests(machine, small, tmp_path):
     machine.one("tbk-open --header", input=archive)
     verified = machine.one("tbk-open --verify", input=archive)
     assert (verified["file_count"], verified["entry_count"]) == (3, 6)
+    each, = machine("tbk-open --verify --each", input=archive)
+    assert (each["result"], each["size"], each["reason"]) == ("ok", verified["size"], None)
+    each, = machine("tbk-open --verify --each", input=archive[:-1] + bytes([archive[-1] ^ 1]), status=1)
+    assert each["result"] == "altered"
     assert len(machine("tbk-open --list", input=archive)) == 6
     (tmp_path / "out").mkdir()
     done = tbk.run("tbk-open", "-C", str(tmp_path / "out"), "--dry-run", "--json", input=archive)

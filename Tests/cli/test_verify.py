@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from conftest import BIN, FAST, put, require, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
+from test_partial import flipped
 from test_rotate import wrapped
 from test_shell_layer import Shell
 from test_signed_ledger import KEY_PASSWORD, check_ledger, ledger_of
@@ -251,3 +253,166 @@ def test_a_store_that_takes_nothing_is_a_warning(far):
     assert verified(far) == ["no", "no"]
     far.run("verify", "--all", "-p", "p")
     assert verified(far) == ["yes", "yes"]
+
+
+# In one go
+
+
+def test_each_archive_of_a_chain_is_read_once(plain_shell, small, tmp_path):
+    require("strace")
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", "trace=open,openat", "-o", str(trace)]
+    if subprocess.run([*strace, "true"], capture_output=True).returncode:
+        pytest.skip("strace may not look on here")
+    ids = fill(plain_shell, small, "--mode", "incremental", backups=4)
+    assert [len(entry["depends_on"]) for entry in ledger_of(plain_shell)["backups"]] == [0, 1, 2, 3]
+    interpreter = plain_shell.interpreter
+    plain_shell.interpreter = [*strace, *interpreter]
+    report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json", "--no-mark").stdout)
+    plain_shell.interpreter = interpreter
+    assert report["ids"] == ids and report["failures"] == []
+    names = {entry["filename"] for entry in ledger_of(plain_shell)["backups"]}
+    text = trace.read_text(errors="replace")
+    for name in names:
+        opened = [line for line in text.splitlines() if name in line and " = -1 " not in line]
+        assert len(opened) == 1, opened
+
+
+def test_a_damaged_base_is_named_by_those_that_need_it(plain_shell, small):
+    ids = fill(plain_shell, small, "--mode", "incremental", backups=3)
+    base, middle, last = ledger_of(plain_shell)["backups"]
+    file = plain_shell.home / "store" / "backups" / base["filename"]
+    file.chmod(0o600)
+    sound = file.read_bytes()
+    for bytes, reason in ((flipped(sound), "corrupt or incomplete"), (None, "missing from the store")):
+        if bytes is None:
+            file.unlink()
+        else:
+            file.write_bytes(bytes)
+        done = plain_shell.run("verify", "--all", "-p", "p", "--json", status=1)
+        report = json.loads(done.stdout)
+        assert report["checked_count"] == 3 and report["marked_count"] == 0
+        reasons = {entry["id"]: entry["reason"] for entry in report["failures"]}
+        assert reasons[ids[0]] == reason
+        assert all(base["id"][:12] in reasons[id] and "needs" in reasons[id] for id in ids[1:])
+        # The others are as they are.
+        report = json.loads(plain_shell.run("verify", ids[2], "-p", "p", "--json", status=1).stdout)
+        assert [entry["id"] for entry in report["failures"]] == [ids[2]]
+    file.write_bytes(sound)
+    (plain_shell.home / "store" / "backups" / middle["filename"]).unlink()
+    report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json", status=1).stdout)
+    assert [entry["id"] for entry in report["failures"]] == ids[1:] and report["marked_count"] == 1
+
+
+def test_a_damaged_sealed_manifest_is_found(plain_shell, small):
+    fill(plain_shell, small, "--mode", "incremental", backups=2)
+    sealed = plain_shell.home / "store" / "manifests" / ledger_of(plain_shell)["backups"][0]["manifest"]["filename"]
+    sealed.chmod(0o600)
+    sealed.write_bytes(flipped(sealed.read_bytes()))
+    report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json", "--no-mark", status=1).stdout)
+    assert [entry["reason"] for entry in report["failures"]] == ["its sealed manifest is missing or damaged"]
+
+
+def test_a_run_does_without_a_damaged_manifest(plain_shell, small):
+    first, second = fill(plain_shell, small, "--mode", "incremental", backups=2)
+    sealed = plain_shell.home / "store" / "manifests" / ledger_of(plain_shell)["backups"][1]["manifest"]["filename"]
+    sealed.chmod(0o600)
+    sealed.write_bytes(flipped(sealed.read_bytes()))
+    shutil.rmtree(plain_shell.home / "cache", ignore_errors=True)
+    assert b"added\tfile 1\n" in plain_shell.run("diff", first, second, "-p", "p", status=1).stdout
+    put(os.path.join(small, "later"), b"later")
+    assert b"warning: the sealed manifest" in plain_shell.run("run", "p").stderr
+    assert ledger_of(plain_shell)["backups"][2]["mode"] == "full"
+
+
+@pytest.mark.parametrize("loss", ["damaged", "missing"])
+def test_a_sealed_manifest_is_made_anew_from_its_archive(any_shell, small, loss):
+    fill(any_shell, small, "--mode", "incremental", backups=2)
+    store = any_shell.home / "store"
+    entry = ledger_of(any_shell)["backups"][1]
+    sealed = store / "manifests" / entry["manifest"]["filename"]
+    sealed.chmod(0o600)
+    if loss == "damaged":
+        sealed.write_bytes(flipped(sealed.read_bytes()))
+    else:
+        sealed.unlink()
+    any_shell.run("verify", "latest", "-p", "p", "--no-mark", status=1)
+    done = any_shell.run("verify", "--all", "-p", "p")
+    assert entry["id"][:12].encode() in done.stderr and b"2 of 2 backups hold" in done.stdout
+    new = ledger_of(any_shell)["backups"][1]
+    assert new["manifest"] != entry["manifest"] and new["verified"]
+    assert {name: new[name] for name in ("id", "sha256", "filename", "signature")} == {
+        name: entry[name] for name in ("id", "sha256", "filename", "signature")}
+    assert not sealed.exists()
+    assert any_shell.tbk.open((store / "manifests" / new["manifest"]["filename"]).read_bytes(), "--manifest").out == \
+        any_shell.tbk.open((store / "backups" / new["filename"]).read_bytes(), "--manifest").out
+    assert any_shell.run("verify", "--all", "-p", "p").stderr.count(b"sealed manifest") == 0
+    shutil.rmtree(any_shell.home / "cache", ignore_errors=True)
+    put(os.path.join(small, "later"), b"later")
+    any_shell.run("run", "p")
+    assert ledger_of(any_shell)["backups"][2]["mode"] == "incremental"
+
+
+def test_a_manifest_is_replaced_where_the_archive_is_the_one_it_was_made_from(plain_shell, small):
+    ids = fill(plain_shell, small, backups=2)
+    tbk, store = plain_shell.tbk, plain_shell.home / "store"
+    archive = tbk.run("tbk-pull", store, ids[0]).out
+    sealed = tbk.run("tbk-seal", *FAST, "--manifest-only", "--expect-id", ids[0], input=archive).out
+    assert tbk.open(sealed, "--manifest").out == tbk.open(archive, "--manifest").out
+    tbk.open(sealed, "--verify", status=65)
+    tbk.run("tbk-seal", *FAST, "--manifest-only", "--expect-id", ids[1], input=archive, status=65)
+    tbk.run("tbk-seal", *FAST, "--manifest-only", input=archive, password=b"wrong", status=77)
+    tbk.run("tbk-push", store, "--replace-manifest", f"{ids[0]}:{ids[1]}", input=sealed, status=75)
+    tbk.run("tbk-push", store, "--replace-manifest", "0f" * 32, input=sealed, status=69)
+    tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed[:-1], status=65)
+    tbk.run("tbk-push", store, "--replace-manifest", f"{ids[0]}:x", input=sealed, status=64)
+    tbk.run("tbk-push", store, "--replace-manifest", ids[0], "--replace", ids[0], input=sealed, status=64)
+    tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed)
+    assert tbk.run("tbk-pull", store, "--manifest", ids[0]).out == sealed
+    assert b"already" in tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed).err
+    for wrong in (["--reseal"], ["--receipt", "r"], ["--group", "g"], ["--level", "3"], ["--manifest-out", "m"]):
+        tbk.run("tbk-seal", "--manifest-only", *wrong, input=archive, status=64)
+
+
+def test_the_commands_verify_many_without_a_verb(plain_shell, small, tmp_path):
+    fill(plain_shell, small, "--mode", "incremental", backups=3)
+    tbk, store = plain_shell.tbk, plain_shell.home / "store"
+    entries = ledger_of(plain_shell)["backups"]
+    ids = [entry["id"] for entry in entries]
+    stream = tbk.run("tbk-pull", store, "--each").out
+    lines = tbk.open(stream, "--verify", "--each").out.decode().splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [["ok", id] for id in ids]
+    assert all(line.split("\t")[4:] == ["whole", "none", "-", "-"] for line in lines)
+    objects = [json.loads(line) for line in tbk.open(stream, "--verify", "--each", "--json").lines]
+    assert [entry["result"] for entry in objects] == ["ok"] * 3 and [entry["manifest"] for entry in objects] == ["whole"] * 3
+    # Only what was asked for is told of, and what it needs comes along.
+    for arguments in ([ids[2]], [ids[2][:12]], ["latest"], ["--ids", put(tmp_path / "ids", f"{ids[2]}\tx\n".encode())]):
+        stream = tbk.run("tbk-pull", store, "--each", *arguments).out
+        assert [line.split("\t")[1] for line in tbk.open(stream, "--verify", "--each").lines] == [ids[2]]
+    gone = put(tmp_path / "ids", f"{'0f' * 32}\n{ids[0]}\n".encode())
+    stream = tbk.run("tbk-pull", store, "--each", "--ids", gone, status=3).out
+    assert [line.split("\t")[0] for line in tbk.open(stream, "--verify", "--each", status=1).lines] == ["ok", "missing"]
+    assert tbk.run("tbk-pull", store, "--each", "--ids", put(tmp_path / "none", b"")).out == b""
+    # Archives in files, the oldest first.
+    files = [store / "backups" / entry["filename"] for entry in entries]
+    assert [line.split("\t")[0] for line in tbk.open(b"", "--verify", "--each", *files).lines] == ["ok"] * 3
+    assert [line.split("\t")[0] for line in tbk.open(b"", "--verify", "--each", *files[1:], status=1).lines] == ["depends"] * 2
+    broken = put(tmp_path / "broken", flipped(files[0].read_bytes()))
+    assert [line.split("\t")[0] for line in tbk.open(
+        b"", "--verify", "--each", broken, *files[1:], status=1).lines] == ["altered", "depends", "depends"]
+    for wrong in (["--each"], ["--each", "--list"], ["--each", "--verify", "--chain"], ["--each", "--verify", "--partial"],
+                  ["--each", "--verify", "--expect-id", ids[0]]):
+        tbk.open(b"", *wrong, status=64)
+    for wrong in (["--each", "--chain"], ["--ids", "x", "latest"], ["latest", ids[0]], ["--each", "--list"]):
+        tbk.run("tbk-pull", store, *wrong, status=64)
+
+
+def test_a_signature_that_does_not_hold_is_found(plain_shell, small):
+    plain_shell.run("init")
+    plain_shell.run("generate-key", "--enable")
+    fill(plain_shell, small, backups=2)
+    store = plain_shell.home / "store"
+    assert [line.split("\t")[5] for line in plain_shell.tbk.open(
+        plain_shell.tbk.run("tbk-pull", store, "--each").out, "--verify", "--each").lines] == ["holds"] * 2
+    done = plain_shell.run("verify", "--all", "-p", "p", "--no-mark")
+    assert done.stdout.count(b"  signed\n") == 2

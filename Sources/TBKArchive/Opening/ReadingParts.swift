@@ -45,8 +45,9 @@ extension BackupReader {
     }
     // TermBackup 6's says less than its archive holds.
     if manifest.isTermBackup6 { return nil }
-    return VerifiedManifest(
+    let verified = VerifiedManifest(
       reading: manifest, isAlone: payload.locator.offset == 0 && !finder.isFollowed)
+    return try judge(verified, archive)
   }
 
   // MARK: Content

@@ -8,7 +8,7 @@ import TBKStore
 ///
 /// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
-  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive, configuration, gzip, json,
+  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive, claims, configuration, gzip, json,
     ledger, manifest, mbuSettings, members, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url, seekTable, zstdPayload
 
@@ -66,13 +66,21 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
         _ = try JSON.parse(report.payload(format).line(), what: "payload")
       }
     case .chain:
-      let source = PeekingSource(MemorySource(bytes))
-      var left = 100
-      while left > 0, let next = try ArchiveChain.next(in: source) {
-        // What has no frame has an end of its own: here, none.
-        if try next.archive.readAll(limit: 1 << 20, what: "archive").isEmpty, !next.isFramed { break }
-        left -= 1
+      let reader = ChainReader(MemorySource(bytes))
+      while let link = try reader.next(manifest: { (_, source) throws(Failure) in
+        _ = try source.read(upTo: 5)
+      }) {
+        guard let archive = link.archive else { continue }
+        // Without a frame nobody knows where it ends.
+        if !link.isFramed { return nil }
+        if try archive.read(upTo: 7).isEmpty {
+          _ = try reader.next()
+          return "a chain that ends inside an archive is taken for a whole one"
+        }
       }
+    case .claims:
+      if let row = try? BackupClaims(row: bytes), row.facts == nil { return "a row says nothing" }
+      _ = try BackupClaims(parsing: bytes)
     case .chunkedArchive:
       let (front, _) = try ArchiveFront.read(PeekingSource(MemorySource(bytes)), limits: OpenLimits())
       guard case .chunked(let header) = front else { return nil }

@@ -1,0 +1,283 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Verifies many backups, each archive read once: what a backup takes from others is looked up in what was
+/// verified of those.
+///
+/// Of what others may take from an archive, 16 bytes for each file are kept, until as many backups as the
+/// sender announced have been held against it.
+package final class SeriesVerification {
+  /// What came of one backup.
+  package struct Verdict {
+    package enum Kind: String, Sendable {
+      case ok
+      /// Its archive is not there.
+      case missing
+      /// Its archive is not whole, or not what it should be.
+      case corrupt
+      /// Its archive does not open: it was altered, or has another password.
+      case altered
+      /// The ledger says something else of it.
+      case differs
+      /// It holds, but not what it takes from others.
+      case depends
+    }
+
+    package let kind: Kind
+    /// In the ledger's word, where it comes along; nil if nothing says it.
+    package let id: String?
+    /// What its archive says; nil if that could not be read.
+    package let verified: VerifiedManifest?
+    package let format: String?
+    /// What does not hold; nil if all does.
+    package let failure: Failure?
+    /// The backups that it needs and that do not hold, or were not given.
+    package let lacking: [String]
+    /// What became of the sealed manifest; nil where none came along.
+    package let manifest: BackupClaims.BackupPresenceWord?
+    package let signature: String?
+  }
+
+  /// What a backup offers to others.
+  private struct Held {
+    var prints: [Fingerprint]
+    /// How many backups are still to be held against it; nil if nobody counted.
+    var dependents: UInt64?
+  }
+
+  private let opener: ArchiveOpener
+  private let expected: [String: BackupClaims]?
+  private let progress: (Int) -> Void
+  private var held: [String: Held] = [:]
+  /// Backups of TermBackup 6 that hold with all that they were made over.
+  private var wholeChains: Set<String> = []
+
+  /// - Parameters:
+  ///   - expected: what a ledger says of the backups, by id; each must be among them.
+  package init(
+    limits: OpenLimits, expected: [String: BackupClaims]? = nil,
+    progress: @escaping (Int) -> Void, keys: any ArchiveKeys
+  ) {
+    opener = ArchiveOpener(keys, limits: limits)
+    self.expected = expected
+    self.progress = progress
+  }
+
+  /// Verifies the backups of one stream, which come in an order in which none is before what it needs;
+  /// `report` gets those that were asked for. Throws what is no fault of a backup, or one of the stream.
+  package func verify(
+    _ stream: any ByteSource, report: (Verdict) throws(Failure) -> Void
+  ) throws(Failure) {
+    let chain = ChainReader(stream)
+    while true {
+      try Interruption.check()
+      var sealed: Result<VerifiedManifest?, Failure>?
+      let link = try chain.next(manifest: { (_, source) throws(Failure) in
+        sealed = try self.attempt { () throws(Failure) in try self.sealedManifest(source) }
+      })
+      guard let link else { return }
+      let verdict = try judge(link, sealed)
+      if link.claims?.isWanted ?? true { try report(verdict) }
+    }
+  }
+
+  /// Verifies the archive that lies in a file.
+  package func verify(
+    file: Descriptor, start: UInt64, report: (Verdict) throws(Failure) -> Void
+  ) throws(Failure) {
+    let result = try attempt { () throws(Failure) in
+      try read(opener.open(file: file, start: start))
+    }
+    try report(try judge(result, nil, sealed: nil))
+  }
+
+  // MARK: One backup
+
+  private struct Opened {
+    let verified: VerifiedManifest
+    let format: String
+  }
+
+  private func judge(
+    _ link: ChainReader.Link, _ sealed: Result<VerifiedManifest?, Failure>?
+  ) throws(Failure) -> Verdict {
+    defer { release(link.claims) }
+    guard let source = link.archive else {
+      let isDamaged = link.claims?.archive == .damaged
+      return Verdict(
+        kind: isDamaged ? .corrupt : .missing, id: link.claims?.id, verified: nil, format: nil,
+        failure: isDamaged
+          ? Failure(.integrity, "its archive is not what the ledger says")
+          : Failure(.inputMissing, "its archive is not there"),
+        lacking: [], manifest: word(sealed, nil), signature: link.claims?.signature)
+    }
+    let result = try attempt { () throws(Failure) in
+      try read(opener.open(stream: source, isFramed: link.isFramed))
+    }
+    // Where the next one begins is not known then.
+    if case .failure(let failure) = result, !link.isFramed { throw failure }
+    return try judge(result, link.claims, sealed: sealed)
+  }
+
+  private func judge(
+    _ result: Result<Opened, Failure>, _ claims: BackupClaims?,
+    sealed: Result<VerifiedManifest?, Failure>?
+  ) throws(Failure) -> Verdict {
+    func verdict(
+      _ kind: Verdict.Kind, _ opened: Opened?, _ failure: Failure?, lacking: [String] = []
+    ) -> Verdict {
+      Verdict(
+        kind: kind, id: claims?.id ?? opened?.verified.id, verified: opened?.verified,
+        format: opened?.format, failure: failure, lacking: lacking,
+        manifest: word(sealed, opened?.verified.id), signature: claims?.signature)
+    }
+    let opened: Opened
+    switch result {
+    case .success(let value): opened = value
+    case .failure(let failure):
+      return verdict(failure.code == .authentication ? .altered : .corrupt, nil, failure)
+    }
+    let verified = opened.verified
+    if verified.isAlone {
+      return verdict(
+        .corrupt, nil, Failure(.malformed, "this is a sealed manifest: it holds no files"))
+    }
+    let said = try attempt { () throws(Failure) in
+      try claims?.check(verified.manifest, id: verified.id)
+      guard let expected else { return }
+      guard let listed = expected[verified.id] else {
+        guard claims?.isWanted ?? true else { return }
+        throw Failure(.integrity, "backup \(verified.id) is not among those expected")
+      }
+      try listed.check(verified.manifest, id: verified.id)
+    }
+    if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
+    // What is there for the sake of others alone offers what it holds itself.
+    let isWanted = claims?.isWanted ?? true
+    let lacking = isWanted ? lacking(verified) : []
+    if lacking.isEmpty, verified.manifest.isTermBackup6 { wholeChains.insert(verified.id) }
+    keep(verified, dependents: claims?.dependents)
+    if lacking.isEmpty { return verdict(.ok, opened, nil) }
+    return verdict(
+      .depends, opened,
+      Failure(
+        .inputMissing,
+        "it needs content of backups that do not hold: \(lacking.joined(separator: ", "))"),
+      lacking: lacking)
+  }
+
+  private func read(_ archive: any OpenedArchive) throws(Failure) -> Opened {
+    let verifier = try TarVerifier()
+    let parser = TarParser(
+      handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+    return Opened(
+      verified: try verifier.verdict(locator: archive.locator), format: archive.format)
+  }
+
+  /// Nil for one that is empty: the sender does not have it.
+  private func sealedManifest(_ source: any ByteSource) throws(Failure) -> VerifiedManifest? {
+    let whole = PeekingSource(source)
+    if try whole.peek(1).isEmpty { return nil }
+    return try read(opener.open(stream: whole, isFramed: true)).verified
+  }
+
+  private func word(
+    _ sealed: Result<VerifiedManifest?, Failure>?, _ id: String?
+  ) -> BackupClaims.BackupPresenceWord? {
+    guard let sealed else { return nil }
+    guard case .success(let found) = sealed else { return .damaged }
+    guard let found else { return .missing }
+    return id == nil || found.id == id ? .whole : .damaged
+  }
+
+  /// What `body` gives, or why what it reads does not hold; throws what is no fault of that.
+  private func attempt<R>(
+    _ body: () throws(Failure) -> R
+  ) throws(Failure) -> Result<R, Failure> {
+    do throws(Failure) { return .success(try body()) } catch {
+      switch error.code {
+      case .malformed, .truncated, .integrity, .authentication: return .failure(error)
+      default: throw error
+      }
+    }
+  }
+
+  // MARK: What others need
+
+  /// The backups that this one needs and that do not offer what it takes from them.
+  private func lacking(_ verified: VerifiedManifest) -> [String] {
+    let manifest = verified.manifest
+    if manifest.isTermBackup6 {
+      guard let parent = manifest.parentBackupID, !wholeChains.contains(parent) else { return [] }
+      return [parent]
+    }
+    var lacking: Set<String> = []
+    for index in manifest.files.indices {
+      guard let id = manifest.files.storedIn(index), !lacking.contains(id) else { continue }
+      guard let prints = held[id]?.prints, let print = Fingerprint(manifest.files, index),
+        Fingerprint.contains(prints, print)
+      else {
+        lacking.insert(id)
+        continue
+      }
+    }
+    return lacking.sorted()
+  }
+
+  private func keep(_ verified: VerifiedManifest, dependents: UInt64?) {
+    if dependents == 0 || verified.manifest.isTermBackup6 { return }
+    let files = verified.manifest.files
+    var prints: [Fingerprint] = []
+    for index in files.indices where files.type(index) == .file {
+      guard !files.isHardLink(index), files.storedIn(index) == nil,
+        let print = Fingerprint(files, index)
+      else { continue }
+      prints.append(print)
+    }
+    prints.sort()
+    held[verified.id] = Held(prints: prints, dependents: dependents)
+  }
+
+  /// Forgets what no backup to come takes anything from.
+  private func release(_ claims: BackupClaims?) {
+    guard claims?.isWanted ?? true else { return }
+    for id in claims?.facts?.dependsOn ?? [] {
+      guard let left = held[id]?.dependents else { continue }
+      held[id]?.dependents = left > 0 ? left - 1 : 0
+      if left <= 1 { held[id] = nil }
+    }
+  }
+}
+
+/// A file's path, size and hash, in 16 bytes.
+private struct Fingerprint: Comparable {
+  private let high: UInt64
+  private let low: UInt64
+
+  /// Nil without a hash, which only a manifest has that no archive holds.
+  init?(_ files: EntryTable, _ index: Int) {
+    guard let sha256 = files[index].sha256 else { return nil }
+    var bytes: [UInt8] = []
+    bytes.append(bigEndian: files.size(index), width: 8)
+    bytes += sha256.bytes
+    bytes += files.path(index)
+    guard let hash = try? SHA256.hash(bytes).bytes else { return nil }
+    high = hash[0..<8].reduce(0) { $0 << 8 | UInt64($1) }
+    low = hash[8..<16].reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  static func < (one: Fingerprint, other: Fingerprint) -> Bool {
+    (one.high, one.low) < (other.high, other.low)
+  }
+
+  static func contains(_ sorted: [Fingerprint], _ print: Fingerprint) -> Bool {
+    var (low, high) = (0, sorted.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if sorted[middle] < print { low = middle + 1 } else { high = middle }
+    }
+    return low < sorted.count && sorted[low] == print
+  }
+}
