@@ -24,6 +24,7 @@ SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "PATTERNS", "ENVIRONME
 STATUSES = {0, 1, 3, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78, 130, 143}
 # Ids of backups in the examples: those of the sandbox take their place, the older first.
 EXAMPLE_IDS = ("1f3c9a7e5b20", "9d24c6e81a07")
+EXAMPLE_GROUP = "5b0f6de1a2c94d7788e3a1f0c46d92b7"
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
 # Pages whose examples put something into the keyring.
 KEYRING_PAGES = ("termbackup-init.1", "termbackup-update-token.1")
@@ -346,7 +347,12 @@ END
         self.github.make_repository("me/store")
         ids = (self.home / ("ids.termbackup" if wrapper else "ids.tbk")).read_text().split()
         assert len(ids) == 2
-        return dict(zip(EXAMPLE_IDS, ids))
+        shown = dict(zip(EXAMPLE_IDS, ids))
+        if page.stem == "termbackup-profile":
+            # A machine that has lost the profile of a group.
+            (self.home / ".termbackup" / "profiles" / "project.json").unlink()
+            shown[EXAMPLE_GROUP], = json.loads((self.home / ".termbackup" / "store" / "metadata.json").read_text())["groups"]
+        return shown
 
 
 @pytest.fixture(scope="module")

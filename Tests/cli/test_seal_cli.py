@@ -522,7 +522,7 @@ def test_verify_says_what_is_there(tbk, small):
     assert tbk.open(archive, "--verify").lines == [f"ok {backup.id} 3 files {size} bytes"]
     report = json.loads(tbk.open(archive, "--verify", "--json").out)
     assert report == {"ok": True, "id": backup.id, "format": "TBK2", "mode": "full", "file_count": 3, "entry_count": 6, "size": size,
-                      "missing": []}
+                      "missing": [], "absent": []}
 
 
 def test_cat(tbk, tree):

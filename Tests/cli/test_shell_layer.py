@@ -387,8 +387,8 @@ def test_a_wrong_password_makes_no_backup(shell, small, tmp_path):
     assert len(shell.ids("docs")) == 1 and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("fault, status", [("cut", 65), ("gone", 77)])
-def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small, fault, status):
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small, fault):
     shell.profile("docs", small)
     shell.run("run", "docs")
     store = shell.home / "store"
@@ -401,14 +401,13 @@ def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small,
         manifest.unlink()
     for dry in ([], ["--dry-run"]):
         shell.run("profile", "edit", "docs", "--mode", "incremental")
-        shell.run("run", "docs", *dry, password=b"another", status=status)
+        shell.run("run", "docs", *dry, password=b"another", status=77)
     assert list((store / "checks").iterdir()) == [] and len(shell.ids("docs")) == 1
-    if fault == "gone":
-        # The archive tells which one it is.
-        shell.run("run", "docs", "--full")
-        made, = (store / "checks").iterdir()
-        group, = json.loads((store / "metadata.json").read_text())["groups"].values()
-        assert group["check"]["filename"] == made.name and len(shell.ids("docs")) == 2
+    # The archive tells which one it is.
+    shell.run("run", "docs", "--full")
+    made, = (store / "checks").iterdir()
+    group, = json.loads((store / "metadata.json").read_text())["groups"].values()
+    assert group["check"]["filename"] == made.name and len(shell.ids("docs")) == 2
 
 
 def test_verify_says_what_does_not_hold(shell, small):
