@@ -534,7 +534,7 @@ def test_archives_without_a_sealed_manifest_and_tbk1(shell, new, small, tmp_path
     manifest = mf.with_id(mf.build(small))
     payload = gz.compress(tars.write(manifest, tars.content_of(small), "pax"), 1, 6)
     receipt = {"receipt": 1, "id": manifest["backup_id"], "created_at": manifest["created_at"], "mode": "full",
-               "file_count": 1, "depends_on": [], "complete": True}
+               "file_count": 3, "depends_on": [], "complete": True}
     put(tmp_path / "receipt", json.dumps(receipt).encode())
     push(shell.tbk, shell.home, crypto.seal_tbk1(payload, PASSWORD, iterations=1000), "--group", group, "--receipt",
          tmp_path / "receipt")
@@ -560,7 +560,7 @@ def test_migrate_makes_tbk2_of_tbk1_and_leaves_the_rest(shell, small, tmp_path):
     manifest = mf.with_id(mf.build(small))
     payload = gz.compress(tars.write(manifest, tars.content_of(small), "pax"), 1, 6)
     receipt = {"receipt": 1, "id": manifest["backup_id"], "created_at": manifest["created_at"], "mode": "full",
-               "file_count": 1, "depends_on": [], "complete": True}
+               "file_count": 3, "depends_on": [], "complete": True}
     put(tmp_path / "receipt", json.dumps(receipt).encode())
     push(shell.tbk, shell.home, crypto.seal_tbk1(payload, PASSWORD, iterations=1000), "--group", group, "--receipt",
          tmp_path / "receipt")
