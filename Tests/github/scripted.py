@@ -16,6 +16,9 @@ import threading
 import time
 
 STEPS = json.loads(sys.argv[1])
+for _step in STEPS:
+    # Before anybody waits for it.
+    _step["body"] = gzip.compress(bytes(_step["zeros"])) if "zeros" in _step else b""
 LOCK = threading.Lock()
 COUNT = 0
 
@@ -38,8 +41,7 @@ def receive(stream):
 
 def play(connection, step, port):
     time.sleep(step.get("wait", 0))
-    connection.sendall(step.get("send", "").replace("PORT", str(port)).encode("latin-1"))
-    connection.sendall(gzip.compress(bytes(step["zeros"])) if "zeros" in step else b"")
+    connection.sendall(step.get("send", "").replace("PORT", str(port)).encode("latin-1") + step["body"])
     flood = step.get("flood", "").encode("latin-1")
     for _ in range(step.get("times", sys.maxsize) if flood else 0):
         connection.sendall(flood)
