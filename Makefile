@@ -6,7 +6,7 @@ CONFIGURATION = release
 SWIFT = swift
 PYTHON = python3
 # For how long `make soak` fuzzes each parser.
-SOAK_SECONDS = 8
+SOAK_SECONDS = 5
 # The Swift suites that do more with TERMBACKUP_SOAK, each in a file of its name.
 SOAK_SUITES = $(shell grep -rl --include='*.swift' TERMBACKUP_SOAK Tests | sed 's|.*/||; s|\.swift$$||' | paste -sd '|' -)
 # What `make demo` backs up.
