@@ -9,7 +9,7 @@ package enum RestoreLeftovers {
   private static let stagingPrefix = Array(".tbk-restore-".utf8)
   private static let filePrefix = Array(".tbk-".utf8)
   private static let fileSuffix = Array(".tmp".utf8)
-  /// Seconds after which a file that no lock tells of is nobody's.
+  /// Age, in seconds, from which a file, which has no lock, counts as abandoned.
   private static let fileAge = 24 * 3600
 
   static func stagingName() -> RawPath { RawPath(stagingPrefix + Array(uniqueSuffix().utf8)) }
@@ -37,10 +37,10 @@ package enum RestoreLeftovers {
     }
   }
 
-  /// Removes what was left in a directory, not what is below it, and returns the names with the bytes
+  /// Removes what this user left in a directory, not what is below it, and returns the names with the bytes
   /// that they took. What a living process works in stays: it holds a lock, or is not a day old.
   ///
-  /// - Parameter dryRun: whether it only tells.
+  /// - Parameter dryRun: whether to list them and remove nothing.
   package static func collect(
     in directory: Descriptor, dryRun: Bool = false
   ) throws(Failure) -> [(name: RawPath, bytes: UInt64)] {
@@ -48,7 +48,7 @@ package enum RestoreLeftovers {
     for (name, _) in try directory.names().sorted(by: { $0.name.bytes.lexicographicallyPrecedes($1.name.bytes) }) {
       guard isStagingName(name.bytes) || isFileName(name.bytes),
         let facts = try directory.statusIfPresent(of: name), isOurs(name, facts),
-        facts.st_uid == geteuid() || geteuid() == 0
+        facts.st_uid == geteuid()
       else { continue }
       if facts.st_mode & S_IFMT == S_IFREG {
         // Whatever time somebody gave it.
@@ -66,15 +66,17 @@ package enum RestoreLeftovers {
   private static func collectStaging(
     _ name: RawPath, in parent: Descriptor, dryRun: Bool
   ) throws(Failure) -> UInt64? {
-    guard let staging = try? parent.openIfPresent(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-      isOurs(name, try staging.status()), lock(staging)
-    else { return nil }
+    guard let staging = try? parent.openIfPresent(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) else {
+      return nil
+    }
+    let facts = try staging.status()
+    guard isOurs(name, facts), facts.st_uid == geteuid(), lock(staging) else { return nil }
     let bytes = contents(of: staging, removing: !dryRun)
     if !dryRun { try parent.unlink(name, directory: true) }
     return bytes
   }
 
-  /// Takes the lock that tells that somebody works in a directory; false if somebody else has it, or the file
+  /// Takes the lock that a process at work in a directory holds; false if somebody else has it, or the file
   /// system has none.
   static func lock(_ directory: Descriptor) -> Bool {
     flock(directory.number, LOCK_EX | LOCK_NB) == 0
@@ -82,7 +84,7 @@ package enum RestoreLeftovers {
 }
 
 /// The bytes of the files below a directory of ours; `removing` them and the directories, following no
-/// link. What cannot be removed stays.
+/// link and entering no other file system. What cannot be removed stays.
 ///
 /// Descends with an explicit stack, because a tree can be deeper than the thread's.
 @discardableResult
@@ -92,10 +94,13 @@ func contents(of directory: Descriptor, removing: Bool) -> UInt64 {
     let directory: Descriptor
     var names: [(name: RawPath, type: UInt8)]
   }
+  var device: dev_t?
   func enter(_ name: RawPath, _ directory: Descriptor?) -> Level? {
-    guard let directory else { return nil }
+    guard let directory, let facts = try? directory.status() else { return nil }
+    if let device, facts.st_dev != device { return nil }
+    device = facts.st_dev
     // One that has its mode by now can be closed to ourselves.
-    if removing, let facts = try? directory.status(), facts.st_mode & 0o700 != 0o700 {
+    if removing, facts.st_mode & 0o700 != 0o700 {
       _ = fchmod(directory.number, 0o700)
     }
     guard let names = try? directory.names() else { return nil }

@@ -80,7 +80,10 @@ package final class Terminal {
     try Interruption.check()
     if stops.isStopping {
       set(shown)
+      // Other commands may prompt meanwhile.
+      turn = nil
       stops.stop()
+      turn = try TerminalTurn.take()
       return true
     }
     return stops.wasContinued
@@ -97,7 +100,7 @@ package final class Terminal {
       unsafe poll(buffer.baseAddress, nfds_t(buffer.count), 100)
     }
     guard found > 0 else { return false }
-    if Int32(waiting[1].revents) & POLLERR != 0 {
+    if Int32(waiting[1].revents) & (POLLERR | POLLHUP) != 0 {
       throw Failure(.brokenPipe, "standard output: nobody reads it")
     }
     return waiting[0].revents != 0

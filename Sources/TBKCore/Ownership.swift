@@ -6,8 +6,10 @@ import Glibc
 /// owner of whoever made it.
 package enum Ownership {
   /// Gives what we have just made the owner and group of the directory that it is in. Does nothing
-  /// unless we are root. Nobody else can have put `made` there: it was made by this process, or opened
-  /// in a directory whose owner may have it anyway.
+  /// unless we are root.
+  ///
+  /// - Parameters:
+  ///   - made: made by this process in `directory`, through that descriptor.
   package static func inherit(_ made: Descriptor, from directory: Descriptor) throws(Failure) {
     guard geteuid() == 0 else { return }
     try give(made, to: try directory.status())
@@ -46,9 +48,12 @@ extension Descriptor {
   package func openOwned(_ path: RawPath, _ flags: Int32) throws(Failure) -> Descriptor {
     while true {
       if let there = try openIfPresent(path, flags) { return there }
+      // One descriptor for both: whoever owns the path could exchange it in between.
+      let parent = try open(path.parent, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
       let made: Descriptor
       do throws(Failure) {
-        made = try open(path, flags | O_CREAT | O_EXCL, mode: 0o600, missing: .cannotCreate)
+        made = try parent.open(
+          path.lastComponent, flags | O_CREAT | O_EXCL, mode: 0o600, missing: .cannotCreate, name: path)
       } catch {
         // Another process was faster; a link that leads nowhere is nobody's file.
         guard error.code == .cannotCreate, let there = try statusIfPresent(of: path), there.st_mode & S_IFMT == S_IFREG
@@ -56,7 +61,7 @@ extension Descriptor {
         continue
       }
       if fchmod(made.number, 0o600) != 0 { throw .system("cannot set the mode of \(path.display)") }
-      try Ownership.inherit(made, from: try open(path.parent, O_RDONLY | O_DIRECTORY))
+      try Ownership.inherit(made, from: parent)
       return made
     }
   }

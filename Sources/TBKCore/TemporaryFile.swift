@@ -82,7 +82,9 @@ package final class AtomicFile {
     unfinished = try Unfinished(temporary: temporary, in: parent)
     descriptor = try parent.open(
       temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)
-    if let replaced {
+    // In a directory that others can write to as well, whoever made the name first would get the content.
+    let isShared = try parent.status().st_mode & S_ISVTX != 0
+    if let replaced, !isShared, let named = try parent.statusIfPresent(of: target), named.st_mode & S_IFMT == S_IFREG {
       try Ownership.keep(descriptor, of: replaced)
     } else if inherits {
       try Ownership.inherit(descriptor, from: parent)

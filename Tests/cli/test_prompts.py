@@ -100,6 +100,21 @@ def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_termin
     assert tbk.open((tmp_path / "x.tbk").read_bytes(), "--cat", "file").out == b"content"
 
 
+def test_a_stopped_prompt_keeps_no_other_command_from_asking(on_terminal, tbk, tmp_path):
+    require("bash")
+    terminal = on_terminal("bash", "--norc", "--noprofile", "-i")
+    terminal.type("tbk-seal src -o x.tbk\n")
+    at = terminal.until("Password: ", terminal.until("$ "))
+    terminal.type("\x1a")
+    at = terminal.until("Stopped", at)
+    terminal.type("tbk-seal src -o y.tbk\n")
+    for prompt in ("Password: ", "Password again: "):
+        at = terminal.until(prompt, at)
+        terminal.type(SECRET + "\n")
+    at = terminal.until("sealed 1 file", at)
+    assert tbk.open((tmp_path / "y.tbk").read_bytes(), "--cat", "file").out == b"content"
+
+
 def test_the_prompts_of_a_pipe_come_one_after_the_other(on_terminal, tmp_path):
     terminal = on_terminal("sh", "-c", "tbk-seal src | tbk-open -C out")
     at = 0

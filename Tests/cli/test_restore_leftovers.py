@@ -7,6 +7,7 @@ import time
 
 import pytest
 from conftest import PATIENCE, put
+from restore_fixture import need_root
 from test_shell_layer import shell  # noqa: F401
 
 NAME = ".tbk-restore-"
@@ -88,6 +89,21 @@ def test_clean_removes_it_where_profiles_are(shell, killed):  # noqa: F811
     assert NAME.encode() in shell.run("clean", "--dry-run").stdout and staged(folder)
     assert NAME.encode() in shell.run("clean").stdout
     assert staged(folder) == [] and (folder / "mine").read_bytes() == b"mine"
+
+
+def test_root_takes_nothing_of_others_for_its_own(tbk, tmp_path):
+    need_root()
+    user = tmp_path / (NAME + "0123456789abcdef")
+    put(user / "theirs" / "file", b"not a leftover")
+    user.chmod(0o700)
+    os.chown(user, 65534, 65534)
+    temporary = tmp_path / f".tbk-{'a' * 16}.tmp"
+    put(temporary, b"theirs")
+    temporary.chmod(0o600)
+    os.utime(temporary, (1, 1))
+    os.chown(temporary, 65534, 65534)
+    assert tbk.run("tbk-config", "leftovers", tmp_path).out == b""
+    assert (user / "theirs" / "file").exists() and temporary.exists()
 
 
 def test_temporary_files_of_a_killed_command_are_left_out_and_go_after_a_day(tbk, tmp_path):

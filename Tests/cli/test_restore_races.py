@@ -174,9 +174,11 @@ def test_the_owner_of_the_destination_gains_nothing(place, how):
         try:
             assert hostile.stdout.readline() == "ready\n"
             end = time.monotonic() + SECONDS
+            ended = set()
             for number in range(ROUNDS):
                 policy = ("always", "if-changed", "never")[number % 3]
-                commands.open(archive, "-C", place / "out", "--overwrite", policy, "--setuid", status=None)
+                ended.add(commands.open(
+                    archive, "-C", place / "out", "--overwrite", policy, "--setuid", status=None).status)
                 hostile.send_signal(signal.SIGSTOP)
                 os.waitpid(hostile.pid, os.WUNTRACED)
                 assert snapshot(place / "outside") == before, policy
@@ -191,5 +193,5 @@ def test_the_owner_of_the_destination_gains_nothing(place, how):
         finally:
             hostile.kill()
     # Or it has not been tried at all.
-    assert done > 0
+    assert done > 0 and (how == "staging" or ended & {0, 3}), ended
     assert read == 0
