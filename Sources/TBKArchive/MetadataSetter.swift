@@ -59,7 +59,7 @@ final class MetadataSetter {
     var time: FileTime?
     /// Whether it would gain a privilege.
     var isPrivileged = false
-    /// Whether the entry has what no file can have, which is told each time.
+    /// Whether the entry has a value that no file can have, which is reported each time.
     var isImpossible = false
 
     var isEmpty: Bool {
@@ -203,7 +203,7 @@ final class MetadataSetter {
       look: { () throws(Failure) in try file.status() })
   }
 
-  /// Sets the time, and tells where it is another then: a file system that cannot keep one that is far off takes
+  /// Sets the time, and reports it if another is kept: a file system that cannot keep one that is far off takes
   /// the nearest without a word.
   private func setTime(
     _ entry: ManifestEntry, _ facts: stat, _ name: RawPath, set: ([timespec]) -> Int32,
@@ -340,7 +340,7 @@ final class MetadataSetter {
 
   /// Each kind of trouble is told once: a file system without attributes has none for any file.
   ///
-  /// - Parameter ofEach: whether it is told of each file, because it is about what that file has.
+  /// - Parameter ofEach: whether it is reported for each file, because it depends on that file's values.
   func complain(
     _ what: String, _ name: RawPath, because given: String? = nil, ofEach: Bool = false
   ) {

@@ -103,14 +103,23 @@ package final class BackupReader {
       warn("the backup was stored without a receipt: its date in the ledger proves nothing")
     }
     guard let expected else { return verified }
-    if let claims = expected[verified.id] {
+    if let claims = expected[ledgerID(verified.id, archive)] {
       try claims.check(verified.manifest, id: verified.id)
     } else if archive === newest {
       throw Failure(
         .integrity, "the archive is backup \(verified.id), which is not among those expected",
-        hint: "the store sent another archive than was asked for")
+        hint: "the store sent a different archive")
     }
     return verified
+  }
+
+  /// The id under which a ledger has a backup: without a receipt it knows the SHA-256 of the archive alone.
+  private func ledgerID(_ id: String, _ archive: any OpenedArchive) -> String {
+    if let claims = archive.claims { return claims.facts?.isWithoutReceipt == true ? claims.id : id }
+    guard archive === newest, let expectedID, expected?[expectedID]?.facts?.isWithoutReceipt == true else {
+      return id
+    }
+    return expectedID
   }
 
   /// Of an mbu package the manifest is made of what its tar holds.
@@ -137,11 +146,12 @@ package final class BackupReader {
     try archive.replayTar(into: TickingSink(into: parser, progress))
   }
 
+  /// Throws `.integrity` if the newest archive, which holds the backup `id`, is not the one that was expected.
   func check(id: String) throws(Failure) {
-    if let expectedID, !id.hasPrefix(expectedID) {
+    if let expectedID, !ledgerID(id, newest).hasPrefix(expectedID) {
       throw Failure(
         .integrity, "the archive is backup \(id), and not \(expectedID)",
-        hint: "the store sent another archive than was asked for")
+        hint: "the store sent a different archive")
     }
   }
 
@@ -164,7 +174,7 @@ package final class BackupReader {
     Failure(
       .integrity,
       "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
-      hint: "restore an older backup, or leave the files out that are lost, as --partial does")
+      hint: "restore an older backup, or use --partial to restore what is there")
   }
 
   func missingBackups(_ ids: [String]) -> Failure {
@@ -173,7 +183,7 @@ package final class BackupReader {
       hint: (isChain
         ? "the store has lost them, or its ledger does not say so: it has been altered, or is "
           + "TermBackup 6's, which never did"
-        : "give their archives too, or use tbk-pull --chain") + "; --partial does without them")
+        : "give their archives too, or use tbk-pull --chain") + "; --partial restores the rest")
   }
 
   /// The tree that the backup stands for: of an increment of TermBackup 6, laid over those that it
@@ -292,8 +302,8 @@ package final class BackupReader {
     return summary
   }
 
-  /// A staging directory, for which a destination of ours is opened to ourselves if need be.
-  /// A staging directory in the destination, and whether that was empty.
+  /// A staging directory in the destination, which is opened to ourselves if it is ours, and whether that was
+  /// empty.
   private func stage(
     in destination: Descriptor, _ loosening: Loosening, _ options: RestoreOptions
   ) throws(Failure) -> (Staging, wasEmpty: Bool) {

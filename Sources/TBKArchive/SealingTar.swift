@@ -14,7 +14,7 @@ extension Sealing {
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; of a
   ///     tar of one file it does nothing.
   ///   - output: where the archive goes; its length is known before the first byte.
-  ///   - tell: told of each member that cannot be in a backup as it is, and why.
+  ///   - tell: called with each member that cannot be in a backup as it is, and why.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String? = nil, key: SealingKey,
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,

@@ -5,7 +5,7 @@ import TBKFormat
 /// Reads a tar that has no manifest, and makes one of what it holds.
 ///
 /// Names are what they must be in an archive of ours (`EntryName`, `MemberTree`). Devices, FIFOs, what nobody
-/// knows, and owners that no file can have are left out, and told of.
+/// knows, and owners that no file can have are left out and reported.
 package final class TarSurvey: TarHandler {
   private let consumer: (any MemberConsumer)?
   private let stripsTop: Bool
@@ -34,7 +34,7 @@ package final class TarSurvey: TarHandler {
   ///   - consumer: takes the members as they pass, under the names they have in the manifest.
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; a tar
   ///     that holds one file and no directory keeps its name.
-  ///   - tell: told of each member that is left out, or has what no backup can keep, and why.
+  ///   - tell: called with each member that is left out or changed, and why.
   package init(
     consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
     tell: @escaping (UnreadableEntry) throws(Failure) -> Void

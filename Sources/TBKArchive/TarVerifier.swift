@@ -194,7 +194,7 @@ package struct VerifiedManifest: Sendable {
   package let id: String
   /// Whether the archive held the manifest alone.
   package let isAlone: Bool
-  /// Whether the content has been held against it, too: of an archive of which parts can be read the
+  /// Whether the content has been checked against it, too: of an archive of which parts can be read the
   /// manifest is read alone.
   let coversContent: Bool
   /// Listed files that are not in the archive, which TermBackup 6 allowed to happen; of a part of a backup
@@ -293,7 +293,7 @@ package struct VerifiedManifest: Sendable {
           throw Failure(.integrity, "\(shown) has \(record.size) bytes, not \(entry.size)")
         }
         guard record.sha256 == entry.sha256 else {
-          throw Failure(.integrity, "\(shown) does not have the hash that the manifest says")
+          throw Failure(.integrity, "\(shown) does not match the hash in the manifest")
         }
         guard entry.offset == nil || entry.offset == record.offset else {
           throw Failure(.integrity, "\(shown) is not where the manifest says")

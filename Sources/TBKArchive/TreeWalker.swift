@@ -180,7 +180,7 @@ package final class TreeWalker {
       try EntryName.check(path.span)
       guard let facts = try directory.statusIfPresent(of: step.name) else { return nil }
       if RestoreLeftovers.isOurs(step.name, facts) {
-        remark(.skipped(path: path, what: "a leftover of a killed command, or one that runs"))
+        remark(.skipped(path: path, what: "temporary, of a command that was killed or is running"))
         return nil
       }
       guard let type = FileFacts.type(ofMode: facts.st_mode) else {

@@ -27,7 +27,7 @@ package final class ProgressMeter: Sendable {
 
   private let label: String
   private let enabled: Bool
-  /// The terminal that prompts share; nil where standard error is none.
+  /// The terminal that prompts share; nil if standard error is not one.
   private let terminal: Descriptor?
   private let state: Mutex<State>
 

@@ -2,7 +2,7 @@ import Glibc
 
 /// The time of a file, as the kernel has it: any number of seconds in 64 bits, and nanoseconds.
 ///
-/// A `Timestamp` ends in the year 2262; file systems go on for hundreds or billions of years, to both sides.
+/// A `Timestamp` ends in the year 2262; file systems keep times hundreds or billions of years before and after.
 package struct FileTime: Hashable, Comparable, Sendable {
   /// Since 1970-01-01T00:00:00Z, rounded down.
   package let seconds: Int64

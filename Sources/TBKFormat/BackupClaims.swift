@@ -64,7 +64,7 @@ package struct BackupClaims: Equatable, Sendable {
       Timestamp(iso8601: fields[1]) != nil, let count = UInt64(fields[3])
     else {
       throw Failure(
-        .malformed, "this is no line of 'tbk-pull --list', nor of 'tbk-pull --list --json'")
+        .malformed, "not a line of 'tbk-pull --list' or 'tbk-pull --list --json'")
     }
     id = digest.hex
     facts = Facts(
@@ -85,15 +85,15 @@ package struct BackupClaims: Equatable, Sendable {
     guard let facts, !facts.isWithoutReceipt else { return }
     guard id == found else {
       throw Failure(
-        .integrity, "the ledger calls the archive backup \(id), and it is backup \(found)",
-        hint: "the store has put one backup in the place of another")
+        .integrity, "the archive is backup \(found), not \(id) as in the ledger",
+        hint: "the store exchanged one backup for another")
     }
     func differs(_ name: String, _ said: String, _ is: String) -> Failure {
       Failure(
         .integrity,
         "the ledger's \"\(name)\" of backup \(found.prefix(12)) is \(said), and that of the archive is "
           + "\(`is`)",
-        hint: "the ledger has been altered: believe the archive, which is authenticated")
+        hint: "the ledger has been altered; the archive is authenticated")
     }
     let (said, inside) = (Timestamp(iso8601: facts.createdAt), Timestamp(iso8601: manifest.createdAt))
     guard said == inside, said != nil || facts.createdAt == manifest.createdAt else {

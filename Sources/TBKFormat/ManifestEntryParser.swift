@@ -200,7 +200,7 @@ extension ManifestEntry {
       throw Failure(.malformed, "\"\(field.rawValue)\" is missing")
     }
     if isRoot {
-      if offset != nil { throw Failure(.malformed, "it is no file, and says where its content is") }
+      if offset != nil { throw Failure(.malformed, "\"offset\" is only allowed on files") }
       return
     }
     for field in [Field.relative_path, .sha256, .size] where !seen.contains(field) {
@@ -215,7 +215,7 @@ extension ManifestEntry {
         throw Failure(.malformed, "it is no file, and has content")
       }
       guard hardLink == nil, storedIn == nil, offset == nil else {
-        throw Failure(.malformed, "it is no file, and says where its content is")
+        throw Failure(.malformed, "\"hard_link\", \"stored_in\" and \"offset\" are only allowed on files")
       }
     }
     if hasType, let expected = type.modeBits, mode & 0o170000 != expected {
@@ -225,7 +225,7 @@ extension ManifestEntry {
       throw Failure(.malformed, "a hard link has no content of its own")
     }
     if offset != nil, size == 0 {
-      throw Failure(.malformed, "there is no content, and it says where that is")
+      throw Failure(.malformed, "\"offset\" is not allowed on an empty file")
     }
   }
 }

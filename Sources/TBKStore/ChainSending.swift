@@ -36,7 +36,7 @@ extension LedgerSession.Snapshot {
         throw Failure(
           .inputMissing,
           "backup \(entry.id.hex) depends on \(id.hex), which the store \(store.display) "
-            + "does not have", hint: "--partial does without it")
+            + "does not have", hint: "--partial sends the rest")
       }
       if found.count.isMultiple(of: 1024) { try Interruption.check() }
     }
@@ -44,7 +44,8 @@ extension LedgerSession.Snapshot {
       + unlisted.map { ChainStep(unlisted: $0) }
   }
 
-  /// Backups and all that they depend on, each once, and none before what it depends on.
+  /// Backups and all that they depend on, each once, and none before what it depends on, as far as the
+  /// ledger's own order has it so.
   ///
   /// - Parameter unlisted: ids that were asked for as well, and that the ledger does not have.
   package func series(
@@ -112,7 +113,7 @@ extension Retrieval {
         guard isPartial else {
           throw Failure(
             error.code, error.message,
-            hint: [error.hint, "--partial does without it"].compactMap(\.self).joined(separator: "; "),
+            hint: [error.hint, "--partial sends the rest"].compactMap(\.self).joined(separator: "; "),
             httpStatus: error.httpStatus)
         }
         warn("\(error.message): it is left out")

@@ -137,6 +137,8 @@ package final class Retrieval {
     isStaging: Bool
   ) throws(Failure) {
     let what = "\(reference.path) of the store \(store.address.display)"
+    // Nothing that is sealed is empty, and nothing would be sent that could be missed.
+    guard object.size > 0 else { throw wrong(what, "is empty, as the ledger says") }
     let source: any ByteSource
     do throws(Failure) {
       source = try store.open(reference)

@@ -38,10 +38,10 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "Send the archives it depends on as well, newest first.")
   var chain = false
 
-  @Flag(name: .long, help: "With --chain, do without archives that the store has lost: name them, and end with status 3.")
+  @Flag(name: .long, help: "With --chain, skip archives that the store has lost, name them and end with status 3.")
   var partial = false
 
-  @Flag(name: .long, help: "Send backups and all they depend on, each once, for tbk-open --verify --each; without ids, all.")
+  @Flag(name: .long, help: "Send backups and all they depend on, each once, for tbk-open --verify --each (default: all).")
   var each = false
 
   @Option(name: .long, help: ArgumentHelp("With --each, take ids from the lines of <file>, up to a tab.", valueName: "file"))

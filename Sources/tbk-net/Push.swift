@@ -250,7 +250,7 @@ struct Push: SuiteCommand {
     }
     if let sealed = receipt?.group, replaced == nil, sealed != group {
       throw Failure(
-        .usage, "the backup was sealed for the group \(sealed), and would be in another: nobody could open it",
+        .usage, "the backup was sealed for the group \(sealed)",
         hint: "give --group \(sealed), or seal it with another")
     }
     let signature = try signature.map { (path) throws(Failure) in

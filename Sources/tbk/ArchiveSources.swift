@@ -24,7 +24,7 @@ final class ArchiveSources {
   /// - Parameters:
   ///   - operands: oldest first; standard input if there are none.
   ///   - mbu: the settings of an mbu whose package the one operand is.
-  ///   - keys: told whether standard input is an archive.
+  ///   - keys: set to whether standard input is an archive.
   init(
     _ operands: [RawPath], isChain: Bool, isPartial: Bool = false, limits: OpenLimits,
     mbu: MbuSettings? = nil, keys: OpeningKeys
@@ -59,12 +59,24 @@ final class ArchiveSources {
     while let path = operands.popLast() {
       let isFirst = !hasBegun
       hasBegun = hasBegun || !isChain
-      do throws(Failure) { return try open(operand: path) } catch {
+      do throws(Failure) {
+        let archive = try open(operand: path)
+        if !isFirst { try prove(archive) }
+        return archive
+      } catch {
         guard isPartial, !isFirst, isFault(error) else { throw error }
-        Messages.warning("\(error.message): it is passed over")
+        Messages.warning("\(error.message): skipped")
       }
     }
     return nil
+  }
+
+  /// With `isPartial`, finds out whether an archive is whole before anything is taken from it: one in chunks
+  /// shows a fault only where it is.
+  private func prove(_ archive: (any OpenedArchive)?) throws(Failure) {
+    guard isPartial, let archive else { return }
+    try archive.keep()
+    try archive.proveRest()
   }
 
   /// Whether it is the archive that does not hold, and nothing else.
@@ -119,11 +131,12 @@ final class ArchiveSources {
         let archive = try ArchiveOpener(keys, limits: limits).open(
           stream: source, isFramed: link.isFramed)
         archive.claims = link.claims
+        if !isFirst { try prove(archive) }
         return archive
       } catch {
         guard isPartial, !isFirst, link.isFramed, isFault(error) else { throw error }
         let name = link.claims.map { "the archive of backup \($0.id)" } ?? "an archive"
-        Messages.warning("\(name): \(error.message): it is passed over")
+        Messages.warning("\(name): \(error.message): skipped")
       }
     }
     self.chain = nil

@@ -62,7 +62,7 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "With --verify, take each archive for a backup of its own, as tbk-pull --each sends them.")
   var each = false
 
-  @Flag(name: .long, help: "Do without archives that are needed and not there: name what they hold, and leave it out.")
+  @Flag(name: .long, help: "Skip missing or damaged base archives and name the files that only they hold.")
   var partial = false
 
   @Option(name: .long, help: ArgumentHelp("Where something is already: never, if-changed or always replace it.", valueName: "when"))
@@ -370,12 +370,12 @@ extension OpenCommand {
     if expectId != nil || against != nil || expect != nil {
       throw ValidationError("an mbu package has no id for --expect-id, --expect or --against")
     }
-    if partial { throw ValidationError("an mbu package needs no others for --partial") }
+    if partial { throw ValidationError("--partial does not apply to an mbu package") }
     if chain || archives.count > 1 {
       throw ValidationError("an mbu package stands alone: give one, and no --chain")
     }
     if !identities.identity.isEmpty {
-      throw ValidationError("an mbu package is opened by a password, and by no identity")
+      throw ValidationError("an mbu package is opened with a password, not an identity")
     }
     if stripTop, !list, !verify, cat == nil, directory == nil {
       throw ValidationError("--strip-top goes with -C, --list, --verify and --cat")

@@ -26,14 +26,21 @@ extension OpenCommand {
       limits: limits, expected: try expect.map(readExpected), progress: { meter.advance($0) },
       keys: keys)
     var allHold = true
+    var isComplete = true
     func report(_ verdict: SeriesVerification.Verdict) throws(Failure) {
       if verdict.kind != .ok || verdict.manifest == .damaged || verdict.manifest == .missing
         || verdict.signature == "fails"
       {
         allHold = false
       }
+      for path in verdict.verified?.missing ?? [] {
+        Messages.warning("\(RawPath(path).display): listed, but not in the archive")
+        isComplete = false
+      }
       try StandardOutput.write(
         json ? verdict.json.line() + [UInt8(ascii: "\n")] : Array(verdict.row.utf8))
+      // What was found is not lost if the stream breaks.
+      try StandardOutput.flush()
     }
     for path in operands {
       if path.isStandardStream, Descriptor.standardInput.isTerminal {
@@ -46,7 +53,7 @@ extension OpenCommand {
           var prefix = [UInt8](repeating: 0, count: ChainFrame.prefixSize)
           let count = try region.read(into: &prefix, at: 0)
           if count < prefix.count || !ChainFrame.begins(prefix) {
-            try verification.verify(file: file, start: start, report: report)
+            try verification.verify(file: file, start: start, name: path.display, report: report)
             continue
           }
         }
@@ -56,12 +63,12 @@ extension OpenCommand {
         throw path.isStandardStream || error == keys.failure ? error : error.within(path.display)
       }
     }
-    return allHold ? ExitStatus.success : ExitStatus.no
+    return !allHold ? ExitStatus.no : isComplete ? ExitStatus.success : ExitStatus.incomplete
   }
 }
 
 extension SeriesVerification.Verdict {
-  /// The fields of a line, with tabs between them and "-" for what there is none of.
+  /// The fields of a line, separated by tabs; "-" where there is no value.
   fileprivate var row: String {
     func text(_ value: String?) -> String { value ?? "-" }
     let found = verified?.manifest

@@ -69,8 +69,8 @@ final class OpeningKeys: ArchiveKeys {
     do throws(Failure) {
       guard let askIdentities else {
         throw Failure(
-          .usage, "the archive is sealed to recipients, and no identity is given",
-          hint: "tbk-open takes the file of an identity: -i")
+          .usage, "the archive is sealed to recipients: an identity is required",
+          hint: "give an identity file with -i")
       }
       let given = try askIdentities(inputIsData)
       identities = given

@@ -98,7 +98,7 @@ struct SealCommand: SuiteCommand {
     }
     if let group, GroupID(group) == nil { throw ValidationError("--group takes the id of a group") }
     if group != nil, reseal || consolidate {
-      throw ValidationError("--group goes with what is sealed for the first time")
+      throw ValidationError("--group is for a new archive only")
     }
     if stripTop, !fromTar { throw ValidationError("--strip-top goes with --from-tar") }
     for (name, path) in [("--receipt", receipt), ("--manifest-out", manifestOut)] {

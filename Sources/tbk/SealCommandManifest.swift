@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-/// tbk-seal --manifest-only: the sealed manifest of an archive, made anew.
+/// tbk-seal --manifest-only: recreates the sealed manifest of an archive.
 extension SealCommand {
   func validateManifestOnly() throws {
     guard manifestOnly else { return }
@@ -28,7 +28,7 @@ extension SealCommand {
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })
-    let verified = try reader.manifest()
+    let verified = try reader.manifest(wholly: true)
     try Sealing.manifest(
       verified.manifest, key: try SealingKey(password: password, cost: cost),
       output: try archiveOutput(lengthIsKnown: false))

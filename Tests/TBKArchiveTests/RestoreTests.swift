@@ -156,7 +156,7 @@ import Testing
     let copy = try TestTree()
     try copy.file("f", "mine")
     var lines: [String] = []
-    try reader([archive.bytes]).preview(to: copy.root, RestoreOptions()) { word, path in
+    _ = try reader([archive.bytes]).preview(to: copy.root, RestoreOptions()) { word, path in
       lines.append("\(word) \(RawPath(path).quoted)")
     }
     #expect(lines == ["create d", "create d/f", "conflict f", "create l"])

@@ -1,5 +1,6 @@
 """What a ledger says of a backup, and what the archive says: an altered ledger is found out by whoever opens."""
 
+import hashlib
 import json
 import pathlib
 import shutil
@@ -99,6 +100,39 @@ def test_what_no_receipt_describes_is_opened_and_said(tbk, small, tmp_path):
     tbk.run("tbk-push", store, input=tbk.seal(small))
     chain = tbk.run("tbk-pull", "--chain", store, "latest").out
     assert tbk.open(chain, "--chain", "--verify").err.count(b"without a receipt") == 1
+
+
+def test_the_verbs_take_what_was_stored_without_a_receipt(dash, small, tmp_path):  # noqa: F811
+    dash.profile("p", small)
+    store = dash.home / "store"
+    put(tmp_path / "one" / "file", b"piped")
+    dash.tbk.run("tbk-push", store, input=dash.tbk.seal(tmp_path / "one"))
+    id = json.loads((store / "metadata.json").read_text())["backups"][0]["id"]
+    dash.run("profile", "edit", "p", "--ungrouped")
+    dash.run("run", "p")
+    for number, arguments in enumerate(([], ["--json"])):
+        dash.run("restore", id, "-p", "p", "--to", tmp_path / f"out{number}", *arguments)
+        assert (tmp_path / f"out{number}" / "file").read_bytes() == b"piped"
+    assert b"2 of 2 backups hold" in dash.run("verify", "--all", "-p", "p").stdout
+    dash.run("diff", id, "latest", "-p", "p", status=1)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_backup_that_the_ledger_calls_empty_is_not_passed_over(dash, small, tmp_path, newest):  # noqa: F811
+    dash.profile("p", small)
+    for content in (b"1", b"2"):
+        put(pathlib.Path(small) / "new", content)
+        dash.run("run", "p")
+    store = dash.home / "store"
+    entry = json.loads((store / "metadata.json").read_text())["backups"][-1 if newest else 0]
+    (store / "backups" / entry["filename"]).write_bytes(b"")
+    alter(store, -1 if newest else 0, size=0, sha256=hashlib.sha256(b"").hexdigest())
+    forget(dash.home)
+    report = json.loads(dash.run("verify", "--all", "-p", "p", "--json", status=1).stdout)
+    assert report["checked_count"] == 2 and [failure["id"] for failure in report["failures"]] == [entry["id"]]
+    dash.run("verify", entry["id"], "-p", "p", status=1)
+    pulled = dash.tbk.run("tbk-pull", "--chain", store, entry["id"], status=65)
+    assert b"is empty" in pulled.err and pulled.out == b""
 
 
 def test_the_group_is_under_the_tag(tbk, store, small):

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from conftest import PASSWORD, put, snapshot
+from conftest import PASSWORD, REPOSITORY, put, snapshot
 from test_lost import LOSSES, chain, entries, file_of  # noqa: F401, fixtures
 from test_shell_layer import shell  # noqa: F401, fixture
 from test_termbackup6_store import OldStore, dash, old  # noqa: F401, fixtures
@@ -99,6 +99,14 @@ def test_a_damaged_base_is_one_that_is_not_there(gap, tmp_path):
     files = [put(tmp_path / "base", flipped(base)), put(tmp_path / "last", last)]
     gap.tbk.open(b"", "-C", tmp_path / "files", *files, status=77)
     assert b"base" in gap.tbk.open(b"", "--partial", "-C", tmp_path / "files", *files, status=3).err
+
+
+def test_what_an_archive_of_termbackup_6_lost_is_named_where_many_are_verified(tbk):
+    vectors = REPOSITORY / "Tests" / "Vectors" / "archives"
+    facts = (vectors / "termbackup6_vanished_file.txt").read_text()
+    password = bytes.fromhex(facts.split("password: ")[1].split()[0])
+    done = tbk.run("tbk-open", "--verify", "--each", vectors / "termbackup6_vanished_file.tbk", password=password + b"\n", status=3)
+    assert done.lines[0].startswith("ok\t") and b"'gone'" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["--header"], ["--cat", "x"], ["--raw"], ["--mbu-config", "x"]])

@@ -463,7 +463,7 @@ def test_what_a_chain_lacks_is_named(history, tbk, opened, one, tmp_path):
         tbk.open(sent[:cut], "--chain", "-i", one, "-C", tmp_path / "out", status={65, 66, 77})
     tbk.open(sent + b"x", "--chain", "-i", one, "-C", tmp_path / "out", status=65)
     unframed = b"".join(reversed(archives))
-    assert b"how long" in tbk.open(unframed, "--chain", "-i", one, "-C", tmp_path / "out", status=65).err
+    assert b"no length" in tbk.open(unframed, "--chain", "-i", one, "-C", tmp_path / "out", status=65).err
     huge = b"TBKCHAIN" + b"\xff" * 8 + archives[3]
     tbk.open(huge, "--chain", "-i", one, "-C", tmp_path / "out", status=65)
     assert not (tmp_path / "out").exists()
@@ -502,6 +502,46 @@ def test_a_pointer_leads_to_a_place_in_a_tar_whatever_its_name(grown, opened, tb
     content = open(os.path.join(grown, "bigger"), "rb").read()
     assert opened(base, newest, way=["--cat", "bigger"]).out == content
     assert tbk.open(frames.chain(newest, base), "--chain", "-i", one, "--cat", "bigger").out == content
+
+
+    done = opened(base, newest, way=["--verify", "--each"])
+    assert [line.split("\t")[0] for line in done.lines] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_a_base_that_is_damaged_in_the_middle_is_skipped(kind, grown, opened, tbk, one, tmp_path):
+    payload, first = made(grown)
+    base = seal(kind, payload)
+    base = base[:len(base) // 2] + bytes([base[len(base) // 2] ^ 1]) + base[len(base) // 2 + 1:]
+    put(os.path.join(grown, "later"), b"later")
+    payload, _ = frames.of(mf.build(grown, "incremental", first), tars.content_of(grown))
+    newest = seal(kind, payload)
+    opened(base, newest, way=["-C", tmp_path / "out"], status={65, 77})
+    assert not (tmp_path / "out").exists()
+    done = opened(base, newest, way=["--partial", "-C", tmp_path / "out"], status=3)
+    assert (tmp_path / "out" / "later").read_bytes() == b"later" and b"big" in done.err
+    assert not (tmp_path / "out" / "big").exists()
+    tbk.open(frames.chain(newest, base), "--chain", "--partial", "-i", one, "-C", tmp_path / "piped", status=3)
+    assert (tmp_path / "piped" / "later").read_bytes() == b"later"
+
+
+def test_verifying_many_blames_no_archive_for_a_wrong_identity(grown, tbk, tmp_path):
+    sealed = seal("age", made(grown)[0])
+    archive = put(tmp_path / "x.age", sealed)
+    junk = put(tmp_path / "junk", b"no identity\n", 0o600)
+    done = tbk.run("tbk-open", "--verify", "--each", "-i", junk, archive, archive, status=65)
+    assert done.out == b"" and b"junk" in done.err
+    fine = put(tmp_path / "one", ONE.text.encode() + b"\n", 0o600)
+    done = tbk.run("tbk-open", "--verify", "--each", "-i", fine, archive, put(tmp_path / "cut.age", sealed[:-9]), status=1)
+    assert [line.split("\t")[0] for line in done.lines] == ["ok", "altered"] and "cut.age" in done.lines[1]
+
+
+def test_a_manifest_is_sealed_only_of_what_is_whole(grown, tbk, tmp_path):
+    archive = seal("suite 3", made(grown)[0])
+    broken = archive[:len(archive) // 2] + bytes([archive[len(archive) // 2] ^ 1]) + archive[len(archive) // 2 + 1:]
+    with open(put(tmp_path / "broken", broken), "rb") as file:
+        assert tbk.run("tbk-seal", *FAST, "--manifest-only", stdin=file, status={65, 77}).out == b""
+    assert tbk.run("tbk-seal", *FAST, "--manifest-only", input=archive).out
 
 
 # Into suite 1

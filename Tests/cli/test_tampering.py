@@ -353,7 +353,7 @@ def with_hash(data):
 def test_an_archive_exchanged_together_with_its_hash(whose, world, tmp_path):
     """With a signature the ledger tells; without, the manifest inside, or the tag."""
     if whose == "another backup":
-        data, reason, status = world.store.read(world.archive(0)), "not what its entry in the ledger says", 65
+        data, reason, status = world.store.read(world.archive(0)), "does not match its entry in the ledger", 65
     else:
         data = world.shell.tbk.seal(world.source, password=b"somebody else's")
         reason, status = "altered, or sealed with another password", 77
@@ -385,7 +385,7 @@ def test_an_increment_whose_entry_names_too_little(world, tmp_path):
         return
     report = json.loads(world.shell.run("verify", "--all", "-p", "p", "--json", "--no-mark", status=1).stdout)
     assert report["checked_count"] == 4 and [entry["id"] for entry in report["failures"]] == [increment["id"]]
-    assert report["failures"][0]["reason"] == "not what its entry in the ledger says"
+    assert report["failures"][0]["reason"] == "does not match its entry in the ledger"
     assert b"FAILED" in world.shell.run("verify", "--all", "-p", "p", "--no-mark", status=1).stdout
     said = world.shell.run(*arguments, status=65).stderr
     # What a person cannot do there is not advised.

@@ -191,7 +191,7 @@ def test_a_broken_chain_is_told_by_verify_and_restore(old, tmp_path):
     assert [entry["id"] for entry in report["failures"]] == old.ids[1:] and report["checked_count"] == 3
     reasons = {entry["reason"] for entry in report["failures"]}
     assert "missing from the store" in reasons
-    assert all(reason.startswith("it needs content of backup ") for reason in reasons - {"missing from the store"})
+    assert all(reason.startswith("depends on ") for reason in reasons - {"missing from the store"})
     old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "out", status=66)
     assert not (tmp_path / "out").exists()
 

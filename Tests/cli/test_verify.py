@@ -294,7 +294,7 @@ def test_a_damaged_base_is_named_by_those_that_need_it(plain_shell, small):
         assert report["checked_count"] == 3 and report["marked_count"] == 0
         reasons = {entry["id"]: entry["reason"] for entry in report["failures"]}
         assert reasons[ids[0]] == reason
-        assert all(base["id"][:12] in reasons[id] and "needs" in reasons[id] for id in ids[1:])
+        assert all(reasons[id].startswith(f"depends on {base['id'][:12]}") for id in ids[1:])
         # The others are as they are.
         report = json.loads(plain_shell.run("verify", ids[2], "-p", "p", "--json", status=1).stdout)
         assert [entry["id"] for entry in report["failures"]] == [ids[2]]

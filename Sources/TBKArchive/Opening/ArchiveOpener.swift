@@ -8,6 +8,8 @@ package protocol ArchiveKeys: AnyObject {
   func ring() throws(Failure) -> KeyRing
   /// The key of an age file.
   func key(of header: AgeHeader) throws(Failure) -> AgeFileKey
+  /// Why there is no password or identity, which is no fault of an archive; nil while there is.
+  var failure: Failure? { get }
 }
 
 /// The clear front of an archive, of whatever kind. Nothing in it has been verified.
@@ -79,8 +81,8 @@ package struct ArchiveOpener {
     }
     guard isFramed else {
       throw Failure(
-        .malformed, "an archive of suite 3 or age in a chain does not say how long it is",
-        hint: "TBKCHAIN and its length stand before it, as tbk(5) says")
+        .malformed, "a suite 3 or age archive in a chain has no length before it",
+        hint: "put a TBKCHAIN frame before it: see tbk(5)")
     }
     switch front {
     case .chunked(let header):

@@ -33,8 +33,7 @@ package final class ChainReader {
   package func next(
     manifest: (BackupClaims?, any ByteSource) throws(Failure) -> Void = { _, _ in }
   ) throws(Failure) -> Link? {
-    try open?.skip()
-    open = nil
+    try passRest()
     if hasEnded { return nil }
     var claims: BackupClaims?
     var isBegun = false
@@ -83,6 +82,15 @@ package final class ChainReader {
       }
       isBegun = true
     }
+  }
+}
+
+extension ChainReader {
+  /// Passes over what is left of the last archive, if it has a frame. Throws `.truncated` if the source ends
+  /// in it.
+  package func passRest() throws(Failure) {
+    try open?.skip()
+    open = nil
   }
 }
 

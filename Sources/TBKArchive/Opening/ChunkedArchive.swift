@@ -2,30 +2,8 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Archives of suite 3, without what is in them: header, chunked message, trailer.
-package enum ChunkedArchive {
-  /// Writes a header to `sink`; what is then written to the stage that comes back is the payload.
-  /// Ending it writes the trailer and ends `sink`.
-  ///
-  /// - Parameter key: 32 bytes, derived from the password as the header says.
-  package static func seal(
-    _ header: ChunkedHeader, key: borrowing Secret, into sink: any ByteSink
-  ) throws(Failure) -> any ByteSink {
-    try sink.write(header.bytes)
-    let message = MessageSink(into: sink)
-    return try ChunkedEncryptionFront.begin(key: key, context: header.context, into: message)
-  }
-
-  /// Reads what follows a header in a stream, passes the payload to `sink` chunk by verified chunk, and
-  /// ends `sink` when trailer and last chunk are right.
-  package static func open(
-    _ header: ChunkedHeader, key: borrowing Secret, from source: any ByteSource,
-    into sink: any ByteSink
-  ) throws(Failure) {
-    let cipher = try cipher(header, key: key, front: try front(of: source))
-    try decrypt(cipher, from: source, into: sink)
-  }
-
+/// The message of an archive of suite 3, between header and trailer.
+enum ChunkedArchive {
   /// What a message begins with.
   static func front(of source: any ByteSource) throws(Failure) -> ChunkedEncryptionFront {
     let bytes = try source.read(upTo: ChunkedEncryptionFront.length)
@@ -72,41 +50,7 @@ package enum ChunkedArchive {
     try decryptor.finish()
   }
 
-  /// The message of the archive that fills a region. Its length has been proved.
-  package static func message(
-    _ header: ChunkedHeader, key: borrowing Secret, in region: any ByteRegion
-  ) throws(Failure) -> ChunkedMessage {
-    let start = UInt64(header.length)
-    let least = start + UInt64(ChunkedEncryptionFront.length + ChunkedTrailer.length)
-    guard region.length >= least else { throw truncated }
-    let end = region.length - UInt64(ChunkedTrailer.length)
-    let trailer = try region.read(ChunkedTrailer.length, at: end)
-    _ = try ChunkedTrailer(parsing: trailer.span, messageLength: end - start)
-    let bytes = try region.read(ChunkedEncryptionFront.length, at: start)
-    let cipher = try cipher(header, key: key, front: try ChunkedEncryptionFront(parsing: bytes.span))
-    return try ChunkedMessage(
-      cipher, in: region, from: start + UInt64(ChunkedEncryptionFront.length), to: end)
-  }
-
-  private static let truncated = Failure(
+  static let truncated = Failure(
     .truncated, "the archive ends early",
     hint: "the command that sends it failed, or the copy is incomplete")
-}
-
-/// Counts the message, and writes the trailer behind it.
-private final class MessageSink: ByteSink {
-  private let next: any ByteSink
-  private var length: UInt64 = 0
-
-  init(into next: any ByteSink) { self.next = next }
-
-  func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try next.write(bytes)
-    length += UInt64(bytes.count)
-  }
-
-  func finish() throws(Failure) {
-    try next.write(ChunkedTrailer(messageLength: length).bytes)
-    try next.finish()
-  }
 }

@@ -34,14 +34,14 @@ extension BackupReader {
     let parser = TarParser(handler: finder)
     let sink = TickingSink(into: parser, progress)
     var position = payload.locator.offset
-    // What follows tells whether there is anything but the manifest.
+    // What follows shows whether there is anything but the manifest.
     while !finder.isFollowed, !parser.isPastMembers, position < payload.length {
       let end = min(payload.length, position + UInt64(chunkSize))
       try payload.read(position..<end, into: sink)
       position = end
     }
     guard let manifest = finder.manifest else {
-      throw Failure(.malformed, "the payload's locator points where no manifest is")
+      throw Failure(.malformed, "the payload's locator does not point to the manifest")
     }
     // TermBackup 6's says less than its archive holds.
     if manifest.isTermBackup6 { return nil }
@@ -147,7 +147,7 @@ extension BackupReader {
       guard digest == part.sha256 else {
         throw Failure(
           .integrity,
-          "\(RawPath(part.member.name).display) does not have the hash that the manifest says")
+          "\(RawPath(part.member.name).display) does not match the hash in the manifest")
       }
       if isWanted { try consumer?.end(digest) }
     }
@@ -195,7 +195,7 @@ private final class ManifestFinder: TarHandler {
     }
     guard EntryName.normalised(member.name) == Manifest.fileName, member.kind == .file,
       member.size == length
-    else { throw Failure(.malformed, "the payload's locator points where no manifest is") }
+    else { throw Failure(.malformed, "the payload's locator does not point to the manifest") }
     parser = ManifestParser()
   }
 

@@ -5,8 +5,8 @@ import TBKFormat
 /// Verifies many backups, each archive read once: what a backup takes from others is looked up in what was
 /// verified of those.
 ///
-/// Of what others may take from an archive, 16 bytes for each file are kept, until as many backups as the
-/// sender announced have been held against it.
+/// Of what others may take from an archive, 16 bytes for each file, or 32, are kept, until as many backups as the
+/// sender announced have been checked against it.
 package final class SeriesVerification {
   /// What came of one backup.
   package struct Verdict {
@@ -42,11 +42,12 @@ package final class SeriesVerification {
   /// What a backup offers to others.
   private struct Held {
     var prints: [Fingerprint]
-    /// How many backups are still to be held against it; nil if nobody counted.
+    /// How many backups are still to be checked against it; nil if unknown.
     var dependents: UInt64?
   }
 
   private let opener: ArchiveOpener
+  private let keys: any ArchiveKeys
   private let expected: [String: BackupClaims]?
   private let progress: (Int) -> Void
   private var held: [String: Held] = [:]
@@ -60,6 +61,7 @@ package final class SeriesVerification {
     progress: @escaping (Int) -> Void, keys: any ArchiveKeys
   ) {
     opener = ArchiveOpener(keys, limits: limits)
+    self.keys = keys
     self.expected = expected
     self.progress = progress
   }
@@ -78,16 +80,24 @@ package final class SeriesVerification {
       })
       guard let link else { return }
       let verdict = try judge(link, sealed)
+      // Of one that is cut off, it is the stream that is at fault.
+      try chain.passRest()
       if link.claims?.isWanted ?? true { try report(verdict) }
     }
   }
 
   /// Verifies the archive that lies in a file.
+  ///
+  /// - Parameter name: what a failure calls it.
   package func verify(
-    file: Descriptor, start: UInt64, report: (Verdict) throws(Failure) -> Void
+    file: Descriptor, start: UInt64, name: String, report: (Verdict) throws(Failure) -> Void
   ) throws(Failure) {
     let result = try attempt { () throws(Failure) in
-      try read(opener.open(file: file, start: start))
+      do throws(Failure) {
+        return try read(opener.open(file: file, start: start))
+      } catch {
+        throw error == keys.failure ? error : error.within(name)
+      }
     }
     try report(try judge(result, nil, sealed: nil))
   }
@@ -146,7 +156,8 @@ package final class SeriesVerification {
     let said = try attempt { () throws(Failure) in
       try claims?.check(verified.manifest, id: verified.id)
       guard let expected else { return }
-      guard let listed = expected[verified.id] else {
+      let isWithoutReceipt = claims?.facts?.isWithoutReceipt == true
+      guard let listed = expected[isWithoutReceipt ? claims?.id ?? verified.id : verified.id] else {
         guard claims?.isWanted ?? true else { return }
         throw Failure(.integrity, "backup \(verified.id) is not among those expected")
       }
@@ -155,7 +166,7 @@ package final class SeriesVerification {
     if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
     // What is there for the sake of others alone offers what it holds itself.
     let isWanted = claims?.isWanted ?? true
-    let lacking = isWanted ? lacking(verified) : []
+    let lacking = isWanted || verified.manifest.isTermBackup6 ? lacking(verified) : []
     if lacking.isEmpty, verified.manifest.isTermBackup6 { wholeChains.insert(verified.id) }
     keep(verified, dependents: claims?.dependents)
     if lacking.isEmpty { return verdict(.ok, opened, nil) }
@@ -163,7 +174,7 @@ package final class SeriesVerification {
       .depends, opened,
       Failure(
         .inputMissing,
-        "it needs content of backups that do not hold: \(lacking.joined(separator: ", "))"),
+        "it depends on backups that are missing or damaged: \(lacking.joined(separator: ", "))"),
       lacking: lacking)
   }
 
@@ -197,6 +208,7 @@ package final class SeriesVerification {
     _ body: () throws(Failure) -> R
   ) throws(Failure) -> Result<R, Failure> {
     do throws(Failure) { return .success(try body()) } catch {
+      if error == keys.failure { throw error }
       switch error.code {
       case .malformed, .truncated, .integrity, .authentication: return .failure(error)
       default: throw error
@@ -216,12 +228,10 @@ package final class SeriesVerification {
     var lacking: Set<String> = []
     for index in manifest.files.indices {
       guard let id = manifest.files.storedIn(index), !lacking.contains(id) else { continue }
-      guard let prints = held[id]?.prints, let print = Fingerprint(manifest.files, index),
-        Fingerprint.contains(prints, print)
-      else {
-        lacking.insert(id)
-        continue
+      let isHeld = held[id].map { held in
+        Fingerprint.all(manifest.files, index).contains { Fingerprint.contains(held.prints, $0) }
       }
+      if isHeld != true { lacking.insert(id) }
     }
     return lacking.sorted()
   }
@@ -231,10 +241,8 @@ package final class SeriesVerification {
     let files = verified.manifest.files
     var prints: [Fingerprint] = []
     for index in files.indices where files.type(index) == .file {
-      guard !files.isHardLink(index), files.storedIn(index) == nil,
-        let print = Fingerprint(files, index)
-      else { continue }
-      prints.append(print)
+      guard !files.isHardLink(index), files.storedIn(index) == nil else { continue }
+      prints += Fingerprint.all(files, index)
     }
     prints.sort()
     held[verified.id] = Held(prints: prints, dependents: dependents)
@@ -251,18 +259,28 @@ package final class SeriesVerification {
   }
 }
 
-/// A file's path, size and hash, in 16 bytes.
+/// What a file's content can be found by, in 16 bytes: its size and hash, and its path or its place in the tar.
 private struct Fingerprint: Comparable {
   private let high: UInt64
   private let low: UInt64
 
-  /// Nil without a hash, which only a manifest has that no archive holds.
-  init?(_ files: EntryTable, _ index: Int) {
-    guard let sha256 = files[index].sha256 else { return nil }
-    var bytes: [UInt8] = []
-    bytes.append(bigEndian: files.size(index), width: 8)
-    bytes += sha256.bytes
-    bytes += files.path(index)
+  /// By its path, and by its place where the manifest has it. None without a hash, which only a manifest has
+  /// that no archive holds.
+  static func all(_ files: EntryTable, _ index: Int) -> [Fingerprint] {
+    guard let sha256 = files[index].sha256 else { return [] }
+    var front: [UInt8] = []
+    front.append(bigEndian: files.size(index), width: 8)
+    front += sha256.bytes
+    var found = [Fingerprint(front + [0] + files.path(index))]
+    if let offset = files.offset(index) {
+      var place = front + [1]
+      place.append(bigEndian: offset, width: 8)
+      found.append(Fingerprint(place))
+    }
+    return found.compactMap(\.self)
+  }
+
+  private init?(_ bytes: [UInt8]) {
     guard let hash = try? SHA256.hash(bytes).bytes else { return nil }
     high = hash[0..<8].reduce(0) { $0 << 8 | UInt64($1) }
     low = hash[8..<16].reduce(0) { $0 << 8 | UInt64($1) }

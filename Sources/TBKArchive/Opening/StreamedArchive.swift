@@ -35,7 +35,7 @@ package final class StreamedArchive: OpenedArchive {
   /// An archive of suite 3.
   ///
   /// - Parameter source: what follows the header.
-  static func open(
+  package static func open(
     _ header: ChunkedHeader, key: consuming Secret, stream source: any ByteSource
   ) throws(Failure) -> StreamedArchive {
     let key = PasswordKey(header, key, front: try ChunkedArchive.front(of: source))
@@ -44,7 +44,7 @@ package final class StreamedArchive: OpenedArchive {
   }
 
   /// An archive of suite 3 that fills a region, its header included.
-  static func open(
+  package static func open(
     _ header: ChunkedHeader, key: consuming Secret, region: any ByteRegion
   ) throws(Failure) -> StreamedArchive {
     let rest = TailRegion(region, from: UInt64(header.length))
@@ -81,11 +81,7 @@ package final class StreamedArchive: OpenedArchive {
   private func message(in region: any ByteRegion) throws(Failure) -> ChunkedMessage {
     let trailer = UInt64(key.trailerLength)
     let front = UInt64(key.frontLength)
-    guard region.length >= front + trailer else {
-      throw Failure(
-        .truncated, "the archive ends early",
-        hint: "the command that sends it failed, or the copy is incomplete")
-    }
+    guard region.length >= front + trailer else { throw ChunkedArchive.truncated }
     return try ChunkedMessage(
       try key.cipher(), in: region, from: front, to: region.length - trailer)
   }

@@ -19,7 +19,7 @@ package enum ChainFrame: Equatable, Sendable {
   private static let manifestMagic = Array("TBKMANIF".utf8)
   private static let archiveMagic = Array("TBKCHAIN".utf8)
 
-  /// The first bytes of a frame that tell it from an archive.
+  /// The first bytes of a frame, which distinguish it from an archive.
   package static let prefixSize = 4
 
   /// Whether bytes, at least `prefixSize` of them, begin as a frame does; no archive does.

@@ -5,7 +5,10 @@ import Glibc
 private let parser: FuzzedParser = {
   let name = unsafe getenv("PARSER").map { unsafe String(cString: $0) } ?? ""
   guard let parser = FuzzedParser(rawValue: name) else {
-    fatalError("PARSER is one of \(FuzzedParser.allCases.map(\.rawValue).joined(separator: " "))")
+    let names = FuzzedParser.allCases.map(\.rawValue).joined(separator: " ")
+    let message = Array("fuzz: PARSER must be one of: \(names)\n".utf8)
+    _ = unsafe write(STDERR_FILENO, message, message.count)
+    exit(64)
   }
   return parser
 }()
@@ -14,6 +17,7 @@ private let parser: FuzzedParser = {
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
+  // An abort is how libFuzzer learns of a fault: it keeps the input.
   if let fault = parser.fault(in: bytes) { fatalError(fault) }
   return 0
 }
