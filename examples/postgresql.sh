@@ -27,9 +27,9 @@ trap 'exit 143' TERM
 
 case $action in
 backup)
-	# --from-command: tbk-seal runs pg_dump and knows when it fails. Then there is no archive, and tbk-push, which
+	# tbk-seal runs pg_dump itself and knows when it fails. Then there is no archive, and tbk-push, which
 	# takes complete ones only, publishes nothing. Not compressed twice: tbk-seal does that on all cores.
-	tbk-seal -q --stdin-name "$database.dump" --receipt "$work/receipt" --from-command -- \
+	tbk-seal stream -q --receipt "$work/receipt" "$database.dump" -- \
 		pg_dump --format=custom --compress=0 --no-password "$database" |
 		tbk-push -q "$store" --receipt "$work/receipt" --group "$group" --new-group
 	;;

@@ -1,6 +1,12 @@
 import ArgumentParser
 import TBKCore
 
+/// A command that once had other options.
+package protocol FormerOptions {
+  /// By each of them, what does its job now, as a hint.
+  static var formerOptions: [String: String] { get }
+}
+
 /// The options of one command, as it declares them to the parser.
 ///
 /// The parser keeps the last value of an option that was given twice, and reports a missing operand
@@ -18,6 +24,8 @@ package struct DeclaredOptions {
   private var declarations: [Declaration] = []
   /// With their dashes: `--output`, `-o`.
   private var names: [String: Int] = [:]
+  /// What does the job of options that there are no more.
+  private var former: [String: String] = [:]
 
   /// Those of the command that `arguments` chooses below `root`, and what follows its name.
   private static func chosen(
@@ -40,7 +48,9 @@ package struct DeclaredOptions {
     in arguments: [String], of root: any ParsableCommand.Type
   ) -> Failure? {
     let (command, rest) = chosen(root, arguments)
-    return DeclaredOptions(command).fault(in: rest)
+    var options = DeclaredOptions(command)
+    options.former = (root as? any FormerOptions.Type)?.formerOptions ?? [:]
+    return options.fault(in: rest)
   }
 
   /// Whether an option of these arguments may be there twice. Finding out for sure takes longer.
@@ -104,6 +114,7 @@ package struct DeclaredOptions {
   }
 
   private func unknown(_ name: String) -> Failure {
+    if let hint = former[name] { return Failure(.usage, "unknown option '\(name)'", hint: hint) }
     let close = names.keys.filter { $0.hasPrefix("--") }
       .map { (distance: editDistance($0, name), name: $0) }
       .filter { $0.distance <= 1 + name.count / 6 }

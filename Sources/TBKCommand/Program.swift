@@ -70,7 +70,7 @@ package enum Program {
       }
       if code == 0 {
         do throws(Failure) {
-          try StandardOutput.write(command.fullMessage(for: error) + "\n")
+          try StandardOutput.write(completed(command.fullMessage(for: error), of: command) + "\n")
         } catch {
           end(error)
         }
@@ -78,6 +78,17 @@ package enum Program {
       }
       end(hinted(Failure(.usage, reworded(command.message(for: error))), called))
     }
+  }
+
+  /// The help of a command, with the options of its default subcommand: they stand behind its name alone.
+  private static func completed(_ help: String, of command: any ParsableCommand.Type) -> String {
+    guard let defaultCommand = command.configuration.defaultSubcommand,
+      let subcommands = help.firstIndex(of: "\nSUBCOMMANDS:"), let options = help.firstIndex(of: "\nOPTIONS:")
+    else { return help }
+    let detail = command.helpMessage(for: defaultCommand)
+    guard let start = detail.firstIndex(of: "\nARGUMENTS:") ?? detail.firstIndex(of: "\nOPTIONS:") else { return help }
+    let gap = detail.hasSuffix("\n") ? "" : "\n"
+    return help[..<options] + detail[start...] + gap + help[subcommands...]
   }
 
   /// A wrong usage with the next thing to do, if it has no better one.
@@ -156,5 +167,12 @@ package enum Program {
       end(error)
     }
     _exit(status)
+  }
+}
+
+extension String {
+  /// Where a text begins.
+  fileprivate func firstIndex(of text: String) -> Index? {
+    indices.first { self[$0...].hasPrefix(text) }
   }
 }

@@ -1,4 +1,4 @@
-"""termbackup consolidate, and below it tbk-seal --consolidate and tbk-push --replace with --receipt."""
+"""termbackup consolidate, and below it tbk-seal consolidate and tbk-push --replace with --receipt."""
 
 import json
 import os
@@ -327,7 +327,7 @@ def test_the_list_says_what_depends_on_what(pipe):
 
 def test_sealing_makes_the_same_id_each_time_as_the_manifest_foretells(pipe, small, tmp_path):
     archives = pipe.run("tbk-pull", pipe.store, "--chain", "latest").out
-    made = [pipe.run("tbk-seal", "--consolidate", *FAST, "--receipt", tmp_path / f"r{number}", "--manifest-out",
+    made = [pipe.run("tbk-seal", "consolidate", *FAST, "--receipt", tmp_path / f"r{number}", "--manifest-out",
                      tmp_path / f"m{number}", input=archives).out for number in range(2)]
     assert made[0] != made[1]
     receipts = [json.loads((tmp_path / f"r{number}").read_text()) for number in range(2)]
@@ -341,7 +341,7 @@ def test_sealing_makes_the_same_id_each_time_as_the_manifest_foretells(pipe, sma
     pipe.extract(made[0], tmp_path / "out")
     assert snapshot(tmp_path / "out") == snapshot(small)
     # One that needs no others is none for this.
-    assert b"nothing to consolidate" in pipe.run("tbk-seal", "--consolidate", *FAST, input=made[0], status=64).err
+    assert b"nothing to consolidate" in pipe.run("tbk-seal", "consolidate", *FAST, input=made[0], status=64).err
 
 
 def test_sealing_refuses_what_is_not_one_whole_chain(pipe):
@@ -349,7 +349,7 @@ def test_sealing_refuses_what_is_not_one_whole_chain(pipe):
     base = pipe.run("tbk-pull", pipe.store, pipe.ids[0]).out
 
     def seal(data, status, *arguments):
-        result = pipe.run("tbk-seal", "--consolidate", *FAST, *arguments, input=data, status=status)
+        result = pipe.run("tbk-seal", "consolidate", *FAST, *arguments, input=data, status=status)
         assert result.out == b""
         return result.err
 
@@ -360,14 +360,14 @@ def test_sealing_refuses_what_is_not_one_whole_chain(pipe):
     seal(new[:-1] + bytes([new[-1] ^ 1]) + base, 77)
     seal(new + base[:-1] + bytes([base[-1] ^ 1]), 77)
     seal(new + base, 65, "--expect-id", pipe.ids[0][:12])
-    seal(new + base, 64, "--reseal")
-    seal(new + base, 64, "--stdin-name", "x")
+    seal(new + base, 64, ".")
+    seal(new + base, 64, "--old-password-file", "x")
 
 
 def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     archives = pipe.run("tbk-pull", pipe.store, "--chain", "latest").out
     options = ["--receipt", tmp_path / "r", "--manifest-out", tmp_path / "m"]
-    made = pipe.run("tbk-seal", "--consolidate", *FAST, *options, input=archives).out
+    made = pipe.run("tbk-seal", "consolidate", *FAST, *options, input=archives).out
     push = [pipe.store, "--replace", pipe.ids[1], "--receipt", tmp_path / "r"]
     pipe.run("tbk-push", *push, "--rekeyed", input=made, status=64)
     pipe.run("tbk-push", *push, "--group", "other", input=made, status=64)

@@ -1,4 +1,4 @@
-"""tbk-seal --from-tar: what a tar holds becomes a backup."""
+"""tbk-seal tar: what a tar holds becomes a backup."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from test_mbu import DEVICES, HOSTILE, directory, member, tar_of
 
 
 def seal(tbk, tar, *arguments, **options):
-    return tbk.run("tbk-seal", *FAST, "--from-tar", *arguments, input=tar, **options)
+    return tbk.run("tbk-seal", "tar", *FAST, *arguments, input=tar, **options)
 
 
 def names(tbk, archive):
@@ -48,7 +48,7 @@ def test_output_to_a_file_and_a_pipe_open_alike(tbk, small, tmp_path):
     seal(tbk, tar, "-o", tmp_path / "archive")
     assert names(tbk, (tmp_path / "archive").read_bytes()) == names(tbk, seal(tbk, tar).out)
     with open(tmp_path / "place", "wb") as place:
-        tbk.run("tbk-seal", *FAST, "--from-tar", stdin=None, input=tar, stdout=place)
+        tbk.run("tbk-seal", "tar", *FAST, stdin=None, input=tar, stdout=place)
     assert names(tbk, (tmp_path / "place").read_bytes()) == names(tbk, seal(tbk, tar).out)
 
 
@@ -166,7 +166,7 @@ def test_devices_are_left_out_and_the_backup_is_not_complete(tbk, tmp_path):
     assert json.loads((tmp_path / "receipt").read_text())["complete"] is False
 
 
-@pytest.mark.parametrize("arguments", [["."], ["-C", "."], ["--stdin-name", "x"], ["--reseal"], ["--exclude", "x"]])
+@pytest.mark.parametrize("arguments", [["."], ["-C", "."], ["reseal"], ["--exclude", "x"]])
 def test_a_tar_is_all_that_is_sealed(tbk, small, arguments):
     seal(tbk, mbu.tar(small), *arguments, status=64)
 

@@ -50,7 +50,7 @@ def test_a_plain_pipe_notices(tbk, store, tmp_path, lie):
         refused = tbk.open(chain, "--chain", *arguments, status=65)
         assert next(iter(lie)).encode() in refused.err
     assert not (tmp_path / "out").exists()
-    assert next(iter(lie)).encode() in tbk.run("tbk-seal", "--consolidate", *FAST, input=chain, status=65).err
+    assert next(iter(lie)).encode() in tbk.run("tbk-seal", "consolidate", *FAST, input=chain, status=65).err
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--present"], ["--present", "--json"]])
@@ -142,16 +142,14 @@ def test_the_group_is_under_the_tag(tbk, store, small):
     plain = tbk.seal(small)
     assert "group" not in json.loads(tbk.open(plain, "--manifest").out)
     receipt = tbk.scratch / "receipt"
-    for arguments in (["--stdin-name", "n"], ["--from-tar"]):
-        data = b"" if arguments == ["--from-tar"] else b"data"
-        stream = tbk.run("tbk-seal", *FAST, "--group", "g", "--receipt", receipt, *arguments,
-                         input=data or bytes(1024)).out
+    for arguments, data in ((["stream", "n"], b"data"), (["tar"], bytes(1024))):
+        stream = tbk.run("tbk-seal", *arguments, *FAST, "--group", "g", "--receipt", receipt, input=data).out
         assert json.loads(receipt.read_text())["group"] == "g"
         assert json.loads(tbk.open(stream, "--manifest").out)["group"] == "g"
         for wrong in ([], ["--group", "h", "--new-group"]):
             refused = tbk.run("tbk-push", store, "--receipt", receipt, *wrong, input=stream, status=64)
             assert b"--group g" in refused.err
-    for wrong in (["--group", "../x"], ["--group", ""], ["--reseal", "--group", "g"], ["--consolidate", "--group", "g"]):
+    for wrong in (["--group", "../x"], ["--group", ""], ["reseal", "--group", "g"], ["consolidate", "--group", "g"]):
         tbk.run("tbk-seal", *wrong, input=b"", status=64)
 
 

@@ -90,7 +90,7 @@ def test_a_run_meets_the_limit_on_files_and_the_next_one_succeeds(tbk, large, tm
 def test_a_signal_that_would_end_the_process_leaves_nothing_behind(number, status, tbk, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    process = tbk.start("tbk-seal", *FAST, "-o", tmp_path / "a.tbk", "--stdin-name", "x", stdin=os.open(fifo, os.O_RDWR))
+    process = tbk.start("tbk-seal", "stream", *FAST, "-o", tmp_path / "a.tbk", "x", stdin=os.open(fifo, os.O_RDWR))
     while not left_in(tmp_path) and process.poll() is None:
         pass
     os.kill(process.pid, number)
@@ -103,7 +103,7 @@ def test_a_signal_that_would_end_the_process_leaves_nothing_behind(number, statu
 def test_a_limit_on_processor_time_that_kills_is_met_a_second_earlier(tbk, tmp_path):
     """The hard limit sends SIGKILL, which leaves no time for anything."""
     output = tmp_path / "a.tbk"
-    result = tbk.run("tbk-seal", *FAST, "-o", output, "--stdin-name", "x", stdin=open("/dev/zero", "rb"),
+    result = tbk.run("tbk-seal", "stream", *FAST, "-o", output, "x", stdin=open("/dev/zero", "rb"),
                      preexec_fn=limited(resource.RLIMIT_CPU, 3), status=75)
     assert b"error: the limit of processor time is reached" in result.err
     assert left_in(tmp_path) == [] and not output.exists()

@@ -300,7 +300,7 @@ def test_devices_and_fifos_are_left_out_and_named(packages, tmp_path):
     assert sent.err.count(b"d/fifo") == 1 and b"d/disk" in sent.err
     assert [found.name for found in tarfile.open(fileobj=io.BytesIO(sent.out))] == ["d", "d/file"]
     # The rest of it can be sealed.
-    archive = packages.tbk.run("tbk-seal", *FAST, "--from-tar", "--strip-top", input=sent.out).out
+    archive = packages.tbk.run("tbk-seal", "tar", *FAST, "--strip-top", input=sent.out).out
     assert packages.tbk.open(archive, "--cat", "file").out == b"content\n"
 
 
@@ -326,7 +326,7 @@ def test_a_package_of_one_file_opens(packages, tmp_path, strip):
 def test_one_file_is_sealed_anew(packages):
     for members in (ONE, [member("link", kind=tarfile.SYMTYPE, link="x")]):
         sent = packages.open(packages.of_members(*members)).out
-        archive = packages.tbk.run("tbk-seal", *FAST, "--from-tar", "--strip-top", input=sent).out
+        archive = packages.tbk.run("tbk-seal", "tar", *FAST, "--strip-top", input=sent).out
         assert packages.tbk.open(archive, "--list").lines == [members[0][0].name]
 
 

@@ -12,7 +12,7 @@ WAYS = {"extract": ["-C", "{out}"], "dry run": ["-C", "{out}", "--dry-run"], "in
         "tar": [], "verify": ["--verify"], "cat": ["--cat", "plain"]}
 # These answer with the manifest alone, which a sealed one has.
 MANIFEST = {"list": ["--list"], "manifest": ["--manifest"]}
-SEALING = {"reseal": ["--reseal"], "consolidate": ["--consolidate"]}
+SEALING = {"reseal": ["reseal"], "consolidate": ["consolidate"]}
 
 
 def read(tbk, tmp_path, way, *archives, password=PASSWORD, chain=False):
@@ -87,7 +87,7 @@ def test_a_sealed_manifest_is_not_consolidated(tbk, small, tmp_path):
     put(os.path.join(small, "new"), b"new\n")
     archive, newest, _ = increment(small, tbk, manifest)
     for chain in (newest + base, archive + sealed(small, tbk)[1]):
-        result = tbk.run("tbk-seal", "--consolidate", *FAST, input=chain, status={65, 66})
+        result = tbk.run("tbk-seal", "consolidate", *FAST, input=chain, status={65, 66})
         assert result.out == b""
 
 
@@ -108,13 +108,13 @@ def test_what_is_missing_is_missing_to_all(way, tbk, small, tmp_path):
 def test_what_does_not_hold_is_not_sealed_again(name, tbk):
     archive = next(case for case in hostile.catalogue() if case.name == name).build()
     old = put(tbk.scratch / "old", hostile.PASSWORD)
-    result = tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", old, input=archive, status=65)
+    result = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", old, input=archive, status=65)
     assert result.out == b"" and tbk.leftovers() == []
 
 
 def test_a_sealed_manifest_is_sealed_again(tbk, small):
     _, manifest, plain = sealed(small, tbk)
-    again = tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", tbk.password_file, input=manifest).out
+    again = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file, input=manifest).out
     assert tbk.open(again, "--manifest").out == plain
 
 
@@ -187,8 +187,8 @@ def test_a_wrong_password_and_what_is_no_gzip_get_one_answer(tbk, tmp_path):
                 answers.add((result.out, result.err))
             assert len(answers) == 1 and next(iter(answers))[0] == b""
     answers = {tbk.run("tbk-seal", *way, *FAST, input=archive, status=77).err
-               for archive in (wrong, none) for way in (["--reseal", "--old-password-file", tbk.password_file],)}
+               for archive in (wrong, none) for way in (["reseal", "--old-password-file", tbk.password_file],)}
     assert len(answers) == 1
-    answers = {tbk.run("tbk-seal", "--consolidate", *FAST, input=archive, status=77).err for archive in (wrong, none)}
+    answers = {tbk.run("tbk-seal", "consolidate", *FAST, input=archive, status=77).err for archive in (wrong, none)}
     assert len(answers) == 1
     assert os.listdir(destination) == []

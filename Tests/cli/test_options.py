@@ -60,7 +60,7 @@ def test_what_stands_behind_two_dashes_is_no_option(tbk, tmp_path):
     for name in ("--mode", "--output"):
         (tmp_path / name).mkdir()
     tbk.run("tbk-manifest", "--mode", "full", "--", "--mode", cwd=tmp_path)
-    assert tbk.run("tbk-seal", "--stdin-name", "x", "--from-command", "--password-file", tbk.password_file, "-o", "a", "--level", "1",
+    assert tbk.run("tbk-seal", "stream", "x", "--password-file", tbk.password_file, "-o", "a", "--level", "1",
                    "--memory", "64", "--", "echo", "-o", "-o", "--level", "--level", password=None, cwd=tmp_path).status == 0
 
 

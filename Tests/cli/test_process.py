@@ -42,7 +42,7 @@ def test_what_nohup_ignores_stays_ignored(tbk, tmp_path):
     ready, wait = tmp_path / "ready", tmp_path / "wait"
     os.mkfifo(wait)
     process = tbk.start(
-        "tbk-seal", *FAST, "--stdin-name", "x", "--from-command", "--", "sh", "-c", f"touch '{ready}'; cat '{wait}'",
+        "tbk-seal", "stream", *FAST, "x", "--", "sh", "-c", f"touch '{ready}'; cat '{wait}'",
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     while not ready.exists() and process.poll() is None:
         pass
@@ -146,7 +146,7 @@ def test_a_child_sees_no_secret_but_what_it_may_need_itself(tbk, tree, tmp_path,
     keys = ["--private", tmp_path / "k", "--public", tmp_path / "k.pub"]
     command = {
         "password": ["tbk-open", "--password-command", child, "--list", archive],
-        "old password": ["tbk-seal", "--reseal", "--old-password-command", child, "--password-file", tbk.password_file, *FAST,
+        "old password": ["tbk-seal", "reseal", "--old-password-command", child, "--password-file", tbk.password_file, *FAST,
                          "-o", tmp_path / "b.tbk"],
         "key": ["tbk-sign", "keygen", *keys, "--password-command", child],
         "webhook": ["tbk-notify", "--max-wait", "0", "--url-command", child],

@@ -1,4 +1,4 @@
-"""tbk-seal --reseal: an archive under another password, byte for byte what it was inside."""
+"""tbk-seal reseal: an archive under another password, byte for byte what it was inside."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def old(tmp_path):
 
 
 def reseal(tbk, old, archive, *arguments, **options):
-    return tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", old, *arguments, input=archive,
+    return tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", old, *arguments, input=archive,
                    **{"password": NEW, **options})
 
 
@@ -40,7 +40,7 @@ def test_the_new_archive_holds_the_same_bytes_under_the_new_password(tbk, tree, 
 
 
 def test_the_costs_are_chosen_anew(tbk, small, old):
-    again = tbk.run("tbk-seal", "--reseal", "--memory", "128", "--iterations", "2", "--lanes", "2", "--old-password-file", old,
+    again = tbk.run("tbk-seal", "reseal", "--memory", "128", "--iterations", "2", "--lanes", "2", "--old-password-file", old,
                     input=tbk.seal(small), password=NEW).out
     head = crypto.open_archive(again, NEW)[0]
     assert (head.memory, head.time, head.lanes) == (128, 2, 2)
@@ -70,7 +70,7 @@ def test_tbk1_becomes_tbk2(tbk, small, old, tmp_path):
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
 def test_vectors_reseal_or_are_refused_as_they_open(path, tbk, tmp_path):
-    """What is inside is no matter of --reseal: where the archive authenticates, it is sealed again."""
+    """What is inside is no matter of reseal: where the archive authenticates, it is sealed again."""
     fact = path.with_suffix(".txt").read_text()
     password = bytes.fromhex(re.search(r"^password: (\w*)$", fact, re.MULTILINE)[1])
     (tmp_path / "p").write_bytes(password + b"\n")
@@ -128,7 +128,7 @@ def test_expect_id(tbk, small, old):
     reseal(tbk, old, archive, "--expect-id", "xyz", status=64)
 
 
-@pytest.mark.parametrize("arguments", [["."], ["-C", "."], ["--stdin-name", "x"], ["--receipt", "r"], ["--manifest-out", "m"],
+@pytest.mark.parametrize("arguments", [["."], ["-C", "."], ["--receipt", "r"], ["--manifest-out", "m"],
                                        ["--level", "3"], ["--threads", "2"], ["--exclude", "x"]], ids=str)
 def test_options_of_sealing_a_tree_are_refused(arguments, tbk, small, old):
     assert reseal(tbk, old, tbk.seal(small), *arguments, status=64).out == b""
@@ -160,7 +160,7 @@ def test_the_old_password_comes_from_where_passwords_come_from(way, tbk, small, 
         env = {"TERMBACKUP_OLD_PASSWORD_FILE": old}
     else:
         env = {"TERMBACKUP_OLD_PASSWORD_COMMAND": f"cat '{old}'"}
-    again = tbk.run("tbk-seal", "--reseal", *FAST, *options, input=archive, password=NEW, env=env, pass_fds=[read]).out
+    again = tbk.run("tbk-seal", "reseal", *FAST, *options, input=archive, password=NEW, env=env, pass_fds=[read]).out
     os.close(read)
     assert crypto.open_archive(again, NEW)
 
@@ -169,7 +169,7 @@ def test_a_missing_old_password_and_one_on_standard_input_are_usage(tbk, small, 
     archive = tbk.seal(small)
     for options in ([], ["--no-input"], ["--old-password-fd", "0"], ["--old-password-file", "-"],
                     ["--old-password-file", old, "--old-password-command", "true"]):
-        done = tbk.run("tbk-seal", "--reseal", *FAST, *options, input=archive, password=NEW, status=64)
+        done = tbk.run("tbk-seal", "reseal", *FAST, *options, input=archive, password=NEW, status=64)
         assert done.out == b"" and b"old" in done.err
 
 
@@ -179,7 +179,7 @@ def test_neither_passwords_command_sees_the_other_password(tbk, small, tmp_path)
     put(script, f"#!/bin/sh\nenv >>'{tmp_path}/seen'\nprintf '%s\\n' \"$1\"\n".encode(), 0o755)
     for env in ({"TERMBACKUP_OLD_PASSWORD_COMMAND": f"'{script}' '{PASSWORD.decode()}'", "TERMBACKUP_PASSWORD": secret},
                 {"TERMBACKUP_PASSWORD_COMMAND": f"'{script}' {secret}", "TERMBACKUP_OLD_PASSWORD": PASSWORD.decode()}):
-        again = tbk.run("tbk-seal", "--reseal", *FAST, input=tbk.seal(small), password=None, env=env).out
+        again = tbk.run("tbk-seal", "reseal", *FAST, input=tbk.seal(small), password=None, env=env).out
         assert crypto.open_archive(again, secret.encode())
         seen = (tmp_path / "seen").read_text()
         assert "PATH=" in seen and secret not in seen and PASSWORD.decode() not in seen and "_PASSWORD" not in seen
@@ -198,7 +198,7 @@ def big(tmp_path_factory):
     with open(folder / "zeros", "wb") as file:
         file.truncate(BIG)
     with open(folder / "zeros", "rb") as source, open(path, "wb") as target:
-        commands.run("tbk-seal", *FAST, "--level", "0", "--stdin-name", "zeros", stdin=source, stdout=target)
+        commands.run("tbk-seal", "stream", *FAST, "--level", "0", "zeros", stdin=source, stdout=target)
     (folder / "old").write_bytes(PASSWORD + b"\n")
     return path
 
@@ -218,7 +218,7 @@ def peak(tbk, command, stdin, stdout):
 def test_memory_does_not_grow_with_the_archive(piped, big, tbk, old, tmp_path):
     new = tmp_path / "new"
     new.write_bytes(NEW)
-    command = [tbk.path("tbk-seal"), "--reseal", "-q", *FAST, "--old-password-file", old, "--password-file", new]
+    command = [tbk.path("tbk-seal"), "reseal", "-q", *FAST, "--old-password-file", old, "--password-file", new]
     with open(tmp_path / "again", "wb") as output:
         if piped:
             cat = subprocess.Popen(["cat", big], stdout=subprocess.PIPE)
@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_archive(piped, big, tbk, old, tmp_path):
 def test_one_that_is_killed_half_way_leaves_nothing(number, big, tbk, old, tmp_path):
     put(tmp_path / "new", NEW)
     read, write = os.pipe()
-    process = tbk.start("tbk-seal", "--reseal", *FAST, "--old-password-file", old, "-o", tmp_path / "again", stdin=read,
+    process = tbk.start("tbk-seal", "reseal", *FAST, "--old-password-file", old, "-o", tmp_path / "again", stdin=read,
                         password=NEW)
     os.close(read)
     with open(big, "rb") as source, os.fdopen(write, "wb") as pipe:
@@ -254,7 +254,7 @@ def test_nothing_of_the_plaintext_is_on_disk_meanwhile(tbk, old, tmp_path):
     """The spool of a pipe holds the ciphertext that came, and nothing else."""
     put(tmp_path / "tree" / "f", hashlib.sha256(b"x").digest() * (1 << 20))
     archive = tbk.seal(tmp_path / "tree", "--level", "0")
-    process = tbk.start("tbk-seal", "--reseal", *FAST, "--old-password-file", old, stdin=subprocess.PIPE, password=NEW)
+    process = tbk.start("tbk-seal", "reseal", *FAST, "--old-password-file", old, stdin=subprocess.PIPE, password=NEW)
     process.stdin.write(archive)
     process.stdin.close()
     # The output is a pipe that nobody reads: it stops half-way.

@@ -221,7 +221,7 @@ def test_neither_password_is_seen_by_others(shell, tmp_path):
     shell.lib = wrapped(tmp_path, f"{{ printf '%s\\n' \"$@\"; cat /proc/self/environ; }} >>'{tmp_path}/seen'")
     rotate(shell, password=None, env={"TERMBACKUP_PASSWORD": PASSWORD.decode(), "TERMBACKUP_NEW_PASSWORD": NEW.decode()})
     seen = (tmp_path / "seen").read_bytes()
-    assert b"--reseal" in seen and b"PATH=" in seen
+    assert b"reseal" in seen and b"PATH=" in seen
     assert PASSWORD not in seen and NEW not in seen
 
 
@@ -411,7 +411,7 @@ def test_what_another_machine_rotates_meanwhile_is_left_to_it(tbk, new, tmp_path
     first = ledger(shell.home)[0]["id"]
     put(tmp_path / "third", b"third\n")
     ours = shell.lib
-    reseal = f"""'{BIN}/tbk-seal' -q --reseal {" ".join(FAST)} --old-password-file '{tbk.password_file}' --password-file '{tmp_path}/third'"""
+    reseal = f"""'{BIN}/tbk-seal' reseal -q {" ".join(FAST)} --old-password-file '{tbk.password_file}' --password-file '{tmp_path}/third'"""
     shell.lib = wrapped(tmp_path, f"""
         case "$*" in *tbk-push*--replace*)
             '{BIN}/tbk-pull' -q '{store_of(shell.home)}' --manifest {first} </dev/null | {reseal} >'{tmp_path}/sealed'

@@ -25,37 +25,37 @@ def listed(backup):
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 65535, 65536, 65537, 131072, 131073, 3_000_001])
-def test_stdin_name_seals_a_stream_as_one_file(size, tbk):
+def test_a_stream_is_sealed_as_one_file(size, tbk):
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    backup, = reference_open(tbk.run("tbk-seal", *FAST, "--stdin-name", "db.sql", input=data).out)
+    backup, = reference_open(tbk.run("tbk-seal", "stream", *FAST, "db.sql", input=data).out)
     assert listed(backup) == ["db.sql"]
     assert backup.bytes_of(b"db.sql") == data
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", ".", "a//b", "x/"])
-def test_stdin_name_that_no_archive_may_hold_is_usage(name, tbk):
-    assert tbk.run("tbk-seal", *FAST, "--stdin-name", name, input=b"x", status=64).out == b""
+def test_a_name_that_no_archive_may_hold_is_usage(name, tbk):
+    assert tbk.run("tbk-seal", "stream", *FAST, name, input=b"x", status=64).out == b""
 
 
-def test_from_command(tbk):
+def test_what_a_command_prints_is_sealed(tbk):
     command = ["sh", "-c", "printf 'one\\n'; printf two"]
-    backup, = reference_open(tbk.run("tbk-seal", *FAST, "--stdin-name", "out", "--from-command", "--", *command).out)
+    backup, = reference_open(tbk.run("tbk-seal", "stream", *FAST, "out", "--", *command).out)
     assert backup.bytes_of(b"out") == b"one\ntwo"
 
 
 @pytest.mark.parametrize("command", [["sh", "-c", "echo something; exit 3"], ["sh", "-c", "echo something; kill -9 $$"],
                                      ["/no/such/command"], ["false"]], ids=str)
-def test_from_command_that_fails_fails_the_seal(command, tbk, tmp_path):
-    arguments = [*FAST, "--stdin-name", "out", "--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "manifest"]
-    assert tbk.run("tbk-seal", *arguments, "--from-command", "--", *command, status=REFUSED).out == b""
-    tbk.run("tbk-seal", *arguments, "-o", tmp_path / "out.tbk", "--from-command", "--", *command, status=REFUSED)
+def test_a_command_that_fails_fails_the_seal(command, tbk, tmp_path):
+    arguments = ["stream", *FAST, "out", "--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "manifest"]
+    assert tbk.run("tbk-seal", *arguments, "--", *command, status=REFUSED).out == b""
+    tbk.run("tbk-seal", *arguments, "-o", tmp_path / "out.tbk", "--", *command, status=REFUSED)
     for name in ("out.tbk", "receipt", "manifest"):
         assert not os.path.exists(tmp_path / name) or os.path.getsize(tmp_path / name) == 0
     assert tbk.leftovers() == []
 
 
-def test_from_command_is_not_given_the_password(tbk):
-    archive = tbk.run("tbk-seal", *FAST, "--stdin-name", "env", "--from-command", "--", "env", password=None,
+def test_a_command_is_not_given_the_password(tbk):
+    archive = tbk.run("tbk-seal", "stream", *FAST, "env", "--", "env", password=None,
                       env={"TERMBACKUP_PASSWORD": PASSWORD.decode(), "KEPT": "yes"}).out
     seen = reference_open(archive)[0].bytes_of(b"env")
     assert PASSWORD not in seen and b"KEPT=yes" in seen
@@ -118,7 +118,7 @@ def test_redirected_output_is_the_same_as_a_pipe(tbk, small, tmp_path):
 
 def test_failure_empties_a_seekable_output(tbk, tmp_path):
     with open(tmp_path / "out.tbk", "wb") as file:
-        tbk.run("tbk-seal", *FAST, "--stdin-name", "x", "--from-command", "--", "sh", "-c", "head -c 5000000 /dev/urandom; exit 1",
+        tbk.run("tbk-seal", "stream", *FAST, "x", "--", "sh", "-c", "head -c 5000000 /dev/urandom; exit 1",
                 stdout=file, status=REFUSED)
     assert os.path.getsize(tmp_path / "out.tbk") == 0
 
@@ -138,9 +138,41 @@ def test_levels_differ_in_size(tbk, tmp_path):
 @pytest.mark.parametrize("arguments", [["--level", "10"], ["--level", "-1"], ["--level", "x"], ["--lanes", "0"], ["--lanes", "256"],
                                        ["--iterations", "0"], ["--iterations", "65536"], ["--memory", "0"],
                                        ["--memory", "4294967296"], ["--memory", "8", "--lanes", "4"], ["--threads", "0"],
-                                       ["--no-such-option"], ["--from-command", "--", "true"]], ids=str)
+                                       ["--no-such-option"]], ids=str)
 def test_usage(arguments, tbk, small):
-    assert tbk.run("tbk-seal", *arguments, *([] if "--from-command" in arguments else [small]), status=64).out == b""
+    assert tbk.run("tbk-seal", *arguments, small, status=64).out == b""
+
+
+def test_an_empty_command_does_not_mean_standard_input(tbk):
+    assert tbk.run("tbk-seal", "stream", "x", "--", input=b"data", status=64).out == b""
+
+
+# What a subcommand does, by options that another has, or that the command once had.
+FOREIGN = {
+    "tree": ["--strip-top", "--expect-id 01234567", "--old-password-file x"], "stream": ["-C .", "--exclude x", "--strip-top"],
+    "tar": ["-C .", "--exclude x", "--old-password-file x"], "reseal": ["--receipt x", "--manifest-out x", "--group x", "-C ."],
+    "consolidate": ["--group x", "-C .", "--old-password-file x"], "manifest": ["--receipt x", "--group x", "--level 3"],
+}
+
+
+@pytest.mark.parametrize("seal, option", [(seal, option) for seal, options in FOREIGN.items() for option in options])
+def test_a_subcommand_has_its_own_options_and_no_others(seal, option, tbk):
+    done = tbk.run("tbk-seal", seal, *(["x"] if seal == "stream" else []), *option.split(), input=b"", status=64)
+    assert done.out == b"" and f"unknown option '{option.split()[0]}'".encode() in done.err
+
+
+@pytest.mark.parametrize("former, now", [("--stdin-name", b"tbk-seal stream NAME"), ("--from-command", b"tbk-seal stream NAME -- COMMAND"),
+                                         ("--from-tar", b"tbk-seal tar"), ("--reseal", b"tbk-seal reseal"),
+                                         ("--consolidate", b"tbk-seal consolidate"), ("--manifest-only", b"tbk-seal manifest")])
+def test_a_former_option_names_what_does_its_job(former, now, tbk):
+    assert now in tbk.run("tbk-seal", "--quiet", former, status=64).err.split(b"hint: ")[1]
+
+
+def test_a_directory_called_as_a_subcommand_is(tbk, small, tmp_path):
+    os.rename(small, tmp_path / "tar")
+    for name in (["./tar"], ["tree", "tar"], ["-q", "tar"]):
+        backup, = reference_open(tbk.run("tbk-seal", *name, *FAST, cwd=tmp_path).out)
+        assert backup.bytes_of(b"plain") == b"plain\n"
 
 
 # Manifests on standard input
@@ -444,7 +476,7 @@ def test_full_device(tbk, tree, tmp_path):
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_clean_up(number, status, tbk, tmp_path):
     read, write = os.pipe()
-    process = tbk.start("tbk-seal", *FAST, "--stdin-name", "x", "-o", tmp_path / "out.tbk", stdin=read)
+    process = tbk.start("tbk-seal", "stream", *FAST, "x", "-o", tmp_path / "out.tbk", stdin=read)
     os.close(read)
     # More than fits a pipe: once it is through, the command is at work.
     os.write(write, os.urandom(1 << 20))

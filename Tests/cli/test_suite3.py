@@ -540,8 +540,8 @@ def test_a_manifest_is_sealed_only_of_what_is_whole(grown, tbk, tmp_path):
     archive = seal("suite 3", made(grown)[0])
     broken = archive[:len(archive) // 2] + bytes([archive[len(archive) // 2] ^ 1]) + archive[len(archive) // 2 + 1:]
     with open(put(tmp_path / "broken", broken), "rb") as file:
-        assert tbk.run("tbk-seal", *FAST, "--manifest-only", stdin=file, status={65, 77}).out == b""
-    assert tbk.run("tbk-seal", *FAST, "--manifest-only", input=archive).out
+        assert tbk.run("tbk-seal", "manifest", *FAST, stdin=file, status={65, 77}).out == b""
+    assert tbk.run("tbk-seal", "manifest", *FAST, input=archive).out
 
 
 # Into suite 1
@@ -552,14 +552,14 @@ def test_an_archive_of_suite_3_is_sealed_again_in_suite_1(tbk, grown, tmp_path):
     archive = seal("suite 3", frames.payload(data, at, len(mf.encode(manifest)), SMALL))
     new = put(tmp_path / "new", b"another")
     for source in ({"input": archive}, {"stdin": open(put(tmp_path / "x.tbk", archive), "rb")}):
-        again = tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", tbk.password_file, "--password-file", new,
+        again = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file, "--password-file", new,
                         password=None, **source).out
         assert tbk.open(again, password=b"another").out == data
         assert tbk.open(again, "--verify", password=b"another").out.startswith(b"ok " + manifest["backup_id"].encode())
     bad = archive[:-30] + bytes([archive[-30] ^ 1]) + archive[-29:]
-    done = tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", tbk.password_file, input=bad, status=77)
+    done = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file, input=bad, status=77)
     assert done.out == b"" and tbk.leftovers() == []
-    done = tbk.run("tbk-seal", "--reseal", *FAST, "--old-password-file", tbk.password_file,
+    done = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file,
                    input=seal("age", frames.payload(data, at, len(mf.encode(manifest)))), status=64)
     assert done.out == b"" and b"recipients" in done.err
 
@@ -569,7 +569,7 @@ def test_a_mixed_chain_is_consolidated(tbk, grown, tmp_path):
     base = seal("suite 3", payload)
     put(os.path.join(grown, "new"), b"new\n")
     newest, _ = reference_archive(grown, manifest=mf.build(grown, "incremental", first))
-    whole = tbk.run("tbk-seal", "--consolidate", *FAST, input=frames.chain(newest, base)).out
+    whole = tbk.run("tbk-seal", "consolidate", *FAST, input=frames.chain(newest, base)).out
     tbk.extract(whole, tmp_path / "out")
     assert snapshot(tmp_path / "out") == snapshot(grown)
     assert b"offset" not in tbk.open(whole, "--manifest").out

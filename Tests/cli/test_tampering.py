@@ -417,7 +417,7 @@ def test_a_sealed_manifest_that_was_exchanged(world):
 
 def test_a_password_check_that_was_exchanged_lets_no_other_password_in(world):
     group = world.ledger()["backups"][0]["group"]
-    forged = world.shell.tbk.run("tbk-seal", "--stdin-name", "check", input=b"TermBackup password check\n",
+    forged = world.shell.tbk.run("tbk-seal", "stream", "check", input=b"TermBackup password check\n",
                                  password=b"somebody else's").out
     world.store.write({f"checks/{group}.tbk": forged})
     before = world.store.state()

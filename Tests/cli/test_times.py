@@ -161,7 +161,7 @@ def test_tar_has_the_same_times(tbk, wide, form):
     assert {path: found["mtime"] for path, found in snapshot(wide / "out").items()} == \
         {path: found["mtime"] for path, found in snapshot(source).items()}
     made = subprocess.run(["tar", f"--format={form}", "-C", source, "-cf", "-", "."], check=True, capture_output=True).stdout
-    tbk.extract(tbk.run("tbk-seal", *FAST, "--from-tar", input=made).out, wide / "back")
+    tbk.extract(tbk.run("tbk-seal", "tar", *FAST, input=made).out, wide / "back")
     for name in set(TIMES) - {"far", "long-ago"}:
         wanted = TIMES[name] if form == "pax" else TIMES[name] // SECOND * SECOND
         assert os.stat(wide / "back" / name / "file").st_mtime_ns == wanted
@@ -171,7 +171,7 @@ def test_a_tar_of_python_has_them_too(tbk, wide):
     # Python writes what has more digits than a double with an exponent.
     times = {"a": 1e16, "b": -2.5e17, "c": -0.5, "d": 12e9, "e": 4611686018427387904}
     members = [member(name, b"x", mtime=time) for name, time in times.items()]
-    archive = tbk.run("tbk-seal", *FAST, "--from-tar", input=tar_of(*members)).out
+    archive = tbk.run("tbk-seal", "tar", *FAST, input=tar_of(*members)).out
     tbk.extract(archive, wide / "out")
     for name, time in times.items():
         assert os.stat(wide / "out" / name).st_mtime_ns == int(time * 2) * SECOND // 2
@@ -280,7 +280,7 @@ def test_a_list_shows_any_year(tbk, tmp_path):
 def test_ids_of_a_tar_that_no_file_can_have_are_named(tbk, tmp_path):
     tar = tar_of(directory("d"), member("d/large", b"1", uid=2**32, gid=2**40), member("d/none", b"2", uid=2**32 - 1),
                  member("d/greatest", b"3", uid=2**32 - 2, gid=2**32 - 2))
-    result = tbk.run("tbk-seal", *FAST, "--from-tar", input=tar, status=3)
+    result = tbk.run("tbk-seal", "tar", *FAST, input=tar, status=3)
     told = result.err.decode()
     assert f"'d/large': no file can belong to user {2**32} and group {2**40}" in told
     assert f"'d/none': no file can belong to user {2**32 - 1}" in told and "d/greatest" not in told

@@ -410,9 +410,9 @@ def test_the_command_for_one_secret_does_not_get_the_other(remote, small, tmp_pa
     shell.run("run", "docs", *password, password=None, env=secret)
     shell.run("run", "docs", *token, password=None, env=secret)
     # The commands themselves. What GITHUB_TOKEN is for, they cannot know before they look for a token.
-    shell.tbk.run("tbk-seal", "--stdin-name", "x", *password, "--from-command", "--", "env", password=None,
+    shell.tbk.run("tbk-seal", "stream", "x", *password, "--", "env", password=None,
                   env={**secret, "GITHUB_TOKEN": ""})
-    archive = shell.tbk.run("tbk-seal", *FAST, "--stdin-name", "x", "--from-command", "--", "env", env={
+    archive = shell.tbk.run("tbk-seal", "stream", *FAST, "x", "--", "env", env={
         **secret, "GITHUB_TOKEN": ""}).out
     shell.tbk.run("tbk-pull", f"github:{remote.name}", "--list", *token, env={
         **secret, "TERMBACKUP_GITHUB_API": remote.server.api})

@@ -23,8 +23,8 @@ IGNORED = {
         "--list - -", "--verify --against -", "-C OUT --against - ARCHIVE -",
     ],
     "tbk-seal": [
-        "--receipt - TREE", "--manifest-out - TREE", "--overwrite never TREE", "--overwrite never -o - TREE", "--strip-top TREE",
-        "--stdin-name x TREE", "--iterations 65 TREE", "--lanes 65 TREE", "--memory 2097153 TREE", "--exclude x --directory TREE",
+        "--receipt - TREE", "--manifest-out - TREE", "--overwrite never TREE", "--overwrite never -o - TREE", "--strip-top TREE", "stream x TREE",
+        "--iterations 65 TREE", "--lanes 65 TREE", "--memory 2097153 TREE", "--exclude x --directory TREE",
     ],
     "tbk-manifest": [
         "create --changes - --previous MANIFEST TREE", "create --changes OUT TREE", "show --json -l MANIFEST",

@@ -122,7 +122,7 @@ def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell,
     plain_shell.lib = wrapped(tmp_path, f"""
         case "$*" in *tbk-push*--mark-verified*)
             set -- tbk-push "$@"
-            '{BIN}/tbk-pull' -q '{store}' {ids[0]} | '{BIN}/tbk-seal' -q --reseal {" ".join(FAST)} \\
+            '{BIN}/tbk-pull' -q '{store}' {ids[0]} | '{BIN}/tbk-seal' reseal -q {" ".join(FAST)} \\
                 --old-password-file '{plain_shell.tbk.password_file}' --password-file '{plain_shell.tbk.password_file}' |
                 '{BIN}/tbk-push' -q '{store}' --replace {ids[0]} >/dev/null
             '{BIN}/tbk-push' -q '{store}' --remove {ids[2]} >/dev/null
@@ -357,11 +357,11 @@ def test_a_manifest_is_replaced_where_the_archive_is_the_one_it_was_made_from(pl
     ids = fill(plain_shell, small, backups=2)
     tbk, store = plain_shell.tbk, plain_shell.home / "store"
     archive = tbk.run("tbk-pull", store, ids[0]).out
-    sealed = tbk.run("tbk-seal", *FAST, "--manifest-only", "--expect-id", ids[0], input=archive).out
+    sealed = tbk.run("tbk-seal", "manifest", *FAST, "--expect-id", ids[0], input=archive).out
     assert tbk.open(sealed, "--manifest").out == tbk.open(archive, "--manifest").out
     tbk.open(sealed, "--verify", status=65)
-    tbk.run("tbk-seal", *FAST, "--manifest-only", "--expect-id", ids[1], input=archive, status=65)
-    tbk.run("tbk-seal", *FAST, "--manifest-only", input=archive, password=b"wrong", status=77)
+    tbk.run("tbk-seal", "manifest", *FAST, "--expect-id", ids[1], input=archive, status=65)
+    tbk.run("tbk-seal", "manifest", *FAST, input=archive, password=b"wrong", status=77)
     tbk.run("tbk-push", store, "--replace-manifest", f"{ids[0]}:{ids[1]}", input=sealed, status=75)
     tbk.run("tbk-push", store, "--replace-manifest", "0f" * 32, input=sealed, status=69)
     tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed[:-1], status=65)
@@ -370,8 +370,8 @@ def test_a_manifest_is_replaced_where_the_archive_is_the_one_it_was_made_from(pl
     tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed)
     assert tbk.run("tbk-pull", store, "--manifest", ids[0]).out == sealed
     assert b"already" in tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed).err
-    for wrong in (["--reseal"], ["--receipt", "r"], ["--group", "g"], ["--level", "3"], ["--manifest-out", "m"]):
-        tbk.run("tbk-seal", "--manifest-only", *wrong, input=archive, status=64)
+    for wrong in (["."], ["--receipt", "r"], ["--group", "g"], ["--level", "3"], ["--manifest-out", "m"]):
+        tbk.run("tbk-seal", "manifest", *wrong, input=archive, status=64)
 
 
 def test_the_commands_verify_many_without_a_verb(plain_shell, small, tmp_path):

@@ -4,33 +4,30 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-/// tbk-seal --reseal: an archive under another password.
-extension SealCommand {
-  func validateResealing() throws {
-    try validateConsolidating()
-    guard reseal else {
-      if oldPasswords.isGiven { throw ValidationError("an old password goes with --reseal") }
-      if expectId != nil, !consolidate, !manifestOnly {
-        throw ValidationError("--expect-id goes with --reseal, --consolidate and --manifest-only")
-      }
-      return
-    }
-    if source != nil || directory != nil || stdinName != nil || fromCommand || fromTar
-      || walk.isGiven
-    {
-      throw ValidationError("--reseal takes an archive from standard input, and nothing else")
-    }
-    if receipt != nil || manifestOut != nil {
-      throw ValidationError("--reseal makes no receipt and no sealed manifest: reseal that one too")
-    }
-    if level != nil || threads.threads != nil {
-      throw ValidationError("--reseal leaves the compression as it is")
-    }
-    try validateExpectedID(expectId)
-  }
+/// tbk-seal reseal: an archive under another password.
+struct SealReseal: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reseal",
+    abstract: "Seal an archive under another password.",
+    usage: "tbk-seal reseal [<options>] < archive > archive")
+
+  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  var expectId: String?
+
+  @OptionGroup var output: SealOutputOptions
+  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var oldPasswords: OldPasswordOptions
+  @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws { try validateExpectedID(expectId) }
 
   /// Authenticates all of the archive before the first byte of output.
-  func sealAgain(_ cost: Argon2Cost) throws(Failure) -> Int32 {
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    try output.check(readsInput: true)
+    let cost = try cost.cost()
     let old = try oldPasswords.password(refusing: passwords.input.noInput, inputIsData: true)
     let new = try passwords.password(confirming: true, inputIsData: true)
     let sources = ArchiveSources(
@@ -49,13 +46,14 @@ extension SealCommand {
     let meter = ProgressMeter("sealing", mode: progress.progress)
     let length: UInt64
     if let archive = archive as? AuthenticatedArchive {
-      let output = try archiveOutput(lengthIsKnown: true)
+      let target = try output.target(lengthIsKnown: true)
       meter.setTotal(archive.header.payloadLength)
-      length = try Sealing.again(archive, key: key, output: output) { meter.advance($0) }
+      length = try Sealing.again(archive, key: key, output: target) { meter.advance($0) }
     } else {
-      let output = try archiveOutput(lengthIsKnown: false)
+      let target = try output.target(lengthIsKnown: false)
       length = try Sealing.again(
-        archive, of: verified.manifest, key: key, threads: threads.count, output: output
+        archive, of: verified.manifest, key: key, threads: min(processorCount(), 1024),
+        output: target
       ) { meter.advance($0) }
     }
     meter.finish()

@@ -1,0 +1,50 @@
+import ArgumentParser
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+
+/// tbk-seal consolidate: a backup and those it needs, as one archive.
+struct SealConsolidate: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "consolidate",
+    abstract: "Make one archive of a backup and those it needs, as tbk-pull --chain sends them.",
+    usage: "tbk-seal consolidate [<options>] < archives > archive")
+
+  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  var expectId: String?
+
+  @OptionGroup var output: SealOutputOptions
+  @OptionGroup var records: SealRecordOptions
+  @OptionGroup var compression: SealCompressionOptions
+  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws { try validateExpectedID(expectId) }
+
+  /// The password opens the archives and seals the new one.
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    try output.check(readsInput: true)
+    let cost = try cost.cost()
+    let password = try passwords.password(confirming: false, inputIsData: true)
+    let sources = ArchiveSources(
+      [], isChain: true, limits: OpenLimits(), keys: OpeningKeys(password: try password.copy()))
+    let reader = try BackupReader(
+      expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
+      archives: { () throws(Failure) in try sources.next() })
+    let key = try SealingKey(password: password, cost: cost)
+    let target = try output.target(lengthIsKnown: false)
+    let meter = ProgressMeter("consolidating", mode: progress.progress)
+    let backup = try reader.consolidate(
+      key: key, compression: compression.compression, output: target, begin: { meter.setTotal($0) },
+      progress: { meter.advance($0) })
+    try sources.finish()
+    meter.finish()
+    // What could not be read when it was made is no failure of today's.
+    _ = try records.finish(backup, key, output, target)
+    return ExitStatus.success
+  }
+}
