@@ -243,7 +243,7 @@ struct StoreConformance {
   @Test(arguments: StoreKind.all) func writersInThreadsLoseNothing(_ kind: StoreKind) async throws {
     let place = try kind.makePlace()
     let scratch = try Scratch()
-    let each = 10
+    let each = kind.rounds
     try await withThrowingTaskGroup(of: Void.self) { group in
       for writer in 0..<4 {
         group.addTask {

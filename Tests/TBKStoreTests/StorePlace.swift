@@ -47,12 +47,16 @@ protocol StorePlace: AnyObject, Sendable {
 /// A kind of store that the conformance suite runs against. A new store joins by a line in `all`.
 struct StoreKind: Sendable, CustomTestStringConvertible {
   let testDescription: String
+  /// How many times each of several writers stores something: a helper starts a program for each step.
+  let rounds: Int
   let makePlace: @Sendable () throws -> any StorePlace
 
   static let all =
-    [StoreKind(testDescription: "directory") { try DirectoryPlace() }]
-    + (GitHubServer.canRun ? [StoreKind(testDescription: "GitHub") { try GitHubPlace() }] : [])
-    + (HelperPlace.canRun ? [StoreKind(testDescription: "rclone") { try HelperPlace() }] : [])
+    [StoreKind(testDescription: "directory", rounds: 10) { try DirectoryPlace() }]
+    + (GitHubServer.canRun
+      ? [StoreKind(testDescription: "GitHub", rounds: 10) { try GitHubPlace() }] : [])
+    + (HelperPlace.canRun
+      ? [StoreKind(testDescription: "rclone", rounds: 4) { try HelperPlace() }] : [])
 }
 
 final class DirectoryPlace: StorePlace {

@@ -670,6 +670,25 @@ def test_a_ledger_that_names_an_old_check_is_refused(shell, new, tmp_path):
         assert words in shell.run("run", "p", status=65).stderr
 
 
+def test_another_machine_that_meets_a_new_password_needs_it_and_remembers_it(shell, new, tmp_path):
+    """It has seen the store under the old one, and still has that."""
+    backups(shell, tmp_path / "source", 2)
+    store, other = store_of(shell.home), tmp_path / "other"
+    shutil.copytree(shell.home, other, ignore=shutil.ignore_patterns("store"))
+    there = {"TERMBACKUP_HOME": str(other)}
+    put(tmp_path / "source" / "later", b"later")
+    first = (store / "metadata.json").read_bytes()
+    rotate(shell, "--new-password-file", new)
+    before = snapshot(store)
+    shell.run("run", "p", env=there, status=77)
+    assert snapshot(store) == before
+    assert b"incremental" in shell.run("run", "p", password=NEW, env=there).stdout
+    assert [entry["key_epoch"] for entry in ledger(shell.home)] == [1, 1, 1]
+    # What it has seen now does not go back.
+    put(store / "metadata.json", first)
+    assert b" went back" in shell.run("verify", "latest", "-p", "p", password=NEW, env=there, status=65).stderr
+
+
 def test_a_store_of_before_gets_its_check_named(shell, tmp_path):
     backups(shell, tmp_path / "source", 1)
     path = store_of(shell.home) / "metadata.json"

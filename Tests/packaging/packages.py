@@ -1,5 +1,6 @@
 """What the tests of packages share: make, and the tree that it works in."""
 
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -28,6 +29,23 @@ def make(*arguments, tree=REPOSITORY, status=0, taken=("-o", "suite", "-o", "bui
                    if not key.startswith("MAKE") and key != "SOURCE_DATE_EPOCH"}
     return run("make", "--no-print-directory", *taken, *arguments, cwd=tree, env={**environment, **more},
                status=status, umask=0o077)
+
+
+def made_once(factory, name, make_it):
+    """The folder NAME that make_it(folder) filled, once for all processes that run these tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = factory.mktemp(name)
+        make_it(folder)
+        return folder
+    folder = factory.getbasetemp().parent / name
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "made"
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            make_it(folder)
+            done.touch()
+    return folder
 
 
 def need_suite():

@@ -8,7 +8,7 @@ import re
 import shlex
 
 import pytest
-from packages import REPOSITORY, SUITE, absent, files_below, make, need_suite, require, run, version
+from packages import REPOSITORY, SUITE, absent, files_below, made_once, make, need_suite, require, run, version
 
 ARCHIVE_SOURCES = [pathlib.Path(path) for path in (
     "/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list.d/ubuntu.sources")]
@@ -20,10 +20,13 @@ def built(tmp_path_factory):
     """(the package, what is in it, its control files)"""
     need_suite()
     require("dpkg-deb", "dpkg-shlibdeps")
-    folder = tmp_path_factory.mktemp("deb")
-    make("deb", f"DIST={folder / 'dist'}")
+
+    def make_it(folder):
+        make("deb", f"DIST={folder / 'dist'}")
+        run("dpkg-deb", "-R", next((folder / "dist").glob("*.deb")), folder / "tree")
+
+    folder = made_once(tmp_path_factory, "deb", make_it)
     package = next((folder / "dist").glob("*.deb"))
-    run("dpkg-deb", "-R", package, folder / "tree")
     return package, folder / "tree", folder / "tree" / "DEBIAN"
 
 
