@@ -5,7 +5,9 @@ extension SecretSource.Kind {
   /// Passwords are lines or files of keys, not documents.
   package static let password = SecretSource.Kind(
     noun: "password", option: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024,
-    code: .usage)
+    code: .usage,
+    stakes: "Choose a password. Without it nobody can open what it seals, not even you: keep a copy in "
+      + "a safe place.")
   /// What archives that are sealed again are opened with.
   package static let oldPassword = SecretSource.Kind(
     noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
@@ -13,10 +15,13 @@ extension SecretSource.Kind {
   /// What takes the place of a password, where `password` is the one in use.
   package static let newPassword = SecretSource.Kind(
     noun: "new password", option: "new-password", variable: "TERMBACKUP_NEW_PASSWORD",
-    limit: 64 * 1024, code: .usage)
-  static let keyPassword = SecretSource.Kind(
+    limit: 64 * 1024, code: .usage,
+    stakes: "Choose the new password. Without it nobody can open the backups, not even you: keep a copy "
+      + "in a safe place.")
+  package static let keyPassword = SecretSource.Kind(
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
-    limit: 64 * 1024, code: .usage)
+    limit: 64 * 1024, code: .usage,
+    stakes: "Choose a password for the key. Without it nobody can sign with the key, not even you.")
   /// What an identity file is encrypted with.
   static let identityPassword = SecretSource.Kind(
     noun: "password of the identity file", option: "identity-password",
@@ -67,13 +72,16 @@ package struct PasswordOptions: ParsableArguments {
   ///   - kind: whose variables and words count.
   ///   - confirming: whether a prompt asks twice, as before sealing.
   ///   - inputIsData: whether standard input is spoken for.
+  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
   package func password(
-    _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool
+    _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool,
+    after failed: Failure? = nil
   ) throws(Failure) -> Secret {
-    kind.withdrawOthers()
     let source = source(kind)
-    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
+    if let failed { return try source.askAgain(asked, after: failed) }
+    kind.withdrawOthers()
+    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
     return try source.ask(asked, confirming: confirming, refusing: input.noInput)
   }
 }
@@ -157,11 +165,14 @@ package struct KeyPasswordOptions: ParsableArguments {
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
+  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
   package func password(
-    confirming: Bool = false, refusing: Bool, inputIsData: Bool
+    confirming: Bool = false, refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {
+    let asked = "Password of the key"
+    if let failed { return try source.askAgain(asked, after: failed) }
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask("Password of the key", confirming: confirming, refusing: refusing)
+    return try source.ask(asked, confirming: confirming, refusing: refusing)
   }
 }
 
@@ -204,8 +215,13 @@ package struct IdentityPasswordOptions: ParsableArguments {
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
-  package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
+  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
+  package func password(
+    refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
+  ) throws(Failure) -> Secret {
+    let asked = "Password of the identity file"
+    if let failed { return try source.askAgain(asked, after: failed) }
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask("Password of the identity file", confirming: false, refusing: refusing)
+    return try source.ask(asked, confirming: false, refusing: refusing)
   }
 }

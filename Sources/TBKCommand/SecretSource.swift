@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TBKCore
 
 /// Where a password or a token comes from: a descriptor, a file or a command that an
@@ -16,7 +17,12 @@ package struct SecretSource {
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
+    /// What a person is told before choosing one.
+    var stakes: String?
   }
+
+  /// The nouns of the secrets that a person entered, who may have mistyped them.
+  private static let entered = Mutex<Set<String>>([])
 
   let kind: Kind
   let descriptor: Int32?
@@ -62,7 +68,7 @@ package struct SecretSource {
   ///
   /// - Parameters:
   ///   - prompt: as in "Password".
-  ///   - confirming: whether it is asked for twice.
+  ///   - confirming: whether a new one is chosen, which is asked for twice; again, if the two differ.
   ///   - refusing: whether nothing may be asked.
   func ask(_ prompt: String, confirming: Bool, refusing: Bool) throws(Failure) -> Secret {
     let option = kind.option
@@ -72,14 +78,33 @@ package struct SecretSource {
       throw Failure(
         .usage, "no \(kind.noun) was given and there is no terminal to ask on", hint: hint)
     }
-    let secret = try terminal.secret("\(prompt): ", limit: kind.limit)
-    if secret.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
-    if confirming {
-      let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
-      let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
-      if !same { throw Failure(.usage, "the two passwords differ") }
+    if confirming, let stakes = kind.stakes { try terminal.tell(stakes) }
+    for attempt in 1...passwordAttempts {
+      let secret = try terminal.secret("\(prompt): ", limit: kind.limit)
+      if secret.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
+      if confirming {
+        let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
+        let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
+        if !same {
+          if attempt < passwordAttempts { try terminal.tell("The two differ: try again.") }
+          continue
+        }
+      }
+      let noun = kind.noun
+      SecretSource.entered.withLock { _ = $0.insert(noun) }
+      return secret
     }
-    return secret
+    throw Failure(.usage, "the two passwords differ")
+  }
+
+  /// Another secret, from the person who entered the last one; throws `failed` if nobody did.
+  ///
+  /// - Parameter failed: what the last one did.
+  func askAgain(_ prompt: String, after failed: Failure) throws(Failure) -> Secret {
+    let noun = kind.noun
+    guard SecretSource.entered.withLock({ $0.contains(noun) }) else { throw failed }
+    try Terminal().tell("That is not the \(noun): try again.")
+    return try ask(prompt, confirming: false, refusing: false)
   }
 
   private func read(descriptor: Int32, inputIsData: Bool) throws(Failure) -> Secret {

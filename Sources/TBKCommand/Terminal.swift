@@ -21,14 +21,7 @@ package final class Terminal {
   ///
   /// - Parameter limit: the most bytes; a longer line is a `.usage` failure.
   package func secret(_ prompt: String, limit: Int) throws(Failure) -> Secret {
-    if turn == nil {
-      turn = try TerminalTurn.take()
-      // Another command's progress may stand on the line.
-      let terminal = environment("TERM") ?? []
-      if turn != nil, !terminal.isEmpty, terminal != Array("dumb".utf8) {
-        try descriptor.write(Array("\r\u{1b}[K".utf8).span)
-      }
-    }
+    try takeTurn()
     let shown = try settings()
     let stops = StopSignals()
     defer { stops.end() }
@@ -57,6 +50,23 @@ package final class Terminal {
         line[count] = one[0]
         count += 1
       }
+    }
+  }
+
+  /// Shows a line before the next prompt.
+  package func tell(_ line: String) throws(Failure) {
+    try takeTurn()
+    try descriptor.write(Array("\(line)\n".utf8).span)
+  }
+
+  /// Waits until no other command prompts or draws, and clears what one has drawn.
+  private func takeTurn() throws(Failure) {
+    guard turn == nil else { return }
+    turn = try TerminalTurn.take()
+    // Another command's progress may stand on the line.
+    let terminal = environment("TERM") ?? []
+    if turn != nil, !terminal.isEmpty, terminal != Array("dumb".utf8) {
+      try descriptor.write(Array("\r\u{1b}[K".utf8).span)
     }
   }
 

@@ -6,26 +6,15 @@ private let keyFileLimit = 64 * 1024
 extension SigningKey {
   /// Reads a private key from a file, or from standard input as "-".
   ///
-  /// - Parameter password: asked for if the key is encrypted.
+  /// - Parameter password: asked for if the key is encrypted, and again after a wrong one, with what that did.
   package init(
-    file path: RawPath, password: () throws(Failure) -> Secret
+    file path: RawPath, password: (_ failed: Failure?) throws(Failure) -> Secret
   ) throws(Failure) {
     let text = try readKey(path)
-    // Why there is no password is no fault of the key.
-    var noPassword: Failure?
-    do throws(Failure) {
-      self = try text.withBytes { (text) throws(Failure) in
-        try SigningKey(parsing: text) { () throws(Failure) in
-          do throws(Failure) {
-            return try password()
-          } catch {
-            noPassword = error
-            throw error
-          }
-        }
+    self = try openEncrypted(path, password: password) { (password) throws(Failure) in
+      try text.withBytes { (text) throws(Failure) in
+        try SigningKey(parsing: text, password: password)
       }
-    } catch {
-      throw error == noPassword ? error : error.within(path.display)
     }
   }
 }

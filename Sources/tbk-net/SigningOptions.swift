@@ -71,8 +71,8 @@ struct SigningOptions: ParsableArguments {
     guard !signKey.isStandardStream else {
       throw Failure(.usage, "--sign-key takes a file, not standard input")
     }
-    let key = try SigningKey(file: signKey) { () throws(Failure) in
-      try passwords.password(refusing: input.noInput, inputIsData: inputIsData)
+    let key = try SigningKey(file: signKey) { (failed) throws(Failure) in
+      try passwords.password(refusing: input.noInput, inputIsData: inputIsData, after: failed)
     }
     return try trust.keys(signer: try Signer(key), lost: lost)
   }

@@ -29,11 +29,11 @@ struct IdentityOptions: ParsableArguments {
     var password: Secret?
     for path in identity {
       identities += try readIdentities(path, inputIsData: inputIsData, memoryLimit: memoryLimit) {
-        () throws(Failure) in
+        (failed) throws(Failure) in
         // One password for all of them: a descriptor can be read once.
-        if password == nil {
+        if password == nil || failed != nil {
           password = try passwords.password(
-            refusing: refusing, inputIsData: inputIsData || path.isStandardStream)
+            refusing: refusing, inputIsData: inputIsData || path.isStandardStream, after: failed)
         }
         return try password!.copy()
       }
@@ -44,33 +44,21 @@ struct IdentityOptions: ParsableArguments {
 
 /// The identities in a file, or on standard input as "-".
 ///
-/// - Parameter password: asked for if the file is encrypted.
+/// - Parameter password: asked for if the file is encrypted, and again after a wrong one, with what that did.
 func readIdentities(
   _ path: RawPath, inputIsData: Bool, memoryLimit: UInt64,
-  password: () throws(Failure) -> Secret
+  password: (_ failed: Failure?) throws(Failure) -> Secret
 ) throws(Failure) -> [AgeIdentity] {
   if path.isStandardStream, inputIsData {
     throw Failure(.usage, "standard input is the data, so the identity cannot come from it")
   }
   let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
   let text = try Secret(reading: file, limit: AgeIdentityFile.maximumLength, name: path)
-  // Why there is no password is no fault of the file.
-  var noPassword: Failure?
-  do throws(Failure) {
+  return try openEncrypted(path, password: password) { (password) throws(Failure) in
     guard try AgeIdentityFile.isEncrypted(text) else {
       return try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
     }
-    let plain = try AgeIdentityFile.decrypt(text, memoryLimit: memoryLimit) {
-      () throws(Failure) in
-      do throws(Failure) {
-        return try password()
-      } catch {
-        noPassword = error
-        throw error
-      }
-    }
+    let plain = try AgeIdentityFile.decrypt(text, memoryLimit: memoryLimit, passphrase: password)
     return try plain.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
-  } catch {
-    throw error == noPassword ? error : error.within(path.display)
   }
 }

@@ -69,8 +69,9 @@ struct KeygenCommand: SuiteCommand {
     }
     let identities = try readIdentities(
       path, inputIsData: false, memoryLimit: UInt64(Argon2Limits().memory)
-    ) { () throws(Failure) in
-      try passwords.password(refusing: prompts.noInput, inputIsData: path.isStandardStream)
+    ) { (failed) throws(Failure) in
+      try passwords.password(
+        refusing: prompts.noInput, inputIsData: path.isStandardStream, after: failed)
     }
     var text = ""
     for identity in identities { text += try identity.recipient.text() + "\n" }

@@ -43,8 +43,8 @@ extension SignCommand {
       if !hex {
         try StandardOutput.refuseTerminal("a signature", hint: "use --hex, > file or a pipe")
       }
-      let signing = try SigningKey(file: key) { () throws(Failure) in
-        try passwords.password(confirming: false, inputIsData: true)
+      let signing = try SigningKey(file: key) { (failed) throws(Failure) in
+        try passwords.password(confirming: false, inputIsData: true, after: failed)
       }
       let copy = try copyInput(progress)
       let any = any

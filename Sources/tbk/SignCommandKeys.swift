@@ -92,8 +92,9 @@ extension SignCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
-      let signing = try SigningKey(file: key) { () throws(Failure) in
-        try passwords.password(confirming: false, inputIsData: key.isStandardStream)
+      let signing = try SigningKey(file: key) { (failed) throws(Failure) in
+        try passwords.password(
+          confirming: false, inputIsData: key.isStandardStream, after: failed)
       }
       try StandardOutput.write(try signing.verifyingKey.pem)
       return ExitStatus.success

@@ -250,7 +250,7 @@ def test_another_password_is_taken_when_told(place, small):
 
 
 def test_the_first_password_is_asked_for_twice(place, small):
-    ended, shown = on_terminal(place.shell, [(b"Password: ", b"one"), (b"again: ", b"two")], "package", small)
+    ended, shown = on_terminal(place.shell, [(b"Password: ", b"one"), (b"again: ", b"two")] * 3, "package", small)
     assert ended == 64 and not (place.shell.home / "package-check.tbk").exists(), shown
     ended, shown = on_terminal(place.shell, [(b"Password: ", PASSWORD), (b"again: ", PASSWORD)], "package", small)
     assert ended == 0, shown

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from conftest import PASSWORD, PATIENCE, put, require
+from test_age import ONE, with_passphrase
 
 SECRET = PASSWORD.decode()
 
@@ -132,3 +133,70 @@ def test_a_prompt_ends_with_the_command_that_would_have_read(on_terminal):
     terminal = on_terminal("sh", "-c", "tbk-seal src | false; echo over")
     terminal.until("over")
     assert terminal.status() == 0
+
+
+def test_whoever_chooses_a_password_is_told_what_hangs_on_it_and_asked_again_when_the_two_differ(on_terminal, tbk, tmp_path):
+    terminal = on_terminal("tbk-seal", "src", "-o", "x.tbk")
+    at = terminal.until("not even you", terminal.until("Choose a password."))
+    for again in ("mistyped", SECRET):
+        at = terminal.until("Password: ", at)
+        terminal.type(SECRET + "\n")
+        at = terminal.until("Password again: ", at)
+        terminal.type(again + "\n")
+    assert terminal.status() == 0 and terminal.shown.count("The two differ: try again.") == 1
+    assert terminal.shown.count("Choose a password.") == 1 and SECRET not in terminal.shown
+    assert tbk.open((tmp_path / "x.tbk").read_bytes(), "--cat", "file").out == b"content"
+
+
+def test_two_passwords_that_differ_three_times_end_it(on_terminal, tmp_path):
+    terminal = on_terminal("tbk-seal", "src", "-o", "x.tbk")
+    at = 0
+    for _ in range(3):
+        for prompt in ("Password: ", "Password again: "):
+            at = terminal.until(prompt, at)
+            terminal.type(prompt + "\n")
+    assert terminal.status() == 64 and "the two passwords differ" in terminal.shown
+    assert not (tmp_path / "x.tbk").exists()
+
+
+@pytest.fixture
+def key(tbk, tmp_path):
+    put(tmp_path / "word", PASSWORD)
+    tbk.run("tbk-sign", "keygen", "--private", tmp_path / "key", "--public", tmp_path / "key.pub",
+            "--password-file", tmp_path / "word")
+    return tmp_path / "key"
+
+
+def test_a_mistyped_password_of_a_key_is_asked_for_again(on_terminal, key, tmp_path):
+    terminal = on_terminal("tbk-sign", "public", "--key", key)
+    at = 0
+    for word in ("mistyped", "again", SECRET):
+        at = terminal.until("Password: ", at)
+        terminal.type(word + "\n")
+    assert terminal.status() == 0 and terminal.shown.count("That is not the password: try again.") == 2
+    assert (tmp_path / "key.pub").read_text().splitlines()[1] in terminal.shown
+
+
+def test_a_wrong_password_of_a_key_ends_it_the_third_time(on_terminal, key):
+    terminal = on_terminal("tbk-sign", "public", "--key", key)
+    at = 0
+    for _ in range(3):
+        at = terminal.until("Password: ", at)
+        terminal.type("mistyped\n")
+    assert terminal.status() == 77 and terminal.shown.count("error: ") == 1
+
+
+def test_a_wrong_password_that_nobody_entered_is_not_asked_for(on_terminal, key, tmp_path):
+    put(tmp_path / "wrong", b"mistyped\n")
+    terminal = on_terminal("tbk-sign", "public", "--key", key, "--password-file", "wrong")
+    assert terminal.status() == 77 and "Password" not in terminal.shown
+
+
+def test_a_mistyped_password_of_an_identity_file_is_asked_for_again(on_terminal, tmp_path):
+    put(tmp_path / "identity", with_passphrase(f"{ONE.text}\n".encode(), PASSWORD))
+    terminal = on_terminal("tbk-keygen", "-y", "identity")
+    at = 0
+    for word in ("mistyped", SECRET):
+        at = terminal.until("Password of the identity file: ", at)
+        terminal.type(word + "\n")
+    assert terminal.status() == 0 and "That is not the password of the identity file: try again." in terminal.shown
