@@ -193,6 +193,7 @@ suite: programs
 	rm -rf $(SUITE)/share; \
 	for file in $(SUITE)/lib/termbackup/termbackup-*; do \
 	  test -f "bin/$${file##*/}" || rm -f "$$file"; done; \
+	ln -sfn tbk "$(SUITE)/lib/termbackup/tbk-sh"; \
 	for command in $(LOCAL_COMMANDS); do ln -sfn ../lib/termbackup/tbk $(SUITE)/bin/$$command; done; \
 	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
 	for script in $(SCRIPTS); do case $$script in \
@@ -331,6 +332,7 @@ install: built
 	if is_stale; then say "the source has changed since $$from was built; 'make' builds it anew"; fi; \
 	install -d "$$to/bin" "$$to/lib/termbackup"; \
 	for file in "$$from"/lib/termbackup/*; do \
+	  if test -L "$$file"; then ln -sfn "$$(readlink "$$file")" "$$to/lib/termbackup/$${file##*/}"; continue; fi; \
 	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
 	  install -m $$mode "$$file" "$$to/lib/termbackup/"; done; \
 	for file in "$$from"/bin/*; do \
@@ -351,7 +353,7 @@ uninstall:
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) $(notdir $(HELPERS)) termbackup; do rm -f "$$from/bin/$$name"; done; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do \
 	  rm -f "$$from/$(BASH_COMPLETIONS)/$$name" "$$from/$(FISH_COMPLETIONS)/$$name.fish"; done; \
-	for name in tbk tbk-net; do rm -f "$$from/lib/termbackup/$$name"; done; \
+	for name in tbk tbk-net tbk-sh; do rm -f "$$from/lib/termbackup/$$name"; done; \
 	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
 	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \

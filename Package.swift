@@ -56,11 +56,15 @@ let package = Package(
     .target(
       name: "TBKCommand", dependencies: ["TBKCore", argumentParser], swiftSettings: strict),
 
+    .target(
+      name: "TBKWorkflow", dependencies: ["TBKCommand", "TBKCore", argumentParser],
+      swiftSettings: strict),
+
     // Two programs under many names: only the second one loads libcurl.
     .executableTarget(
       name: "tbk",
       dependencies: [
-        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", "CMemory",
+        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", "TBKWorkflow", "CMemory",
         argumentParser,
       ],
       swiftSettings: strict),
@@ -80,6 +84,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
+    .testTarget(name: "TBKWorkflowTests", dependencies: ["TBKWorkflow"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
     .target(
       name: "FuzzedParsers",

@@ -26,6 +26,8 @@ package struct DeclaredOptions {
   private var names: [String: Int] = [:]
   /// What does the job of options that there are no more.
   private var former: [String: String] = [:]
+  /// How many operands stand before one that takes all the rest as it is; nil if none does.
+  private var operandsBeforeRest: Int?
 
   /// Those of the command that `arguments` chooses below `root`, and what follows its name.
   private static func chosen(
@@ -71,7 +73,13 @@ package struct DeclaredOptions {
   init(_ command: any ParsableCommand.Type) {
     add(Declaration(takesValue: false, mayRepeat: true), ["--help", "-h", "--version"])
     var reader = HelpReader(command._dumpHelp())
-    for argument in reader.arguments() where argument.kind != "positional" {
+    var operands = 0
+    for argument in reader.arguments() {
+      if argument.kind == "positional" {
+        if argument.takesRest { operandsBeforeRest = operands }
+        operands += 1
+        continue
+      }
       let isFlag = argument.kind == "flag"
       add(
         Declaration(takesValue: !isFlag, mayRepeat: isFlag || argument.isRepeating), argument.names)
@@ -92,25 +100,38 @@ package struct DeclaredOptions {
   private func fault(in arguments: ArraySlice<String>) -> Failure? {
     var given: Set<Int> = []
     var rest = arguments
-    while let argument = rest.popFirst(), argument != "--" {
-      guard DeclaredOptions.isOption(argument) else { continue }
+    var operands = 0
+    while operands != operandsBeforeRest, let argument = rest.popFirst(), argument != "--" {
+      guard DeclaredOptions.isOption(argument) else {
+        operands += 1
+        continue
+      }
       let name = DeclaredOptions.name(of: argument)
-      let isCluster =
-        !argument.hasPrefix("--") && argument.count > 2 && name.count == argument.count
-      for name in isCluster ? argument.dropFirst().map({ "-\($0)" }) : [String(name)] {
-        guard let index = names[name] else {
+      let isShort = !argument.hasPrefix("--")
+      let isJoined = isShort && name.count > 2 && takesValue(String(argument.prefix(2)))
+      let isCluster = isShort && argument.count > 2 && (isJoined || name.count == argument.count)
+      let letters = argument.dropFirst().map { "-\($0)" }
+      for (index, name) in (isCluster ? letters : [String(name)]).enumerated() {
+        let isLast = !isCluster || index == letters.count - 1
+        guard let declared = names[name] else {
           return unknown(name == "-" || name == "--" ? argument : name)
         }
-        let declaration = declarations[index]
-        if !given.insert(index).inserted, !declaration.mayRepeat {
+        let declaration = declarations[declared]
+        if !given.insert(declared).inserted, !declaration.mayRepeat {
           return Failure(.usage, "option '\(name)' was given more than once")
         }
+        // What is joined to a letter that takes a value is the value.
+        if declaration.takesValue, !isLast { break }
         if declaration.takesValue, isCluster || name.count == argument.count {
           guard let value = rest.popFirst(), !DeclaredOptions.isOption(value) else { return nil }
         }
       }
     }
     return nil
+  }
+
+  private func takesValue(_ name: String) -> Bool {
+    names[name].map { declarations[$0].takesValue } ?? false
   }
 
   private func unknown(_ name: String) -> Failure {
@@ -124,29 +145,13 @@ package struct DeclaredOptions {
   }
 }
 
-/// The least number of characters to insert, remove or replace that makes one word the other.
-private func editDistance(_ one: String, _ other: String) -> Int {
-  let (one, other) = (Array(one.unicodeScalars), Array(other.unicodeScalars))
-  if max(one.count, other.count) > 64 { return .max }
-  var row = Array(0...other.count)
-  for (index, character) in one.enumerated() {
-    var diagonal = row[0]
-    row[0] = index + 1
-    for column in other.indices {
-      let replaced = diagonal + (other[column] == character ? 0 : 1)
-      diagonal = row[column + 1]
-      row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
-    }
-  }
-  return row[other.count]
-}
-
 /// Reads the arguments out of the JSON in which the parser describes a command: its own output, so
 /// anything unexpected is nothing.
 private struct HelpReader {
   struct Argument {
     var kind = ""
     var isRepeating = false
+    var takesRest = false
     var names: [String] = []
   }
 
@@ -175,6 +180,7 @@ private struct HelpReader {
       Argument(
         kind: argument["kind"]?.text ?? "",
         isRepeating: argument["isRepeating"]?.isTrue ?? false,
+        takesRest: argument["parsingStrategy"]?.text == "allRemainingInput",
         names: (argument["names"]?.elements ?? []).map { name in
           (name["kind"]?.text == "long" ? "--" : "-") + (name["name"]?.text ?? "")
         })

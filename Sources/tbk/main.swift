@@ -11,6 +11,7 @@ Program.run(
     "tbk-manifest": ManifestCommand.self,
     "tbk-open": OpenCommand.self,
     "tbk-seal": SealCommand.self,
+    "tbk-sh": ShellCommand.self,
     "tbk-sign": SignCommand.self,
     "tbk-watch": WatchCommand.self,
   ])

@@ -6,7 +6,7 @@ import Testing
 private struct Leaf: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "leaf", version: "1")
   @Argument var operands: [String] = []
-  @Option(name: [.short, .long]) var output: String?
+  @Option(name: [.customShort("o", allowingJoined: true), .long]) var output: String?
   @Option(name: .customShort("C")) var directory: String?
   @Option(name: .long, parsing: .singleValue) var exclude: [String] = []
   @Flag(name: [.short, .long]) var quiet = false
@@ -19,9 +19,16 @@ private struct Other: ParsableCommand {
   @Option(name: .long) var file: String?
 }
 
+private struct Passing: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "passing")
+  @Flag(name: .long) var json = false
+  @Argument var first: String
+  @Argument(parsing: .captureForPassthrough) var rest: [String] = []
+}
+
 private struct Root: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "root", subcommands: [Leaf.self, Other.self], defaultSubcommand: Leaf.self)
+    commandName: "root", subcommands: [Leaf.self, Other.self, Passing.self], defaultSubcommand: Leaf.self)
 }
 
 @Suite struct DeclaredOptionsTests {
@@ -32,7 +39,7 @@ private struct Root: ParsableCommand {
   @Test(arguments: [
     "--output a --output b", "--output=a --output=b", "-o a --output=b", "-o a -o b", "-o=a -o b",
     "-qo a --output b", "-C a x -C b", "leaf -o a -o b", "--output a --exclude x --output b",
-    "-o - -o -", "other --file a --file b",
+    "-o - -o -", "-oa -o b", "-oa=b -oc=d", "-qoq --output b", "other --file a --file b",
   ])
   func anOptionWithOneValueIsGivenOnce(line: String) {
     #expect(fault(line, of: Root.self)?.message.contains("more than once") == true)
@@ -40,9 +47,9 @@ private struct Root: ParsableCommand {
   }
 
   @Test(arguments: [
-    "", "--exclude a --exclude b", "--exclude=a --exclude=b", "-q -q --quiet -qq", "-o a -C b", "-o a -- -o b",
+    "", "--exclude a --exclude b", "--exclude=a --exclude=b", "-q -q --quiet -qq", "-o a -C b", "-oa -q", "-oZ x", "-oa=b -q", "-o a -- -o b",
     "--output a -- --output b", "x y -", "--no-input --no-input", "other --file a -- --file b --file c",
-    "-qh", "--help --help", "leaf leaf",
+    "-qh", "--help --help", "leaf leaf", "passing x --nosuch --nosuch -o", "passing --json x -- -Z --json=2",
   ])
   func whatMayBeRepeatedMayBe(line: String) { #expect(fault(line, of: Root.self) == nil) }
 
@@ -50,6 +57,7 @@ private struct Root: ParsableCommand {
     ("--nosuch", "--nosuch"), ("--nosuch=secret", "--nosuch"), ("x --nosuch", "--nosuch"), ("-qZ", "-Z"), ("-Zq", "-Z"),
     ("-nosuch", "-n"), ("-x=1", "-x"), ("-nosuch=1", "-nosuch"), ("--=x", "--=x"), ("-1", "-1"),
     ("-o a --outputs b --output c", "--outputs"), ("leaf --file x", "--file"),
+    ("passing --nosuch x --nothing", "--nosuch"),
   ])
   func anUnknownOptionIsNamedWithoutItsValue(line: String, name: String) {
     #expect(fault(line, of: Root.self)?.message == "unknown option '\(name)'")

@@ -19,8 +19,9 @@ ARROWS = {
     "TBKStore": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CCurl"},
     "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
-    "tbk": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory", "CSystem",
-            "ArgumentParser"},
+    "TBKWorkflow": {"TBKCore", "TBKCommand", "ArgumentParser"},
+    "tbk": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKWorkflow", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory",
+            "CSystem", "ArgumentParser"},
     "tbk-net": {"TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory", "CSystem",
                 "ArgumentParser"},
 }

@@ -130,7 +130,7 @@ def test_fish_completes_and_describes(machine):
         assert done.stderr == ""
         return dict((line.split("\t") + [""])[:2] for line in done.stdout.splitlines())
 
-    assert candidates("termbackup ru") == {"run": "make a backup"}
+    assert candidates("termbackup ru") == {"run": "Make a backup."}
     assert set(candidates("termbackup verify -p ")) == {"docs", "music"}
     assert [*candidates("termbackup verify -p docs ")] == [*reversed(machine.known), "latest"]
     assert candidates("tbk-seal --recei") == {"--receipt": "Write what a store needs to know to <file>."}

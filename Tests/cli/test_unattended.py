@@ -370,9 +370,10 @@ def test_the_watch_ends_with_its_directory(shell, small, loop, tmp_path):
 def test_loops_refuse_wrong_usage(shell, small):
     shell.profile("docs", small)
     for interval in ("0", "-1", "x", "1.5", "1w", "9999999"):
-        assert b"-i takes" in shell.run("daemon", "docs", "-i", interval, status=64).stderr
+        assert b"-i <every>" in shell.run("daemon", "docs", "-i", interval, status=64).stderr
     for seconds in ("x", "1.", "-1"):
-        assert b"takes seconds" in shell.run("watch", "docs", "--debounce", seconds, status=64).stderr
+        assert b"--debounce" in shell.run("watch", "docs", "--debounce", seconds, status=64).stderr
+    shell.profile("music", small)
     for verb in ("daemon", "watch"):
         shell.run(verb, status=64)
         shell.run(verb, "docs", "docs", status=64)

@@ -1,0 +1,239 @@
+import ArgumentParser
+import TBKCommand
+
+// Options that several verbs have. Their properties name the variables that a script finds: `opt_json`.
+
+/// What every report takes.
+struct ReportOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print one JSON object.")
+  var json = false
+  @Flag(name: .shortAndLong, help: "Print only warnings and errors.")
+  var quiet = false
+}
+
+/// What lists take, which are JSON Lines.
+struct ListOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print JSON Lines.")
+  var json = false
+  @Flag(name: .shortAndLong, help: "Print only warnings and errors.")
+  var quiet = false
+}
+
+/// Verbs that could ask, or wait for somebody to unlock the keyring.
+struct InputOptions: ParsableArguments {
+  @Flag(name: .long, help: "Never ask; fail instead.")
+  var noInput = false
+}
+
+/// When long work shows its progress.
+enum ProgressChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
+  case auto, always, never
+}
+
+struct ProgressOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("auto, always or never.", valueName: "when"))
+  var progress: ProgressChoice = .auto
+}
+
+/// The password of the backups.
+struct PasswordOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Read the password from descriptor <n>.", valueName: "n"))
+  var passwordFd: DescriptorNumber?
+  @Option(name: .long, help: ArgumentHelp("Read the password from <file>.", valueName: "file"))
+  var passwordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the password.", valueName: "command"))
+  var passwordCommand: String?
+}
+
+/// The password of the backups where only a file or a command can give it: in scheduled runs.
+struct ScheduledPasswordOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Read the password from <file>.", valueName: "file"))
+  var passwordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the password.", valueName: "command"))
+  var passwordCommand: String?
+}
+
+/// The password of the signing key.
+struct KeyPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the signing key from descriptor <n>.", valueName: "n"))
+  var keyPasswordFd: DescriptorNumber?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the signing key from <file>.", valueName: "file"))
+  var keyPasswordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the signing key.", valueName: "command"))
+  var keyPasswordCommand: String?
+}
+
+/// The password of the signing key in scheduled runs.
+struct ScheduledKeyPasswordOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the signing key from <file>.", valueName: "file"))
+  var keyPasswordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the signing key.", valueName: "command"))
+  var keyPasswordCommand: String?
+}
+
+/// How long a store is waited for.
+struct WaitOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Lose at most <seconds> to a store that is busy or away (0 to 86400).", valueName: "seconds"))
+  var maxWait: Int?
+
+  func validate() throws {
+    if let maxWait, !(0...86400).contains(maxWait) {
+      throw ValidationError("--max-wait takes seconds, 0 to 86400")
+    }
+  }
+}
+
+/// The GitHub token.
+struct TokenOptions: ParsableArguments {
+  @Option(
+    name: .long, help: ArgumentHelp("Read the GitHub token from descriptor <n>.", valueName: "n"))
+  var tokenFd: DescriptorNumber?
+  @Option(name: .long, help: ArgumentHelp("Read the GitHub token from <file>.", valueName: "file"))
+  var tokenFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the GitHub token.", valueName: "command"))
+  var tokenCommand: String?
+  @OptionGroup var wait: WaitOptions
+}
+
+/// The GitHub token in scheduled runs.
+struct ScheduledTokenOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Read the GitHub token from <file>.", valueName: "file"))
+  var tokenFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the GitHub token.", valueName: "command"))
+  var tokenCommand: String?
+  @OptionGroup var wait: WaitOptions
+}
+
+/// How far the ledger of a store is trusted.
+struct TrustOptions: ParsableArguments {
+  @Flag(name: .long, help: "Go on only if the ledger is signed by a trusted key.")
+  var requireSignature = false
+  @Flag(
+    name: .long,
+    help: "Take what the store holds now for true, although it was put back, split or exchanged.")
+  var acceptStoreState = false
+}
+
+/// Where archives go on GitHub.
+enum PlacementChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
+  case auto, git, release
+}
+
+struct PlacementOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "On GitHub, put archives into git, into a release, or, with auto, where their size belongs.",
+      valueName: "where"))
+  var placement: PlacementChoice?
+}
+
+/// A profile as an operand, or by its option.
+struct ProfileOperand: ParsableArguments {
+  @Argument(help: ArgumentHelp("The profile; can be left out if there is only one.", valueName: "profile"))
+  var profileOperand: String?
+  @OptionGroup var option: ProfileOption
+
+  /// However it is given.
+  var name: String? { profileOperand ?? option.profile }
+
+  func validate() throws {
+    if let profileOperand, option.profile != nil {
+      throw ValidationError("unexpected argument '\(profileOperand)': --profile names the profile")
+    }
+  }
+}
+
+/// A profile by its option, in verbs whose operands are something else.
+struct ProfileOption: ParsableArguments {
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("The profile; can be left out if there is only one.", valueName: "profile"))
+  var profile: String?
+}
+
+/// A store without a profile.
+struct StoreOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Without a profile: what is in <store>, a directory, owner/repo, or as a profile has it.",
+      valueName: "store"))
+  var store: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("With --store: the backups of this group, or of the one that begins so.", valueName: "group"))
+  var group: String?
+
+  func validate() throws {
+    if group != nil, store == nil { throw ValidationError("--group needs --store") }
+  }
+}
+
+/// What of a backup is restored, and how.
+struct SelectionOptions: ParsableArguments {
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp(
+      "Only what matches, as in .gitignore (repeatable).", valueName: "pattern"))
+  var include: [String] = []
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("Not what matches (repeatable).", valueName: "pattern"))
+  var exclude: [String] = []
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "What is there already: never touch it, if-changed (replace what differs) or always.",
+      valueName: "when"))
+  var overwrite: OverwriteChoice?
+  @Flag(name: .long, help: "Print what would be done, and write nothing.")
+  var dryRun = false
+  @Flag(name: .long, help: "Leave files to whoever restores them.")
+  var noOwner = false
+  @Flag(name: .long, help: "Take owners by number, not by name.")
+  var numericOwner = false
+  @Flag(name: .long, help: "Keep what gives privileges: set-id bits, capabilities.")
+  var setuid = false
+}
+
+enum OverwriteChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
+  case never, ifChanged = "if-changed", always
+}
+
+/// The number of an open descriptor.
+struct DescriptorNumber: ExpressibleByArgument, ShellValue {
+  let number: Int32
+
+  init?(argument: String) {
+    guard !argument.isEmpty, argument.utf8.allSatisfy({ (48...57).contains($0) }),
+      let number = Int32(argument)
+    else { return nil }
+    self.number = number
+  }
+
+  var shellWord: [UInt8] { Array(String(number).utf8) }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+
+/// A value of an option or operand that a script can hold.
+///
+/// What is not given is the empty word, a flag is `1`, and several values are words in quotes, for
+/// `eval "set -- …"`.
+protocol ShellValue {
+  var shellWord: [UInt8] { get }
+}
+
+extension Bool: ShellValue {
+  var shellWord: [UInt8] { self ? [UInt8(ascii: "1")] : [] }
+}
+
+extension Int: ShellValue {
+  var shellWord: [UInt8] { Array(String(self).utf8) }
+}
+
+extension String: ShellValue {
+  /// Bytes that are no UTF-8 come out as they were given.
+  var shellWord: [UInt8] { ArgumentBytes.decode(self) }
+}
+
+extension Optional: ShellValue where Wrapped: ShellValue {
+  var shellWord: [UInt8] { self?.shellWord ?? [] }
+}
+
+extension Array: ShellValue where Element: ShellValue {
+  var shellWord: [UInt8] {
+    let words: [[UInt8]] = map { ShellScript.quote($0.shellWord) }
+    return [UInt8](words.joined(separator: [UInt8(ascii: " ")]))
+  }
+}
+
+extension ShellValue where Self: RawRepresentable, RawValue == String {
+  var shellWord: [UInt8] { Array(rawValue.utf8) }
+}

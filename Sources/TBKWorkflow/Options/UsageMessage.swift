@@ -1,0 +1,47 @@
+import ArgumentParser
+
+/// A complaint of the argument parser, in the way that the suite's messages begin and end.
+struct UsageMessage {
+  let text: String
+  /// The next thing to do; nil for "see --help".
+  let hint: String?
+
+  init(
+    _ message: String, of verb: String, _ command: any Verb.Type, _ arguments: [String]
+  ) {
+    var text = message.split(separator: "\n").first.map(String.init) ?? message
+    if text.hasPrefix("Error: ") { text.removeFirst("Error: ".count) }
+    var hint: String?
+    if let range = text.firstRange(of: ". Did you mean ") {
+      hint = "did you mean " + text[range.upperBound...]
+      text = String(text[..<range.lowerBound])
+    }
+    if text.hasSuffix(".") { text.removeLast() }
+    text = text.prefix(1).lowercased() + text.dropFirst()
+    if text.hasPrefix("missing value for '"), let end = text.firstIndex(of: "<") {
+      text = text[..<end].dropFirst("missing value for '".count) + "needs a value"
+    }
+    if hint == nil, let words = command.wordsBeforeProfile, let operand = Self.unexpected(text),
+      Self.mayBeProfile(operand)
+    {
+      let line = arguments.prefix { $0 != operand } + words + ["-p", operand]
+      hint = "a profile is given with -p, as in: termbackup \(verb) \(line.joined(separator: " "))"
+    }
+    self.text = text
+    self.hint = hint
+  }
+
+  /// The operand that a message calls unexpected.
+  private static func unexpected(_ text: String) -> String? {
+    let beginning = "unexpected argument '"
+    guard text.hasPrefix(beginning), text.hasSuffix("'") else { return nil }
+    return String(text.dropFirst(beginning.count).dropLast())
+  }
+
+  private static func mayBeProfile(_ operand: String) -> Bool {
+    !operand.isEmpty
+      && operand.unicodeScalars.allSatisfy {
+        $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || $0 == "_" || $0 == "-")
+      }
+  }
+}

@@ -1,0 +1,84 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+
+/// What `tbk-sh options` answers a verb with: text for its shell.
+package enum VerbOptions {
+  /// The options of a verb as assignments; or a call that shows its help, or that refuses the usage.
+  ///
+  /// - Parameters:
+  ///   - verb: as it is typed.
+  ///   - arguments: what stands behind it.
+  /// - Throws: `.usage` if there is no such verb.
+  package static func script(
+    of verb: String, _ arguments: [String]
+  ) throws(Failure) -> [UInt8] {
+    guard let command = command(verb) else { throw unknown(verb) }
+    if let complaint = complaintOfEmptyValue(arguments) {
+      return ShellScript.call("tb_usage_error", [complaint])
+    }
+    do {
+      let parsed = try command.parse(arguments)
+      if DeclaredOptions.mayRepeat(arguments),
+        let fault = DeclaredOptions.fault(in: arguments, of: command)
+      {
+        return refusal(fault)
+      }
+      return ShellScript.assignments(parsed)
+    } catch {
+      if command.exitCode(for: error).rawValue == 0 {
+        return ShellScript.call("tb_help", [help(of: verb)])
+      }
+      if let fault = DeclaredOptions.fault(in: arguments, of: command) { return refusal(fault) }
+      let message = UsageMessage(command.message(for: error), of: verb, command, arguments)
+      return ShellScript.call("tb_usage_error", [message.text] + (message.hint.map { [$0] } ?? []))
+    }
+  }
+
+  private static func refusal(_ fault: Failure) -> [UInt8] {
+    ShellScript.call("tb_usage_error", [fault.message] + (fault.hint.map { [$0] } ?? []))
+  }
+
+  /// The help of a verb, or of `termbackup` itself.
+  package static func help(of verb: String?) -> String {
+    guard let verb, let command = command(verb) else {
+      return Termbackup.helpMessage().replacing(" SUBCOMMANDS:", with: ":")
+        .replacing("help <subcommand>", with: "help <verb>")
+    }
+    return Termbackup.helpMessage(for: command)
+  }
+
+  /// That there is no such verb, with the one that may have been meant.
+  package static func unknown(_ verb: String) -> Failure {
+    let hint = VerbNames.meant(by: verb, among: names) ?? "see 'termbackup --help'"
+    return Failure(.usage, "'\(verb)' is not a termbackup verb", hint: hint)
+  }
+
+  /// The verbs, in the order of the help.
+  package static var names: [String] {
+    Termbackup.verbs.map(name)
+  }
+
+  /// No option and no operand of a verb means an empty value; a variable that happens to be empty
+  /// would otherwise be taken for an option that is not given.
+  private static func complaintOfEmptyValue(_ arguments: [String]) -> String? {
+    var before: String?
+    for argument in arguments {
+      if argument == "--" { return nil }
+      if argument.isEmpty { return "\(before ?? "an operand") \(before == nil ? "is empty" : "needs a value")" }
+      if argument.hasPrefix("--"), argument.firstIndex(of: "=") == argument.indices.last {
+        return "\(argument.dropLast()) needs a value"
+      }
+      before = argument.hasPrefix("-") && argument != "-" ? argument : nil
+    }
+    return nil
+  }
+
+  private static func command(_ verb: String) -> (any Verb.Type)? {
+    Termbackup.verbs.first { name($0) == verb }
+  }
+
+  private static func name(_ command: any Verb.Type) -> String {
+    command.configuration.commandName ?? String(describing: command).lowercased()
+  }
+}

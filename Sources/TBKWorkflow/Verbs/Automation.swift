@@ -1,0 +1,188 @@
+import ArgumentParser
+
+struct ScheduleEnable: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule-enable",
+    abstract: "Have cron or systemd make backups.",
+    discussion: """
+      Has cron, or a timer of systemd, back the profile up at set times. First it tests, in the bare \
+      environment of cron, that a run would have its password, that it is the right one, and that \
+      the store can be reached.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Minute, hour, day, month and day of the week as in crontab(5), or @hourly, @daily, @weekly, \
+      @monthly or @yearly.
+      """, valueName: "schedule"))
+  var schedule = "0 2 * * *"
+  @Flag(name: .long, help: "A timer of systemd for this user, instead of cron.")
+  var systemd = false
+  @Flag(name: .long, help: "Put the password into the keyring first.")
+  var storePassword = false
+  @Flag(name: .long, help: "Store everything each time.")
+  var full = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: ScheduledPasswordOptions
+  @OptionGroup var keyPassword: ScheduledKeyPasswordOptions
+  @OptionGroup var token: ScheduledTokenOptions
+}
+
+struct ScheduleDisable: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule-disable",
+    abstract: "No longer have them do so.",
+    discussion: """
+      Undoes what 'termbackup schedule-enable' did: removes the profile's block from the crontab, and \
+      its timer from systemd. Backups and the log stay.
+      """)
+
+  // The profile itself may be gone: it is not looked up.
+  @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+  var profile: String
+  @Flag(name: .long, help: "Take the profile's password out of the keyring, too.")
+  var forgetPassword = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+}
+
+struct ScheduleStatus: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule-status",
+    abstract: "Show which backups are made when.",
+    discussion: """
+      Prints which profiles are backed up at set times, when, by what, and how the last of these \
+      runs ended.
+      """)
+
+  @Argument(help: ArgumentHelp("This profile alone.", valueName: "profile"))
+  var profile: String?
+  @OptionGroup var report: ListOptions
+  @OptionGroup var input: InputOptions
+}
+
+struct ScheduleRun: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule-run",
+    abstract: "What cron and systemd call.",
+    discussion: """
+      What cron or systemd calls at the times of 'termbackup schedule-enable': a 'termbackup run' \
+      that never asks and keeps a log. A run that fails reports it on standard error as well.
+      """)
+
+  @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+  var profile: String
+  @Flag(
+    name: .long,
+    help: "Test whether a run would have its password and its store; make no backup.")
+  var check = false
+  @Flag(name: .long, help: "Store everything.")
+  var full = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: ScheduledPasswordOptions
+  @OptionGroup var keyPassword: ScheduledKeyPasswordOptions
+  @OptionGroup var token: ScheduledTokenOptions
+}
+
+struct Daemon: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a backup every so often, until stopped.",
+    discussion: """
+      Makes a backup of the profile at once, and another at each interval, until it is stopped. The \
+      password is asked for once, at the start. Prints how often it ran and how that went when it \
+      ends. With --json it prints an object for each run and one at the end.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Option(
+    name: [.customShort("i", allowingJoined: true), .long],
+    help: ArgumentHelp(
+      "How long from one run to the next: minutes, or as in 90s, 15m, 2h and 1d.",
+      valueName: "every"))
+  var interval: Interval = Interval(argument: "60")!
+  @Flag(name: .long, help: "Store everything each time.")
+  var full = false
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  /// Time from one run to the next, in seconds: minutes from 1 to 999999, or such a number with s, m,
+  /// h or d behind it.
+  struct Interval: ExpressibleByArgument, ShellValue {
+    let seconds: Int
+    private let text: String
+
+    init?(argument: String) {
+      let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86400]
+      let unit = argument.last.flatMap { units[$0] }
+      let digits = unit == nil ? argument[...] : argument.dropLast()
+      guard (1...6).contains(digits.utf8.count), digits.first != "0",
+        digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(digits)
+      else { return nil }
+      seconds = number * (unit ?? 60)
+      text = argument
+    }
+
+    var defaultValueDescription: String { text }
+    var shellWord: [UInt8] { Array(String(seconds).utf8) }
+  }
+}
+
+struct Watch: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a backup after each change, until stopped.",
+    discussion: """
+      Makes a backup of the profile at once, and another after each change of its directory, until \
+      it is stopped. The password is asked for once, at the start. A backup that fails is tried again \
+      after the next change, or after a minute, then two, then four, and so on to an hour. Prints how \
+      often it ran and how that went when it ends. With a directory, written with a slash, it makes \
+      a package of it instead, as 'termbackup package' does. With --json it prints an object for \
+      each run and one at the end.
+      """)
+
+  @Argument(help: ArgumentHelp("A profile, or a directory with a slash in its name.", valueName: "profile|dir"))
+  var what: String
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Wait until nothing has changed for <seconds>.", valueName: "seconds"))
+  var debounce = Seconds(argument: "5")!
+  @Option(name: .long, help: ArgumentHelp("But no longer than <seconds>.", valueName: "seconds"))
+  var maxDelay = Seconds(argument: "300")!
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Look at every entry every <seconds>, without inotify.", valueName: "seconds"))
+  var poll: Seconds?
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  /// Seconds, with a fraction or without, as they were written.
+  struct Seconds: ExpressibleByArgument, ShellValue {
+    private let text: String
+
+    init?(argument: String) {
+      let parts = argument.split(separator: ".", omittingEmptySubsequences: false)
+      guard parts.count <= 2,
+        parts.allSatisfy({ part in
+          !part.isEmpty && part.utf8.allSatisfy { (48...57).contains($0) }
+        })
+      else { return nil }
+      text = argument
+    }
+
+    var defaultValueDescription: String { text }
+    var shellWord: [UInt8] { Array(text.utf8) }
+  }
+}

@@ -1,0 +1,231 @@
+import ArgumentParser
+
+struct Run: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a backup.",
+    discussion: """
+      Reads the profile's directory, encrypts it and stores it. The password is asked for at most \
+      once, twice for the first backup of a profile. Then backups go that are beyond the profile's \
+      max_backups or retention_days. With signing_enabled in config.json the backup and the ledger \
+      are signed; see 'termbackup generate-key'.
+
+      Exit status: 0 the whole tree is stored, or nothing has changed since the last backup; 3 \
+      stored, but part of the tree could not be read.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Flag(name: .long, help: "Read the tree and print what would be stored.")
+  var dryRun = false
+  @Flag(name: .long, help: "Store everything, also in an incremental profile.")
+  var full = false
+  @Flag(name: .long, help: "Leave old backups where they are.")
+  var noPrune = false
+  @Flag(name: .long, help: "Leave out .git/, .idea/, __pycache__/ and .DS_Store.")
+  var excludeDefaults = false
+  @Flag(name: .long, help: "Leave out directories with a CACHEDIR.TAG.")
+  var excludeCaches = false
+  @Flag(name: .long, help: "Stay on the file system of the directory.")
+  var oneFileSystem = false
+  @OptionGroup var placement: PlacementOptions
+  @Flag(
+    name: .long,
+    help: "Sign a ledger that nobody has signed, as it is: once, where signing is new.")
+  var adopt = false
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if adopt, dryRun {
+      throw ValidationError("--adopt changes the store, and --dry-run nothing")
+    }
+  }
+}
+
+struct List: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "List the backups.",
+    discussion: """
+      Lists the backups of a profile, oldest first. Times are UTC; VERIFIED says whether \
+      'termbackup verify' found the backup in order.
+
+      With --store no profile is needed: it lists the groups of backups that the store has, one \
+      for each profile that ever stored there, and of each the last backup; with --group, the \
+      backups of that group.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var report: ListOptions
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    try refuse(profile.name, with: store.store)
+  }
+}
+
+struct Restore: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    abstract: "Bring a backup back.",
+    discussion: """
+      Restores to the profile's restore_dir, else to the directory that was backed up, or to the \
+      directory that --to names. Nothing is put in place before all of it has been verified. Files \
+      that are there already are replaced only with --overwrite, or when you say so at the terminal.
+      """)
+
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
+  var backup: String
+  @OptionGroup var profile: ProfileOption
+  @OptionGroup var store: StoreOptions
+  @Option(name: .long, help: ArgumentHelp("Restore to <dir>.", valueName: "dir"))
+  var to: String?
+  @OptionGroup var selection: SelectionOptions
+  @Flag(
+    name: .long,
+    help: """
+      Skip archives that the store has lost, name the files that only they hold, and end with \
+      status 3.
+      """)
+  var partial = false
+  @OptionGroup var trust: TrustOptions
+  @Flag(
+    name: .long,
+    help: """
+      Take an archive that an interrupted rotate-key of TermBackup 6 left under another name, which \
+      the ledger does not vouch for.
+      """)
+  var unvouched = false
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    try refuse(profile.profile, with: store.store)
+    if store.store != nil, to == nil {
+      throw ValidationError("--store needs --to <dir>: no profile says where it came from")
+    }
+    if unvouched, trust.requireSignature {
+      throw ValidationError("--unvouched and --require-signature exclude each other")
+    }
+  }
+}
+
+struct Diff: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    abstract: "Show what changed between two backups.",
+    discussion: """
+      Prints one line for each path that differs: what happened to it (added, modified, deleted, \
+      type, mode or metadata), a tab, and its name. Archives are fetched only where a store has no \
+      manifests.
+
+      Exit status: 0 if they are the same, 1 if they differ.
+      """)
+
+  @Argument(help: ArgumentHelp("The earlier backup: the beginning of its id, or latest.", valueName: "old"))
+  var old: String
+  @Argument(help: ArgumentHelp("The later one.", valueName: "new"))
+  var new: String
+  @OptionGroup var profile: ProfileOption
+  @Flag(name: .customShort("0"), help: "End each line with a NUL, names as they are.")
+  var nul = false
+  @OptionGroup var report: ListOptions
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if nul, report.json { throw ValidationError("-0 and --json exclude each other") }
+  }
+}
+
+struct Verify: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    abstract: "Test whether backups can be restored.",
+    discussion: """
+      Fetches backups with all they depend on and does everything that a restore does but the \
+      writing: the archive's hash, its tag, the manifest, every file. Signatures are checked \
+      against the public keys that are trusted here. What holds is marked as verified in the \
+      ledger, as far as the store can be written to.
+
+      Exit status: 0 if all hold, 1 if one does not.
+      """)
+
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
+  var backup: String?
+  @OptionGroup var profile: ProfileOption
+  @Flag(name: .long, help: "All backups.")
+  var all = false
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "<n> of them, chosen at random; with <n>%, so many in a hundred, and at least one.",
+      valueName: "n"))
+  var sample: Sample?
+  @Flag(name: .long, help: "Leave the ledger as it is.")
+  var noMark = false
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    switch (backup != nil ? 1 : 0) + (all ? 1 : 0) + (sample != nil ? 1 : 0) {
+    case 0: throw ValidationError("no backup is given: an id, latest, --all or --sample")
+    case 1: break
+    default: throw ValidationError("only one of an id, --all and --sample")
+    }
+  }
+
+  /// A number of backups from 1, or a share of them from 1% to 100%.
+  struct Sample: ExpressibleByArgument, ShellValue {
+    let text: String
+
+    init?(argument: String) {
+      let isShare = argument.hasSuffix("%")
+      let digits = isShare ? argument.dropLast() : argument[...]
+      guard let number = Int(digits), digits.utf8.allSatisfy({ (48...57).contains($0) }),
+        digits.first != "0", digits.utf8.count < 10, !isShare || number <= 100
+      else { return nil }
+      text = argument
+    }
+
+    var shellWord: [UInt8] { Array(text.utf8) }
+  }
+}
+
+struct Status: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    abstract: "Show the state of each profile's backups.",
+    discussion: """
+      Prints for each profile which backup is the last and how old it is, how many there are and \
+      what they take in the store, how the last run ended, when the next ones are due, whether the \
+      backups were verified and the ledger is signed, and what the GitHub token is. Of a store that \
+      cannot be reached it prints what this machine knows. A store is waited for 20 seconds without \
+      --max-wait.
+      """)
+
+  @OptionGroup var profile: ProfileOption
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+}
+
+/// A profile and a store of one's own exclude each other.
+func refuse(_ profile: String?, with store: String?) throws {
+  if profile != nil, store != nil { throw ValidationError("a profile and --store exclude each other") }
+}

@@ -1,0 +1,91 @@
+import ArgumentParser
+
+struct Package: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Encrypt one directory into one file, without a profile.",
+    discussion: """
+      Encrypts a directory into the file NAME.tbk, named after it, in package_dir of config.json. The \
+      package of before stays until the new one is complete, and is replaced in one step. 'termbackup \
+      unpack NAME' brings it back.
+
+      Exit status: 0 all of the directory is in the package; 3 packaged, but part of it could not be \
+      read; 73 part of it could not be read, and the package of before stays.
+      """)
+
+  @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
+  var directory: String
+  @Option(name: .long, help: ArgumentHelp("Put the package into <dir>.", valueName: "dir"))
+  var to: String?
+  @Option(
+    name: [.customShort("o", allowingJoined: true), .long],
+    help: ArgumentHelp("Write the package to <file>; - is standard output.", valueName: "file"))
+  var output: String?
+  @Flag(name: .long, help: "Print what would be packaged, and write nothing.")
+  var dryRun = false
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("Leave out what matches, as in .gitignore (repeatable).", valueName: "pattern"))
+  var exclude: [String] = []
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("Leave out what the patterns in <file> match (repeatable).", valueName: "file"))
+  var excludeFrom: [String] = []
+  @Flag(name: .long, help: "Leave out .git/, .idea/, __pycache__/ and .DS_Store.")
+  var excludeDefaults = false
+  @Flag(name: .long, help: "Leave out directories with a CACHEDIR.TAG.")
+  var excludeCaches = false
+  @Flag(name: .long, help: "Stay on the file system of the directory.")
+  var oneFileSystem = false
+  @Option(name: .long, help: ArgumentHelp("Compress with level 0 to 9.", valueName: "n"))
+  var level = 6
+  @Flag(
+    name: .long,
+    help: "Replace the package of before also if part of the directory could not be read.")
+  var acceptIncomplete = false
+  @Flag(name: .long, help: "Take another password from now on.")
+  var newPassword = false
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+
+  func validate() throws {
+    if !(0...9).contains(level) { throw ValidationError("--level takes a number from 0 to 9") }
+    if to != nil, output != nil { throw ValidationError("only one of --to and -o") }
+    if output == "-", report.json, !dryRun {
+      throw ValidationError("--json and the package cannot both go to standard output")
+    }
+  }
+}
+
+struct Unpack: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Bring a package back.",
+    discussion: """
+      Unpacks what 'termbackup package' made: the package of that name in package_dir of \
+      config.json, or a file, or standard input. The tree goes to a directory of the same name in \
+      restore_dir, or into the directory that --to names. Nothing is put in place before all of it \
+      has been verified. Files that are there already are replaced only with --overwrite, or when you \
+      say so at the terminal.
+      """)
+
+  @Argument(help: ArgumentHelp("The name of a package, a file, or - for standard input.", valueName: "name|file|-"))
+  var package: String
+  @Option(name: .long, help: ArgumentHelp("Put the content of the package into <dir>.", valueName: "dir"))
+  var to: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The package is one of mbu, with its settings in <file>.", valueName: "file"))
+  var mbuConfig: String?
+  @OptionGroup var selection: SelectionOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+
+  func validate() throws {
+    if package == "-", to == nil {
+      throw ValidationError("what comes on standard input has no name: give --to <dir>")
+    }
+  }
+}

@@ -1,0 +1,205 @@
+import ArgumentParser
+
+struct Initialise: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "init",
+    abstract: "Make the configuration and a first store.",
+    discussion: """
+      Makes ~/.termbackup (or what TERMBACKUP_HOME names) with a configuration, and a store in it \
+      that needs no account. What is there already stays as it is.
+
+      On a terminal it asks for a GitHub token, which only stores on GitHub need: an empty answer \
+      does without. A token that is given is checked with GitHub and kept in the keyring.
+      """)
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "New profiles back up to <store>: a directory, owner/repo or owner/repo#branch.",
+      valueName: "store"))
+  var repo: String?
+  @Flag(name: .long, help: "Make the private repository of --repo if it is not there.")
+  var createRepo = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+}
+
+/// Its own commands are those of `tbk-config profile`, which parses them.
+struct ProfileVerb: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "profile",
+    abstract: "Choose what is backed up, how, and where to.")
+}
+
+struct UpdateToken: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "update-token",
+    abstract: "Keep another GitHub token in the keyring.",
+    discussion: """
+      Checks a token with GitHub and puts it into the keyring in place of the one that is there. It \
+      comes from the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND or TERMBACKUP_TOKEN, \
+      or is asked for on the terminal. A token in config.json is taken out of it afterwards.
+      """)
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Check too that the token can write to this repository.", valueName: "owner/repo"))
+  var repo: String?
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+}
+
+struct TokenInfo: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    commandName: "token-info",
+    abstract: "Show what the GitHub token is and may do.",
+    discussion: """
+      Asks GitHub about the token that a backup would use: its kind, scopes and expiry, what is left \
+      of the rate limit and, for a repository, what it may do there. The token itself is never shown.
+      """)
+
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("Report the access to the repository of <profile>.", valueName: "profile"))
+  var profile: String?
+  @Option(
+    name: .long, help: ArgumentHelp("Report the access to this repository.", valueName: "owner/repo"))
+  var repo: String?
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if profile != nil, repo != nil { throw ValidationError("-p and --repo exclude each other") }
+  }
+}
+
+struct GenerateKey: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "generate-key",
+    abstract: "Make the key that backups are signed with.",
+    discussion: """
+      Makes an Ed25519 key: signing_key.pem, encrypted under a password, and signing_key.pub for \
+      other machines, which put it into their trusted_keys.
+
+      The password is one of its own, or the one of the backups: then 'termbackup run' needs no \
+      other. Without an option it is asked for, twice.
+      """)
+
+  @Flag(name: .long, help: "Sign backups from now on.")
+  var enable = false
+  @Flag(
+    name: .long,
+    help: "Replace the key that is there; its public half goes to trusted_keys.")
+  var force = false
+  @Flag(name: .long, help: "Do not encrypt the private key.")
+  var noPassword = false
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+}
+
+struct Migrate: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Move what earlier versions left to today's place or format.",
+    discussion: """
+      Moves the token that an older configuration holds in clear into the keyring: puts it there, \
+      reads it back, and only then takes it out of config.json. GitHub is not asked.
+
+      With --archives, seals the archives of a profile that are in the TBK1 format of earlier \
+      versions again, as TBK2 under the same password. Each changes in the store in one step; if it \
+      is interrupted, the same command continues.
+      """)
+
+  @Flag(name: .long, help: "Replace another token that the keyring has.")
+  var force = false
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Migrate the archives of <profile>, not the token.", valueName: "profile"))
+  var archives: String?
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup(title: "Options with --archives") var archiveOptions: ArchiveOptions
+
+  /// What is about archives alone.
+  struct ArchiveOptions: ParsableArguments {
+    @OptionGroup var placement: PlacementOptions
+    @Option(name: .long, help: ArgumentHelp("auto, always or never.", valueName: "when"))
+    var progress: ProgressChoice?
+    @OptionGroup var password: PasswordOptions
+    @OptionGroup var keyPassword: KeyPasswordOptions
+    @OptionGroup var token: TokenOptions
+  }
+
+  func validate() throws {
+    if archives != nil {
+      if force { throw ValidationError("--force is for the token") }
+      return
+    }
+    if let name = archiveOptions.placement.placement.map({ _ in "--placement" })
+      ?? archiveOptions.progress.map({ _ in "--progress" })
+      ?? archiveOptions.password.firstGiven ?? archiveOptions.keyPassword.firstGiven
+      ?? archiveOptions.token.firstGiven
+    {
+      throw ValidationError("\(name) goes with --archives")
+    }
+  }
+}
+
+struct ImportMbu: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "import-mbu",
+    abstract: "Take over the settings and packages of mbu.",
+    discussion: """
+      Takes package_dir and restore_dir from mbu's config.toml into config.json, where they are not \
+      set already, and names what has no counterpart. With --reseal each package of mbu is opened \
+      and sealed again as NAME.tbk in package_dir, with nothing in clear on a disk. The old ones \
+      stay, unless --remove-old is given.
+
+      Without an option for mbu's password it is the same as that of the new packages. A package \
+      that is there already as NAME.tbk is left alone.
+      """)
+
+  @Argument(help: ArgumentHelp("mbu's config.toml.", valueName: "config"))
+  var config: String
+  @Flag(name: .long, help: "Seal mbu's packages again.")
+  var reseal = false
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp(
+      "Where these are, if not in mbu's package directory (repeatable).", valueName: "dir"))
+  var packages: [String] = []
+  @Flag(
+    name: .long,
+    help: "Remove a package of mbu when its new one has been read back and holds as much.")
+  var removeOld = false
+  @Option(
+    name: .long, help: ArgumentHelp("Read mbu's password from descriptor <n>.", valueName: "n"))
+  var mbuPasswordFd: DescriptorNumber?
+  @Option(name: .long, help: ArgumentHelp("Read mbu's password from <file>.", valueName: "file"))
+  var mbuPasswordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as mbu's password.", valueName: "command"))
+  var mbuPasswordCommand: String?
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+
+  func validate() throws {
+    if !reseal,
+      !packages.isEmpty || removeOld || mbuPasswordFd != nil || mbuPasswordFile != nil
+        || mbuPasswordCommand != nil
+    {
+      throw ValidationError("what is about packages goes with --reseal")
+    }
+    if let mbuPasswordFd, mbuPasswordFd.number == password.passwordFd?.number {
+      throw ValidationError("descriptor \(mbuPasswordFd.number) cannot give both passwords")
+    }
+  }
+}

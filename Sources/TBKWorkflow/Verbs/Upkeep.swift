@@ -1,0 +1,223 @@
+import ArgumentParser
+
+struct Doctor: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    abstract: "Check everything that backups need.",
+    discussion: """
+      Checks the home, its configuration and profiles, the directories that are backed up, the \
+      password, keyring and token, the stores and the ledgers in them, the clock, the signing key, \
+      the audit log, temporary files, free space, and the programs and libraries that are used; \
+      prints what is wrong, and what to do about it. It never asks for anything and changes nothing. \
+      termbackup-doctor(1) describes each check. A store is waited for 20 seconds without \
+      --max-wait; --quiet prints only what is wrong.
+
+      Exit status: 0 nothing has failed, 1 something has. A warning is no failure.
+      """)
+
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("Check this profile alone, not all of them.", valueName: "profile"))
+  var profile: String?
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+}
+
+struct Prune: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Remove old backups.",
+    discussion: """
+      Removes the backups of a profile that no rule keeps, and prints for each why it stays or \
+      goes. Rules given here take the place of the profile's: --max-backups and --retention-days, or \
+      those that begin with --keep. What a backup that stays depends on stays. On a terminal it asks \
+      first.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Option(name: .long, help: ArgumentHelp("Remove all but the last <n> backups.", valueName: "n"))
+  var maxBackups: String?
+  @Option(name: .long, help: ArgumentHelp("Remove what is older than <n> days.", valueName: "n"))
+  var retentionDays: String?
+  @Option(name: .long, help: ArgumentHelp("Keep the last <n> backups.", valueName: "n"))
+  var keepLast: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Keep what is younger: 12h, 30d, 2w, 3m (months), 1y.", valueName: "time"))
+  var keepWithin: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Keep the last backup of each of the last <n> days.", valueName: "n"))
+  var keepDaily: String?
+  @Option(name: .long, help: ArgumentHelp("Likewise for weeks, from Monday.", valueName: "n"))
+  var keepWeekly: String?
+  @Option(name: .long, help: ArgumentHelp("Likewise for months.", valueName: "n"))
+  var keepMonthly: String?
+  @Option(name: .long, help: ArgumentHelp("Likewise for years.", valueName: "n"))
+  var keepYearly: String?
+  @Flag(
+    name: [.customShort("n"), .long], help: "Print what would be removed, and remove nothing.")
+  var dryRun = false
+  @Flag(name: .shortAndLong, help: "Do not ask.")
+  var yes = false
+  @Flag(name: .long, help: "Remove the last backup, too.")
+  var allowEmpty = false
+  @OptionGroup var report: ListOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+}
+
+struct Consolidate: Verb {
+  static let configuration = CommandConfiguration(
+    abstract: "Make an incremental backup one that needs no others.",
+    discussion: """
+      Makes a full backup out of an incremental one and those that it takes bytes from, and puts it \
+      into the place of the incremental one, so that the others can be removed. Nothing is read but \
+      the store, nothing readable is written to disk, and the old backup is there until the new one \
+      is. If other backups depend on the old one, it stays beside the new one.
+
+      Exit status: 0 also if the backup needs no others already: then nothing is stored.
+      """)
+
+  @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+  var profile: String
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
+  var backup: String
+  @Flag(
+    name: [.customShort("n"), .long], help: "Print what would be read and what would stay.")
+  var dryRun = false
+  @OptionGroup var placement: PlacementOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+}
+
+struct RotateKey: Verb {
+  static let configuration = CommandConfiguration(
+    commandName: "rotate-key",
+    abstract: "Put all backups under a new password.",
+    discussion: """
+      Seals every backup of the profile again, under a new password, one after the other: each \
+      changes in the store in one step, and the old archive goes when the new one is there. If it is \
+      interrupted, the same command with the same two passwords continues where it stopped. The \
+      options --password-... give the old password.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Option(
+    name: .long,
+    help: ArgumentHelp("This backup alone; the profile keeps its password.", valueName: "id"))
+  var only: String?
+  @Flag(
+    name: [.customShort("n"), .long], help: "Print which backups are under which password.")
+  var dryRun = false
+  @OptionGroup var placement: PlacementOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @Option(
+    name: .long, help: ArgumentHelp("Read the new password from descriptor <n>.", valueName: "n"))
+  var newPasswordFd: DescriptorNumber?
+  @Option(name: .long, help: ArgumentHelp("Read the new password from <file>.", valueName: "file"))
+  var newPasswordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Take what <command> prints as the new password.", valueName: "command"))
+  var newPasswordCommand: String?
+  @OptionGroup var keyPassword: KeyPasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    let given = [newPasswordFd != nil, newPasswordFile != nil, newPasswordCommand != nil]
+    if given.count(where: { $0 }) > 1 {
+      throw ValidationError(
+        "only one of --new-password-fd, --new-password-file and --new-password-command")
+    }
+    guard let number = newPasswordFd?.number else { return }
+    if [password.passwordFd, keyPassword.keyPasswordFd, token.tokenFd].contains(where: {
+      $0?.number == number
+    }) {
+      throw ValidationError("descriptor \(number) cannot give the new password and something else")
+    }
+  }
+}
+
+struct Clean: Verb {
+  static let wordsBeforeProfile: [String]? = ["--store"]
+  static let configuration = CommandConfiguration(
+    abstract: "Remove what interrupted runs left behind.",
+    discussion: """
+      Removes temporary files of processes that have ended without cleaning up, in the home and \
+      where profiles are backed up from and restored to, and what is kept of groups of backups that \
+      no profile has any more; prints what it removed, and how much that was. With --store, removes \
+      from the stores of the profiles, too, what no ledger names and has not changed for a day: \
+      leftovers of writers that were killed and of uploads that broke off. Backups are never touched.
+      """)
+
+  @Flag(name: .customLong("store"), help: "Clean the stores, too.")
+  var inStores = false
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("With --store: the store of this profile alone.", valueName: "profile"))
+  var profile: String?
+  @Flag(name: .long, help: "Print what would be removed, and remove nothing.")
+  var dryRun = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if profile != nil, !inStores { throw ValidationError("-p goes with --store") }
+  }
+}
+
+struct AuditLog: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let configuration = CommandConfiguration(
+    commandName: "audit-log",
+    abstract: "Show what was done.",
+    discussion: """
+      Prints the latest entries of the audit log, the last one last; or, with --verify, checks that \
+      the log is what was written.
+
+      Exit status: with --verify, 1 if a line was changed, moved, put in or taken out.
+      """)
+
+  @Option(
+    name: .customShort("n", allowingJoined: true), help: ArgumentHelp("At most <n> entries (20); 0 for all.", valueName: "n"))
+  var count: Int?
+  @Option(
+    name: [.customShort("o", allowingJoined: true), .long],
+    help: ArgumentHelp(
+      "Only this operation, as in backup, restore, verify.", valueName: "operation"))
+  var operation: String?
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("Only this profile.", valueName: "profile"))
+  var profile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Only entries since <time>: 2026-02-18, 2026-02-18T10:00:00Z, or 36h, 30d, 4w ago.",
+      valueName: "time"))
+  var since: String?
+  @Flag(name: .long, help: "Print which lines were changed, moved, put in or taken out.")
+  var verify = false
+  @OptionGroup var report: ListOptions
+
+  func validate() throws {
+    if let count, count < 0 { throw ValidationError("-n takes a number from 0") }
+    let filter =
+      count.map { _ in "-n" } ?? operation.map { _ in "--operation" }
+      ?? profile.map { _ in "--profile" } ?? since.map { _ in "--since" }
+    if verify, let filter {
+      throw ValidationError("--verify checks the whole log: \(filter) does not go with it")
+    }
+  }
+}

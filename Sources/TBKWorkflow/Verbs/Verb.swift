@@ -1,0 +1,58 @@
+import ArgumentParser
+
+/// A verb of `termbackup`: what it takes, and what its help says. Doing it is a script's job.
+protocol Verb: ParsableCommand {
+  /// Of a verb to which a profile is given with -p alone: the words that -p goes with, if any.
+  static var wordsBeforeProfile: [String]? { get }
+}
+
+extension Verb {
+  static var wordsBeforeProfile: [String]? { nil }
+
+  /// Called by nobody: options are parsed for a script.
+  mutating func run() {}
+}
+
+/// `termbackup` itself, in the order in which its help lists the verbs.
+struct Termbackup: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "termbackup",
+    abstract: "Encrypted backups that only you can read.",
+    usage: "termbackup <verb> [<option>] ...\n       termbackup --version [--json]",
+    discussion: "'termbackup <verb> --help' lists the options of a verb.",
+    groupedSubcommands: [
+      CommandGroup(
+        name: "Everyday",
+        subcommands: [Run.self, List.self, Restore.self, Diff.self, Verify.self, Status.self]),
+      CommandGroup(
+        name: "Setup",
+        subcommands: [
+          Initialise.self, ProfileVerb.self, UpdateToken.self, TokenInfo.self, GenerateKey.self,
+          Migrate.self, ImportMbu.self,
+        ]),
+      CommandGroup(
+        name: "Upkeep",
+        subcommands: [
+          Doctor.self, Prune.self, Consolidate.self, RotateKey.self, Clean.self, AuditLog.self,
+        ]),
+      CommandGroup(
+        name: "Automation",
+        subcommands: [
+          ScheduleEnable.self, ScheduleDisable.self, ScheduleStatus.self, ScheduleRun.self,
+          Daemon.self, Watch.self,
+        ]),
+      CommandGroup(
+        name: "Without a profile", subcommands: [Package.self, Unpack.self]),
+    ])
+
+  // Read by the script itself.
+  @Flag(
+    name: [.customShort("v"), .long],
+    help: "Print the version, and those of the system and the libraries.")
+  var version = false
+
+  /// All of them, in that order.
+  static var verbs: [any Verb.Type] {
+    configuration.groupedSubcommands.flatMap(\.subcommands).compactMap { $0 as? any Verb.Type }
+  }
+}
