@@ -57,7 +57,10 @@ let package = Package(
       name: "TBKCommand", dependencies: ["TBKCore", argumentParser], swiftSettings: strict),
 
     .target(
-      name: "TBKWorkflow", dependencies: ["TBKCommand", "TBKCore", argumentParser],
+      name: "TBKWorkflow",
+      dependencies: [
+        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", argumentParser,
+      ],
       swiftSettings: strict),
 
     // Two programs under many names: only the second one loads libcurl.
@@ -84,7 +87,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
-    .testTarget(name: "TBKWorkflowTests", dependencies: ["TBKWorkflow"], swiftSettings: strict),
+    .testTarget(name: "TBKWorkflowTests", dependencies: ["TBKWorkflow", "TBKCommand"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
     .target(
       name: "FuzzedParsers",

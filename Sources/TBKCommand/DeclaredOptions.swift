@@ -69,6 +69,32 @@ package struct DeclaredOptions {
     return false
   }
 
+  /// The arguments with values that begin with a hyphen joined to their options, for the parser takes
+  /// such a word for an option; nil if there is none. What is an option of the command stays one.
+  package static func joiningValues(
+    _ arguments: [String], of root: any ParsableCommand.Type
+  ) -> [String]? {
+    let (command, rest) = chosen(root, arguments)
+    let declared = DeclaredOptions(command)
+    var joined = Array(arguments.dropLast(rest.count))
+    var pending = rest
+    while let argument = pending.popFirst() {
+      joined.append(argument)
+      if argument == "--" { break }
+      guard declared.takesValue(argument), let value = pending.first else { continue }
+      if !isOption(value) {
+        joined.append(value)
+      } else if value == "--" || declared.names[String(name(of: value))] != nil {
+        continue
+      } else {
+        joined[joined.count - 1] += (argument.hasPrefix("--") ? "=" : "") + value
+      }
+      pending.removeFirst()
+    }
+    joined += pending
+    return joined == arguments ? nil : joined
+  }
+
   /// Reads what the parser says of a command.
   init(_ command: any ParsableCommand.Type) {
     add(Declaration(takesValue: false, mayRepeat: true), ["--help", "-h", "--version"])

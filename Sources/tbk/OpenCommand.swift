@@ -5,6 +5,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 import TBKFormat
+import TBKSettings
 
 extension OverwritePolicy: ExpressibleByArgument {}
 
@@ -386,20 +387,6 @@ extension OpenCommand {
     guard let mbuConfig else { return nil }
     let file = try Descriptor.openForReading(mbuConfig)
     return try MbuSettings(reading: file, mbuConfig)
-  }
-}
-
-extension MbuSettings {
-  /// Reads a `config.toml`. Throws `.configuration` for what is wrong with it.
-  init(reading file: Descriptor, _ path: RawPath, needsKey: Bool = true) throws(Failure) {
-    let bytes: [UInt8]
-    do throws(Failure) {
-      bytes = try DescriptorSource(file, name: path).readAll(
-        limit: TOML.maximumLength, what: path.display)
-    } catch {
-      throw error.code == .malformed ? Failure(.configuration, error.message) : error
-    }
-    try self.init(bytes, place: path.display, needsKey: needsKey)
   }
 }
 

@@ -1,5 +1,6 @@
 import CMemory
 import TBKCommand
+import TBKWorkflow
 
 tbk_prepare_memory()
 Program.run(

@@ -41,6 +41,19 @@ private func script(_ verb: String, _ arguments: String...) throws -> String {
     #expect(answer.starts(with: Array("opt_directory='f".utf8) + [0xff] + Array("'\\''".utf8) + [0x80]))
   }
 
+  @Test func aValueMayBeginWithAHyphen() throws {
+    #expect(try script("package", "d", "-o", "-x.tbk").contains("opt_output='-x.tbk'\n"))
+    let text = try script("restore", "--to", "-d", "--include", "-a", "--", "latest")
+    #expect(text.contains("opt_to='-d'\n"))
+    #expect(text.contains("opt_include=''\\''-a'\\'''\n"))
+    #expect(try script("restore", "latest", "--to", "--json").hasPrefix("tb_usage_error '--to needs a value'"))
+    #expect(try script("restore", "latest", "--to", "-d", "--", "-p").hasPrefix("tb_usage_error "))
+  }
+
+  @Test func aWordThatIsNoneOfThoseIsToldThem() throws {
+    #expect(try script("run", "--placement", "x") == "tb_usage_error '--placement takes auto, git or release'\n")
+  }
+
   @Test func severalValuesAreWordsInQuotes() throws {
     let text = try script("restore", "latest", "--include", "a b", "--include=it's")
     #expect(text.contains("opt_include=''\\''a b'\\'' '\\''it'\\''\\'\\'''\\''s'\\'''\n"))
@@ -65,6 +78,28 @@ private func script(_ verb: String, _ arguments: String...) throws -> String {
     let text = try script("run", "--help")
     #expect(text.hasPrefix("tb_help '"))
     #expect(text.contains("USAGE: termbackup run "))
+  }
+
+  @Test func verbsOfAVerbAreToldApart() throws {
+    let text = try script("profile", "edit", "docs", "--exclude", "a b", "--max-backups=3", "-q")
+    for line in [
+      "opt_verb='edit'", "opt_profile='docs'", "opt_exclude=''\\''a b'\\'''", "opt_max_backups='3'",
+      "opt_quiet='1'", "opt_group=''",
+    ] { #expect(text.contains(line + "\n"), "\(line)") }
+    #expect(try script("profile", "create", "docs").hasPrefix("opt_verb='create'\ntb_usage_error "))
+    #expect(try script("profile", "edit", "-h").contains("USAGE: termbackup profile edit "))
+    #expect(try script("profile", "--help").contains("USAGE: termbackup profile "))
+    #expect(try script("profile", "create", "--source", "a", "--source", "b").contains("more than once"))
+  }
+
+  @Test(arguments: [
+    ([], "no verb is given"), (["mend"], "is no verb of profile"), (["--nosuch"], "unknown option"),
+    (["get", "docs", "group"], "is no verb of profile"),
+  ])
+  func aVerbThatAVerbHasNotIsRefused(_ words: [String], _ part: String) throws {
+    let text = String(decoding: try VerbOptions.script(of: "profile", words), as: UTF8.self)
+    #expect(text.hasPrefix("tb_usage_error '"))
+    #expect(text.contains(part), "\(text)")
   }
 
   @Test func aTimeBetweenRunsIsInSeconds() throws {

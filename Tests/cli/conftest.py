@@ -170,7 +170,8 @@ class Commands:
         }
 
     def path(self, name):
-        path = self.bin / name
+        # What only the verbs know is not with the commands.
+        path = self.bin / name if name != "tbk-sh" else self.bin.parent / "lib" / "termbackup" / name
         if not path.exists():
             absent(name)
         return str(path)

@@ -153,9 +153,12 @@ def test_the_page_has_the_table_of_the_commands():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_has_a_schema_and_the_option(machine, verb):
-    assert [name for name in COMMANDS if name.split()[0] == verb]
-    usage = machine.shell.run(verb, "--help").stdout.decode()
-    assert "--json" in usage and re.search(r"^  --json  ", usage, re.MULTILINE)
+    known = [name for name in COMMANDS if name.split()[0] == verb]
+    assert known
+    # Those of `profile` are its verbs'.
+    for words in {tuple(word for word in name.split() if not word.startswith("-")) for name in known}:
+        usage = machine.shell.run(*words, "--help").stdout.decode()
+        assert re.search(r"^  --json  ", usage, re.MULTILINE), words
     assert ".It Fl -json" in (REPOSITORY / "man" / f"termbackup-{verb}.1").read_text()
 
 
@@ -215,7 +218,7 @@ def test_a_variable_makes_all_errors_json(docs, tmp_path):
         done.err = done.stderr
         return failure(done, status)
     docs.one("run", "docs")
-    assert fails("run", status=64)["type"] == "UsageError"
+    assert fails("run", "docs", "more", status=64)["type"] == "UsageError"
     assert fails("run", "docs", status=77, password=b"wrong")["type"] == "CryptoError"
     fails("init", "--repo", tmp_path / "none", status=66)
     put(docs.home / "profiles" / "bad.json", b"{")
@@ -231,7 +234,7 @@ def test_a_variable_makes_all_errors_json(docs, tmp_path):
 
 def test_lists_need_no_room_in_a_command_line(machine, tmp_path):
     put(tmp_path / "list", json.dumps(["x" * 64] * 10_000).encode())
-    made = machine.shell.tbk.run("tbk-config", "object", f"ids:=@{tmp_path / 'list'}")
+    made = machine.shell.tbk.run("tbk-sh", "object", f"ids:=@{tmp_path / 'list'}")
     assert len(json.loads(made.out)["ids"]) == 10_000
 
 

@@ -178,7 +178,7 @@ def test_a_password_that_cannot_be_had_is_no_fault_of_what_is_opened(tbk, tree, 
     (8192, 64, "tbk-notify --url-file /dev/zero"), (65536, 65, "tbk-sign sign --key /dev/zero"),
     (65536, 78, "tbk-open --mbu-config /dev/zero --list ARCHIVE"), (65536, 65, "tbk-config set signing_enabled -"),
     (1 << 20, 65, "tbk-config profile import /dev/zero"), (1 << 24, 65, "tbk-manifest --exclude-from /dev/zero TREE"),
-    (1 << 27, 65, "tbk-config object a:=@/dev/zero"),
+    (1 << 27, 65, "tbk-sh object a:=@/dev/zero"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_has_no_end_is_read_to_its_limit(limit, status, command, tbk, tree, tmp_path):
     (tmp_path / "a.tbk").write_bytes(tbk.seal(tree))

@@ -75,7 +75,7 @@ def test_one_at_work_is_left_alone(tbk, tmp_path):
     put(tmp_path / "here" / "mine", b"mine")
     process, done = restoring(tbk, archive, tmp_path / "here")
     before = staged(tmp_path / "here")
-    assert tbk.run("tbk-config", "leftovers", tmp_path / "here").out == b""
+    assert tbk.run("tbk-sh", "leftovers", tmp_path / "here").out == b""
     assert staged(tmp_path / "here") == before
     process.send_signal(signal.SIGCONT)
     assert process.wait(PATIENCE) == 0
@@ -102,7 +102,7 @@ def test_root_takes_nothing_of_others_for_its_own(tbk, tmp_path):
     temporary.chmod(0o600)
     os.utime(temporary, (1, 1))
     os.chown(temporary, 65534, 65534)
-    assert tbk.run("tbk-config", "leftovers", tmp_path).out == b""
+    assert tbk.run("tbk-sh", "leftovers", tmp_path).out == b""
     assert (user / "theirs" / "file").exists() and temporary.exists()
 
 
@@ -114,5 +114,5 @@ def test_temporary_files_of_a_killed_command_are_left_out_and_go_after_a_day(tbk
     put(tmp_path / "mine", b"mine")
     os.utime(old, (1, 1))
     assert b".tbk-" not in tbk.run("tbk-manifest", tmp_path).out
-    assert tbk.run("tbk-config", "leftovers", tmp_path).out.decode() == f"10\t{old.name}\n"
+    assert tbk.run("tbk-sh", "leftovers", tmp_path).out.decode() == f"10\t{old.name}\n"
     assert young.exists() and not old.exists() and (tmp_path / "mine").exists()

@@ -213,6 +213,11 @@ def wrapped(tmp_path, script, commands=COMMANDS):
                 f"exec '{command}' \"$@\"\n".encode(), 0o755)
         else:
             (root / "bin" / command.name).symlink_to(command)
+    if "tbk-sh" in commands:
+        place = root / "lib" / "termbackup" / "tbk-sh"
+        place.unlink()
+        put(place, f"#!/bin/sh\nset -- tbk-sh \"$@\"\n{script}\nshift\n"
+            f"exec '{BIN.parent}/lib/termbackup/tbk-sh' \"$@\"\n".encode(), 0o755)
     return root / "lib" / "termbackup"
 
 

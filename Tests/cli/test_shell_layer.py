@@ -527,6 +527,9 @@ def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small
     for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
         put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
             f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
+    (layout / "lib" / "termbackup" / "tbk-sh").unlink()
+    put(layout / "lib" / "termbackup" / "tbk-sh", f'#!/bin/sh\n{{ printf "%s\\n" "tbk-sh $*"; env; }} >>"{seen}"\n'
+        f'exec "{BIN.parent}/lib/termbackup/tbk-sh" "$@"\n'.encode(), 0o755)
     shell.lib = layout / "lib" / "termbackup"
     shell.profile("docs", small)
     seen.unlink()

@@ -225,20 +225,26 @@ def test_one_broken_profile_does_not_hide_the_others(config, small):
     config("profile", "validate", "good")
 
 
-def test_what_scripts_need(config, tbk, tmp_path):
-    assert config("object", "--", "a=b=c", "n:=[1,2.0]", "q=\"\n", "--x=1").out == b'{"a":"b=c","n":[1,2.0],"q":"\\"\\n","--x":"1"}\n'
+def test_what_verbs_need(tbk, tmp_path):
+    def internal(*arguments, **options):
+        return tbk.run("tbk-sh", *map(str, arguments), **options)
+
+    assert internal("object", "--", "a=b=c", "n:=[1,2.0]", "q=\"\n", "--x=1").out == b'{"a":"b=c","n":[1,2.0],"q":"\\"\\n","--x":"1"}\n'
     for wrong in (["x"], ["=x"], ["a:=}"], ["a=1", "a=2"]):
-        config("object", "--", *wrong, status={64, 65})
+        internal("object", "--", *wrong, status={64, 65})
     with open(tmp_path / "lock", "w") as one, open(tmp_path / "lock", "w") as other:
-        config("lock", one.fileno(), pass_fds=[one.fileno()])
-        config("lock", other.fileno(), pass_fds=[other.fileno()], status=75)
+        internal("lock", one.fileno(), pass_fds=[one.fileno()])
+        internal("lock", other.fileno(), pass_fds=[other.fileno()], status=75)
         fcntl.flock(one, fcntl.LOCK_UN)
-        config("lock", other.fileno(), pass_fds=[other.fileno()])
-    config("lock", "77", status=64)
+        internal("lock", other.fileno(), pass_fds=[other.fileno()])
+    internal("lock", "77", status=64)
     tbk.password_file.write_bytes(b" two\n\n")
-    assert config("password", "--password-file", tbk.password_file).out == b" two\n\n"
+    assert internal("password", "--password-file", tbk.password_file).out == b" two\n\n"
     tbk.password_file.write_bytes(b"nul\0\n")
-    config("password", "--password-file", tbk.password_file, status=64)
+    internal("password", "--password-file", tbk.password_file, status=64)
+
+
+def test_the_versions_are_the_same_everywhere(config):
     versions = dict(line.split(" ", 1) for line in config("version").lines)
     assert {"termbackup", "openssl", "zlib"} <= set(versions)
     assert json.loads(config("version", "--json").out) == versions

@@ -337,7 +337,7 @@ def test_leftovers_of_any_time_are_judged(tbk, wide):
         path = put(wide / f".tbk-{digit * 16}.tmp", b"ciphertext", mode=0o600)
         os.utime(path, ns=(time, time))
     put(wide / "mine", b"mine")
-    tbk.run("tbk-config", "leftovers", wide)
+    tbk.run("tbk-sh", "leftovers", wide)
     assert sorted(os.listdir(wide)) == [f".tbk-{'c' * 16}.tmp", f".tbk-{'d' * 16}.tmp", "mine"]
 
 

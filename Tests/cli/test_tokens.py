@@ -646,11 +646,11 @@ def test_token_info_fails_where_the_token_does(remote, tmp_path):
 # What scripts use
 
 
-def test_scripts_are_given_the_token_by_tbk_config(shell):
+def test_verbs_are_given_the_token_by_tbk_sh(shell):
     shell.run("init", "-q")
 
     def token(*arguments, status=0, **env):
-        return shell.tbk.run("tbk-config", "token", *arguments, status=status, env=env)
+        return shell.tbk.run("tbk-sh", "token", *arguments, status=status, env=env)
 
     assert token().out == b""
     assert token(GITHUB_TOKEN="ghp_a").out == b"ghp_a\n"

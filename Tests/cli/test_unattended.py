@@ -141,7 +141,7 @@ def test_the_daemon_runs_now_and_at_every_interval(shell, small, loop):
 @pytest.mark.parametrize("number", ["HUP", "INT", "TERM"])
 def test_a_signal_while_the_result_is_said_does_not_make_it_a_failure(shell, small, tmp_path, number):
     shell.profile("docs", small)
-    shell.lib = wrapped(tmp_path, f'test "$2" != object || kill -{number} "$PPID"', ["tbk-config"])
+    shell.lib = wrapped(tmp_path, f'test "$2" != object || kill -{number} "$PPID"', ["tbk-sh"])
     assert json.loads(shell.run("run", "docs", "--json").stdout)["status"] == "success"
     assert json.loads(shell.run("package", small, "--to", tmp_path, "--json").stdout)["status"] == "success"
 
@@ -241,6 +241,9 @@ def test_no_child_of_a_loop_sees_the_password(shell, small, tmp_path, loop):
     for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull", "tbk-watch"):
         put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
             f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
+    (layout / "lib" / "termbackup" / "tbk-sh").unlink()
+    put(layout / "lib" / "termbackup" / "tbk-sh", f'#!/bin/sh\n{{ printf "%s\\n" "tbk-sh $*"; env; }} >>"{seen}"\n'
+        f'exec "{BIN.parent}/lib/termbackup/tbk-sh" "$@"\n'.encode(), 0o755)
     run = layout / "lib" / "termbackup" / "termbackup-run"
     run.rename(run.with_name("termbackup-run.real"))
     put(run, f'#!/bin/sh\n{{ printf "%s\\n" "run $*"; env; }} >>"{seen}"\nexec sh "{run}.real" "$@"\n'.encode(), 0o755)

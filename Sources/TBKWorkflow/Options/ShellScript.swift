@@ -20,6 +20,11 @@ package enum ShellScript {
     return line + [UInt8(ascii: "\n")]
   }
 
+  /// A line that gives `opt_NAME` a value.
+  static func assignment(_ name: String, _ value: [UInt8]) -> [UInt8] {
+    Array("opt_\(name)=".utf8) + quote(value) + [UInt8(ascii: "\n")]
+  }
+
   /// The options of a verb as variables: `opt_NAME='VALUE'` for each that it declares, given or not,
   /// with the property's name in lower case and underscores. One option may be declared twice, as an
   /// operand and by name: the one that has a value counts.
@@ -30,6 +35,6 @@ package enum ShellScript {
       if values[declared.variable] == nil { order.append(declared.variable) }
       if (values[declared.variable] ?? []).isEmpty { values[declared.variable] = declared.word }
     }
-    return order.flatMap { Array("opt_\($0)=".utf8) + quote(values[$0]!) + [UInt8(ascii: "\n")] }
+    return order.flatMap { assignment($0, values[$0]!) }
   }
 }

@@ -23,6 +23,10 @@ extension String: ShellValue {
   var shellWord: [UInt8] { ArgumentBytes.decode(self) }
 }
 
+extension RawPath: ShellValue {
+  var shellWord: [UInt8] { bytes }
+}
+
 extension Optional: ShellValue where Wrapped: ShellValue {
   var shellWord: [UInt8] { self?.shellWord ?? [] }
 }

@@ -7,7 +7,7 @@ struct UsageMessage {
   let hint: String?
 
   init(
-    _ message: String, of verb: String, _ command: any Verb.Type, _ arguments: [String]
+    _ message: String, of verb: String, _ command: any ParsableCommand.Type, _ arguments: [String]
   ) {
     var text = message.split(separator: "\n").first.map(String.init) ?? message
     if text.hasPrefix("Error: ") { text.removeFirst("Error: ".count) }
@@ -18,10 +18,13 @@ struct UsageMessage {
     }
     if text.hasSuffix(".") { text.removeLast() }
     text = text.prefix(1).lowercased() + text.dropFirst()
-    if text.hasPrefix("missing value for '"), let end = text.firstIndex(of: "<") {
-      text = text[..<end].dropFirst("missing value for '".count) + "needs a value"
+    if text.hasPrefix("missing value for '") {
+      text = "\(Self.option(in: text, after: "missing value for '")) needs a value"
+    } else if let range = text.firstRange(of: "Please provide one of ") {
+      let words = text[range.upperBound...].replacing("'", with: "")
+      text = "\(Self.option(in: text, after: "is invalid for '")) takes \(words)"
     }
-    if hint == nil, let words = command.wordsBeforeProfile, let operand = Self.unexpected(text),
+    if hint == nil, let words = (command as? any Verb.Type)?.wordsBeforeProfile, let operand = Self.unexpected(text),
       Self.mayBeProfile(operand)
     {
       let line = arguments.prefix { $0 != operand } + words + ["-p", operand]
@@ -29,6 +32,12 @@ struct UsageMessage {
     }
     self.text = text
     self.hint = hint
+  }
+
+  /// The option whose name stands behind some words, without what its value is called.
+  private static func option(in text: String, after words: String) -> Substring {
+    guard let range = text.firstRange(of: words) else { return "" }
+    return text[range.upperBound...].prefix { $0 != " " && $0 != "'" }
   }
 
   /// The operand that a message calls unexpected.

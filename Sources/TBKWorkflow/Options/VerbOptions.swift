@@ -5,6 +5,7 @@ import TBKCore
 /// What `tbk-sh options` answers a verb with: text for its shell.
 package enum VerbOptions {
   /// The options of a verb as assignments; or a call that shows its help, or that refuses the usage.
+  /// Of a verb that has verbs of its own, `opt_verb` is which one it is.
   ///
   /// - Parameters:
   ///   - verb: as it is typed.
@@ -14,6 +15,23 @@ package enum VerbOptions {
     of verb: String, _ arguments: [String]
   ) throws(Failure) -> [UInt8] {
     guard let command = command(verb) else { throw unknown(verb) }
+    let verbs = command.configuration.subcommands
+    if verbs.isEmpty { return script(of: verb, command, arguments) }
+    guard let word = arguments.first else { return refusal(Failure(.usage, "no verb is given")) }
+    if ["-h", "--help"].contains(word) { return ShellScript.call("tb_help", [help(of: verb)]) }
+    guard let chosen = verbs.first(where: { $0._commandName == word }) else {
+      if word.hasPrefix("-"), let fault = DeclaredOptions.fault(in: [word], of: command) {
+        return refusal(fault)
+      }
+      return refusal(Failure(.usage, "'\(word)' is no verb of \(verb)"))
+    }
+    return ShellScript.assignment("verb", Array(word.utf8))
+      + script(of: "\(verb) \(word)", chosen, Array(arguments.dropFirst()))
+  }
+
+  private static func script(
+    of verb: String, _ command: any ParsableCommand.Type, _ arguments: [String]
+  ) -> [UInt8] {
     if let complaint = complaintOfEmptyValue(arguments) {
       return ShellScript.call("tb_usage_error", [complaint])
     }
@@ -26,8 +44,11 @@ package enum VerbOptions {
       }
       return ShellScript.assignments(parsed)
     } catch {
+      if let joined = DeclaredOptions.joiningValues(arguments, of: command) {
+        return script(of: verb, command, joined)
+      }
       if command.exitCode(for: error).rawValue == 0 {
-        return ShellScript.call("tb_help", [help(of: verb)])
+        return ShellScript.call("tb_help", [Termbackup.helpMessage(for: command)])
       }
       if let fault = DeclaredOptions.fault(in: arguments, of: command) { return refusal(fault) }
       let message = UsageMessage(command.message(for: error), of: verb, command, arguments)
@@ -74,11 +95,11 @@ package enum VerbOptions {
     return nil
   }
 
-  private static func command(_ verb: String) -> (any Verb.Type)? {
+  static func command(_ verb: String) -> (any Verb.Type)? {
     Termbackup.verbs.first { name($0) == verb }
   }
 
-  private static func name(_ command: any Verb.Type) -> String {
+  static func name(_ command: any Verb.Type) -> String {
     command.configuration.commandName ?? String(describing: command).lowercased()
   }
 }

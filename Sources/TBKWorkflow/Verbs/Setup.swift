@@ -25,11 +25,20 @@ struct Initialise: Verb {
   @OptionGroup var token: TokenOptions
 }
 
-/// Its own commands are those of `tbk-config profile`, which parses them.
+/// Its verbs are those of `tbk-config profile` that are for people.
 struct ProfileVerb: Verb {
   static let configuration = CommandConfiguration(
     commandName: "profile",
-    abstract: "Choose what is backed up, how, and where to.")
+    abstract: "Choose what is backed up, how, and where to.",
+    discussion: """
+      A profile states what is backed up, how, and where to. Deleting it leaves its backups where \
+      they are.
+      """,
+    subcommands: [
+      ProfileGroup.Create.self, ProfileGroup.List.self, ProfileGroup.Show.self,
+      ProfileGroup.Edit.self, ProfileGroup.Delete.self, ProfileGroup.Export.self,
+      ProfileGroup.Import.self, ProfileGroup.Validate.self,
+    ])
 }
 
 struct UpdateToken: Verb {

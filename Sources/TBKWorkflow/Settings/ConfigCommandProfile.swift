@@ -27,7 +27,7 @@ struct ProfileGroup: ParsableCommand, SuiteCommand {
 }
 
 /// The name of a profile as an operand.
-struct ProfileOperand: ParsableArguments {
+struct ProfileName: ParsableArguments {
   @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
   var profile: RawPath
 
@@ -231,7 +231,7 @@ extension ProfileGroup {
   struct Create: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Make a profile.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
     var source: RawPath
     @OptionGroup var fields: ProfileFieldOptions
@@ -258,7 +258,7 @@ extension ProfileGroup {
   struct Edit: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Change a profile.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
     var source: RawPath?
     @OptionGroup var fields: ProfileFieldOptions
@@ -348,7 +348,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Delete a profile. Its backups stay where they are.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @OptionGroup var report: ProfileReportOptions
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -364,7 +364,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Write a profile, without its webhook and ping URLs, to a file.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @Argument(help: "The file; '-' is standard output.")
     var file: RawPath
     @Flag(name: .long, help: "Replace the file if it is there.")

@@ -1,15 +1,19 @@
 import ArgumentParser
 import TBKCommand
 import TBKCore
-import TBKWorkflow
 
 /// `tbk-sh`: what the verbs of `termbackup`, which are shell scripts, leave to a program.
-struct ShellCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+package struct ShellCommand: ParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "tbk-sh",
     abstract: "Do for the verbs of termbackup what a shell should not.",
     version: suiteVersion,
-    subcommands: [Options.self, Help.self, Unknown.self])
+    subcommands: [
+      Options.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
+      Password.self, KeyPassword.self, Token.self,
+    ])
+
+  package init() {}
 
   /// Answers in text for the shell, with status 0 also where the usage was wrong.
   struct Options: SuiteCommand {

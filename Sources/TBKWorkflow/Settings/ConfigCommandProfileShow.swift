@@ -42,11 +42,14 @@ extension ProfileGroup {
   struct Show: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Print a profile.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @OptionGroup var revealing: RevealOptions
     @Flag(name: .long, help: "Print JSON.")
     var json = false
-    @Flag(name: .long, help: "Print assignments for a shell script to evaluate.")
+    @Flag(
+      name: .long,
+      help: ArgumentHelp(
+        "Print assignments for a shell script to evaluate.", visibility: .hidden))
     var shell = false
 
     func validate() throws {
@@ -80,7 +83,7 @@ extension ProfileGroup {
       abstract: "Print one field as it is, for scripts; nothing if it has no value.",
       discussion: "The elements of a list come one a line.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @Argument var field: String
     @OptionGroup var revealing: RevealOptions
     @Flag(name: .customShort("0"), help: "End each value with a NUL.")
@@ -125,7 +128,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Print the store of a profile as tbk-push and tbk-pull take it.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
@@ -141,7 +144,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Print the group of a profile's backups; make one if it has none yet.")
     @OptionGroup var common: CommonOptions
-    @OptionGroup var operand: ProfileOperand
+    @OptionGroup var operand: ProfileName
     @Flag(name: .long, help: "A new group comes beside the backups that are in none, which stay the profile's.")
     var ungrouped = false
 
@@ -193,9 +196,5 @@ private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
 
 /// A line that gives a shell's variable a value.
 func shellAssignment(_ name: String, _ value: [UInt8]) -> [UInt8] {
-  var line = Array("\(name)='".utf8)
-  for byte in value {
-    if byte == UInt8(ascii: "'") { line += "'\\''".utf8 } else { line.append(byte) }
-  }
-  return line + "'\n".utf8
+  Array("\(name)=".utf8) + ShellScript.quote(value) + [UInt8(ascii: "\n")]
 }

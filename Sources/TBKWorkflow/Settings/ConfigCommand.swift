@@ -5,17 +5,19 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-struct ConfigCommand: ParsableCommand, SuiteCommand {
-  static let configuration = CommandConfiguration(
+/// `tbk-config`.
+package struct ConfigCommand: ParsableCommand, SuiteCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "tbk-config", abstract: "Read, check and edit the configuration and profiles.",
     version: "tbk-config \(suiteVersion)",
     subcommands: [
       Path.self, Show.self, Get.self, Set.self, Unset.self, Init.self, Validate.self,
-      Store.self, ProfileGroup.self, Version.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
-      Password.self, KeyPassword.self, Token.self, Mbu.self,
+      Store.self, ProfileGroup.self, Version.self, Mbu.self,
     ])
 
-  mutating func execute() throws(Failure) -> Int32 {
+  package init() {}
+
+  package mutating func execute() throws(Failure) -> Int32 {
     throw Failure(.usage, "no verb is given", hint: "see 'tbk-config --help'")
   }
 

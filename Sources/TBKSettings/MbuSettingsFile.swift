@@ -1,0 +1,16 @@
+import TBKCore
+import TBKFormat
+
+extension MbuSettings {
+  /// Reads a `config.toml`. Throws `.configuration` for what is wrong with it.
+  package init(reading file: Descriptor, _ path: RawPath, needsKey: Bool = true) throws(Failure) {
+    let bytes: [UInt8]
+    do throws(Failure) {
+      bytes = try DescriptorSource(file, name: path).readAll(
+        limit: TOML.maximumLength, what: path.display)
+    } catch {
+      throw error.code == .malformed ? Failure(.configuration, error.message) : error
+    }
+    try self.init(bytes, place: path.display, needsKey: needsKey)
+  }
+}
