@@ -7,6 +7,8 @@ import TBKCore
 final class HelperPlace: StorePlace {
   /// Whether rclone is there; where everything has to be, it fails if it is not.
   static let canRun: Bool = {
+    // `make check` leaves it to `make test`: rclone is started for each step.
+    if environment("TERMBACKUP_QUICK") != nil { return false }
     if shell("command -v rclone >/dev/null") != 0 {
       if environment("CI") != Array("true".utf8) {
         print("skipped: the rclone store needs rclone")
