@@ -15,7 +15,7 @@ SLOW_SUITES = ProcessFaultTests|ManifestParserTests|GzipCompressorTests|PrivateC
 DIR = $(CURDIR)/Sources
 
 LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-keygen tbk-sign tbk-audit tbk-config tbk-watch
-NETWORK_COMMANDS = tbk-push tbk-pull tbk-prune tbk-token tbk-notify
+NETWORK_COMMANDS = tbk-push tbk-pull tbk-store tbk-prune tbk-token tbk-notify
 
 SUITE = .build/suite
 # Its time is that of the last complete `make suite`.

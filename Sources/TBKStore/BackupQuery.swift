@@ -40,10 +40,13 @@ package enum BackupScope: Equatable, Sendable {
   package static func group(_ group: GroupID?) -> BackupScope { .groups([group]) }
 
   /// Whether a backup is one of them.
-  package func holds(_ entry: LedgerEntry) -> Bool {
+  package func holds(_ entry: LedgerEntry) -> Bool { holds(entry.group) }
+
+  /// Whether the backups of a group are.
+  package func holds(_ group: GroupID?) -> Bool {
     switch self {
     case .all: true
-    case .groups(let groups): groups.contains(entry.group)
+    case .groups(let groups): groups.contains(group)
     }
   }
 

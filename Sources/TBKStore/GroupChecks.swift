@@ -40,7 +40,7 @@ extension LedgerSession {
         throw Failure(
           .cannotCreate,
           "the store \(self.store.address.display) has another password check for \(group)",
-          hint: "if the password has changed, use --replace-check")
+          hint: "if the password has changed, use 'tbk-store password-check --replace'")
       }
       if isOther, let expected, known?.check?.sha256 != expected { throw self.otherCheck(of: group) }
       var plan = Plan(entries: snapshot.entries, summary: "Add the password check of \(group)")

@@ -182,7 +182,7 @@ package final class LedgerSession {
       "the ledger of the store \(store.address.display) is not signed, and \(why): its signature may "
         + "have been removed, and backups with it",
       hint: "if it was never signed, and 'tbk-pull STORE --list' shows all backups that should be "
-        + "there, sign it with 'tbk-push STORE --adopt --sign-key FILE'")
+        + "there, sign it with 'tbk-store adopt STORE --sign-key FILE'")
   }
 
   /// Whoever controls the store could have put a key of their own in the place of the one that was

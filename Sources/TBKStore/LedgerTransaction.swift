@@ -60,7 +60,7 @@ extension LedgerSession {
           throw Failure(
             .cannotCreate,
             "the store \(self.store.address.display) holds other bytes as backup \(backup.id.hex)",
-            hint: "to replace them, use --replace")
+            hint: "'tbk-store replace' replaces them")
         }
         if let (plan, entry) = try self.restoring(
           known, backup.archive, backup.manifest, in: snapshot)

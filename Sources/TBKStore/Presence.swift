@@ -125,11 +125,11 @@ extension Presence {
 
 extension LedgerEntry {
   /// The files of its archive, with the sizes that the ledger gives them.
-  fileprivate var archiveFiles: [(file: StoredFile, size: UInt64)] {
+  var archiveFiles: [(file: StoredFile, size: UInt64)] {
     LedgerEntry.files(.backups, archive, parts)
   }
 
-  fileprivate var manifestFiles: [(file: StoredFile, size: UInt64)] {
+  var manifestFiles: [(file: StoredFile, size: UInt64)] {
     manifest.map { LedgerEntry.files(.manifests, $0, manifestParts) } ?? []
   }
 

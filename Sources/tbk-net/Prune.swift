@@ -4,7 +4,7 @@ import TBKCore
 import TBKFormat
 import TBKStore
 
-struct Prune: SuiteCommand {
+struct Prune: SuiteCommand, FormerOptions {
   static let configuration = CommandConfiguration(
     commandName: "tbk-prune",
     abstract: "Remove the backups of a store that no rule keeps.",
@@ -12,9 +12,10 @@ struct Prune: SuiteCommand {
       tbk-prune <store> [--keep-last <n>] [--keep-within <time>] [--keep-daily <n>] [--keep-weekly <n>] [--keep-monthly <n>] [--keep-yearly <n>] [--group <id>] [--dry-run]
       tbk-prune <store> [--max-backups <n>] [--retention-days <n>] [--group <id>] [--dry-run]
       tbk-prune <store> --next-mode --group <id> [--max-backups <n>] [--retention-days <n>]
-      tbk-prune <store> --unreferenced [--dry-run]
       """,
     version: versionText)
+
+  static let formerOptions = ["--unreferenced": "use 'tbk-store clean'"]
 
   @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
@@ -34,11 +35,6 @@ struct Prune: SuiteCommand {
     help: "Print 'full' if the next backup of the group has to be full for these limits to work.")
   var nextMode = false
 
-  @Flag(
-    name: .long,
-    help: "Remove what no ledger names and has not changed for a day: leftovers of broken writers.")
-  var unreferenced = false
-
   @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")
   var json = false
 
@@ -48,13 +44,7 @@ struct Prune: SuiteCommand {
 
   func validate() throws {
     let rules = rules.rules
-    if !unreferenced, !nextMode, !dryRun { try signing.requireKey() }
-    if unreferenced {
-      if rules.keepsAny || rules.hasLimits || groups.isGiven || nextMode || allowEmpty {
-        throw ValidationError("--unreferenced removes no backup, and goes with no rule")
-      }
-      return
-    }
+    if !nextMode, !dryRun { try signing.requireKey() }
     guard rules.keepsAny || rules.hasLimits else {
       throw ValidationError("no rule is given, such as --keep-last 7 or --max-backups 30")
     }
@@ -79,10 +69,6 @@ struct Prune: SuiteCommand {
     let keys = try signing.keys(inputIsData: false)
     let session = try storeOptions.session(
       store, storeOptions.context(inputIsData: false), keys: keys)
-    if unreferenced {
-      try clean(session)
-      return ExitStatus.success
-    }
     let snapshot = try session.snapshot()
     snapshot.trust.tell()
     let scope = try groups.scope(in: snapshot, of: session.store.address)
@@ -100,24 +86,6 @@ struct Prune: SuiteCommand {
     }
     report(judgement, session.store.address)
     return ExitStatus.success
-  }
-
-  private func clean(_ session: LedgerSession) throws(Failure) {
-    let found = try session.clean(dryRun: dryRun)
-    for leftover in found {
-      try StandardOutput.write(json ? leftover.json : leftover.row)
-    }
-    if found.isEmpty {
-      Messages.notice("there is nothing that no ledger names")
-      return
-    }
-    let size = found.reduce(UInt64(0)) {
-      let (sum, overflow) = $0.addingReportingOverflow($1.size)
-      return overflow ? .max : sum
-    }
-    Messages.notice(
-      "\(dryRun ? "would remove" : "removed") \(found.count) "
-        + "\(found.count == 1 ? "object" : "objects"), \(size) bytes")
   }
 
   private func report(_ judgement: Retention.Judgement, _ address: StoreAddress) {
@@ -216,20 +184,6 @@ struct Count: ExpressibleByArgument {
 
 extension TimeSpan: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
-}
-
-extension Leftover {
-  var row: [UInt8] {
-    let fields = [kind.rawValue, name.quoted, String(size), changedAt.iso8601(microseconds: false)]
-    return Array((fields.joined(separator: "\t") + "\n").utf8)
-  }
-
-  var json: [UInt8] {
-    JSON.object([
-      "kind": .string(kind.rawValue), "name": .string(name.bytes), "size": .number(size),
-      "changed_at": .string(changedAt.iso8601(microseconds: false)),
-    ]).line() + [UInt8(ascii: "\n")]
-  }
 }
 
 extension Retention.Verdict {

@@ -156,11 +156,7 @@ struct Pull: SuiteCommand {
     let keys = try trust.keys()
     let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
-    if snapshot.ledger == nil, trust.isRequired {
-      throw Failure(
-        .integrity,
-        "the store \(store.display) has no ledger, and one that is signed is required")
-    }
+    try trust.requireLedger(snapshot, of: store)
     if let trustOut {
       try AtomicFile.write(Array(snapshot.trust.line.utf8), to: trustOut)
     } else {

@@ -36,6 +36,15 @@ struct TrustOptions: ParsableArguments {
   }
 }
 
+extension TrustOptions {
+  /// Throws `.integrity` for a store without a ledger, where one that is signed is required.
+  func requireLedger(_ snapshot: LedgerSession.Snapshot, of store: RawPath) throws(Failure) {
+    guard snapshot.ledger == nil, isRequired else { return }
+    throw Failure(
+      .integrity, "the store \(store.display) has no ledger, and one that is signed is required")
+  }
+}
+
 /// What every command takes that changes a ledger.
 struct SigningOptions: ParsableArguments {
   @Option(

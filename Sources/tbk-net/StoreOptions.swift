@@ -5,13 +5,8 @@ import TBKFormat
 import TBKSettings
 import TBKStore
 
-/// What every command takes that speaks to a store.
-struct StoreOptions: ParsableArguments {
-  @Flag(
-    name: .long,
-    help: "Take what the store holds now for true, although this machine has seen otherwise.")
-  var acceptStoreState = false
-
+/// What it takes to reach a store.
+struct ConnectionOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
@@ -50,6 +45,21 @@ struct StoreOptions: ParsableArguments {
   func context(inputIsData: Bool) -> StoreContext {
     tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
   }
+
+}
+
+/// What every command takes that reads the ledger of a store.
+struct StoreOptions: ParsableArguments {
+  @Flag(
+    name: .long,
+    help: "Take what the store holds now for true, although this machine has seen otherwise.")
+  var acceptStoreState = false
+
+  @OptionGroup var connection: ConnectionOptions
+
+  func address(_ operand: RawPath) throws(Failure) -> StoreAddress { try connection.address(operand) }
+
+  func context(inputIsData: Bool) -> StoreContext { connection.context(inputIsData: inputIsData) }
 
   /// What this machine has seen of a store, which is not asked.
   func seen(_ operand: RawPath) throws(Failure) -> SeenState {

@@ -9,7 +9,7 @@ import Testing
 /// How far apart the steps are that are tried; `make soak` tries each.
 private let distance = unsafe getenv("TERMBACKUP_SOAK") == nil ? 6 : 1
 
-/// What `tbk-push` and `tbk-prune` do to a store when they are killed, or a call fails, at every step.
+/// What `tbk-push`, `tbk-store` and `tbk-prune` do to a store when they are killed, or a call fails, at every step.
 @Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
 struct ProcessFaultTests {
   struct Change: Sendable, CustomTestStringConvertible {
@@ -27,13 +27,16 @@ struct ProcessFaultTests {
         testDescription: "push",
         arguments: "--receipt 2.json --sealed-manifest 12.tbk --group g < 2.tbk", after: [1, 2]),
       Change(
-        testDescription: "replace",
-        arguments: "--replace $(cat 1.id) --sealed-manifest 12.tbk < 2.tbk", after: [2]),
-      Change(testDescription: "remove", arguments: "--remove $(cat 1.id)", after: []),
+        testDescription: "replace", command: "tbk-store replace",
+        arguments: "$(cat 1.id) --sealed-manifest 12.tbk < 2.tbk", after: [2]),
+      Change(
+        testDescription: "remove", command: "tbk-store remove", arguments: "$(cat 1.id)", after: []),
       Change(
         testDescription: "prune", command: "tbk-prune", before: [1, 2],
         arguments: "--keep-last 1", after: [2]),
-      Change(testDescription: "check", arguments: "--check 13.tbk --group g", after: [1]),
+      Change(
+        testDescription: "check", command: "tbk-store password-check", arguments: "13.tbk --group g",
+        after: [1]),
     ]
   }
 
@@ -136,7 +139,7 @@ struct ProcessFaultTests {
     #expect(now == change.before || now == change.after, "\(step): \(now)")
     if status == 0 { #expect(now == change.after, "\(step)") }
     let again = run(change.arguments, in: name, command: change.command)
-    let isRemoval = change.arguments.contains("--remove")
+    let isRemoval = change.command.hasSuffix("remove")
     #expect(again == 0 || (isRemoval && now == change.after && again == 69), "\(step): \(again)")
     #expect(try contents(name) == change.after, "\(step)")
     // One more commit, so that what a finished one left behind has been dealt with.
@@ -228,8 +231,8 @@ struct ProcessFaultTests {
   }
 
   /// Nothing is free, neither bytes nor inodes; home and store are on the same disk.
-  @Test(arguments: ["tbk-prune --keep-last 1", "tbk-push --remove $(cat 1.id)"])
-  func removingNeedsNoRoom(_ change: String) throws {
+  @Test(arguments: [("tbk-prune", "--keep-last 1"), ("tbk-store remove", "$(cat 1.id)")])
+  func removingNeedsNoRoom(_ command: String, _ arguments: String) throws {
     let mount = scratch["disk"].text
     let options = "size=2m,nr_inodes=64"
     guard
@@ -243,9 +246,8 @@ struct ProcessFaultTests {
       print("skipped: removingNeedsNoRoom needs a C compiler")
       return
     }
-    let words = change.split(separator: " ", maxSplits: 1).map(String.init)
     func remove(_ fault: String = "") -> Int32 {
-      run(words[1], in: "disk", command: words[0], fault: fault)
+      run(arguments, in: "disk", command: command, fault: fault)
     }
     var step = 0
     while true {
@@ -290,7 +292,7 @@ struct ProcessFaultTests {
     let old = "store/backups/.tbk-0123456789abcdef.tmp"
     #expect(shell("cd \(mount) && echo old >\(old) && touch -d '2 days ago' \(old)") == 0)
     shell("cat /dev/zero >\(mount)/filler 2>/dev/null")
-    #expect(run("--unreferenced", in: "disk", command: "tbk-prune") == 0)
+    #expect(run("", in: "disk", command: "tbk-store clean") == 0)
     #expect(shell("test ! -e \(mount)/\(old)") == 0)
     #expect(try contents("disk") == [1])
   }

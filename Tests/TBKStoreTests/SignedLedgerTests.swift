@@ -220,7 +220,7 @@ struct SignedLedgerTests {
     try push(0..<1)
     try change { $0["ledger_signature"] = nil }
     let found = failure { try place.session(accepting: true, keys: ada.keys()).pushArchive(1) }
-    #expect(found?.exitStatus == 65 && found?.hint?.contains("--adopt") == true)
+    #expect(found?.exitStatus == 65 && found?.hint?.contains("tbk-store adopt") == true)
     #expect(try place.session(accepting: true, keys: ada.keys()).adopt().count == 1)
     try place.session(keys: ada.keys()).pushArchive(1)
     #expect(try look() == .verified(ada.key.fingerprint))
@@ -315,7 +315,7 @@ struct SignedLedgerTests {
         let found = failure(attempt)
         #expect(found?.exitStatus == 65, "line \(line): \(found?.message ?? "none")")
         #expect(found?.message.contains("is not signed") == true)
-        #expect(found?.hint?.contains("--adopt") == true)
+        #expect(found?.hint?.contains("tbk-store adopt") == true)
       }
       let early = failure { try session().refuseUnsigned(try session().snapshot()) }
       #expect(early?.exitStatus == 65)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TBKStore
 
-/// `tbk-push` and `tbk-pull` as processes: status, standard error, and what is left.
+/// `tbk-push`, `tbk-pull` and `tbk-store` as processes: status, standard error, and what is left.
 @Suite(.enabled(if: program != nil, "tbk-net has not been built"))
 struct StoreCommandTests {
   private let scratch: Scratch
@@ -18,7 +18,7 @@ struct StoreCommandTests {
     }
   }
 
-  /// Runs a script in which `push` and `pull` are the commands.
+  /// Runs a script in which `push`, `pull` and `change` are the commands.
   private func run(_ script: String) throws -> (status: Int32, output: String, errors: String) {
     let tool = try #require(program).text
     let status = shell(
@@ -26,6 +26,7 @@ struct StoreCommandTests {
       cd \(scratch.path.text) || exit 99
       push() { \(tool) tbk-push "$@"; }
       pull() { \(tool) tbk-pull "$@"; }
+      change() { \(tool) tbk-store "$@"; }
       TERMBACKUP_HOME=home; export TERMBACKUP_HOME
       { \(script)
       } >out 2>err </dev/null
@@ -134,9 +135,11 @@ struct StoreCommandTests {
 
   @Test(arguments: [
     "pull store", "pull store abc", "pull store latest --list", "pull store --check",
-    "push store --check 1.tbk", "push store --replace abcd --remove abcd", "pull",
-    "push store --receipt r --remove abcd", "push store --group ../x", "pull store --chain --list",
-    "push store --remove latest", "pull store latest --max-wait -1",
+    "push store --remove abcd", "push store abcd", "push store --group ../x", "pull",
+    "pull store --chain --list", "pull store latest --max-wait -1", "change", "change store", "change remove store",
+    "change password-check store 1.tbk", "change password-check store 1.tbk --group g --group-check \(String(repeating: "a", count: 64))",
+    "change remove store abcd --receipt r", "change remove store latest", "change replace store 1234 --rekeyed --receipt r",
+    "change mark store abcd", "change adopt store", "change take-over store abcd --sign-key k", "change create store --sign-key k",
   ])
   func wrongUsageIs64(_ command: String) throws {
     let result = try run(command)

@@ -46,8 +46,11 @@ class Store:
         return self.commands.run("tbk-pull", self.address, *arguments, status=status,
                                  env={**self.environment, **(env or {})}, **options)
 
+    def store(self, verb, *arguments, **options):
+        return self.commands.run("tbk-store", verb, self.address, *arguments, env=self.environment, **options)
+
     def remove(self, *ids):
-        return self.commands.run("tbk-push", self.address, "--remove", *ids, env=self.environment)
+        return self.store("remove", *ids)
 
     def measure(self, name, *arguments, stdin=subprocess.DEVNULL):
         """Runs a command and returns its peak of memory in bytes.

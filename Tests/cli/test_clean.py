@@ -1,4 +1,4 @@
-"""termbackup clean and tbk-prune --unreferenced: leftovers go, and nothing that anybody needs."""
+"""termbackup clean and tbk-store clean: leftovers go, and nothing that anybody needs."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_what_is_young_or_named_stays(docs):
     before = files()
     assert removed(docs, "--store") == []
     assert files() == before
-    assert b"nothing that no ledger names" in docs.tbk.run("tbk-prune", store, "--unreferenced").err
+    assert b"nothing that no ledger names" in docs.tbk.run("tbk-store", "clean", store).err
     assert files() == before
 
 
@@ -118,7 +118,7 @@ def test_a_name_in_the_store_forges_no_line(docs):
     name = b".tbk-x\t\x1b[31mEVIL\nobject\tbackups-y\xff.tmp"
     old(put(os.path.join(store, name), b"xyz"))
     for dry in (["--dry-run"], []):
-        done = docs.tbk.run("tbk-prune", store, "--unreferenced", *dry)
+        done = docs.tbk.run("tbk-store", "clean", store, *dry)
         line, = done.lines
         assert line.split("\t")[:3] == ["temporary", r'".tbk-x\t\033[31mEVIL\nobject\tbackups-y\377.tmp"', "3"]
         assert (b"would remove 1" if dry else b"removed 1 object, 3 bytes") in done.err
@@ -148,14 +148,14 @@ def test_a_ledger_of_termbackup_6_is_not_gone_by(docs):
         del ledger[key]
     path.write_text(json.dumps(ledger))
     shutil.rmtree(docs.home / "state")
-    assert b"TermBackup 6" in docs.tbk.run("tbk-prune", docs.home / "store", "--unreferenced", status=77).err
+    assert b"TermBackup 6" in docs.tbk.run("tbk-store", "clean", docs.home / "store", status=77).err
 
 
 @pytest.mark.parametrize("option", (["--keep-last", "1"], ["--max-backups", "1"], ["--group", "-"], ["--allow-empty"],
                                     ["--next-mode"]))
 def test_no_rule_goes_with_it(tbk, tmp_path, option):
     (tmp_path / "store").mkdir()
-    assert b"--unreferenced" in tbk.run("tbk-prune", tmp_path / "store", "--unreferenced", *option, status=64).err
+    assert option[0].encode() in tbk.run("tbk-store", "clean", tmp_path / "store", *option, status=64).err
 
 
 # GitHub
@@ -173,8 +173,8 @@ def strand(github, names, age):
     github.call("PATCH", "git/refs/heads/main", {"sha": commit})
 
 
-def prune(github, *arguments, status=0):
-    done = github.commands.run("tbk-prune", github.address, "--unreferenced", *arguments, env=github.environment,
+def clean(github, *arguments, status=0):
+    done = github.commands.run("tbk-store", "clean", github.address, *arguments, env=github.environment,
                                status=status)
     return [line.split("\t")[:3] for line in done.lines]
 
@@ -187,16 +187,16 @@ def test_files_that_nothing_names_go_in_one_commit(github, tbk, small):
     ledger = github.git("show", "main:metadata.json")
     count = int(github.git("rev-list", "--count", "main"))
     wanted = sorted(["object", name, str(len(name))] for name in ORPHANS[:2])
-    assert prune(github, "--dry-run") == wanted
+    assert clean(github, "--dry-run") == wanted
     assert int(github.git("rev-list", "--count", "main")) == count
-    assert prune(github) == wanted
+    assert clean(github) == wanted
     assert int(github.git("rev-list", "--count", "main")) == count + 1
     assert github.git("show", "--format=", "--name-status", "main").split() == [
         word for name in sorted(ORPHANS[:2]) for word in ("D", name)]
     assert github.git("show", "main:metadata.json") == ledger
     files = github.git("ls-tree", "-r", "--name-only", "main").split()
     assert set(ORPHANS[2:] + FOREIGN) <= set(files)
-    assert prune(github) == []
+    assert clean(github) == []
     assert github.pull("latest").out == archive
     github.check()
 
@@ -214,10 +214,10 @@ def test_assets_that_nothing_names_go(github, tbk, small):
     github.clear_faults()
     names = {asset["name"]: asset["state"] for asset in github.state()["assets"]}
     assert len(names) >= 2
-    assert prune(github) == []
+    assert clean(github) == []
     github.server.age(github.name, 2 * DAY)
     ledger = github.git("rev-parse", "main")
-    found = prune(github)
+    found = clean(github)
     assert {kind for kind, _, _ in found} <= {"asset", "upload"} and len(found) >= 1
     left = {asset["name"] for asset in github.state()["assets"]}
     named = {part["name"] for entry in json.loads(github.git("show", "main:metadata.json"))["backups"]
@@ -243,9 +243,9 @@ def test_unfinished_uploads_go(github, tbk, small):
     connection.getresponse().read()
     connection.close()
     assert {asset["name"]: asset["state"] for asset in github.state()["assets"]}[name] == "starter"
-    assert prune(github) == []
+    assert clean(github) == []
     github.server.age(github.name, DAY + 3600)
-    assert [row[:2] for row in prune(github)] == [["upload", f"termbackup-1/{name}"]]
+    assert [row[:2] for row in clean(github)] == [["upload", f"termbackup-1/{name}"]]
     assert github.pull("latest").out == archive
 
 
@@ -261,7 +261,7 @@ def test_a_branch_whose_ledger_cannot_be_read_keeps_all_assets(github, tbk, smal
     commit = github.call("POST", "git/commits", {"message": "other", "tree": tree, "parents": [sha]})["sha"]
     github.call("POST", "git/refs", {"ref": "refs/heads/other", "sha": commit})
     before = github.state()["assets"]
-    prune(github, status=65)
+    clean(github, status=65)
     assert github.state()["assets"] == before
 
 

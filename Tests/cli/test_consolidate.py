@@ -1,4 +1,4 @@
-"""termbackup consolidate, and below it tbk-seal consolidate and tbk-push --replace with --receipt."""
+"""termbackup consolidate, and below it tbk-seal consolidate and tbk-store replace with --receipt."""
 
 import json
 import os
@@ -368,16 +368,16 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     archives = pipe.run("tbk-pull", pipe.store, "--chain", "latest").out
     options = ["--receipt", tmp_path / "r", "--manifest-out", tmp_path / "m"]
     made = pipe.run("tbk-seal", "consolidate", *FAST, *options, input=archives).out
-    push = [pipe.store, "--replace", pipe.ids[1], "--receipt", tmp_path / "r"]
-    pipe.run("tbk-push", *push, "--rekeyed", input=made, status=64)
-    pipe.run("tbk-push", *push, "--group", "other", input=made, status=64)
-    pipe.run("tbk-push", *push, input=made[:-1], status=65)
-    pipe.run("tbk-push", pipe.store, "--replace", "0" * 64, "--receipt", tmp_path / "r", input=made, status=69)
+    push = ["replace", pipe.store, pipe.ids[1], "--receipt", tmp_path / "r"]
+    pipe.run("tbk-store", *push, "--rekeyed", input=made, status=64)
+    pipe.run("tbk-store", *push, "--group", "other", input=made, status=64)
+    pipe.run("tbk-store", *push, input=made[:-1], status=65)
+    pipe.run("tbk-store", "replace", pipe.store, "0" * 64, "--receipt", tmp_path / "r", input=made, status=69)
     read = pipe.run("tbk-pull", pipe.store, "--list").lines[1].split("\t")[9]
     for other, status in (("", 64), (read[:-1], 64), (read + ":", 64), (pipe.ids[0], 75)):
-        pipe.run("tbk-push", pipe.store, "--replace", f"{pipe.ids[1]}:{other}", *push[3:], input=made, status=status)
+        pipe.run("tbk-store", "replace", pipe.store, f"{pipe.ids[1]}:{other}", *push[3:], input=made, status=status)
     push[2] = f"{pipe.ids[1]}:{read}"
-    done = pipe.run("tbk-push", *push, "--sealed-manifest", tmp_path / "m", input=made)
+    done = pipe.run("tbk-store", *push, "--sealed-manifest", tmp_path / "m", input=made)
     ledger = json.loads((pipe.store / "metadata.json").read_text())
     assert done.lines[0].split("\t")[0] == ledger["backups"][1]["id"] and len(ledger["backups"]) == 2
     assert ledger["backups"][1]["group"] == "g" and ledger["sequence"] == 3
@@ -388,4 +388,4 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     more = pipe.manifest(tmp_path / "small", "--mode", "incremental", "--previous", tmp_path / "previous")
     archive = pipe.run("tbk-seal", *FAST, "--receipt", tmp_path / "r", input=more).out
     push[2] = ledger["backups"][1]["id"]
-    assert b"depends on" in pipe.run("tbk-push", *push, input=archive, status=64).err
+    assert b"depends on" in pipe.run("tbk-store", *push, input=archive, status=64).err

@@ -278,20 +278,20 @@ def test_a_public_repository_is_pointed_out(github):
 def test_create_makes_a_private_repository(github):
     github.name += "-made-now"
     github.address = f"github:{github.name}"
-    assert github.push(archive(1), status=69).err.count(b"--create") == 1
+    assert github.push(archive(1), status=69).err.count(b"tbk-store create") == 1
     run = github.commands.run
-    run("tbk-push", github.address, "--create", env=github.environment)
-    assert run("tbk-push", github.address, "--create", env=github.environment, status=73)
+    run("tbk-store", "create", github.address, env=github.environment)
+    assert run("tbk-store", "create", github.address, env=github.environment, status=73)
     github.push(archive(1))
     assert github.pull("latest").out == archive(1)
-    assert not run("tbk-push", "github:nobody/x", "--create", env=github.environment, status=77).out
+    assert not run("tbk-store", "create", "github:nobody/x", env=github.environment, status=77).out
 
 
 def test_create_makes_a_directory(github, tmp_path):
     run = github.commands.run
-    run("tbk-push", tmp_path / "new", "--create")
+    run("tbk-store", "create", tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-    run("tbk-push", tmp_path / "new", "--create", status=73)
+    run("tbk-store", "create", tmp_path / "new", status=73)
 
 
 # Placement
@@ -357,25 +357,25 @@ def test_the_parts_of_an_archive_under_two_ids_stay_while_one_is_left(github, tm
     assert github.state()["assets"] == []
 
 
-@pytest.mark.parametrize("change", [("tbk-push", "--remove", "{id}"), ("tbk-push", "--replace", "{id}"),
-                                    ("tbk-prune", "--keep-last", "1")], ids=["remove", "replace", "prune"])
+@pytest.mark.parametrize("change", [("tbk-store", "remove", "{store}", "{id}"), ("tbk-store", "replace", "{store}", "{id}"),
+                                    ("tbk-prune", "{store}", "--keep-last", "1")], ids=["remove", "replace", "prune"])
 def test_the_parts_of_a_backup_on_another_branch_stay(github, change):
-    data, command = archive(1), [word.format(id=identify(archive(1))) for word in change]
+    data, command = archive(1), [word.format(id=identify(archive(1)), store=github.address) for word in change]
     there = github.address + "#other"
 
-    def on_the_other(name, *arguments, **options):
-        return github.commands.run(name, there, *arguments, env=github.environment, **options)
+    def on_the_other(*arguments, **options):
+        return github.commands.run(*arguments, env=github.environment, **options)
     for seed in (1, 2):
         github.push(archive(seed), "--placement", "release")
-    on_the_other("tbk-push", "--placement", "release", input=data)
+    on_the_other("tbk-push", there, "--placement", "release", input=data)
     assert len(github.state()["assets"]) == 2
     with (github.scratch / "third").open("w+b") as third:
         third.write(archive(3))
         third.seek(0)
-        github.commands.run(command[0], github.address, *command[1:], env=github.environment, stdin=third)
-    assert on_the_other("tbk-pull", "latest").out == data
+        github.commands.run(*command, env=github.environment, stdin=third)
+    assert on_the_other("tbk-pull", there, "latest").out == data
     # Where no branch names them any more they go.
-    on_the_other("tbk-push", "--remove", identify(data))
+    on_the_other("tbk-store", "remove", there, identify(data))
     named = {part["name"] for entry in json.loads(github.git("show", "main:metadata.json"))["backups"]
              for part in entry.get("parts", [])}
     assert {asset["name"] for asset in github.state()["assets"]} == named
@@ -409,10 +409,10 @@ def test_a_sealed_manifest_of_several_parts_comes_back(github, tmp_path):
 def test_replacing_removes_what_was_there(github):
     data = archive(1, 30 * MIB)
     github.push(data)
-    github.push(archive(2), "--replace", identify(data))
+    github.store("replace", identify(data), input=archive(2))
     assert github.state()["assets"] == []
     assert github.pull("latest").out == archive(2)
-    github.push(data, "--replace", identify(data))
+    github.store("replace", identify(data), input=data)
     assert github.pull("latest").out == data
     assert not [name for name in github.git("ls-tree", "-r", "--name-only", "HEAD").split() if "backups/" in name]
 

@@ -32,7 +32,7 @@ def test_the_beginning_of_a_group_is_enough(tbk, store):
     assert tbk.run("tbk-pull", store, "--summary", "--group", "d3e31").out.count(b"backup_count\t3\n") == 1
     assert tbk.run("tbk-prune", store, "--keep-last", "1", "--group", "d3e31").lines[0].startswith("remove\t")
     assert groups(store) == [TWO, ONE]
-    tbk.run("tbk-push", store, "--group", "d3e32", "--check", "-", input=archive(7))
+    tbk.run("tbk-store", "password-check", store, "-", "--group", "d3e32", input=archive(7))
     assert [path.name for path in (store / "checks").iterdir()] == [f"{TWO}.tbk"]
     assert tbk.run("tbk-pull", store, "--check", "--group", "d3e32").out == archive(7)
 
@@ -43,12 +43,12 @@ def test_a_group_that_is_not_there_is_refused(tbk, store, group, status):
     for command in (["tbk-push", store], ["tbk-pull", store, "--list"], ["tbk-pull", store, "latest"],
                     ["tbk-pull", store, "--summary"], ["tbk-pull", store, "--manifest", "latest"],
                     ["tbk-prune", store, "--keep-last", "1"], ["tbk-prune", store, "--next-mode", "--max-backups", "3"],
-                    ["tbk-push", store, "--check", "-"]):
+                    ["tbk-store", "password-check", store, "-"], ["tbk-store", "check", store]):
         done = tbk.run(*command, "--group", group, input=archive(6), status=status)
         assert done.out == b"" and group.encode() in done.err
         if status == 64:
             assert ONE.encode() in done.err and TWO.encode() in done.err
-        elif command[0] == "tbk-push":
+        elif command[0] == "tbk-push" or "password-check" in command:
             assert b"--new-group" in done.err
     tbk.run("tbk-pull", store, "--check", "--group", group, status=status)
     assert (store / "metadata.json").read_bytes() == before and not (store / "checks").exists()

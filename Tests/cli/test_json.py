@@ -23,7 +23,7 @@ from webhook_fixture import running
 SCHEMAS = REPOSITORY / "docs" / "schema"
 COMMANDS = json.loads((SCHEMAS / "commands.json").read_text())["commands"]
 PROGRAMS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-sign", "tbk-audit", "tbk-config", "tbk-watch", "tbk-push", "tbk-pull",
-            "tbk-prune", "tbk-token", "tbk-notify"]
+            "tbk-store", "tbk-prune", "tbk-token", "tbk-notify"]
 KEYS = {"TERMBACKUP_KEY_PASSWORD": "the key's own"}
 
 
@@ -321,7 +321,7 @@ def test_what_is_left_behind(docs):
     path = put(docs.home / "store" / ".tbk-0123456789abcdef.tmp", b"x" * 1000)
     os.utime(path, (0, 0))
     assert docs.one("clean")["removed_count"] == 1
-    assert docs("tbk-prune --unreferenced", docs.home / "store", "--dry-run")[0]["size"] == 1000
+    assert docs("tbk-store clean", docs.home / "store", "--dry-run")[0]["size"] == 1000
     assert docs.one("clean", "--store")["leftovers"][0]["size"] == 1000
 
 
@@ -460,7 +460,7 @@ def test_archives_and_manifests(machine, small, tmp_path):
 
 def test_stores(machine, small, tmp_path):
     store = tmp_path / "store"
-    machine.tbk.run("tbk-push", store, "--create")
+    machine.tbk.run("tbk-store", "create", store)
     assert machine.one("tbk-pull --summary", store)["backup_count"] == 0
     archive = machine.tbk.seal(small, "--receipt", str(tmp_path / "receipt"))
     pushed, = machine("tbk-push", store, "--receipt", tmp_path / "receipt", input=archive)
@@ -468,8 +468,16 @@ def test_stores(machine, small, tmp_path):
     machine.one("tbk-pull --summary", store)
     assert machine.one("tbk-pull --seen", store)["sequence"] == 1
     assert machine("tbk-prune", store, "--keep-last", "1")[0]["id"] == pushed["id"]
-    machine("tbk-push", store, "--mark-verified", f"{pushed['id']}:{pushed['sha256']}")
-    assert len(machine("tbk-push", store, "--remove", pushed["id"])) == 1
+    machine("tbk-store mark", store, f"{pushed['id']}:{pushed['sha256']}")
+    machine("tbk-store replace", store, pushed["id"], input=archive)
+    machine("tbk-store replace-manifest", store, pushed["id"], input=archive)
+    assert machine("tbk-store check", store) == []
+    machine.tbk.run("tbk-sign", "keygen", "--no-password", "--private", tmp_path / "k", "--public", tmp_path / "k.pub")
+    assert len(machine("tbk-store adopt", store, "--sign-key", tmp_path / "k")) == 1
+    machine.tbk.run("tbk-sign", "keygen", "--no-password", "--private", tmp_path / "n", "--public", tmp_path / "n.pub")
+    lost = machine.tbk.run("tbk-sign", "fingerprint", tmp_path / "k.pub").lines[0].split()[0]
+    assert len(machine("tbk-store take-over", store, lost, "--sign-key", tmp_path / "n")) == 1
+    assert len(machine("tbk-store remove", store, pushed["id"], "--sign-key", tmp_path / "n")) == 1
 
 
 def test_a_watch(machine, small):

@@ -7,7 +7,7 @@ from test_rotate import ends_by_itself, wrapped
 from test_shell_layer import Shell
 
 # Everything but what only reads the settings, once for each value.
-COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-prune", "tbk-sign", "tbk-audit"]
+COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-sign", "tbk-audit"]
 
 
 @some(9)

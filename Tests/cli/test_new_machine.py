@@ -223,15 +223,15 @@ def test_a_store_whose_keys_are_lost_is_taken_over_by_name_alone(signed, tmp_pat
     key = ["--sign-key", shell.home / "signing_key.pem", "--key-password-file", signed.tbk.password_file]
     before = snapshot(store)
     for named, status in ((new, 65), ("0" * 64, 65), ("latest", 64)):
-        run("tbk-push", store, "--take-over", named, *key, status=status)
-    run("tbk-push", store, "--take-over", old, status=64)
-    run("tbk-push", store, "--take-over", old, *key, "--require-signature", status=64)
+        run("tbk-store", "take-over", store, named, *key, status=status)
+    run("tbk-store", "take-over", store, old, status=64)
+    run("tbk-store", "take-over", store, old, *key, "--require-signature", status=64)
     assert snapshot(store) == before
-    taken = run("tbk-push", store, "--take-over", old, *key)
+    taken = run("tbk-store", "take-over", store, old, *key)
     assert [line.split("\t")[0] for line in taken.lines][0][:12] == signed.ids[0] and len(taken.lines) == 3
     entries = json.loads((store / "metadata.json").read_text())["backups"]
     assert {(entry["signature"], entry["verified"]) for entry in entries} == {(None, False)}
-    assert b"nothing to take over" in run("tbk-push", store, "--take-over", old, *key, status=64).err
+    assert b"nothing to take over" in run("tbk-store", "take-over", store, old, *key, status=64).err
     shell.run("run", "notes")
     shell.run("list", "notes", "--require-signature")
     assert b"3 of 3 backups hold" in shell.run("verify", "--all", "-p", "notes", "--require-signature").stdout
@@ -244,10 +244,10 @@ def test_a_ledger_that_another_key_signed_meanwhile_is_not_taken_over(signed, tm
     there = tmp_path / "attacker"
     key = [tmp_path / "k.pem", tmp_path / "k.pub"]
     run("tbk-sign", "keygen", "--no-password", "--private", key[0], "--public", key[1])
-    run("tbk-push", store, "--take-over", fingerprint(signed.saved / "signing_key.pub"), "--sign-key", key[0],
+    run("tbk-store", "take-over", store, fingerprint(signed.saved / "signing_key.pub"), "--sign-key", key[0],
         env={"TERMBACKUP_HOME": str(there)})
     shell.run("generate-key", "--enable")
     mine = ["--sign-key", shell.home / "signing_key.pem", "--key-password-file", signed.tbk.password_file]
-    refused = run("tbk-push", store, "--take-over", fingerprint(key[1]), *mine, status=65)
+    refused = run("tbk-store", "take-over", store, fingerprint(key[1]), *mine, status=65)
     assert fingerprint(signed.saved / "signing_key.pub").encode() in refused.err
-    run("tbk-push", store, "--take-over", fingerprint(key[1]), *mine, "--accept-store-state")
+    run("tbk-store", "take-over", store, fingerprint(key[1]), *mine, "--accept-store-state")

@@ -719,7 +719,7 @@ def test_removing_needs_no_room_where_home_and_store_are(shell, small, tmp_path)
         shell.run("clean")
         assert not (shell.home / "cache" / ("0" * 32)).exists()
         fill(disk)
-        shell.tbk.run("tbk-push", store, "--remove", ids[1], env={"TERMBACKUP_HOME": str(shell.home)})
+        shell.tbk.run("tbk-store", "remove", store, ids[1], env={"TERMBACKUP_HOME": str(shell.home)})
         assert read_ids(store) == ids[2:]
         (disk / "other").unlink()
         shell.run("verify", "--all", "-p", "p")

@@ -16,7 +16,7 @@ from keyring_fixture import session  # noqa: F401
 from test_shell_layer import LIB, Shell, on_terminal, shell  # noqa: F401
 
 NEW = b"another horse"
-COMMANDS = ["tbk-seal", "tbk-open", "tbk-pull", "tbk-push"]
+COMMANDS = ["tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store"]
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def test_a_backup_that_is_made_half_way_is_taken_along(tbk, new, tmp_path):
     ours = shell.lib
     # Before the first archive is replaced, and the second.
     shell.lib = wrapped(tmp_path, f"""
-        case "$*" in *tbk-push*--replace*)
+        case "$*" in "tbk-store replace"*)
             made='{tmp_path}/made.'$(ls '{tmp_path}' | grep -c made)
             if test ! -e '{tmp_path}/busy' && test ! -e '{tmp_path}/made.1'; then
                 : >'{tmp_path}/busy'
@@ -400,8 +400,8 @@ def test_a_backup_that_is_pruned_meanwhile_is_passed_over(tbk, new, tmp_path):
     first, second = [entry["id"] for entry in ledger(shell.home)]
     ours = shell.lib
     shell.lib = wrapped(tmp_path, f"""
-        case "$*" in *tbk-push*--replace*)
-            test -e '{tmp_path}/removed' || '{BIN}/tbk-push' '{store_of(shell.home)}' --remove {first} >'{tmp_path}/removed' ;;
+        case "$*" in "tbk-store replace"*)
+            test -e '{tmp_path}/removed' || '{BIN}/tbk-store' remove '{store_of(shell.home)}' {first} >'{tmp_path}/removed' ;;
         esac""")
     assert b"has been removed" in rotate(shell, "--new-password-file", new).stderr
     shell.lib = ours
@@ -418,10 +418,10 @@ def test_what_another_machine_rotates_meanwhile_is_left_to_it(tbk, new, tmp_path
     ours = shell.lib
     reseal = f"""'{BIN}/tbk-seal' reseal -q {" ".join(FAST)} --old-password-file '{tbk.password_file}' --password-file '{tmp_path}/third'"""
     shell.lib = wrapped(tmp_path, f"""
-        case "$*" in *tbk-push*--replace*)
+        case "$*" in "tbk-store replace"*)
             '{BIN}/tbk-pull' -q '{store_of(shell.home)}' --manifest {first} </dev/null | {reseal} >'{tmp_path}/sealed'
             '{BIN}/tbk-pull' -q '{store_of(shell.home)}' {first} </dev/null | {reseal} |
-                '{BIN}/tbk-push' -q '{store_of(shell.home)}' --replace {first} --rekeyed --sealed-manifest '{tmp_path}/sealed' >/dev/null ;;
+                '{BIN}/tbk-store' replace -q '{store_of(shell.home)}' {first} --rekeyed --sealed-manifest '{tmp_path}/sealed' >/dev/null ;;
         esac""")
     said = rotate(shell, "--new-password-file", new, status=75).stderr
     shell.lib = ours

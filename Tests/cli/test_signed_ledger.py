@@ -234,25 +234,26 @@ def test_nothing_is_changed_without_a_key(signed):
     newest = signed.read()["backups"][-1]["id"]
     run = signed.tbk.run
     for command, arguments, data in (
-            ("tbk-push", ["--group", "new", "--new-group"], signed.tbk.seal(signed.path)),
-            ("tbk-push", ["--remove", newest], None), ("tbk-prune", ["--max-backups", "1"], None)):
-        result = run(command, signed.path, *arguments, input=data, status=77, **there)
+            (["tbk-push"], ["--group", "new", "--new-group"], signed.tbk.seal(signed.path)),
+            (["tbk-store", "remove"], [newest], None), (["tbk-prune"], ["--max-backups", "1"], None)):
+        result = run(*command, signed.path, *arguments, input=data, status=77, **there)
         assert b"is signed" in result.err and b"--sign-key" in result.err
     assert snapshot(signed.path) == before
 
 
-@pytest.mark.parametrize("arguments", [["--unreferenced"], ["--keep-last", "1", "-n"],
-                                       ["--next-mode", "--group", "g", "--max-backups", "3"]], ids=lambda words: words[0])
-def test_what_only_reads_requires_a_signature_without_a_key(signed, arguments):
+@pytest.mark.parametrize("command,arguments", [
+    (["tbk-store", "clean"], []), (["tbk-store", "check"], []), (["tbk-prune"], ["--keep-last", "1", "-n"]),
+    (["tbk-prune"], ["--next-mode", "--group", "g", "--max-backups", "3"])], ids=["clean", "check", "dry", "mode"])
+def test_what_only_reads_requires_a_signature_without_a_key(signed, command, arguments):
     there = signed.machine(signed.keys.public)
     required = [*arguments, "--require-signature"]
-    signed.tbk.run("tbk-prune", signed.path, *required, **there)
+    signed.tbk.run(*command, signed.path, *required, **there)
     signed.tbk.run("tbk-prune", signed.path, "--keep-last", "1", "--require-signature", status=64, **there)
     ledger = signed.read()
     del ledger["ledger_signature"]
     signed.write(ledger)
     there = signed.machine(signed.keys.public)
-    assert b"is not signed" in signed.tbk.run("tbk-prune", signed.path, *required, status=65, **there).err
+    assert b"is not signed" in signed.tbk.run(*command, signed.path, *required, status=65, **there).err
 
 
 def test_a_home_that_cannot_be_looked_into_is_not_one_without_keys(signed):
@@ -274,7 +275,7 @@ def test_the_keys_of_a_user_without_an_environment_are_those_of_the_home_in_pass
 
 def test_pruning_and_removing_keep_the_ledger_signed(signed, tmp_path):
     newest = signed.read()["backups"][-1]["id"]
-    signed.tbk.run("tbk-push", signed.path, "--sign-key", signed.keys.private, "--remove", newest)
+    signed.tbk.run("tbk-store", "remove", signed.path, newest, "--sign-key", signed.keys.private)
     signed.tbk.run("tbk-prune", signed.path, "--sign-key", signed.keys.private, "--max-backups", "1")
     ledger = signed.read()
     assert ledger["sequence"] == 5
@@ -583,19 +584,20 @@ def test_a_stripped_ledger_is_neither_built_on_nor_signed(signed):
     strip(signed.ledger)
     before = snapshot(signed.path)
     newest = signed.read()["backups"][-1]["id"]
-    for arguments, data in ((["--group", "g"], signed.archives[2]), (["--remove", newest], None)):
-        result = signed.push(data, *arguments, status=65, **signed.machine())
-        assert b"is not signed" in result.err and b"--adopt" in result.err
+    key = ["--sign-key", signed.keys.private]
+    for command in (["tbk-push", signed.path, "--group", "g"], ["tbk-store", "remove", signed.path, newest]):
+        result = signed.tbk.run(*command, *key, input=signed.archives[2], status=65, **signed.machine())
+        assert b"is not signed" in result.err and b"tbk-store adopt" in result.err
     # Nor by a machine that has no key and trusts that of another.
     there = signed.machine(signed.keys.public)
     result = signed.tbk.run("tbk-push", signed.path, input=signed.archives[2], status=65, **there)
     assert b"is not signed" in result.err and snapshot(signed.path) == before
     signed.tbk.run("tbk-prune", signed.path, "--keep-last", "1", status=65, **there)
     assert snapshot(signed.path) == before and len(signed.pull("--list", **there).lines) == 2
-    given = ["--adopt", "--sign-key", signed.keys.private]
-    for more in ([], ["--require-signature"]):
-        signed.tbk.run("tbk-push", signed.path, "--adopt", *more, status=64)
-    assert len(signed.tbk.run("tbk-push", signed.path, *given, **signed.machine()).lines) == 2
+    adopt = ["tbk-store", "adopt", signed.path]
+    for more in ([], ["--require-signature"], [*key, "--require-signature"]):
+        signed.tbk.run(*adopt, *more, status=64)
+    assert len(signed.tbk.run(*adopt, *key, **signed.machine()).lines) == 2
     assert len(signed.pull("--list", "--require-signature", **there).lines) == 2
 
 

@@ -109,9 +109,15 @@ def test_tbk_open(machine):
 
 
 def test_tbk_push(machine):
-    machine.run("tbk-push", machine.at / "new", "--create")
+    (machine.at / "new").mkdir()
     pushed = machine.run("tbk-push", machine.at / "new", input=machine.seal(machine.source)).lines
     assert len(pushed) == 1
+
+
+def test_tbk_store(machine):
+    machine.run("tbk-store", "create", machine.at / "new")
+    machine.run("tbk-push", machine.at / "new", input=machine.seal(machine.source))
+    assert machine.run("tbk-store", "check", machine.at / "new", "--stored").out == b""
 
 
 def test_tbk_pull(machine):
@@ -179,7 +185,7 @@ def test_tbk_store_rclone(machine):
     put(machine.at / "rclone.conf")
     env = {"RCLONE_CONFIG": str(machine.at / "rclone.conf")}
     address = f"rclone::local:{machine.at}/remote"
-    machine.run("tbk-push", address, "--create", env=env)
+    machine.run("tbk-store", "create", address, env=env)
     machine.run("tbk-push", address, input=machine.seal(machine.source), env=env)
     machine.open(machine.run("tbk-pull", address, "latest", env=env).out, "--verify")
 

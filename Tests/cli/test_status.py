@@ -67,7 +67,7 @@ def test_a_ledger_from_before_the_telegraph_is_told_of_too(docs):
 
 def test_the_last_backup_is_told(docs, small):
     ids = [json.loads(docs.run("run", "--json", "docs").stdout) for _ in range(2)]
-    docs.tbk.run("tbk-push", docs.home / "store", "--mark-verified", f"{ids[1]['id']}:{listed(docs, ids[1]['id'])['sha256']}")
+    docs.tbk.run("tbk-store", "mark", docs.home / "store", f"{ids[1]['id']}:{listed(docs, ids[1]['id'])['sha256']}")
     found = of(docs)
     store = found["summary"]
     entries = [json.loads(line) for line in docs.run("list", "--json", "docs").stdout.splitlines()]

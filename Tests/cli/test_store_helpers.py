@@ -197,7 +197,7 @@ def test_half_an_archive_stands_in_nobodys_way(place):
 
 def test_a_listing_without_end_is_ended(place):
     place.push(0)
-    done = place.tbk.run("tbk-prune", place.address, "--unreferenced", status=65, env={"HELPER_FAULT": "flood@list"})
+    done = place.tbk.run("tbk-store", "clean", place.address, status=65, env={"HELPER_FAULT": "flood@list"})
     assert b"too many objects" in done.err
     place.alone()
 
@@ -245,7 +245,7 @@ def test_what_may_be_better_later_is_asked_again(place, step):
 
 def test_names_that_are_paths_are_nobodys(place):
     place.push(0)
-    done = place.tbk.run("tbk-prune", place.address, "--unreferenced", env={"HELPER_FAULT": "paths@list"})
+    done = place.tbk.run("tbk-store", "clean", place.address, env={"HELPER_FAULT": "paths@list"})
     assert b"passwd" not in done.out + done.err
     assert not any("passwd" in line or "-rf" in line for line in place.log())
 
@@ -254,10 +254,10 @@ def test_leftovers_go_when_they_are_old(place):
     place.push(0)
     place.push(1, *QUICK, status=75, env={"HELPER_FAULT": "die@swap"})
     assert len(os.listdir(place.root / "backups")) == 2
-    assert place.tbk.run("tbk-prune", place.address, "--unreferenced").out == b""
+    assert place.tbk.run("tbk-store", "clean", place.address).out == b""
     for path in (place.root / "backups").iterdir():
         os.utime(path, (1, 1))
-    assert b"backups/backup_" in place.tbk.run("tbk-prune", place.address, "--unreferenced").out
+    assert b"backups/backup_" in place.tbk.run("tbk-store", "clean", place.address).out
     assert len(os.listdir(place.root / "backups")) == 1
     assert place.pull("latest").out == place.archives[0]
 
@@ -267,11 +267,11 @@ def test_leftovers_go_when_they_are_old(place):
 
 @pytest.mark.parametrize("fault,arguments", [
     ("drip@get", ["tbk-pull", "--list"]), ("drip@get.2", ["tbk-pull", "latest"]),
-    ("trickle@list", ["tbk-prune", "--unreferenced"]), ("sip@put", ["tbk-push"])])
+    ("trickle@list", ["tbk-store", "clean"]), ("sip@put", ["tbk-push"])])
 def test_a_helper_that_moves_a_byte_now_and_then_is_given_up(place, fault, arguments):
     place.push(0)
-    command, *options = arguments
-    done = place.tbk.run(command, place.address, *options, "--max-wait", "0", input=archive(1, 1 << 20), status=75,
+    at = 2 if arguments[0] == "tbk-store" else 1
+    done = place.tbk.run(*arguments[:at], place.address, *arguments[at:], "--max-wait", "0", input=archive(1, 1 << 20), status=75,
                          env={"HELPER_FAULT": fault})
     assert b"asked to '" in done.err and (b"too slow" in done.err or b"did nothing" in done.err)
     place.alone()
@@ -291,7 +291,7 @@ def test_a_helper_that_is_slow_is_waited_for(place):
 def test_what_removes_needs_no_room(place):
     ids = [place.push(at).lines[0].split("\t")[0] for at in range(3)]
     assert (place.root / "journal" / "reserve").stat().st_size >= 32 << 10
-    for command in (["tbk-prune", place.address, "--keep-last", "2"], ["tbk-push", place.address, "--remove", ids[1]]):
+    for command in (["tbk-prune", place.address, "--keep-last", "2"], ["tbk-store", "remove", place.address, ids[1]]):
         before = len(place.log())
         place.tbk.run(*command, env={"HELPER_FAULT": "full@swap.1"})
         requests = [line.split()[:2] for line in place.log()[before:]]
@@ -309,7 +309,7 @@ def test_leftovers_of_a_place_that_is_full_go(place):
     left = place.root / "backups" / "backup_0123456789ab.tbk"
     put(left, b"x")
     os.utime(left, (1, 1))
-    assert b"backup_0123456789ab" in place.tbk.run("tbk-prune", place.address, "--unreferenced",
+    assert b"backup_0123456789ab" in place.tbk.run("tbk-store", "clean", place.address,
                                                    env={"HELPER_FAULT": "full@put"}).out
     assert not left.exists() and (place.root / "journal" / "reserve").exists()
 
@@ -336,7 +336,7 @@ def test_a_store_that_lost_its_ledger_gets_no_new_one(place):
 
 
 def test_a_helper_that_makes_no_stores_says_so(place):
-    done = place.tbk.run("tbk-push", place.address, "--create", status=73)
+    done = place.tbk.run("tbk-store", "create", place.address, status=73)
     assert b"tbk-store-ref makes no new stores" in done.err
 
 
@@ -415,8 +415,8 @@ def test_a_push_that_is_ended_loses_nothing_and_leaves_no_helper(place, number, 
     first = place.push(0).lines[0].split("\t")[0]
     pathlib.Path(f"{place.root}.log").unlink()
     when = "2" if step == "stat backups" else "1"
-    arguments = ["--replace", first] if step == "remove" else []
-    process = place.tbk.start("tbk-push", place.address, *arguments, stdin=subprocess.PIPE,
+    command = ["tbk-store", "replace", place.address, first] if step == "remove" else ["tbk-push", place.address]
+    process = place.tbk.start(*command, stdin=subprocess.PIPE,
                               env={"HELPER_FAULT": f"hang@{step.split()[0]}.{when}"})
     process.stdin.write(place.archives[1])
     process.stdin.close()
@@ -514,11 +514,11 @@ def test_a_remote_may_be_written_as_rclone_takes_it(remote, address):
 def test_a_store_at_a_remote_is_made_when_it_is_asked_for(remote):
     remote.address += "/not/there"
     done = remote.push(0, status=69)
-    assert b"--create" in done.err
-    remote.tbk.run("tbk-push", remote.address, "--create")
+    assert b"tbk-store create" in done.err
+    remote.tbk.run("tbk-store", "create", remote.address)
     remote.push(0)
     assert remote.pull("latest").out == remote.archives[0]
-    remote.tbk.run("tbk-push", remote.address, "--create", status=73)
+    remote.tbk.run("tbk-store", "create", remote.address, status=73)
 
 
 @pytest.mark.parametrize("address,status", [("rclone:none:x", 69), ("rclone:x", 78), ("rclone:-x:y", 78)])

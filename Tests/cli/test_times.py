@@ -347,5 +347,5 @@ def test_what_a_store_dates_in_the_future_is_not_old(tbk, wide, small):
     for digit, time in zip("ab", (TIMES["2300"], TIMES["1600"])):
         path = put(wide / "store" / f".tbk-{digit * 16}.tmp", b"x", mode=0o600)
         os.utime(path, ns=(time, time))
-    removed = tbk.run("tbk-prune", wide / "store", "--unreferenced", "--dry-run").out.decode()
+    removed = tbk.run("tbk-store", "clean", wide / "store", "--dry-run").out.decode()
     assert ".tbk-" + "b" * 16 in removed and ".tbk-" + "a" * 16 not in removed

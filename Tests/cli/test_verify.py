@@ -120,12 +120,12 @@ def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell,
     store = plain_shell.home / "store"
     ours = plain_shell.lib
     plain_shell.lib = wrapped(tmp_path, f"""
-        case "$*" in *tbk-push*--mark-verified*)
-            set -- tbk-push "$@"
+        case "$*" in "tbk-store mark"*)
+            set -- tbk-store "$@"
             '{BIN}/tbk-pull' -q '{store}' {ids[0]} | '{BIN}/tbk-seal' reseal -q {" ".join(FAST)} \\
                 --old-password-file '{plain_shell.tbk.password_file}' --password-file '{plain_shell.tbk.password_file}' |
-                '{BIN}/tbk-push' -q '{store}' --replace {ids[0]} >/dev/null
-            '{BIN}/tbk-push' -q '{store}' --remove {ids[2]} >/dev/null
+                '{BIN}/tbk-store' replace -q '{store}' {ids[0]} >/dev/null
+            '{BIN}/tbk-store' remove -q '{store}' {ids[2]} >/dev/null
             shift ;;
         esac""")
     report = json.loads(plain_shell.run("verify", "--all", "-p", "p", "--json").stdout)
@@ -138,9 +138,9 @@ def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell,
 def test_a_mark_names_an_archive(operand, plain_shell, small):
     id, _, _ = fill(plain_shell, small)
     before = snapshot(plain_shell.home / "store")
-    plain_shell.tbk.run("tbk-push", plain_shell.home / "store", "--mark-verified",
+    plain_shell.tbk.run("tbk-store", "mark", plain_shell.home / "store",
                         operand.format(id=id, short=id[:12]), status=64)
-    assert plain_shell.tbk.run("tbk-push", plain_shell.home / "store", "--mark-verified", f"{id}:{id}").out == b""
+    assert plain_shell.tbk.run("tbk-store", "mark", plain_shell.home / "store", f"{id}:{id}").out == b""
     assert snapshot(plain_shell.home / "store") == before
 
 
@@ -362,14 +362,14 @@ def test_a_manifest_is_replaced_where_the_archive_is_the_one_it_was_made_from(pl
     tbk.open(sealed, "--verify", status=65)
     tbk.run("tbk-seal", "manifest", *FAST, "--expect-id", ids[1], input=archive, status=65)
     tbk.run("tbk-seal", "manifest", *FAST, input=archive, password=b"wrong", status=77)
-    tbk.run("tbk-push", store, "--replace-manifest", f"{ids[0]}:{ids[1]}", input=sealed, status=75)
-    tbk.run("tbk-push", store, "--replace-manifest", "0f" * 32, input=sealed, status=69)
-    tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed[:-1], status=65)
-    tbk.run("tbk-push", store, "--replace-manifest", f"{ids[0]}:x", input=sealed, status=64)
-    tbk.run("tbk-push", store, "--replace-manifest", ids[0], "--replace", ids[0], input=sealed, status=64)
-    tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed)
+    tbk.run("tbk-store", "replace-manifest", store, f"{ids[0]}:{ids[1]}", input=sealed, status=75)
+    tbk.run("tbk-store", "replace-manifest", store, "0f" * 32, input=sealed, status=69)
+    tbk.run("tbk-store", "replace-manifest", store, ids[0], input=sealed[:-1], status=65)
+    tbk.run("tbk-store", "replace-manifest", store, f"{ids[0]}:x", input=sealed, status=64)
+    tbk.run("tbk-store", "replace-manifest", store, ids[0], ids[0], input=sealed, status=64)
+    tbk.run("tbk-store", "replace-manifest", store, ids[0], input=sealed)
     assert tbk.run("tbk-pull", store, "--manifest", ids[0]).out == sealed
-    assert b"already" in tbk.run("tbk-push", store, "--replace-manifest", ids[0], input=sealed).err
+    assert b"already" in tbk.run("tbk-store", "replace-manifest", store, ids[0], input=sealed).err
     for wrong in (["."], ["--receipt", "r"], ["--group", "g"], ["--level", "3"], ["--manifest-out", "m"]):
         tbk.run("tbk-seal", "manifest", *wrong, input=archive, status=64)
 

@@ -22,6 +22,6 @@ function __termbackup_complete
     end
 end
 
-for name in termbackup tbk-audit tbk-config tbk-keygen tbk-manifest tbk-notify tbk-open tbk-prune tbk-pull tbk-push tbk-seal tbk-sign tbk-token tbk-watch
+for name in termbackup tbk-audit tbk-config tbk-keygen tbk-manifest tbk-notify tbk-open tbk-prune tbk-pull tbk-push tbk-seal tbk-sign tbk-store tbk-token tbk-watch
     complete -c $name -f -k -a '(__termbackup_complete)'
 end

@@ -145,7 +145,7 @@ package final class GitHubStore: Store {
       throw Failure(
         .unavailable,
         "there is no repository \(repository.fullName), or the token is not allowed to see it",
-        hint: "'tbk-push \(address.display) --create' makes a private one", httpStatus: 404)
+        hint: "'tbk-store create \(address.display)' makes a private one", httpStatus: 404)
     }
     guard response.status == 200 else {
       throw api.unexpected(response, "the repository \(repository.fullName)")

@@ -1,0 +1,277 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKStore
+
+/// tbk-store: what is done to a store, beside adding a backup (tbk-push) and removing old ones (tbk-prune).
+struct StoreCommand: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tbk-store",
+    abstract: "Make, check and change stores.",
+    version: versionText,
+    subcommands: [
+      Create.self, Check.self, Remove.self, Replace.self, ReplaceManifest.self, Mark.self,
+      PasswordCheck.self, Clean.self, Adopt.self, TakeOver.self,
+    ])
+
+  mutating func execute() throws(Failure) -> Int32 {
+    let names = StoreCommand.configuration.subcommands.map { $0._commandName }
+    throw Failure(.usage, "no verb is given", hint: "one of \(names.joined(separator: ", "))")
+  }
+}
+
+/// What every verb takes that changes a ledger.
+struct ChangeOptions: ParsableArguments {
+  @OptionGroup var signing: SigningOptions
+  @OptionGroup var storeOptions: StoreOptions
+  @OptionGroup var common: CommonOptions
+
+  /// A session with a store whose ledger is to be changed.
+  ///
+  /// - Parameters:
+  ///   - inputIsData: whether standard input is spoken for.
+  ///   - lost: a key whose ledger is to be taken over.
+  func session(
+    _ store: RawPath, _ context: StoreContext, inputIsData: Bool = false, lost: Digest? = nil
+  ) throws(Failure) -> LedgerSession {
+    let keys = try signing.keys(inputIsData: inputIsData, lost: lost)
+    return try storeOptions.session(store, context, keys: keys)
+  }
+
+  func session(_ store: RawPath, lost: Digest? = nil) throws(Failure) -> LedgerSession {
+    try session(store, storeOptions.context(inputIsData: false), lost: lost)
+  }
+
+  /// For what signs a ledger that no trusted key has signed.
+  func requireKeyAlone() throws {
+    if signing.signKey == nil || signing.trust.isRequired {
+      throw ValidationError("this needs --sign-key, and neither --require-signature nor --verify-key")
+    }
+  }
+}
+
+/// Where a store may put archives.
+struct PlacementOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Where a GitHub store puts archives: git, release, or auto (by size).", valueName: "where"))
+  var placement = GitHubPlacement.auto
+}
+
+/// 64 hexadecimal digits: the SHA-256 of something, or the fingerprint of a key.
+struct HexDigest: ExpressibleByArgument {
+  let digest: Digest
+
+  init?(argument: String) {
+    guard let digest = Digest(hex: argument) else { return nil }
+    self.digest = digest
+  }
+}
+
+extension StoreCommand {
+  struct Create: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a new store: a directory, or a private repository.",
+      usage: "tbk-store create <store> [<options>]")
+
+    @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
+    var store: RawPath
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var common: CommonOptions
+
+    func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try connection.address(store).create(connection.context(inputIsData: false))
+      Messages.notice("made \(store.display)")
+      return ExitStatus.success
+    }
+  }
+
+  struct Remove: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove backups, and print their entries.",
+      usage: "tbk-store remove <store> <id> ... [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(help: "The ids of backups, or unique beginnings of them.")
+    var ids: [RawPath]
+
+    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws { try options.signing.requireKey() }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let session = try options.session(store)
+      let snapshot = try session.snapshot()
+      snapshot.trust.tell()
+      var digests: [Digest] = []
+      for id in ids { digests.append(try snapshot.findExactly(id, store: session.store.address).id) }
+      for entry in try session.remove(digests) { try entry.report(json: json) }
+      return ExitStatus.success
+    }
+  }
+
+  struct Mark: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Note that backups were read back and hold, if their archives are still those.",
+      usage: "tbk-store mark <store> <id>:<sha256> ... [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(help: ArgumentHelp("A backup, and the SHA-256 of the archive that was read.", valueName: "id:sha256"))
+    var archives: [ReadArchive]
+
+    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws { try options.signing.requireKey() }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let session = try options.session(store)
+      try session.snapshot().trust.tell()
+      var read: [Digest: Digest] = [:]
+      for archive in archives { read[archive.id] = archive.sha256 }
+      let marked = try session.markVerified(read, at: Timestamp.now().iso8601())
+      if marked.count < read.count {
+        Messages.notice(
+          "not marked: \(read.count - marked.count) that have gone from the store, or have another "
+            + "archive by now")
+      }
+      for entry in marked { try entry.report(json: json) }
+      return ExitStatus.success
+    }
+  }
+
+  struct Clean: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove what no ledger names and has not changed for a day: leftovers of broken writers.",
+      usage: "tbk-store clean <store> [--dry-run] [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Flag(name: [.customShort("n"), .long], help: "Print what would be removed, and remove nothing.")
+    var dryRun = false
+
+    @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let found = try options.session(store).clean(dryRun: dryRun)
+      for leftover in found { try StandardOutput.write(json ? leftover.json : leftover.row) }
+      if found.isEmpty {
+        Messages.notice("there is nothing that no ledger names")
+        return ExitStatus.success
+      }
+      let size = found.reduce(UInt64(0)) {
+        let (sum, overflow) = $0.addingReportingOverflow($1.size)
+        return overflow ? .max : sum
+      }
+      Messages.notice(
+        "\(dryRun ? "would remove" : "removed") \(found.count) "
+          + "\(found.count == 1 ? "object" : "objects"), \(size) bytes")
+      return ExitStatus.success
+    }
+  }
+
+  struct Adopt: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Sign a ledger that nobody has signed, as it is.",
+      usage: "tbk-store adopt <store> --sign-key <file> [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws { try options.requireKeyAlone() }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let session = try options.session(store)
+      let snapshot = try session.snapshot()
+      snapshot.trust.tell()
+      if snapshot.ledger == nil {
+        Messages.notice("the store is empty: its first ledger is going to be signed")
+      } else if snapshot.trust != .unsigned {
+        Messages.notice("the ledger is signed already")
+      }
+      for entry in try session.adopt() { try entry.report(json: json) }
+      return ExitStatus.success
+    }
+  }
+
+  struct TakeOver: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Sign the ledger in the place of a key that is lost: unchecked.",
+      usage: "tbk-store take-over <store> <fingerprint> --sign-key <file> [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(help: "The fingerprint of the key that is lost.")
+    var fingerprint: HexDigest
+
+    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws { try options.requireKeyAlone() }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let session = try options.session(store, lost: fingerprint.digest)
+      try session.snapshot().trust.tell()
+      for entry in try session.takeOver(fingerprint.digest) { try entry.report(json: json) }
+      return ExitStatus.success
+    }
+  }
+}
+
+/// A backup, and the archive of it that was read.
+struct ReadArchive: ExpressibleByArgument {
+  let id: Digest
+  let sha256: Digest
+
+  init?(argument: String) {
+    let pieces = argument.split(separator: ":", omittingEmptySubsequences: false)
+    guard pieces.count == 2, let id = Digest(hex: pieces[0]), let sha256 = Digest(hex: pieces[1])
+    else { return nil }
+    self.id = id
+    self.sha256 = sha256
+  }
+}
+
+extension Leftover {
+  var row: [UInt8] {
+    let fields = [kind.rawValue, name.quoted, String(size), changedAt.iso8601(microseconds: false)]
+    return Array((fields.joined(separator: "\t") + "\n").utf8)
+  }
+
+  var json: [UInt8] {
+    JSON.object([
+      "kind": .string(kind.rawValue), "name": .string(name.bytes), "size": .number(size),
+      "changed_at": .string(changedAt.iso8601(microseconds: false)),
+    ]).line() + [UInt8(ascii: "\n")]
+  }
+}

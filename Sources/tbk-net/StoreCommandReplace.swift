@@ -1,0 +1,215 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKStore
+
+/// A backup to change, and, if it is given, the archive that what takes its place was made from.
+struct ReplacedBackup: ExpressibleByArgument {
+  let id: RawPath
+  let read: Digest?
+
+  init?(argument: String) {
+    let bytes = Array(argument.utf8)
+    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else {
+      id = RawPath(bytes)
+      read = nil
+      return
+    }
+    guard let sha256 = Digest(hexDigits: Array(bytes[(colon + 1)...])) else { return nil }
+    id = RawPath(Array(bytes[..<colon]))
+    read = sha256
+  }
+}
+
+extension StoreCommand {
+  struct Replace: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Give a backup another archive; with --receipt, put another backup into its place.",
+      usage: """
+        tbk-store replace <store> <id>[:<sha256>] [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
+        tbk-store replace <store> <id>[:<sha256>] --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
+        """)
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(
+      help: ArgumentHelp(
+        "The backup, and the SHA-256 of the archive that the new one was made from.", valueName: "id[:sha256]"))
+    var backup: ReplacedBackup
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp("What tbk-seal --receipt wrote: the archive is another backup.", valueName: "file"))
+    var receipt: RawPath?
+
+    @Option(
+      name: .long, help: ArgumentHelp("What tbk-seal --manifest-out wrote.", valueName: "file"))
+    var sealedManifest: RawPath?
+
+    @Option(
+      name: .long, help: ArgumentHelp("The archive's Ed25519 signature, 64 bytes.", valueName: "file")
+    )
+    var signature: RawPath?
+
+    @Flag(name: .long, help: "The other archive is under another password.")
+    var rekeyed = false
+
+    @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var placing: PlacementOptions
+    @OptionGroup var options: ChangeOptions
+    @OptionGroup var progress: ProgressOptions
+
+    func validate() throws {
+      try options.signing.requireKey()
+      if rekeyed, receipt != nil { throw ValidationError("--receipt is for another backup, which --rekeyed is not") }
+    }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let meter = ProgressMeter("storing", mode: progress.progress)
+      defer { meter.finish() }
+      var context = options.storeOptions.context(inputIsData: true)
+      context.placement = placing.placement
+      context.progress = { meter.advance($0) }
+      let session = try options.session(store, context, inputIsData: true)
+      let snapshot = try session.snapshot()
+      snapshot.trust.tell()
+      let stored = try storeArchive(session, snapshot, meter)
+      if stored.wasThere { Messages.notice("the store has this backup already") }
+      try stored.entry.report(json: json)
+      return ExitStatus.success
+    }
+
+    private func storeArchive(
+      _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
+    ) throws(Failure) -> Stored {
+      let input = try archiveFromStandardInput(hint: "as in: tbk-seal … | tbk-store replace STORE ID")
+      // Everything that can be refused is, before the rest of the archive is read.
+      let id = try snapshot.findExactly(backup.id, store: session.store.address).id
+      let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
+      let signature = try signature.map { (path) throws(Failure) in try readSignature(path) }
+      try session.refuseSigned(snapshot)
+      try session.refuseUnsigned(snapshot)
+      try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
+      let manifest = try sealedManifest.map { (path) throws(Failure) in try session.stageManifest(path) }
+      let archive = try session.stageArchive(input, beside: manifest, meter)
+      let version = input.header.version
+      guard let receipt else {
+        return try session.replace(
+          id, read: backup.read, archive: archive, archiveVersion: version, manifest: manifest,
+          signature: signature, rekeyed: rekeyed)
+      }
+      let other = NewBackup(
+        receipt: receipt, archive: archive, archiveVersion: version, manifest: manifest, signature: signature)
+      let (stored, dependents) = try session.supersede(id, read: backup.read, by: other)
+      if !dependents.isEmpty {
+        let number = dependents.count == 1 ? "another depends" : "\(dependents.count) others depend"
+        Messages.notice("backup \(id.hex) stays: \(number) on it")
+      }
+      return stored
+    }
+  }
+
+  struct ReplaceManifest: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "replace-manifest",
+      abstract: "Give a backup the sealed manifest on standard input.",
+      usage: "tbk-store replace-manifest <store> <id>[:<sha256>] [<options>] < sealed-manifest")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(
+      help: ArgumentHelp(
+        "The backup, and the SHA-256 of the archive that the manifest was made from.", valueName: "id[:sha256]"))
+    var backup: ReplacedBackup
+
+    @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
+    var json = false
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws { try options.signing.requireKey() }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let context = options.storeOptions.context(inputIsData: true)
+      let session = try options.session(store, context, inputIsData: true)
+      let snapshot = try session.snapshot()
+      snapshot.trust.tell()
+      let input = try archiveFromStandardInput(
+        hint: "as in: tbk-seal manifest … | tbk-store replace-manifest STORE ID")
+      let id = try snapshot.findExactly(backup.id, store: session.store.address).id
+      try session.refuseSigned(snapshot)
+      try session.refuseUnsigned(snapshot)
+      let sealed = try session.store.stage(input, size: input.length, in: .manifests)
+      let stored = try session.replaceManifest(of: id, read: backup.read, by: sealed)
+      if stored.wasThere { Messages.notice("the backup has this manifest already") }
+      try stored.entry.report(json: json)
+      return ExitStatus.success
+    }
+  }
+
+  struct PasswordCheck: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "password-check",
+      abstract: "Store the password check of a group, and name it in the ledger.",
+      usage: "tbk-store password-check <store> <file> --group <id> [--replace [--group-check <sha256>]] [<options>]")
+
+    @Argument(help: "The store.")
+    var store: RawPath
+
+    @Argument(help: "A small sealed file that only the group's password opens; '-' is standard input.")
+    var file: RawPath
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "The group, or the beginning of one that the store has.", valueName: "id"))
+    var group: GroupID
+
+    @Flag(name: .long, help: "Begin this group: the store may not have it yet.")
+    var newGroup = false
+
+    @Flag(name: .long, help: "Replace a password check that is there.")
+    var replace = false
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "With --replace, go on only if the one that is there has this SHA-256.", valueName: "sha256"))
+    var groupCheck: HexDigest?
+
+    @OptionGroup var options: ChangeOptions
+
+    func validate() throws {
+      try options.signing.requireKey()
+      if groupCheck != nil, !replace { throw ValidationError("--group-check needs --replace") }
+    }
+
+    func execute() throws(Failure) -> Int32 {
+      options.common.apply()
+      let inputIsData = file.isStandardStream
+      let context = options.storeOptions.context(inputIsData: inputIsData)
+      let session = try options.session(store, context, inputIsData: inputIsData)
+      let snapshot = try session.snapshot()
+      snapshot.trust.tell()
+      let group = newGroup ? group : try snapshot.findOrBegin(group, store: session.store.address)
+      let bytes =
+        inputIsData
+        ? try DescriptorSource(.standardInput).readAll(limit: GroupID.checkLimit, what: "the check")
+        : try readFile(file, limit: GroupID.checkLimit)
+      let input = try ArchiveInput(
+        MemorySource(bytes), name: inputIsData ? "standard input" : file.display)
+      let staged = try session.store.stage(input, size: input.length, in: .checks)
+      if try session.storeCheck(staged, of: group, replacing: replace, expected: groupCheck?.digest) {
+        Messages.notice("the store has this password check already")
+      }
+      return ExitStatus.success
+    }
+  }
+}
