@@ -42,6 +42,8 @@ package final class LedgerSession {
   private let newStoreID: Ledger.StoreID
   /// What was last read and has not been built on yet.
   private var latest: Snapshot?
+  /// What this session has just committed.
+  private var committed: Snapshot?
 
   /// - Parameters:
   ///   - keys: what its signature is held against, and the next one made with.
@@ -101,20 +103,25 @@ package final class LedgerSession {
   /// - Parameters:
   ///   - adopting: whether a ledger that is not signed is taken as it is, where one that is signed is
   ///     expected.
+  ///   - continuing: whether the first attempt is over what this session has just committed, without asking
+  ///     the store again, and what is said because of that is taken.
   ///   - change: what is to be done over a snapshot, and which names to avoid. Called once for each
   ///     attempt.
   package func transact<Result>(
-    adopting: Bool = false,
+    adopting: Bool = false, continuing: Bool = false,
     _ change: (Snapshot, Set<ObjectPath>) throws(Failure) -> Change<Result>
   ) throws(Failure) -> Result {
     let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
     var taken: Set<ObjectPath> = []
     var pause: useconds_t = 5000
+    var own = continuing ? committed : nil
+    committed = nil
     while true {
-      let isFresh = latest == nil
+      let isFresh = latest == nil || own != nil
       let snapshot: Snapshot
-      if let latest { snapshot = latest } else { snapshot = try self.snapshot() }
+      if let known = own ?? latest { snapshot = known } else { snapshot = try self.snapshot() }
       latest = nil
+      own = nil
       let plan: Plan
       let result: Result
       do throws(Failure) {
@@ -132,10 +139,12 @@ package final class LedgerSession {
       if !adopting { try refuseUnsigned(snapshot) }
       let (commit, ledger) = try prepare(plan, over: snapshot)
       switch try store.commit(commit, over: snapshot.version) {
-      case .committed:
-        try seen.raise(
-          to: ledger, hash: try SHA256.hash(try ledger.canonical()),
-          trust: try keys.judge(ledger, of: store.address.display))
+      case .committed(let version):
+        let hash = try SHA256.hash(try ledger.canonical())
+        let trust = try keys.judge(ledger, of: store.address.display)
+        try seen.raise(to: ledger, hash: hash, trust: trust)
+        committed = Snapshot(
+          ledger: ledger, bytes: commit.ledger, version: version, hash: hash, trust: trust)
         return result
       case .taken(let path):
         guard taken.insert(path).inserted else {

@@ -5,11 +5,13 @@ extension LedgerSession {
   /// Removes what the retention does not keep, all of it in one commit, decided anew over what
   /// other writers have made of the ledger meanwhile.
   ///
-  /// - Parameter allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
+  /// - Parameters:
+  ///   - allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
+  ///   - continuing: whether it comes right after a commit of this session.
   package func prune(
-    _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false
+    _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false, continuing: Bool = false
   ) throws(Failure) -> Retention.Judgement {
-    try transact { (snapshot, _) throws(Failure) in
+    try transact(continuing: continuing) { (snapshot, _) throws(Failure) in
       let judgement = try self.judge(
         snapshot, retention, scope, allowingEmpty: allowingEmpty)
       let gone = judgement.gone

@@ -18,6 +18,7 @@ struct Pull: SuiteCommand {
       tbk-pull <store> --seen [--json]
       tbk-pull <store> --ledger
       tbk-pull <store> --check --group <id>
+      tbk-pull <store> --prepare <directory> --group <id> [--incremental [--cache <directory>]] [--rules <rules>]
       """,
     version: versionText)
 
@@ -97,17 +98,20 @@ struct Pull: SuiteCommand {
       valueName: "file"))
   var pinOut: RawPath?
 
+  @OptionGroup var preparing: PrepareOptions
   @OptionGroup var trust: TrustOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let work = [each, id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen]
-      .count { $0 }
+    let work = [
+      each, id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen,
+      preparing.prepare != nil,
+    ].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --each, --list, --summary, --seen, --ledger, --manifest, --signature and --check")
+      throw ValidationError("only one of an id, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check and --prepare")
     }
     if !each, operands.count > 1 {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
@@ -122,9 +126,11 @@ struct Pull: SuiteCommand {
     if unvouched, trust.isRequired {
       throw ValidationError("--unvouched does not go with --require-signature and --verify-key")
     }
-    if unvouched, id == nil, !check {
-      throw ValidationError("--unvouched goes with a backup's id, 'latest' or --check")
+    if unvouched, id == nil, !check, preparing.prepare == nil {
+      throw ValidationError("--unvouched goes with a backup's id, 'latest', --check or --prepare")
     }
+    if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
+    if preparing.prepare != nil, output != nil { throw ValidationError("--prepare writes into a directory: no --output") }
     if present, !list { throw ValidationError("--present belongs to --list") }
     if pinOut != nil, !check { throw ValidationError("--pin-out goes with --check") }
     if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
@@ -144,7 +150,7 @@ struct Pull: SuiteCommand {
     let query = try (id ?? manifest ?? signature).map { (operand) throws(Failure) in
       try BackupQuery(operand)
     }
-    let isText = list || ledger || hex || summary
+    let isText = list || ledger || hex || summary || preparing.prepare != nil
     if output == nil, !isText {
       try StandardOutput.refuseTerminal(
         signature != nil ? "a signature" : "an archive", hint: "redirect it, or give -o FILE")
@@ -181,6 +187,12 @@ struct Pull: SuiteCommand {
       return ExitStatus.success
     }
     let scope = try groups.scope(in: snapshot, of: session.store.address)
+    if let directory = preparing.prepare {
+      try preparing.write(
+        into: directory, session, snapshot, retrieval(session, snapshot, meter), scope: scope,
+        group: groups.onlyNamed, row: { row($0, nil) })
+      return ExitStatus.success
+    }
     if summary {
       try print(StoreSummary.of(snapshot, in: scope, now: .now()))
       return ExitStatus.success

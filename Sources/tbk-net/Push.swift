@@ -9,7 +9,7 @@ struct Push: SuiteCommand, FormerOptions {
     commandName: "tbk-push",
     abstract: "Store an archive and its entry in the ledger, in one step.",
     usage: """
-      tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id> [--group-check <sha256>]] < archive
+      tbk-push <store> [--receipt <file>] [--sealed-manifest <file>] [--signature <file>] [--group <id> [--group-check <sha256>]] [--then-prune <rules>] < archive
       """,
     version: versionText)
 
@@ -52,6 +52,15 @@ struct Push: SuiteCommand, FormerOptions {
       valueName: "sha256"))
   var groupCheck: HexDigest?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Then remove old backups of the group, as in max-backups=30,retention-days=90.", valueName: "rules"))
+  var thenPrune: RetentionRules?
+
+  @Flag(name: .long, help: "With --then-prune, the backups that are in no group count as of the group.")
+  var withUngrouped = false
+
   @OptionGroup var placing: PlacementOptions
 
   @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
@@ -66,6 +75,9 @@ struct Push: SuiteCommand, FormerOptions {
     try signing.requireKey()
     if newGroup, group == nil { throw ValidationError("--new-group needs --group") }
     if groupCheck != nil, group == nil { throw ValidationError("--group-check needs --group") }
+    if withUngrouped, thenPrune == nil || group == nil {
+      throw ValidationError("--with-ungrouped goes with --group and --then-prune")
+    }
   }
 
   func execute() throws(Failure) -> Int32 {
@@ -82,15 +94,42 @@ struct Push: SuiteCommand, FormerOptions {
     let group = try group.map { (group) throws(Failure) in
       newGroup ? group : try snapshot.findOrBegin(group, store: session.store.address)
     }
-    let stored = try storeArchive(in: group, session, snapshot, meter)
+    let (stored, isComplete) = try storeArchive(in: group, session, snapshot, meter)
     if stored.wasThere { Messages.notice("the store has this backup already") }
     try stored.entry.report(json: json)
+    // It is stored, whatever becomes of the rest.
+    try StandardOutput.flush()
+    guard let thenPrune else { return ExitStatus.success }
+    guard isComplete else {
+      Messages.notice("no old backup is removed for one that is not complete")
+      return ExitStatus.success
+    }
+    meter.finish()
+    try prune(thenPrune, .groups(withUngrouped ? [group, nil] : [group]), session)
     return ExitStatus.success
+  }
+
+  /// Removes old backups, over the ledger that was just committed. That it fails is told, and is no failure.
+  private func prune(
+    _ rules: RetentionRules, _ scope: BackupScope, _ session: LedgerSession
+  ) throws(Failure) {
+    var lines: [UInt8] = []
+    do throws(Failure) {
+      let judgement = try session.prune(Retention(rules, now: .now()), scope, continuing: true)
+      for verdict in judgement.verdicts { lines += json ? verdict.json : verdict.row }
+      judgement.tell(at: session.store.address)
+    } catch {
+      if error.code == .interrupted { throw error }
+      Messages.warning("the backup is stored, but old backups were not removed: \(error.message)")
+      if let hint = error.hint { Messages.relay("hint: \(hint)") }
+      lines = json ? error.pruneJSON : error.pruneRow
+    }
+    try StandardOutput.write(lines)
   }
 
   private func storeArchive(
     in group: GroupID?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
-  ) throws(Failure) -> Stored {
+  ) throws(Failure) -> (Stored, isComplete: Bool) {
     let input = try archiveFromStandardInput(hint: "as in: tbk-seal DIR | tbk-push STORE")
     // Everything that can be refused is, before the rest of the archive is read.
     let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
@@ -108,9 +147,10 @@ struct Push: SuiteCommand, FormerOptions {
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
     let manifest = try sealedManifest.map { (path) throws(Failure) in try session.stageManifest(path) }
     let archive = try session.stageArchive(input, beside: manifest, meter)
-    return try session.push(
+    let stored = try session.push(
       NewBackup(
         receipt: receipt, archive: archive, archiveVersion: input.header.version, manifest: manifest,
         signature: signature, group: group, groupCheck: groupCheck?.digest))
+    return (stored, receipt?.complete ?? true)
   }
 }

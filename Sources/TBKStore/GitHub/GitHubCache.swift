@@ -5,7 +5,8 @@ import TBKFormat
 /// What was last seen of a branch, kept so that it is not fetched again while it is the same.
 ///
 /// It lies below `TERMBACKUP_HOME/cache/github`: a file of facts, and the ledger, which the facts
-/// vouch for by its SHA-256. Whatever is wrong with them, they are as if they were not there.
+/// vouch for by its SHA-256; and the sizes of the files of a tree, which git never changes. Whatever is wrong
+/// with them, they are as if they were not there.
 struct GitHubCache {
   /// A branch at one moment.
   struct Facts: Equatable {
@@ -22,6 +23,8 @@ struct GitHubCache {
   private let directory: RawPath?
   private let factsName: RawPath
   private let ledgerName: RawPath
+  private let listingName: RawPath
+  private static let listingLimit = 32 << 20
 
   /// - Parameter directory: nil to keep nothing.
   init(_ directory: RawPath?, address: StoreAddress) throws(Failure) {
@@ -29,6 +32,7 @@ struct GitHubCache {
     let stem = try SHA256.hash(address.canonical).hex
     factsName = RawPath("\(stem).json")
     ledgerName = RawPath("\(stem).ledger")
+    listingName = RawPath("\(stem).listing")
   }
 
   /// Whether a server's tag can be sent back to it: anything else is not asked with.
@@ -75,6 +79,34 @@ struct GitHubCache {
       try makeDirectory(directory)
       if let ledger { try AtomicFile.write(ledger, to: directory.appending(ledgerName), inherits: true) }
       try AtomicFile.write(json.pretty(), to: directory.appending(factsName), inherits: true)
+    } catch {
+      // As if nothing had been kept.
+    }
+  }
+
+  /// The sizes of all files of a tree, by path; nil if another tree was listed last.
+  func sizes(of tree: GitObjectID) -> [String: UInt64]? {
+    guard let directory,
+      let bytes = try? readFile(directory.appending(listingName), limit: GitHubCache.listingLimit),
+      let json = try? JSON.parse(bytes, what: "cache"), json["tree"]?.text == tree.description,
+      let members = json["sizes"]?.members
+    else { return nil }
+    var sizes: [String: UInt64] = [:]
+    for member in members {
+      guard let size: UInt64 = member.value.integer() else { return nil }
+      sizes[member.key] = size
+    }
+    return sizes
+  }
+
+  /// Keeps what a tree was listed to hold; as `keep`.
+  func keep(_ sizes: [String: UInt64], of tree: GitObjectID) {
+    guard let directory else { return }
+    let members = sizes.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .number($0.value)) }
+    let json = JSON.object(["tree": .string(tree.description), "sizes": .object(members)])
+    do throws(Failure) {
+      try makeDirectory(directory)
+      try AtomicFile.write(json.line(), to: directory.appending(listingName), inherits: true)
     } catch {
       // As if nothing had been kept.
     }

@@ -39,10 +39,15 @@ extension GitHubStore {
   }
 
   /// One request; one more for each folder where GitHub cuts the answer short. What is at a commit does
-  /// not change, so it is asked for once.
+  /// not change, so it is asked for once, by whichever process comes first.
   private func listing(at head: Head) throws(Failure) -> Listing {
     if let last = lastListing, last.head == head { return last }
     var listing = Listing(head: head)
+    if let sizes = cache.sizes(of: head.tree) {
+      listing.sizes = sizes
+      lastListing = listing
+      return listing
+    }
     let answer = try tree(head.tree, isRecursive: true)
     if answer.isWhole {
       for file in answer.files { listing.sizes[file.path] = file.size }
@@ -56,6 +61,7 @@ extension GitHubStore {
       }
     }
     lastListing = listing
+    if listing.isWhole { cache.keep(listing.sizes, of: head.tree) }
     return listing
   }
 

@@ -1,0 +1,161 @@
+import TBKCore
+import TBKFormat
+
+/// What a run has to know of a store before it reads a tree: what the last backup is, whether the next one
+/// can be built on it, and what proves the password. All of it is of one ledger.
+package struct Preparation: Sendable {
+  /// Why the next backup is a full one.
+  package enum Reason: String, Sendable {
+    /// There is no backup yet.
+    case first
+    /// The store does not hold, whole, what the last backup needs.
+    case lost
+    /// What it would be built on is beyond a limit.
+    case limits
+    /// The store does not have the sealed manifest of the last backup as the ledger names it.
+    case manifest
+  }
+
+  package enum Manifest: String, Sendable {
+    /// The file at hand has the SHA-256 that the ledger names.
+    case cached
+    /// It was sent.
+    case fetched
+    /// The last backup has none.
+    case none
+    case missing, damaged
+  }
+
+  package enum Check: String, Sendable {
+    /// The ledger names it.
+    case pinned
+    case unpinned
+    /// There is none.
+    case none
+    /// The ledger names one, and the store does not have it.
+    case lost
+  }
+
+  package fileprivate(set) var last: LedgerEntry?
+  /// Nil if the next backup can be an incremental one, or nobody has asked whether it can.
+  package fileprivate(set) var reason: Reason?
+  /// The backups that the last one needs and the store does not hold whole.
+  package fileprivate(set) var lost: [Digest] = []
+  /// Nil if it is not needed.
+  package fileprivate(set) var manifest: Manifest?
+  package fileprivate(set) var check = Check.none
+  package fileprivate(set) var checkHash: Digest?
+  /// Whether opening the last manifest proves the password as opening the check does.
+  package fileprivate(set) var manifestProves = false
+  /// Whether the rules would remove a backup.
+  package fileprivate(set) var wouldPrune = false
+}
+
+/// How a run means to go on.
+package struct PreparationRequest {
+  /// Whether the next backup is incremental if it can be.
+  package var isIncremental: Bool
+  /// The limits of the profile.
+  package var rules: RetentionRules?
+  /// The group whose password check is looked for.
+  package var group: GroupID?
+  package var scope: BackupScope
+  /// The SHA-256 of the sealed manifest of a backup that is at hand; nil if none is.
+  package var cached: (Digest) -> Digest?
+
+  package init(
+    isIncremental: Bool, rules: RetentionRules?, group: GroupID?, scope: BackupScope,
+    cached: @escaping (Digest) -> Digest? = { _ in nil }
+  ) {
+    self.isIncremental = isIncremental
+    self.rules = rules
+    self.group = group
+    self.scope = scope
+    self.cached = cached
+  }
+}
+
+extension LedgerSession {
+  /// Finds out all of it over one snapshot.
+  ///
+  /// - Parameters:
+  ///   - manifest: where the sealed manifest of the last backup goes, if it is wanted and not at hand.
+  ///   - check: where the password check of the group goes, if there is one.
+  package func prepare(
+    _ request: PreparationRequest, over snapshot: Snapshot, _ retrieval: Retrieval,
+    manifest: (LedgerEntry) throws(Failure) -> Void, check: (GroupID) throws(Failure) -> Digest
+  ) throws(Failure) -> Preparation {
+    var found = Preparation()
+    let entries = snapshot.entries
+    found.last = entries.last { request.scope.holds($0) }
+    let retention = request.rules.map { Retention($0, now: .now()) }
+    if let retention { found.wouldPrune = !retention.judge(entries, request.scope).gone.isEmpty }
+    if let group = request.group {
+      (found.check, found.checkHash) = try state(of: group, in: snapshot, check)
+    }
+    guard request.isIncremental else { return found }
+    guard let last = found.last else {
+      found.reason = .first
+      return found
+    }
+    found.lost = try presence(of: [last], in: snapshot)[0].lost
+    if !found.lost.isEmpty {
+      found.reason = .lost
+      return found
+    }
+    if let retention, request.rules?.hasLimits == true,
+      retention.wantsFull(after: entries, in: request.scope)
+    {
+      found.reason = .limits
+      return found
+    }
+    let state = try state(of: last, request, manifest)
+    found.manifest = state
+    guard state == .cached || state == .fetched else {
+      found.reason = .manifest
+      return found
+    }
+    // One that is at hand was opened here before; any other is as good as the signature of the ledger. An entry
+    // of another epoch may be under another password than the group.
+    let known = request.group.flatMap { snapshot.ledger?.group($0) }
+    var isSigned = false
+    if case .verified = snapshot.trust { isSigned = true }
+    found.manifestProves =
+      found.check == .pinned && last.group == request.group && last.keyEpoch == known?.keyEpoch
+      && (state == .cached || isSigned)
+    return found
+  }
+
+  private func state(
+    of group: GroupID, in snapshot: Snapshot, _ check: (GroupID) throws(Failure) -> Digest
+  ) throws(Failure) -> (Preparation.Check, Digest?) {
+    let named = snapshot.ledger?.group(group)?.check
+    do throws(Failure) {
+      let hash = try check(group)
+      return (named == nil ? .unpinned : .pinned, hash)
+    } catch {
+      switch error.code {
+      case .inputMissing: return (.lost, named?.sha256)
+      case .unavailable where named == nil: return (.none, nil)
+      default: throw error
+      }
+    }
+  }
+
+  private func state(
+    of last: LedgerEntry, _ request: PreparationRequest, _ manifest: (LedgerEntry) throws(Failure) -> Void
+  ) throws(Failure) -> Preparation.Manifest {
+    guard let object = last.manifest else { return .none }
+    if request.cached(last.id) == object.sha256 { return .cached }
+    do throws(Failure) {
+      try manifest(last)
+      return .fetched
+    } catch {
+      switch error.code {
+      case .inputMissing: return .missing
+      case .integrity: return .damaged
+      default: throw error
+      }
+    }
+  }
+}

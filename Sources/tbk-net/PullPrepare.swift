@@ -1,0 +1,132 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKCrypto
+import TBKFormat
+import TBKStore
+
+/// What goes with `--prepare`.
+struct PrepareOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "In one visit, write into <directory> all that a run needs to know of the store.", valueName: "directory"))
+  var prepare: RawPath?
+
+  @Flag(name: .long, help: "With --prepare, the next backup is incremental if it can be.")
+  var incremental = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("With --prepare, the limits, as in max-backups=30,retention-days=90.", valueName: "rules"))
+  var rules: RetentionRules?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --prepare, where sealed manifests are at hand, as <id>.tbk.", valueName: "directory"))
+  var cache: RawPath?
+
+  func validate() throws {
+    if prepare == nil, incremental || rules != nil || cache != nil {
+      throw ValidationError("--incremental, --rules and --cache go with --prepare")
+    }
+  }
+}
+
+extension RetentionRules: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+extension PrepareOptions {
+  /// The SHA-256 of what is at hand of a backup; nil for nothing that can be read.
+  private func hashAtHand(_ id: Digest) -> Digest? {
+    guard let path = cache?.appending(RawPath("\(id.hex).tbk")) else { return nil }
+    return try? hash(path)
+  }
+
+  private func hash(_ path: RawPath) throws(Failure) -> Digest? {
+    let file = try Descriptor.workingDirectory.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW)
+    guard try file.status().st_mode & S_IFMT == S_IFREG else { return nil }
+    let source = DescriptorSource(file, name: path)
+    var hash = try SHA256()
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while true {
+      let count = try source.read(into: &buffer)
+      if count == 0 { break }
+      try hash.update(buffer.span.extracting(0..<count))
+    }
+    return try hash.finish()
+  }
+
+  /// Writes `list`, `trust`, `prepared`, and, if there are such, `check` and `manifest` into the directory.
+  ///
+  /// - Parameter row: the line of a backup in the list.
+  func write(
+    into directory: RawPath, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
+    _ retrieval: Retrieval, scope: BackupScope, group: GroupID?, row: (LedgerEntry) -> [UInt8]
+  ) throws(Failure) {
+    func file(_ name: String) throws(Failure) -> DescriptorSink {
+      let path = directory.appending(RawPath(name))
+      return DescriptorSink(
+        try Descriptor.workingDirectory.open(
+          path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600, missing: .cannotCreate), name: path)
+    }
+    func put(_ bytes: [UInt8], _ name: String) throws(Failure) {
+      let sink = try file(name)
+      try sink.write(bytes.span)
+      try sink.finish()
+    }
+    // What could not be sent leaves no file.
+    func receive<Result>(
+      _ name: String, _ body: (DescriptorSink) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+      let sink = try file(name)
+      do throws(Failure) {
+        let result = try body(sink)
+        try sink.finish()
+        return result
+      } catch {
+        _ = try? Descriptor.workingDirectory.unlink(directory.appending(RawPath(name)))
+        throw error
+      }
+    }
+    var list: [UInt8] = []
+    for entry in snapshot.entries where scope.holds(entry) { list += row(entry) }
+    try put(list, "list")
+    try put(Array(snapshot.trust.line.utf8), "trust")
+    let request = PreparationRequest(
+      isIncremental: incremental, rules: rules, group: group, scope: scope, cached: { hashAtHand($0) })
+    let found = try session.prepare(
+      request, over: snapshot, retrieval,
+      manifest: { (entry) throws(Failure) in
+        try receive("manifest") { (sink) throws(Failure) in
+          try retrieval.sendManifest(entry, to: sink, isStaging: true)
+        }
+      },
+      check: { (group) throws(Failure) in
+        try receive("check") { (sink) throws(Failure) in
+          try retrieval.sendCheck(of: group, in: snapshot, to: sink)
+        }
+      })
+    try put(found.rows, "prepared")
+  }
+}
+
+extension Preparation {
+  /// A name and a value on a line, with a tab between them; `-` for what there is none of.
+  fileprivate var rows: [UInt8] {
+    let facts: [(String, String)] = [
+      ("last", last?.id.hex ?? "-"),
+      ("full", reason?.rawValue ?? "-"),
+      ("lost", lost.isEmpty ? "-" : lost.map(\.hex).joined(separator: ",")),
+      ("manifest", manifest?.rawValue ?? "-"),
+      ("check", check.rawValue),
+      ("check_sha256", checkHash?.hex ?? "-"),
+      ("proof", manifestProves ? "manifest" : "check"),
+      ("prune", wouldPrune ? "yes" : "no"),
+    ]
+    return Array(facts.map { "\($0)\t\($1)\n" }.joined().utf8)
+  }
+}
