@@ -509,6 +509,24 @@ def replace_program(shell, tmp_path, name, script):
     shell.lib = tmp_path / "suite" / "lib" / "termbackup"
 
 
+def failing_prune(program):
+    """A tbk-push that stores, and cannot remove old backups then."""
+    return f"""#!/bin/sh
+        skipped=
+        for word do
+            shift
+            case $word in
+            --then-prune) skipped=1; continue ;;
+            esac
+            test -z "$skipped" || {{ skipped=; continue; }}
+            set -- "$@" "$word"
+        done
+        '{program}' tbk-push "$@" || exit
+        printf 'failed\\t75\\tanother one is faster\\n'
+        echo 'tbk-push: warning: the backup is stored, but old backups were not removed: another one is faster' >&2
+        """
+
+
 def audit(shell):
     return [entry for entry in map(json.loads, (shell.home / "audit.log").read_text().splitlines())
             if entry["operation"] == "prune"]
@@ -659,20 +677,33 @@ def test_a_dry_run_removes_nothing_and_tells_the_mode(shell, small):
 
 
 def test_a_retention_that_fails_changes_nothing_else(shell, small, tmp_path):
-    """With a tbk-prune that fails in front: the backup is stored, and that is how the run ends."""
+    """The backup is stored, and that is how the run ends."""
     shell.profile("docs", small, "--max-backups", "1")
     shell.run("run", "docs", "-q")
     change(small, "more")
-    replace_program(shell, tmp_path, "tbk-prune", "#!/bin/sh\necho 'tbk-prune: error: no more' >&2\nexit 69\n")
+    replace_program(shell, tmp_path, "tbk-push", failing_prune(shell.lib / "tbk-net"))
     done = shell.run("run", "docs")
-    assert b"tbk-prune: error: no more" in done.stderr
-    assert b"the backup is in order, but old backups were not removed: store unavailable" in done.stderr
+    assert b"another one is faster" in done.stderr
+    assert b"the backup is in order, but old backups were not removed: busy" in done.stderr
     assert len(shell.ids("docs")) == 2
-    assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [
-        ("failure", {"error": "store unavailable"})]
+    assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [("failure", {"error": "busy"})]
     change(small, "more still")
     done = shell.run("run", "docs", "--json")
     assert json.loads(done.stdout)["status"] == "success" and b"old backups were not removed" in done.stderr
+
+
+def test_a_retention_that_fails_with_nothing_changed_changes_nothing_else(shell, small, tmp_path):
+    """With a tbk-prune that fails in front."""
+    shell.profile("docs", small, "--mode", "incremental")
+    for word in ("one", "two", "three"):
+        change(small, word)
+        shell.run("run", "docs", "-q", "--full")
+    shell.run("profile", "edit", "docs", "--max-backups", "2")
+    replace_program(shell, tmp_path, "tbk-prune", "#!/bin/sh\necho 'tbk-prune: error: no more' >&2\nexit 69\n")
+    done = shell.run("run", "docs")
+    assert b"Nothing has changed" in done.stdout and b"tbk-prune: error: no more" in done.stderr
+    assert b"the backup is in order, but old backups were not removed: store unavailable" in done.stderr
+    assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [("failure", {"error": "store unavailable"})]
 
 
 def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_path):
@@ -680,7 +711,8 @@ def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_pat
     shell.profile("docs", small, "--max-backups", "1")
     shell.run("run", "docs", "-q")
     program = shell.lib / "tbk"
-    replace_program(shell, tmp_path, "tbk-manifest", f"#!/bin/sh\n'{program}' tbk-manifest \"$@\" || exit\nexit 3\n")
+    replace_program(shell, tmp_path, "tbk-manifest", f"#!/bin/sh\n'{program}' tbk-manifest \"$@\" |\n"
+                    """sed 's|"unreadable":\\[]|"unreadable":[{"relative_path":"secret","reason":"denied"}]|'\nexit 3\n""")
     change(small, "more")
     done = shell.run("run", "docs", status=3)
     assert b"not complete" in done.stderr and len(shell.ids("docs")) == 2 and audit(shell) == []

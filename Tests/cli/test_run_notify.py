@@ -11,6 +11,7 @@ import time
 import jsonschema
 import pytest
 from conftest import PASSWORD, PATIENCE, put
+from test_prune import failing_prune, replace_program
 from test_rotate import wrapped
 from test_shell_layer import on_terminal, shell  # noqa: F401
 from webhook_fixture import GENERIC, SECRET, running
@@ -111,11 +112,7 @@ def test_a_prune_that_fails_is_told_of_with_its_backup(told, webhook, small):
     told.run("profile", "edit", "docs", "--max-backups", "1")
     run(told)
     put(os.path.join(small, "more"), b"more")
-    suite = told.tbk.scratch / "suite"
-    shutil.copytree(told.lib.parent.parent, suite, symlinks=True)
-    (suite / "bin" / "tbk-prune").unlink()
-    put(suite / "bin" / "tbk-prune", b"#!/bin/sh\nexit 75\n", 0o755)
-    told.lib = suite / "lib" / "termbackup"
+    replace_program(told, told.tbk.scratch, "tbk-push", failing_prune(told.lib / "tbk-net"))
     run(told)
     body = webhook.bodies[-1]
     assert (body["status"], body["warning"]) == ("success", "old backups were not removed: busy")
@@ -152,10 +149,13 @@ def test_an_interrupted_run_tells_so(told, webhook, pings, small, tmp_path):
     assert webhook.bodies[-1]["error"]["message"] == "interrupted" and kinds(pings)[-1] == "fail"
 
 
-@pytest.mark.parametrize("command", ["tbk-prune", "tbk-notify"])
+@pytest.mark.parametrize("command", ["tbk-push", "tbk-notify"])
 def test_a_signal_after_the_backup_is_stored_ends_what_follows_alone(told, command, tmp_path):
     told.run("profile", "edit", "docs", "--unset", "ping_url", "--max-backups", "1")
-    told.lib = wrapped(tmp_path, """
+    # While it removes old backups, its entry has been printed.
+    before = f"shift; '{told.lib}/tbk-net' tbk-push \"$@\" | head -n 1" if command == "tbk-push" else ""
+    told.lib = wrapped(tmp_path, f"""
+        {before}
         kill -TERM "$(ls "$TERMBACKUP_HOME/tmp" | sed -n 's/^run[.]\\([0-9]*\\)[.].*/\\1/p')"
         exec sleep 200""", [command])
     done = run(told, "--json")

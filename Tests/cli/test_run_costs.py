@@ -1,0 +1,126 @@
+"""What one run costs: processes, keys that are derived, visits of the store, requests to GitHub.
+
+The numbers are what was reached; none may become larger.
+"""
+
+import operator
+import os
+import re
+import subprocess
+from collections import namedtuple
+
+import pytest
+from conftest import PASSWORD, PATIENCE, SUITE_BIN, Commands, put, require
+from github_fixture import TOKEN, github_server  # noqa: F401
+
+Costs = namedtuple("Costs", "processes derivations visits")
+VISITORS = {"tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-token"}
+# Of Argon2 at the costs of every day. It is mapped once to see whether there is room, and once to be used.
+MEMORY = 64 << 20
+
+
+def costs(trace):
+    """What strace saw: of a call that another process interrupts, the parts are on two lines."""
+    begun, processes, derivations, visits = {}, 1, 0, 0
+    for line in trace.read_text().splitlines():
+        number, _, call = line.partition(" ")
+        call = call.lstrip()
+        if call.endswith("<unfinished ...>"):
+            begun[number] = call.removesuffix("<unfinished ...>")
+            continue
+        if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", call):
+            call = begun.pop(number) + resumed[1]
+        if re.match(r"(clone3?|v?fork)\(.* = [1-9]\d*$", call) and "CLONE_THREAD" not in call:
+            processes += 1
+        elif re.match(rf"madvise\(.*, {MEMORY}, MADV_DONTDUMP\) = 0", call):
+            derivations += 1
+        elif found := re.match(r'execve\("[^"]*", \["([^"]*)".* = 0$', call):
+            visits += os.path.basename(found[1]) in VISITORS
+    assert derivations % 2 == 0
+    return Costs(processes, derivations // 2, visits)
+
+
+class Machine:
+    """A home with an incremental profile, run at the costs of every day."""
+
+    def __init__(self, scratch, *fields, env=None):
+        require("strace")
+        self.scratch, self.tree = scratch, scratch / "tree"
+        (scratch / "commands").mkdir()
+        self.commands = Commands(scratch / "commands", SUITE_BIN)
+        put(scratch / "password", PASSWORD, 0o600)
+        self.env = {"TERMBACKUP_PASSWORD_FILE": str(scratch / "password"), **(env or {})}
+        for number in range(5):
+            put(self.tree / f"file{number}", b"content")
+        self.verb("init", "--no-input")
+        self.verb("profile", "create", "p", "--source", self.tree, "--mode", "incremental", *fields)
+
+    def verb(self, *arguments):
+        return self.commands.run("termbackup", *arguments, env=self.env)
+
+    def measure(self):
+        """What one run costs, and what it says."""
+        trace = self.scratch / "trace"
+        command = ["strace", "-f", "-qq", "-s", "200", "-e", "trace=clone,clone3,fork,vfork,execve,madvise", "-o", str(trace),
+                   self.commands.path("termbackup"), "run", "p"]
+        done = subprocess.run(command, env={**self.commands.environment, **self.env}, capture_output=True, timeout=PATIENCE,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return costs(trace), done.stdout
+
+    def ready(self):
+        """After a full backup and an incremental one."""
+        for number in (5, 6):
+            put(self.tree / f"file{number}", b"more")
+            self.verb("run", "p")
+
+    def unchanged(self):
+        found, said = self.measure()
+        assert b"Nothing has changed" in said
+        return found
+
+    def changed(self):
+        put(self.tree / "last", b"last")
+        found, said = self.measure()
+        assert b"Backed up p" in said
+        return found
+
+
+@pytest.fixture
+def machine(tmp_path):
+    made = Machine(tmp_path)
+    made.ready()
+    return made
+
+
+def within(found, most):
+    assert all(map(operator.le, found, most)), f"{found}, and {most} at most"
+
+
+def test_a_run_with_nothing_changed(machine):
+    within(machine.unchanged(), Costs(processes=43, derivations=1, visits=1))
+
+
+def test_a_run_with_changes(machine):
+    within(machine.changed(), Costs(processes=66, derivations=2, visits=2))
+
+
+def test_limits_cost_no_visit(machine):
+    machine.verb("profile", "edit", "p", "--max-backups", "9")
+    assert machine.unchanged().visits == 1 and machine.changed().visits == 2
+
+
+def test_requests(tmp_path, github_server):  # noqa: F811
+    github_server.token(TOKEN, login="me")
+    github_server.make_repository("me/costs")
+    env = {"TERMBACKUP_GITHUB_API": github_server.api, "TERMBACKUP_TOKEN": TOKEN}
+    machine = Machine(tmp_path, "--repo", "me/costs", "--max-backups", "9", env=env)
+    machine.ready()
+    github_server.clear_log()
+    assert machine.unchanged()[1:] == (1, 1)
+    requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
+    assert len(requests) <= 3, requests
+    github_server.clear_log()
+    assert machine.changed()[1:] == (2, 2)
+    requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
+    assert len(requests) <= 9, requests
