@@ -475,7 +475,7 @@ def test_stores(machine, small, tmp_path):
     machine.tbk.run("tbk-sign", "keygen", "--no-password", "--private", tmp_path / "k", "--public", tmp_path / "k.pub")
     assert len(machine("tbk-store adopt", store, "--sign-key", tmp_path / "k")) == 1
     machine.tbk.run("tbk-sign", "keygen", "--no-password", "--private", tmp_path / "n", "--public", tmp_path / "n.pub")
-    lost = machine.tbk.run("tbk-sign", "fingerprint", tmp_path / "k.pub").lines[0].split()[0]
+    lost = machine.tbk.run("tbk-sign", "fingerprint", "--key", tmp_path / "k.pub").lines[0].split()[0]
     assert len(machine("tbk-store take-over", store, lost, "--sign-key", tmp_path / "n")) == 1
     assert len(machine("tbk-store remove", store, pushed["id"], "--sign-key", tmp_path / "n")) == 1
 
