@@ -47,7 +47,7 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo check test soak lint lint-shell lint-manuals test-swift \
+.PHONY: all built programs suite packages venv demo check test soak completions lint lint-shell lint-manuals test-swift \
 	test-smoke test-python soak-swift soak-python bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
@@ -276,6 +276,12 @@ test-python:
 
 soak-python:
 	@$(PYTEST) -m soak $(PYTHON_TESTS)
+
+# Made again when a command comes or goes.
+completions: suite
+	@set -eu; for file in bash/termbackup zsh/_termbackup fish/termbackup.fish; do \
+	  $(SUITE)/lib/termbackup/tbk-sh completions $${file%%/*} termbackup $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) \
+	    >$(COMPLETIONS)/$$file; done
 
 demo: packages
 	@$(MAKE) --no-print-directory suite

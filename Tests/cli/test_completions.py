@@ -181,9 +181,29 @@ def test_a_secret_is_never_asked_for_and_a_broken_home_is_silent(machine):
     assert answer(machine, "termbackup", "verify", "-p", "docs", "") == ["latest"]
 
 
-def test_every_command_is_completed_in_every_shell():
+@pytest.mark.parametrize("file", ["bash/termbackup", "zsh/_termbackup", "fish/termbackup.fish"])
+def test_every_command_is_completed_in_every_shell(tbk, file):
+    """Each file is what `make completions` makes."""
     # What stores are reached by is not run by hand.
     commands = {path.name for path in BIN.iterdir() if not path.name.startswith("tbk-store-")}
-    for file in ("bash/termbackup", "zsh/_termbackup", "fish/termbackup.fish"):
-        text = pathlib.Path(COMPLETIONS / file).read_text()
-        assert commands <= set(text.replace("\\\n", " ").split()), file
+    text = pathlib.Path(COMPLETIONS / file).read_text()
+    assert commands <= set(text.replace("\\\n", " ").split())
+    assert tbk.run("tbk-sh", "completions", file.partition("/")[0], *commands).out.decode() == text
+
+
+def test_values_are_those_that_a_verb_declares(machine):
+    assert answer(machine, "termbackup", "restore", "latest", "--overwrite", "") == ["never", "if-changed", "always"]
+    assert answer(machine, "termbackup", "profile", "edit", "docs", "--mode", "") == ["full", "incremental"]
+    assert answer(machine, "termbackup", "package", "--level=", "") == [":directories"]
+    assert answer(machine, "termbackup", "package", "--level=")[:2] == ["--level=0", "--level=1"]
+    assert answer(machine, "termbackup", "run", "--password-file", "") == [":files"]
+    assert answer(machine, "termbackup", "run", "--max-wait", "") == []
+    assert answer(machine, "termbackup", "restore", "latest", "--to", "") == [":directories"]
+
+
+def test_the_backups_are_those_of_the_profile_that_is_meant(machine):
+    newest = [*reversed(machine.known), "latest"]
+    assert answer(machine, "termbackup", "restore", "") == []
+    assert answer(machine, "termbackup", "restore", "", TERMBACKUP_PROFILE="docs") == newest
+    assert answer(machine, "termbackup", "diff", "--profile=docs", "latest", newest[0][:6]) == newest[:1]
+    assert answer(machine, "termbackup", "rotate-key", "docs", f"--only={newest[0][:6]}") == [f"--only={newest[0]}"]

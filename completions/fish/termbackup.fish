@@ -1,4 +1,4 @@
-# Completion of termbackup and its tbk- commands for fish. What may stand where is termbackup's own
+# Completion of termbackup and its tbk- commands for fish. Made by 'make completions'. What may stand where is termbackup's own
 # answer; here it meets fish.
 
 function __termbackup_complete
@@ -21,7 +21,6 @@ function __termbackup_complete
         end
     end
 end
-
-for name in termbackup tbk-audit tbk-config tbk-keygen tbk-manifest tbk-notify tbk-open tbk-prune tbk-pull tbk-push tbk-seal tbk-sign tbk-store tbk-token tbk-watch
+for name in tbk-audit tbk-config tbk-keygen tbk-manifest tbk-notify tbk-open tbk-prune tbk-pull tbk-push tbk-seal tbk-sign tbk-store tbk-token tbk-watch termbackup
     complete -c $name -f -k -a '(__termbackup_complete)'
 end

@@ -67,7 +67,8 @@ struct ProfileFieldOptions: ParsableArguments {
     name: .long, parsing: .singleValue,
     help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
   var exclude: [RawPath] = []
-  @Option(name: .long, help: "full, or incremental: store only what is new.")
+  @Option(name: .long, help: "full, or incremental: store only what is new.",
+    completion: .list(["full", "incremental"]))
   var mode: String?
   @Option(name: .long, help: ArgumentHelp("Keep at most <n> backups.", valueName: "n"))
   var maxBackups: String?
@@ -90,11 +91,13 @@ struct ProfileFieldOptions: ParsableArguments {
   var askPingUrl = false
   @Option(
     name: .long,
-    help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"))
+    help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"),
+    completion: .list((0...9).map(String.init)))
   var compressionLevel: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("On GitHub, put archives: auto, git or release.", valueName: "where"))
+    help: ArgumentHelp("On GitHub, put archives: auto, git or release.", valueName: "where"),
+    completion: .list(["auto", "git", "release"]))
   var placement: String?
   @Option(
     name: .long,
@@ -268,7 +271,9 @@ extension ProfileGroup {
     var include: [RawPath] = []
     @Option(
       name: .long, parsing: .singleValue,
-      help: ArgumentHelp("Take <field> back to what holds without it.", valueName: "field"))
+      help: ArgumentHelp("Take <field> back to what holds without it.", valueName: "field"),
+      completion: .list(
+        Profile.fields.map(\.name).filter { !["name", "source_dir", "repo"].contains($0) }))
     var unset: [String] = []
     @Flag(name: .long, help: "Edit a copy with $VISUAL or $EDITOR.")
     var editor = false

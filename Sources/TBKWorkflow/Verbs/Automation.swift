@@ -17,7 +17,8 @@ struct ScheduleEnable: Verb {
       """
       Minute, hour, day, month and day of the week as in crontab(5), or @hourly, @daily, @weekly, \
       @monthly or @yearly.
-      """, valueName: "schedule"))
+      """, valueName: "schedule"),
+    completion: .list(["@hourly", "@daily", "@weekly", "@monthly", "@yearly"]))
   var schedule = "0 2 * * *"
   @Flag(name: .long, help: "A timer of systemd for this user, instead of cron.")
   var systemd = false

@@ -170,7 +170,7 @@ struct Verify: Verb {
     name: .long,
     help: ArgumentHelp(
       "<n> of them, chosen at random; with <n>%, so many in a hundred, and at least one.",
-      valueName: "n"))
+      valueName: "n"), completion: .list(["10%", "25%", "50%"]))
   var sample: Sample?
   @Flag(name: .long, help: "Leave the ledger as it is.")
   var noMark = false

@@ -36,7 +36,8 @@ struct Package: Verb {
   var excludeCaches = false
   @Flag(name: .long, help: "Stay on the file system of the directory.")
   var oneFileSystem = false
-  @Option(name: .long, help: ArgumentHelp("Compress with level 0 to 9.", valueName: "n"))
+  @Option(name: .long, help: ArgumentHelp("Compress with level 0 to 9.", valueName: "n"),
+    completion: .list((0...9).map(String.init)))
   var level = 6
   @Flag(
     name: .long,

@@ -1,0 +1,87 @@
+import TBKCommand
+import TBKCore
+
+/// A command line up to the cursor: what is in it, and what its last word may become.
+struct CompletedLine {
+  private(set) var command: CommandShape
+  /// Whether it is one of `termbackup`.
+  let isVerb: Bool
+  /// The profile that the line names.
+  private(set) var profile: String?
+  private var operands = 0
+  private var isPastOptions = false
+  private var awaited: CommandShape.Taken?
+  /// Whether a word stands where a command was due, and is none.
+  private var isUnknown = false
+
+  /// - Parameter words: those behind the name of the command, but for the unfinished one.
+  init(_ command: CommandShape, _ words: ArraySlice<String>) {
+    self.command = command
+    isVerb = command.name == "termbackup"
+    for word in words { take(word) }
+  }
+
+  private mutating func take(_ word: String) {
+    if let option = awaited {
+      note(word, of: option)
+      awaited = nil
+    } else if !isPastOptions, word == "--" {
+      isPastOptions = true
+    } else if !isPastOptions, word.hasPrefix("-"), word != "-" {
+      takeOption(word)
+    } else if operands == 0, !isPastOptions, !command.commands.isEmpty {
+      if let chosen = command.command(word) { command = chosen } else { isUnknown = true }
+    } else {
+      if let operand = command.operand(operands) { note(word, of: operand) }
+      operands += 1
+    }
+  }
+
+  private mutating func takeOption(_ word: String) {
+    let name = word.prefix { $0 != "=" }
+    if let option = command.option(name), option.value != nil {
+      if name.endIndex == word.endIndex {
+        awaited = option
+      } else {
+        note(String(word[word.index(after: name.endIndex)...]), of: option)
+      }
+    } else if !word.hasPrefix("--"), let option = command.option(word.prefix(2)), option.value != nil {
+      note(String(word.dropFirst(2)), of: option)
+    }
+  }
+
+  private mutating func note(_ word: String, of taken: CommandShape.Taken) {
+    switch taken.value {
+    case "profile"?, "profile|dir"?: profile = profile ?? word
+    // The operand of the verbs of `profile`.
+    case "name"? where taken.names.isEmpty: profile = profile ?? word
+    default: break
+    }
+  }
+
+  /// What the unfinished word is: an option, or a value with what stands before it in the word.
+  enum Unfinished {
+    case option
+    case command
+    case value(of: CommandShape.Taken, before: String)
+    case nothing
+  }
+
+  /// Sets `word` to the part that is to be completed.
+  func unfinished(_ word: inout String) -> Unfinished {
+    if let awaited { return .value(of: awaited, before: "") }
+    if isUnknown { return .nothing }
+    if !isPastOptions, word.hasPrefix("-") {
+      guard word.hasPrefix("--"), let equals = word.firstIndex(of: "=") else { return .option }
+      guard let option = command.option(word[..<equals]), option.value != nil else {
+        return .nothing
+      }
+      let before = String(word[...equals])
+      word = String(word[equals...].dropFirst())
+      return .value(of: option, before: before)
+    }
+    if operands == 0, !isPastOptions, !command.commands.isEmpty { return .command }
+    guard let operand = command.operand(operands) else { return .nothing }
+    return .value(of: operand, before: "")
+  }
+}

@@ -1,0 +1,149 @@
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// What may stand at the end of a command line, for completions of every shell.
+package struct Completion {
+  /// A word and its description, or a directive that begins with a colon.
+  private var lines: [(word: String, about: String)] = []
+  private let home: Home?
+
+  private init() { home = try? Home.ofProcess() }
+
+  /// The answer to a line: a word and its description a line, divided by a tab. A last line `:files` or
+  /// `:directories` says that names of these may stand there too; `:backups PROFILE`, that ids of its
+  /// backups may, which `backups` answers with.
+  ///
+  /// - Parameters:
+  ///   - words: from the name of the command to the unfinished word.
+  ///   - dump: of a command that is no `termbackup`: how its parser describes it.
+  ///   - backups: what `termbackup list --json` has listed; what is no backup in it is passed over.
+  /// - Throws: `.malformed` if the description is none.
+  package static func answer(
+    _ words: [String], dump: [UInt8] = [], backups: [UInt8]? = nil
+  ) throws(Failure) -> [UInt8] {
+    guard words.count > 1, let last = words.last else { return [] }
+    let isVerb = words[0].split(separator: "/").last == "termbackup"
+    guard isVerb || !dump.isEmpty else { return [] }
+    let shape =
+      isVerb
+      ? try CommandShape.termbackup(choosing: words.count > 2 ? words[1] : nil)
+      : try CommandShape(dump: dump, what: "the description of \(words[0])")
+    let line = CompletedLine(shape, words.dropFirst().dropLast())
+    var completion = Completion()
+    var before = ""
+    var word = last
+    switch line.unfinished(&word) {
+    case .nothing: return []
+    case .option:
+      for option in line.command.options {
+        for name in option.names { completion.add(name, option.about) }
+      }
+    case .command:
+      for command in line.command.commands { completion.add(command.name, command.about) }
+    case .value(let taken, let beginning):
+      before = beginning
+      if let backups {
+        completion.addBackups(backups)
+      } else {
+        completion.addValues(of: taken, line)
+      }
+    }
+    return completion.text(before: before, word)
+  }
+
+  private mutating func add(_ word: String, _ about: String = "") { lines.append((word, about)) }
+
+  private func text(before: String, _ beginning: String) -> [UInt8] {
+    var seen: Set<String> = []
+    var text: [UInt8] = []
+    for (word, about) in lines where !word.hasPrefix(":") && word.hasPrefix(beginning) {
+      guard seen.insert(word).inserted else { continue }
+      text += ArgumentBytes.decode(before + word)
+      if !about.isEmpty { text += Array("\t\(about)".utf8) }
+      text.append(UInt8(ascii: "\n"))
+    }
+    for (directive, _) in lines where directive.hasPrefix(":") {
+      text += ArgumentBytes.decode(directive + "\n")
+    }
+    return text
+  }
+
+  private mutating func addValues(of taken: CommandShape.Taken, _ line: CompletedLine) {
+    guard taken.values.isEmpty else {
+      for value in taken.values { add(value) }
+      return
+    }
+    switch taken.value ?? "" {
+    case "profile": addProfiles()
+    case "profile|dir":
+      addProfiles()
+      add(":directories")
+    case "verb":
+      for verb in Termbackup.verbs { add(VerbOptions.name(verb), verb.configuration.abstract) }
+    case "id", "old" where line.isVerb, "new" where line.isVerb:
+      if line.isVerb, let profile = line.profile ?? onlyProfile { add(":backups \(profile)") }
+    case "store", "owner/repo":
+      addStores()
+      add(":directories")
+    case "dir", "directory": add(":directories")
+    case "name":
+      if taken.names.isEmpty, line.command.name != "create", taken.isRepeating || line.profile == nil {
+        addProfiles()
+      }
+    case let value:
+      if taken.names.isEmpty ? Self.fileOperands.contains(value) : !Self.others.contains(value) {
+        add(":files")
+      }
+    }
+  }
+
+  /// What operands are called that are files.
+  private static let fileOperands: Set = [
+    "file", "name|file|-", "archive", "config", "manifest", "m", "old", "new", "package", "pub",
+    "sig",
+  ]
+
+  /// What values of options are called that are no files.
+  private static let others: Set = [
+    "n", "seconds", "when", "where", "every", "time", "schedule", "pattern", "url", "group",
+    "operation", "command", "hex", "field", "prefix", "mode",
+  ]
+
+  private var profiles: [Profile] {
+    guard let home, let names = try? home.profileNames() else { return [] }
+    return names.compactMap { try? home.profile($0) }
+  }
+
+  /// What a line without one means.
+  private var onlyProfile: String? {
+    if let named = environment("TERMBACKUP_PROFILE") { return ArgumentBytes.encode(named) }
+    guard let names = try? home?.profileNames(), names.count == 1 else { return nil }
+    return names[0]
+  }
+
+  private mutating func addProfiles() {
+    for profile in profiles { add(profile.name, plain(profile["source_dir"] ?? .null)) }
+  }
+
+  private mutating func addStores() {
+    for profile in profiles {
+      guard let store = try? profile.store() else { continue }
+      add(ArgumentBytes.encode(store.operand), "of \(profile.name)")
+    }
+    add("github:", "a repository on GitHub")
+    add("rclone:", "what rclone reaches")
+  }
+
+  /// The last one first.
+  private mutating func addBackups(_ listed: [UInt8]) {
+    for line in listed.split(separator: UInt8(ascii: "\n")).reversed() {
+      guard let backup = try? JSON.parse(Array(line), what: "a backup"), let id = backup["id"]?.text
+      else { continue }
+      let time = backup["created_at"]?.text?.prefix(16).replacing("T", with: " ") ?? ""
+      add(String(id.prefix(12)), "\(time) UTC  \(backup["mode"]?.text ?? "")")
+    }
+    add("latest", "the last one")
+  }
+}
