@@ -184,7 +184,7 @@ package func monotonicNanoseconds() -> Int64 {
 }
 
 /// Quotient and remainder with the remainder never negative.
-private func floorDivide(_ value: Int64, _ divisor: Int64) -> (Int64, Int64) {
+func floorDivide(_ value: Int64, _ divisor: Int64) -> (Int64, Int64) {
   let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
   return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
 }

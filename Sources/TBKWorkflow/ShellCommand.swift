@@ -10,7 +10,7 @@ package struct ShellCommand: ParsableCommand {
     version: suiteVersion,
     subcommands: [
       Options.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
-      Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self,
+      Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
     ])
 
   package init() {}

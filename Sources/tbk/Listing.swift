@@ -72,13 +72,7 @@ struct Listing {
 
   /// In local time; as seconds since 1970 after "@" where the calendar of the C library has no such year.
   private func localTime(_ time: FileTime?) -> String {
-    guard let time else { return "               -" }
-    var seconds = time_t(time.seconds)
-    var parts = unsafe tm()
-    guard unsafe localtime_r(&seconds, &parts) != nil else { return "@\(time.seconds)" }
-    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-    return unsafe "\(Int(parts.tm_year) + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) "
-      + "\(two(parts.tm_hour)):\(two(parts.tm_min))"
+    time.map { localMinute($0.seconds) } ?? "               -"
   }
 }
 

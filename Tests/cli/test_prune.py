@@ -535,7 +535,7 @@ def audit(shell):
 def test_prune_shows_what_stays_and_removes_the_rest(shell, small, tmp_path):
     ids = make_backups(shell, small, 4)
     shown = shell.run("prune", "docs", "--keep-last", "2", "--dry-run").stdout.decode().splitlines()
-    assert shown[0].split() == ["WHAT", "ID", "TIME", "(UTC)", "SIZE", "WHY"]
+    assert shown[0].split() == ["WHAT", "ID", "TIME", "SIZE", "WHY"]
     actions = ["remove", "remove", "keep", "keep"]
     assert [line.split()[:2] for line in shown[1:5]] == [list(pair) for pair in zip(actions, ids)]
     assert shown[5].startswith("Would remove 2 of 4 backups, ")

@@ -1,6 +1,8 @@
 """What a person sees, on terminals of their own, wide and narrow; and that none of it goes into a pipe."""
 
+import datetime
 import fcntl
+import json
 import os
 import pty
 import re
@@ -108,9 +110,9 @@ def test_a_table_fits_the_terminal(docs, verb, columns):
 
 def test_narrow_lists_keep_what_matters(docs):
     _, wide = on_screen(docs, 80, "list", "docs")
-    assert wide.lines[0].split() == ["ID", "TIME", "(UTC)", "FILES", "SIZE", "MODE", "VERIFIED"]
+    assert wide.lines[0].split() == ["ID", "TIME", "FILES", "SIZE", "MODE", "VERIFIED"]
     _, narrow = on_screen(docs, 40, "list", "docs")
-    assert narrow.lines[0].split() == ["ID", "TIME", "(UTC)", "SIZE"]
+    assert narrow.lines[0].split() == ["ID", "TIME", "SIZE"]
     ids = docs.ids("docs")
     assert [line.split()[0] for line in narrow.lines[1:3]] == ids and "..." not in narrow.text
     _, tiny = on_screen(docs, 20, "list", "docs")
@@ -118,11 +120,23 @@ def test_narrow_lists_keep_what_matters(docs):
 
 
 @pytest.mark.parametrize("columns, titles", [
-    (160, "GROUP BACKUPS SIZE LAST TIME (UTC) FILES PROFILE"), (60, "GROUP TIME (UTC) PROFILE"), (50, "GROUP TIME (UTC)")])
+    (160, "GROUP BACKUPS SIZE LAST TIME FILES PROFILE"), (60, "GROUP TIME PROFILE"), (50, "GROUP TIME")])
 def test_the_groups_of_a_store_are_shown_with_their_times(docs, columns, titles):
     _, screen = on_screen(docs, columns, "list", "--store", docs.home / "store")
     assert screen.lines[0].split() == titles.split() and "..." not in screen.text
     assert len(screen.lines[1].split()[0]) == 32
+
+
+@pytest.mark.parametrize("zone, hours", [("UTC0", 0), ("JST-9", 9), ("HST10", -10)])
+def test_people_read_local_time_and_programs_utc(docs, zone, hours):
+    zoned = {"TZ": zone}
+    made = [json.loads(line)["created_at"] for line in docs.run("list", "docs", "--json", env=zoned).stdout.splitlines()]
+    assert all(time.endswith("+00:00") for time in made)
+    local = [(datetime.datetime.fromisoformat(time) + datetime.timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M") for time in made]
+    for command in (["list", "docs"], ["prune", "docs", "--keep-last", "5", "--dry-run"]):
+        shown = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", docs.run(*command, env=zoned).stdout.decode())
+        assert shown == local
+    assert local[-1] in docs.run("list", "--store", docs.home / "store", env=zoned).stdout.decode()
 
 
 def test_numbers_stand_to_the_right(docs, large):
@@ -192,8 +206,8 @@ def test_results_are_coloured_on_a_terminal(docs):
     assert b"\x1b[32mok\x1b[0m " in screen.written and b"\x1b[31mFAILED\x1b[0m " in screen.written
     status, screen = on_screen(docs, 80, "list", "none")
     assert status == 78 and b"tbk-config: \x1b[31merror: \x1b[0mthere is no profile" in screen.written
-    status, screen = on_screen(docs, 80, "list")
-    assert status == 64 and b"termbackup list: \x1b[31merror: \x1b[0mno profile" in screen.written
+    status, screen = on_screen(docs, 80, "list", "docs", "docs")
+    assert status == 64 and b"termbackup list: \x1b[31merror: \x1b[0munexpected" in screen.written
     _, screen = on_screen(docs, 80, "doctor")
     assert b"\x1b[32mok\x1b[0m    " in screen.written
 
@@ -208,7 +222,7 @@ def test_colour_is_off_when_told(docs, off):
 
 
 def test_an_empty_no_color_means_nothing(docs):
-    _, screen = on_screen(docs, 80, "list", env={"NO_COLOR": ""})
+    _, screen = on_screen(docs, 80, "list", "docs", "docs", env={"NO_COLOR": ""})
     assert COLOUR.search(screen.written)
 
 

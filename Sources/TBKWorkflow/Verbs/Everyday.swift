@@ -49,7 +49,7 @@ struct List: Verb {
   static let configuration = CommandConfiguration(
     abstract: "List the backups.",
     discussion: """
-      Lists the backups of a profile, oldest first. Times are UTC; VERIFIED says whether \
+      Lists the backups of a profile, oldest first. Times are local; VERIFIED says whether \
       'termbackup verify' found the backup in order.
 
       With --store no profile is needed: it lists the groups of backups that the store has, one \
