@@ -6,15 +6,16 @@ import TBKFormat
 extension ShellCommand {
   struct Report: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print a list as a table that fits the terminal, or as JSON.",
+      abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
         tbk-prune does, profiles as 'tbk-config profile list' does, and schedules as lines of name, \
-        keeper, timetable, log, time and status of the last run.
+        keeper, timetable, log, time and status of the last run; status and token are parts of what \
+        'termbackup status --json' prints.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles, schedules
+      case backups, groups, verdicts, profiles, schedules, status, token
     }
 
     @Flag(name: .long, help: "Print JSON Lines: of schedules.")
@@ -49,6 +50,8 @@ extension ShellCommand {
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
       case .schedules: SchedulesReport(rows: try cells(list, atLeast: 6)).text
+      case .status: StatusReport(try JSON.parse(list, what: "the report")).text
+      case .token: StatusReport.token(try JSON.parse(list, what: "the report")) + "\n"
       }
     }
   }

@@ -27,6 +27,13 @@ def of(shell, name="docs"):
 
 def test_a_profile_without_backups_says_so(docs):
     assert b"no backup yet" in docs.run("status").stdout
+    docs.run("run", "-q", "docs")
+    assert b"verified  none of 1\n" in docs.run("status").stdout
+    docs.run("verify", "-q", "latest", "-p", "docs")
+    assert b"verified  the only one\n" in docs.run("status").stdout
+
+
+def test_a_profile_without_a_run_has_none(docs):
     found = of(docs)
     assert (found["reached"], found["summary"]["backup_count"], found["summary"]["last_id"], found["last_run"]) == (True, 0, None, None)
 
@@ -75,7 +82,9 @@ def test_the_last_backup_is_told(docs, small):
     assert store["size"] == sum(entry["size"] + entry["manifest"]["size"] for entry in entries)
     assert 0 <= store["last_age"] < 3600 and store["sequence"] >= 2 and store["signature"] == "unsigned"
     assert (found["last_run"]["status"], found["last_run"]["details"]["backup_id"]) == ("success", ids[1]["id"][:12])
-    shown = docs.run("status", "-p", "docs").stdout.decode()
+    shown = docs.run("status", "-p", "docs", env={"TZ": "UTC0"}).stdout.decode()
+    ran = re.search(r"last run (.*), success: backup_id=", shown)[1].strip()
+    assert found["last_run"]["timestamp"].replace("T", " ").startswith(ran) and len(ran) == 16
     for words in (ids[1]["id"][:12], "backups   2, ", "verified  the last one, and 1 of 2", f"number {store['sequence']}",
                   "success: backup_id=", small):
         assert words in shown

@@ -1,5 +1,7 @@
 """What every verb of termbackup takes: its profile, its words, and what it is told that are not."""
 
+import re
+
 import pytest
 from conftest import REPOSITORY
 from test_shell_layer import shell  # noqa: F401
@@ -59,3 +61,40 @@ def test_names_of_any_bytes_reach_the_commands(shell, tmp_path):  # noqa: F811
     shell.run("package", folder, "--to", tmp_path)
     shell.run("unpack", f"{folder}.tbk", "--to", tmp_path / "back")
     assert (tmp_path / "back" / "file").read_bytes() == b"content"
+
+
+# Manuals
+
+
+def declared_operands(usage):
+    """Of the usage line of a help: for each operand whether it can be left out."""
+    line = " ".join(re.search(r"USAGE:(.*?)\n\n", usage, re.DOTALL)[1].split())
+    line = re.sub(r"(?<!\S)\[?--?[\w-]+ <[^>]+>\]?|\[?<options>\]?", "", line)
+    return [word.startswith("[") for word in re.findall(r"(?<!\S)\[?<[^>]+>", line)]
+
+
+def written_operands(page):
+    """Likewise of each call in the synopsis of a manual page, by what stands behind `termbackup VERB`."""
+    synopsis = re.search(r"^\.Sh SYNOPSIS\n(.*?)^\.Sh ", page.read_text(), re.DOTALL | re.MULTILINE)[1]
+    calls = []
+    for line in synopsis.splitlines():
+        if line.startswith(".Nm"):
+            calls.append((line.split()[2:], []))
+        elif line == ".Op Ar profile" or re.fullmatch(r"\.Op Ar name \.\.\.", line):
+            calls[-1][1].append(True)
+        elif match := re.fullmatch(r"\.Ar ([a-z.]+(?: [a-z]+)*)( \| .*)?", line):
+            calls[-1][1].extend([" Fl " in (match[2] or "")] * len(match[1].split()))
+        elif match := re.fullmatch(r"\.Cm (\w+)", line):
+            calls[-1][0].append(match[1])
+    return calls
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_synopsis_has_the_operands_that_are_declared(shell, verb):  # noqa: F811
+    calls = written_operands(REPOSITORY / "man" / f"termbackup-{verb}.1")
+    assert calls
+    if verb != "profile":
+        assert declared_operands(shell.run(verb, "--help").stdout.decode()) in [operands for _, operands in calls]
+        return
+    for words, operands in calls:
+        assert declared_operands(shell.run("profile", words[1], "--help").stdout.decode()) == operands, words

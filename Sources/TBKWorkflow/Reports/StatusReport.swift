@@ -1,0 +1,102 @@
+import TBKCore
+import TBKFormat
+
+/// How the backups of a profile stand, for people: an element of `profiles` of `termbackup status --json`.
+struct StatusReport {
+  private let profile: JSON
+
+  init(_ profile: JSON) { self.profile = profile }
+
+  var text: String {
+    var rows = [
+      ("source", shown(profile["source_dir"])), ("store", shown(profile["store"])),
+    ]
+    let summary = profile["summary"] ?? .null
+    let number = summary["sequence"]?.integer(UInt64.self).map { "number \($0)" }
+    if profile["reached"]?.boolean == true {
+      rows += backups(summary)
+      rows.append(("ledger", [signature(summary), number].compactMap { $0 }.joined(separator: ", ")))
+    } else {
+      rows.append(("offline", profile["error"]?["message"]?.text ?? "it cannot be reached"))
+      if let number { rows.append(("ledger", "last seen here: \(number)")) }
+    }
+    if let run = profile["last_run"], !run.isNull { rows.append(("last run", lastRun(run))) }
+    let schedules = (profile["schedules"]?.elements ?? []).map { schedule in
+      "\(schedule["schedule"]?.text ?? "-"), by \(schedule["backend"]?.text ?? "-")"
+    }
+    if !schedules.isEmpty { rows.append(("schedule", schedules.joined(separator: ", "))) }
+    let lines = rows.map { name, value in
+      "  " + name + String(repeating: " ", count: 10 - name.utf8.count) + value + "\n"
+    }
+    return (profile["profile"]?.text ?? "-") + "\n" + lines.joined()
+  }
+
+  private func backups(_ summary: JSON) -> [(String, String)] {
+    guard let id = summary["last_id"]?.text else {
+      let others = profile["others"]?.text ?? ""
+      return [("last", "there is no backup yet")] + (others.isEmpty ? [] : [("others", others)])
+    }
+    let all = summary["backup_count"]?.integer(UInt64.self) ?? 0
+    let verified = summary["verified_count"]?.integer(UInt64.self) ?? 0
+    let last = [
+      String(id.prefix(12)), Self.age(summary["last_age"]?.integer() ?? 0),
+      counted(summary["last_file_count"]?.integer() ?? 0, "file"),
+      humanSize(summary["last_size"]?.integer() ?? 0),
+    ]
+    return [
+      ("last", last.joined(separator: ", ")),
+      ("backups", "\(all), \(humanSize(summary["size"]?.integer() ?? 0)) in the store"),
+      ("verified", Self.verified(verified, of: all, last: summary["last_verified"]?.boolean == true)),
+    ]
+  }
+
+  private static func verified(_ count: UInt64, of all: UInt64, last: Bool) -> String {
+    if count == 0 { return "none of \(all)" }
+    if count == all { return all == 1 ? "the only one" : "all \(all)" }
+    return last ? "the last one, and \(count) of \(all)" : "\(count) of \(all), not the last one"
+  }
+
+  private func signature(_ summary: JSON) -> String {
+    let key = (summary["key"]?.text ?? "").prefix(12)
+    return switch summary["signature"]?.text {
+    case "verified"?: "signed by the trusted key \(key)"
+    case "unchecked"?: "signed by the key \(key), which is not trusted here"
+    default: "not signed"
+    }
+  }
+
+  /// An entry of the audit log: when, how it ended, and the details as they stand there.
+  private func lastRun(_ entry: JSON) -> String {
+    let time = Timestamp(iso8601: entry["timestamp"]?.text ?? "")?.localMinute ?? "-"
+    let details = (entry["details"]?.members ?? []).map { member in
+      let value = shown(member.value)
+      return "\(member.key)=" + (value.contains(" ") && !value.hasPrefix("\"") ? "'\(value)'" : value)
+    }
+    return "\(time), \(entry["status"]?.text ?? "-")"
+      + (details.isEmpty ? "" : ": " + details.joined(separator: " "))
+  }
+
+  /// Text as the commands show names, anything else as JSON has it.
+  private func shown(_ value: JSON?) -> String { plain(value ?? .null) }
+
+  /// Below 0 if in the future.
+  private static func age(_ seconds: Int64) -> String {
+    switch seconds {
+    case ..<0: "in the future"
+    case 172_800...: "\(seconds / 86_400) days ago"
+    default: humanDuration(UInt64(seconds)) + " ago"
+    }
+  }
+
+  /// What the GitHub token is, out of the member `token` of that report.
+  static func token(_ token: JSON) -> String {
+    guard let kind = token["kind"]?.text else { return token["error"]?.text ?? "it cannot be had" }
+    let end = token["expires_at"]?.text.map { Timestamp(iso8601: $0)?.localMinute ?? $0 } ?? "never"
+    return "\(kind) of \(token["user"]?.text ?? "-"), from \(token["source"]?.text ?? "-"), ends: \(end)"
+  }
+}
+
+/// `1 entry`, `2 entries` and the like: words whose plural has an s.
+func counted(_ count: UInt64, _ word: String) -> String {
+  count == 1 ? "1 \(word)" : "\(count) \(word)s"
+}
