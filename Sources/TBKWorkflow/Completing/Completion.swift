@@ -70,6 +70,10 @@ package struct Completion {
     return text
   }
 
+  private mutating func addBackups(_ line: CompletedLine) {
+    if let profile = line.profile ?? onlyProfile { add(":backups \(profile)") }
+  }
+
   private mutating func addValues(of taken: CommandShape.Taken, _ line: CompletedLine) {
     guard taken.values.isEmpty else {
       for value in taken.values { add(value) }
@@ -82,8 +86,8 @@ package struct Completion {
       add(":directories")
     case "verb":
       for verb in Termbackup.verbs { add(VerbOptions.name(verb), verb.configuration.abstract) }
-    case "id", "old" where line.isVerb, "new" where line.isVerb:
-      if line.isVerb, let profile = line.profile ?? onlyProfile { add(":backups \(profile)") }
+    case "id": if line.isVerb { addBackups(line) }
+    case "old" where line.isVerb, "new" where line.isVerb: addBackups(line)
     case "store", "owner/repo":
       addStores()
       add(":directories")
