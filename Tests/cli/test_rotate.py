@@ -261,12 +261,12 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path,
         at=1
         until mkdir '{tmp_path}/count/'$at 2>/dev/null; do at=$((at + 1)); done
         if test "$KILL_BEFORE" -eq "$at"; then kill -9 0; fi
-        if test "$1" = tbk-push; then
+        if test "$1" = tbk-store; then
             push=1
             until mkdir '{tmp_path}/count/push'$push 2>/dev/null; do push=$((push + 1)); done
             if test "$KILL_AFTER" -eq "$push"; then
                 shift
-                '{BIN}/tbk-push' "$@"
+                '{BIN}/tbk-store' "$@"
                 kill -9 0
             fi
         fi""")
@@ -307,7 +307,7 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path,
 def test_an_interruption_cleans_up(tbk, new, tmp_path):
     shell = Shell(tbk, tmp_path, ["dash"])
     backups(shell, tmp_path / "source", 2)
-    shell.lib = wrapped(tmp_path, f"test \"$1\" != tbk-push || {{ touch '{tmp_path}/reached'; exec sleep 300; }}")
+    shell.lib = wrapped(tmp_path, f"test \"$1\" != tbk-store || {{ touch '{tmp_path}/reached'; exec sleep 300; }}")
     process = subprocess.Popen(shell.command("rotate-key", "p", "--new-password-file", new),
                                env=shell.environment_with(PASSWORD, {}), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)

@@ -524,7 +524,7 @@ def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small
     shutil.copytree(BIN.parent / "lib", layout / "lib", symlinks=True)
     (layout / "bin").mkdir()
     seen = tmp_path / "seen"
-    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull"):
+    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull", "tbk-store"):
         put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
             f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
     (layout / "lib" / "termbackup" / "tbk-sh").unlink()

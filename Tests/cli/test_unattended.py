@@ -238,7 +238,7 @@ def test_no_child_of_a_loop_sees_the_password(shell, small, tmp_path, loop):
     shutil.copytree(BIN.parent / "lib", layout / "lib", symlinks=True)
     (layout / "bin").mkdir()
     seen = tmp_path / "seen"
-    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull", "tbk-watch"):
+    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull", "tbk-store", "tbk-watch"):
         put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
             f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
     (layout / "lib" / "termbackup" / "tbk-sh").unlink()
