@@ -10,8 +10,8 @@ VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY
                if not script.name.startswith("termbackup-sh-"))
 
 
-def test_the_help_lists_every_verb_and_no_other(shell):  # noqa: F811
-    shown = [line.split()[0] for line in shell.run("--help").stdout.decode().splitlines() if line.startswith("  ")
+def test_the_help_lists_every_verb_and_no_other(tbk):
+    shown = [line.split()[0] for line in tbk.run("termbackup", "--help").out.decode().splitlines() if line.startswith("  ")
              and line[2:3].isalpha() and line[2:3].islower()]
     assert sorted(shown) == VERBS
 
@@ -41,8 +41,8 @@ def test_a_profile_is_named_once(shell, small):  # noqa: F811
 
 @pytest.mark.parametrize("word, verb", [("snapshots", "list"), ("forget", "prune"), ("check", "verify"), ("backup", "run"),
                                         ("log", "list"), ("verfy", "verify")])
-def test_a_word_of_another_tool_leads_to_the_verb(shell, word, verb):  # noqa: F811
-    said = shell.run(word, status=64).stderr.decode().splitlines()
+def test_a_word_of_another_tool_leads_to_the_verb(tbk, word, verb):
+    said = tbk.run("termbackup", word, status=64).err.decode().splitlines()
     assert said == [f"termbackup: error: '{word}' is not a termbackup verb",
                     f"termbackup: hint: did you mean 'termbackup {verb}'?"]
 
