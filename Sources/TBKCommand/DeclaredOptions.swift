@@ -70,7 +70,7 @@ package struct DeclaredOptions {
   }
 
   /// The arguments with values that begin with a hyphen joined to their options, for the parser takes
-  /// such a word for an option; nil if there is none. What is an option of the command stays one.
+  /// such a word for an option; nil if none does. A word that names an option of the command stays an option.
   package static func joiningValues(
     _ arguments: [String], of root: any ParsableCommand.Type
   ) -> [String]? {

@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// What every command takes.
 package struct CommonOptions: ParsableArguments {
-  @Flag(name: [.short, .long], help: "Say nothing but warnings and errors.")
+  @Flag(name: [.short, .long], help: "Print only warnings and errors.")
   package var quiet = false
 
   package init() {}

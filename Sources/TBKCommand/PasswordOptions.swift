@@ -72,7 +72,7 @@ package struct PasswordOptions: ParsableArguments {
   ///   - kind: whose variables and words count.
   ///   - confirming: whether a prompt asks twice, as before sealing.
   ///   - inputIsData: whether standard input is spoken for.
-  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
+  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool,
     after failed: Failure? = nil
@@ -165,7 +165,7 @@ package struct KeyPasswordOptions: ParsableArguments {
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
-  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
+  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     confirming: Bool = false, refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {
@@ -215,7 +215,7 @@ package struct IdentityPasswordOptions: ParsableArguments {
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
   ///   - inputIsData: whether standard input is spoken for.
-  ///   - failed: what the last password did, if one was tried: thrown, unless a person entered it.
+  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {

@@ -17,11 +17,11 @@ package struct SecretSource {
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
-    /// What a person is told before choosing one.
+    /// Shown before the prompt for a new one: what depends on it.
     var stakes: String?
   }
 
-  /// The nouns of the secrets that a person entered, who may have mistyped them.
+  /// The nouns of the secrets that were entered at a prompt, and so may be mistyped.
   private static let entered = Mutex<Set<String>>([])
 
   let kind: Kind
@@ -68,7 +68,7 @@ package struct SecretSource {
   ///
   /// - Parameters:
   ///   - prompt: as in "Password".
-  ///   - confirming: whether a new one is chosen, which is asked for twice; again, if the two differ.
+  ///   - confirming: whether it is a new one, which is asked for twice, and again if the two differ.
   ///   - refusing: whether nothing may be asked.
   func ask(_ prompt: String, confirming: Bool, refusing: Bool) throws(Failure) -> Secret {
     let option = kind.option
@@ -78,7 +78,7 @@ package struct SecretSource {
       throw Failure(
         .usage, "no \(kind.noun) was given and there is no terminal to ask on", hint: hint)
     }
-    if confirming, let stakes = kind.stakes { try terminal.tell(stakes) }
+    if confirming, let stakes = kind.stakes { try terminal.show(stakes) }
     for attempt in 1...passwordAttempts {
       let secret = try terminal.secret("\(prompt): ", limit: kind.limit)
       if secret.count == 0 { throw Failure(.usage, "the \(kind.noun) is empty") }
@@ -86,7 +86,7 @@ package struct SecretSource {
         let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
         let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
         if !same {
-          if attempt < passwordAttempts { try terminal.tell("The two differ: try again.") }
+          if attempt < passwordAttempts { try terminal.show("The two differ: try again.") }
           continue
         }
       }
@@ -97,13 +97,13 @@ package struct SecretSource {
     throw Failure(.usage, "the two passwords differ")
   }
 
-  /// Another secret, from the person who entered the last one; throws `failed` if nobody did.
+  /// Another secret, from the person who entered the last one; throws `failed` if it did not come from a prompt.
   ///
-  /// - Parameter failed: what the last one did.
+  /// - Parameter failed: the failure of the last one.
   func askAgain(_ prompt: String, after failed: Failure) throws(Failure) -> Secret {
     let noun = kind.noun
     guard SecretSource.entered.withLock({ $0.contains(noun) }) else { throw failed }
-    try Terminal().tell("That is not the \(noun): try again.")
+    try Terminal().show("That is not the \(noun): try again.")
     return try ask(prompt, confirming: false, refusing: false)
   }
 

@@ -54,7 +54,7 @@ package final class Terminal {
   }
 
   /// Shows a line before the next prompt.
-  package func tell(_ line: String) throws(Failure) {
+  package func show(_ line: String) throws(Failure) {
     try takeTurn()
     try descriptor.write(Array("\(line)\n".utf8).span)
   }

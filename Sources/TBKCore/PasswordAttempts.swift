@@ -1,15 +1,14 @@
-/// How often a person may enter a password before a command gives up.
+/// How many times a prompt accepts a password before the command fails.
 package let passwordAttempts = 3
 
-/// Opens a file that may be encrypted, with another password while the last one is wrong and there is another.
+/// Opens a file that may be encrypted, and retries after a wrong password while there is another to try.
 ///
-/// Throws what `password` throws as it is: that there is no password is no fault of the file. What `open` throws
-/// names the file.
+/// An error of `password` is thrown unchanged, since the file is not at fault; an error of `open` names the file.
 ///
 /// - Parameters:
 ///   - path: what the file is called in messages.
-///   - password: gives a password. It is handed what the last one did, nil for the first, and throws
-///     that if it has no other.
+///   - password: returns a password. Its argument is the failure of the last one, nil for the first; it throws
+///     that failure if it has no other.
 ///   - open: opens the file; calls its argument if that needs a password, once.
 package func openEncrypted<Opened: ~Copyable>(
   _ path: RawPath, password: (_ failed: Failure?) throws(Failure) -> Secret,

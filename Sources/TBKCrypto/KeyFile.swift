@@ -6,7 +6,7 @@ private let keyFileLimit = 64 * 1024
 extension SigningKey {
   /// Reads a private key from a file, or from standard input as "-".
   ///
-  /// - Parameter password: asked for if the key is encrypted, and again after a wrong one, with what that did.
+  /// - Parameter password: called if the key is encrypted, and again after a wrong one, with its failure.
   package init(
     file path: RawPath, password: (_ failed: Failure?) throws(Failure) -> Secret
   ) throws(Failure) {

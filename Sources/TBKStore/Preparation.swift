@@ -30,7 +30,7 @@ package struct Preparation: Sendable {
     /// The ledger names it.
     case pinned
     case unpinned
-    /// There is none.
+    /// The group has no check.
     case none
     /// The ledger names one, and the store does not have it.
     case lost
@@ -51,7 +51,7 @@ package struct Preparation: Sendable {
   package fileprivate(set) var wouldPrune = false
 }
 
-/// How a run means to go on.
+/// What a run asks for before it reads the tree.
 package struct PreparationRequest {
   /// Whether the next backup is incremental if it can be.
   package var isIncremental: Bool

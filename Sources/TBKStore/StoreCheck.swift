@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An object that a ledger names, with what it says of it.
+/// An object that a ledger names, with its size and hash there.
 package struct NamedObject: Sendable {
   package enum Kind: String, Sendable {
     case archive, manifest, check
@@ -93,7 +93,7 @@ extension LedgerSession {
   ///
   /// - Parameters:
   ///   - reading: whether they are read and their hashes compared; else names and sizes have to do.
-  ///   - progress: told of bytes that were read, or need not be.
+  ///   - progress: called with the number of bytes that were read, or need not be.
   package func faults(
     of objects: [NamedObject], reading: Bool, progress: (Int) -> Void = { _ in }
   ) throws(Failure) -> [StoreFault] {

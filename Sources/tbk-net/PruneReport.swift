@@ -1,4 +1,4 @@
-// What tbk-prune and 'tbk-push --then-prune' say of backups that stay or go.
+// What tbk-prune and 'tbk-push --then-prune' print about backups that stay or go.
 
 import TBKCommand
 import TBKCore
@@ -6,7 +6,7 @@ import TBKFormat
 import TBKStore
 
 extension Retention.Judgement {
-  /// Tells the person what became of the backups, or would.
+  /// Prints notices about the backups that were removed, or would be.
   func tell(at address: StoreAddress, dryRun: Bool = false) {
     let future = verdicts.filter { $0.reasons == [.future] }
     if let first = future.first {

@@ -115,7 +115,7 @@ extension PrepareOptions {
 }
 
 extension Preparation {
-  /// A name and a value on a line, with a tab between them; `-` for what there is none of.
+  /// A name and a value on a line, with a tab between them; `-` for a value that is missing.
   fileprivate var rows: [UInt8] {
     let facts: [(String, String)] = [
       ("last", last?.id.hex ?? "-"),

@@ -48,7 +48,7 @@ struct Push: SuiteCommand, FormerOptions {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Go on only if this is the password check of the group, and name it in the ledger.",
+      "Require that this is the password check of the group, and name it in the ledger.",
       valueName: "sha256"))
   var groupCheck: HexDigest?
 
@@ -109,7 +109,7 @@ struct Push: SuiteCommand, FormerOptions {
     return ExitStatus.success
   }
 
-  /// Removes old backups, over the ledger that was just committed. That it fails is told, and is no failure.
+  /// Removes old backups, over the ledger that was just committed. A failure is reported as a warning and does not change the exit status.
   private func prune(
     _ rules: RetentionRules, _ scope: BackupScope, _ session: LedgerSession
   ) throws(Failure) {

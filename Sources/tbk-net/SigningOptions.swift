@@ -12,11 +12,11 @@ struct TrustOptions: ParsableArguments {
   @Option(
     name: .long, parsing: .singleValue,
     help: ArgumentHelp(
-      "Trust this public key, and go on only if the ledger is signed by a trusted one.",
+      "Trust this public key, and require that a trusted one has signed the ledger.",
       valueName: "file"))
   var verifyKey: [RawPath] = []
 
-  @Flag(name: .long, help: "Go on only if the ledger is signed by a trusted key.")
+  @Flag(name: .long, help: "Require that a trusted key has signed the ledger.")
   var requireSignature = false
 
   var isRequired: Bool { requireSignature || !verifyKey.isEmpty }

@@ -181,7 +181,7 @@ extension StoreCommand {
     @Option(
       name: .long,
       help: ArgumentHelp(
-        "With --replace, go on only if the one that is there has this SHA-256.", valueName: "sha256"))
+        "With --replace, require that the present check has this SHA-256.", valueName: "sha256"))
     var groupCheck: HexDigest?
 
     @OptionGroup var options: ChangeOptions

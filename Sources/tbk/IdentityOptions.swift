@@ -44,7 +44,7 @@ struct IdentityOptions: ParsableArguments {
 
 /// The identities in a file, or on standard input as "-".
 ///
-/// - Parameter password: asked for if the file is encrypted, and again after a wrong one, with what that did.
+/// - Parameter password: called if the file is encrypted, and again after a wrong one, with its failure.
 func readIdentities(
   _ path: RawPath, inputIsData: Bool, memoryLimit: UInt64,
   password: (_ failed: Failure?) throws(Failure) -> Secret

@@ -93,8 +93,8 @@ private func script(_ verb: String, _ arguments: String...) throws -> String {
   }
 
   @Test(arguments: [
-    ([], "no verb is given"), (["mend"], "is no verb of profile"), (["--nosuch"], "unknown option"),
-    (["get", "docs", "group"], "is no verb of profile"),
+    ([], "no verb is given"), (["mend"], "is not a verb of profile"), (["--nosuch"], "unknown option"),
+    (["get", "docs", "group"], "is not a verb of profile"),
   ])
   func aVerbThatAVerbHasNotIsRefused(_ words: [String], _ part: String) throws {
     let text = String(decoding: try VerbOptions.script(of: "profile", words), as: UTF8.self)

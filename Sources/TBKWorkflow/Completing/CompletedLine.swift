@@ -11,7 +11,7 @@ struct CompletedLine {
   private var operands = 0
   private var isPastOptions = false
   private var awaited: CommandShape.Taken?
-  /// Whether a word stands where a command was due, and is none.
+  /// Whether a word stands in the place of a command and is not one.
   private var isUnknown = false
 
   /// - Parameter words: those behind the name of the command, but for the unfinished one.

@@ -19,7 +19,7 @@ package struct Completion {
   ///   - words: from the name of the command to the unfinished word.
   ///   - dump: of a command that is no `termbackup`: how its parser describes it.
   ///   - backups: what `termbackup list --json` has listed; what is no backup in it is passed over.
-  /// - Throws: `.malformed` if the description is none.
+  /// - Throws: `.malformed` if the description cannot be parsed.
   package static func answer(
     _ words: [String], dump: [UInt8] = [], backups: [UInt8]? = nil
   ) throws(Failure) -> [UInt8] {

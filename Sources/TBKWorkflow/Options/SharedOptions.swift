@@ -129,7 +129,7 @@ struct ScheduledTokenOptions: ParsableArguments {
 
 /// How far the ledger of a store is trusted.
 struct TrustOptions: ParsableArguments {
-  @Flag(name: .long, help: "Go on only if the ledger is signed by a trusted key.")
+  @Flag(name: .long, help: "Require that a trusted key has signed the ledger.")
   var requireSignature = false
   @Flag(
     name: .long,

@@ -23,7 +23,7 @@ package enum VerbOptions {
       if word.hasPrefix("-"), let fault = DeclaredOptions.fault(in: [word], of: command) {
         return refusal(fault)
       }
-      return refusal(Failure(.usage, "'\(word)' is no verb of \(verb)"))
+      return refusal(Failure(.usage, "'\(word)' is not a verb of \(verb)"))
     }
     return ShellScript.assignment("verb", Array(word.utf8))
       + script(of: "\(verb) \(word)", chosen, Array(arguments.dropFirst()))

@@ -45,7 +45,7 @@ struct BackupsReport {
 
   /// A line for each group.
   ///
-  /// - Parameter profiles: which profile here goes on with a group.
+  /// - Parameter profiles: which profile here owns a group.
   func groups(profiles: [String: String]) -> String {
     var order: [String] = []
     var members: [String: [Backup]] = [:]

@@ -22,7 +22,7 @@ struct TextTable {
 
   init(_ columns: [Column]) { self.columns = columns }
 
-  /// The width of the terminal on standard output; nil if it is none.
+  /// The width of the terminal on standard output; nil if that is not a terminal.
   static var room: Int? {
     let width = Int(tbk_terminal_columns(1))
     return width > 0 ? width : nil
