@@ -109,7 +109,8 @@ struct Push: SuiteCommand, FormerOptions {
     return ExitStatus.success
   }
 
-  /// Removes old backups, over the ledger that was just committed. A failure is reported as a warning and does not change the exit status.
+  /// Removes old backups, over the ledger that was just committed. A failure is reported as a warning and does not
+  /// change the exit status.
   private func prune(
     _ rules: RetentionRules, _ scope: BackupScope, _ session: LedgerSession
   ) throws(Failure) {
