@@ -58,6 +58,7 @@ help:
 	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
 	  'make check             two minutes: most of swift test, each command and verb once' \
 	  'make test              every test once: lint, swift test, pytest' \
+	  'make completions       write the completions again, from what the commands declare' \
 	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
 	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
 	  '                       make soak-swift, make soak-python are the others' \

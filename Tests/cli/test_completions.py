@@ -167,6 +167,16 @@ def test_every_option_of_the_help_is_a_candidate(machine):
         assert "--version" in offered and len(offered) > 15
 
 
+def test_a_command_with_a_default_takes_what_that_takes(machine):
+    for command, option in (("tbk-seal", "--receipt"), ("tbk-manifest", "--exclude-from")):
+        assert option in answer(machine, command, option[:-2])
+        assert ":files" in answer(machine, command, option, "")
+        assert any(word.startswith(":") for word in answer(machine, command, "./"))
+    assert answer(machine, "tbk-seal", "st") == ["stream"]
+    assert "--receipt" not in answer(machine, "tbk-seal", "stream", "x", "--", "--rec")
+    assert "--chain" not in answer(machine, "tbk-seal", "--ch")
+
+
 def test_after_two_hyphens_nothing_is_an_option(machine):
     assert answer(machine, "termbackup", "run", "--", "-") == []
     assert answer(machine, "termbackup", "run", "--", "d") == ["docs"]

@@ -20,6 +20,7 @@ class Window:
     def __init__(self, environment, folder):
         # The path of a socket must be short.
         self.folder = tempfile.mkdtemp(prefix="tmux")
+        self.runs = 0
         self.start = ["tmux", "-S", os.path.join(self.folder, "s")]
         environment = {**environment, "PS1": "$ ", "ENV": "", "TERM": "xterm"}
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "40", "-c", folder, "exec dash -i", env=environment)
@@ -51,8 +52,10 @@ class Window:
 
     def run(self, command):
         """The status of a command, and what stands on the screen after it."""
-        self.type(f"clear; {command}; echo status=$?")
-        return int(self.shows(r"^status=(\d+)")[1]), self.screen
+        # The status of what ran before may still be on the screen.
+        self.runs += 1
+        self.type(f"clear; {command}; echo {self.runs}: status=$?")
+        return int(self.shows(rf"^{self.runs}: status=(\d+)")[1]), self.screen
 
     def close(self):
         subprocess.run([*self.start, "kill-server"], capture_output=True)

@@ -19,6 +19,8 @@ struct CommandShape {
   let name: String
   let about: String
   let commands: [CommandShape]
+  /// Whether one of the commands is run where none is named; what it takes is then taken here too.
+  let hasDefault: Bool
   let options: [Taken]
   let operands: [Taken]
 
@@ -42,8 +44,14 @@ struct CommandShape {
     // The parser adds a help command to those that have no others, too.
     commands = (command["subcommands"]?.elements ?? []).filter(Self.isShown)
       .map { CommandShape($0) }.filter { $0.name != "help" }
-    options = taken.filter { $0["kind"]?.text != "positional" }.map { Taken($0) }
-    operands = taken.filter { $0["kind"]?.text == "positional" }.map { Taken($0) }
+    let named = command["defaultSubcommand"]?.text
+    let other = commands.first { $0.name == named }
+    hasDefault = other != nil
+    let own = taken.filter { $0["kind"]?.text != "positional" }.map { Taken($0) }
+    let known = Set(own.flatMap(\.names))
+    options = own + (other?.options ?? []).filter { known.isDisjoint(with: $0.names) }
+    operands =
+      taken.filter { $0["kind"]?.text == "positional" }.map { Taken($0) } + (other?.operands ?? [])
   }
 
   /// `termbackup`, with all of its verbs, or, which takes less time, one of them.
@@ -74,6 +82,7 @@ struct CommandShape {
     self.name = name
     self.about = about
     self.commands = commands
+    hasDefault = false
     self.options = options
     self.operands = operands
   }

@@ -29,8 +29,10 @@ struct CompletedLine {
       isPastOptions = true
     } else if !isPastOptions, word.hasPrefix("-"), word != "-" {
       takeOption(word)
-    } else if operands == 0, !isPastOptions, !command.commands.isEmpty {
-      if let chosen = command.command(word) { command = chosen } else { isUnknown = true }
+    } else if operands == 0, !isPastOptions, let chosen = command.command(word) {
+      command = chosen
+    } else if operands == 0, !isPastOptions, !command.commands.isEmpty, !command.hasDefault {
+      isUnknown = true
     } else {
       if let operand = command.operand(operands) { note(word, of: operand) }
       operands += 1
@@ -80,7 +82,11 @@ struct CompletedLine {
       word = String(word[equals...].dropFirst())
       return .value(of: option, before: before)
     }
-    if operands == 0, !isPastOptions, !command.commands.isEmpty { return .command }
+    if operands == 0, !isPastOptions, !command.commands.isEmpty {
+      // What begins no command is an operand of the default one.
+      let isOperand = command.hasDefault && !command.commands.contains { $0.name.hasPrefix(word) }
+      if !isOperand { return .command }
+    }
     guard let operand = command.operand(operands) else { return .nothing }
     return .value(of: operand, before: "")
   }
