@@ -30,8 +30,8 @@ SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
 HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
 # What goes below share/doc/termbackup, under the same names.
-DOCUMENTS = README.md LICENSE SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/schema/*.json \
-	examples/*.* examples/Makefile examples/systemd/*)
+DOCUMENTS = README.md LICENSE SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/how-to/*.md docs/pictures/*.svg \
+	docs/schema/*.json examples/*.* examples/Makefile examples/systemd/*)
 # Where completions are, and where each shell looks for them below a prefix.
 COMPLETIONS = completions
 BASH_COMPLETIONS = share/bash-completion/completions
@@ -47,7 +47,7 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo check test soak completions lint lint-shell lint-manuals test-swift \
+.PHONY: all built programs suite packages venv demo check test soak completions pictures lint lint-shell lint-manuals test-swift \
 	test-smoke test-python soak-swift soak-python bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
@@ -59,7 +59,8 @@ help:
 	  'make check             two minutes: most of swift test, each command and verb once' \
 	  'make test              every test once: lint, swift test, pytest' \
 	  'make completions       write the completions again, from what the commands declare' \
-	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
+	  'make pictures          draw the terminal session of README.md again, from a run' \
+  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
 	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
 	  '                       make soak-swift, make soak-python are the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
@@ -284,6 +285,11 @@ completions: suite
 	  $(SUITE)/lib/termbackup/tbk-sh completions $${file%%/*} termbackup $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) \
 	    >$(COMPLETIONS)/$$file; done
 
+# A run of the commands in README.md, as they are seen at a terminal.
+pictures: suite
+	$(PYTHON) docs/pictures/session.py >docs/pictures/session.svg.new
+	mv docs/pictures/session.svg.new docs/pictures/session.svg
+
 demo: packages
 	@$(MAKE) --no-print-directory suite
 	@set -eu; umask 077; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
@@ -367,7 +373,7 @@ uninstall:
 	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \
 	test -n "$$DESTDIR" || index_manuals "$$from"; \
 	for file in $(DOCUMENTS); do rm -f "$$from/share/doc/termbackup/$$file"; done; \
-	for folder in lib/termbackup $(addprefix share/doc/termbackup/,docs/schema docs examples/systemd examples) \
+	for folder in lib/termbackup $(addprefix share/doc/termbackup/,docs/how-to docs/pictures docs/schema docs examples/systemd examples) \
 	  share/doc/termbackup; do \
 	  test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null || :; done
 

@@ -390,28 +390,6 @@ def test_every_example_works(page, sandbox):
         check(sandbox, ids, block)
 
 
-def test_the_tour_of_the_readme_works(sandbox):
-    text = (REPOSITORY / "README.md").read_text()
-    ids = sandbox.enter(REPOSITORY / "man" / "termbackup.1")
-    shutil.rmtree(sandbox.home / ".termbackup")
-    blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert blocks
-    for block in blocks:
-        lines = block.splitlines()
-        commands = [line[2:] + "".join("\n" + more[2:] for more in continued(lines[at + 1:]))
-                    for at, line in enumerate(lines) if line.startswith("$ ")]
-        assert commands
-        for command in commands:
-            check(sandbox, ids, command)
-
-
-def continued(lines):
-    for line in lines:
-        if not line.startswith("> "):
-            return
-        yield line
-
-
 # The worked example of tbk(5)
 
 

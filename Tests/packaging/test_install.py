@@ -75,10 +75,15 @@ def test_the_readme_that_is_installed_leads_to_what_is_there(prefix):
     """But for what is about the source."""
     make("install", f"PREFIX={prefix}")
     top = prefix / "share" / "doc" / "termbackup"
-    for name in ("README.md", "docs/JSON.md", "docs/ARCHITECTURE.md", "examples/README.md"):
+    names = {str(path.relative_to(top)) for path in top.rglob("*.md")}
+    assert {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "docs").rglob("*.md")} < names
+    found = set()
+    for name in names:
         links = set(re.findall(r"\]\((?!https?:|#)([^)#]+)", (top / name).read_text())) - {"man", "CONTRIBUTING.md"}
+        found |= links
         for link in links:
             assert ((top / name).parent / link).exists(), f"{name}: {link}"
+    assert {"docs/pictures/session.svg", "docs/start-here.md", "ARCHITECTURE.md"} <= found
     named = re.search(r"^\.Pa (share/doc/\S+)", (REPOSITORY / "man" / "termbackup.1").read_text(), re.MULTILINE)[1]
     assert (prefix / named).is_file()
 
