@@ -12,7 +12,7 @@ package struct NewBackup {
   package var dependsOn: [Digest]
   package var group: GroupID?
   package var archive: any StagedObject
-  package var archiveVersion: UInt8
+  package var archiveVersion: ArchiveVersion
   package var manifest: (any StagedObject)?
   /// Of the archive; 64 bytes.
   package var signature: [UInt8]?
@@ -22,7 +22,7 @@ package struct NewBackup {
 
   /// The id, the count and the rest come from a receipt, or else from the archive alone.
   package init(
-    receipt: Receipt?, archive: any StagedObject, archiveVersion: UInt8,
+    receipt: Receipt?, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil,
     groupCheck: Digest? = nil
   ) {
@@ -112,7 +112,7 @@ extension LedgerSession {
   ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`;
   ///   throws `.cannotCreate` if that would leave a manifest under the old one.
   package func replace(
-    _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: UInt8,
+    _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false
   ) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
@@ -134,7 +134,7 @@ extension LedgerSession {
       var additions: [Commit.Addition] = []
       var removals: [ObjectReference] = []
       var entry = old
-      let names = NameChooser(snapshot, taken, id)
+      let names = NameChooser(snapshot, taken, id, archiveVersion.nameExtension)
       if old.sha256 != archive.sha256 {
         let name = try names.replacement(.backups, archive, &additions)
         removals.append(old.archiveReference)
@@ -142,7 +142,8 @@ extension LedgerSession {
           json["filename"] = .string(name.description)
           json["sha256"] = .string(archive.sha256.hex)
           json["size"] = .number(archive.size)
-          json["archive_version"] = .number(archiveVersion)
+          json["archive_version"] = .number(archiveVersion.number)
+          json["suite"] = archiveVersion.suite
           json["verified"] = .bool(false)
           json["verified_at"] = .null
           json["parts"] = archive.parts.isEmpty ? nil : .array(archive.parts.map(\.json))
@@ -190,7 +191,9 @@ extension LedgerSession {
       }
       try self.refuseOther(old, than: read)
       var additions: [Commit.Addition] = []
-      let name = try NameChooser(snapshot, taken, id).replacement(.manifests, manifest, &additions)
+      let isAge = old.filename.description.hasSuffix(".age")
+      let names = NameChooser(snapshot, taken, id, isAge ? "age" : "tbk")
+      let name = try names.replacement(.manifests, manifest, &additions)
       let entry = try old.changing { (json) throws(Failure) in
         json["manifest"] =
           LedgerEntry.Object(name: name, sha256: manifest.sha256, size: manifest.size)
@@ -383,17 +386,18 @@ extension NewBackup {
     _ snapshot: LedgerSession.Snapshot, _ taken: Set<ObjectPath>,
     _ additions: inout [Commit.Addition]
   ) throws(Failure) -> LedgerEntry {
-    let names = NameChooser(snapshot, taken, id)
+    let names = NameChooser(snapshot, taken, id, archiveVersion.nameExtension)
     let name = try names.first(.backups, archive, &additions)
     var json = JSON.object([
       "id": .string(id.hex), "filename": .string(name.description),
       "sha256": .string(archive.sha256.hex), "commit_sha": .string(""),
       "size": .number(archive.size), "created_at": .string(createdAt),
       "file_count": .number(fileCount), "verified": .bool(false), "verified_at": .null,
-      "archive_version": .number(archiveVersion),
+      "archive_version": .number(archiveVersion.number),
       "signature": signature.map { .string($0.hex) } ?? .null, "mode": .string(mode),
       "depends_on": .array(dependsOn.map { .string($0.hex) }),
     ])
+    if let suite = archiveVersion.suite { json["suite"] = suite }
     if let group {
       json["group"] = .string(group.description)
       if groupCheck != nil, let epoch = snapshot.ledger?.group(group)?.keyEpoch, epoch > 0 {
@@ -411,14 +415,18 @@ extension NewBackup {
   }
 }
 
-/// Names objects: `backup_<first 12 of the id>.tbk`, and with the first 8 of their own hash where
+/// Names objects: `backup_<first 12 of the id>.tbk`, or `.age`, and with the first 8 of their own hash where
 /// that name holds, or held, other bytes.
 private struct NameChooser {
   private let snapshot: LedgerSession.Snapshot
   private let taken: Set<ObjectPath>
   private let id: Digest
+  private let nameExtension: String
 
-  init(_ snapshot: LedgerSession.Snapshot, _ taken: Set<ObjectPath>, _ id: Digest) {
+  init(
+    _ snapshot: LedgerSession.Snapshot, _ taken: Set<ObjectPath>, _ id: Digest, _ nameExtension: String
+  ) {
+    self.nameExtension = nameExtension
     self.snapshot = snapshot
     self.taken = taken
     self.id = id
@@ -428,7 +436,7 @@ private struct NameChooser {
     _ folder: ObjectPath.Folder, _ object: any StagedObject,
     _ additions: inout [Commit.Addition]
   ) throws(Failure) -> ObjectName {
-    if let name = ObjectName("\(stem(folder)).tbk"), isFree(ObjectPath(folder, name)) {
+    if let name = ObjectName("\(stem(folder)).\(nameExtension)"), isFree(ObjectPath(folder, name)) {
       additions.append(Commit.Addition(ObjectPath(folder, name), object))
       return name
     }
@@ -439,7 +447,7 @@ private struct NameChooser {
     _ folder: ObjectPath.Folder, _ object: any StagedObject,
     _ additions: inout [Commit.Addition]
   ) throws(Failure) -> ObjectName {
-    let text = "\(stem(folder))\(ObjectPath.suffix(object.sha256))"
+    let text = "\(stem(folder))\(ObjectPath.suffix(object.sha256, nameExtension))"
     guard let name = ObjectName(text), isFree(ObjectPath(folder, name)) else {
       throw Failure(.cannotCreate, "the name \(text) is taken in the store")
     }

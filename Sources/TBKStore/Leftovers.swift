@@ -88,7 +88,7 @@ extension ObjectPath {
     case .manifests: stem = "manifest_"
     }
     let text = name.description
-    guard text.hasSuffix(".tbk") else { return false }
+    guard text.hasSuffix(".tbk") || text.hasSuffix(".age") else { return false }
     let bare = text.dropLast(4)
     if bare.hasPrefix("part_") { return bare.dropFirst(5).isHex(32) }
     guard bare.hasPrefix(stem) else { return false }

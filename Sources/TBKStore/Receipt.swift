@@ -15,6 +15,10 @@ package struct Receipt: Equatable, Sendable {
   package let group: GroupID?
   /// False if part of the source could not be read.
   package let complete: Bool
+  /// Bytes of the archive; nil if the receipt was written before it.
+  package let size: UInt64?
+  /// Likewise, of the archive.
+  package let sha256: Digest?
 
   /// Throws `.malformed`, naming the member that is wrong.
   package init(parsing bytes: [UInt8]) throws(Failure) {
@@ -58,5 +62,13 @@ package struct Receipt: Equatable, Sendable {
     }
     guard let complete = json["complete"]?.boolean else { throw wrong("complete") }
     self.complete = complete
+    size = try json["size"].map { (json) throws(Failure) in
+      guard let size: UInt64 = json.integer() else { throw wrong("size") }
+      return size
+    }
+    sha256 = try json["sha256"].map { (json) throws(Failure) in
+      guard let digest = json.text.flatMap({ Digest(hex: $0) }) else { throw wrong("sha256") }
+      return digest
+    }
   }
 }

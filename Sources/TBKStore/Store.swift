@@ -88,10 +88,12 @@ package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
   package var description: String { "\(folder.rawValue)/\(name)" }
 
   /// How a name ends that is for these bytes alone.
-  static func suffix(_ sha256: Digest) -> String { "-\(sha256.hex.prefix(8)).tbk" }
+  static func suffix(_ sha256: Digest, _ nameExtension: String = "tbk") -> String {
+    "-\(sha256.hex.prefix(8)).\(nameExtension)"
+  }
 
   func isNamed(after sha256: Digest) -> Bool {
-    name.description.hasSuffix(ObjectPath.suffix(sha256))
+    ["tbk", "age"].contains { name.description.hasSuffix(ObjectPath.suffix(sha256, $0)) }
   }
 }
 

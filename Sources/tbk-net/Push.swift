@@ -39,6 +39,12 @@ struct Push: SuiteCommand, FormerOptions {
   @Option(
     name: .long,
     help: ArgumentHelp(
+      "Refuse another archive than this one, if it is of suite 3 or age.", valueName: "sha256"))
+  var sha256: HexDigest?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
       "The group of the profile, or the beginning of one that the store has.", valueName: "id"))
   var group: GroupID?
 
@@ -134,6 +140,7 @@ struct Push: SuiteCommand, FormerOptions {
     let input = try archiveFromStandardInput(hint: "as in: tbk-seal DIR | tbk-push STORE")
     // Everything that can be refused is, before the rest of the archive is read.
     let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
+    try input.check(receipt, sha256: sha256?.digest)
     if let sealed = receipt?.group, sealed != group {
       throw Failure(
         .usage, "the backup was sealed for the group \(sealed)",

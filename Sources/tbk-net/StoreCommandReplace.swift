@@ -59,6 +59,12 @@ extension StoreCommand {
     @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
     var json = false
 
+    @Option(
+      name: .long,
+      help: ArgumentHelp(
+        "Refuse another archive than this one, if it is of suite 3 or age.", valueName: "sha256"))
+    var sha256: HexDigest?
+
     @OptionGroup var placing: PlacementOptions
     @OptionGroup var options: ChangeOptions
     @OptionGroup var progress: ProgressOptions
@@ -91,6 +97,7 @@ extension StoreCommand {
       // Everything that can be refused is, before the rest of the archive is read.
       let id = try snapshot.findExactly(backup.id, store: session.store.address).id
       let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
+      try input.check(receipt, sha256: sha256?.digest)
       let signature = try signature.map { (path) throws(Failure) in try readSignature(path) }
       try session.refuseSigned(snapshot)
       try session.refuseUnsigned(snapshot)
