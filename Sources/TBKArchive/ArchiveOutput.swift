@@ -86,6 +86,12 @@ package final class ArchiveOutput: ByteSink {
     var field: [UInt8] = []
     field.append(bigEndian: payloadLength, width: 8)
     try descriptor.write(field.span, at: start + UInt64(lengthOffset))
+    try commit()
+  }
+
+  /// Makes it an archive where its header has been right from the start. What is sent on at once has been
+  /// one since `finish()`.
+  package func commit() throws(Failure) {
     switch place {
     case .inPlace:
       // What a file that was opened without being emptied held further on is no part of this.
@@ -130,13 +136,47 @@ package final class SealingKey {
   fileprivate let cost: Argon2Cost
 
   /// Derives a key with a new salt.
-  package init(password: borrowing Secret, cost: Argon2Cost) throws(Failure) {
+  package convenience init(password: borrowing Secret, cost: Argon2Cost) throws(Failure) {
     var limits = Argon2Limits()
     (limits.memory, limits.passes, limits.lanes) = (.max, UInt32(UInt16.max), 255)
     try limits.check(cost)
+    let salt = try randomBytes(32)
+    self.init(
+      try KeyDerivation.argon2id(password, salt: salt, cost: cost), salt: salt, cost: cost)
+  }
+
+  private init(_ key: consuming Secret, salt: [UInt8], cost: Argon2Cost) {
+    self.key = key
+    self.salt = salt
     self.cost = cost
-    salt = try randomBytes(32)
-    key = try KeyDerivation.argon2id(password, salt: salt, cost: cost)
+  }
+
+  /// The key of an archive in suite 3, if it costs no less than `cost`; else one with a new salt. Archives
+  /// with one salt are opened with one derivation. A salt of suite 1 is never shared: a key that has sealed
+  /// there is not used for anything else.
+  ///
+  /// Throws `.authentication` if the archive is under another password.
+  package static func sharing(
+    _ archive: any ByteSource, password: borrowing Secret, cost: Argon2Cost
+  ) throws(Failure) -> SealingKey {
+    let (front, source) = try ArchiveFront.read(PeekingSource(archive), limits: OpenLimits())
+    guard case .chunked(let header) = front else {
+      return try SealingKey(password: password, cost: cost)
+    }
+    let key = try KeyDerivation.argon2id(password, salt: header.salt, cost: header.cost)
+    _ = try ChunkedArchive.cipher(header, key: key, front: try ChunkedArchive.front(of: source))
+    guard header.cost.isAtLeast(cost) else { return try SealingKey(password: password, cost: cost) }
+    return SealingKey(key, salt: header.salt, cost: header.cost)
+  }
+
+  /// Writes the front of an archive of suite 3 to `sink`; what is then written to the stage that comes
+  /// back is its payload. Ending it ends `sink`.
+  func beginChunked(into sink: any ByteSink) throws(Failure) -> any ByteSink {
+    let header = try ChunkedHeader(
+      memory: cost.memory, passes: UInt16(cost.passes), lanes: UInt8(cost.lanes), salt: salt)
+    try sink.write(header.bytes)
+    return try ChunkedEncryptionFront.begin(
+      key: key, context: header.context, into: TrailingSink(into: sink))
   }
 
   /// Bytes of the header of every archive under this key.
@@ -146,6 +186,31 @@ package final class SealingKey {
     try TBK2Header(
       memory: cost.memory, passes: UInt16(cost.passes), lanes: UInt8(cost.lanes), salt: salt,
       nonce: try randomBytes(12), payloadLength: payloadLength)
+  }
+}
+
+extension Argon2Cost {
+  /// Whether none of it is less than another's.
+  fileprivate func isAtLeast(_ other: Argon2Cost) -> Bool {
+    memory >= other.memory && passes >= other.passes && lanes >= other.lanes
+  }
+}
+
+/// Counts a chunked message, and writes the trailer behind it.
+private final class TrailingSink: ByteSink {
+  private let next: any ByteSink
+  private var length: UInt64 = 0
+
+  init(into next: any ByteSink) { self.next = next }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try next.write(bytes)
+    length += UInt64(bytes.count)
+  }
+
+  func finish() throws(Failure) {
+    try next.write(ChunkedTrailer(messageLength: length).bytes)
+    try next.finish()
   }
 }
 

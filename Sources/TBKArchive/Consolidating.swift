@@ -16,18 +16,57 @@ extension BackupReader {
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
   ) throws(Failure) -> SealedBackup {
-    try newest.keep()
-    let verified = try manifest()
-    try refuseAlone(verified)
-    let listed = verified.manifest
-    var whole = try listed.consolidated()
+    let (listed, wanted) = try consolidation()
+    var whole = wanted
     let total = whole.totalSize
     try Sealing.refuseTooLarge(total, level: compression.level)
     begin(total)
     let sealer = try Sealer(key, to: output)
     let gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: sealer)
-    let packer = ContentPacker(whole, tar: gzip, progress)
+    try pack(listed, as: whole, into: gzip, progress)
+    let length = try TreePacker.identify(&whole)
+    try TreePacker.append(whole, length: length, to: gzip)
+    try gzip.finish()
+    return SealedBackup(
+      whole, isComplete: (whole.unreadable ?? []).isEmpty, archiveLength: sealer.archiveLength,
+      contentLength: total
+    ) { () throws(Failure) in try sealer.commit() }
+  }
+
+  /// Likewise in suite 3 or age. No entry says where its content is: the id can be told beforehand.
+  ///
+  /// - Parameters:
+  ///   - sealedManifest: gets an archive of the manifest alone; ended before `output` is.
+  ///   - output: gets the archive; it is ended.
+  ///   - ended: called when all has been packed, before the archive's end is written.
+  package func consolidate(
+    sealing: StreamSealing, sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
+    begin: (UInt64) -> Void, progress: @escaping (Int) -> Void, ended: () throws(Failure) -> Void
+  ) throws(Failure) -> StreamedBackup {
+    let (listed, whole) = try consolidation()
+    let total = whole.totalSize
+    begin(total)
+    let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
+    try pack(listed, as: whole, into: archive.frames, progress)
+    try ended()
+    return try archive.finish(
+      identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
+  }
+
+  /// The manifest of the newest archive, and what it says once the backup holds all itself.
+  private func consolidation() throws(Failure) -> (listed: Manifest, whole: Manifest) {
+    try newest.keep()
+    let verified = try manifest()
+    try refuseAlone(verified)
+    return (verified.manifest, try verified.manifest.consolidated())
+  }
+
+  /// Writes the members of the consolidated backup, without its manifest.
+  private func pack(
+    _ listed: Manifest, as whole: Manifest, into tar: any ByteSink, _ progress: @escaping (Int) -> Void
+  ) throws(Failure) {
+    let packer = ContentPacker(whole, tar: tar, progress)
     let lookup = NameLookup(listed)
     _ = try read(newest, consumer: packer.consumer { lookup.find($0.name) })
 
@@ -52,13 +91,6 @@ extension BackupReader {
     try refuseMissing(listed, have, given: given) { _ in true }
 
     try packer.finish()
-    let length = try TreePacker.identify(&whole)
-    try TreePacker.append(whole, length: length, to: gzip)
-    try gzip.finish()
-    return SealedBackup(
-      whole, isComplete: (whole.unreadable ?? []).isEmpty, archiveLength: sealer.archiveLength,
-      contentLength: total
-    ) { () throws(Failure) in try sealer.commit() }
   }
 }
 
@@ -113,7 +145,11 @@ private final class ContentPacker {
 
   func begin(_ index: Int) throws(Failure) {
     try Interruption.check()
-    try tar.write(try TarWriter.header(for: TarMember(manifest.files[index])))
+    let header = try TarWriter.header(for: TarMember(manifest.files[index]))
+    if let frames = tar as? ZstdCompressor {
+      try frames.beginMember(header: header.count, content: manifest.files.size(index))
+    }
+    try tar.write(header)
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) {

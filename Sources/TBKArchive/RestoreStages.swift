@@ -101,7 +101,9 @@ final class MemberCopier: MemberConsumer {
 
   func begin(_ member: TarMember) throws(Failure) -> Bool {
     size = member.size
-    try tar.write(try TarWriter.header(for: member))
+    let header = try TarWriter.header(for: member)
+    if let frames = tar as? ZstdCompressor { try frames.beginMember(header: header.count, content: size) }
+    try tar.write(header)
     return member.kind == .file
   }
 

@@ -38,15 +38,18 @@ package struct SealedBackup: ~Copyable {
   package consuming func commit() throws(Failure) { try finish() }
 
   /// What a store needs to know in clear: nothing readable of the tree (tbk(5), "Receipt").
-  package borrowing func receipt() -> JSON {
+  package borrowing func receipt() -> JSON { manifest.receipt(isComplete: isComplete) }
+}
+
+extension Manifest {
+  /// - Parameter isComplete: whether all of the source is in the backup as it was.
+  func receipt(isComplete: Bool) -> JSON {
     var receipt = JSON.object([
-      "receipt": .number(1), "id": manifest.backupID.map { .string($0) } ?? .null,
-      "created_at": .string(manifest.createdAt), "file_count": .number(manifest.fileCount),
-      "mode": .string(manifest.mode),
-      "depends_on": .array(manifest.dependsOn.map { .string($0) }),
-      "complete": .bool(isComplete),
+      "receipt": .number(1), "id": backupID.map { .string($0) } ?? .null,
+      "created_at": .string(createdAt), "file_count": .number(fileCount), "mode": .string(mode),
+      "depends_on": .array(dependsOn.map { .string($0) }), "complete": .bool(isComplete),
     ])
-    if let group = manifest.group { receipt["group"] = .string(group) }
+    if let group { receipt["group"] = .string(group) }
     return receipt
   }
 }
@@ -106,14 +109,7 @@ package enum Sealing {
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
     ended: () throws(Failure) -> Void
   ) throws(Failure) -> SealedBackup {
-    do throws(Failure) {
-      try EntryName.check(name.bytes.span)
-    } catch {
-      throw Failure(.usage, error.message)
-    }
-    if name.bytes.contains(UInt8(ascii: "/")) {
-      throw Failure(.usage, "\(name.display): the name of a stream is one component")
-    }
+    try checkStreamName(name)
     let spool = try EncryptedSpool()
     let gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: spool)
@@ -121,18 +117,8 @@ package enum Sealing {
     try source.copy(to: hashing)
     try ended()
     try hashing.finish()
-    let system = systemName()
-    var manifest = Manifest(
-      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
-      mode: "full")
-    manifest.nonce = try randomBytes(16).hex
-    manifest.group = group
-    manifest.unreadable = []
-    var entry = ManifestEntry(
-      path: name.bytes, type: .file, size: hashing.count, sha256: try hashing.digest(),
-      mode: 0o100600, modifiedAt: 0)
-    entry.setModification(FileTime(nanoseconds: Timestamp.now().nanoseconds))
-    if name.bytes == Manifest.fileName { entry.storedAs = Manifest.fileName + [UInt8(ascii: "~")] }
+    var manifest = try streamManifest(group)
+    let entry = streamEntry(name, size: hashing.count, sha256: try hashing.digest())
     manifest.files.append(entry)
     let length = try TreePacker.identify(&manifest)
 
@@ -156,6 +142,37 @@ package enum Sealing {
       try sealer.write(tail)
       try sealer.finish()
     }
+  }
+
+  static func checkStreamName(_ name: RawPath) throws(Failure) {
+    do throws(Failure) {
+      try EntryName.check(name.bytes.span)
+    } catch {
+      throw Failure(.usage, error.message)
+    }
+    if name.bytes.contains(UInt8(ascii: "/")) {
+      throw Failure(.usage, "\(name.display): the name of a stream is one component")
+    }
+  }
+
+  /// The manifest of a stream, without its entry.
+  static func streamManifest(_ group: String?) throws(Failure) -> Manifest {
+    let system = systemName()
+    var manifest = Manifest(
+      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
+      mode: "full")
+    manifest.nonce = try randomBytes(16).hex
+    manifest.group = group
+    manifest.unreadable = []
+    return manifest
+  }
+
+  static func streamEntry(_ name: RawPath, size: UInt64, sha256: Digest) -> ManifestEntry {
+    var entry = ManifestEntry(
+      path: name.bytes, type: .file, size: size, sha256: sha256, mode: 0o100600, modifiedAt: 0)
+    entry.setModification(FileTime(nanoseconds: Timestamp.now().nanoseconds))
+    if name.bytes == Manifest.fileName { entry.storedAs = Manifest.fileName + [UInt8(ascii: "~")] }
+    return entry
   }
 
   /// Seals a manifest alone: an archive whose tar holds `manifest.json` and nothing else.

@@ -20,30 +20,19 @@ extension Sealing {
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
     tell: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) -> SealedBackup {
-    var spool = try EncryptedSpool()
-    var gzip = try GzipCompressor(
-      level: compression.level, threads: compression.threads, into: spool)
-    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, tell: tell)
-    let parser = TarParser(handler: survey)
-    try source.copy(to: TickingSink(into: parser, progress))
-    try parser.finish()
-    try gzip.finish()
-    var manifest = try survey.manifest()
+    let taken = try SpooledTar(
+      source, stripsTop: stripsTop, compression: compression, progress: progress, tell: tell)
+    var manifest = taken.manifest
     manifest.group = group
     let isComplete = (manifest.unreadable ?? []).isEmpty
     let content = manifest.totalSize
-
-    let names = MemberNames(&manifest)
-    if names.differ {
-      let second = try EncryptedSpool()
-      gzip = try GzipCompressor(
-        level: compression.level, threads: compression.threads, into: second)
-      let renamer = TarRenamer(survey.records, names, TarRewriter(gzip))
-      let gunzip = try GzipDecompressor(into: EndlessTar(TarParser(handler: renamer)))
-      try spool.replay(into: gunzip)
-      try gunzip.finish()
+    var spool = taken.spool
+    if taken.names.differ {
+      spool = try EncryptedSpool()
+      let gzip = try GzipCompressor(
+        level: compression.level, threads: compression.threads, into: spool)
+      try taken.replay(into: gzip)
       try gzip.finish()
-      spool = second
     }
     try manifest.validate()
     let length = try TreePacker.identify(&manifest)
@@ -62,6 +51,75 @@ extension Sealing {
       try sealer.write(end)
       try sealer.finish()
     }
+  }
+}
+
+extension Sealing {
+  /// Likewise in suite 3 or age. Where each content lies in the tar is known when all names are.
+  ///
+  /// - Parameters:
+  ///   - sealedManifest: gets an archive of the manifest alone; ended before `output` is.
+  ///   - output: gets the archive; it is ended.
+  package static func tar(
+    _ source: any ByteSource, stripsTop: Bool, group: String?, sealing: StreamSealing,
+    sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
+    progress: @escaping (Int) -> Void, tell: @escaping (UnreadableEntry) -> Void
+  ) throws(Failure) -> StreamedBackup {
+    var waiting = Compression()
+    (waiting.level, waiting.threads) = (1, sealing.threads)
+    let taken = try SpooledTar(
+      source, stripsTop: stripsTop, compression: waiting, progress: progress, tell: tell)
+    var manifest = taken.manifest
+    manifest.group = group
+    let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
+    try taken.replay(into: archive.frames) { path, offset in
+      guard let index = manifest.files.find(path) else { return }
+      var entry = manifest.files[index]
+      entry.offset = offset
+      manifest.files[index] = entry
+    }
+    try manifest.validate()
+    return try archive.finish(
+      identifying: manifest, isComplete: (manifest.unreadable ?? []).isEmpty,
+      contentLength: manifest.totalSize)
+  }
+}
+
+/// The members of a tar, compressed in an encrypted spool, and the manifest that was made of them.
+private struct SpooledTar {
+  let spool: EncryptedSpool
+  let manifest: Manifest
+  let names: MemberNames
+  private let records: EntryTable
+
+  init(
+    _ source: any ByteSource, stripsTop: Bool, compression: Compression,
+    progress: @escaping (Int) -> Void, tell: @escaping (UnreadableEntry) -> Void
+  ) throws(Failure) {
+    spool = try EncryptedSpool()
+    let gzip = try GzipCompressor(
+      level: compression.level, threads: compression.threads, into: spool)
+    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, tell: tell)
+    let parser = TarParser(handler: survey)
+    try source.copy(to: TickingSink(into: parser, progress))
+    try parser.finish()
+    try gzip.finish()
+    var manifest = try survey.manifest()
+    names = MemberNames(&manifest)
+    self.manifest = manifest
+    records = survey.records
+  }
+
+  /// Writes the members into a tar under the names that they have now, without ending it.
+  ///
+  /// - Parameter placed: told the path of each entry with content of its own, and where that is.
+  func replay(
+    into tar: any ByteSink, placed: @escaping ([UInt8], UInt64) -> Void = { _, _ in }
+  ) throws(Failure) {
+    let renamer = TarRenamer(records, names, tar, placed)
+    let gunzip = try GzipDecompressor(into: EndlessTar(TarParser(handler: renamer)))
+    try spool.replay(into: gunzip)
+    try gunzip.finish()
   }
 }
 
@@ -110,8 +168,11 @@ private struct MemberNames {
     }
   }
 
+  /// The entry whose content, or link, came under a name.
+  func entry(_ path: [UInt8]) -> [UInt8] { swapped[path] ?? path }
+
   /// The name in the tar for a name as it came.
-  func name(_ path: [UInt8]) -> [UInt8] { inTar(swapped[path] ?? path) }
+  func name(_ path: [UInt8]) -> [UInt8] { inTar(entry(path)) }
 
   /// What a hard link to `first`, as it came, is a link to.
   func target(_ first: [UInt8]) -> [UInt8] { inTar(firstNames[first] ?? first) }
@@ -154,14 +215,23 @@ private final class TarRenamer: TarHandler {
   private let records: EntryTable
   private let names: MemberNames
   private let next: TarRewriter
+  private let frames: ZstdCompressor?
+  private let placed: ([UInt8], UInt64) -> Void
   private var index = 0
   private var takes = false
 
-  /// - Parameter records: of the members in their order, under the names that they came with.
-  init(_ records: EntryTable, _ names: MemberNames, _ next: TarRewriter) {
+  /// - Parameters:
+  ///   - records: of the members in their order, under the names that they came with.
+  ///   - placed: told the path of each entry with content, and where in `tar` it is, if that is known.
+  init(
+    _ records: EntryTable, _ names: MemberNames, _ tar: any ByteSink,
+    _ placed: @escaping ([UInt8], UInt64) -> Void
+  ) {
     self.records = records
     self.names = names
-    self.next = next
+    self.placed = placed
+    next = TarRewriter(tar)
+    frames = tar as? ZstdCompressor
   }
 
   func begin(_ member: TarMember) throws(Failure) {
@@ -174,6 +244,7 @@ private final class TarRenamer: TarHandler {
     member.name = names.name(entry.path)
     if let first = entry.hardLink { member.linkTarget = names.target(first) }
     takes = try next.begin(member)
+    if let frames, takes, member.size > 0 { placed(names.entry(entry.path), frames.position) }
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) { if takes { try next.body(bytes) } }

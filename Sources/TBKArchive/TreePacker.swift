@@ -17,6 +17,8 @@ package final class TreePacker {
   }
 
   private let tar: any ByteSink
+  /// The same, if what lies where in it can be told.
+  private let frames: ZstdCompressor?
   private let chain: DirectoryChain
   private let names = AccountNames()
   private let progress: (Int) -> Void
@@ -43,6 +45,7 @@ package final class TreePacker {
     try TreePacker.check(manifest)
     self.manifest = manifest
     self.tar = tar
+    frames = tar as? ZstdCompressor
     self.progress = progress
     self.report = report
     chain = DirectoryChain(root: root)
@@ -176,7 +179,12 @@ package final class TreePacker {
     entry = try ManifestEntry(path: entry.path, type: .file, facts: before, names: names)
     entry.xattrs = attributes
     entry.storedAs = storedAs
-    try tar.write(try TarWriter.header(for: TarMember(entry)))
+    let header = try TarWriter.header(for: TarMember(entry))
+    if let frames {
+      try frames.beginMember(header: header.count, content: entry.size)
+      if entry.size > 0 { entry.offset = frames.position + UInt64(header.count) }
+    }
+    try tar.write(header)
     let (sha256, ending) = try copy(file, size: entry.size)
     entry.sha256 = sha256
     var reason: String?

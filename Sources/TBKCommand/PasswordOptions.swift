@@ -65,6 +65,15 @@ package struct PasswordOptions: ParsableArguments {
   /// Whether one of the options names a place.
   package var isGiven: Bool { source(.password).isGiven }
 
+  /// Takes the variables of all secrets out of the environment where no password is needed: no child
+  /// sees them.
+  package static func withdraw() {
+    SecretSource.Kind.password.withdrawOthers()
+    for suffix in ["", "_FILE", "_COMMAND"] {
+      _ = takeEnvironment(SecretSource.Kind.password.variable + suffix)
+    }
+  }
+
   /// The password, from the first place that has one. No child sees the variables of a password or
   /// of TermBackup's token afterwards.
   ///

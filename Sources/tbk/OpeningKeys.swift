@@ -82,10 +82,29 @@ final class OpeningKeys: ArchiveKeys {
   }
 }
 
-private final class HeldSecret {
+final class HeldSecret {
   private let secret: Secret
   init(_ secret: consuming Secret) { self.secret = secret }
   func copy() throws(Failure) -> Secret { try secret.copy() }
+}
+
+extension OpeningKeys {
+  /// - Parameters:
+  ///   - identities: those that were named, read when they are needed.
+  ///   - refusing: whether nothing may be asked.
+  convenience init(
+    _ identities: IdentityOptions, refusing: Bool,
+    password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
+  ) {
+    let memoryLimit = OpenLimits().argon2.memory
+    let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
+      try identities.read(
+        refusing: refusing, inputIsData: inputIsData, memoryLimit: UInt64(memoryLimit))
+    }
+    self.init(
+      memoryLimit: memoryLimit, password: password,
+      identities: identities.identity.isEmpty ? nil : read)
+  }
 }
 
 extension OpenCommand {

@@ -85,7 +85,7 @@ private let frameSize = 4 << 20
     let compressor = try ZstdCompressor(level: 1, threads: 2, into: sink)
     // Three that fit, one that does not, one that is too large to be kept whole.
     for size in [1 << 20, 1 << 20, 1 << 20, (1 << 20) - 512, 1 << 20, 5 << 20] {
-      try compressor.beginMember(size: UInt64(size))
+      try compressor.beginMember(header: 0, content: UInt64(size))
       try compressor.write(text(size))
     }
     try compressor.beginManifest(length: 1)

@@ -59,8 +59,8 @@ def fast_suite():
     for command in real.iterdir() if real.is_dir() else []:
         if command.name == "tbk-seal":
             (made / command.name).write_text(f"""#!/bin/sh
-                case "$*" in
-                *-help* | *--memory* | *--iterations* | *--lanes*) exec '{command}' "$@" ;;
+                case " $*" in
+                *-help* | *--memory* | *--iterations* | *--lanes* | *" -r "* | *" -R "*) exec '{command}' "$@" ;;
                 esac
                 case ${{1-}} in
                 {" | ".join(SEALS)}) seal=$1 && shift && exec '{command}' "$seal" {" ".join(FAST)} "$@" ;;

@@ -20,6 +20,11 @@ package final class ZstdCompressor: ByteSink {
   private var table = SeekTable()
   private var offset: UInt64 = 0
   private var locator: ManifestLocator?
+  /// Gets the frames of the manifest too, as a payload of their own.
+  private var copy: (any ByteSink)?
+  private var copyTable = SeekTable()
+  /// The number of the manifest's first frame.
+  private var manifestFrame = Int.max
 
   package static let levels = 1...19
   /// What stock zstd takes.
@@ -43,21 +48,85 @@ package final class ZstdCompressor: ByteSink {
     pool = try OrderedPool(workers: workers, window: threads == 1 ? 1 : threads + 1)
   }
 
+  /// Bytes of tar so far.
+  package var position: UInt64 { offset }
+
   /// Says that a member of the tar comes next.
   ///
-  /// - Parameter size: its bytes in the tar, with headers and padding.
-  package func beginMember(size: UInt64) throws(Failure) {
+  /// - Parameters:
+  ///   - header: bytes of its headers.
+  ///   - content: bytes of its content, without padding.
+  package func beginMember(header: Int, content: UInt64) throws(Failure) {
     try phase.check()
+    guard content <= Self.wholeMemberLimit else { return }
+    let size = header + Int(content) + TarWriter.padding(after: content)
     let room = ZstdFrameHeader.contentLimit - filling.count
-    if size <= Self.wholeMemberLimit, size > UInt64(room) { try endFrame() }
+    if UInt64(size) <= Self.wholeMemberLimit, size > room { try endFrame() }
+  }
+
+  // MARK: Frames that wait for what stands before them
+
+  /// Lets the frames that follow wait in `spool`, which has them when it is replayed.
+  package func holdBack(into spool: any ByteSink) throws(Failure) {
+    try phase.check()
+    try endFrame()
+    do throws(Failure) { try drain() } catch { throw fail(error) }
+    held = Held(spool: spool, position: offset)
+  }
+
+  /// Writes what stands before the frames that wait, and then those.
+  ///
+  /// - Parameter replay: passes what the spool holds to a sink, without ending it.
+  package func release(
+    behind front: [UInt8], replay: (any ByteSink) throws(Failure) -> Void
+  ) throws(Failure) {
+    try phase.check()
+    try endFrame()
+    do throws(Failure) {
+      try drain()
+      guard let held else { throw Failure(.library, "no frames are held back") }
+      self.held = nil
+      try held.spool.finish()
+      let length = offset - held.position
+      offset = held.position
+      try write(front.span)
+      try endFrame()
+      try drain()
+      try replay(next)
+      for index in 0..<held.table.count {
+        let frame = held.table.frame(index)
+        try table.append(compressed: UInt32(frame.compressed), length: UInt32(frame.length))
+      }
+      offset += length
+    } catch {
+      throw fail(error)
+    }
+  }
+
+  /// Frames that are not part of the payload yet.
+  private struct Held {
+    let spool: any ByteSink
+    /// Bytes of tar before them.
+    let position: UInt64
+    var table = SeekTable()
+  }
+
+  private var held: Held?
+
+  private func drain() throws(Failure) {
+    while pool.inFlight > 0 { try emitOldest(waiting: true) }
   }
 
   /// Says that the manifest's header comes next, and nothing but the manifest behind it.
   ///
-  /// - Parameter length: bytes of its JSON.
-  package func beginManifest(length: UInt64) throws(Failure) {
+  /// - Parameters:
+  ///   - length: bytes of its JSON.
+  ///   - copy: gets a payload of the manifest alone, and is ended before `next` is.
+  package func beginManifest(length: UInt64, copy: (any ByteSink)? = nil) throws(Failure) {
     try phase.check()
     try endFrame()
+    self.copy = copy
+    manifestFrame = table.count + pool.inFlight
     locator = ManifestLocator(offset: offset, length: length)
   }
 
@@ -81,10 +150,16 @@ package final class ZstdCompressor: ByteSink {
   package func finish() throws(Failure) {
     try phase.check()
     do throws(Failure) {
-      guard let locator else { throw Failure(.library, "a payload without a manifest") }
+      guard let locator, held == nil else { throw Failure(.library, "a payload without a manifest") }
       if filling.count > 0 { try submit() }
-      while pool.inFlight > 0 { try emitOldest(waiting: true) }
+      try drain()
       pool.stop()
+      if let copy {
+        try copy.write(ManifestLocator(offset: 0, length: locator.length).bytes)
+        try copyTable.append(compressed: UInt32(ManifestLocator.frameLength), length: 0)
+        try copy.write(copyTable.bytes)
+        try copy.finish()
+      }
       try next.write(locator.bytes)
       try table.append(compressed: UInt32(ManifestLocator.frameLength), length: 0)
       try next.write(table.bytes)
@@ -122,6 +197,17 @@ package final class ZstdCompressor: ByteSink {
   private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
     guard let job = pool.takeOldest(waiting: waiting) else { return false }
     if let failure = job.failure { throw failure }
+    if let held {
+      try self.held!.table.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
+      try job.emit(to: held.spool)
+      job.clear()
+      spare.append(job)
+      return true
+    }
+    if let copy, table.count >= manifestFrame {
+      try copyTable.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
+      try job.emit(to: copy)
+    }
     try table.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
     try job.emit(to: next)
     job.clear()

@@ -17,34 +17,47 @@ struct SealConsolidate: SuiteCommand {
   @OptionGroup var output: SealOutputOptions
   @OptionGroup var records: SealRecordOptions
   @OptionGroup var compression: SealCompressionOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
+  @OptionGroup var identities: IdentityOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws { try validateExpectedID(expectId) }
 
-  /// The password opens the archives and seals the new one.
+  /// The password opens the archives, and seals the new one unless there are recipients.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let cost = try cost.cost()
-    let password = try passwords.password(confirming: false, inputIsData: true)
-    let sources = ArchiveSources(
-      [], isChain: true, limits: OpenLimits(), keys: OpeningKeys(password: try password.copy()))
+    let (sealing, keys) = try sealing.sealingAgain(
+      level: compression.level, threads: compression.threads, identities, passwords)
+    let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys)
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })
-    let key = try SealingKey(password: password, cost: cost)
-    let target = try output.target(lengthIsKnown: false)
     let meter = ProgressMeter("consolidating", mode: progress.progress)
-    let backup = try reader.consolidate(
-      key: key, compression: compression.compression, output: target, begin: { meter.setTotal($0) },
-      progress: { meter.advance($0) })
-    try sources.finish()
-    meter.finish()
     // What could not be read when it was made is no failure of today's.
-    _ = try records.finish(backup, key, output, target)
+    switch sealing {
+    case .whole(let key, let compression):
+      let target = try output.target(lengthIsKnown: false)
+      try records.begin(output)
+      let backup = try reader.consolidate(
+        key: key, compression: compression, output: target, begin: { meter.setTotal($0) },
+        progress: { meter.advance($0) })
+      try sources.finish()
+      meter.finish()
+      _ = try records.finish(backup, key, output, target)
+    case .streamed(let sealing):
+      let target = try output.target(lengthIsKnown: true)
+      try records.begin(output)
+      let sealed = try records.manifestFile()
+      let backup = try reader.consolidate(
+        sealing: sealing, sealedManifest: sealed?.sink, into: target,
+        begin: { meter.setTotal($0) }, progress: { meter.advance($0) },
+        ended: { () throws(Failure) in try sources.finish() })
+      meter.finish()
+      _ = try records.finish(backup, sealed, output, target)
+    }
     return ExitStatus.success
   }
 }

@@ -8,37 +8,43 @@ import TBKCrypto
 struct SealManifest: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "manifest",
-    abstract: "Seal the manifest of an archive alone, under the same password.",
+    abstract: "Seal the manifest of an archive alone.",
     usage: "tbk-seal manifest [<options>] < archive > sealed-manifest")
 
   @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
   @OptionGroup var output: SealOutputOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
+  @OptionGroup var identities: IdentityOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws { try validateExpectedID(expectId) }
 
-  /// All of the archive is verified first. The password opens it and seals the manifest.
+  /// All of the archive is verified first. The password opens it, and seals the manifest unless there are
+  /// recipients.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let cost = try cost.cost()
-    let password = try passwords.password(confirming: false, inputIsData: true)
-    let sources = ArchiveSources(
-      [], isChain: false, limits: OpenLimits(), keys: OpeningKeys(password: try password.copy()))
+    let (sealing, keys) = try sealing.sealingAgain(threads: 1, identities, passwords)
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
     let meter = ProgressMeter("verifying", mode: progress.progress)
     let reader = try BackupReader(
       expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in try sources.next() })
     let verified = try reader.manifest(wholly: true)
     meter.finish()
-    try Sealing.manifest(
-      verified.manifest, key: try SealingKey(password: password, cost: cost),
-      output: try output.target(lengthIsKnown: false))
+    switch sealing {
+    case .whole(let key, _):
+      try Sealing.manifest(
+        verified.manifest, key: key, output: try output.target(lengthIsKnown: false))
+    case .streamed(let sealing):
+      let target = try output.target(lengthIsKnown: true)
+      try Sealing.manifest(verified.manifest, sealing: sealing, into: target)
+      try target.commit()
+    }
     Messages.notice("sealed the manifest of backup \(verified.id.prefix(12))")
     return ExitStatus.success
   }

@@ -1,6 +1,7 @@
 // What the subcommands of tbk-seal share.
 
 import ArgumentParser
+import Glibc
 import TBKArchive
 import TBKCommand
 import TBKCore
@@ -56,6 +57,9 @@ struct SealOutputOptions: ParsableArguments {
     return target
   }
 
+  /// Whether a file that is there may outlive a seal that succeeds.
+  var mayStay: Bool { overwrite == .ifComplete && path != nil }
+
   /// Refuses to replace a complete archive by one that is not.
   func admit(isComplete: Bool, _ target: ArchiveOutput) throws(Failure) {
     guard overwrite == .ifComplete, !isComplete, let path else { return }
@@ -79,6 +83,12 @@ struct KeyCostOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Argon2id lanes.", valueName: "n"))
   var lanes = UInt8(Argon2Cost.standard.lanes)
 
+  /// Whether any of it is not the usual.
+  var isGiven: Bool {
+    memory != Argon2Cost.standard.memory || UInt32(iterations) != Argon2Cost.standard.passes
+      || UInt32(lanes) != Argon2Cost.standard.lanes
+  }
+
   func cost() throws(Failure) -> Argon2Cost {
     let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
@@ -95,20 +105,147 @@ struct KeyCostOptions: ParsableArguments {
 }
 
 struct SealCompressionOptions: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9; by default 6.", valueName: "n"))
+  @Option(name: .long, help: ArgumentHelp("Compress at level 0 (not at all) to 9, by default 6; other than in suite 1, 1 to 19, by default 3.", valueName: "n"))
   var level: Int?
 
-  @OptionGroup var threads: ThreadOptions
+  @OptionGroup private var threadOptions: ThreadOptions
+
+  var threads: Int { threadOptions.count }
+}
+
+/// What encrypts an archive: a password, in one of two suites, or recipients.
+struct SealingOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Seal in cipher suite 1, the default, or 3.", valueName: "n"))
+  var suite: CipherSuite?
+
+  @Option(name: .shortAndLong, parsing: .singleValue, help: ArgumentHelp("Seal to <recipient>, age1…, as an age file; no password is needed.", valueName: "recipient"))
+  var recipient: [RawPath] = []
+
+  @Option(name: [.customShort("R"), .customLong("recipients-file")], parsing: .singleValue, help: ArgumentHelp("Seal to the recipients in <file>.", valueName: "file"))
+  var recipientsFile: [RawPath] = []
+
+  @Flag(name: .shortAndLong, help: "With recipients: write text, as age -a does.")
+  var armor = false
+
+  @Option(name: .long, help: ArgumentHelp("In suite 3: take salt and costs from the archive <file>, if it costs no less.", valueName: "file"))
+  var saltFrom: RawPath?
+
+  @OptionGroup var cost: KeyCostOptions
+
+  var hasRecipients: Bool { !recipient.isEmpty || !recipientsFile.isEmpty }
 
   func validate() throws {
-    if let level, !(0...9).contains(level) { throw ValidationError("--level must be from 0 to 9") }
+    if hasRecipients {
+      if suite != nil { throw ValidationError("--suite is for a password, not for recipients") }
+      if saltFrom != nil { throw ValidationError("--salt-from is for a password, not for recipients") }
+      if cost.isGiven { throw ValidationError("recipients need no Argon2id: --memory, --iterations and --lanes are for a password") }
+    } else if armor {
+      throw ValidationError("--armor goes with recipients")
+    }
+    if saltFrom != nil, suite != .chunked { throw ValidationError("--salt-from goes with --suite 3") }
   }
 
-  var compression: Compression {
-    var compression = Compression()
-    (compression.level, compression.threads) = (level ?? compression.level, threads.count)
-    return compression
+  /// Refuses a password that would not be heeded.
+  func refuse(_ passwords: PasswordOptions) throws {
+    if hasRecipients, passwords.isGiven {
+      throw ValidationError("a password is given, but the archive is sealed to recipients")
+    }
   }
+
+  /// - Parameters:
+  ///   - level: nil for the usual one.
+  ///   - password: asked for unless there are recipients.
+  func sealing(
+    level: Int? = nil, threads: Int, password: () throws(Failure) -> Secret
+  ) throws(Failure) -> ArchiveSealing {
+    let isWhole = !hasRecipients && suite != .chunked
+    let levels = isWhole ? 0...9 : 1...19
+    if let level, !levels.contains(level) {
+      throw Failure(
+        .usage, "--level must be from \(levels.lowerBound) to \(levels.upperBound)"
+          + (isWhole ? " in suite 1" : ""))
+    }
+    if hasRecipients {
+      return .streamed(
+        StreamSealing(.recipients(try recipients(), armored: armor), level: level ?? 3, threads: threads))
+    }
+    let cost = try cost.cost()
+    let password = try password()
+    guard suite == .chunked else {
+      var settings = Compression()
+      (settings.level, settings.threads) = (level ?? settings.level, threads)
+      return .whole(try SealingKey(password: password, cost: cost), settings)
+    }
+    let key: SealingKey
+    if let saltFrom {
+      do throws(Failure) {
+        let file = DescriptorSource(try Descriptor.openForReading(saltFrom), name: saltFrom)
+        key = try SealingKey.sharing(file, password: password, cost: cost)
+      } catch {
+        throw error.within(saltFrom.display)
+      }
+    } else {
+      key = try SealingKey(password: password, cost: cost)
+    }
+    return .streamed(StreamSealing(.password(key), level: level ?? 3, threads: threads))
+  }
+
+  /// Likewise where the password opens archives as well: it is asked for once, and only if something needs it.
+  func sealingAgain(
+    level: Int? = nil, threads: Int, _ identities: IdentityOptions, _ passwords: PasswordOptions
+  ) throws(Failure) -> (ArchiveSealing, OpeningKeys) {
+    let noInput = passwords.input.noInput
+    if hasRecipients {
+      let keys = OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in
+        try passwords.password(confirming: false, inputIsData: true)
+      }
+      let never: () throws(Failure) -> Secret = { () throws(Failure) in
+        throw Failure(.library, "recipients need no password")
+      }
+      return (try sealing(level: level, threads: threads, password: never), keys)
+    }
+    let held = HeldSecret(try passwords.password(confirming: false, inputIsData: true))
+    let keys = OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in try held.copy() }
+    let kind = try sealing(level: level, threads: threads) { () throws(Failure) in try held.copy() }
+    return (kind, keys)
+  }
+
+  /// All of them, each once.
+  private func recipients() throws(Failure) -> [AgeRecipient] {
+    var all: [AgeRecipient] = []
+    for text in recipient {
+      do throws(Failure) {
+        all.append(try AgeRecipient(parsing: text.bytes))
+      } catch {
+        throw Failure(.usage, error.message, hint: error.hint)
+      }
+    }
+    for path in recipientsFile {
+      if path.isStandardStream { throw Failure(.usage, "recipients are read from a file, not from standard input") }
+      let bytes = try readFile(path, limit: AgeRecipientsFile.maximumLength)
+      do throws(Failure) {
+        all += try AgeRecipientsFile.parse(bytes.span)
+      } catch {
+        throw error.within(path.display)
+      }
+    }
+    var seen: Set<AgeRecipient> = []
+    return all.filter { seen.insert($0).inserted }
+  }
+}
+
+enum CipherSuite: String, CaseIterable, ExpressibleByArgument {
+  /// One message.
+  case whole = "1"
+  case chunked = "3"
+}
+
+/// How an archive is sealed.
+enum ArchiveSealing {
+  /// In suite 1.
+  case whole(SealingKey, Compression)
+  /// In suite 3, or as an age file.
+  case streamed(StreamSealing)
 }
 
 /// What is written beside an archive, for a store.
@@ -125,7 +262,42 @@ struct SealRecordOptions: ParsableArguments {
     }
   }
 
-  /// Receipt and sealed manifest are in place before the first byte of the archive is.
+  /// Removes what an earlier seal left: until this one has succeeded, nothing is to be taken for its own.
+  func begin(_ output: SealOutputOptions) throws(Failure) {
+    // There, what is left may stay with the archive that it describes.
+    if output.mayStay { return }
+    for path in [receipt, manifestOut] {
+      guard let path, let facts = try Descriptor.workingDirectory.statusIfPresent(of: path),
+        facts.st_mode & S_IFMT == S_IFREG
+      else { continue }
+      _ = try Descriptor.workingDirectory.unlink(path)
+    }
+  }
+
+  /// The sealed manifest, under a temporary name.
+  func manifestFile() throws(Failure) -> SealedManifestFile? {
+    try manifestOut.map { (path) throws(Failure) in try SealedManifestFile(path) }
+  }
+
+  /// Ends an archive of suite 3 or age, whose last byte has been written: the manifest takes its place, then
+  /// the receipt, then the archive.
+  ///
+  /// - Returns: whether the archive holds all of its source.
+  func finish(
+    _ backup: StreamedBackup, _ manifest: SealedManifestFile?, _ output: SealOutputOptions,
+    _ target: ArchiveOutput
+  ) throws(Failure) -> Bool {
+    try output.admit(isComplete: backup.isComplete, target)
+    try manifest?.commit()
+    if let receipt {
+      try AtomicFile.write(backup.receipt().line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
+    }
+    try target.commit()
+    tell(backup.manifest, read: backup.contentLength, written: backup.archiveLength)
+    return backup.isComplete
+  }
+
+  /// Ends an archive of suite 1: receipt and sealed manifest are in place before its first byte is.
   ///
   /// - Returns: whether the archive holds all of its source.
   func finish(
@@ -139,14 +311,31 @@ struct SealRecordOptions: ParsableArguments {
       try AtomicFile.write(backup.receipt().line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
     }
     let (isComplete, read, written) = (backup.isComplete, backup.contentLength, backup.archiveLength)
-    let id = backup.manifest.backupID ?? ""
-    let files = backup.manifest.fileCount
+    let manifest = backup.manifest
     try backup.commit()
-    Messages.notice(
-      "sealed \(files) \(files == 1 ? "file" : "files"), \(humanSize(read)) into "
-        + "\(humanSize(written)), id \(id.prefix(12))")
+    tell(manifest, read: read, written: written)
     return isComplete
   }
+
+  private func tell(_ manifest: Manifest, read: UInt64, written: UInt64) {
+    let files = manifest.fileCount
+    Messages.notice(
+      "sealed \(files) \(files == 1 ? "file" : "files"), \(humanSize(read)) into "
+        + "\(humanSize(written)), id \((manifest.backupID ?? "").prefix(12))")
+  }
+}
+
+/// A sealed manifest that is being written, and is there when the archive is.
+final class SealedManifestFile {
+  let sink: any ByteSink
+  private let file: AtomicFile
+
+  init(_ path: RawPath) throws(Failure) {
+    file = try AtomicFile(path)
+    sink = DescriptorSink(file.descriptor, name: path)
+  }
+
+  func commit() throws(Failure) { try file.commit() }
 }
 
 /// What a new backup belongs to.

@@ -3,61 +3,105 @@ import TBKArchive
 import TBKCommand
 import TBKCore
 import TBKCrypto
+import TBKFormat
 
-/// tbk-seal reseal: an archive under another password.
+/// tbk-seal reseal: an archive under another password, in another suite or to other recipients.
 struct SealReseal: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "reseal",
-    abstract: "Seal an archive under another password.",
+    abstract: "Seal an archive under another password, in another suite, or to recipients.",
     usage: "tbk-seal reseal [<options>] < archive > archive")
 
   @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
   @OptionGroup var output: SealOutputOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
+  @OptionGroup var identities: IdentityOptions
   @OptionGroup var oldPasswords: OldPasswordOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
-  func validate() throws { try validateExpectedID(expectId) }
+  func validate() throws {
+    try validateExpectedID(expectId)
+    try sealing.refuse(passwords)
+  }
 
-  /// Authenticates all of the archive before the first byte of output.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let cost = try cost.cost()
-    let old = try oldPasswords.password(refusing: passwords.input.noInput, inputIsData: true)
-    let new = try passwords.password(confirming: true, inputIsData: true)
-    let sources = ArchiveSources(
-      [], isChain: false, limits: OpenLimits(), keys: OpeningKeys(password: old))
+    let keys = try oldKeys()
+    let sealing = try sealing.sealing(threads: min(processorCount(), 256)) { () throws(Failure) in
+      try passwords.password(confirming: true, inputIsData: true)
+    }
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
     guard let archive = try sources.next() else {
       throw Failure(.library, "no archive was read")
     }
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    let length = try again(archive, sealing, meter)
+    meter.finish()
+    let format = self.sealing.hasRecipients ? "age" : "TBK2"
+    Messages.notice("sealed \(humanSize(length)) again, from \(archive.format) as \(format)")
+    return ExitStatus.success
+  }
+
+  /// The old password is taken before the new one. With an identity there may be none.
+  private func oldKeys() throws(Failure) -> OpeningKeys {
+    let (options, noInput) = (oldPasswords, passwords.input.noInput)
+    if identities.identity.isEmpty || options.isGiven {
+      let held = HeldSecret(try options.password(refusing: noInput, inputIsData: true))
+      return OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in try held.copy() }
+    }
+    return OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in
+      try options.password(refusing: noInput, inputIsData: true)
+    }
+  }
+
+  /// Of an archive of suite 1, nothing is written before all of it has been verified; one of suite 3 or age
+  /// passes, and gets its end when it has been.
+  private func again(
+    _ archive: any OpenedArchive, _ sealing: ArchiveSealing, _ meter: ProgressMeter
+  ) throws(Failure) -> UInt64 {
+    let advance: (Int) -> Void = { meter.advance($0) }
+    if let archive = archive as? StreamedArchive, case .streamed(let sealing) = sealing {
+      let target = try output.target(lengthIsKnown: true)
+      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance) {
+        (copied) throws(Failure) in _ = try verify(copied)
+      }
+      try target.commit()
+      return length
+    }
     // What does not hold together is not sealed again as if it did.
     try archive.keep()
+    let manifest = try verify(archive)
+    guard let archive = archive as? AuthenticatedArchive else {
+      guard case .whole(let key, let compression) = sealing else {
+        throw Failure(.library, "an archive of no kind")
+      }
+      let target = try output.target(lengthIsKnown: false)
+      return try Sealing.again(
+        archive, of: manifest, key: key, threads: compression.threads, output: target,
+        progress: advance)
+    }
+    let target = try output.target(lengthIsKnown: true)
+    meter.setTotal(archive.header.payloadLength)
+    switch sealing {
+    case .whole(let key, _):
+      return try Sealing.again(archive, key: key, output: target, progress: advance)
+    case .streamed(let sealing):
+      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance)
+      try target.commit()
+      return length
+    }
+  }
+
+  private func verify(_ archive: any OpenedArchive) throws(Failure) -> Manifest {
     var rest: (any OpenedArchive)? = archive
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { () throws(Failure) in rest.take() })
-    let verified = try reader.manifest(wholly: true)
-    let key = try SealingKey(password: new, cost: cost)
-    let meter = ProgressMeter("sealing", mode: progress.progress)
-    let length: UInt64
-    if let archive = archive as? AuthenticatedArchive {
-      let target = try output.target(lengthIsKnown: true)
-      meter.setTotal(archive.header.payloadLength)
-      length = try Sealing.again(archive, key: key, output: target) { meter.advance($0) }
-    } else {
-      let target = try output.target(lengthIsKnown: false)
-      length = try Sealing.again(
-        archive, of: verified.manifest, key: key, threads: min(processorCount(), 1024),
-        output: target
-      ) { meter.advance($0) }
-    }
-    meter.finish()
-    Messages.notice("sealed \(humanSize(length)) again, from \(archive.format) as TBK2")
-    return ExitStatus.success
+    return try reader.manifest(wholly: true).manifest
   }
 }

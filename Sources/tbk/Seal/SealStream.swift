@@ -23,12 +23,13 @@ struct SealStream: SuiteCommand {
   @OptionGroup var records: SealRecordOptions
   @OptionGroup var group: SealGroupOptions
   @OptionGroup var compression: SealCompressionOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try sealing.refuse(passwords)
     // Whose command is the value of a variable that is empty did not mean standard input.
     if command.isEmpty, ArgumentBytes.ofProcess().contains("--") {
       throw ValidationError("no command is given after --")
@@ -38,21 +39,39 @@ struct SealStream: SuiteCommand {
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: command.isEmpty)
-    let cost = try cost.cost()
-    let password = try passwords.password(confirming: true, inputIsData: command.isEmpty)
-    let key = try SealingKey(password: password, cost: cost)
-    let child = command.isEmpty ? nil : try ChildProcess(command.map(\.bytes))
-    let target = try output.target(lengthIsKnown: true)
-    let meter = ProgressMeter("sealing", mode: progress.progress)
-    let backup = try Sealing.stream(
-      DescriptorSource(child?.output ?? .standardInput), name: name, group: group.group, key: key,
-      compression: compression.compression, output: target, progress: { meter.advance($0) }
+    let sealing = try sealing.sealing(
+      level: compression.level, threads: compression.threads
     ) { () throws(Failure) in
-      if let reason = try child?.wait() {
-        throw Failure(.io, "\(command[0].display) failed: \(reason)", hint: "nothing was sealed")
-      }
+      try passwords.password(confirming: true, inputIsData: command.isEmpty)
     }
-    meter.finish()
-    return try records.finish(backup, key, output, target).sealStatus
+    if self.sealing.hasRecipients { PasswordOptions.withdraw() }
+    let child = command.isEmpty ? nil : try ChildProcess(command.map(\.bytes))
+    let source = DescriptorSource(child?.output ?? .standardInput)
+    let target = try output.target(lengthIsKnown: true)
+    try records.begin(output)
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    switch sealing {
+    case .whole(let key, let compression):
+      let backup = try Sealing.stream(
+        source, name: name, group: group.group, key: key, compression: compression, output: target,
+        progress: { meter.advance($0) }
+      ) { () throws(Failure) in try end(child) }
+      meter.finish()
+      return try records.finish(backup, key, output, target).sealStatus
+    case .streamed(let sealing):
+      let sealed = try records.manifestFile()
+      let backup = try Sealing.stream(
+        source, name: name, group: group.group, sealing: sealing, sealedManifest: sealed?.sink,
+        into: target, progress: { meter.advance($0) }
+      ) { () throws(Failure) in try end(child) }
+      meter.finish()
+      return try records.finish(backup, sealed, output, target).sealStatus
+    }
+  }
+
+  private func end(_ child: ChildProcess?) throws(Failure) {
+    if let reason = try child?.wait() {
+      throw Failure(.io, "\(command[0].display) failed: \(reason)", hint: "nothing was sealed")
+    }
   }
 }

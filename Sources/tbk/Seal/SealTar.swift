@@ -2,6 +2,7 @@ import ArgumentParser
 import TBKArchive
 import TBKCommand
 import TBKCore
+import TBKFormat
 
 /// tbk-seal tar: what a tar holds.
 struct SealTar: SuiteCommand {
@@ -17,24 +18,42 @@ struct SealTar: SuiteCommand {
   @OptionGroup var records: SealRecordOptions
   @OptionGroup var group: SealGroupOptions
   @OptionGroup var compression: SealCompressionOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
+  func validate() throws { try sealing.refuse(passwords) }
+
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let cost = try cost.cost()
-    let password = try passwords.password(confirming: true, inputIsData: true)
-    let key = try SealingKey(password: password, cost: cost)
+    let sealing = try sealing.sealing(
+      level: compression.level, threads: compression.threads
+    ) { () throws(Failure) in
+      try passwords.password(confirming: true, inputIsData: true)
+    }
+    let source = DescriptorSource(.standardInput)
+    let tell: (UnreadableEntry) -> Void = {
+      Messages.warning("\(RawPath($0.path).display): \($0.reason)")
+    }
     let target = try output.target(lengthIsKnown: true)
+    try records.begin(output)
     let meter = ProgressMeter("sealing", mode: progress.progress)
-    let backup = try Sealing.tar(
-      DescriptorSource(.standardInput), stripsTop: stripTop, group: group.group, key: key,
-      compression: compression.compression, output: target, progress: { meter.advance($0) },
-      tell: { Messages.warning("\(RawPath($0.path).display): \($0.reason)") })
-    meter.finish()
-    return try records.finish(backup, key, output, target).sealStatus
+    switch sealing {
+    case .whole(let key, let compression):
+      let backup = try Sealing.tar(
+        source, stripsTop: stripTop, group: group.group, key: key, compression: compression,
+        output: target, progress: { meter.advance($0) }, tell: tell)
+      meter.finish()
+      return try records.finish(backup, key, output, target).sealStatus
+    case .streamed(let sealing):
+      let sealed = try records.manifestFile()
+      let backup = try Sealing.tar(
+        source, stripsTop: stripTop, group: group.group, sealing: sealing,
+        sealedManifest: sealed?.sink, into: target, progress: { meter.advance($0) }, tell: tell)
+      meter.finish()
+      return try records.finish(backup, sealed, output, target).sealStatus
+    }
   }
 }

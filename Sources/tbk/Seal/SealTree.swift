@@ -25,13 +25,14 @@ struct SealTree: SuiteCommand {
   @OptionGroup var records: SealRecordOptions
   @OptionGroup var group: SealGroupOptions
   @OptionGroup var compression: SealCompressionOptions
-  @OptionGroup var cost: KeyCostOptions
+  @OptionGroup var sealing: SealingOptions
   @OptionGroup var walk: WalkOptionGroup
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try sealing.refuse(passwords)
     if walk.isGiven, source == nil {
       throw ValidationError("what to leave out is chosen where the manifest is made")
     }
@@ -43,8 +44,11 @@ struct SealTree: SuiteCommand {
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: source == nil)
-    let cost = try cost.cost()
-    let password = try passwords.password(confirming: true, inputIsData: source == nil)
+    let sealing = try sealing.sealing(
+      level: compression.level, threads: compression.threads
+    ) { () throws(Failure) in
+      try passwords.password(confirming: true, inputIsData: source == nil)
+    }
     var manifest: Manifest
     if let source {
       manifest = try walkTree(source)
@@ -61,19 +65,38 @@ struct SealTree: SuiteCommand {
       throw Failure(.usage, "the manifest does not say where its files are", hint: "give -C DIR")
     }
     let (root, _) = try openDirectory(RawPath(path))
-    let key = try SealingKey(password: password, cost: cost)
-    let target = try output.target(lengthIsKnown: false)
     let meter = ProgressMeter("sealing", mode: progress.progress)
-    let backup = try Sealing.tree(
-      manifest, root: root, key: key, compression: compression.compression, output: target,
-      begin: { meter.setTotal($0) }, progress: { meter.advance($0) },
-      report: { Messages.warning("\(RawPath($0.path).display): \($0.reason)") })
-    meter.finish()
+    let report: (TreePacker.Mishap) -> Void = {
+      Messages.warning("\(RawPath($0.path).display): \($0.reason)")
+    }
+    switch sealing {
+    case .whole(let key, let compression):
+      let target = try output.target(lengthIsKnown: false)
+      try records.begin(output)
+      let backup = try Sealing.tree(
+        manifest, root: root, key: key, compression: compression, output: target,
+        begin: { meter.setTotal($0) }, progress: { meter.advance($0) }, report: report)
+      meter.finish()
+      tellOfEarlier(manifest)
+      return try records.finish(backup, key, output, target).sealStatus
+    case .streamed(let sealing):
+      let target = try output.target(lengthIsKnown: true)
+      try records.begin(output)
+      let sealed = try records.manifestFile()
+      let backup = try Sealing.tree(
+        manifest, root: root, sealing: sealing, sealedManifest: sealed?.sink, into: target,
+        begin: { meter.setTotal($0) }, progress: { meter.advance($0) }, report: report)
+      meter.finish()
+      tellOfEarlier(manifest)
+      return try records.finish(backup, sealed, output, target).sealStatus
+    }
+  }
+
+  private func tellOfEarlier(_ manifest: Manifest) {
     let earlier = manifest.unreadable?.count ?? 0
     if earlier > 0, source == nil {
       Messages.warning("the manifest names \(earlier) entries that could not be read")
     }
-    return try records.finish(backup, key, output, target).sealStatus
   }
 
   private func walkTree(_ path: RawPath) throws(Failure) -> Manifest {

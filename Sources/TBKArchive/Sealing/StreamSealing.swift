@@ -1,0 +1,231 @@
+// Archives of suite 3 and age: written as they come, in frames of zstd.
+
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// What an archive that is written as it comes is encrypted with, and how it is compressed.
+package struct StreamSealing {
+  package enum Encryption {
+    /// Suite 3.
+    case password(SealingKey)
+    /// An age file.
+    case recipients([AgeRecipient], armored: Bool)
+  }
+
+  let encryption: Encryption
+  let level: Int
+  let threads: Int
+
+  /// - Parameters:
+  ///   - level: 1 to 19.
+  ///   - threads: that compress.
+  package init(
+    _ encryption: Encryption, level: Int = ZstdCompressor.standardLevel, threads: Int
+  ) {
+    self.encryption = encryption
+    self.level = level
+    self.threads = threads
+  }
+
+  /// Writes what stands before the payload to `sink`; what is then written to the stage that comes
+  /// back is the payload. Ending it ends `sink`.
+  func begin(into sink: any ByteSink) throws(Failure) -> any ByteSink {
+    switch encryption {
+    case .password(let key): return try key.beginChunked(into: sink)
+    case .recipients(let recipients, let isArmored):
+      return try AgeWriter.begin(to: recipients, into: isArmored ? AgeArmorWriter(into: sink) : sink)
+    }
+  }
+}
+
+/// An archive of suite 3 or age that has been written to its last byte.
+package struct StreamedBackup {
+  /// What the archive holds, with its id.
+  package let manifest: Manifest
+  /// Whether all of the source is in it as it was.
+  package let isComplete: Bool
+  /// Bytes of the archive.
+  package let archiveLength: UInt64
+  /// Of the archive.
+  package let sha256: Digest
+  /// Bytes of content that were read.
+  package let contentLength: UInt64
+
+  /// What a store needs to know in clear, with size and hash of the archive: an age file does not say
+  /// where it ends (tbk(5), "Receipt").
+  package func receipt() -> JSON {
+    var receipt = manifest.receipt(isComplete: isComplete)
+    receipt["size"] = .number(archiveLength)
+    receipt["sha256"] = .string(sha256.hex)
+    return receipt
+  }
+}
+
+/// An archive in the making: a tar goes into its frames, and the manifest comes last.
+///
+/// Until it is finished, its output and the sealed manifest have got no last chunk and no trailer.
+final class FramedArchive {
+  let frames: ZstdCompressor
+  private let sealing: StreamSealing
+  private let archive: HashingSink
+  private let sealedManifest: (any ByteSink)?
+
+  /// - Parameters:
+  ///   - sealedManifest: gets an archive of the manifest alone, out of the same frames; ended
+  ///     before `output` is.
+  ///   - output: gets the archive; ended by `finish`.
+  init(
+    _ sealing: StreamSealing, sealedManifest: (any ByteSink)? = nil, into output: any ByteSink
+  ) throws(Failure) {
+    self.sealing = sealing
+    self.sealedManifest = sealedManifest
+    let archive = try HashingSink(into: output)
+    self.archive = archive
+    // Encryption and output have a thread of their own beside those that compress.
+    let payload = PipelinedSink(into: try sealing.begin(into: archive))
+    frames = try ZstdCompressor(level: sealing.level, threads: sealing.threads, into: payload)
+  }
+
+  /// Gives the manifest its id, and ends the archive with it.
+  func finish(
+    identifying manifest: Manifest, isComplete: Bool, contentLength: UInt64
+  ) throws(Failure) -> StreamedBackup {
+    var manifest = manifest
+    let length = try TreePacker.identify(&manifest)
+    return try finish(
+      manifest, length: length, isComplete: isComplete, contentLength: contentLength)
+  }
+
+  /// Ends the archive with a manifest that has its id.
+  ///
+  /// - Parameter length: bytes of its JSON.
+  func finish(
+    _ manifest: Manifest, length: UInt64, isComplete: Bool, contentLength: UInt64
+  ) throws(Failure) -> StreamedBackup {
+    var copy: (any ByteSink)?
+    if let sealedManifest { copy = try sealing.begin(into: sealedManifest) }
+    try frames.beginManifest(length: length, copy: copy)
+    try TreePacker.append(manifest, length: length, to: frames)
+    try frames.finish()
+    return StreamedBackup(
+      manifest: manifest, isComplete: isComplete, archiveLength: archive.count,
+      sha256: try archive.digest(), contentLength: contentLength)
+  }
+
+  /// Ends an archive whose tar has its manifest already; returns its length in bytes.
+  func finish() throws(Failure) -> UInt64 {
+    try frames.finish()
+    return archive.count
+  }
+}
+
+extension Sealing {
+  /// Packs and encrypts what a manifest lists, in one pass and without a temporary file.
+  ///
+  /// Unless it returns, `output` and `sealedManifest` have got no last chunk and no trailer.
+  ///
+  /// - Parameters:
+  ///   - root: what the manifest's paths are relative to.
+  ///   - sealedManifest: gets an archive of the manifest alone, out of the same frames; ended
+  ///     before `output` is.
+  ///   - output: gets the archive; it is ended.
+  ///   - begin: told how many bytes of content there are, before any is read.
+  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  package static func tree(
+    _ manifest: Manifest, root: Descriptor, sealing: StreamSealing,
+    sealedManifest: (any ByteSink)? = nil, into output: any ByteSink, begin: (UInt64) -> Void,
+    progress: @escaping (Int) -> Void, report: @escaping (TreePacker.Mishap) -> Void
+  ) throws(Failure) -> StreamedBackup {
+    let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
+    let wasWhole = (manifest.unreadable ?? []).isEmpty
+    let read = StreamTally()
+    let packer = try TreePacker(
+      manifest, root: root, tar: archive.frames,
+      progress: { count in
+        read.bytes += UInt64(count)
+        progress(count)
+      },
+      report: { mishap in
+        read.mishaps += 1
+        report(mishap)
+      })
+    begin(packer.contentSize)
+    try packer.pack()
+    return try archive.finish(
+      identifying: packer.manifest, isComplete: wasWhole && read.mishaps == 0,
+      contentLength: read.bytes)
+  }
+
+  /// Seals a stream of unknown length as one file.
+  ///
+  /// A tar says how long a file is before its content. So what is larger than the buffer is compressed
+  /// into frames that wait in an encrypted spool.
+  ///
+  /// - Parameters:
+  ///   - name: of the file; one component.
+  ///   - ended: called when the source has ended, before the archive's end is written; throws if the
+  ///     source failed.
+  package static func stream(
+    _ source: any ByteSource, name: RawPath, group: String?, sealing: StreamSealing,
+    sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
+    progress: @escaping (Int) -> Void, ended: () throws(Failure) -> Void
+  ) throws(Failure) -> StreamedBackup {
+    try checkStreamName(name)
+    let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
+    let front = try source.read(upTo: 1 << 20)
+    progress(front.count)
+    var entry: ManifestEntry
+    let hashing = try HashingSink(into: OpenEndedSink(into: archive.frames))
+    if front.count < 1 << 20 {
+      try ended()
+      entry = streamEntry(name, size: UInt64(front.count), sha256: try SHA256.hash(front))
+      let header = try TarWriter.header(for: TarMember(entry))
+      try archive.frames.beginMember(header: header.count, content: entry.size)
+      if entry.size > 0 { entry.offset = UInt64(header.count) }
+      try archive.frames.write(header)
+      try archive.frames.write(front)
+    } else {
+      let spool = try EncryptedSpool()
+      try archive.frames.holdBack(into: spool)
+      try hashing.write(front)
+      try source.copy(to: TickingSink(into: hashing, progress))
+      try ended()
+      entry = streamEntry(name, size: hashing.count, sha256: try hashing.digest())
+      let header = try TarWriter.header(for: TarMember(entry))
+      entry.offset = UInt64(header.count)
+      try archive.frames.release(behind: header) { (sink) throws(Failure) in
+        try spool.replay(into: sink)
+      }
+    }
+    try TreePacker.pad(archive.frames, after: entry.size)
+    var manifest = try streamManifest(group)
+    manifest.files.append(entry)
+    return try archive.finish(
+      identifying: manifest, isComplete: true, contentLength: entry.size)
+  }
+
+  /// Seals a manifest, which has its id, alone: an archive whose tar holds `manifest.json` and nothing
+  /// else.
+  package static func manifest(
+    _ manifest: Manifest, sealing: StreamSealing, into output: any ByteSink
+  ) throws(Failure) {
+    let counted = CountingSink()
+    try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
+    let archive = try FramedArchive(sealing, into: output)
+    _ = try archive.finish(manifest, length: counted.count, isComplete: true, contentLength: 0)
+  }
+
+  private final class StreamTally {
+    var bytes: UInt64 = 0
+    var mishaps = 0
+  }
+}
+
+/// Passes everything on but the end.
+private final class OpenEndedSink: ByteSink {
+  private let next: any ByteSink
+  init(into next: any ByteSink) { self.next = next }
+  func write(_ bytes: Span<UInt8>) throws(Failure) { try next.write(bytes) }
+  func finish() {}
+}
