@@ -122,7 +122,8 @@ package final class Home {
   /// - Parameter checking: see `Configuration.init`.
   package func storedConfiguration(checking: Bool = true) throws(Failure) -> Configuration? {
     guard let bytes = try read(Home.configurationName) else { return nil }
-    let configuration = try Configuration(bytes, place: configurationPlace, checking: checking)
+    var configuration = try Configuration(bytes, place: configurationPlace, checking: checking)
+    if configuration.object["signing_enabled"] == nil { try goOnSigning(&configuration) }
     if configuration["github_token"] != .null,
       let facts = try open().statusIfPresent(of: Home.configurationName),
       facts.st_mode & S_IFMT == S_IFREG, facts.st_mode & 0o044 != 0
@@ -134,7 +135,22 @@ package final class Home {
 
   /// The configuration, or what holds without one.
   package func configuration(checking: Bool = true) throws(Failure) -> Configuration {
-    try storedConfiguration(checking: checking) ?? Configuration()
+    if let stored = try storedConfiguration(checking: checking) { return stored }
+    return try newConfiguration()
+  }
+
+  /// What holds where nothing is configured yet.
+  package func newConfiguration() throws(Failure) -> Configuration {
+    var configuration = Configuration()
+    try goOnSigning(&configuration)
+    return configuration
+  }
+
+  /// TermBackup 6 has no switch for signing: it signs if there is a key. A home of its goes on to.
+  private func goOnSigning(_ configuration: inout Configuration) throws(Failure) {
+    if try open().statusIfPresent(of: RawPath("signing_key.pem")) != nil {
+      configuration.set("signing_enabled", .bool(true))
+    }
   }
 
   package func write(_ configuration: Configuration) throws(Failure) {
@@ -177,7 +193,19 @@ package final class Home {
 
   /// Throws `.profile` if it is missing or wrong.
   package func profile(_ name: String) throws(Failure) -> Profile {
-    guard let bytes = try read(profileName(name)) else {
+    // Without a home there is more wrong than a profile.
+    _ = try open()
+    let found: [UInt8]?
+    do throws(Failure) {
+      found = try read(profileName(name))
+    } catch {
+      switch error.code {
+      case .exhausted, .interrupted, .tryAgain: throw error
+      // A directory, a file of somebody else's: that hides no other profile.
+      default: throw Failure(.profile, error.message, hint: error.hint)
+      }
+    }
+    guard let bytes = found else {
       throw Failure(
         .profile, "there is no profile '\(name)'",
         hint: "'termbackup profile list' shows those there are")

@@ -182,7 +182,7 @@ extension ConfigCommand {
       let configuration = try home.storedConfiguration()
       if configuration == nil { made.append(home.path.appending("config.json")) }
       if configuration == nil || store != nil {
-        var written = configuration ?? Configuration()
+        var written = if let configuration { configuration } else { try home.newConfiguration() }
         if let store { written.set("default_repo", .string(store)) }
         try home.write(written)
       }
