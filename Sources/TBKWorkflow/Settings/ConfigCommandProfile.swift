@@ -449,8 +449,10 @@ extension ProfileGroup {
           "\(state): set it with 'termbackup profile edit \(target) --source DIR'")
       }
       warnOfNesting(profile)
+      for consequence in profile.consequences { Messages.warning("\(place): \(consequence)") }
       ConfigCommand.report(home)
       if name == nil { Messages.notice("imported '\(target)'") }
+      for particular in profile.particulars { Messages.notice("  \(particular)") }
       try report.print(profile)
       return ExitStatus.success
     }

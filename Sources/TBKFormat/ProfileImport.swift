@@ -1,0 +1,68 @@
+import TBKCore
+
+/// What a profile that comes from elsewhere does here, for the person who takes it over.
+extension Profile {
+  /// What goes further than backing up: who is told of each backup, where a restore goes, what is left
+  /// out. Sentences without a full stop, names quoted.
+  package var consequences: [String] {
+    var found: [String] = []
+    for (field, does) in [
+      ("webhook_url", "is told of each backup: its name, size and times"),
+      ("ping_url", "is told when a run begins and how it ends"),
+    ] {
+      if let url = self[field]?.bytes {
+        found.append("\(field): \(RawPath(Profile.host(of: url)).display) \(does)")
+      }
+    }
+    if let place = self["restore_dir"]?.bytes {
+      found.append("restore_dir: 'termbackup restore' puts files into \(RawPath(place).display)")
+    }
+    if let pattern = patternForEverything {
+      found.append(
+        "exclude_patterns: \(RawPath(pattern).display) leaves out everything, or nearly so")
+    }
+    return found
+  }
+
+  /// The rest that differs from a new profile, a `field: value` each.
+  package var particulars: [String] {
+    Profile.fields.compactMap { field in
+      switch field.name {
+      case "name", "group", "webhook_url", "ping_url", "restore_dir": return nil
+      default: break
+      }
+      guard let value = self[field.name], !value.isNull, value != field.standard else { return nil }
+      return "\(field.name): \(Profile.shown(value))"
+    }
+  }
+
+  /// The first pattern with which names that have nothing in common are all excluded; nil if there is none.
+  private var patternForEverything: [UInt8]? {
+    var rules = IgnoreRules()
+    for pattern in excludePatterns {
+      rules.add(pattern: pattern)
+      let names = ["q", "Zebra 1.txt", "0", "deep/er/w.odt", "_.x"]
+      if names.allSatisfy({ rules.excludesPart(of: Array($0.utf8), isDirectory: false) }) {
+        return pattern
+      }
+    }
+    return nil
+  }
+
+  /// Scheme, host and port: what follows is as good as a password, and so is what goes before an `@`.
+  private static func host(of url: [UInt8]) -> [UInt8] {
+    guard let colon = url.firstIndex(of: UInt8(ascii: ":")) else { return [] }
+    let rest = url[colon...].drop { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "/") }
+    let authority = rest.prefix { !Array("/?#\\".utf8).contains($0) }
+    let host = authority.split(separator: UInt8(ascii: "@"), omittingEmptySubsequences: false).last
+    return Array(url[..<colon]) + "://".utf8 + (host ?? [])
+  }
+
+  private static func shown(_ value: JSON) -> String {
+    switch value {
+    case .string(let bytes): RawPath(bytes).display
+    case .array(let elements): elements.map(shown).joined(separator: ", ")
+    default: String(decoding: value.line(), as: UTF8.self)
+    }
+  }
+}
