@@ -12,6 +12,8 @@ package struct ManifestCreation {
   package var incremental = false
   /// Leaves the hash of what has to be packed anyway to tbk-seal.
   package var defersHash = false
+  /// Whether a tree without a single regular file is a failure, `.inputMissing`: the manifest has no end then.
+  package var needsFiles = false
   package var threads = 1
   /// Told of each difference from `previous`, in the order of the paths.
   package var change: ((EntryChange, [UInt8]) throws(Failure) -> Void)?
@@ -36,8 +38,14 @@ package struct ManifestCreation {
         { (entry) throws(Failure) in
           try writer.writer.append(entry)
           writer.count += 1
+          if entry.type == .file { writer.hasFiles = true }
         },
         { (unreadable) throws(Failure) in
+          if needsFiles, !writer.hasFiles {
+            throw Failure(
+              .inputMissing, "there is no file in \(source.display), or all are left out",
+              hint: "mount its disk; if it is to be empty, 'termbackup run --allow-empty' stores it")
+          }
           try writer.writer.finish(unreadable: unreadable)
           result = Summary(entries: writer.count, unreadable: unreadable.count)
         }
@@ -66,6 +74,7 @@ package struct ManifestCreation {
   private final class ManifestStream {
     var writer: ManifestWriter
     var count = 0
+    var hasFiles = false
     init(_ writer: ManifestWriter) { self.writer = writer }
   }
 

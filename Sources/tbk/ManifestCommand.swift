@@ -43,6 +43,9 @@ struct ManifestCreate: SuiteCommand {
   @Flag(name: .long, help: "Leave the hash of what has to be packed anyway to tbk-seal.")
   var deferHash = false
 
+  @Flag(name: .long, help: "Fail if there is no regular file, as where a disk is not mounted.")
+  var needFiles = false
+
   @OptionGroup var threads: ThreadOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
@@ -69,6 +72,7 @@ struct ManifestCreate: SuiteCommand {
     }
     creation.incremental = mode == .incremental
     creation.defersHash = deferHash
+    creation.needsFiles = needFiles
     creation.threads = deferHash && previous == nil ? 1 : threads.count
     creation.progress = { meter.advance($0) }
     creation.remark = { WalkReport.tell($0) }
