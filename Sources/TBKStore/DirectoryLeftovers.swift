@@ -26,6 +26,23 @@ extension DirectoryStore {
             changedAt: changed))
       }
     }
+    return (found + (try clearManifests())).inOrder
+  }
+
+  package func clearManifests() throws(Failure) -> [Leftover] {
+    guard let directory = try folder(.manifests, creating: false) else { return [] }
+    var found: [Leftover] = []
+    for (name, _) in try directory.names() {
+      guard let name = ObjectName(name.text), case let path = ObjectPath(.manifests, name),
+        path.isClearManifest,
+        let facts = try directory.statusIfPresent(of: RawPath(name.description)),
+        facts.st_mode & S_IFMT == S_IFREG
+      else { continue }
+      found.append(
+        Leftover(
+          .object, RawPath(path.description), size: UInt64(clamping: facts.st_size),
+          changedAt: Timestamp(clamping: FileTime(facts.st_mtim))))
+    }
     return found.inOrder
   }
 

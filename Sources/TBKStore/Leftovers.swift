@@ -97,6 +97,20 @@ extension ObjectPath {
   }
 }
 
+extension ObjectPath {
+  /// Whether it is a manifest of TermBackup 6: in clear, so that whoever has the store can read the names,
+  /// sizes and hashes of all files. Nothing here needs one.
+  var isClearManifest: Bool {
+    let text = name.description
+    return folder == .manifests && text.hasPrefix("manifest_") && text.hasSuffix(".json")
+      && text.dropFirst(9).dropLast(5).isHex(12)
+  }
+}
+
+extension Store {
+  package func clearManifests() throws(Failure) -> [Leftover] { [] }
+}
+
 extension Substring {
   fileprivate func isHex(_ count: Int) -> Bool {
     utf8.count == count

@@ -7,13 +7,15 @@ extension LedgerSession {
   ///
   /// - Parameters:
   ///   - allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
+  ///   - refusingSudden: whether much that goes at once for its age is `.denied`, too.
   ///   - continuing: whether it comes right after a commit of this session.
   package func prune(
-    _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false, continuing: Bool = false
+    _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false,
+    refusingSudden: Bool = false, continuing: Bool = false
   ) throws(Failure) -> Retention.Judgement {
     try transact(continuing: continuing) { (snapshot, _) throws(Failure) in
       let judgement = try self.judge(
-        snapshot, retention, scope, allowingEmpty: allowingEmpty)
+        snapshot, retention, scope, allowingEmpty: allowingEmpty, refusingSudden: refusingSudden)
       let gone = judgement.gone
       if gone.isEmpty { return .done(judgement) }
       let ids = Set(gone.map(\.id.hex))
@@ -24,9 +26,17 @@ extension LedgerSession {
 
   /// What `prune` would do to a snapshot, and would refuse.
   package func judge(
-    _ snapshot: Snapshot, _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool
+    _ snapshot: Snapshot, _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool,
+    refusingSudden: Bool = false
   ) throws(Failure) -> Retention.Judgement {
     let judgement = retention.judge(snapshot.entries, scope)
+    if refusingSudden, retention.isSudden(judgement) {
+      throw Failure(
+        .denied,
+        "\(judgement.gone.count) of \(judgement.verdicts.count) backups in the store \(store.address.display) would "
+          + "go at once for their age: nothing was removed",
+        hint: "if the clock is right, 'termbackup prune' removes them, or tbk-prune without --refuse-sudden")
+    }
     if !allowingEmpty, let group = judgement.emptied.first {
       var what = group.map { "of the group \($0)" } ?? "that are in no group"
       if case .groups(let groups) = scope, groups.count > 1 { what = "of these groups" }

@@ -74,6 +74,7 @@ package struct RetentionRules: Equatable, Sendable {
 ///   the order of storing contradict each other, what is among the newest by either is so.
 /// - What is dated more than a day from now is kept, and counted by no rule: neither a clock that
 ///   ran ahead nor one that has fallen behind removes anything.
+/// - A backup without files does not take the place of the last one with some, which stays.
 /// - What a kept backup depends on is kept, whatever group it is in.
 /// - TermBackup 6 did not say what its backups depend on. Those that are not younger than one that
 ///   is kept are kept.
@@ -86,6 +87,8 @@ package struct Retention: Sendable {
     case overCount = "over-count"
     case overAge = "over-age"
     case needed, termbackup6, future
+    /// The last one with files, where those after it have none.
+    case files
   }
 
   package struct Verdict: Sendable {
@@ -129,6 +132,7 @@ package struct Retention: Sendable {
       for index in members where !found[index].reasons.isEmpty {
         found[index].isKept = !found[index].reasons.contains { $0 == .overCount || $0 == .overAge }
       }
+      keepFiles(Ranking(members.filter { times[$0] <= horizon }, times).byTime, &found)
     }
     keepWhatIsNeeded(&found, times)
     let emptied = groups.filter { $0.allSatisfy { !found[$0].isKept } }
@@ -206,6 +210,31 @@ package struct Retention: Sendable {
       let over = found[index].reasons.filter { $0 == .overCount || $0 == .overAge }
       if !over.isEmpty { found[index].reasons = over }
     }
+  }
+
+  /// Keeps the newest backup with files where one without any would be kept, and is newer: its source was
+  /// perhaps not mounted.
+  ///
+  /// - Parameter members: the newest first.
+  private func keepFiles(_ members: [Int], _ found: inout [Verdict]) {
+    guard let place = members.firstIndex(where: { found[$0].entry.fileCount > 0 }),
+      case let last = members[place], !found[last].isKept,
+      members[..<place].contains(where: { found[$0].isKept })
+    else { return }
+    found[last].isKept = true
+    found[last].reasons = [.files]
+  }
+
+  /// Whether the limit in days takes so much at once that a clock that is wrong is the likelier reason than
+  /// time that has passed: half of the backups or more, and even the youngest of them is older than the limit
+  /// by half of it and by a week; of a single one, by ten times the limit and by half a year.
+  package func isSudden(_ judgement: Judgement) -> Bool {
+    guard let days = rules.retentionDays else { return false }
+    let gone = judgement.verdicts.filter { !$0.isKept && $0.reasons.contains(.overAge) }
+    guard !gone.isEmpty, gone.count >= judgement.verdicts.count - gone.count else { return false }
+    let beyond = gone.count > 1 ? max(days / 2, 7) : max(days * 10, 180)
+    let bound = now.earlier(seconds: UInt64(clamping: days + beyond) * 86_400)
+    return gone.allSatisfy { time(of: $0.entry) < bound }
   }
 
   /// Keeps what kept backups need, and what that needs.

@@ -49,6 +49,9 @@ package protocol Store: AnyObject {
   /// belongs to may be that of a profile elsewhere.
   func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover]
 
+  /// The manifests in clear that TermBackup 6 has left, of any age; they are leftovers, too.
+  func clearManifests() throws(Failure) -> [Leftover]
+
   /// Removes leftovers, unless the store has moved on from `ledger`, which stays as it is to the byte.
   /// Returns those that are gone; nil if the store has moved on.
   func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> [Leftover]?

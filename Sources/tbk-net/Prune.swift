@@ -32,6 +32,11 @@ struct Prune: SuiteCommand, FormerOptions {
 
   @Flag(
     name: .long,
+    help: "Remove nothing if --retention-days takes half of them or more at once, as when a clock is wrong.")
+  var refuseSudden = false
+
+  @Flag(
+    name: .long,
     help: "Print 'full' if the next backup of the group has to be full for these limits to work.")
   var nextMode = false
 
@@ -57,7 +62,7 @@ struct Prune: SuiteCommand, FormerOptions {
         throw ValidationError("--next-mode is for --max-backups and --retention-days")
       }
       if !groups.isGiven { throw ValidationError("--next-mode needs --group") }
-      if dryRun || allowEmpty || json {
+      if dryRun || allowEmpty || refuseSudden || json {
         throw ValidationError("--next-mode removes nothing, and prints one word")
       }
     }
@@ -79,8 +84,9 @@ struct Prune: SuiteCommand, FormerOptions {
     }
     let judgement =
       dryRun
-      ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty)
-      : try session.prune(retention, scope, allowingEmpty: allowEmpty)
+      ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
+      : try session.prune(
+        retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
     for verdict in judgement.verdicts {
       try StandardOutput.write(json ? verdict.json : verdict.row)
     }

@@ -194,7 +194,7 @@ struct Pull: SuiteCommand {
       return ExitStatus.success
     }
     if summary {
-      try print(StoreSummary.of(snapshot, in: scope, now: .now()))
+      try print(StoreSummary.of(snapshot, of: session, in: scope, now: .now()))
       return ExitStatus.success
     }
     var isWhole = true

@@ -8,8 +8,9 @@ enum StoreSummary {
 
   /// How far the store has come, and the backups that are meant.
   static func of(
-    _ snapshot: LedgerSession.Snapshot, in scope: BackupScope, now: Timestamp
-  ) -> Facts {
+    _ snapshot: LedgerSession.Snapshot, of session: LedgerSession, in scope: BackupScope,
+    now: Timestamp
+  ) throws(Failure) -> Facts {
     let entries = snapshot.entries.filter { scope.holds($0) }
     let size = entries.reduce(UInt64(0)) { sum, entry in
       let manifest = entry.manifest?.size ?? 0
@@ -25,6 +26,8 @@ enum StoreSummary {
     case .unchecked(let fingerprint): (signature, key) = ("unchecked", .string(fingerprint.hex))
     case .unsigned: break
     }
+    let presence = try session.presence(of: entries, in: snapshot)
+    let missing = zip(entries, presence).filter { $0.1.archive != .whole }.map(\.0)
     let last = entries.last
     let age = last.flatMap { Timestamp(iso8601: $0.createdAt) }.map { now.seconds(since: $0) }
     return [
@@ -40,6 +43,9 @@ enum StoreSummary {
       ("last_file_count", last.map { .number($0.fileCount) } ?? .null),
       ("last_mode", last?.mode.map { .string($0) } ?? .null),
       ("last_verified", last.map { .bool($0.verified) } ?? .null),
+      ("missing", .array(missing.map { .string($0.filename.description) })),
+      ("lost_count", .number(presence.count { !$0.lost.isEmpty })),
+      ("clear_manifest_count", .number(try session.store.clearManifests().count)),
     ]
   }
 
@@ -65,6 +71,9 @@ enum StoreSummary {
         case .null: "-"
         case .bool(let yes): yes ? "yes" : "no"
         case .number(let token): token
+        case .array(let elements):
+          elements.isEmpty
+            ? "-" : elements.map { RawPath($0.bytes ?? []).quoted }.joined(separator: ", ")
         default: RawPath(value.bytes ?? []).quoted
         }
       output += Array("\(name)\t\(text)\n".utf8)

@@ -91,7 +91,8 @@ struct LeftoverTests {
       path(.checks, "0123456789abcdef0123456789abcdef.tbk"), path(.checks, "backup_aaaaaaaaaaaa.tbk"),
       path(.backups, "notes.txt"), path(.backups, "backup_AAAAAAAAAAAA.tbk"),
       path(.backups, "new_backup_aaaaaaaaaaaa.tbk"), path(.backups, "manifest_aaaaaaaaaaaa.tbk"),
-      path(.backups, "backup_aaaaaaaaaaaa.tbk.old"), path(.manifests, "manifest_aaaaaaaaaaaa.json"),
+      path(.backups, "backup_aaaaaaaaaaaa.tbk.old"), path(.backups, "manifest_aaaaaaaaaaaa.json"),
+      path(.manifests, "manifest_aaaaaaaaaaaaa.json"),
     ]
     for other in others { try strand([1], as: other, in: try place.open()) }
     #expect(try session.clean(dryRun: false, age: anyAge) == [])
@@ -113,6 +114,21 @@ struct LeftoverTests {
     let gone = try makeSession(faulty, home: nil).clean(dryRun: false, age: anyAge)
     #expect(faulty.hasFailed && gone.map(\.name.text) == [LeftoverTests.orphans[0].description])
     #expect(try !place.open().has(LeftoverTests.orphans[0]))
+  }
+
+  @Test(arguments: StoreKind.all) func manifestsInClearGoAtAnyAge(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    try makeSession(try place.open(), home: nil).pushArchive(1)
+    let clear = ObjectPath(.manifests, ObjectName("manifest_0123456789ab.json")!)
+    // Not of that kind, and so not ours to judge.
+    let other = ObjectPath(.manifests, ObjectName("notes.json")!)
+    for path in [clear, other] { try strand([1, 2, 3], as: path, in: try place.open()) }
+    let found = try place.open().clearManifests()
+    #expect(found.map(\.name.text) == [clear.description] && found.first?.size == 3)
+    let gone = try makeSession(try place.open(), home: nil).clean(dryRun: false)
+    #expect(gone.map(\.name.text) == [clear.description])
+    #expect(try !place.open().has(clear) && place.open().has(other))
+    #expect(try place.open().clearManifests().isEmpty)
   }
 
   @Test(arguments: StoreKind.all) func aLedgerThatHasMovedOnRemovesNothing(_ kind: StoreKind) throws {

@@ -10,12 +10,12 @@ private let day: Int64 = 86_400 * 1_000_000_000
 
 /// Backup number `seed`, made at `time`.
 private func backup(
-  _ seed: Int, _ time: String, needs: [Int] = [], group: String? = "g", mode: String? = "full"
+  _ seed: Int, _ time: String, needs: [Int] = [], group: String? = "g", mode: String? = "full", files: Int = 0
 ) throws -> LedgerEntry {
   var json = JSON.object([
     "id": .string(try digest(seed).hex), "filename": .string("backup_\(seed).tbk"),
     "sha256": .string(try digest(seed).hex), "size": .number(seed), "created_at": .string(time),
-    "depends_on": .array(try needs.map { .string(try digest($0).hex) }),
+    "depends_on": .array(try needs.map { .string(try digest($0).hex) }), "file_count": .number(files),
   ])
   if let group { json["group"] = .string(group) }
   if let mode { json["mode"] = .string(mode) }
@@ -57,6 +57,50 @@ struct RetentionTests {
     #expect(found.kept == [2, 1, 0])
     #expect(found.reasons(2) == [.last] && found.reasons(3) == [])
     #expect(judge(try daily(2)) { $0.last = 3 }.kept == [1, 0])
+  }
+
+  @Test func theLastOneWithFilesOutlastsThoseWithoutAny() throws {
+    func day(_ number: Int, files: Int) throws -> LedgerEntry {
+      try backup(number, now.earlier(seconds: UInt64(number) * 86_400).iso8601(), files: files)
+    }
+    let entries = [
+      try day(5, files: 7), try day(4, files: 7), try day(3, files: 0), try day(2, files: 0), try day(1, files: 0),
+    ]
+    for body: (inout RetentionRules) -> Void in [
+      { $0.maxBackups = 2 }, { $0.retentionDays = 2 }, { $0.last = 2 },
+    ] {
+      let found = judge(entries, body)
+      #expect(found.kept == [4, 2, 1] && found.reasons(4) == [.files])
+    }
+    // An older one with files does not stand for it, and one that is kept needs no help.
+    #expect(judge(entries) { $0.last = 5 }.reasons(4) == [.last])
+    let both = judge(entries + [try day(0, files: 1)]) { $0.last = 2 }
+    #expect(both.kept == [1, 0])
+    // Where all goes, all goes.
+    #expect(judge(entries) { $0.retentionDays = 1 }.kept == [1, 4].sorted(by: >))
+    #expect(judge(Array(entries.prefix(2))) { $0.retentionDays = 1 }.kept == [])
+  }
+
+  @Test func whatGoesAllAtOnceIsSudden() throws {
+    func isSudden(_ ages: [Int], limit: Int?, count: Int? = nil) throws -> Bool {
+      let entries = try ages.enumerated().map {
+        try backup($0.offset, now.earlier(seconds: UInt64($0.element) * 86_400).iso8601())
+      }
+      let retention = Retention(
+        rules {
+          $0.retentionDays = limit
+          $0.maxBackups = count
+        }, now: now)
+      return retention.isSudden(retention.judge(entries, .all))
+    }
+    // Two years ahead, with many backups or one.
+    #expect(try isSudden([750, 740, 731, 0], limit: 30) && isSudden([730, 0], limit: 30))
+    #expect(try isSudden([732, 731, 730, 1, 0], limit: 30))
+    // Time that has passed: a little too old, or few of many.
+    #expect(try !isSudden([32, 31, 0], limit: 30) && !isSudden([2, 0], limit: 1))
+    #expect(try !isSudden([31, 0], limit: 7) && !isSudden([400, 3, 2, 1, 0], limit: 30))
+    // A limit of another kind knows no clock.
+    #expect(try !isSudden([750, 740, 731, 0], limit: nil, count: 1))
   }
 
   @Test func whatIsYoungEnoughStays() throws {

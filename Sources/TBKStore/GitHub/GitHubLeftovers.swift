@@ -14,7 +14,8 @@ extension GitHubStore {
     if state == .unknown { try locate() }
     guard case .at(let head) = state else { return [] }
     let found =
-      try objects(at: head, besides: named, age: age) + assets(besides: named, age: age)
+      try objects(at: head, besides: named, age: age) + clearManifests(at: head)
+      + assets(besides: named, age: age)
     return found.inOrder
   }
 
@@ -24,25 +25,45 @@ extension GitHubStore {
     at head: Head, besides named: NamedObjects, age: Int64
   ) throws(Failure) -> [Leftover] {
     var found: [Leftover] = []
-    let (top, _) = try tree(head.tree.description)
     for kind in [ObjectPath.Folder.backups, .manifests] {
-      guard let entry = top.first(where: { $0["path"]?.text == kind.rawValue }),
-        entry["type"]?.text == "tree", let id = GitObjectID(entry["sha"]?.text)
-      else { continue }
-      for file in try tree(id.description).entries {
-        guard file["type"]?.text == "blob",
-          let name = file["path"]?.text.flatMap({ ObjectName($0) }),
-          case let path = ObjectPath(kind, name), path.hasOurName,
-          !named.contains(path.description),
+      for (path, size) in try files(of: kind, at: head) {
+        guard path.hasOurName, !named.contains(path.description),
           let changed = try lastChange(of: path.description, at: head, age: age)
         else { continue }
         found.append(
-          Leftover(
-            .object, RawPath(path.description), size: file["size"]?.integer() ?? 0,
-            changedAt: changed))
+          Leftover(.object, RawPath(path.description), size: size, changedAt: changed))
       }
     }
     return found
+  }
+
+  package func clearManifests() throws(Failure) -> [Leftover] {
+    if state == .unknown { try locate() }
+    guard case .at(let head) = state else { return [] }
+    return try clearManifests(at: head)
+  }
+
+  /// Without the times at which they came, each of which would be a request: now stands for them.
+  private func clearManifests(at head: Head) throws(Failure) -> [Leftover] {
+    let now = Timestamp.now()
+    return try files(of: .manifests, at: head).filter { $0.path.isClearManifest }.map {
+      Leftover(.object, RawPath($0.path.description), size: $0.size, changedAt: now)
+    }.inOrder
+  }
+
+  /// The files of a folder, with their sizes in bytes.
+  private func files(
+    of kind: ObjectPath.Folder, at head: Head
+  ) throws(Failure) -> [(path: ObjectPath, size: UInt64)] {
+    let (top, _) = try tree(head.tree.description)
+    guard let entry = top.first(where: { $0["path"]?.text == kind.rawValue }),
+      entry["type"]?.text == "tree", let id = GitObjectID(entry["sha"]?.text)
+    else { return [] }
+    return try tree(id.description).entries.compactMap { file in
+      guard file["type"]?.text == "blob", let name = file["path"]?.text.flatMap({ ObjectName($0) })
+      else { return nil }
+      return (ObjectPath(kind, name), file["size"]?.integer() ?? 0)
+    }
   }
 
   private func tree(_ id: String) throws(Failure) -> (entries: [JSON], response: HTTPResponse) {

@@ -23,7 +23,16 @@ extension HelperStore {
       found.append(
         leftover(.temporary, "\(HelperStore.journalFolder)/\(entry.name)", entry, changed))
     }
-    return found.inOrder
+    return (found + (try clearManifests())).inOrder
+  }
+
+  package func clearManifests() throws(Failure) -> [Leftover] {
+    let now = Timestamp.now().nanoseconds / 1_000_000_000
+    return try list(ObjectPath.Folder.manifests.rawValue).compactMap { entry in
+      let path = ObjectPath(.manifests, entry.name)
+      guard path.isClearManifest else { return nil }
+      return leftover(.object, path.description, entry, entry.changedAt ?? now)
+    }.inOrder
   }
 
   private func leftover(
