@@ -38,15 +38,16 @@ extension Profile {
 
   /// The first pattern with which names that have nothing in common are all excluded; nil if there is none.
   private var patternForEverything: [UInt8]? {
-    var rules = IgnoreRules()
-    for pattern in excludePatterns {
-      rules.add(pattern: pattern)
-      let names = ["q", "Zebra 1.txt", "0", "deep/er/w.odt", "_.x"]
-      if names.allSatisfy({ rules.excludesPart(of: Array($0.utf8), isDirectory: false) }) {
-        return pattern
+    func leavesOutAll(_ patterns: some Sequence<[UInt8]>) -> Bool {
+      var rules = IgnoreRules()
+      for pattern in patterns { rules.add(pattern: pattern) }
+      return ["q", "Zebra 1.txt", "0", "deep/er/w.odt", "_.x"].allSatisfy {
+        rules.excludesPart(of: Array($0.utf8), isDirectory: false)
       }
     }
-    return nil
+    // What one leaves out a later one may take in again.
+    guard leavesOutAll(excludePatterns) else { return nil }
+    return excludePatterns.indices.first { leavesOutAll(excludePatterns[...$0]) }.map { excludePatterns[$0] }
   }
 
   /// Scheme, host and port: what follows is as good as a password, and so is what goes before an `@`.

@@ -122,7 +122,8 @@ struct Push: SuiteCommand, FormerOptions {
   ) throws(Failure) {
     var lines: [UInt8] = []
     do throws(Failure) {
-      let judgement = try session.prune(Retention(rules, now: .now()), scope, continuing: true)
+      let judgement = try session.prune(
+        Retention(rules, now: .now()), scope, refusingSudden: true, continuing: true)
       for verdict in judgement.verdicts { lines += json ? verdict.json : verdict.row }
       judgement.tell(at: session.store.address)
     } catch {

@@ -12,7 +12,9 @@ import time
 import pytest
 from conftest import PATIENCE, require
 
+# As TermBackup 6 keeps it, for all homes; and as it is kept for one, whichever it is.
 ITEM = ["service", "termbackup", "username", "github_token"]
+OWN = ["service", "termbackup", "item", "github_token"]
 LABEL = "TermBackup: GitHub token"
 LOGIN = "/org/freedesktop/secrets/collection/login"
 
@@ -48,7 +50,7 @@ class Session:
         self.answers = True
         (folder / "patient").mkdir()
         (folder / "patient" / "sleep").write_text(
-            f'#!/bin/sh\ncase "$*" in 10 | 60) set -- {PATIENCE} ;; esac\nexec {shutil.which("sleep")} "$@"\n')
+            f'#!/bin/sh\ncase "$*" in 30 | 60 | 120) set -- {PATIENCE} ;; esac\nexec {shutil.which("sleep")} "$@"\n')
         (folder / "patient" / "sleep").chmod(0o755)
         if keyring:
             self.start_keyring()
@@ -80,11 +82,20 @@ class Session:
         done = self.tool("store", f"--label={LABEL}", *ITEM, *more, input=token)
         assert done.returncode == 0, done
 
+    def keep(self, secret, home, item="github_token"):
+        """Puts a secret there as a verb does, for one home."""
+        done = self.tool("store", "--label=x", "service", "termbackup", "home", str(home), "item", item, input=secret)
+        assert done.returncode == 0, done
+
+    def kept(self, home, item="github_token"):
+        return self.tool("lookup", "service", "termbackup", "home", str(home), "item", item).stdout
+
     def token(self):
-        return self.tool("lookup", *ITEM).stdout
+        """That of a home, else the one of TermBackup 6."""
+        return self.tool("lookup", *OWN).stdout or self.tool("lookup", *ITEM).stdout
 
     def items(self):
-        return self.tool("search", "--all", *ITEM).stdout.count(b"label = ")
+        return sum(self.tool("search", "--all", *item).stdout.count(b"label = ") for item in (OWN, ITEM))
 
     def lock(self):
         self.call("org.freedesktop.secrets", "/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock",

@@ -14,8 +14,9 @@ from test_shell_layer import shell  # noqa: F401
 
 TOKEN = "ghp_" + "k" * 36
 OTHER = "github_pat_" + "o" * 40
-# A keyring that does not answer is given up after so many seconds.
-LIMIT = 10
+# A keyring that does not answer is given up after so many seconds where somebody may wait, and where nobody does.
+LIMIT = 30
+ALONE = 120
 
 
 def configure(shell, token):
@@ -69,12 +70,26 @@ def test_a_token_moves_from_the_configuration_into_the_keyring(shell, session):
     assert TOKEN.encode() not in done.stdout + done.stderr
 
 
-def test_the_item_is_the_one_that_termbackup_6_reads(shell, session):
+def test_the_item_belongs_to_one_home(shell, session):
     configure(shell, TOKEN)
     shell.run("migrate", env=session.environment_of(shell))
-    found = session.tool("search", "--all", "service", "termbackup", "username", "github_token")
-    assert b"label = TermBackup: GitHub token" in found.stdout
+    found = session.tool("search", "--all", "service", "termbackup", "home", str(shell.home), "item", "github_token")
+    assert b"label = TermBackup: GitHub token (" + os.fsencode(shell.home) in found.stdout
     assert session.items() == 1
+
+
+def test_two_homes_have_a_token_each_and_both_find_the_one_of_termbackup_6(shell, session, tmp_path):
+    session.store(OTHER.encode())
+    homes = {tmp_path / "a": TOKEN, tmp_path / "b": TOKEN[::-1]}
+    for home, token in homes.items():
+        env = {**session.environment_of(shell), "TERMBACKUP_HOME": str(home)}
+        shell.run("init", "-q", env=env)
+        (home / "config.json").write_text(json.dumps({"github_token": token}))
+        (home / "config.json").chmod(0o600)
+        assert b"--force" in shell.run("migrate", status=73, env=env).stderr
+        shell.run("migrate", "--force", env=env)
+    assert {home: session.kept(home).decode() for home in homes} == homes
+    assert session.tool("lookup", "service", "termbackup", "username", "github_token").stdout == OTHER.encode()
 
 
 def test_a_token_that_the_keyring_has_already_only_leaves_the_configuration(shell, session):
@@ -91,7 +106,9 @@ def test_another_token_in_the_keyring_is_not_replaced_unasked(shell, session):
     assert session.token() == OTHER.encode() and configured(shell) == TOKEN
     assert ("migrate-token", "failure") in operations(shell)
     shell.run("migrate", "--force", env=session.environment_of(shell))
-    assert session.token() == TOKEN.encode() and configured(shell) is None and session.items() == 1
+    assert session.token() == TOKEN.encode() and configured(shell) is None
+    # TermBackup 6's, and other homes', stays.
+    assert session.items() == 2
 
 
 def test_an_item_of_another_program_is_not_left_to_answer_first(shell, session):
@@ -99,7 +116,7 @@ def test_an_item_of_another_program_is_not_left_to_answer_first(shell, session):
     session.store(OTHER.encode(), "application", "Python keyring library")
     configure(shell, TOKEN)
     shell.run("migrate", "--force", env=session.environment_of(shell))
-    assert session.token() == TOKEN.encode() and session.items() == 1
+    assert session.token() == session.kept(shell.home) == TOKEN.encode() and session.items() == 2
 
 
 def test_without_a_token_in_the_configuration_no_keyring_is_needed(shell):
@@ -131,9 +148,31 @@ def test_a_keyring_that_does_not_answer_is_given_up(shell, session, tmp_path):
     tools = tmp_path / "tools"
     put(tools / "sleep", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{tmp_path}/slept'\nexec {shutil.which('sleep')} 1\n".encode(), 0o755)
     environment = session.environment_of(shell)
-    refused = shell.run("migrate", status=69, env={**environment, "PATH": f"{tools}:{environment['PATH']}"})
-    assert b"did not answer" in refused.stderr and configured(shell) == TOKEN
-    assert set((tmp_path / "slept").read_text().split()) == {str(LIMIT)}
+    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    # It may have the token all the same: another time tells.
+    for options, limit in ([], LIMIT), (["--no-input"], ALONE):
+        refused = shell.run("migrate", *options, status=75, env=environment)
+        assert b"did not answer within %d seconds" % limit in refused.stderr and configured(shell) == TOKEN
+        assert set((tmp_path / "slept").read_text().split()) == {str(limit)}
+        (tmp_path / "slept").unlink()
+
+
+def test_time_that_runs_out_is_not_taken_for_absence(shell, session, tmp_path):
+    shell.profile("docs", tmp_path)
+    shell.run("profile", "create", "remote", "--source", tmp_path, "--repo", "me/backups")
+    session.stop()
+    tools = tmp_path / "tools"
+    put(tools / "sleep", f"#!/bin/sh\nexec {shutil.which('sleep')} 1\n".encode(), 0o755)
+    environment = session.environment_of(shell)
+    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    refused = shell.run("list", "remote", "--no-input", env=environment, status=75)
+    assert b"not known whether there is a token" in refused.stderr and b"no token" not in refused.stderr
+    refused = shell.run("run", "docs", "--no-input", password=None, env=environment, status=75)
+    assert b"not known whether there is a password" in refused.stderr
+    # What comes after the keyring is still taken.
+    unreachable = {**environment, "GITHUB_TOKEN": TOKEN, "TERMBACKUP_GITHUB_API": "http://127.0.0.1:1"}
+    done = shell.run("list", "remote", "--no-input", "--max-wait", "0", env=unreachable, status=75)
+    assert b"warning: the keyring gives no token: it did not answer" in done.stderr and b"not known" not in done.stderr
 
 
 def programs(session):
@@ -204,13 +243,14 @@ SECURITY = r"""#!/bin/sh
 cat "/proc/$$/environ" >>"$RECORD/environments"
 case $1 in
 find-generic-password)
-	test "$*" = 'find-generic-password -s termbackup -a github_token -w' || exit 2
+	test "$*" != 'find-generic-password -s termbackup -a github_token -w' || exit 44
+	test "$*" = "find-generic-password -s termbackup -a $HOME/.termbackup github_token -w" || exit 2
 	test -f "$RECORD/item" || { printf 'security: the item could not be found\n' >&2; exit 44; }
 	cat "$RECORD/item"
 	;;
 -i)
 	IFS= read -r line
-	prefix='add-generic-password -U -s termbackup -a github_token -l "TermBackup: GitHub token" -w "'
+	prefix='add-generic-password -U -s termbackup -a "'$HOME'/.termbackup github_token" -l "TermBackup: GitHub token ('$HOME'/.termbackup)" -w "'
 	case $line in
 	"$prefix"*'"') ;;
 	*) exit 2 ;;
@@ -238,9 +278,9 @@ def test_on_macos_the_token_reaches_the_keychain_and_no_arguments(shell, macos):
     shell.run("migrate", env=environment)
     assert (macos / "item").read_text() == TOKEN + "\n" and configured(shell) is None
     calls = (macos / "calls").read_text()
-    assert calls.splitlines() == [
-        "called <find-generic-password> <-s> <termbackup> <-a> <github_token> <-w>", "called <-i>",
-        "called <find-generic-password> <-s> <termbackup> <-a> <github_token> <-w>"]
+    own, of_all = (f"called <find-generic-password> <-s> <termbackup> <-a> <{account}> <-w>"
+                   for account in (f"{shell.home} github_token", "github_token"))
+    assert calls.splitlines() == [own, of_all, "called <-i>", own]
     assert TOKEN not in calls and TOKEN.encode() not in (macos / "environments").read_bytes()
 
 

@@ -216,7 +216,8 @@ def test_paths_are_what_they_are(shell, systemd, cron, small, tmp_path, name):
     assert status(shell)[0]["last_status"] == 0
     enable(shell, "docs", "--password-command", f"cat {quoted(file)}", "--systemd")
     assert cron.lines() == []
-    words = exec_start(shell.units / "termbackup-docs.service")
+    (unit,) = shell.units.glob("termbackup-docs*.service")
+    words = exec_start(unit)
     put(os.path.join(small, "more"), b"x")
     subprocess.run(words, check=True, env={"PATH": "/usr/bin:/bin", "HOME": shell.environment["HOME"]})
     assert len(shell.ids("docs")) == 2
@@ -258,7 +259,13 @@ def test_a_schedule_that_is_none_is_refused(shell, small, wrong, why):
     ("*/20 8-10 * JAN-feb Mon-Fri", "*/20 8-10 * 1-2 1-5", ["Mon,Tue,Wed,Thu,Fri *-01,02-* 08,09,10:00,20,40:00"]),
     ("0 0 1,15 * 7", "0 0 1,15 * 7", ["Sun *-*-* 00:00:00", "*-*-01,15 00:00:00"]),
     ("30 3 29 2 *", "30 3 29 2 *", ["*-02-29 03:30:00"]),
-    ("0 12 */10 * *", "0 12 */10 * *", ["*-*-01,11,21,31 12:00:00"])])
+    ("0 12 */10 * *", "0 12 */10 * *", ["*-*-01,11,21,31 12:00:00"]),
+    # cron(8) runs on a day that fits either field, unless one begins with a star; a range of all days does not.
+    ("0 0 1-31 * 1", "0 0 1-31 * 1", ["*-*-* 00:00:00"]), ("5 0 1 * 0-7", "5 0 1 * 0-7", ["*-*-* 00:05:00"]),
+    ("0 0 1-31/1 6 0-6", "0 0 1-31/1 6 0-6", ["*-06-* 00:00:00"]), ("0 0 1-31 * *", "0 0 1-31 * *", ["*-*-* 00:00:00"]),
+    ("0 0 */2 * 0-7", "0 0 */2 * 0-7", ["*-*-01,03,05,07,09,11,13,15,17,19,21,23,25,27,29,31 00:00:00"]),
+    ("0 0 * * 1-7/2", "0 0 * * 1-7/2", ["Sun,Mon,Wed,Fri *-*-* 00:00:00"]),
+    ("daily", "0 0 * * *", ["*-*-* 00:00:00"]), ("Hourly", "0 * * * *", ["*-*-* *:00:00"])])
 def test_a_schedule_becomes_a_calendar(shell, systemd, cron, small, text, cron_text, calendars):
     require("systemd-analyze")
     shell.profile("docs", small)
@@ -306,15 +313,36 @@ def test_a_running_systemd_is_told(shell, systemd, small):
         "--user daemon-reload"]
 
 
-def test_a_timer_of_another_home_is_not_replaced(shell, systemd, small, tmp_path):
+def test_timers_of_two_homes_stand_side_by_side(shell, systemd, small, tmp_path):
     shell.profile("docs", small)
     enable(shell, "docs", "--password-file", secret(shell), "--systemd")
     other = {"TERMBACKUP_HOME": str(tmp_path / "other")}
     shell.run("init", env=other)
     shell.run("profile", "create", "docs", "--source", small, env=other)
-    assert b"is not of this profile" in enable(shell, "docs", "--password-file", secret(shell), "--systemd", env=other, status=73).stderr
     assert b"was not scheduled" in shell.run("schedule-disable", "docs", env=other).stderr
-    assert len(status(shell)) == 1
+    enable(shell, "docs", "--password-file", secret(shell), "--systemd", "--schedule", "5 5 * * *", env=other)
+    enable(shell, "docs", "--password-file", secret(shell), "--systemd", "--schedule", "6 6 * * *", env=other)
+    schedules = [[entry["schedule"] for entry in map(json.loads, shell.run("schedule-status", "--json", env=env).stdout.splitlines())]
+                 for env in ({}, other)]
+    assert schedules == [["0 2 * * *"], ["6 6 * * *"]] and len(list(shell.units.glob("*.timer"))) == 2
+    shell.run("schedule-disable", "docs", env=other)
+    assert len(status(shell)) == 1 and len(list(shell.units.glob("*.*"))) == 3
+
+
+def test_a_timer_under_the_name_of_before_is_found_and_replaced(shell, systemd, small, tmp_path):
+    other = {"TERMBACKUP_HOME": str(tmp_path / "other")}
+    shell.run("init", env=other)
+    shell.run("profile", "create", "docs", "--source", small, env=other)
+    for kind, schedule in (("service", ""), ("timer", "# schedule 1 1 * * *\n")):
+        put(shell.units / f"termbackup-docs.{kind}", f"# termbackup docs {tmp_path}/other\n{schedule}[Unit]\n".encode())
+    (found,) = shell.run("schedule-status", "--json", env=other).stdout.splitlines()
+    assert json.loads(found)["schedule"] == "1 1 * * *"
+    # Its name is not one to be taken by the home of every day, which has to give way.
+    shell.profile("docs", small)
+    enable(shell, "docs", "--password-file", secret(shell), "--systemd")
+    enable(shell, "docs", "--password-file", secret(shell), "--systemd", "--schedule", "2 2 * * *", env=other)
+    assert not (shell.units / "termbackup-docs.timer").exists()
+    assert len(list(shell.units.glob("*.timer"))) == len(list(shell.units.glob("*.service"))) == 2
 
 
 # What must be proved first
@@ -338,6 +366,29 @@ def test_nothing_is_scheduled_without_the_right_password(shell, cron, small, tmp
     enable(shell, "docs", "--password-command", f"{tmp_path}/own/my-password")
     (shell.home / "store").rename(shell.home / "gone")
     enable(shell, "docs", "--password-file", secret(shell), status=69)
+
+
+@pytest.mark.parametrize("kind", ["password", "key-password", "token"])
+def test_a_secret_from_a_pipe_is_not_scheduled(shell, cron, small, tmp_path, kind):
+    shell.profile("docs", small)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/stdin")
+    with open(secret(shell), "rb") as file:
+        other = [] if kind == "password" else ["--password-file", secret(shell)]
+        for place in ("/dev/stdin", f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}", tmp_path / "fifo", tmp_path / "link"):
+            refused = enable(shell, "docs", *other, f"--{kind}-file", place, status=64, stdin=file, pass_fds=[file.fileno()])
+            assert b"no regular file" in refused.stderr
+    assert cron.text() == b""
+
+
+def test_what_is_open_now_is_not_open_then(shell, cron, small):
+    shell.profile("docs", small)
+    # A shell of its own opens it there: here the number may be in use.
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 7<"$0"', str(secret(shell)), *shell.command("schedule-enable", "docs", "--password-command", "cat /dev/fd/7")],
+        env=shell.environment, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 78 and b"nothing is scheduled" in done.stderr, done
+    assert cron.text() == b""
 
 
 def test_what_the_environment_says_now_is_scheduled(shell, cron, small):
@@ -366,10 +417,10 @@ def test_the_password_in_the_keyring_is_enough(shell, cron, small, session):
     env = session.environment_of(shell)
     wrong = {**env, "TERMBACKUP_PASSWORD": "mistyped"}
     assert b"not the password" in enable(shell, "docs", "--store-password", env=wrong, status=77).stderr
-    assert session.tool("lookup", "service", "termbackup", "profile", "docs").stdout == b""
+    assert session.kept(shell.home, "profile:docs") == b""
     said = enable(shell, "docs", "--store-password", env={**env, "TERMBACKUP_PASSWORD": PASSWORD.decode()})
     assert PASSWORD not in said.stdout + said.stderr and PASSWORD not in cron.text()
-    assert session.tool("lookup", "service", "termbackup", "profile", "docs").stdout == PASSWORD
+    assert session.kept(shell.home, "profile:docs") == PASSWORD
     # The bus is all that the line needs of this session.
     ((*_, line),) = cron.lines()
     put(os.path.join(small, "more"), b"x")
@@ -393,7 +444,12 @@ def test_the_password_is_asked_for_once_and_forgotten_when_told(shell, cron, sma
     assert len(cron.lines()) == 1
     shell.run("schedule-disable", "docs", "--forget-password")
     assert b"had no password" in shell.run("schedule-disable", "docs", "--forget-password").stderr
-    assert session.tool("lookup", "service", "termbackup", "profile", "docs").stdout == b"" and cron.text() == b""
+    assert session.kept(shell.home, "profile:docs") == b"" and cron.text() == b""
+    # As earlier versions kept it, for all homes.
+    session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=PASSWORD)
+    shell.run("verify", "latest", "-p", "docs", "--no-input", password=None)
+    shell.run("schedule-disable", "docs", "--forget-password")
+    assert session.tool("lookup", "service", "termbackup", "profile", "docs").stdout == b""
     session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=PASSWORD)
     session.lock()
     assert b"locked" in shell.run("schedule-disable", "docs", "--forget-password", "--no-input", status=69).stderr
@@ -411,6 +467,22 @@ def test_passwords_of_profiles_and_the_token_do_not_mix(shell, small, session):
         shell.run("run", name, password=None, env=env)
         shell.run("verify", "latest", "-p", name, password=word.encode())
     assert session.token() == b"ghp_" + b"k" * 36
+
+
+def test_passwords_of_two_homes_do_not_mix(shell, small, session, tmp_path):
+    env = {**session.environment_of(shell), "PATH": f"{no_crontab(shell)}:{session.environment_of(shell)['PATH']}"}
+    homes = [{**env, "TERMBACKUP_HOME": str(tmp_path / name)} for name in ("a", "b")]
+    for home in homes:
+        shell.run("init", env=home)
+        shell.run("profile", "create", "docs", "--source", small, env=home)
+        shell.run("schedule-enable", "docs", "--store-password", "--systemd", password=None,
+                  env={**home, "TERMBACKUP_PASSWORD": home["TERMBACKUP_HOME"]})
+    for home in homes:
+        shell.run("run", "docs", "--no-input", password=None, env=home)
+        shell.run("verify", "latest", "-p", "docs", password=home["TERMBACKUP_HOME"].encode(), env=env | home)
+    shell.run("schedule-disable", "docs", "--forget-password", env=homes[0])
+    assert (session.kept(tmp_path / "a", "profile:docs"), session.kept(tmp_path / "b", "profile:docs")) == (
+        b"", os.fsencode(tmp_path / "b"))
 
 
 def no_crontab(shell):

@@ -15,6 +15,7 @@ struct StatusReport {
     let number = summary["sequence"]?.integer(UInt64.self).map { "number \($0)" }
     if profile["reached"]?.boolean == true {
       rows += backups(summary)
+      rows += troubles(summary)
       rows.append(("ledger", [signature(summary), number].compactMap { $0 }.joined(separator: ", ")))
     } else {
       rows.append(("offline", profile["error"]?["message"]?.text ?? "it cannot be reached"))
@@ -48,6 +49,25 @@ struct StatusReport {
       ("backups", "\(all), \(humanSize(summary["size"]?.integer() ?? 0)) in the store"),
       ("verified", Self.verified(verified, of: all, last: summary["last_verified"]?.boolean == true)),
     ]
+  }
+
+  /// What a person should see to in the store.
+  private func troubles(_ summary: JSON) -> [(String, String)] {
+    var rows: [(String, String)] = []
+    let missing = (summary["missing"]?.elements ?? []).map { shown($0) }
+    if !missing.isEmpty {
+      let lost = summary["lost_count"]?.integer(UInt64.self) ?? 0
+      let all = summary["backup_count"]?.integer(UInt64.self) ?? 0
+      rows.append(
+        ("MISSING", "\(missing.joined(separator: ", ")): \(lost) of \(all) backups cannot be restored"))
+    }
+    let clear = summary["clear_manifest_count"]?.integer(UInt64.self) ?? 0
+    if clear > 0 {
+      let words = counted(clear, "manifest") + " of TermBackup 6"
+      rows.append(
+        ("in clear", "\(words), with the names of files: see 'termbackup clean --store'"))
+    }
+    return rows
   }
 
   private static func verified(_ count: UInt64, of all: UInt64, last: Bool) -> String {

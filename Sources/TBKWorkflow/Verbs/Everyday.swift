@@ -31,6 +31,9 @@ struct Run: Verb {
     name: .long,
     help: "Sign a ledger that nobody has signed, as it is: once, where signing is new.")
   var adopt = false
+  @Flag(
+    name: .long, help: "Store a tree without files although the last backup has some.")
+  var allowEmpty = false
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
