@@ -69,7 +69,7 @@ struct RetentionTests {
     for body: (inout RetentionRules) -> Void in [
       { $0.maxBackups = 2 }, { $0.retentionDays = 2 }, { $0.last = 2 },
     ] {
-      let found = judge(entries, body)
+      let found = judge(entries, .all, body)
       #expect(found.kept == [4, 2, 1] && found.reasons(4) == [.files])
     }
     // An older one with files does not stand for it, and one that is kept needs no help.
