@@ -225,8 +225,13 @@ def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
     old.change(1, signature="00" * 64)
     refused = shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "out", status=65)
     assert b"signature" in refused.stderr and old.ids[1][:12].encode() in refused.stderr
-    assert not (tmp_path / "out").exists()
+    assert b"--unvouched" in refused.stderr and not (tmp_path / "out").exists()
     assert old.restored(0, tmp_path)[1] == old.states[0]
+    # As its rotate-key leaves them all.
+    old.change(2, signature="00" * 64)
+    done, found = old.restored(2, tmp_path, "--unvouched", "--json")
+    assert found == old.states[2] and json.loads(done.stdout)["signature"] == "none"
+    assert done.stderr.count(b"only the password vouches") == 2
 
 
 # What its interrupted rotate-key left
