@@ -76,7 +76,7 @@ package struct Failure: Error, Equatable, Sendable {
 /// The exit statuses of the suite; `tbk-open(1)` and every other page list them.
 package enum ExitStatus {
   package static let success: Int32 = 0
-  /// The answer is no. Only `verify`, `diff`, `check` and `doctor` say it.
+  /// The answer is no. Only `verify`, `diff`, `check`, `doctor`, `status` and `schedule-status` say it.
   package static let no: Int32 = 1
   /// Done, but part of the source could not be read.
   package static let incomplete: Int32 = 3

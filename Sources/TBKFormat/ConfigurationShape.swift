@@ -21,6 +21,8 @@ package enum ConfigurationShape: Equatable, Sendable {
   case name
   /// See `GroupID`.
   case group
+  /// A length of time: a number and `m`, `h`, `d` or `w`.
+  case age
 
   /// What is wrong with `value`, in words that follow the key; nil if nothing is.
   package func complaint(about value: JSON) -> String? {
@@ -87,7 +89,23 @@ package enum ConfigurationShape: Equatable, Sendable {
     case .group:
       if let text = value.text, GroupID(text) != nil { return nil }
       return "must be the name of a group: at most 64 letters, digits and '._~-'"
+    case .age:
+      return value.text.flatMap(ConfigurationShape.seconds(ofAge:)) == nil
+        ? ConfigurationShape.ageComplaint : nil
     }
+  }
+
+  package static let ageComplaint = "must be a length of time, as 36h, 2d or 4w"
+
+  /// A length of time in seconds: at most six digits that do not begin with 0, and `m`, `h`, `d` or `w`.
+  package static func seconds(ofAge text: String) -> Int64? {
+    let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+    let digits = text.dropLast()
+    guard let unit = text.last.flatMap({ units[$0] }), (1...6).contains(digits.utf8.count),
+      digits.first != "0", digits.utf8.allSatisfy({ (48...57).contains($0) }),
+      let count = Int64(digits)
+    else { return nil }
+    return count * unit
   }
 
   /// The value that a person wrote on a command line.

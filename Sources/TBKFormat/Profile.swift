@@ -27,6 +27,7 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("group", .group),
     ConfigurationKey("ungrouped", .boolean),
     ConfigurationKey("restore_dir", .directory),
+    ConfigurationKey("max_age", .age),
   ]
 
   package static func field(_ name: String) -> ConfigurationKey? {

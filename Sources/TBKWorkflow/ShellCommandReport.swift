@@ -2,6 +2,7 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 import TBKFormat
+import TBKSettings
 
 extension ShellCommand {
   struct Report: ParsableCommand, SuiteCommand {
@@ -9,23 +10,31 @@ extension ShellCommand {
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
-        tbk-prune does, profiles as 'tbk-config profile list' does, and schedules as lines of name, \
-        keeper, timetable, log, time and status of the last run; status and token are parts of what \
-        'termbackup status --json' prints.
+        tbk-prune does, profiles as 'tbk-config profile list' does, and schedules as lines of keeper, \
+        name and timetable; status and token are parts of what 'termbackup status --json' prints, and \
+        metrics lines of the first kind. The status is 1 if what is scheduled is overdue.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles, schedules, status, token
+      case backups, groups, verdicts, profiles, schedules, status, metrics, token
     }
 
     @Flag(name: .long, help: "Print JSON Lines: of schedules.")
     var json = false
+    @Flag(name: .long, help: "Do not say that nothing is scheduled.")
+    var quiet = false
+    @Option(name: .long, help: ArgumentHelp("Only this one: of schedules.", valueName: "name"))
+    var profile: String?
+    @Option(
+      name: .shortAndLong,
+      help: ArgumentHelp("Replace this file, which others may read: of metrics.", valueName: "file"))
+    var output: RawPath?
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind
 
     func validate() throws {
-      if json, kind != .schedules {
-        throw ValidationError("there is no JSON of \(kind.rawValue)")
+      if json || profile != nil, kind != .schedules {
+        throw ValidationError("\(kind.rawValue) are reported as they are")
       }
     }
 
@@ -33,12 +42,33 @@ extension ShellCommand {
       Messages.program = "termbackup"
       let list = try DescriptorSource(.standardInput)
         .readAll(limit: Ledger.byteLimit, what: "the list")
-      if json {
-        try StandardOutput.write(SchedulesReport(rows: try cells(list, atLeast: 6)).json)
-      } else {
-        try StandardOutput.write(try text(list))
+      guard kind == .schedules else {
+        let text = try text(list)
+        if let output {
+          try AtomicFile.write(Array(text.utf8), to: output, mode: 0o644)
+        } else {
+          try StandardOutput.write(text)
+        }
+        return ExitStatus.success
       }
-      return ExitStatus.success
+      return try schedules(list)
+    }
+
+    private func schedules(_ list: [UInt8]) throws(Failure) -> Int32 {
+      Messages.program = "termbackup schedule-status"
+      let report = try SchedulesReport(
+        rows: try cells(list, atLeast: 3), of: profile, in: try Home.ofProcess())
+      if json {
+        try StandardOutput.write(report.json)
+      } else {
+        try StandardOutput.write(report.text)
+        if report.rows.isEmpty, !quiet {
+          Messages.notice(
+            profile.map { "'\($0)' is not scheduled" }
+              ?? "nothing is scheduled: see 'termbackup schedule-enable --help'")
+        }
+      }
+      return report.isLate ? ExitStatus.no : ExitStatus.success
     }
 
     private func text(_ list: [UInt8]) throws(Failure) -> String {
@@ -49,8 +79,9 @@ extension ShellCommand {
           .groups(profiles: BackupsReport.profilesHere())
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
-      case .schedules: SchedulesReport(rows: try cells(list, atLeast: 6)).text
+      case .schedules: try SchedulesReport(rows: try cells(list, atLeast: 3), of: nil, in: try .ofProcess()).text
       case .status: StatusReport(try JSON.parse(list, what: "the report")).text
+      case .metrics: try MetricsReport(list).text
       case .token: StatusReport.token(try JSON.parse(list, what: "the report")) + "\n"
       }
     }

@@ -46,6 +46,7 @@ class Shell:
         if password is not None:
             file = self.tbk.scratch / "given password"
             file.write_bytes(password)
+            file.chmod(0o600)
             given["TERMBACKUP_PASSWORD_FILE"] = str(file)
         return {**given, **(env or {})}
 

@@ -1,5 +1,6 @@
 import TBKCore
 import TBKFormat
+import TBKSettings
 
 /// The profiles, as `tbk-config profile list` prints them.
 struct ProfilesReport {
@@ -33,35 +34,61 @@ struct VerdictsReport {
   }
 }
 
-/// Profiles that are backed up at set times: the name, by what, when, the log, and of the last run the
-/// time and the status, each "-" if there was none.
+/// Profiles that are backed up at set times: by what, when, how the last run ended, what is due.
 struct SchedulesReport {
-  let rows: [[String]]
+  let rows: [(scheduled: ScheduledProfile, times: ProfileTimes)]
+
+  /// - Parameters:
+  ///   - rows: keeper, name and timetable of all that are scheduled.
+  ///   - profile: the only one of them that is meant, if not all are.
+  init(rows: [[String]], of profile: String?, in home: Home) throws(Failure) {
+    let all = ScheduledProfile.all(rows)
+    var found: [(ScheduledProfile, ProfileTimes)] = []
+    for scheduled in all where profile == nil || scheduled.profile == profile {
+      let timetables = all.filter { $0.profile == scheduled.profile }.map(\.timetable)
+      found.append((scheduled, try ProfileTimes(of: scheduled.profile, in: home, timetables: timetables)))
+    }
+    self.rows = found
+  }
+
+  /// Whether backups of one of them are late.
+  var isLate: Bool { rows.contains { $0.times.lateness.reason != nil } }
 
   var text: String {
     guard !rows.isEmpty else { return "" }
     var table = TextTable([
       .init("PROFILE"), .init("BY", drops: 1), .init("SCHEDULE"), .init("LAST RUN", drops: 2),
-      .init("STATUS"),
+      .init("STATUS"), .init("NEXT RUN", drops: 3),
     ])
-    table.rows = rows.map { row in
-      [row[0], row[1], row[2], Timestamp(iso8601: row[4])?.localMinute ?? row[4], row[5]]
+    func minute(_ time: String?) -> String {
+      Timestamp(iso8601: time ?? "")?.localMinute ?? time ?? "-"
     }
-    return table.text()
+    table.rows = rows.map { scheduled, times in
+      [
+        scheduled.profile, scheduled.keeper, scheduled.timetable, minute(times.lastRun?.endedAt),
+        times.lastRun.map { "\($0.status)" } ?? "-", minute(times.lateness.nextAt),
+      ]
+    }
+    var said: [String] = []
+    for (scheduled, times) in rows {
+      guard let reason = times.lateness.reason else { continue }
+      let line = "OVERDUE: \(scheduled.profile): \(reason)\n"
+      if !said.contains(line) { said.append(line) }
+    }
+    return table.text() + said.joined()
   }
 
   var json: [UInt8] {
-    var lines: [UInt8] = []
-    for row in rows {
-      let status: JSON = if let status = Int64(row[5]) { .number(status) } else { .null }
-      let object = JSON.object([
-        "profile": .string(row[0]), "backend": .string(row[1]), "schedule": .string(row[2]),
-        "log": .string(row[3]), "last_status": status,
-        "last_run_at": row[4] == "-" ? .null : .string(row[4]),
-      ])
-      lines += object.line() + [UInt8(ascii: "\n")]
+    rows.flatMap { scheduled, times in
+      JSON.object([
+        "profile": .string(scheduled.profile), "backend": .string(scheduled.keeper),
+        "schedule": .string(scheduled.timetable), "log": .string(times.log.bytes),
+        "last_status": times.lastRun.map { .number($0.status) } ?? .null,
+        "last_run_at": times.lastRun.map { .string($0.endedAt) } ?? .null,
+        "next_run_at": times.lateness.nextAt.map { .string($0) } ?? .null,
+        "overdue": times.lateness.reason.map { .string($0) } ?? .null,
+      ]).line() + [UInt8(ascii: "\n")]
     }
-    return lines
   }
 }
 

@@ -26,6 +26,10 @@ struct StatusReport {
       "\(schedule["schedule"]?.text ?? "-"), by \(schedule["backend"]?.text ?? "-")"
     }
     if !schedules.isEmpty { rows.append(("schedule", schedules.joined(separator: ", "))) }
+    if let next = profile["next_run_at"]?.text {
+      rows.append(("next run", Timestamp(iso8601: next)?.localMinute ?? next))
+    }
+    if let reason = profile["overdue"]?.text { rows.append(("OVERDUE", reason)) }
     let lines = rows.map { name, value in
       "  " + name + String(repeating: " ", count: 10 - name.utf8.count) + value + "\n"
     }

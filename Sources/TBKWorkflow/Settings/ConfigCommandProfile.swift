@@ -76,6 +76,10 @@ struct ProfileFieldOptions: ParsableArguments {
   var retentionDays: String?
   @Option(
     name: .long,
+    help: ArgumentHelp("Take backups for overdue when the last is older, as 2d.", valueName: "age"))
+  var maxAge: String?
+  @Option(
+    name: .long,
     help: ArgumentHelp(
       "Report to <url>, which everybody on this machine can see meanwhile.", valueName: "url"))
   var webhookUrl: String?
@@ -112,7 +116,7 @@ struct ProfileFieldOptions: ParsableArguments {
   func apply(to profile: inout Profile) throws(Failure) {
     let texts: [(field: String, option: String, text: String?)] = [
       ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
-      ("retention_days", "--retention-days", retentionDays),
+      ("retention_days", "--retention-days", retentionDays), ("max_age", "--max-age", maxAge),
       ("compression_level", "--compression-level", compressionLevel),
       ("placement", "--placement", placement), ("group", "--group", group),
     ]

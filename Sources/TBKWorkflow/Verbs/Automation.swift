@@ -56,8 +56,8 @@ struct ScheduleStatus: Verb {
     commandName: "schedule-status",
     abstract: "Show which backups are made when.",
     discussion: """
-      Prints which profiles are backed up at set times, when, by what, and how the last of these \
-      runs ended.
+      Prints which profiles are backed up at set times, when, by what, how the last of these runs \
+      ended, and when the next one is due. The status is 1 if backups are overdue.
       """)
 
   @Argument(help: ArgumentHelp("This profile alone.", valueName: "profile"))

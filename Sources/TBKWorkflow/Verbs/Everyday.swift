@@ -1,4 +1,7 @@
 import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
 
 struct Run: Verb {
   static let configuration = CommandConfiguration(
@@ -219,13 +222,50 @@ struct Status: Verb {
       what they take in the store, how the last run ended, when the next ones are due, whether the \
       backups were verified and the ledger is signed, and what the GitHub token is. Of a store that \
       cannot be reached it prints what this machine knows. A store is waited for 20 seconds without \
-      --max-wait.
+      --max-wait. The status is 1 if the backups of a profile are overdue, by its schedule or by its \
+      max_age.
       """)
 
   @OptionGroup var profile: ProfileOption
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take backups for overdue when the last is older, as 2d, in place of each profile's max_age.",
+      valueName: "age"))
+  var maxAge: Age?
+  @Flag(
+    name: .long,
+    help: "Print it in the format of Prometheus, for the textfile collector of node_exporter.")
+  var prometheus = false
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Replace <file> as a whole by what --prometheus prints.", valueName: "file"))
+  var output: RawPath?
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
   @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if prometheus, report.json {
+      throw ValidationError("--json and --prometheus exclude each other")
+    }
+    if output != nil, !prometheus { throw ValidationError("--output goes with --prometheus") }
+  }
+}
+
+/// A length of time as a profile's `max_age` has it.
+struct Age: ExpressibleByArgument, ShellValue {
+  private let text: String
+
+  init?(argument: String) {
+    guard ConfigurationShape.seconds(ofAge: argument) != nil else { return nil }
+    text = argument
+  }
+
+  /// At least 60.
+  var seconds: Int64 { ConfigurationShape.seconds(ofAge: text) ?? 60 }
+
+  var shellWord: [UInt8] { Array(text.utf8) }
 }
 
 /// A profile and a store of one's own exclude each other.

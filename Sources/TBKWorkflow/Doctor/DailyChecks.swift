@@ -1,0 +1,101 @@
+import CSystem
+import Glibc
+import TBKCore
+import TBKFormat
+
+/// What is to be said of backups that are made day by day, by themselves.
+struct DailyChecks {
+  /// Words that stand for the profile.
+  let profile: String
+
+  func schedule(_ times: ProfileTimes) -> [Finding] {
+    var found: [Finding] = []
+    if let reason = times.lateness.reason {
+      found.append(
+        Finding(
+          result: .fail, check: "schedule", message: "\(profile): OVERDUE: \(reason)",
+          hint: "'termbackup run \(profile)' makes one now; 'termbackup schedule-status' tells how the last run ended"))
+    } else if let next = times.lateness.nextAt {
+      found.append(
+        Finding(
+          result: .ok, check: "schedule",
+          message: "\(profile): the next backup is due at \(Timestamp(iso8601: next)?.localMinute ?? next)"))
+    } else {
+      found.append(
+        Finding(
+          result: .note, check: "schedule", message: "\(profile): nothing makes backups of it by itself",
+          hint: "'termbackup schedule-enable \(profile)'"))
+    }
+    if let run = times.lastRun, run.status != 0 {
+      found.append(
+        Finding(
+          result: .warn, check: "schedule",
+          message: "\(profile): the last run by its schedule, at "
+            + "\(Timestamp(iso8601: run.endedAt)?.localMinute ?? run.endedAt), ended with status \(run.status)",
+          hint: "\(times.log.display) has what it said"))
+    }
+    return found
+  }
+
+  /// - Parameter summary: what `tbk-pull --summary --json` prints of its backups.
+  func store(_ summary: JSON) -> [Finding] {
+    var found: [Finding] = []
+    if let count = summary["backup_count"]?.integer(UInt64.self), count > 0,
+      summary["verified_count"]?.integer(UInt64.self) == 0
+    {
+      let none = count == 1 ? "its backup was never verified" : "none of its \(count) backups was ever verified"
+      found.append(
+        Finding(
+          result: .note, check: "stores", message: "\(profile): \(none)",
+          hint: "'termbackup verify latest -p \(profile)' reads the last one back"))
+    }
+    if let count = summary["clear_manifest_count"]?.integer(UInt64.self), count > 0 {
+      found.append(
+        Finding(
+          result: .warn, check: "stores",
+          message: "\(profile): \(counted(count, "manifest")) of TermBackup 6 "
+            + (count == 1 ? "is" : "are")
+            + " there in clear: whoever has the store reads the names, sizes and hashes of files",
+          hint: "'termbackup clean --store' removes them"))
+    }
+    return found
+  }
+
+  /// - Parameters:
+  ///   - source: what is backed up.
+  ///   - store: the only directory its backups go to.
+  func place(of source: RawPath, in store: RawPath) -> [Finding] {
+    guard let one = Disk(of: source), let other = Disk(of: store), one == other else { return [] }
+    return [
+      Finding(
+        result: .note, check: "stores",
+        message: "\(profile): its only store is on the disk of what it backs up, and would be lost with it",
+        hint: "give it a store on another disk or elsewhere: 'termbackup profile edit \(profile) --repo STORE'")
+    ]
+  }
+}
+
+/// What a file system lies on.
+struct Disk: Equatable {
+  /// A block device without its partitions, or the number of the file system where there is none.
+  private let name: [UInt8]
+
+  /// Nil if the path is not there.
+  init?(of path: RawPath) {
+    guard let place = try? Descriptor.workingDirectory.openIfPresent(path, tbk_o_path),
+      let facts = try? place.status()
+    else { return nil }
+    let device = UInt64(facts.st_dev)
+    // As glibc's gnu_dev_major and gnu_dev_minor take it apart.
+    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000)
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00)
+    let link = RawPath("/sys/dev/block/\(major):\(minor)")
+    let parts = (try? Descriptor.workingDirectory.readLink(link))?.bytes.split(separator: UInt8(ascii: "/")) ?? []
+    // …/block/sda/sda1: the partition lies below its disk.
+    if let block = parts.lastIndex(where: { $0.elementsEqual("block".utf8) }), block + 1 < parts.count {
+      name = Array(parts[block + 1])
+    } else {
+      name = Array("\(major):\(minor)".utf8)
+    }
+  }
+}

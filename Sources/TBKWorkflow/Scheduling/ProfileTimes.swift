@@ -1,0 +1,108 @@
+import Glibc
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// A profile that cron or systemd runs: a line of name, keeper and timetable, as a shell finds them.
+struct ScheduledProfile {
+  let profile: String
+  /// `cron` or `systemd`.
+  let keeper: String
+  let timetable: String
+
+  /// - Parameter rows: keeper, name and timetable of each.
+  static func all(_ rows: [[String]]) -> [ScheduledProfile] {
+    rows.map { ScheduledProfile(profile: $0[1], keeper: $0[0], timetable: $0[2]) }
+  }
+
+  var json: JSON { .object(["backend": .string(keeper), "schedule": .string(timetable)]) }
+}
+
+/// When the backups of a profile came and are to come, as far as this machine knows.
+struct ProfileTimes {
+  /// A run by a timetable that has ended.
+  struct Run {
+    /// As it stands in the log: ISO 8601.
+    let endedAt: String
+    let status: Int32
+  }
+
+  /// Where such runs say what they did.
+  let log: RawPath
+  let lastRun: Run?
+  let lateness: Lateness
+
+  /// - Parameters:
+  ///   - timetables: all there are of the profile. One that a person has changed in a crontab so that it
+  ///     cannot be read is not judged.
+  ///   - maxAge: what holds instead of the profile's `max_age`, in seconds.
+  ///   - stored: when the last backup in the store was begun.
+  init(
+    of profile: String, in home: Home, timetables: [String], maxAge: Int64? = nil,
+    stored: Timestamp? = nil, now: Timestamp = .now()
+  ) throws(Failure) {
+    let name = "schedule-" + (try Profile.checkedName(Array(profile.utf8)))
+    log = home.path.appending("state").appending(RawPath(name + ".log"))
+    lastRun = Self.lastRun(try Self.read(log) ?? [])
+    let since = try Self.read(home.path.appending("state").appending(RawPath(name + ".since")))
+    var seen = [stored, try Self.lastSuccess(of: profile, in: home)]
+    if let lastRun, lastRun.status == 0 { seen.append(Timestamp(iso8601: lastRun.endedAt)) }
+    lateness = Lateness(
+      timetables.compactMap { try? Timetable($0) },
+      since: since.flatMap { Self.seconds(Timestamp(iso8601: Self.firstLine($0))) },
+      // A profile that cannot be read is complained about elsewhere.
+      maxAge: maxAge ?? (try? home.profile(profile))?.maxAge,
+      seen: seen.compactMap(Self.seconds), now: Self.seconds(now) ?? 0)
+  }
+
+  /// Since 1970, rounded down.
+  private static func seconds(_ time: Timestamp?) -> Int64? {
+    time.map { FileTime(nanoseconds: $0.nanoseconds).seconds }
+  }
+
+  /// More than a log holds.
+  private static let limit = 1 << 20
+
+  /// The bytes of a regular file; nil if there is none.
+  private static func read(_ path: RawPath) throws(Failure) -> [UInt8]? {
+    guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_NONBLOCK),
+      try file.status().st_mode & S_IFMT == S_IFREG
+    else { return nil }
+    return try DescriptorSource(file, name: path).readAll(limit: limit, what: path.display)
+  }
+
+  private static func firstLine(_ bytes: [UInt8]) -> String {
+    String(decoding: bytes.prefix { $0 != 0x0a }, as: UTF8.self)
+  }
+
+  /// Out of a log in which each run begins with `== TIME status STATUS after …`.
+  private static func lastRun(_ log: [UInt8]) -> Run? {
+    for line in log.split(separator: 0x0a).reversed() where line.starts(with: "== ".utf8) {
+      let words = String(decoding: line, as: UTF8.self).split(separator: " ")
+      if words.count > 4, words[2] == "status", Timestamp(iso8601: words[1]) != nil,
+        let status = Int32(words[3])
+      {
+        return Run(endedAt: String(words[1]), status: status)
+      }
+    }
+    return nil
+  }
+
+  /// When a run on this machine last found a backup to be up to date, or made one, by the audit log.
+  private static func lastSuccess(of profile: String, in home: Home) throws(Failure) -> Timestamp? {
+    var last: Timestamp?
+    // What is wrong with the log is another's to tell.
+    _ = try AuditFile(home.path.appending("audit.log")).read { (_, bytes) throws(Failure) in
+      guard let line = try? AuditLine(bytes, place: ""), line.operation == "backup",
+        line.profile == profile, line.status != "failure", let time = line.timestamp
+      else { return }
+      last = max(last ?? time, time)
+    }
+    return last
+  }
+}
+
+extension Profile {
+  /// How old the last backup may be, in seconds; nil for any age.
+  var maxAge: Int64? { self["max_age"]?.text.flatMap(ConfigurationShape.seconds(ofAge:)) }
+}
