@@ -14,13 +14,23 @@ package enum EntryChange: String, Sendable {
 }
 
 package enum ManifestDiff {
+  /// The sizes of a file before and after, in bytes; nil where it is not there, or no file.
+  package typealias Sizes = (old: UInt64?, new: UInt64?)
+
   /// Tells of each difference, in the order of the paths.
   package static func compare(
     _ old: Manifest, _ new: Manifest, _ tell: (EntryChange, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
+    try compareSizes(old, new) { (change, path, _) throws(Failure) in try tell(change, path) }
+  }
+
+  /// Likewise, with the sizes.
+  package static func compareSizes(
+    _ old: Manifest, _ new: Manifest, _ tell: (EntryChange, [UInt8], Sizes) throws(Failure) -> Void
+  ) throws(Failure) {
     // The tracker keeps its closure; it does not outlive this call.
     try withoutActuallyEscaping(tell) { (tell) throws(Failure) in
-      let tracker = ChangeTracker(old, tell: tell)
+      let tracker = ChangeTracker(old, tellingSizes: tell)
       let entries = SortedEntries(new.files)
       for position in 0..<entries.count { try tracker.note(entries[position]) }
       try tracker.finish()
@@ -48,10 +58,17 @@ package enum ManifestDiff {
 package final class ChangeTracker {
   private let old: SortedEntries
   private var next = 0
-  private let tell: (EntryChange, [UInt8]) throws(Failure) -> Void
+  private let tell: (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
+
+  package convenience init(
+    _ old: Manifest, tell: @escaping (EntryChange, [UInt8]) throws(Failure) -> Void
+  ) {
+    self.init(old) { (change, path, _) throws(Failure) in try tell(change, path) }
+  }
 
   package init(
-    _ old: Manifest, tell: @escaping (EntryChange, [UInt8]) throws(Failure) -> Void
+    _ old: Manifest,
+    tellingSizes tell: @escaping (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
   ) {
     self.old = SortedEntries(old.files)
     self.tell = tell
@@ -60,12 +77,15 @@ package final class ChangeTracker {
   package func note(_ entry: ManifestEntry) throws(Failure) {
     while next < old.count, old.compare(next, entry.path) < 0 { try passOver() }
     if next < old.count, old.compare(next, entry.path) == 0 {
-      if !old.isPlainlyEqual(next, entry), let change = ManifestDiff.change(old[next], entry) {
-        try tell(change, entry.path)
+      if !old.isPlainlyEqual(next, entry) {
+        let former = old[next]
+        if let change = ManifestDiff.change(former, entry) {
+          try tell(change, entry.path, (former.fileSize, entry.fileSize))
+        }
       }
       next += 1
     } else {
-      try tell(.added, entry.path)
+      try tell(.added, entry.path, (nil, entry.fileSize))
     }
   }
 
@@ -75,7 +95,7 @@ package final class ChangeTracker {
   }
 
   private func passOver() throws(Failure) {
-    try tell(.deleted, old.path(next))
+    try tell(.deleted, old.path(next), (old[next].fileSize, nil))
     next += 1
   }
 }
@@ -100,4 +120,8 @@ package struct SortedEntries {
   package func compare(_ position: Int, _ path: [UInt8]) -> Int {
     files.compare(index(position), path)
   }
+}
+
+extension ManifestEntry {
+  fileprivate var fileSize: UInt64? { type == .file ? size : nil }
 }

@@ -1,34 +1,6 @@
 import TBKCore
 import TBKFormat
 
-/// Which backup is meant.
-package enum BackupQuery: Equatable, Sendable {
-  case latest
-  /// At least 4 of an id's 64 hexadecimal digits, in lower case.
-  case prefix(String)
-
-  package static let minimumPrefix = 4
-
-  /// Throws `.usage` for what can be no id.
-  package init(_ operand: RawPath) throws(Failure) {
-    if operand.bytes == Array("latest".utf8) {
-      self = .latest
-      return
-    }
-    guard operand.bytes.count <= 64, operand.bytes.allSatisfy({ hexValue($0) != nil }) else {
-      throw Failure(
-        .usage, "\(operand.display) is neither a backup's id nor 'latest'",
-        hint: "tbk-pull STORE --list shows the ids")
-    }
-    guard operand.bytes.count >= BackupQuery.minimumPrefix else {
-      throw Failure(
-        .usage, "\(operand.display) is too short for an id",
-        hint: "give at least \(BackupQuery.minimumPrefix) digits")
-    }
-    self = .prefix(operand.text.lowercased())
-  }
-}
-
 /// Which backups of a store are looked at.
 package enum BackupScope: Equatable, Sendable {
   /// Every backup of the store.
@@ -67,28 +39,17 @@ extension LedgerSession.Snapshot {
   package func find(
     _ query: BackupQuery, in scope: BackupScope, store: StoreAddress
   ) throws(Failure) -> LedgerEntry {
-    let candidates = entries.filter { scope.holds($0) }
-    let place = scope.place(in: store)
-    switch query {
-    case .latest:
-      guard let last = candidates.last else {
-        throw Failure(.unavailable, "\(place) holds no backup")
-      }
-      return last
-    case .prefix(let prefix):
-      let found = candidates.filter { $0.id.hex.hasPrefix(prefix) }
-      guard let first = found.first else {
-        throw Failure(.unavailable, "\(place) does not have backup \(prefix)")
-      }
-      if found.count > 1 {
-        let shown = found.prefix(8).map { "\($0.id.hex) of \($0.createdAt)" }
-        let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
-        throw Failure(
-          .usage, "\(prefix) is the beginning of \(found.count) ids",
-          hint: "it may be \(shown.joined(separator: ", "))\(rest)")
-      }
-      return first
+    let found = try query.choose(
+      from: entries.filter { scope.holds($0) }, of: scope.place(in: store), id: { $0.id.hex },
+      createdAt: { $0.createdAt })
+    if found.count > 1, case .prefix(let prefix) = query {
+      let shown = found.prefix(8).map { "\($0.id.hex) of \($0.createdAt)" }
+      let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
+      throw Failure(
+        .usage, "\(prefix) is the beginning of \(found.count) ids",
+        hint: "it may be \(shown.joined(separator: ", "))\(rest)")
     }
+    return found[0]
   }
 
   /// The backup of an id, or of a unique beginning of one: for what changes it.
@@ -96,7 +57,7 @@ extension LedgerSession.Snapshot {
     _ operand: RawPath, store: StoreAddress
   ) throws(Failure) -> LedgerEntry {
     let query = try BackupQuery(operand)
-    guard query != .latest else {
+    guard !query.isRelative else {
       throw Failure(.usage, "'latest' may be another backup by now: give an id")
     }
     return try find(query, in: .all, store: store)

@@ -9,7 +9,7 @@ struct Pull: SuiteCommand {
     commandName: "tbk-pull",
     abstract: "Bring an archive out of a store, checked against its ledger.",
     usage: """
-      tbk-pull <store> <id>|latest [--group <id>] [--chain [--partial]] [-o <file>] > archive
+      tbk-pull <store> <id>|latest|--at <time> [--group <id>] [--chain [--partial]] [-o <file>] > archive
       tbk-pull <store> --each [<id> ...] [--ids <file>] [--group <id>] > archives
       tbk-pull <store> --list [--present] [--group <id>] [--json]
       tbk-pull <store> --manifest <id>|latest [--group <id>] [-o <file>] > sealed-manifest
@@ -25,10 +25,18 @@ struct Pull: SuiteCommand {
   @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
-  @Argument(help: ArgumentHelp("A backup's id, a unique beginning of it, or 'latest'.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup's id, a unique beginning of it, 'latest', or 'latest~2', the second before that.", valueName: "id"))
   var operands: [RawPath] = []
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The last backup that was made by <time>: 2026-11-01, '2026-11-01 10:30', or 36h, 30d, 4w ago.",
+      valueName: "time"))
+  var at: String?
+
   private var id: RawPath? { each ? nil : operands.first }
+  private var hasBackup: Bool { id != nil || at != nil }
 
   @OptionGroup var groups: GroupOptions
 
@@ -106,12 +114,12 @@ struct Pull: SuiteCommand {
 
   func validate() throws {
     let work = [
-      each, id != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen,
+      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen,
       preparing.prepare != nil,
     ].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check and --prepare")
+      throw ValidationError("only one of an id, --at, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check and --prepare")
     }
     if !each, operands.count > 1 {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
@@ -119,14 +127,14 @@ struct Pull: SuiteCommand {
     if ids != nil, !each { throw ValidationError("--ids goes with --each") }
     if each, chain || unvouched { throw ValidationError("--each takes no --chain and --unvouched") }
     if partial, !chain { throw ValidationError("--partial goes with --chain") }
-    if chain, id == nil { throw ValidationError("--chain needs a backup's id or 'latest'") }
+    if chain, !hasBackup { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, groups.onlyNamed == nil {
       throw ValidationError("--check needs one --group")
     }
     if unvouched, trust.isRequired {
       throw ValidationError("--unvouched does not go with --require-signature and --verify-key")
     }
-    if unvouched, id == nil, !check, preparing.prepare == nil {
+    if unvouched, !hasBackup, !check, preparing.prepare == nil {
       throw ValidationError("--unvouched goes with a backup's id, 'latest', --check or --prepare")
     }
     if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
@@ -147,9 +155,10 @@ struct Pull: SuiteCommand {
       try print(StoreSummary.seen(try storeOptions.seen(store).recall()))
       return ExitStatus.success
     }
-    let query = try (id ?? manifest ?? signature).map { (operand) throws(Failure) in
+    var query = try (id ?? manifest ?? signature).map { (operand) throws(Failure) in
       try BackupQuery(operand)
     }
+    if let at { query = .at(try Timestamp(lastOf: at, now: .now())) }
     let isText = list || ledger || hex || summary || preparing.prepare != nil
     if output == nil, !isText {
       try StandardOutput.refuseTerminal(

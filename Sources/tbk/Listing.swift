@@ -82,10 +82,20 @@ struct EntryReport {
   let json: Bool
   let nul: Bool
 
-  func print(_ word: String, _ path: [UInt8]) throws(Failure) {
+  /// - Parameter sizes: before and after, in bytes, each nil for what has none; nil if they are not asked for.
+  func print(
+    _ word: String, _ path: [UInt8], sizes: (old: UInt64?, new: UInt64?)? = nil
+  ) throws(Failure) {
     if json {
-      let line = JSON.object([key: .string(word), "relative_path": .string(path)]).line()
-      try StandardOutput.write(line + [UInt8(ascii: "\n")])
+      var object = JSON.object([key: .string(word), "relative_path": .string(path)])
+      if let sizes {
+        object["old_size"] = sizes.old.map { .number($0) } ?? .null
+        object["new_size"] = sizes.new.map { .number($0) } ?? .null
+      }
+      try StandardOutput.write(object.line() + [UInt8(ascii: "\n")])
+    } else if let sizes {
+      func digits(_ size: UInt64?) -> String { size.map { "\($0)" } ?? "-" }
+      try Listing(nul: nul).print("\(word)\t\(digits(sizes.old))\t\(digits(sizes.new))", path)
     } else {
       try Listing(nul: nul).print(word, path)
     }

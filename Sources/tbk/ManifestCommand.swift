@@ -112,6 +112,9 @@ struct ManifestDiffCommand: SuiteCommand {
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
   var nul = false
 
+  @Flag(name: .long, help: "Print the sizes of files too, before and after, in bytes: between the other two.")
+  var sizes = false
+
   @Flag(name: [.short, .long], help: "Print nothing; the exit status tells.")
   var quiet = false
 
@@ -129,10 +132,10 @@ struct ManifestDiffCommand: SuiteCommand {
     let (older, newer) = (
       try readManifest(old, allowsDeferred: true), try readManifest(new, allowsDeferred: true)
     )
-    let isQuiet = quiet
-    try ManifestDiff.compare(older, newer) { (change, path) throws(Failure) in
+    let (isQuiet, hasSizes) = (quiet, sizes)
+    try ManifestDiff.compareSizes(older, newer) { (change, path, sizes) throws(Failure) in
       differs = true
-      if !isQuiet { try report.print(change.rawValue, path) }
+      if !isQuiet { try report.print(change.rawValue, path, sizes: hasSizes ? sizes : nil) }
     }
     return differs ? ExitStatus.no : ExitStatus.success
   }

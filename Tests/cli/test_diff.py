@@ -121,7 +121,7 @@ def test_on_github_only_manifests_are_fetched(github, shell, tmp_path):  # noqa:
 
 
 @pytest.mark.parametrize("arguments", [
-    [], ["latest"], ["latest", "latest", "latest"], ["latest", "xyz"], ["latest", "latest", "-0", "--json"]])
+    ["latest", "latest", "latest"], ["latest", "xyz"], ["latest", "latest", "-0", "--json"]])
 def test_contradictions_are_wrong_usage(arguments, shell, small):
     shell.profile("p", small)
     shell.run("run", "p")

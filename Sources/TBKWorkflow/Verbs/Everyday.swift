@@ -19,6 +19,10 @@ struct Run: Verb {
   @OptionGroup var profile: ProfileOperand
   @Flag(name: .long, help: "Read the tree and print what would be stored.")
   var dryRun = false
+  @Flag(
+    name: .long,
+    help: "Print what has changed since the last backup, a path a line, as 'termbackup diff' does.")
+  var list = false
   @Flag(name: .long, help: "Store everything, also in an incremental profile.")
   var full = false
   @Flag(name: .long, help: "Leave old backups where they are.")
@@ -45,6 +49,7 @@ struct Run: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
+    if list, report.json { throw ValidationError("--list and --json exclude each other") }
     if adopt, dryRun {
       throw ValidationError("--adopt changes the store, and --dry-run nothing")
     }
@@ -85,8 +90,9 @@ struct Restore: Verb {
       that are there already are replaced only with --overwrite, or when you say so at the terminal.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
-  var backup: String
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  var backup: String?
+  @OptionGroup var time: AtOption
   @OptionGroup var profile: ProfileOption
   @OptionGroup var store: StoreOptions
   @Option(name: .long, help: ArgumentHelp("Restore to <dir>.", valueName: "dir"))
@@ -114,6 +120,7 @@ struct Restore: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
+    try time.requireOne(backup)
     try refuse(profile.profile, with: store.store)
     if store.store != nil, to == nil {
       throw ValidationError("--store needs --to <dir>: no profile says where it came from")
@@ -130,16 +137,21 @@ struct Diff: Verb {
     abstract: "Show what changed between two backups.",
     discussion: """
       Prints one line for each path that differs: what happened to it (added, modified, deleted, \
-      type, mode or metadata), a tab, and its name. Archives are fetched only where a store has no \
-      manifests.
+      type, mode or metadata), a tab, and its name. Without a backup it compares the last two, and \
+      with one that and the last. Archives are fetched only where a store has no manifests.
 
       Exit status: 0 if they are the same, 1 if they differ.
       """)
 
-  @Argument(help: ArgumentHelp("The earlier backup: the beginning of its id, or latest.", valueName: "old"))
-  var old: String
+  @Argument(help: ArgumentHelp("The earlier backup: the beginning of its id, latest, or latest~2.", valueName: "old"))
+  var old: String?
   @Argument(help: ArgumentHelp("The later one.", valueName: "new"))
-  var new: String
+  var new: String?
+  @OptionGroup var time: AtOption
+  @Flag(
+    name: .long,
+    help: "Print the sizes of files before and after, too, in bytes; as without a backup.")
+  var sizes = false
   @OptionGroup var profile: ProfileOption
   @Flag(name: .customShort("0"), help: "End each line with a NUL, names as they are.")
   var nul = false
@@ -151,6 +163,9 @@ struct Diff: Verb {
 
   func validate() throws {
     if nul, report.json { throw ValidationError("-0 and --json exclude each other") }
+    if time.at != nil, new != nil {
+      throw ValidationError("--at stands for the earlier backup: give the later one alone")
+    }
   }
 }
 
@@ -167,8 +182,9 @@ struct Verify: Verb {
       Exit status: 0 if all hold, 1 if one does not.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
+  @OptionGroup var time: AtOption
   @OptionGroup var profile: ProfileOption
   @Flag(name: .long, help: "All backups.")
   var all = false
@@ -189,10 +205,10 @@ struct Verify: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    switch (backup != nil ? 1 : 0) + (all ? 1 : 0) + (sample != nil ? 1 : 0) {
-    case 0: throw ValidationError("no backup is given: an id, latest, --all or --sample")
+    switch [backup != nil, time.at != nil, all, sample != nil].count(where: { $0 }) {
+    case 0: throw ValidationError("no backup is given: an id, latest, --at, --all or --sample")
     case 1: break
-    default: throw ValidationError("only one of an id, --all and --sample")
+    default: throw ValidationError("only one of an id, --at, --all and --sample")
     }
   }
 

@@ -83,8 +83,9 @@ struct Consolidate: Verb {
 
   @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
   var profile: String
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, or latest.", valueName: "id"))
-  var backup: String
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  var backup: String?
+  @OptionGroup var time: AtOption
   @Flag(
     name: [.customShort("n"), .long], help: "Print what would be read and what would stay.")
   var dryRun = false
@@ -95,6 +96,8 @@ struct Consolidate: Verb {
   @OptionGroup var password: PasswordOptions
   @OptionGroup var keyPassword: KeyPasswordOptions
   @OptionGroup var token: TokenOptions
+
+  func validate() throws { try time.requireOne(backup) }
 }
 
 struct RotateKey: Verb {
