@@ -211,11 +211,7 @@ package struct ManifestCreation {
   private func header(
     of root: Descriptor, path: RawPath, _ walker: TreeWalker
   ) throws(Failure) -> Manifest {
-    let system = systemName()
-    var manifest = Manifest(
-      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
-      mode: incremental ? "incremental" : "full")
-    manifest.nonce = try randomBytes(16).hex
+    var manifest = try newManifest(mode: incremental ? "incremental" : "full")
     manifest.sourceDirectory = path.bytes
     manifest.root = try walker.rootEntry(root)
     manifest.unreadable = []
@@ -253,8 +249,18 @@ package func openDirectory(
   return (directory, RawPath(real))
 }
 
+/// A manifest without entries, made now on this machine, with a nonce of its own.
+func newManifest(mode: String = "full") throws(Failure) -> Manifest {
+  let system = systemName()
+  var manifest = Manifest(
+    osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
+    mode: mode)
+  manifest.nonce = try randomBytes(16).hex
+  return manifest
+}
+
 /// As Python's `platform.system()` and `platform.machine()`.
-func systemName() -> (os: String, machine: String) {
+private func systemName() -> (os: String, machine: String) {
   var names = utsname()
   unsafe uname(&names)
   func text<Tuple>(_ field: Tuple) -> String {

@@ -69,18 +69,9 @@ package enum Sealing {
     let sealer = try Sealer(key, to: output)
     let gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: sealer)
-    var wasWhole = (manifest.unreadable ?? []).isEmpty
-    let read = Tally()
+    let wasWhole = (manifest.unreadable ?? []).isEmpty
     let packer = try TreePacker(
-      manifest, root: root, tar: gzip,
-      progress: { count in
-        read.bytes += UInt64(count)
-        progress(count)
-      },
-      report: { mishap in
-        read.mishaps += 1
-        report(mishap)
-      })
+      manifest, root: root, tar: gzip, progress: progress, report: report)
     try refuseTooLarge(packer.contentSize, level: compression.level)
     begin(packer.contentSize)
     try packer.pack()
@@ -88,9 +79,9 @@ package enum Sealing {
     let length = try TreePacker.identify(&sealed)
     try TreePacker.append(sealed, length: length, to: gzip)
     try gzip.finish()
-    wasWhole = wasWhole && read.mishaps == 0
     return SealedBackup(
-      sealed, isComplete: wasWhole, archiveLength: sealer.archiveLength, contentLength: read.bytes
+      sealed, isComplete: wasWhole && packer.mishapCount == 0, archiveLength: sealer.archiveLength,
+      contentLength: packer.contentLength
     ) { () throws(Failure) in try sealer.commit() }
   }
 
@@ -157,11 +148,7 @@ package enum Sealing {
 
   /// The manifest of a stream, without its entry.
   static func streamManifest(_ group: String?) throws(Failure) -> Manifest {
-    let system = systemName()
-    var manifest = Manifest(
-      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
-      mode: "full")
-    manifest.nonce = try randomBytes(16).hex
+    var manifest = try newManifest()
     manifest.group = group
     manifest.unreadable = []
     return manifest
@@ -215,11 +202,6 @@ package enum Sealing {
         .usage, "\(size) bytes are more than one archive can hold",
         hint: "back up parts of the tree as archives of their own")
     }
-  }
-
-  private final class Tally {
-    var bytes: UInt64 = 0
-    var mishaps = 0
   }
 }
 

@@ -151,11 +151,7 @@ package final class TarSurvey: TarHandler {
   ///
   /// Throws `.malformed` for a hard link to what is not a file before it.
   package func manifest() throws(Failure) -> Manifest {
-    let system = systemName()
-    var manifest = Manifest(
-      osName: system.os, architecture: system.machine, createdAt: Timestamp.now().iso8601(),
-      mode: "full")
-    manifest.nonce = try randomBytes(16).hex
+    var manifest = try newManifest()
     manifest.root = root
     manifest.unreadable = unreadable
     let order = records.sortedIndices()

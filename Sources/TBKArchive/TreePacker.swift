@@ -29,6 +29,11 @@ package final class TreePacker {
   private var standIns: [[UInt8]: [UInt8]] = [:]
   private var lost: Set<[UInt8]> = []
 
+  /// Bytes of content read so far.
+  package private(set) var contentLength: UInt64 = 0
+  /// Entries that could not be read, or changed meanwhile.
+  package private(set) var mishapCount = 0
+
   /// The manifest, which describes the bytes in the tar once `pack()` has returned.
   package private(set) var manifest: Manifest
 
@@ -236,6 +241,7 @@ package final class TreePacker {
       let piece = bytes.span.extracting(0..<count)
       try hash.update(piece)
       try tar.write(piece)
+      contentLength += UInt64(count)
       progress(count)
       remaining -= UInt64(count)
     }
@@ -251,6 +257,7 @@ package final class TreePacker {
   private func note(_ mishap: Mishap) {
     manifest.unreadable = (manifest.unreadable ?? [])
     manifest.unreadable?.append(UnreadableEntry(path: mishap.path, reason: mishap.reason))
+    mishapCount += 1
     report(mishap)
   }
 

@@ -28,14 +28,10 @@ struct Pull: SuiteCommand {
   @Argument(help: ArgumentHelp("A backup's id, a unique beginning of it, 'latest', or 'latest~2', the second before that.", valueName: "id"))
   var operands: [RawPath] = []
 
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "The last backup that was made by <time>: 2026-11-01, '2026-11-01 10:30', or 36h, 30d, 4w ago.",
-      valueName: "time"))
-  var at: String?
+  @OptionGroup var time: AtOption
 
   private var id: RawPath? { each ? nil : operands.first }
+  private var at: String? { time.at }
   private var hasBackup: Bool { id != nil || at != nil }
 
   @OptionGroup var groups: GroupOptions

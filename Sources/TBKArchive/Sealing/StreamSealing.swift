@@ -139,22 +139,13 @@ extension Sealing {
   ) throws(Failure) -> StreamedBackup {
     let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
     let wasWhole = (manifest.unreadable ?? []).isEmpty
-    let read = StreamTally()
     let packer = try TreePacker(
-      manifest, root: root, tar: archive.frames,
-      progress: { count in
-        read.bytes += UInt64(count)
-        progress(count)
-      },
-      report: { mishap in
-        read.mishaps += 1
-        report(mishap)
-      })
+      manifest, root: root, tar: archive.frames, progress: progress, report: report)
     begin(packer.contentSize)
     try packer.pack()
     return try archive.finish(
-      identifying: packer.manifest, isComplete: wasWhole && read.mishaps == 0,
-      contentLength: read.bytes)
+      identifying: packer.manifest, isComplete: wasWhole && packer.mishapCount == 0,
+      contentLength: packer.contentLength)
   }
 
   /// Seals a stream of unknown length as one file.
@@ -214,11 +205,6 @@ extension Sealing {
     try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
     let archive = try FramedArchive(sealing, into: output)
     _ = try archive.finish(manifest, length: counted.count, isComplete: true, contentLength: 0)
-  }
-
-  private final class StreamTally {
-    var bytes: UInt64 = 0
-    var mishaps = 0
   }
 }
 

@@ -238,15 +238,7 @@ struct DescriptorNumber: ExpressibleByArgument, ShellValue {
   var shellWord: [UInt8] { Array(String(number).utf8) }
 }
 
-/// A backup that is named by a time.
-struct AtOption: ParsableArguments {
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "The last backup that was made by <time>: 2026-11-01, '2026-11-01 10:30', or 36h, 30d, 4w ago.",
-      valueName: "time"))
-  var at: String?
-
+extension AtOption {
   /// Throws unless one backup is named, in one of the two ways.
   func requireOne(_ backup: String?) throws {
     if at == nil, backup == nil { throw ValidationError("no backup is given: an id, latest or --at") }
