@@ -101,7 +101,7 @@ import TBKCore
     guard first == 0x1f else {
       throw Failure(
         .malformed,
-        members == 0 ? "not gzip data" : "unexpected bytes behind the end of the compressed data")
+        members == 0 ? "not gzip data" : "unexpected bytes after the end of the compressed data")
     }
     if members > 0, unsafe inflateReset(stream) != Z_OK {
       throw Failure(.library, "inflateReset failed")

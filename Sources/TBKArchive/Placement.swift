@@ -23,7 +23,7 @@ final class Placement {
     case adjust
     /// Comes along when the directory above it is moved.
     case within
-    /// A directory that is there already and stays.
+    /// A directory that already exists and stays.
     case merge
   }
 

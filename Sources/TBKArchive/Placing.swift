@@ -31,8 +31,8 @@ extension Placement {
     func hint(_ other: String?) -> String? {
       if made + replaced == 0 { return other ?? "no file was changed" }
       let text =
-        "by then \(replaced) \(replaced == 1 ? "entry was" : "entries were") replaced and \(made) new, "
-        + "the last \(RawPath(last).display): run it again to go on, with --overwrite if-changed"
+        "before that, \(replaced) \(replaced == 1 ? "entry was" : "entries were") replaced and \(made) new, "
+        + "the last \(RawPath(last).display): run it again with --overwrite if-changed to continue"
       return other.map { "\($0); \(text)" } ?? text
     }
   }
@@ -151,7 +151,7 @@ extension Placement {
       return nil
     }
     guard let found, TreeWalker.FileIdentity(try found.status()) == identities[index] else {
-      setter.complain("metadata", RawPath(path), because: "it was exchanged meanwhile")
+      setter.complain("metadata", RawPath(path), because: "it was replaced in the meantime")
       return nil
     }
     return found

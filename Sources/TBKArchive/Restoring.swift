@@ -543,7 +543,7 @@ package final class BackupReader {
 
   /// What is said of a backup that is needed and not there.
   func absence(of id: String) -> String {
-    "backup \(id) is not there: what no other archive holds is left out"
+    "backup \(id) is missing: what no other archive holds is left out"
   }
 
   /// Hard links to content of other archives are in no tar.

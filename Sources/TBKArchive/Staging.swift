@@ -100,7 +100,7 @@ final class Staging {
       facts.st_mode & S_IFMT == S_IFREG
     else {
       throw Failure(
-        .malformed, "\(RawPath(path).display) is a hard link to what is not a file before it")
+        .malformed, "\(RawPath(path).display) is a hard link to something that is not an earlier file")
     }
     let result = try unsafe firstName.withCString { (first) throws(Failure) in
       try unsafe name.withCString { (name) throws(Failure) in

@@ -78,7 +78,7 @@ package final class TarSurvey: TarHandler {
       self.member = member
     default:
       leavesOut = true
-      return try note(member.name, "left out, it is a device, a FIFO or something unknown")
+      return try note(member.name, "left out: it is a device, a FIFO or something unknown")
     }
     // A further name of a file has the owner of the first.
     if member.kind != .hardlink { try checkOwner(member) }
@@ -170,7 +170,7 @@ package final class TarSurvey: TarHandler {
     else {
       throw Failure(
         .malformed,
-        "\(RawPath(entry.path).display) is a hard link to what is not a file before it")
+        "\(RawPath(entry.path).display) is a hard link to something that is not an earlier file")
     }
     var whole = records[target]
     whole.path = entry.path

@@ -286,7 +286,7 @@ package struct VerifiedManifest: Sendable {
       else { throw Failure(.integrity, "\(shown) is not of the type that the manifest says") }
       if let tarLink {
         guard let first = records.find(tarLink, order: order), first < found else {
-          throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
+          throw Failure(.integrity, "\(shown) is a hard link to something that does not come before it")
         }
       } else {
         guard record.size == entry.size else {
@@ -342,7 +342,7 @@ package struct VerifiedManifest: Sendable {
         guard let target = records.find(first, order: order), target < found,
           records[target].hardLink == nil, records.type(target) == .file
         else {
-          throw Failure(.integrity, "\(shown) is a hard link to what does not come before it")
+          throw Failure(.integrity, "\(shown) is a hard link to something that does not come before it")
         }
         firstNames[entry.path] = first
         record = records[target]

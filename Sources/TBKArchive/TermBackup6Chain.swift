@@ -98,7 +98,7 @@ extension BackupReader {
     if absent != nil {
       // What is older than a gap may not be what the tree had.
       while let archive = try next() {
-        warn("backup \(try read(archive).id) is left out: what was made over it is not there")
+        warn("backup \(try read(archive).id) is left out: the backup made over it is missing")
       }
     } else if try next() != nil {
       throw Failure(
@@ -155,7 +155,7 @@ extension BackupReader {
       let other = try read(archive)
       if isPartial, other.id != expected {
         warn(absence(of: expected))
-        warn("backup \(other.id) is left out: what was made over it is not there")
+        warn("backup \(other.id) is left out: the backup made over it is missing")
         return expected
       }
       guard other.id == expected, other.manifest.isTermBackup6 else {

@@ -34,7 +34,7 @@ package enum Program {
       Messages.program = name
       let names = commands.keys.sorted().joined(separator: ", ")
       end(
-        Failure(.usage, "called by a name that is no command of the suite", hint: "one of \(names)")
+        Failure(.usage, "called by a name that is not a command of the suite", hint: "one of \(names)")
       )
     }
     Messages.program = called

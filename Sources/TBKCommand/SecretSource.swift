@@ -86,7 +86,7 @@ package struct SecretSource {
         let again = try terminal.secret("\(prompt) again: ", limit: kind.limit)
         let same = secret.withBytes { one in again.withBytes { other in one.elementsEqual(other) } }
         if !same {
-          if attempt < passwordAttempts { try terminal.show("The two differ: try again.") }
+          if attempt < passwordAttempts { try terminal.show("They do not match: try again.") }
           continue
         }
       }

@@ -72,7 +72,7 @@ package struct PrivateDirectory: Sendable {
 
   private static func exchanged(_ name: RawPath) -> Failure {
     Failure(
-      .cannotCreate, "\(name.display) was exchanged by somebody else while it was made",
+      .cannotCreate, "\(name.display) was replaced by somebody else while it was being created",
       hint: "choose a directory that nobody else can write to")
   }
 }

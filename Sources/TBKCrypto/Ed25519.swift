@@ -277,7 +277,7 @@ private enum KeyLabel {
   static let publicKey = "PUBLIC KEY"
 }
 
-private let anotherKindHint = "signatures are Ed25519's; tbk-sign keygen makes keys for it"
+private let anotherKindHint = "signatures use Ed25519; tbk-sign keygen makes such keys"
 
 /// What a PEM block is that holds no key we can use.
 private func otherKind(label: String) -> Failure {

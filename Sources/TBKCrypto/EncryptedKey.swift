@@ -59,8 +59,8 @@ struct EncryptedKey {
     var algorithm = try all.sequence(in: text)
     guard try algorithm.identifier(in: text) == Identifier.pbes2 else {
       throw Failure(
-        .malformed, "it is encrypted in an old way",
-        hint: "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW encrypts it anew")
+        .malformed, "its encryption is of an old kind",
+        hint: "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW encrypts it again")
     }
     var scheme = try algorithm.sequence(in: text)
     try algorithm.finish()
@@ -74,7 +74,7 @@ struct EncryptedKey {
     guard let length = Identifier.ciphers[cipherName] else {
       throw Failure(
         .malformed, "it is encrypted with another cipher than AES-CBC",
-        hint: "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW encrypts it anew")
+        hint: "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW encrypts it again")
     }
     keyLength = length
     iv = Array(text.extracting(try cipher.read(.octetString, from: text)))
@@ -93,7 +93,7 @@ struct EncryptedKey {
       if !parameters.isAtEnd {
         var name = try parameters.sequence(in: text)
         guard let known = Identifier.hashes[try name.identifier(in: text)] else {
-          throw Failure(.malformed, "its PBKDF2 runs over a hash that is not known")
+          throw Failure(.malformed, "its PBKDF2 uses an unknown hash")
         }
         hash = known
         if name.isNext(.null, in: text) { _ = try name.read(.null, from: text) }
@@ -106,7 +106,7 @@ struct EncryptedKey {
       derivation = .scrypt(n: n, r: r, p: try parameters.integer(in: text))
       try EncryptedKey.skipKeyLength(&parameters, text, length)
     default:
-      throw Failure(.malformed, "its password goes through another function than PBKDF2 or scrypt")
+      throw Failure(.malformed, "its key derivation is neither PBKDF2 nor scrypt")
     }
     try parameters.finish()
     try check()

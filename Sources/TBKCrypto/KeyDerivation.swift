@@ -62,9 +62,9 @@ package enum KeyDerivation {
     let key = try Secret(count: length)
     guard let passwordLength = UInt32(exactly: password.count),
       let saltLength = UInt32(exactly: salt.count), let keyLength = UInt32(exactly: length)
-    else { throw Failure(.usage, "what Argon2id is given is too long") }
+    else { throw Failure(.usage, "the input of Argon2id is too long") }
     let noMemory = Failure(
-      .exhausted, "there is no memory for Argon2id", hint: "it needs \(cost.memory) KiB of it")
+      .exhausted, "not enough memory for Argon2id", hint: "it needs \(cost.memory) KiB of it")
     // Before there are threads, whose stacks take some; and only then is it known how many there can be.
     var reserved: UnsafeMutablePointer<UInt8>?
     let size = Int(cost.memory) << 10

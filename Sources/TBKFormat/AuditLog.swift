@@ -31,7 +31,7 @@ package struct AuditEntry: Equatable, Sendable {
         throw Failure(.usage, "the detail \(detail.key) \(complaint)")
       }
       if details[..<index].contains(where: { $0.key == detail.key }) {
-        throw Failure(.usage, "the detail \(detail.key) stands twice")
+        throw Failure(.usage, "the detail \(detail.key) appears twice")
       }
     }
     self.timestamp = timestamp
@@ -306,7 +306,7 @@ package struct AuditFilter: Sendable {
       }
     }
     throw Failure(
-      .usage, "'\(text)' is no time",
+      .usage, "'\(text)' is not a time",
       hint: "write 2026-02-18, 2026-02-18T10:00:00Z, or an age as 36h or 30d")
   }
 }

@@ -50,27 +50,27 @@ package struct BackupReport: Equatable, Sendable {
     func text(_ key: String) throws(Failure) -> String? {
       guard let value = value(key) else { return nil }
       guard let text = value.text else {
-        throw Failure(.malformed, "\(place): \"\(key)\" is no text")
+        throw Failure(.malformed, "\(place): \"\(key)\" is not a string")
       }
       return text
     }
     func number(_ key: String) throws(Failure) -> UInt64? {
       guard let value = value(key) else { return nil }
       guard let number = value.integer(UInt64.self) else {
-        throw Failure(.malformed, "\(place): \"\(key)\" is no whole number from 0")
+        throw Failure(.malformed, "\(place): \"\(key)\" is not a whole number of at least 0")
       }
       return number
     }
     let error = value("error")
     if let error, error.members == nil {
-      throw Failure(.malformed, "\(place): \"error\" is no object")
+      throw Failure(.malformed, "\(place): \"error\" is not an object")
     }
     guard let word = try text("status") ?? (error == nil ? nil : "failure"),
       let status = Status(rawValue: word)
     else {
       let words = Status.allCases.map(\.rawValue).joined(separator: ", ")
       throw Failure(
-        .malformed, "\(place): \"status\" is none of \(words)",
+        .malformed, "\(place): \"status\" is not one of \(words)",
         hint: "a report is what 'termbackup run --json' prints")
     }
     self.init(status: status, time: now)
@@ -85,7 +85,7 @@ package struct BackupReport: Equatable, Sendable {
     errorMessage = error?["message"]?.text
     if let text = try text("time") {
       guard let time = Timestamp(iso8601: text) else {
-        throw Failure(.malformed, "\(place): \"time\" is no time of ISO 8601")
+        throw Failure(.malformed, "\(place): \"time\" is not an ISO 8601 time")
       }
       self.time = time
     }

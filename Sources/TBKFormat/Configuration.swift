@@ -42,7 +42,7 @@ package struct Configuration: Equatable, Sendable {
       if let complaint = key.complaint(in: object) {
         throw Failure(
           .configuration, "\(place): \(complaint)",
-          hint: "mend it with 'tbk-config set \(key.name) VALUE'")
+          hint: "fix it with 'tbk-config set \(key.name) VALUE'")
       }
     }
   }

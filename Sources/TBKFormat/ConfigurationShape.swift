@@ -57,7 +57,7 @@ package enum ConfigurationShape: Equatable, Sendable {
         }
         return nil
       } catch {
-        return "is no address of a store: \(error.message)"
+        return "is not the address of a store: \(error.message)"
       }
     case .patterns:
       guard let elements = value.elements else { return "must be a list of strings" }

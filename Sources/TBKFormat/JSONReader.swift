@@ -367,7 +367,7 @@ package struct JSONReader {
       var first = true
       while let key = try nextKey(&first) {
         guard seen.insert(key).inserted else {
-          throw malformed("the key \(RawPath(key).display) stands twice")
+          throw malformed("the key \(RawPath(key).display) appears twice")
         }
         guard let text = String(validating: key, as: UTF8.self) else {
           throw malformed("a key is not UTF-8")

@@ -84,7 +84,7 @@ package struct Ledger: Equatable, Sendable {
       let start = reader.position
       guard let key = try reader.nextKey(&first) else { break }
       guard seen.insert(key).inserted, let key = String(validating: key, as: UTF8.self) else {
-        throw Failure(.malformed, "the key \(RawPath(key).display) stands twice or is not UTF-8")
+        throw Failure(.malformed, "the key \(RawPath(key).display) appears twice or is not UTF-8")
       }
       switch key {
       case "backups":
@@ -96,7 +96,7 @@ package struct Ledger: Equatable, Sendable {
       default: members.append(JSON.Member(key, try reader.value(atMost: rest)))
       }
       if key != "backups" { rest -= reader.position - start }
-      guard rest >= 0 else { throw Failure(.malformed, "it holds too much beside its backups") }
+      guard rest >= 0 else { throw Failure(.malformed, "it holds too much besides its backups") }
     }
     try reader.end()
     guard hasBackups else { throw Failure(.malformed, "\"backups\" is missing") }
@@ -127,10 +127,10 @@ package struct Ledger: Equatable, Sendable {
       do throws(Failure) {
         let entry = try LedgerEntry(json)
         guard ids.insert(entry.id.hex).inserted else {
-          throw Failure(.malformed, "the id \(entry.id.hex) stands twice")
+          throw Failure(.malformed, "the id \(entry.id.hex) appears twice")
         }
         guard names.insert(entry.filename.description).inserted else {
-          throw Failure(.malformed, "the name \(entry.filename) stands twice")
+          throw Failure(.malformed, "the name \(entry.filename) appears twice")
         }
         entries.append(entry)
       } catch {

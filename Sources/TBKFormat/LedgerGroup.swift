@@ -18,7 +18,7 @@ package struct LedgerGroup: Equatable, Sendable {
     fileprivate init(_ json: JSON, _ key: String) throws(Failure) {
       guard json.members != nil else { throw Failure(.malformed, "\"\(key)\" is not an object") }
       guard let name = json["filename"]?.text.flatMap({ ObjectName($0) }) else {
-        throw Failure(.malformed, "\"filename\" of \"\(key)\" is missing or is no name of a store's")
+        throw Failure(.malformed, "\"filename\" of \"\(key)\" is missing or is not the name of an object")
       }
       guard let sha256 = json["sha256"]?.text.flatMap({ Digest(hex: $0) }) else {
         throw Failure(.malformed, "\"sha256\" of \"\(key)\" is missing or is not 64 hexadecimal digits")
@@ -111,7 +111,7 @@ extension Ledger {
       do throws(Failure) {
         let group = try LedgerGroup(id, json)
         guard ids.insert(id.description).inserted else {
-          throw Failure(.malformed, "it stands twice")
+          throw Failure(.malformed, "it appears twice")
         }
         for (object, names) in [(group.check, checks), (group.identity, identities)] {
           guard let name = object?.name.description, names.contains(name) else { continue }

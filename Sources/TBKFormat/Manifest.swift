@@ -104,7 +104,7 @@ package struct Manifest: Sendable {
       }
       if let above, above.relation == .below, files.type(above.index) != .directory {
         throw Failure(
-          .malformed, "the manifest lists \(RawPath(path).display) below what is not a directory")
+          .malformed, "the manifest lists \(RawPath(path).display) below something that is not a directory")
       }
       try checkHardLink(index, path, order: order)
     }
@@ -118,7 +118,7 @@ package struct Manifest: Sendable {
     guard let target = entry.hardLink, let found = files.find(target, order: order), found < index
     else {
       throw Failure(
-        .malformed, "\(RawPath(path).display) is a hard link to what does not come before it")
+        .malformed, "\(RawPath(path).display) is a hard link to something that does not come before it")
     }
     let first = files[found]
     guard first.type == .file, first.hardLink == nil, entry.type == .file,

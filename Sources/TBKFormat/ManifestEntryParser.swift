@@ -121,7 +121,7 @@ extension ManifestEntry {
         continue
       }
       guard seen.insert(field) else {
-        throw Failure(.malformed, "\"\(field.rawValue)\" stands twice in an entry")
+        throw Failure(.malformed, "\"\(field.rawValue)\" appears twice in an entry")
       }
       do throws(Failure) {
         try read(field, from: &reader, allowsDeferred: allowsDeferred)
@@ -212,7 +212,7 @@ extension ManifestEntry {
     }
     if type != .file {
       guard size == 0, sha256 == .ofNothing || sha256 == nil else {
-        throw Failure(.malformed, "it is no file, and has content")
+        throw Failure(.malformed, "it is not a file, but has content")
       }
       guard hardLink == nil, storedIn == nil, offset == nil else {
         throw Failure(.malformed, "\"hard_link\", \"stored_in\" and \"offset\" are only allowed on files")

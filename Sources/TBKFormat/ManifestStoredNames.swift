@@ -83,7 +83,7 @@ extension Manifest {
             && files[index].storedAs == nil)
       guard isPlain else {
         throw Failure(
-          .malformed, "\(RawPath(files.path(index)).display) says what no manifest 1.0 says")
+          .malformed, "\(RawPath(files.path(index)).display) has a field that no manifest 1.0 has")
       }
     }
   }

@@ -39,7 +39,7 @@ package struct MemberTree {
       let node = find(name[start..<end], in: parent) ?? insert(name[start..<end], in: parent)
       guard nodes[Int(node)].isDirectory else {
         throw Failure(
-          .malformed, "\(RawPath(name).display) is below what is not a directory")
+          .malformed, "\(RawPath(name).display) is below something that is not a directory")
       }
       open.append((end, node))
       (parent, start) = (node, end + 1)

@@ -243,7 +243,7 @@ private struct TOMLReader {
     if word.elementsEqual("false".utf8) { return .bool(false) }
     guard let number = integer(word) else {
       throw Failure(
-        .malformed, "the value is no string, whole number, boolean or array")
+        .malformed, "the value is not a string, whole number, boolean or array")
     }
     return .number(number)
   }
@@ -361,7 +361,7 @@ private struct TOMLReader {
     case UInt8(ascii: "\""), UInt8(ascii: "\\"): text.append(byte)
     case UInt8(ascii: "u"): try scalar(digits: 4, into: &text)
     case UInt8(ascii: "U"): try scalar(digits: 8, into: &text)
-    default: throw Failure(.malformed, "the string holds an escape that there is not")
+    default: throw Failure(.malformed, "the string holds an unknown escape sequence")
     }
   }
 
@@ -371,7 +371,7 @@ private struct TOMLReader {
     guard digitBytes.count == digits, digitBytes.allSatisfy({ isHexadecimal($0) }),
       let code = UInt32(String(decoding: digitBytes, as: UTF8.self), radix: 16),
       let scalar = Unicode.Scalar(code)
-    else { throw Failure(.malformed, "the string holds an escape that is no character") }
+    else { throw Failure(.malformed, "the string holds an escape that is not a character") }
     position = end
     text += Array(String(Character(scalar)).utf8)
   }

@@ -151,7 +151,7 @@ package final class TarParser: ByteSink {
         }
         for index in position..<bytes.count where bytes[index] != 0 {
           let place = offset + UInt64(index - position)
-          throw Failure(.malformed, "data follow the end of the tar at byte \(place)")
+          throw Failure(.malformed, "data follows the end of the tar at byte \(place)")
         }
         state = .trailer(seen: seen + taken)
       case .closed: return

@@ -81,7 +81,7 @@ package enum TarWriter {
     }
     let isLink = member.kind == .symlink || member.kind == .hardlink
     if isLink == member.linkTarget.isEmpty {
-      throw refusal(member, isLink ? "has no link target" : "is no link and has a target")
+      throw refusal(member, isLink ? "has no link target" : "is not a link, but has a target")
     }
     for attribute in member.xattrs where attribute.name.isEmpty || attribute.name.contains(0) {
       throw refusal(member, "has an extended attribute without a valid name")

@@ -96,8 +96,8 @@ package struct AuditFile {
       try Interruption.check()
       guard monotonicNanoseconds() < deadline else {
         throw Failure(
-          .tryAgain, "\(path.display) is locked by another process, for \(maximumWait) s already",
-          hint: "try again when it is done")
+          .tryAgain, "\(path.display) has been locked by another process for \(maximumWait) s",
+          hint: "try again when it has finished")
       }
       usleep(useconds_t.random(in: 1000...20_000))
     }
@@ -121,7 +121,7 @@ package struct AuditFile {
     if intact, known.count > 0 { intact = try lastHash(file, known) == known.last }
     guard intact else {
       let complaint =
-        "\(path.display) is not what it was: entries up to number \(known.count) were cut off or "
+        "\(path.display) has been altered: entries up to number \(known.count) were cut off or "
         + "changed"
       if size > 0 { end.endsInNewline = try read(file, at: size - 1, count: 1) == [0x0a] }
       return (end, complaint)

@@ -111,7 +111,7 @@ extension AuditFile {
     result.last = try SHA256.hash(bytes)
     let number = result.lines
     guard let line = try? AuditLine(bytes, place: "") else {
-      result.add(.malformed, number, "line \(number) is no entry")
+      result.add(.malformed, number, "line \(number) is not an entry")
       return
     }
     if let named = line.previous {

@@ -29,7 +29,7 @@ extension Home {
     guard let bytes = value.bytes, !bytes.isEmpty else {
       throw Failure(
         .configuration, "\(configurationPlace): \"github_token\" must be a string, or null",
-        hint: "take it out with 'tbk-config unset github_token'")
+        hint: "remove it with 'tbk-config unset github_token'")
     }
     return try Secret(copying: bytes.span)
   }

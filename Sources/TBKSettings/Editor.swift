@@ -44,7 +44,7 @@ package enum Editor {
     }
     try Interruption.check()
     if status != 0 {
-      throw Failure(.configuration, "the editor failed; nothing is changed")
+      throw Failure(.configuration, "the editor failed; nothing was changed")
     }
   }
 }

@@ -42,7 +42,7 @@ package final class Home {
     let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
     guard let opened else {
       throw Failure(
-        .configuration, "\(path.display) is not there", hint: "make it with 'termbackup init'")
+        .configuration, "\(path.display) does not exist", hint: "make it with 'termbackup init'")
     }
     try look(at: opened.status(), path.display)
     return opened
@@ -60,7 +60,7 @@ package final class Home {
       path, O_RDONLY | O_DIRECTORY, missing: .cannotCreate)
     let facts = try home.status()
     if facts.st_mode & 0o077 != 0, facts.st_uid == geteuid() {
-      if fchmod(home.number, 0o700) != 0 { throw .system("cannot close \(path.display) to others") }
+      if fchmod(home.number, 0o700) != 0 { throw .system("cannot restrict access to \(path.display)") }
     }
     for name in Home.directories where try home.statusIfPresent(of: RawPath(name)) == nil {
       try home.makeOwnedDirectory(RawPath(name))
@@ -241,7 +241,7 @@ package func absolutePath(_ path: RawPath) throws(Failure) -> RawPath {
   var start = RawPath([])
   if !path.isAbsolute {
     guard let current = unsafe getcwd(nil, 0) else {
-      throw .system("cannot tell the working directory")
+      throw .system("cannot determine the working directory")
     }
     defer { unsafe free(current) }
     start = unsafe RawPath(Array(UnsafeRawBufferPointer(start: current, count: strlen(current))))

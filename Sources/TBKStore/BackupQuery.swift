@@ -46,7 +46,7 @@ extension LedgerSession.Snapshot {
       let shown = found.prefix(8).map { "\($0.id.hex) of \($0.createdAt)" }
       let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
       throw Failure(
-        .usage, "\(prefix) is the beginning of \(found.count) ids",
+        .usage, "\(prefix) is ambiguous: \(found.count) ids begin with it",
         hint: "it may be \(shown.joined(separator: ", "))\(rest)")
     }
     return found[0]
@@ -90,7 +90,7 @@ extension LedgerSession.Snapshot {
       let shown = found.prefix(8).map(\.description)
       let rest = found.count > shown.count ? ", and \(found.count - shown.count) more" : ""
       throw Failure(
-        .usage, "\(group) is the beginning of \(found.count) groups",
+        .usage, "\(group) is ambiguous: \(found.count) groups begin with it",
         hint: "it may be \(shown.joined(separator: ", "))\(rest)")
     }
     return first

@@ -33,7 +33,7 @@ package final class DirectoryStore: Store {
       let root = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
     else {
       throw Failure(
-        .unavailable, "the store \(path.display) is not there",
+        .unavailable, "the store \(path.display) does not exist",
         hint: "is its disk mounted? to make a new store, make the directory first")
     }
     self.root = root
@@ -65,7 +65,7 @@ package final class DirectoryStore: Store {
         .inputMissing,
         "the store \(address.display) does not have \(object.path): its parts lie in "
           + RawPath(Array(part.place.utf8)).display,
-        hint: "of a clone: the releases of its repository are not in it; ask the repository")
+        hint: "a clone does not contain the releases of its repository; use the repository")
     }
     return object.parts.map { ObjectPath(object.path.folder, $0.object.name) }
   }

@@ -20,8 +20,8 @@ package final class FileLock {
       try Interruption.check()
       guard monotonicNanoseconds() < deadline else {
         throw Failure(
-          .tryAgain, "\(what) is locked by another process, for \(maximumWait) s already",
-          hint: "try again when it is done")
+          .tryAgain, "\(what) has been locked by another process for \(maximumWait) s",
+          hint: "try again when it has finished")
       }
       // At random, so that two who wait do not keep meeting a third.
       usleep(useconds_t.random(in: pause / 2...pause))

@@ -158,7 +158,7 @@ package final class LedgerSession {
           throw Failure(
             .tryAgain,
             "other writers were faster each time, for \(maximumWait) s: nothing was stored",
-            hint: "try again when they are done")
+            hint: "try again when they have finished")
         }
         usleep(useconds_t.random(in: pause / 2...pause))
         pause = min(pause * 2, 1_000_000)
@@ -201,7 +201,7 @@ package final class LedgerSession {
     throw Failure(
       .integrity, "this machine has seen the ledger signed by the key \(known.hex), which is not the "
         + "one that it names now",
-      hint: "somebody else may have signed it; --accept-store-state goes on all the same")
+      hint: "somebody else may have signed it; --accept-store-state accepts it anyway")
   }
 
   private func prepare(

@@ -362,7 +362,7 @@ extension LedgerSession {
   private func refuseOther(_ entry: LedgerEntry, than read: Digest?) throws(Failure) {
     guard let read, entry.sha256 != read else { return }
     throw Failure(
-      .tryAgain, "backup \(entry.id.hex) has another archive by now: nothing was stored",
+      .tryAgain, "backup \(entry.id.hex) now has another archive: nothing was stored",
       hint: "another process rotates keys or migrates archives: try again when it has ended")
   }
 

@@ -155,8 +155,8 @@ extension LedgerSession {
       try Interruption.check()
       guard monotonicNanoseconds() < deadline else {
         throw Failure(
-          .tryAgain, "the store \(store.address.display) was changed again and again meanwhile",
-          hint: "try again when other writers are done")
+          .tryAgain, "the store \(store.address.display) kept changing in the meantime",
+          hint: "try again when other writers have finished")
       }
     }
   }

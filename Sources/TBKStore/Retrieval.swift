@@ -73,7 +73,7 @@ package final class Retrieval {
     case .withheld:
       throw Failure(
         .unavailable, "\(found): the ledger does not vouch for it",
-        hint: "--unvouched takes it all the same")
+        hint: "--unvouched accepts it anyway")
     case .sent:
       warn("\(found): the ledger does not vouch for it")
       let archive = try ArchiveInput(source, name: "backups/\(name)")
@@ -108,7 +108,7 @@ package final class Retrieval {
       throw Failure(
         .unavailable,
         "the ledger of the store \(store.address.display) names no password check of the group \(group)",
-        hint: unvouched == .withheld ? "--unvouched sends one that is there all the same" : nil)
+        hint: unvouched == .withheld ? "--unvouched sends an existing one anyway" : nil)
     }
     let bytes: [UInt8]
     do throws(Failure) {

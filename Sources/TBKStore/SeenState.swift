@@ -158,7 +158,7 @@ package final class SeenState {
   private func damaged(_ name: RawPath) -> Failure {
     Failure(
       .integrity, "\((directory ?? RawPath("")).appending(name).display) is damaged",
-      hint: "it says what this machine has seen of the store; --accept-store-state writes it anew")
+      hint: "it says what this machine has seen of the store; --accept-store-state rewrites it")
   }
 
   private func read(_ name: RawPath) throws(Failure) -> JSON? {
@@ -288,7 +288,7 @@ package final class SeenState {
     Failure(
       .integrity, message,
       hint: "find out why before anything is stored there; --accept-store-state, which tbk-pull and "
-        + "'termbackup list' take, goes on with what it holds now")
+        + "'termbackup list' take, accepts what it holds now")
   }
 
   // MARK: Keeping
@@ -433,7 +433,7 @@ package final class SeenState {
     if warned { return }
     warned = true
     warn(
-      "what was seen of the store \(display) cannot be kept, so that its going back in time "
+      "cannot save what was seen of the store \(display), so that a rollback "
         + "would not be noticed: \(failure.message)")
   }
 }

@@ -7,7 +7,7 @@ import TBKStore
 struct Notify: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-notify",
-    abstract: "Tell a webhook what became of a backup.",
+    abstract: "Report the result of a backup to a webhook.",
     usage: """
       tbk-notify [--format <format>] [--dry-run] [<report>]
       tbk-notify --ping <kind> [--dry-run] [<report>]

@@ -24,7 +24,7 @@ struct Prune: SuiteCommand, FormerOptions {
 
   @OptionGroup var groups: GroupOptions
 
-  @Flag(name: [.customShort("n"), .long], help: "Say what would be removed, and remove nothing.")
+  @Flag(name: [.customShort("n"), .long], help: "Print what would be removed, and remove nothing.")
   var dryRun = false
 
   @Flag(name: .long, help: "Remove also the last backup of a group.")
@@ -111,13 +111,13 @@ struct RuleOptions: ParsableArguments {
     help: ArgumentHelp("Keep the last backup of each of the last <n> days.", valueName: "n"))
   var keepDaily: Count?
 
-  @Option(name: .long, help: ArgumentHelp("Likewise of weeks, from Monday.", valueName: "n"))
+  @Option(name: .long, help: ArgumentHelp("Likewise for weeks, from Monday.", valueName: "n"))
   var keepWeekly: Count?
 
-  @Option(name: .long, help: ArgumentHelp("Likewise of months.", valueName: "n"))
+  @Option(name: .long, help: ArgumentHelp("Likewise for months.", valueName: "n"))
   var keepMonthly: Count?
 
-  @Option(name: .long, help: ArgumentHelp("Likewise of years.", valueName: "n"))
+  @Option(name: .long, help: ArgumentHelp("Likewise for years.", valueName: "n"))
   var keepYearly: Count?
 
   @Option(

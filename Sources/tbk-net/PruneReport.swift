@@ -26,7 +26,7 @@ extension Retention.Judgement {
     if gone.isEmpty {
       Messages.notice(
         all == 0
-          ? "there is no backup to judge"
+          ? "there are no backups to choose from"
           : "nothing to remove: \(all) \(all == 1 ? "backup stays" : "backups stay")")
       return
     }

@@ -7,7 +7,7 @@ import TBKStore
 struct Pull: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-pull",
-    abstract: "Bring an archive out of a store, checked against its ledger.",
+    abstract: "Fetch an archive from a store, checked against its ledger.",
     usage: """
       tbk-pull <store> <id>|latest|--at <time> [--group <id>] [--chain [--partial]] [-o <file>] > archive
       tbk-pull <store> --each [<id> ...] [--ids <file>] [--group <id>] > archives
@@ -55,7 +55,7 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "List the backups, oldest first.")
   var list = false
 
-  @Flag(name: .long, help: "With --list, say whether the store holds each backup whole, by size.")
+  @Flag(name: .long, help: "With --list, show whether the store holds each backup whole, by size.")
   var present = false
 
   @Flag(name: .long, help: "Print the ledger as it is.")
@@ -79,10 +79,10 @@ struct Pull: SuiteCommand {
     help: "Send also what an unsigned ledger has no hash of: a check, or what TermBackup 6 renamed.")
   var unvouched = false
 
-  @Flag(name: .long, help: "Say how far the store has come, and which backup is the last.")
+  @Flag(name: .long, help: "Print the state of the store, and its last backup.")
   var summary = false
 
-  @Flag(name: .long, help: "Say what this machine has seen of the store, without asking it.")
+  @Flag(name: .long, help: "Print what this machine has seen of the store, without contacting it.")
   var seen = false
 
   @Flag(name: .long, help: "Print the list or the summary, and report errors, as JSON.")
@@ -120,24 +120,24 @@ struct Pull: SuiteCommand {
     if !each, operands.count > 1 {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
     }
-    if ids != nil, !each { throw ValidationError("--ids goes with --each") }
+    if ids != nil, !each { throw ValidationError("--ids can only be used with --each") }
     if each, chain || unvouched { throw ValidationError("--each takes no --chain and --unvouched") }
-    if partial, !chain { throw ValidationError("--partial goes with --chain") }
+    if partial, !chain { throw ValidationError("--partial can only be used with --chain") }
     if chain, !hasBackup { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check, groups.onlyNamed == nil {
       throw ValidationError("--check needs one --group")
     }
     if unvouched, trust.isRequired {
-      throw ValidationError("--unvouched does not go with --require-signature and --verify-key")
+      throw ValidationError("--unvouched cannot be used with --require-signature or --verify-key")
     }
     if unvouched, !hasBackup, !check, preparing.prepare == nil {
-      throw ValidationError("--unvouched goes with a backup's id, 'latest', --check or --prepare")
+      throw ValidationError("--unvouched can only be used with a backup's id, 'latest', --check or --prepare")
     }
     if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
     if preparing.prepare != nil, output != nil { throw ValidationError("--prepare writes into a directory: no --output") }
-    if present, !list { throw ValidationError("--present belongs to --list") }
-    if pinOut != nil, !check { throw ValidationError("--pin-out goes with --check") }
-    if hex, signature == nil { throw ValidationError("--hex belongs to --signature") }
+    if present, !list { throw ValidationError("--present can only be used with --list") }
+    if pinOut != nil, !check { throw ValidationError("--pin-out can only be used with --check") }
+    if hex, signature == nil { throw ValidationError("--hex can only be used with --signature") }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
     if seen, groups.isGiven || trustOut != nil || trust.isRequired {
       throw ValidationError(
@@ -175,7 +175,7 @@ struct Pull: SuiteCommand {
     }
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(
-        "TermBackup 6 wrote the ledger of this store: its going back in time would not be noticed")
+        "TermBackup 6 wrote the ledger of this store: a rollback would not be noticed")
     }
     if let group = groups.onlyNamed, check {
       let group = try whole(group, snapshot, session)

@@ -30,7 +30,7 @@ struct PrepareOptions: ParsableArguments {
 
   func validate() throws {
     if prepare == nil, incremental || rules != nil || cache != nil {
-      throw ValidationError("--incremental, --rules and --cache go with --prepare")
+      throw ValidationError("--incremental, --rules and --cache can only be used with --prepare")
     }
   }
 }

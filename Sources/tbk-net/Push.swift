@@ -82,7 +82,7 @@ struct Push: SuiteCommand, FormerOptions {
     if newGroup, group == nil { throw ValidationError("--new-group needs --group") }
     if groupCheck != nil, group == nil { throw ValidationError("--group-check needs --group") }
     if withUngrouped, thenPrune == nil || group == nil {
-      throw ValidationError("--with-ungrouped goes with --group and --then-prune")
+      throw ValidationError("--with-ungrouped can only be used with --group and --then-prune")
     }
   }
 

@@ -122,7 +122,7 @@ extension StoreCommand {
 
   struct Mark: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Note that backups were read back and hold, if their archives are still those.",
+      abstract: "Record that backups were read back and verified, if their archives are unchanged.",
       usage: "tbk-store mark <store> <id>:<sha256> ... [<options>]")
 
     @Argument(help: "The store.")
@@ -157,7 +157,7 @@ extension StoreCommand {
 
   struct Clean: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Remove what no ledger names and has not changed for a day: leftovers of broken writers.",
+      abstract: "Remove what no ledger names and is a day old: leftovers of interrupted writers.",
       usage: "tbk-store clean <store> [--dry-run] [<options>]")
 
     @Argument(help: "The store.")
@@ -192,7 +192,7 @@ extension StoreCommand {
 
   struct Adopt: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Sign a ledger that nobody has signed, as it is.",
+      abstract: "Sign an unsigned ledger as it is.",
       usage: "tbk-store adopt <store> --sign-key <file> [<options>]")
 
     @Argument(help: "The store.")
@@ -222,7 +222,7 @@ extension StoreCommand {
 
   struct TakeOver: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Sign the ledger in the place of a key that is lost: unchecked.",
+      abstract: "Sign the ledger in place of a lost key, without checking it.",
       usage: "tbk-store take-over <store> <fingerprint> --sign-key <file> [<options>]")
 
     @Argument(help: "The store.")

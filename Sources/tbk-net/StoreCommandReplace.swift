@@ -25,7 +25,7 @@ struct ReplacedBackup: ExpressibleByArgument {
 extension StoreCommand {
   struct Replace: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Give a backup another archive; with --receipt, put another backup into its place.",
+      abstract: "Replace a backup's archive; with --receipt, replace the backup itself.",
       usage: """
         tbk-store replace <store> <id>[:<sha256>] [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
         tbk-store replace <store> <id>[:<sha256>] --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive

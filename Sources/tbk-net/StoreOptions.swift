@@ -10,7 +10,7 @@ struct ConnectionOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Lose at most <seconds> to other writers and a network that fails (60; on a network 900).",
+      "Wait at most <seconds> for other writers and a failing network (60; on a network 900).",
       valueName: "seconds"))
   var maxWait: Int?
 
@@ -52,7 +52,7 @@ struct ConnectionOptions: ParsableArguments {
 struct StoreOptions: ParsableArguments {
   @Flag(
     name: .long,
-    help: "Take what the store holds now for true, although this machine has seen otherwise.")
+    help: "Accept what the store holds now, although this machine has seen another state.")
   var acceptStoreState = false
 
   @OptionGroup var connection: ConnectionOptions
@@ -124,7 +124,7 @@ struct GroupOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "The backups of this group, or of the one that begins so; '-' for those in none; repeated, as one "
+      "The backups of this group, or of the one with this prefix; '-' for those in none; repeated, as one "
         + "series.",
       valueName: "id"))
   var group: [GroupOperand] = []

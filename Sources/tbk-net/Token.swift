@@ -7,7 +7,7 @@ import TBKStore
 struct Token: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-token",
-    abstract: "Say what a GitHub token is and what it may do.",
+    abstract: "Report what a GitHub token is and what it may do.",
     usage: "tbk-token [--repo <owner/repo>] [--json]",
     version: versionText)
 
@@ -19,7 +19,7 @@ struct Token: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Lose at most <seconds> to a network that fails (60).", valueName: "seconds"))
+      "Wait at most <seconds> for a network that fails (60).", valueName: "seconds"))
   var maxWait = 60
 
   @Flag(name: .long, help: "Print the report, and report errors, as JSON.")

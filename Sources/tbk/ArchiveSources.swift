@@ -125,7 +125,7 @@ final class ArchiveSources {
       hasBegun = true
       guard let source = link.archive else {
         guard isFirst else { continue }  // Whoever needs it says so.
-        throw Failure(.inputMissing, "the archive of the backup itself is not there")
+        throw Failure(.inputMissing, "the archive of the backup itself is missing")
       }
       do throws(Failure) {
         let archive = try ArchiveOpener(keys, limits: limits).open(

@@ -134,7 +134,7 @@ extension AuditCommand {
 
   struct Verify: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Say whether the log is what was written.")
+      abstract: "Check whether the log is as it was written.")
 
     @OptionGroup var common: CommonOptions
     @OptionGroup fileprivate var log: LogOptions
@@ -159,7 +159,7 @@ extension AuditCommand {
         return ExitStatus.success
       }
       try StandardOutput.flush()
-      Messages.report(Failure(.integrity, "\(file.path.display) is not what was written"))
+      Messages.report(Failure(.integrity, "\(file.path.display) has been altered"))
       return ExitStatus.no
     }
   }

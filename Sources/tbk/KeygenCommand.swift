@@ -21,7 +21,7 @@ struct KeygenCommand: SuiteCommand {
   @Flag(name: .customShort("y"), help: "Print the recipients of the identities in a file.")
   var recipients = false
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which must not be there.", valueName: "file"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which must not exist.", valueName: "file"))
   var output: RawPath?
 
   @OptionGroup var passwords: IdentityPasswordOptions

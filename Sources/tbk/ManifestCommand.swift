@@ -115,11 +115,11 @@ struct ManifestDiffCommand: SuiteCommand {
   @Flag(name: .long, help: "Print the sizes of files too, before and after, in bytes: between the other two.")
   var sizes = false
 
-  @Flag(name: [.short, .long], help: "Print nothing; the exit status tells.")
+  @Flag(name: [.short, .long], help: "Print nothing; only set the exit status.")
   var quiet = false
 
   func validate() throws {
-    if json, nul { throw ValidationError("--json does not go with -0") }
+    if json, nul { throw ValidationError("--json cannot be used with -0") }
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -167,7 +167,7 @@ struct ManifestCheckCommand: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if json, nul { throw ValidationError("--json does not go with -0") }
+    if json, nul { throw ValidationError("--json cannot be used with -0") }
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -209,7 +209,7 @@ struct ManifestShow: SuiteCommand {
   var nul = false
 
   func validate() throws {
-    if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
+    if json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
   }
 
   mutating func execute() throws(Failure) -> Int32 {

@@ -66,7 +66,7 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Skip missing or damaged base archives and name the files that only they hold.")
   var partial = false
 
-  @Option(name: .long, help: ArgumentHelp("Where something is already: never, if-changed or always replace it.", valueName: "when"))
+  @Option(name: .long, help: ArgumentHelp("Replace existing files: never, if-changed or always.", valueName: "when"))
   var overwrite = OverwritePolicy.never
 
   @Option(name: .long, help: ArgumentHelp("Extract only what matches, as gitignore(5) does.", valueName: "pattern"))
@@ -75,7 +75,7 @@ struct OpenCommand: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Do not extract what matches.", valueName: "pattern"))
   var exclude: [RawPath] = []
 
-  @Flag(name: .long, help: "Say what would be extracted, and extract nothing.")
+  @Flag(name: .long, help: "Print what would be extracted, and extract nothing.")
   var dryRun = false
 
   @Option(name: .long, help: ArgumentHelp("Write to <file> how many files were extracted, a tab, and their bytes.", valueName: "file"))
@@ -90,7 +90,7 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Restore what gives privileges: set-id bits, capabilities.")
   var setuid = false
 
-  @Option(name: .long, help: ArgumentHelp("Fail unless the backup has this id, or one that begins so.", valueName: "id"))
+  @Option(name: .long, help: ArgumentHelp("Fail unless the backup has this id, or one with this prefix.", valueName: "id"))
   var expectId: String?
 
   @Option(name: .long, help: ArgumentHelp("Fail unless the backup is as <file> has it, which tbk-pull --list printed.", valueName: "file"))
@@ -102,7 +102,7 @@ struct OpenCommand: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Open a package of mbu, whose settings are in <file>.", valueName: "file"))
   var mbuConfig: RawPath?
 
-  @Flag(name: .long, help: "Of an mbu package, leave the directory that everything is in out of the names.")
+  @Flag(name: .long, help: "Strip the top directory of an mbu package from the names.")
   var stripTop = false
 
   @Option(name: .long, help: ArgumentHelp("The most Argon2id memory to spend, in KiB.", valueName: "kib"))
@@ -136,30 +136,30 @@ struct OpenCommand: SuiteCommand {
       }
     }
     if long && !list || nul && !list && !dryRun {
-      throw ValidationError("-l and -0 go with --list")
+      throw ValidationError("-l and -0 can only be used with --list")
     }
     if countsOut?.isStandardStream == true { throw ValidationError("--counts-out takes a file") }
     if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
-    if json, long || nul { throw ValidationError("--json does not go with -l or -0") }
+    if json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
     if header, expectId != nil {
       throw ValidationError("--expect-id needs what --header does not read: see --verify")
     }
     if json, !(list || header || verify || directory != nil) {
-      throw ValidationError("--json goes with --list, --header, --verify and -C")
+      throw ValidationError("--json can only be used with --list, --header, --verify or -C")
     }
     if header, expect != nil {
       throw ValidationError("--expect needs what --header does not read: see --verify")
     }
     if partial, header || raw || cat != nil {
-      throw ValidationError("--partial goes with -C, --list, --manifest, --verify and a tar")
+      throw ValidationError("--partial can only be used with -C, --list, --manifest, --verify or a tar")
     }
     if against != nil, !(directory != nil || verify) {
-      throw ValidationError("--against goes with -C and --verify")
+      throw ValidationError("--against can only be used with -C or --verify")
     }
     let fromInput = archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
     let others = [against, expect].count { $0?.isStandardStream == true }
     if fromInput + others > 1 {
-      throw ValidationError("standard input can be read once")
+      throw ValidationError("standard input can be read only once")
     }
     try validatePackage()
     try validateExpectedID(expectId)
@@ -363,7 +363,7 @@ struct OpenCommand: SuiteCommand {
 extension OpenCommand {
   fileprivate func validatePackage() throws {
     guard mbuConfig != nil else {
-      if stripTop { throw ValidationError("--strip-top goes with --mbu-config") }
+      if stripTop { throw ValidationError("--strip-top can only be used with --mbu-config") }
       return
     }
     if header { throw ValidationError("an mbu package has no header") }
@@ -379,7 +379,7 @@ extension OpenCommand {
       throw ValidationError("an mbu package is opened with a password, not an identity")
     }
     if stripTop, !list, !verify, cat == nil, directory == nil {
-      throw ValidationError("--strip-top goes with -C, --list, --verify and --cat")
+      throw ValidationError("--strip-top can only be used with -C, --list, --verify or --cat")
     }
   }
 

@@ -9,7 +9,7 @@ import TBKFormat
 extension OpenCommand {
   func validateEach() throws {
     guard each else { return }
-    if !verify { throw ValidationError("--each goes with --verify") }
+    if !verify { throw ValidationError("--each can only be used with --verify") }
     if chain || partial || expectId != nil || against != nil || mbuConfig != nil {
       throw ValidationError(
         "--each takes no --chain, --partial, --expect-id, --against and --mbu-config")

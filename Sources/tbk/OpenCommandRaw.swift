@@ -13,7 +13,7 @@ extension OpenCommand {
     if chain || archives.count > 1 { throw ValidationError("--raw takes one file") }
     if expect != nil { throw ValidationError("--expect needs what --raw does not read: see --verify") }
     if expectId != nil { throw ValidationError("--expect-id needs what --raw does not read: see --verify") }
-    if stripTop { throw ValidationError("--strip-top goes with -C, --list, --verify and --cat") }
+    if stripTop { throw ValidationError("--strip-top can only be used with -C, --list, --verify or --cat") }
   }
 
   func sendRaw() throws(Failure) -> Int32 {

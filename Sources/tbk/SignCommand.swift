@@ -59,7 +59,7 @@ extension SignCommand {
 
   struct Verify: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Tell whether a signature of standard input holds.",
+      abstract: "Verify a signature of standard input.",
       usage: "tbk-sign verify --key <file> ... [--chain] [<options>] <signature> < archive")
 
     @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A public key; given several times, one of them must fit.", valueName: "file"))
@@ -151,7 +151,7 @@ private func readSignature(_ path: RawPath) throws(Failure) -> [UInt8] {
     decoded.count == signatureLength
   else {
     throw Failure(
-      .malformed, "\(path.display) is no signature: it has neither 64 bytes nor 128 digits")
+      .malformed, "\(path.display) is not a signature: it has neither 64 bytes nor 128 digits")
   }
   return decoded
 }

@@ -17,7 +17,7 @@ extension SignCommand {
     @Option(name: .customLong("public"), help: ArgumentHelp("Write the public key to <file>.", valueName: "file"))
     var publicFile: RawPath
 
-    @Flag(name: .long, help: "Replace the files if they are there.")
+    @Flag(name: .long, help: "Replace the files if they exist.")
     var force = false
 
     @Flag(name: .long, help: "Write the private key without encrypting it.")

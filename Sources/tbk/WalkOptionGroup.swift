@@ -12,7 +12,7 @@ struct WalkOptionGroup: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Leave out what the patterns in <file> match.", valueName: "file"))
   var excludeFrom: [RawPath] = []
 
-  @Option(name: .long, help: ArgumentHelp("Whose meaning the patterns have: git's, or pathspec's as in TermBackup 6.", valueName: "rules"))
+  @Option(name: .long, help: ArgumentHelp("How to read the patterns: as git does, or as pathspec in TermBackup 6.", valueName: "rules"))
   var excludeRules: IgnoreRules.Meaning?
 
   @Flag(name: .long, help: "Leave out .git/, .idea/, __pycache__/ and .DS_Store, as TermBackup 6 did.")

@@ -47,7 +47,7 @@ struct WatchCommand: SuiteCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Report after <seconds> at most (60), however much goes on.", valueName: "seconds"))
+    help: ArgumentHelp("Report after <seconds> at most (60), however much changes.", valueName: "seconds"))
   var maxDelay: Seconds?
 
   @Option(
@@ -57,7 +57,7 @@ struct WatchCommand: SuiteCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Look at every entry each <seconds>, without inotify.", valueName: "seconds"))
+    help: ArgumentHelp("Check every entry each <seconds>, without inotify.", valueName: "seconds"))
   var poll: Seconds?
 
   @OptionGroup var walk: WalkOptionGroup

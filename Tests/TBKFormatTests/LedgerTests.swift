@@ -236,7 +236,7 @@ struct LedgerTests {
     let many = (0..<Ledger.memberByteLimit / 8).map { ", \"\($0)\":0" }.joined()
     let refused = failure(ledger("", many))
     #expect(refused?.code == .malformed)
-    #expect(refused?.message.contains("beside its backups") == true || refused?.message.contains("too long") == true)
+    #expect(refused?.message.contains("besides its backups") == true || refused?.message.contains("too long") == true)
     // One byte less is a ledger.
     let most = String(repeating: "x", count: Ledger.memberByteLimit - 10)
     #expect(failure(ledger("", ", \"x\": \"\(most)\"")) == nil)

@@ -66,15 +66,15 @@ import Testing
   }
 
   @Test(arguments: [
-    ("x = 1.5", "no string"), ("x = 1979-05-27", "no string"), ("x = inf", "no string"),
-    ("x = 0x1f", "no string"), ("x = 007", "no string"), ("x = 1__0", "no string"), ("x = _1", "no string"),
-    ("x = 1_", "no string"), ("x = +", "no string"), ("x = 9223372036854775808", "no string"),
-    ("x = True", "no string"), ("x = {a = 1}", "inline"), ("[[x]]", "arrays of tables"), ("x =", "missing"),
+    ("x = 1.5", "not a string"), ("x = 1979-05-27", "not a string"), ("x = inf", "not a string"),
+    ("x = 0x1f", "not a string"), ("x = 007", "not a string"), ("x = 1__0", "not a string"), ("x = _1", "not a string"),
+    ("x = 1_", "not a string"), ("x = +", "not a string"), ("x = 9223372036854775808", "not a string"),
+    ("x = True", "not a string"), ("x = {a = 1}", "inline"), ("[[x]]", "arrays of tables"), ("x =", "missing"),
     ("x", "'='"), ("= 1", "key is missing"), ("[]", "key is missing"), ("[x", "no end"), ("a..b = 1", "key is missing"),
     ("x = 1 2", "follows"), ("[x] y = 1", "follows"), ("x = \"a", "no end"), ("x = \"a\nb\"", "control"),
     ("x = 'a", "no end"), ("x = \"\"\"a", "no end"), ("x = '''a", "no end"), ("x = \"\\x\"", "escape"),
-    ("x = \"\\ud800\"", "no character"), ("x = \"\\u12\"", "no character"), ("x = \"\\U00110000\"", "no character"),
-    ("x = \"\\u+123\"", "no character"), ("x = [1", "no end"), ("x = [1 2]", "no end"), ("x = [,]", "missing"),
+    ("x = \"\\ud800\"", "not a character"), ("x = \"\\u12\"", "not a character"), ("x = \"\\U00110000\"", "not a character"),
+    ("x = \"\\u+123\"", "not a character"), ("x = [1", "no end"), ("x = [1 2]", "no end"), ("x = [,]", "missing"),
     ("x = \"a\u{1}\"", "control"), ("# \u{7f}", "control"), ("x = 1\ry = 2", "follows"), ("\u{feff}x = 1", "key is missing"),
     ("\"\"\"x\"\"\" = 1", "more than one line"),
   ])

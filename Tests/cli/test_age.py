@@ -141,7 +141,7 @@ def test_several_identities_in_one_file_or_several(tbk, tmp_path, opened, one, k
     both.write_text("# two\n\n" + TWO.text + "\r\n" + ONE.text)
     assert opened(sealed(), identity=both).out == DATA
     assert opened(sealed(), "-i", one, identity=key).out == DATA
-    assert b"no identity" in opened(sealed(), identity=key, status=77).err
+    assert b"not sealed to any of the identities" in opened(sealed(), identity=key, status=77).err
 
 
 def test_a_passphrase_is_the_password(tbk, tmp_path):

@@ -137,7 +137,7 @@ def test_a_store_is_cleaned_once_and_the_others_in_spite_of_one(docs, small, tmp
     put(store / ".tbk-0123456789abcdef.tmp", b"x")
     old(store / ".tbk-0123456789abcdef.tmp")
     done = docs.run("clean", "--store", status=69)
-    assert done.stdout.count(b".tbk-0123456789abcdef.tmp") == 1 and b"is not there" in done.stderr
+    assert done.stdout.count(b".tbk-0123456789abcdef.tmp") == 1 and b"does not exist" in done.stderr
     assert not (store / ".tbk-0123456789abcdef.tmp").exists()
 
 

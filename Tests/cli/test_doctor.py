@@ -162,7 +162,7 @@ def test_the_password_in_the_keyring_is_looked_at(docs, session, small):  # noqa
     env = session.environment_of(docs)
     found = examine(docs, password=None, env=env)
     assert one(found, "password", "note")["message"].startswith("docs: a run would ask")
-    for word, result, said in ((PASSWORD, "ok", "opens the backups"), (b"another", "fail", "not that of the backups")):
+    for word, result, said in ((PASSWORD, "ok", "opens the backups"), (b"another", "fail", "not the password of the backups")):
         session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=word)
         found = examine(docs, password=None, env=env, status=int(result == "fail"))
         first, second = found["password"]
@@ -176,7 +176,7 @@ def test_what_cannot_be_tried_is_not_called_another_password(docs, tmp_path):
     whole = check.read_bytes()
     check.write_bytes(whole[:-1])
     message = one(examine(docs, status=1), "password", "fail")["message"]
-    assert "not that of the backups" not in message
+    assert "not the password of the backups" not in message
     check.write_bytes(whole)
     lib = tmp_path / "lib" / "termbackup"
     shutil.copytree(docs.lib, lib, symlinks=True)
@@ -232,7 +232,7 @@ def test_a_backup_of_the_future_is_a_warning(docs):
 def test_programs_that_are_missing_are_no_fault(docs, tmp_path):
     folder = only(tmp_path, "git", "crontab", "rclone", "secret-tool")
     found = examine(docs, env={"PATH": f"{docs.tbk.path('tbk-seal').rpartition('/')[0]}:{folder}", "EDITOR": "no-such-editor -x"})
-    missing = [entry["message"] for entry in found["programs"] if "is not there" in entry["message"]]
+    missing = [entry["message"] for entry in found["programs"] if "is not installed" in entry["message"]]
     for name in ("git", "crontab", "rclone", "secret-tool", "no-such-editor"):
         assert any(name in message for message in missing), missing
     assert worst(found, "keyring") == "note"

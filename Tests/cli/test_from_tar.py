@@ -176,7 +176,7 @@ def test_strip_top_wants_a_tar_of_one_directory(tbk, small):
     seal(tbk, tar_of(member("a", b"1"), member("b", b"2")), "--strip-top", status=65)
 
 
-# What is there already
+# What already exists
 
 
 def test_overwrite_decides_what_becomes_of_a_file(tbk, small, tmp_path):

@@ -138,7 +138,7 @@ def test_a_profile_made_anew_is_told_of_the_others(lost, tmp_path):
         done = run(verb, "-p", "notes")
         assert b"has 3 backups of groups" in done.stdout + done.stderr
     # One of them is taken on, and is then no other's.
-    assert b"until now stay" in run("profile", "edit", "notes", "--group", lost.groups["notes"]).stderr
+    assert b"previous backups stay" in run("profile", "edit", "notes", "--group", lost.groups["notes"]).stderr
     assert lost.shell.ids("notes") == lost.ids
     run("profile", "create", "mail", "--source", lost.notes)
     assert b"the store has 1 backup of a group" in run("list", "mail").stderr
@@ -173,7 +173,7 @@ def test_what_a_store_is_asked_for_has_to_be_clear(lost, tmp_path):
                       ["list", "--group", "g"], ["list", "--store", "https://github.com/ada/backups"]):
         run(*arguments, status=64)
     run("list", *store, "--group", "0" * 32, status=69)
-    assert b"in no group" in run("restore", "latest", *store, *to, "--group", "-", status=69).stderr
+    assert b"ungrouped" in run("restore", "latest", *store, *to, "--group", "-", status=69).stderr
     assert not (tmp_path / "out").exists()
     done = json.loads(run("restore", lost.ids[0][:8], *store, *to, "--json").stdout)
     assert done["profile"] is None and done["file_count"] == 1 and (tmp_path / "out" / "file").read_bytes() == b"notes"

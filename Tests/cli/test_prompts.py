@@ -143,7 +143,7 @@ def test_whoever_chooses_a_password_is_told_what_hangs_on_it_and_asked_again_whe
         terminal.type(SECRET + "\n")
         at = terminal.until("Password again: ", at)
         terminal.type(again + "\n")
-    assert terminal.status() == 0 and terminal.shown.count("The two differ: try again.") == 1
+    assert terminal.status() == 0 and terminal.shown.count("They do not match: try again.") == 1
     assert terminal.shown.count("Choose a password.") == 1 and SECRET not in terminal.shown
     assert tbk.open((tmp_path / "x.tbk").read_bytes(), "--cat", "file").out == b"content"
 

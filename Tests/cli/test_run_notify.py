@@ -127,7 +127,7 @@ def test_no_run_depends_on_being_told(told, webhook, pings, answer):
         told.run("profile", "edit", "docs", "--webhook-url-file", told.tbk.scratch / "hook")
     done = run(told, "--json")
     assert json.loads(done.stdout)["status"] == "success"
-    assert b"warning: the webhook was not told: " in done.stderr and b"warning: the ping was not sent: " in done.stderr
+    assert b"warning: the webhook was not notified: " in done.stderr and b"warning: the ping was not sent: " in done.stderr
     assert b"error" not in done.stderr
     shutil.rmtree(told.home / "store")
     run(told, status=69)

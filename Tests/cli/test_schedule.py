@@ -118,7 +118,7 @@ def test_the_line_in_the_crontab_makes_a_backup(shell, cron, small):
     # A run that fails says so to whoever gets cron's mail.
     (shell.home / "store").rename(shell.home / "gone")
     done = cron.run(line[5])
-    assert done.returncode == 69 and b"is not there" in done.stderr
+    assert done.returncode == 69 and b"does not exist" in done.stderr
     assert status(shell, "docs")[0]["last_status"] == 69
 
 

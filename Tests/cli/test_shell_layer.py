@@ -242,7 +242,7 @@ def test_init_needs_no_account_and_changes_nothing_the_second_time(shell):
     assert str(shell.home / "store") in first
     assert (shell.home.stat().st_mode & 0o777, (shell.home / "config.json").stat().st_mode & 0o777) == (0o700, 0o600)
     before = snapshot(shell.home)
-    assert b"Nothing to make" in shell.run("init").stdout
+    assert b"Nothing to create" in shell.run("init").stdout
     assert snapshot(shell.home) == before
     assert shell.run("init", "-q").stdout == b""
 

@@ -105,7 +105,7 @@ def test_a_store_that_is_away_leaves_what_is_known_here(docs):
     shutil.move(docs.home / "store", docs.home / "elsewhere")
     found = of(docs)
     assert (found["reached"], found["summary"]["sequence"], found["last_run"]["status"]) == (False, sequence, "success")
-    assert "is not there" in found["error"]["message"] and found["error"]["status"] == 69
+    assert "does not exist" in found["error"]["message"] and found["error"]["status"] == 69
     shown = docs.run("status").stdout.decode()
     assert "offline" in shown and f"last seen here: number {sequence}" in shown and "success" in shown
 

@@ -337,7 +337,7 @@ def test_a_store_that_lost_its_ledger_gets_no_new_one(place):
 
 def test_a_helper_that_makes_no_stores_says_so(place):
     done = place.tbk.run("tbk-store", "create", place.address, status=73)
-    assert b"tbk-store-ref makes no new stores" in done.err
+    assert b"tbk-store-ref cannot create stores" in done.err
 
 
 def test_addresses_are_in_messages(place):
@@ -379,7 +379,7 @@ def test_a_ledger_that_was_written_over_is_written_again(place, swapping):
     place.push(0)
     done = place.push(1, env={"HELPER_FAULT": "lost@swap", "HELPER_SWAP": swapping})
     assert len(place.ids()) == 2
-    assert (b"cannot tell two writers at once apart" in done.err) == (swapping == "swap-checked")
+    assert (b"cannot keep two simultaneous writers apart" in done.err) == (swapping == "swap-checked")
     puts = [line for line in place.log() if line.startswith("put backups/")]
     assert len(puts) == 2, "nothing is sent again"
 
@@ -388,7 +388,7 @@ def test_a_race_that_does_not_end_is_75(place):
     place.push(0)
     started = time.monotonic()
     done = place.push(1, "--max-wait", "1", status=75, env={"HELPER_FAULT": "busy@swap"})
-    assert b"is locked by another writer" in done.err and time.monotonic() - started < PATIENCE
+    assert b"has been locked by another writer" in done.err and time.monotonic() - started < PATIENCE
 
 
 # Signals

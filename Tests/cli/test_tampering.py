@@ -226,7 +226,7 @@ LEDGERS = {
     "the last entry removed": (edited(lambda entries: entries.pop()), SPLIT, FORGED, None, FORGED),
     "entries reordered": (edited(lambda entries: entries.reverse()), SPLIT, FORGED, None, FORGED),
     "an entry replaced": (edited(place), SPLIT, FORGED, None, FORGED),
-    "one archive in two entries": (edited(repeat), *[b"stands twice"] * 4),
+    "one archive in two entries": (edited(repeat), *[b"appears twice"] * 4),
     "an entry removed, as the next ledger": (
         lambda world: world.successor(lambda entries: entries.pop()), None, FORGED, None, FORGED),
     "an entry removed, signed by a stranger": (

@@ -444,7 +444,7 @@ def test_init_asks_for_a_token_checks_it_and_makes_the_repository(remote, sessio
 def test_init_makes_no_repository_that_nobody_wants(remote, session):
     session.store(GOOD.encode())
     status, shown = asked(remote, session, [(b"[y/N] ", b"n")], "init", "--repo", remote.fresh)
-    assert status == 0 and b"is not there" in shown, shown
+    assert status == 0 and b"does not exist" in shown, shown
     assert not remote.exists(remote.fresh)
 
 

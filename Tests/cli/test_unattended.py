@@ -226,8 +226,8 @@ def test_a_run_of_somebody_else_is_made_way_for(shell, small, loop):
     with open(shell.home / "state" / "run-docs.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         daemon = loop("daemon", "docs", "-i", "1s")
-        daemon.until("another run of 'docs' is going on")
-        daemon.until("another run of 'docs' is going on")
+        daemon.until("another run of 'docs' is in progress")
+        daemon.until("another run of 'docs' is in progress")
     daemon.until("Backed up docs")
     _, said = daemon.end()
     assert "failures   0" in said
@@ -367,7 +367,7 @@ def test_the_watch_ends_with_its_directory(shell, small, loop, tmp_path):
         os.rename(small, tmp_path / "elsewhere")
         watching.until("was removed, moved or unmounted")
         assert watching.process.wait(45) == 66 and gone(watching)
-    assert b"is not there" in shell.run("watch", "docs", status=66).stderr
+    assert b"does not exist" in shell.run("watch", "docs", status=66).stderr
 
 
 def test_loops_refuse_wrong_usage(shell, small):

@@ -89,7 +89,7 @@ package struct ArchiveOpener {
       return try StreamedArchive.open(header, key: try keys.ring().key(header), stream: source)
     case .age(let header, _):
       return try StreamedArchive.open(try keys.key(of: header), stream: source)
-    case .whole: throw Failure(.library, "an archive of no kind")
+    case .whole: throw Failure(.library, "an archive of an unknown kind")
     }
   }
 }

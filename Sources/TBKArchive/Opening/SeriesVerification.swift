@@ -119,7 +119,7 @@ package final class SeriesVerification {
         kind: isDamaged ? .corrupt : .missing, id: link.claims?.id, verified: nil, format: nil,
         failure: isDamaged
           ? Failure(.integrity, "its archive is not what the ledger says")
-          : Failure(.inputMissing, "its archive is not there"),
+          : Failure(.inputMissing, "its archive is missing"),
         lacking: [], manifest: word(sealed, nil), signature: link.claims?.signature)
     }
     let result = try attempt { () throws(Failure) in

@@ -51,9 +51,9 @@ package final class AgeArmorReader: ByteSource {
       var one: [UInt8] = [0]
       _ = try text.read(into: &one)
       spaces += 1
-      if spaces > Self.spaceLimit { throw Failure(.malformed, "this is no armored age file") }
+      if spaces > Self.spaceLimit { throw Failure(.malformed, "this is not an armored age file") }
     }
-    guard try line() == Self.begin else { throw Failure(.malformed, "this is no armored age file") }
+    guard try line() == Self.begin else { throw Failure(.malformed, "this is not an armored age file") }
     state = .within
   }
 

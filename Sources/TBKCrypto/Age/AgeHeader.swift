@@ -100,7 +100,7 @@ package struct AgeHeader: Equatable, Sendable {
         ? Failure(
           .malformed, "the file is of a version of age that is not known: \(RawPath(first).display)",
           hint: "version 1 is known")
-        : Failure(.malformed, "this is no age file")
+        : Failure(.malformed, "this is not an age file")
     }
     var stanzas: [AgeStanza] = []
     while true {

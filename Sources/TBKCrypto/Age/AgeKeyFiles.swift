@@ -49,7 +49,7 @@ package enum AgeIdentityFile {
     _ text: borrowing Secret, memoryLimit: UInt64, passphrase: () throws(Failure) -> Secret
   ) throws(Failure) -> Secret {
     guard let file = try AgeReader.source(front(text)) else {
-      throw Failure(.malformed, "this is no age file")
+      throw Failure(.malformed, "this is not an age file")
     }
     let header = try AgeHeader(reading: file)
     guard header.hasPassphrase else {

@@ -32,7 +32,7 @@ package struct AgeRecipient: Hashable, Sendable {
     guard point.count == X25519.keyLength, text.allSatisfy({ !(65...90).contains($0) })
     else {
       throw Failure(
-        .malformed, "'\(shown)' is no age recipient",
+        .malformed, "'\(shown)' is not an age recipient",
         hint: "a recipient begins with age1; tbk-keygen -y prints that of an identity")
     }
     self.point = point
@@ -51,7 +51,7 @@ package struct AgeRecipient: Hashable, Sendable {
     let ephemeral = try X25519.generate()
     let share = try X25519.publicKey(of: ephemeral)
     guard let secret = try X25519.sharedSecret(ephemeral, point) else {
-      throw Failure(.malformed, "\(try text()) is a recipient that nobody can have the identity of")
+      throw Failure(.malformed, "\(try text()) is a recipient for which no identity can exist")
     }
     let key = try Self.wrappingKey(secret, share: share, point: point)
     return AgeStanza(
@@ -114,7 +114,7 @@ package final class AgeIdentity {
     guard begins(Self.prefix),
       let scalar = try Bech32.decode(text, prefix: Self.prefix.lowercased()),
       scalar.count == X25519.keyLength
-    else { throw Failure(.malformed, "it is no age identity") }
+    else { throw Failure(.malformed, "it is not an age identity") }
     try self.init(scalar: scalar)
   }
 
@@ -230,7 +230,7 @@ extension AgeHeader {
           + "are not supported", hint: "age 1.3 and later open it")
     }
     throw Failure(
-      .authentication, "no identity is one that the file is sealed to",
+      .authentication, "the file is not sealed to any of the identities",
       hint: "give the identity file of one of its recipients with -i")
   }
 

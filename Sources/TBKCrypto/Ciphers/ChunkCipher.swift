@@ -34,7 +34,7 @@ package enum ChunkScheme: Sendable {
     let index = lastIsShort || length == 0 ? length / size : (length - 1) / size
     let count = Int(length - index * size)
     guard count >= aeadTagLength else {
-      throw Failure(.truncated, "the encrypted message ends early: its last chunk is not there")
+      throw Failure(.truncated, "the encrypted message ends early: its last chunk is missing")
     }
     try ChunkScheme.check(index)
     try checkLast(index, count)
@@ -151,7 +151,7 @@ package struct ChunkedEncryptionFront: Equatable, Sendable {
     let derived = try Self.derive(key, salt: salt, context: context)
     let expected = derived.withBytes { Array($0.extracting(44..<76)) }
     guard unsafe CRYPTO_memcmp(expected, commitment, commitment.count) == 0 else {
-      throw Failure(.authentication, "the key is another one, or the front of the message has been altered")
+      throw Failure(.authentication, "the key is wrong, or the beginning of the message has been altered")
     }
     return try Self.cipher(derived, encrypting: false)
   }

@@ -108,7 +108,7 @@ package struct ChunkedTrailer: Equatable, Sendable {
       bytes.extracting(8..<Self.length).elementsEqual(Self.mark)
     else {
       throw Failure(
-        .truncated, "the archive ends early: the mark of its end is not there",
+        .truncated, "the archive ends early: its end mark is missing",
         hint: "the command that sends it failed, or the copy is incomplete")
     }
     var value: UInt64 = 0

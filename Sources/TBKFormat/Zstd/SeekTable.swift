@@ -21,7 +21,7 @@ package struct ManifestLocator: Equatable, Sendable {
   package init(parsing frame: Span<UInt8>) throws(Failure) {
     guard frame.count == Self.frameLength,
       frame.extracting(0..<Self.front.count).elementsEqual(Self.front)
-    else { throw Failure(.malformed, "the payload's locator of the manifest is not there") }
+    else { throw Failure(.malformed, "the payload's locator of the manifest is missing") }
     func number(_ start: Int) -> UInt64 {
       var value: UInt64 = 0
       for index in start..<start + 8 { value = value << 8 | UInt64(frame[index]) }

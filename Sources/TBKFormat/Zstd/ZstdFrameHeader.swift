@@ -25,7 +25,7 @@ package struct ZstdFrameHeader: Equatable, Sendable {
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     guard bytes.count >= 5 else { throw Failure(.truncated, "a zstd frame ends early") }
     guard bytes.extracting(0..<4).elementsEqual(Self.magic) else {
-      throw Failure(.malformed, "the payload is no zstd frame where one should be")
+      throw Failure(.malformed, "the payload has no zstd frame where one should be")
     }
     let descriptor = bytes[4]
     let isSingleSegment = descriptor & 0x20 != 0

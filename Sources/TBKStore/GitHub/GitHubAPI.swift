@@ -90,7 +90,7 @@ package final class GitHubAPI {
     _ method: String, _ path: String, _ options: Options = Options()
   ) throws(Failure) -> HTTPExchange {
     guard let url = root.appending(path) else {
-      throw Failure(.library, "no address can be made of '\(path)'")
+      throw Failure(.library, "cannot make a URL from '\(path)'")
     }
     return exchange(method, url, options)
   }

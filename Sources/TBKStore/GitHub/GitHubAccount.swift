@@ -30,7 +30,7 @@ extension GitHubAPI {
     }
     let user = try send("GET", "user").json("the user")
     guard let login = user["login"]?.text else {
-      throw Failure(.malformed, "the answer to the user names none")
+      throw Failure(.malformed, "the answer names no user")
     }
     let isOwn = login.lowercased() == repository.owner.lowercased()
     let path = isOwn ? "user/repos" : "orgs/\(repository.owner)/repos"
@@ -54,7 +54,7 @@ extension GitHubAPI {
       throw Failure(
         .cannotCreate,
         "the repository \(repository.fullName) cannot be made\(GitHubJudge.quoted(response))",
-        hint: "if it is there already, it can be used as it is", httpStatus: 422)
+        hint: "if it already exists, it can be used as it is", httpStatus: 422)
     default: throw unexpected(response, "making the repository")
     }
   }

@@ -118,7 +118,7 @@ struct GitHubCache {
       do throws(Failure) {
         try Descriptor.workingDirectory.makeOwnedDirectory(path)
       } catch  where error.code == .cannotCreate {
-        // It is there already, or what follows fails.
+        // It already exists, or what follows fails.
       }
     }
   }

@@ -92,7 +92,7 @@ extension GitHubStore {
     switch response.status {
     case 201:
       guard let tree = GitObjectID(try response.json("a tree")["sha"]?.text) else {
-        throw Failure(.malformed, "the answer to a tree names none")
+        throw Failure(.malformed, "the answer names no tree")
       }
       return tree
     case 409: return nil
@@ -205,8 +205,8 @@ extension GitHubStore {
         return false
       }
       throw Failure(
-        .denied, "the branch \(branch) must not be moved\(GitHubJudge.quoted(response))",
-        hint: "a rule protects it: let the token's user pass it, or take another branch",
+        .denied, "GitHub does not allow moving the branch \(branch)\(GitHubJudge.quoted(response))",
+        hint: "a rule protects it: exempt the token's user, or use another branch",
         httpStatus: 422)
     default: throw api.unexpected(response, "moving the branch \(branch)")
     }

@@ -15,7 +15,7 @@ struct GitHubJudge {
       if response.isHTML {
         return .again(
           Failure(
-            .unavailable, "\(response.url.authority) answers with a page of HTML",
+            .unavailable, "\(response.url.authority) answers with an HTML page",
             hint: "something between here and GitHub answers in its place: a proxy, a login page?",
             httpStatus: response.status))
       }
@@ -51,7 +51,7 @@ struct GitHubJudge {
       return .pause(
         seconds: seconds,
         Failure(
-          .tryAgain, "\(what) is reached: nothing is taken for another \(seconds) s",
+          .tryAgain, "\(what) reached; it resets in \(seconds) s",
           httpStatus: response.status))
     }
     if response.headers["retry-after"] != nil {
@@ -75,7 +75,7 @@ struct GitHubJudge {
       response.headers["x-github-sso"] == nil
       ? "a classic token needs the scope 'repo', a fine-grained one 'Contents: read and write' "
         + "for the repository"
-      : "the organisation wants the token authorised for its single sign-on"
+      : "the organisation requires a token that is authorised for its single sign-on"
     return Failure(
       .token, "GitHub does not allow it\(quoted(response))", hint: needed,
       httpStatus: response.status)

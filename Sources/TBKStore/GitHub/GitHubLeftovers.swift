@@ -144,9 +144,9 @@ extension GitHubStore {
         } catch {
           throw Failure(
             .malformed,
-            "the branch \(shown) of \(repository.fullName) has a metadata.json that is no ledger, and "
+            "the branch \(shown) of \(repository.fullName) has a metadata.json that is not a ledger, and "
               + "may name what lies in releases",
-            hint: "nothing was removed; take that branch away if it is no store")
+            hint: "nothing was removed; delete that branch if it is not a store")
         }
       }
       if list.count < GitHubStore.pageSize { return named }

@@ -16,7 +16,7 @@ final class GitHubSpool {
     let sha256: Digest
     let gitHash: String
 
-    /// The same bytes have the same name, so that what is there already is known by it.
+    /// The same bytes have the same name, so that what already exists is known by it.
     var name: ObjectName { ObjectName("part_\(sha256.hex.prefix(32)).tbk")! }
   }
 

@@ -256,7 +256,7 @@ final class GitHubReleases {
     var exchanges: [(GitHubSpool.Part, HTTPExchange)] = []
     for part in parts {
       guard let url = HTTPURL("\(release.uploadURL)?name=\(part.name)") else {
-        throw Failure(.library, "no address can be made for an asset")
+        throw Failure(.library, "cannot make a URL for an asset")
       }
       var options = GitHubAPI.Options()
       options.body = PartBody(spool, part)

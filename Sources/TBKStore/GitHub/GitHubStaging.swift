@@ -158,8 +158,8 @@ extension GitHubStore {
       }
       guard try response.json("a blob")["sha"]?.text == parts[index].gitHash else {
         throw Failure(
-          .integrity, "GitHub names what it has stored otherwise than git does",
-          hint: "it was altered on the way; try again")
+          .integrity, "GitHub reports another hash than git computes for what it stored",
+          hint: "it was altered in transit; try again")
       }
     }
   }

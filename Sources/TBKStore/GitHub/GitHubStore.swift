@@ -250,7 +250,7 @@ package final class GitHubStore: Store {
         throw Failure(
           .integrity,
           "the store \(address.display) holds \(name)/ and has no metadata.json",
-          hint: "put its metadata.json back, or take another branch")
+          hint: "put its metadata.json back, or use another branch")
       }
       let upper = name.uppercased()
       let isHarmless =

@@ -134,7 +134,7 @@ import TBKCore
     guard request.url.isConfidential else {
       exchange.result = .failure(
         Failure(
-          .configuration, "\(request.url.authority) would be asked without encryption",
+          .configuration, "\(request.url.authority) would be contacted without encryption",
           hint: "http:// is for this machine alone; use https://"))
       return
     }
@@ -192,7 +192,7 @@ import TBKCore
       let part = transfer.partialResponse
       exchange.keep(part)
       if part.isSuccess, !part.body.isEmpty { known.insert(exchange.url.authority) }
-      let failure = Failure(.unavailable, "\(exchange.url.authority) is too slow to wait for")
+      let failure = Failure(.unavailable, "\(exchange.url.authority) is too slow")
       if isLate {
         exchange.result = .failure(tooLong(failure, needed: nil))
       } else {
@@ -289,7 +289,7 @@ import TBKCore
   private func tooLong(_ failure: Failure, needed: Int?) -> Failure {
     let hint =
       needed.map { "try again in \($0) s, or give --max-wait \($0 + settings.maximumWait)" }
-      ?? "try again later; --max-wait says how long to go on (\(settings.maximumWait) s)"
+      ?? "try again later; --max-wait sets how long to keep trying (\(settings.maximumWait) s)"
     return Failure(.tryAgain, failure.message, hint: hint, httpStatus: failure.httpStatus)
   }
 }

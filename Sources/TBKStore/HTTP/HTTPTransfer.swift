@@ -249,7 +249,7 @@ import TBKCore
 
   /// What was received, once libcurl says that it has ended well.
   func response() throws(Failure) -> HTTPResponse {
-    guard status > 0 else { throw Failure(.unavailable, "\(url.authority) speaks no HTTP") }
+    guard status > 0 else { throw Failure(.unavailable, "\(url.authority) does not speak HTTP") }
     return HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
 
@@ -296,9 +296,9 @@ import TBKCore
       return (Failure(.unavailable, "\(place) does not answer"), true)
     case CURLE_UNSUPPORTED_PROTOCOL:
       // Said of the answer: the address is one of HTTP.
-      return (Failure(.unavailable, "\(place) speaks no HTTP"), true)
+      return (Failure(.unavailable, "\(place) does not speak HTTP"), true)
     case CURLE_URL_MALFORMAT:
-      return (Failure(.library, "\(place): no address that can be asked"), false)
+      return (Failure(.library, "\(place): not a usable URL"), false)
     default:
       let text = unsafe String(cString: curl_easy_strerror(result)).lowercased()
       return (Failure(.unavailable, "the connection to \(place) broke: \(text)"), true)

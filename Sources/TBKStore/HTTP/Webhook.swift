@@ -28,12 +28,12 @@ package struct Webhook {
       !lower.hasPrefix("\(scheme)/"), !text.contains("#"), let url = HTTPURL(text)
     else {
       throw Failure(
-        .usage, "the webhook URL is none that can be asked",
+        .usage, "the webhook URL cannot be used",
         hint: "it begins with https://, holds no blank, and has neither a user name nor a '#'")
     }
     guard url.isConfidential else {
       throw Failure(
-        .usage, "the webhook at http://\(url.host) would be told without encryption",
+        .usage, "the webhook at http://\(url.host) would be sent the message without encryption",
         hint: "http:// is for this machine alone; use https://")
     }
     self.url = url
@@ -93,7 +93,7 @@ package struct Webhook {
     guard exchange.isOver else {
       throw Failure(
         .webhook, "\(target.authority) has not answered in \(maximumWait) s",
-        hint: "--max-wait says how long to go on")
+        hint: "--max-wait sets how long to keep trying")
     }
     do throws(Failure) {
       return try exchange.get().status

@@ -92,7 +92,7 @@ final class HelperConnection {
     process.end(patience: 300)
     drainErrors()
     return Failure(
-      .tryAgain, "\(address.program), asked to '\(request)', is too slow to wait for",
+      .tryAgain, "\(address.program), asked to '\(request)', is too slow",
       hint: "try again when the store can be reached, or give more time with --max-wait")
   }
 

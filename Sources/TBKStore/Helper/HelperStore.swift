@@ -128,8 +128,8 @@ package final class HelperStore: Store {
         throw failure
           ?? Failure(
             .tryAgain,
-            "the store \(address.display) is locked by another writer, for \(maximumWait) s already",
-            hint: "try again when it is done")
+            "the store \(address.display) has been locked by another writer for \(maximumWait) s",
+            hint: "try again when it has finished")
       }
       progress(-sent)
       try Interruption.check()
@@ -320,7 +320,7 @@ package final class HelperStore: Store {
     if swapping != .checked || hasWarned { return }
     hasWarned = true
     context.notice(
-      "the store \(address.display) cannot tell two writers at once apart: see to it that there is "
+      "the store \(address.display) cannot keep two simultaneous writers apart: make sure that there is "
         + "only one")
   }
 
@@ -468,13 +468,13 @@ package final class HelperStore: Store {
     let connection = try connect()
     guard canCreate else {
       throw Failure(
-        .cannotCreate, "\(helper.program) makes no new stores",
-        hint: "make the place \(address.display) by hand, empty")
+        .cannotCreate, "\(helper.program) cannot create stores",
+        hint: "create \(address.display) by hand, and leave it empty")
     }
     let answer = try connection.ask("create")
     if let failure = failure(answer) { throw failure }
     if answer.words == ["exists"] {
-      throw Failure(.cannotCreate, "the store \(address.display) is there already")
+      throw Failure(.cannotCreate, "the store \(address.display) already exists")
     }
     guard answer.words == ["ok"] else { throw connection.unexpected(answer) }
   }

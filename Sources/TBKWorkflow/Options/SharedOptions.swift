@@ -92,7 +92,7 @@ struct WaitOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Lose at most <seconds> to a store that is busy or away (0 to 86400).", valueName: "seconds"))
+      "Wait at most <seconds> for a store that is busy or unavailable (0 to 86400).", valueName: "seconds"))
   var maxWait: Int?
 
   func validate() throws {
@@ -133,7 +133,7 @@ struct TrustOptions: ParsableArguments {
   var requireSignature = false
   @Flag(
     name: .long,
-    help: "Take what the store holds now for true, although it was put back, split or exchanged.")
+    help: "Accept what the store holds now, although it was rolled back, split or exchanged.")
   var acceptStoreState = false
 }
 
@@ -185,7 +185,7 @@ struct StoreOptions: ParsableArguments {
   var store: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("With --store: the backups of this group, or of the one that begins so.", valueName: "group"))
+    help: ArgumentHelp("With --store: the backups of this group, or of the one with this prefix.", valueName: "group"))
   var group: String?
 
   func validate() throws {
@@ -207,16 +207,16 @@ struct SelectionOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "What is there already: never touch it, if-changed (replace what differs) or always.",
+      "Existing files: never touch them, if-changed (replace what differs) or always.",
       valueName: "when"))
   var overwrite: OverwriteChoice?
   @Flag(name: .long, help: "Print what would be done, and write nothing.")
   var dryRun = false
-  @Flag(name: .long, help: "Leave files to whoever restores them.")
+  @Flag(name: .long, help: "Do not restore owners.")
   var noOwner = false
-  @Flag(name: .long, help: "Take owners by number, not by name.")
+  @Flag(name: .long, help: "Restore owners by their numbers.")
   var numericOwner = false
-  @Flag(name: .long, help: "Keep what gives privileges: set-id bits, capabilities.")
+  @Flag(name: .long, help: "Restore what gives privileges: set-id bits, capabilities.")
   var setuid = false
 }
 
@@ -242,6 +242,6 @@ extension AtOption {
   /// Throws unless one backup is named, in one of the two ways.
   func requireOne(_ backup: String?) throws {
     if at == nil, backup == nil { throw ValidationError("no backup is given: an id, latest or --at") }
-    if at != nil, backup != nil { throw ValidationError("an id and --at exclude each other") }
+    if at != nil, backup != nil { throw ValidationError("an id and --at cannot be used together") }
   }
 }

@@ -98,7 +98,7 @@ func cells(_ list: [UInt8], atLeast count: Int) throws(Failure) -> [[String]] {
   var rows: [[String]] = []
   for line in String(decoding: list, as: UTF8.self).split(separator: "\n") {
     let row = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
-    guard row.count >= count else { throw Failure(.malformed, "a line of the list is cut") }
+    guard row.count >= count else { throw Failure(.malformed, "a line of the list is truncated") }
     rows.append(row)
   }
   return rows

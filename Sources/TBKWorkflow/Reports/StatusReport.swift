@@ -114,7 +114,7 @@ struct StatusReport {
 
   /// What the GitHub token is, out of the member `token` of that report.
   static func token(_ token: JSON) -> String {
-    guard let kind = token["kind"]?.text else { return token["error"]?.text ?? "it cannot be had" }
+    guard let kind = token["kind"]?.text else { return token["error"]?.text ?? "unavailable" }
     let end = token["expires_at"]?.text.map { Timestamp(iso8601: $0)?.localMinute ?? $0 } ?? "never"
     return "\(kind) of \(token["user"]?.text ?? "-"), from \(token["source"]?.text ?? "-"), ends: \(end)"
   }

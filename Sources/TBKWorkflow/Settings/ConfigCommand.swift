@@ -126,7 +126,7 @@ extension ConfigCommand {
         if bytes.last == 0x0a { bytes.removeLast() }
       } else if known.secret {
         throw Failure(
-          .usage, "\(key) is a secret, and arguments are seen by every user",
+          .usage, "\(key) is a secret, and all users can see arguments",
           hint: "give it on standard input: tbk-config set \(key) - <FILE")
       }
       do throws(Failure) {
@@ -147,7 +147,7 @@ extension ConfigCommand {
 
   struct Unset: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Take one key back to what holds without it.")
+      abstract: "Reset one key to its default.")
     @OptionGroup var common: CommonOptions
     @Argument var key: String
 
@@ -166,7 +166,7 @@ extension ConfigCommand {
   struct Init: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Make the directory of the configuration and the default store.",
-      discussion: "Prints what it made, one path a line; nothing if all was there.")
+      discussion: "Prints what it created, one path per line; nothing if everything existed.")
     @OptionGroup var common: CommonOptions
     @Option(name: .long, help: ArgumentHelp("New profiles back up to <store>.", valueName: "store"))
     var repo: RawPath?
@@ -304,7 +304,7 @@ func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
     reference = try StoreReference(operand.bytes)
   } catch {
     if error.hint != nil { throw error }
-    throw Failure(.usage, "\(operand.display) is no address of a store: \(error.message)")
+    throw Failure(.usage, "\(operand.display) is not the address of a store: \(error.message)")
   }
   guard case .directory(let path) = reference else { return operand.bytes }
   return try absolutePath(path).bytes
@@ -317,7 +317,7 @@ func checkedStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
     let found = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
     if found == nil {
       throw Failure(
-        .inputMissing, "the store \(path.display) is not there",
+        .inputMissing, "the store \(path.display) does not exist",
         hint: "mount it, or make the directory")
     }
   }

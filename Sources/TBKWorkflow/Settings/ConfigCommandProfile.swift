@@ -61,7 +61,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var repo: RawPath?
   @Option(
     name: .long,
-    help: ArgumentHelp("Go on with the backups of this group in the store.", valueName: "id"))
+    help: ArgumentHelp("Continue the backups of this group in the store.", valueName: "id"))
   var group: String?
   @Option(
     name: .long, parsing: .singleValue,
@@ -81,7 +81,7 @@ struct ProfileFieldOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Report to <url>, which everybody on this machine can see meanwhile.", valueName: "url"))
+      "Report to <url>, which other users of this machine can see while the command runs.", valueName: "url"))
   var webhookUrl: String?
   @Option(
     name: .long, help: ArgumentHelp("Report to the URL in <file>.", valueName: "file"))
@@ -105,7 +105,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var placement: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Restore to <dir>, not to where backups are made of.", valueName: "dir"))
+    help: ArgumentHelp("Restore to <dir>, not to the directory that is backed up.", valueName: "dir"))
   var restoreDir: RawPath?
   @Flag(
     name: .long,
@@ -149,7 +149,7 @@ extension ProfileFieldOptions {
       throw ValidationError("only one of --ping-url-file and --ask-ping-url")
     }
     if webhookUrlFile?.isStandardStream == true, pingUrlFile?.isStandardStream == true {
-      throw ValidationError("standard input gives one URL, not two")
+      throw ValidationError("standard input can give only one URL")
     }
   }
 
@@ -158,7 +158,7 @@ extension ProfileFieldOptions {
     if let webhookUrl {
       try set("webhook_url", ArgumentBytes.decode(webhookUrl), "--webhook-url", in: &profile)
       Messages.notice(
-        "arguments are seen by every user of this machine: --webhook-url-file is the safer way")
+        "all users of this machine can see arguments: --webhook-url-file is the safer way")
     }
     let sources: [(field: String, option: String, prompt: String, file: RawPath?, asks: Bool)] = [
       ("webhook_url", "webhook-url", "Webhook URL", webhookUrlFile, askWebhookUrl),
@@ -191,7 +191,7 @@ extension ProfileFieldOptions {
     let value = try shape.value(from: bytes, key: option)
     if let text = value.text, text.hasPrefix("http://"), !isLoopbackURL(text) {
       throw Failure(
-        .usage, "\(option) must begin with https://, for others could read it on the way")
+        .usage, "\(option) must begin with https://, because others could read it in transit")
     }
     profile.set(field, value)
   }
@@ -231,7 +231,7 @@ private func warnOfNesting(_ profile: Profile) {
   }
   guard let store = try? profile.store().path, plain(store) == plain(profile.source) else { return }
   Messages.warning(
-    "the store \(store.display) is the directory itself: each backup holds the ones before it")
+    "the store \(store.display) is the directory itself: each backup would contain the previous ones")
 }
 
 extension ProfileGroup {
@@ -275,7 +275,7 @@ extension ProfileGroup {
     var include: [RawPath] = []
     @Option(
       name: .long, parsing: .singleValue,
-      help: ArgumentHelp("Take <field> back to what holds without it.", valueName: "field"),
+      help: ArgumentHelp("Reset <field> to its default.", valueName: "field"),
       completion: .list(
         Profile.fields.map(\.name).filter { !["name", "source_dir", "repo"].contains($0) }))
     var unset: [String] = []
@@ -306,7 +306,7 @@ extension ProfileGroup {
         try refuseSharing(fields.group, profile, home)
         if profile == before { Messages.notice("nothing is changed") }
         if let group = before.group, group != profile.group {
-          Messages.notice("its backups until now stay in the store, as those of the group \(group)")
+          Messages.notice("its previous backups stay in the store, in the group \(group)")
         }
       }
       try profile.check(place: place)
@@ -376,7 +376,7 @@ extension ProfileGroup {
     @OptionGroup var operand: ProfileName
     @Argument(help: "The file; '-' is standard output.")
     var file: RawPath
-    @Flag(name: .long, help: "Replace the file if it is there.")
+    @Flag(name: .long, help: "Replace the file if it exists.")
     var force = false
     @OptionGroup var report: ProfileReportOptions
 
@@ -405,11 +405,11 @@ extension ProfileGroup {
   }
 
   struct Import: ParsableCommand, SuiteCommand {
-    static let configuration = CommandConfiguration(abstract: "Take over a profile from a file.")
+    static let configuration = CommandConfiguration(abstract: "Import a profile from a file.")
     @OptionGroup var common: CommonOptions
     @Argument(help: "The file; '-' is standard input.")
     var file: RawPath
-    @Flag(name: .long, help: "Take over commands and stores that run programs.")
+    @Flag(name: .long, help: "Import commands, and stores that run programs, too.")
     var trust = false
     @Option(name: .long, help: ArgumentHelp("Call it <name>.", valueName: "name"))
     var name: RawPath?
@@ -442,13 +442,13 @@ extension ProfileGroup {
       // One of TermBackup 6 has none, and finds its backups by that until its first run.
       if let twin = others.first(where: { group != nil && $0.group == group }) {
         profile.set("group", .string(newGroup()))
-        Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts anew")
+        Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts a new series")
       }
       try home.write(profile, replacing: force)
       if (try? checkedSource(profile.source)) == nil {
         let state =
           profile.source.bytes.isEmpty
-          ? "it does not say which directory to back up" : "\(profile.source.display) is not there"
+          ? "it does not say which directory to back up" : "\(profile.source.display) does not exist"
         Messages.warning(
           "\(state): set it with 'termbackup profile edit \(target) --source DIR'")
       }

@@ -9,7 +9,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Print name, source, store and mode of every profile, separated by tabs.")
     @OptionGroup var common: CommonOptions
-    @Flag(name: .long, help: "Print JSON Lines: the profiles, one a line.")
+    @Flag(name: .long, help: "Print JSON Lines: the profiles, one per line.")
     var json = false
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -81,7 +81,7 @@ extension ProfileGroup {
   struct Get: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print one field as it is, for scripts; nothing if it has no value.",
-      discussion: "The elements of a list come one a line.")
+      discussion: "The elements of a list are printed one per line.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
     @Argument var field: String

@@ -3,7 +3,7 @@ import ArgumentParser
 struct ScheduleEnable: Verb {
   static let configuration = CommandConfiguration(
     commandName: "schedule-enable",
-    abstract: "Have cron or systemd make backups.",
+    abstract: "Schedule backups with cron or systemd.",
     discussion: """
       Has cron, or a timer of systemd, back the profile up at set times. First it tests, in the bare \
       environment of cron, that a run would have its password, that it is the right one, and that \
@@ -36,7 +36,7 @@ struct ScheduleEnable: Verb {
 struct ScheduleDisable: Verb {
   static let configuration = CommandConfiguration(
     commandName: "schedule-disable",
-    abstract: "No longer have them do so.",
+    abstract: "Stop scheduled backups.",
     discussion: """
       Undoes what 'termbackup schedule-enable' did: removes the profile's block from the crontab, and \
       its timer from systemd. Backups and the log stay.
@@ -54,7 +54,7 @@ struct ScheduleDisable: Verb {
 struct ScheduleStatus: Verb {
   static let configuration = CommandConfiguration(
     commandName: "schedule-status",
-    abstract: "Show which backups are made when.",
+    abstract: "Show when backups are scheduled.",
     discussion: """
       Prints which profiles are backed up at set times, when, by what, how the last of these runs \
       ended, and when the next one is due. The status is 1 if backups are overdue.
@@ -69,7 +69,7 @@ struct ScheduleStatus: Verb {
 struct ScheduleRun: Verb {
   static let configuration = CommandConfiguration(
     commandName: "schedule-run",
-    abstract: "What cron and systemd call.",
+    abstract: "Run a scheduled backup; cron and systemd call this.",
     discussion: """
       What cron or systemd calls at the times of 'termbackup schedule-enable': a 'termbackup run' \
       that never asks and keeps a log. A run that fails reports it on standard error as well.
@@ -155,12 +155,12 @@ struct Watch: Verb {
     name: .long,
     help: ArgumentHelp("Wait until nothing has changed for <seconds>.", valueName: "seconds"))
   var debounce = Seconds(argument: "5")!
-  @Option(name: .long, help: ArgumentHelp("But no longer than <seconds>.", valueName: "seconds"))
+  @Option(name: .long, help: ArgumentHelp("But wait no longer than <seconds>.", valueName: "seconds"))
   var maxDelay = Seconds(argument: "300")!
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Look at every entry every <seconds>, without inotify.", valueName: "seconds"))
+      "Check every entry each <seconds>, without inotify.", valueName: "seconds"))
   var poll: Seconds?
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions

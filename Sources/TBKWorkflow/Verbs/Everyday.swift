@@ -25,7 +25,7 @@ struct Run: Verb {
   var list = false
   @Flag(name: .long, help: "Store everything, also in an incremental profile.")
   var full = false
-  @Flag(name: .long, help: "Leave old backups where they are.")
+  @Flag(name: .long, help: "Do not remove old backups.")
   var noPrune = false
   @Flag(name: .long, help: "Leave out .git/, .idea/, __pycache__/ and .DS_Store.")
   var excludeDefaults = false
@@ -36,7 +36,7 @@ struct Run: Verb {
   @OptionGroup var placement: PlacementOptions
   @Flag(
     name: .long,
-    help: "Sign a ledger that nobody has signed, as it is: once, where signing is new.")
+    help: "Sign an unsigned ledger as it is: once, when signing is new.")
   var adopt = false
   @Flag(
     name: .long, help: "Store a tree without files although the last backup has some.")
@@ -49,7 +49,7 @@ struct Run: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    if list, report.json { throw ValidationError("--list and --json exclude each other") }
+    if list, report.json { throw ValidationError("--list and --json cannot be used together") }
     if adopt, dryRun {
       throw ValidationError("--adopt changes the store, and --dry-run nothing")
     }
@@ -83,7 +83,7 @@ struct List: Verb {
 struct Restore: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
-    abstract: "Bring a backup back.",
+    abstract: "Restore a backup.",
     discussion: """
       Restores to the profile's restore_dir, else to the directory that was backed up, or to the \
       directory that --to names. Nothing is put in place before all of it has been verified. Files \
@@ -126,7 +126,7 @@ struct Restore: Verb {
       throw ValidationError("--store needs --to <dir>: no profile says where it came from")
     }
     if unvouched, trust.requireSignature {
-      throw ValidationError("--unvouched and --require-signature exclude each other")
+      throw ValidationError("--unvouched and --require-signature cannot be used together")
     }
   }
 }
@@ -162,7 +162,7 @@ struct Diff: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    if nul, report.json { throw ValidationError("-0 and --json exclude each other") }
+    if nul, report.json { throw ValidationError("-0 and --json cannot be used together") }
     if time.at != nil, new != nil {
       throw ValidationError("--at stands for the earlier backup: give the later one alone")
     }
@@ -191,7 +191,7 @@ struct Verify: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "<n> of them, chosen at random; with <n>%, so many in a hundred, and at least one.",
+      "Verify <n> of them, chosen at random; with <n>%, that share of them, and at least one.",
       valueName: "n"), completion: .list(["10%", "25%", "50%"]))
   var sample: Sample?
   @Flag(name: .long, help: "Leave the ledger as it is.")
@@ -263,9 +263,9 @@ struct Status: Verb {
 
   func validate() throws {
     if prometheus, report.json {
-      throw ValidationError("--json and --prometheus exclude each other")
+      throw ValidationError("--json and --prometheus cannot be used together")
     }
-    if output != nil, !prometheus { throw ValidationError("--output goes with --prometheus") }
+    if output != nil, !prometheus { throw ValidationError("--output can only be used with --prometheus") }
   }
 }
 
@@ -284,7 +284,7 @@ struct Age: ExpressibleByArgument, ShellValue {
   var shellWord: [UInt8] { Array(text.utf8) }
 }
 
-/// A profile and a store of one's own exclude each other.
+/// A profile and a store of one's own cannot be used together.
 func refuse(_ profile: String?, with store: String?) throws {
-  if profile != nil, store != nil { throw ValidationError("a profile and --store exclude each other") }
+  if profile != nil, store != nil { throw ValidationError("a profile and --store cannot be used together") }
 }

@@ -41,9 +41,9 @@ struct Package: Verb {
   var level = 6
   @Flag(
     name: .long,
-    help: "Replace the package of before also if part of the directory could not be read.")
+    help: "Replace the previous package even if part of the directory could not be read.")
   var acceptIncomplete = false
-  @Flag(name: .long, help: "Take another password from now on.")
+  @Flag(name: .long, help: "Use another password from now on.")
   var newPassword = false
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
@@ -61,7 +61,7 @@ struct Package: Verb {
 
 struct Unpack: Verb {
   static let configuration = CommandConfiguration(
-    abstract: "Bring a package back.",
+    abstract: "Unpack a package.",
     discussion: """
       Unpacks what 'termbackup package' made: the package of that name in package_dir of \
       config.json, or a file, or standard input. The tree goes to a directory of the same name in \

@@ -6,7 +6,7 @@ struct Initialise: Verb {
     abstract: "Make the configuration and a first store.",
     discussion: """
       Makes ~/.termbackup (or what TERMBACKUP_HOME names) with a configuration, and a store in it \
-      that needs no account. What is there already stays as it is.
+      that needs no account. What already exists stays as it is.
 
       On a terminal it asks for a GitHub token, which only stores on GitHub need: an empty answer \
       does without. A token that is given is checked with GitHub and kept in the keyring.
@@ -18,7 +18,7 @@ struct Initialise: Verb {
       "New profiles back up to <store>: a directory, owner/repo or owner/repo#branch.",
       valueName: "store"))
   var repo: String?
-  @Flag(name: .long, help: "Make the private repository of --repo if it is not there.")
+  @Flag(name: .long, help: "Create the private repository of --repo if it does not exist.")
   var createRepo = false
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -82,14 +82,14 @@ struct TokenInfo: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    if profile != nil, repo != nil { throw ValidationError("-p and --repo exclude each other") }
+    if profile != nil, repo != nil { throw ValidationError("-p and --repo cannot be used together") }
   }
 }
 
 struct GenerateKey: Verb {
   static let configuration = CommandConfiguration(
     commandName: "generate-key",
-    abstract: "Make the key that backups are signed with.",
+    abstract: "Create the key that signs backups.",
     discussion: """
       Makes an Ed25519 key: signing_key.pem, encrypted under a password, and signing_key.pub for \
       other machines, which put it into their trusted_keys.
@@ -114,7 +114,7 @@ struct GenerateKey: Verb {
 
 struct Migrate: Verb {
   static let configuration = CommandConfiguration(
-    abstract: "Move what earlier versions left to today's place or format.",
+    abstract: "Move what earlier versions stored to the current place or format.",
     discussion: """
       Moves the token that an older configuration holds in clear into the keyring: puts it there, \
       reads it back, and only then takes it out of config.json. GitHub is not asked.
@@ -162,7 +162,7 @@ struct Migrate: Verb {
 struct ImportMbu: Verb {
   static let configuration = CommandConfiguration(
     commandName: "import-mbu",
-    abstract: "Take over the settings and packages of mbu.",
+    abstract: "Import the settings and packages of mbu.",
     discussion: """
       Takes package_dir and restore_dir from mbu's config.toml into config.json, where they are not \
       set already, and names what has no counterpart. With --reseal each package of mbu is opened \
@@ -170,7 +170,7 @@ struct ImportMbu: Verb {
       stay, unless --remove-old is given.
 
       Without an option for mbu's password it is the same as that of the new packages. A package \
-      that is there already as NAME.tbk is left alone.
+      that already exists as NAME.tbk is left alone.
       """)
 
   @Argument(help: ArgumentHelp("mbu's config.toml.", valueName: "config"))
@@ -205,7 +205,7 @@ struct ImportMbu: Verb {
       !packages.isEmpty || removeOld || mbuPasswordFd != nil || mbuPasswordFile != nil
         || mbuPasswordCommand != nil
     {
-      throw ValidationError("what is about packages goes with --reseal")
+      throw ValidationError("options for packages need --reseal")
     }
     if let mbuPasswordFd, mbuPasswordFd.number == password.passwordFd?.number {
       throw ValidationError("descriptor \(mbuPasswordFd.number) cannot give both passwords")

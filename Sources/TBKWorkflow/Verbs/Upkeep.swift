@@ -71,7 +71,7 @@ struct Prune: Verb {
 
 struct Consolidate: Verb {
   static let configuration = CommandConfiguration(
-    abstract: "Make an incremental backup one that needs no others.",
+    abstract: "Turn an incremental backup into one that needs no others.",
     discussion: """
       Makes a full backup out of an incremental one and those that it takes bytes from, and puts it \
       into the place of the incremental one, so that the others can be removed. Nothing is read but \
@@ -176,7 +176,7 @@ struct Clean: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    if profile != nil, !inStores { throw ValidationError("-p goes with --store") }
+    if profile != nil, !inStores { throw ValidationError("-p can only be used with --store") }
   }
 }
 
@@ -210,7 +210,7 @@ struct AuditLog: Verb {
       "Only entries since <time>: 2026-02-18, 2026-02-18T10:00:00Z, or 36h, 30d, 4w ago.",
       valueName: "time"))
   var since: String?
-  @Flag(name: .long, help: "Print which lines were changed, moved, put in or taken out.")
+  @Flag(name: .long, help: "Print which lines were changed, moved, inserted or removed.")
   var verify = false
   @OptionGroup var report: ListOptions
 
@@ -220,7 +220,7 @@ struct AuditLog: Verb {
       count.map { _ in "-n" } ?? operation.map { _ in "--operation" }
       ?? profile.map { _ in "--profile" } ?? since.map { _ in "--since" }
     if verify, let filter {
-      throw ValidationError("--verify checks the whole log: \(filter) does not go with it")
+      throw ValidationError("--verify checks the whole log: \(filter) cannot be used with it")
     }
   }
 }

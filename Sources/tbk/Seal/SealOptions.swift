@@ -21,11 +21,11 @@ struct SealOutputOptions: ParsableArguments {
   @Option(name: .shortAndLong, help: ArgumentHelp("Write to <file>, which appears when it is complete.", valueName: "file"))
   var output: RawPath?
 
-  @Option(name: .long, help: ArgumentHelp("If <file> is there: never, if-complete or always replace it.", valueName: "when"))
+  @Option(name: .long, help: ArgumentHelp("Replace an existing <file>: never, if-complete or always.", valueName: "when"))
   var overwrite = ReplacePolicy.always
 
   func validate() throws {
-    if overwrite != .always, path == nil { throw ValidationError("--overwrite goes with -o") }
+    if overwrite != .always, path == nil { throw ValidationError("--overwrite can only be used with -o") }
   }
 
   /// The file; nil for standard output.
@@ -50,7 +50,7 @@ struct SealOutputOptions: ParsableArguments {
       return try ArchiveOutput(to: .standardOutput, lengthIsKnown: lengthIsKnown)
     }
     if overwrite == .never, try Descriptor.workingDirectory.statusIfPresent(of: path) != nil {
-      throw Failure(.cannotCreate, "\(path.display) is there already")
+      throw Failure(.cannotCreate, "\(path.display) already exists")
     }
     let target = try ArchiveOutput(path: path)
     target.replaces = overwrite != .never
@@ -67,7 +67,7 @@ struct SealOutputOptions: ParsableArguments {
     if try Descriptor.workingDirectory.statusIfPresent(of: path) != nil {
       throw Failure(
         .cannotCreate, "\(path.display) is not replaced by what is not complete",
-        hint: "mend what was named above, or give --overwrite always")
+        hint: "fix what was named above, or give --overwrite always")
     }
   }
 }
@@ -92,12 +92,12 @@ struct KeyCostOptions: ParsableArguments {
   func cost() throws(Failure) -> Argon2Cost {
     let cost = Argon2Cost(memory: memory, passes: UInt32(iterations), lanes: UInt32(lanes))
     if cost.passes < 1 || cost.lanes < 1 || cost.memory / 8 < cost.lanes {
-      throw Failure(.usage, "Argon2id needs a pass, a lane, and 8 KiB of memory a lane")
+      throw Failure(.usage, "Argon2id needs at least one pass, one lane, and 8 KiB of memory per lane")
     }
     let limits = Argon2Limits()
     if cost.memory > limits.memory || cost.passes > limits.passes || cost.lanes > limits.lanes {
       throw Failure(
-        .usage, "nothing would open an archive that takes so much Argon2id",
+        .usage, "no program would open an archive with these Argon2id costs",
         hint: "at most --memory \(limits.memory), --iterations \(limits.passes), --lanes \(limits.lanes)")
     }
     return cost
@@ -140,9 +140,9 @@ struct SealingOptions: ParsableArguments {
       if saltFrom != nil { throw ValidationError("--salt-from is for a password, not for recipients") }
       if cost.isGiven { throw ValidationError("recipients need no Argon2id: --memory, --iterations and --lanes are for a password") }
     } else if armor {
-      throw ValidationError("--armor goes with recipients")
+      throw ValidationError("--armor can only be used with recipients")
     }
-    if saltFrom != nil, suite != .chunked { throw ValidationError("--salt-from goes with --suite 3") }
+    if saltFrom != nil, suite != .chunked { throw ValidationError("--salt-from can only be used with --suite 3") }
   }
 
   /// Refuses a password that would not be heeded.
@@ -340,7 +340,7 @@ final class SealedManifestFile {
 
 /// What a new backup belongs to.
 struct SealGroupOptions: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("Write down in the manifest that the backup is for the group <id> of a store.", valueName: "id"))
+  @Option(name: .long, help: ArgumentHelp("Record in the manifest that the backup is for the group <id> of a store.", valueName: "id"))
   var group: String?
 
   func validate() throws {

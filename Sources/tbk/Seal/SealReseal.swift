@@ -78,7 +78,7 @@ struct SealReseal: SuiteCommand {
     let manifest = try verify(archive)
     guard let archive = archive as? AuthenticatedArchive else {
       guard case .whole(let key, let compression) = sealing else {
-        throw Failure(.library, "an archive of no kind")
+        throw Failure(.library, "an archive of an unknown kind")
       }
       let target = try output.target(lengthIsKnown: false)
       return try Sealing.again(

@@ -11,7 +11,7 @@ struct SealTar: SuiteCommand {
     abstract: "Seal what a tar holds.",
     usage: "tbk-seal tar [<options>] < tar > archive")
 
-  @Flag(name: .long, help: "Leave the directory that everything is in out of the names.")
+  @Flag(name: .long, help: "Strip the top directory from the names.")
   var stripTop = false
 
   @OptionGroup var output: SealOutputOptions
