@@ -34,7 +34,7 @@ extension BackupReader {
     ) { () throws(Failure) in try sealer.commit() }
   }
 
-  /// Likewise in suite 3 or age. No entry says where its content is: the id can be told beforehand.
+  /// Likewise in suite 3 or age. No entry has an offset yet, so the id is known beforehand.
   ///
   /// - Parameters:
   ///   - sealedManifest: gets an archive of the manifest alone; ended before `output` is.

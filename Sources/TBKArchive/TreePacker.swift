@@ -17,7 +17,7 @@ package final class TreePacker {
   }
 
   private let tar: any ByteSink
-  /// The same, if what lies where in it can be told.
+  /// The same, if it records where its members lie.
   private let frames: ZstdCompressor?
   private let chain: DirectoryChain
   private let names = AccountNames()

@@ -65,7 +65,7 @@ package enum BackupQuery: Equatable, Sendable {
       guard before < backups.count else {
         throw Failure(
           .unavailable,
-          "\(place) has \(backups.count == 1 ? "one backup" : "\(backups.count) backups"), and latest~\(before) is none of them")
+          "\(place) has \(backups.count == 1 ? "one backup" : "\(backups.count) backups"), so there is no latest~\(before)")
       }
       return [backups[backups.count - 1 - before]]
     case .at(let time):

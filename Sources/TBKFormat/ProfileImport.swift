@@ -2,12 +2,12 @@ import TBKCore
 
 /// What a profile that comes from elsewhere does here, for the person who takes it over.
 extension Profile {
-  /// What goes further than backing up: who is told of each backup, where a restore goes, what is left
+  /// What goes further than backing up: who is notified of each backup, where a restore goes, what is left
   /// out. Sentences without a full stop, names quoted.
   package var consequences: [String] {
     var found: [String] = []
     for (field, does) in [
-      ("webhook_url", "is told of each backup: its name, size and times"),
+      ("webhook_url", "receives the name, size and times of each backup"),
       ("ping_url", "is told when a run begins and how it ends"),
     ] {
       if let url = self[field]?.bytes {

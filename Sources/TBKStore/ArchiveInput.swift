@@ -93,8 +93,8 @@ package final class ArchiveInput: ByteSource {
 
   private static let cutHint = "the command that makes the archive failed; see its message above"
 
-  /// Compares what came with what is said of it in clear. Throws `.integrity` if that is something else, and
-  /// `.malformed` for an age file of which nobody says it: it may have been cut.
+  /// Compares what came with the receipt or --sha256. Throws `.integrity` if that is something else, and
+  /// `.malformed` for an age file without either: it may have been cut.
   ///
   /// - Parameter expected: the SHA-256 that somebody else names.
   package func check(_ receipt: Receipt?, sha256 expected: Digest? = nil) throws(Failure) {
@@ -113,7 +113,7 @@ package final class ArchiveInput: ByteSource {
     }
     if header.version == .age, receipt?.sha256 == nil, expected == nil {
       throw Failure(
-        .malformed, "\(name) is an age file, which does not say where it ends",
+        .malformed, "\(name) is an age file, which does not record its length",
         hint: "give --receipt FILE to tbk-seal and here, or --sha256")
     }
   }

@@ -21,7 +21,7 @@ extension ShellCommand {
 
     @Flag(name: .long, help: "Print JSON Lines: of schedules.")
     var json = false
-    @Flag(name: .long, help: "Do not say that nothing is scheduled.")
+    @Flag(name: .long, help: "Print nothing if nothing is scheduled.")
     var quiet = false
     @Option(name: .long, help: ArgumentHelp("Only this one: of schedules.", valueName: "name"))
     var profile: String?

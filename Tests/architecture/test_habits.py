@@ -1,4 +1,4 @@
-"""What editors and GitHub are told of the project: .editorconfig and .github, as far as they can be tried here."""
+"""The settings for editors and GitHub: .editorconfig and .github, as far as they can be tried here."""
 
 import re
 

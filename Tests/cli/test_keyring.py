@@ -149,7 +149,7 @@ def test_a_keyring_that_does_not_answer_is_given_up(shell, session, tmp_path):
     put(tools / "sleep", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{tmp_path}/slept'\nexec {shutil.which('sleep')} 1\n".encode(), 0o755)
     environment = session.environment_of(shell)
     environment["PATH"] = f"{tools}:{environment['PATH']}"
-    # It may have the token all the same: another time tells.
+    # It may have the token all the same: ask again later.
     for options, limit in ([], LIMIT), (["--no-input"], ALONE):
         refused = shell.run("migrate", *options, status=75, env=environment)
         assert b"did not answer within %d seconds" % limit in refused.stderr and configured(shell) == TOKEN

@@ -131,7 +131,7 @@ extension Sealing {
   ///     before `output` is.
   ///   - output: gets the archive; it is ended.
   ///   - begin: told how many bytes of content there are, before any is read.
-  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  ///   - report: called with each entry that could not be read, or changed meanwhile.
   package static func tree(
     _ manifest: Manifest, root: Descriptor, sealing: StreamSealing,
     sealedManifest: (any ByteSink)? = nil, into output: any ByteSink, begin: (UInt64) -> Void,

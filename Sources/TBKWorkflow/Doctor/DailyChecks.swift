@@ -3,7 +3,7 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// What is to be said of backups that are made day by day, by themselves.
+/// Checks of the backups that a schedule makes day by day.
 struct DailyChecks {
   /// Words that stand for the profile.
   let profile: String
@@ -14,7 +14,7 @@ struct DailyChecks {
       found.append(
         Finding(
           result: .fail, check: "schedule", message: "\(profile): OVERDUE: \(reason)",
-          hint: "'termbackup run \(profile)' makes one now; 'termbackup schedule-status' tells how the last run ended"))
+          hint: "'termbackup run \(profile)' makes one now; 'termbackup schedule-status' shows how the last run ended"))
     } else if let next = times.lateness.nextAt {
       found.append(
         Finding(
@@ -32,7 +32,7 @@ struct DailyChecks {
           result: .warn, check: "schedule",
           message: "\(profile): the last run by its schedule, at "
             + "\(Timestamp(iso8601: run.endedAt)?.localMinute ?? run.endedAt), ended with status \(run.status)",
-          hint: "\(times.log.display) has what it said"))
+          hint: "\(times.log.display) has its output"))
     }
     return found
   }

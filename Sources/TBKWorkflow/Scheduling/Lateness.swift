@@ -3,7 +3,8 @@ import TBKFormat
 
 /// Whether backups come as they were to, and when the next one is due.
 struct Lateness {
-  /// How long a backup may lack before that is said: a run takes its time, and a machine that sleeps catches
+  /// How long a backup may be missing before that is reported: a run takes its time, and a machine that
+  /// sleeps catches
   /// up. Seconds.
   private static func grace(between former: Int64?, _ due: Int64) -> Int64 {
     guard let former else { return 12 * 3600 }
@@ -21,7 +22,7 @@ struct Lateness {
   ///     either, nothing is late by them.
   ///   - maxAge: how old the last backup may be, in seconds; nil for any age.
   ///   - seen: when it was seen that a backup is up to date, in seconds since 1970. What is in the future,
-  ///     as after a clock that was wrong, says nothing of what is there now.
+  ///     as after a clock that was wrong, is no evidence of a recent one.
   init(_ timetables: [Timetable], since: Int64?, maxAge: Int64?, seen: [Int64], now: Int64) {
     next = timetables.compactMap { $0.next(after: now) }.min()
     let last = seen.filter { $0 <= now + 600 }.max()

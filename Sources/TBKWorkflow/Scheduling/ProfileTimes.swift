@@ -91,7 +91,7 @@ struct ProfileTimes {
   /// When a run on this machine last found a backup to be up to date, or made one, by the audit log.
   private static func lastSuccess(of profile: String, in home: Home) throws(Failure) -> Timestamp? {
     var last: Timestamp?
-    // What is wrong with the log is another's to tell.
+    // Another check reports what is wrong with the log.
     _ = try AuditFile(home.path.appending("audit.log")).read { (_, bytes) throws(Failure) in
       guard let line = try? AuditLine(bytes, place: ""), line.operation == "backup",
         line.profile == profile, line.status != "failure", let time = line.timestamp
