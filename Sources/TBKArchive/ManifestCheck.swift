@@ -22,7 +22,7 @@ package struct ManifestCheck {
   /// read.
   package func run(
     _ manifest: Manifest, against directory: RawPath,
-    tell: (Problem, [UInt8]) throws(Failure) -> Void
+    report: (Problem, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> Bool {
     // The tree's own manifest, hashed, is compared entry by entry as a merge of two sorted lists.
     var creation = ManifestCreation()
@@ -34,7 +34,7 @@ package struct ManifestCheck {
     let listed = SortedEntries(manifest.files)
     let present = SortedEntries(found.files)
     if let top = manifest.root, let here = found.root {
-      for problem in problems(top, here) { try tell(problem, [UInt8(ascii: ".")]) }
+      for problem in problems(top, here) { try report(problem, [UInt8(ascii: ".")]) }
     }
     var (i, j) = (0, 0)
     while i < listed.count || j < present.count {
@@ -42,17 +42,17 @@ package struct ManifestCheck {
       if order < 0 {
         let path = listed.path(i)
         if !walk.rules.excludesPart(of: path, isDirectory: listed[i].type == .directory) {
-          try tell(.missing, path)
+          try report(.missing, path)
         }
         i += 1
       } else if order > 0 {
         // TermBackup 6 lists no directories: one that holds what is listed is none too many.
         if !manifest.isTermBackup6 || present[j].type != .directory {
-          try tell(.extra, present.path(j))
+          try report(.extra, present.path(j))
         }
         j += 1
       } else {
-        for problem in problems(listed[i], present[j]) { try tell(problem, listed.path(i)) }
+        for problem in problems(listed[i], present[j]) { try report(problem, listed.path(i)) }
         i += 1
         j += 1
       }

@@ -105,7 +105,7 @@ package struct ManifestCreation {
     let consumer = try begin(try header(of: root, path: path, walker))
     let linked = LinkedDigests()
     var tracker: ChangeTracker?
-    if let previous, let change { tracker = ChangeTracker(previous, tell: change) }
+    if let previous, let change { tracker = ChangeTracker(previous, report: change) }
     let hashing = try HashingPool(threads: threads) { (job) throws(Failure) in
       var entry = job.visit.entry
       if let failure = job.failure {

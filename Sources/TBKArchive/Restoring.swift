@@ -126,7 +126,7 @@ package final class BackupReader {
   private func readPackage(
     _ archive: any OpenedArchive, _ consumer: (any MemberConsumer)?
   ) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, tell: note)
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, report: note)
     try replay(archive, to: survey)
     return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }

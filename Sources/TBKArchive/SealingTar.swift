@@ -14,14 +14,14 @@ extension Sealing {
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; of a
   ///     tar of one file it does nothing.
   ///   - output: where the archive goes; its length is known before the first byte.
-  ///   - tell: called with each member that cannot be in a backup as it is, and why.
+  ///   - report: called with each member that cannot be in a backup as it is, and why.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String? = nil, key: SealingKey,
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
-    tell: @escaping (UnreadableEntry) -> Void
+    report: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) -> SealedBackup {
     let taken = try SpooledTar(
-      source, stripsTop: stripsTop, compression: compression, progress: progress, tell: tell)
+      source, stripsTop: stripsTop, compression: compression, progress: progress, report: report)
     var manifest = taken.manifest
     manifest.group = group
     let isComplete = (manifest.unreadable ?? []).isEmpty
@@ -63,12 +63,12 @@ extension Sealing {
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String?, sealing: StreamSealing,
     sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
-    progress: @escaping (Int) -> Void, tell: @escaping (UnreadableEntry) -> Void
+    progress: @escaping (Int) -> Void, report: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) -> StreamedBackup {
     var waiting = Compression()
     (waiting.level, waiting.threads) = (1, sealing.threads)
     let taken = try SpooledTar(
-      source, stripsTop: stripsTop, compression: waiting, progress: progress, tell: tell)
+      source, stripsTop: stripsTop, compression: waiting, progress: progress, report: report)
     var manifest = taken.manifest
     manifest.group = group
     let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
@@ -94,12 +94,12 @@ private struct SpooledTar {
 
   init(
     _ source: any ByteSource, stripsTop: Bool, compression: Compression,
-    progress: @escaping (Int) -> Void, tell: @escaping (UnreadableEntry) -> Void
+    progress: @escaping (Int) -> Void, report: @escaping (UnreadableEntry) -> Void
   ) throws(Failure) {
     spool = try EncryptedSpool()
     let gzip = try GzipCompressor(
       level: compression.level, threads: compression.threads, into: spool)
-    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, tell: tell)
+    let survey = try TarSurvey(consumer: TarRewriter(gzip), stripsTop: stripsTop, report: report)
     let parser = TarParser(handler: survey)
     try source.copy(to: TickingSink(into: parser, progress))
     try parser.finish()

@@ -83,15 +83,15 @@ extension BackupReader {
   /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
   /// out. Nothing is sent before all of it has been checked.
   private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
-    let survey = try TarSurvey(tell: note)
+    let survey = try TarSurvey(report: note)
     try replay(newest, to: survey)
     let verified = VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
     if !survey.leavesOut {
-      return try send(try TarSurvey(tell: note), to: sink) { () throws(Failure) in verified }
+      return try send(try TarSurvey(report: note), to: sink) { () throws(Failure) in verified }
     }
-    let checking = CheckingSink(TarParser(handler: try TarSurvey(tell: note)), into: sink)
+    let checking = CheckingSink(TarParser(handler: try TarSurvey(report: note)), into: sink)
     do throws(Failure) {
-      try replay(newest, to: try TarSurvey(consumer: MemberCopier(checking), tell: note))
+      try replay(newest, to: try TarSurvey(consumer: MemberCopier(checking), report: note))
       try checking.write(TarWriter.end)
       try checking.finish()
       try checking.release()

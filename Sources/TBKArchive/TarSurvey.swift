@@ -9,7 +9,7 @@ import TBKFormat
 package final class TarSurvey: TarHandler {
   private let consumer: (any MemberConsumer)?
   private let stripsTop: Bool
-  private let tell: (UnreadableEntry) throws(Failure) -> Void
+  private let report: (UnreadableEntry) throws(Failure) -> Void
   private var hash: SHA256
   private var member = TarMember(name: [], kind: .file)
   /// What the member that passes is: nil for what is no entry of the tree.
@@ -34,14 +34,14 @@ package final class TarSurvey: TarHandler {
   ///   - consumer: takes the members as they pass, under the names they have in the manifest.
   ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; a tar
   ///     that holds one file and no directory keeps its name.
-  ///   - tell: called with each member that is left out or changed, and why.
+  ///   - report: called with each member that is left out or changed, and why.
   package init(
     consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
-    tell: @escaping (UnreadableEntry) throws(Failure) -> Void
+    report: @escaping (UnreadableEntry) throws(Failure) -> Void
   ) throws(Failure) {
     self.consumer = consumer
     self.stripsTop = stripsTop
-    self.tell = tell
+    self.report = report
     hash = try SHA256()
   }
 
@@ -89,7 +89,7 @@ package final class TarSurvey: TarHandler {
   private func note(_ name: [UInt8], _ reason: String) throws(Failure) {
     let entry = UnreadableEntry(path: name.isEmpty ? [UInt8(ascii: ".")] : name, reason: reason)
     unreadable.append(entry)
-    try tell(entry)
+    try report(entry)
   }
 
   /// Notes ids that are too large, and 4294967295, which says "none" to the kernel.

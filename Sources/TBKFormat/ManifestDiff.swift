@@ -19,18 +19,18 @@ package enum ManifestDiff {
 
   /// Tells of each difference, in the order of the paths.
   package static func compare(
-    _ old: Manifest, _ new: Manifest, _ tell: (EntryChange, [UInt8]) throws(Failure) -> Void
+    _ old: Manifest, _ new: Manifest, _ report: (EntryChange, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
-    try compareSizes(old, new) { (change, path, _) throws(Failure) in try tell(change, path) }
+    try compareSizes(old, new) { (change, path, _) throws(Failure) in try report(change, path) }
   }
 
   /// Likewise, with the sizes.
   package static func compareSizes(
-    _ old: Manifest, _ new: Manifest, _ tell: (EntryChange, [UInt8], Sizes) throws(Failure) -> Void
+    _ old: Manifest, _ new: Manifest, _ report: (EntryChange, [UInt8], Sizes) throws(Failure) -> Void
   ) throws(Failure) {
     // The tracker keeps its closure; it does not outlive this call.
-    try withoutActuallyEscaping(tell) { (tell) throws(Failure) in
-      let tracker = ChangeTracker(old, tellingSizes: tell)
+    try withoutActuallyEscaping(report) { (report) throws(Failure) in
+      let tracker = ChangeTracker(old, reportingSizes: report)
       let entries = SortedEntries(new.files)
       for position in 0..<entries.count { try tracker.note(entries[position]) }
       try tracker.finish()
@@ -58,20 +58,20 @@ package enum ManifestDiff {
 package final class ChangeTracker {
   private let old: SortedEntries
   private var next = 0
-  private let tell: (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
+  private let report: (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
 
   package convenience init(
-    _ old: Manifest, tell: @escaping (EntryChange, [UInt8]) throws(Failure) -> Void
+    _ old: Manifest, report: @escaping (EntryChange, [UInt8]) throws(Failure) -> Void
   ) {
-    self.init(old) { (change, path, _) throws(Failure) in try tell(change, path) }
+    self.init(old) { (change, path, _) throws(Failure) in try report(change, path) }
   }
 
   package init(
     _ old: Manifest,
-    tellingSizes tell: @escaping (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
+    reportingSizes report: @escaping (EntryChange, [UInt8], ManifestDiff.Sizes) throws(Failure) -> Void
   ) {
     self.old = SortedEntries(old.files)
-    self.tell = tell
+    self.report = report
   }
 
   package func note(_ entry: ManifestEntry) throws(Failure) {
@@ -80,12 +80,12 @@ package final class ChangeTracker {
       if !old.isPlainlyEqual(next, entry) {
         let former = old[next]
         if let change = ManifestDiff.change(former, entry) {
-          try tell(change, entry.path, (former.fileSize, entry.fileSize))
+          try report(change, entry.path, (former.fileSize, entry.fileSize))
         }
       }
       next += 1
     } else {
-      try tell(.added, entry.path, (nil, entry.fileSize))
+      try report(.added, entry.path, (nil, entry.fileSize))
     }
   }
 
@@ -95,7 +95,7 @@ package final class ChangeTracker {
   }
 
   private func passOver() throws(Failure) {
-    try tell(.deleted, old.path(next), (old[next].fileSize, nil))
+    try report(.deleted, old.path(next), (old[next].fileSize, nil))
     next += 1
   }
 }

@@ -52,7 +52,7 @@ package final class SeenState {
   private let display: String
   let accepting: Bool
   private let warn: (String) -> Void
-  private let tell: (String) -> Void
+  private let report: (String) -> Void
   private var warned = false
 
   /// - Parameters:
@@ -70,7 +70,7 @@ package final class SeenState {
     display = address.display
     self.accepting = accepting
     self.warn = warn
-    tell = notice
+    report = notice
   }
 
   // MARK: Reading
@@ -242,7 +242,7 @@ package final class SeenState {
       let gap = "the history of the store \(display) does not reach back to sequence \(seen.sequence)"
       guard case .verified = trust else { throw notice("\(gap), which this machine has seen") }
       // Whoever signed it knows what came before.
-      return tell("\(gap), which this machine saw last: the signature by a trusted key stands for it")
+      return report("\(gap), which this machine saw last: the signature by a trusted key stands for it")
     }
     guard identity.history[identity.history.count - Int(age)] == seen.hash else {
       throw notice(

@@ -75,7 +75,7 @@ struct Prune: SuiteCommand, FormerOptions {
     let session = try storeOptions.session(
       store, storeOptions.context(inputIsData: false), keys: keys)
     let snapshot = try session.snapshot()
-    snapshot.trust.tell()
+    snapshot.trust.report()
     let scope = try groups.scope(in: snapshot, of: session.store.address)
     if nextMode {
       let isFull = retention.wantsFull(after: snapshot.entries, in: scope)
@@ -90,7 +90,7 @@ struct Prune: SuiteCommand, FormerOptions {
     for verdict in judgement.verdicts {
       try StandardOutput.write(json ? verdict.json : verdict.row)
     }
-    judgement.tell(at: session.store.address, dryRun: dryRun)
+    judgement.report(at: session.store.address, dryRun: dryRun)
     return ExitStatus.success
   }
 }

@@ -7,7 +7,7 @@ import TBKStore
 
 extension Retention.Judgement {
   /// Prints notices about the backups that were removed, or would be.
-  func tell(at address: StoreAddress, dryRun: Bool = false) {
+  func report(at address: StoreAddress, dryRun: Bool = false) {
     let future = verdicts.filter { $0.reasons == [.future] }
     if let first = future.first {
       let others = future.count > 1 ? ", and \(future.count - 1) more" : ""

@@ -171,7 +171,7 @@ struct Pull: SuiteCommand {
     if let trustOut {
       try AtomicFile.write(Array(snapshot.trust.line.utf8), to: trustOut)
     } else {
-      snapshot.trust.tell()
+      snapshot.trust.report()
     }
     if let ledger = snapshot.ledger, ledger.isTermBackup6 {
       Messages.notice(

@@ -96,7 +96,7 @@ struct Push: SuiteCommand, FormerOptions {
     let keys = try signing.keys(inputIsData: true)
     let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
-    snapshot.trust.tell()
+    snapshot.trust.report()
     let group = try group.map { (group) throws(Failure) in
       newGroup ? group : try snapshot.findOrBegin(group, store: session.store.address)
     }
@@ -125,7 +125,7 @@ struct Push: SuiteCommand, FormerOptions {
       let judgement = try session.prune(
         Retention(rules, now: .now()), scope, refusingSudden: true, continuing: true)
       for verdict in judgement.verdicts { lines += json ? verdict.json : verdict.row }
-      judgement.tell(at: session.store.address)
+      judgement.report(at: session.store.address)
     } catch {
       if error.code == .interrupted { throw error }
       Messages.warning("the backup is stored, but old backups were not removed: \(error.message)")

@@ -98,7 +98,7 @@ extension LedgerTrust {
   }
 
   /// Tells the person of a signature that nothing was held against.
-  func tell() {
+  func report() {
     guard case .unchecked(let key) = self else { return }
     Messages.notice(
       "the signature of the ledger was not checked: there is no public key here; it is by the key "

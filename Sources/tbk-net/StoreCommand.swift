@@ -112,7 +112,7 @@ extension StoreCommand {
       options.common.apply()
       let session = try options.session(store)
       let snapshot = try session.snapshot()
-      snapshot.trust.tell()
+      snapshot.trust.report()
       var digests: [Digest] = []
       for id in ids { digests.append(try snapshot.findExactly(id, store: session.store.address).id) }
       for entry in try session.remove(digests) { try entry.report(json: json) }
@@ -141,7 +141,7 @@ extension StoreCommand {
     func execute() throws(Failure) -> Int32 {
       options.common.apply()
       let session = try options.session(store)
-      try session.snapshot().trust.tell()
+      try session.snapshot().trust.report()
       var read: [Digest: Digest] = [:]
       for archive in archives { read[archive.id] = archive.sha256 }
       let marked = try session.markVerified(read, at: Timestamp.now().iso8601())
@@ -209,7 +209,7 @@ extension StoreCommand {
       options.common.apply()
       let session = try options.session(store)
       let snapshot = try session.snapshot()
-      snapshot.trust.tell()
+      snapshot.trust.report()
       if snapshot.ledger == nil {
         Messages.notice("the store is empty: its first ledger is going to be signed")
       } else if snapshot.trust != .unsigned {
@@ -241,7 +241,7 @@ extension StoreCommand {
     func execute() throws(Failure) -> Int32 {
       options.common.apply()
       let session = try options.session(store, lost: fingerprint.digest)
-      try session.snapshot().trust.tell()
+      try session.snapshot().trust.report()
       for entry in try session.takeOver(fingerprint.digest) { try entry.report(json: json) }
       return ExitStatus.success
     }

@@ -37,7 +37,7 @@ extension StoreCommand {
         store, storeOptions.context(inputIsData: false), keys: try trust.keys())
       let snapshot = try session.snapshot()
       try trust.requireLedger(snapshot, of: store)
-      snapshot.trust.tell()
+      snapshot.trust.report()
       let scope = try groups.scope(in: snapshot, of: session.store.address)
       let named: [NamedObject]
       if ids.isEmpty {

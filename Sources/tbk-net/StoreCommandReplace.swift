@@ -83,7 +83,7 @@ extension StoreCommand {
       context.progress = { meter.advance($0) }
       let session = try options.session(store, context, inputIsData: true)
       let snapshot = try session.snapshot()
-      snapshot.trust.tell()
+      snapshot.trust.report()
       let stored = try storeArchive(session, snapshot, meter)
       if stored.wasThere { Messages.notice("the store has this backup already") }
       try stored.entry.report(json: json)
@@ -147,7 +147,7 @@ extension StoreCommand {
       let context = options.storeOptions.context(inputIsData: true)
       let session = try options.session(store, context, inputIsData: true)
       let snapshot = try session.snapshot()
-      snapshot.trust.tell()
+      snapshot.trust.report()
       let input = try archiveFromStandardInput(
         hint: "as in: tbk-seal manifest … | tbk-store replace-manifest STORE ID")
       let id = try snapshot.findExactly(backup.id, store: session.store.address).id
@@ -204,7 +204,7 @@ extension StoreCommand {
       let context = options.storeOptions.context(inputIsData: inputIsData)
       let session = try options.session(store, context, inputIsData: inputIsData)
       let snapshot = try session.snapshot()
-      snapshot.trust.tell()
+      snapshot.trust.report()
       let group = newGroup ? group : try snapshot.findOrBegin(group, store: session.store.address)
       let bytes =
         inputIsData

@@ -75,7 +75,7 @@ struct ManifestCreate: SuiteCommand {
     creation.needsFiles = needFiles
     creation.threads = deferHash && previous == nil ? 1 : threads.count
     creation.progress = { meter.advance($0) }
-    creation.remark = { WalkReport.tell($0) }
+    creation.remark = { WalkReport.report($0) }
     var changeList: DescriptorSink?
     if let changes {
       let file = try Descriptor.workingDirectory.open(
@@ -180,7 +180,7 @@ struct ManifestCheckCommand: SuiteCommand {
     check.comparesOwner = !noOwner
     check.threads = threads.count
     check.progress = { meter.advance($0) }
-    check.remark = { WalkReport.tell($0) }
+    check.remark = { WalkReport.report($0) }
     let report = EntryReport(key: "problem", json: json, nul: nul)
     var differs = false
     let isWhole = try check.run(listed, against: directory) { (problem, path) throws(Failure) in

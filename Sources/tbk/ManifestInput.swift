@@ -22,7 +22,7 @@ func readManifest(_ path: RawPath?, allowsDeferred: Bool) throws(Failure) -> Man
 
 /// How the remarks of a walk reach the person who asked for it.
 enum WalkReport {
-  static func tell(_ remark: TreeWalker.Remark) {
+  static func report(_ remark: TreeWalker.Remark) {
     switch remark {
     case .unreadable(let entry):
       Messages.warning("\(RawPath(entry.path).display): \(entry.reason)")

@@ -196,7 +196,7 @@ struct OpenCommand: SuiteCommand {
     } else if list || manifest {
       let isSeveral = chain || archives.count > 1
       let verified = try isSeveral ? reader.wholeManifest() : reader.manifest()
-      defer { tell(verified.absent.isEmpty ? [] : verified.missing, verified.manifest) }
+      defer { reportMissing(verified.absent.isEmpty ? [] : verified.missing, verified.manifest) }
       if list {
         try Listing(long: long, json: json, nul: nul).print(verified.manifest)
       } else {
@@ -206,7 +206,7 @@ struct OpenCommand: SuiteCommand {
       }
       return verified.absent.isEmpty ? ExitStatus.success : ExitStatus.incomplete
     } else {
-      return tell(try reader.sendTar(to: sink))
+      return reportMissing(try reader.sendTar(to: sink))
     }
     return ExitStatus.success
   }
@@ -243,7 +243,7 @@ struct OpenCommand: SuiteCommand {
     if dryRun {
       let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
       let report = EntryReport(key: "action", json: json, nul: nul)
-      return tell(
+      return reportMissing(
         try reader.preview(to: target, options) { (word, path) throws(Failure) in
           try report.print(word, path)
         })
@@ -256,7 +256,7 @@ struct OpenCommand: SuiteCommand {
     if let countsOut {
       try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
     }
-    let status = tell(summary.backup)
+    let status = reportMissing(summary.backup)
     if let path = summary.withheld {
       Messages.notice(
         "set-id bits and attributes that give privileges were left out, as of \(path.display): "
@@ -302,16 +302,16 @@ struct OpenCommand: SuiteCommand {
       try StandardOutput.write(
         "\(word) \(name) \(manifest.fileCount) files \(manifest.totalSize) bytes\n")
     }
-    return tell(verified)
+    return reportMissing(verified)
   }
 
   /// Names what is not there, and returns the status for that.
-  private func tell(_ verified: VerifiedManifest) -> Int32 {
-    tell(verified.missing, verified.manifest)
+  private func reportMissing(_ verified: VerifiedManifest) -> Int32 {
+    reportMissing(verified.missing, verified.manifest)
     return verified.isWhole ? ExitStatus.success : ExitStatus.incomplete
   }
 
-  private func tell(_ missing: [[UInt8]], _ manifest: Manifest) {
+  private func reportMissing(_ missing: [[UInt8]], _ manifest: Manifest) {
     for path in missing {
       let holder = manifest.holder(of: path)
       let reason =

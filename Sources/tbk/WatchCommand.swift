@@ -93,7 +93,7 @@ struct WatchCommand: SuiteCommand {
     options.poll = poll?.nanoseconds
     options.output = .standardOutput
     let name = directory.display
-    let watcher = try TreeWatcher(directory, options) { WatchCommand.tell($0, name) }
+    let watcher = try TreeWatcher(directory, options) { WatchCommand.report($0, name) }
     let count = try watcher.start()
     Messages.notice("watching \(name): " + WatchCommand.counted(count, watcher.isNotified))
     if initial { try report([.everything]) }
@@ -116,7 +116,7 @@ struct WatchCommand: SuiteCommand {
     }
   }
 
-  private static func tell(_ remark: TreeWatcher.Remark, _ name: String) {
+  private static func report(_ remark: TreeWatcher.Remark, _ name: String) {
     switch remark {
     case .unreadable(let path, let reason):
       Messages.warning("\(path.isEmpty ? name : RawPath(path).display) is not watched: \(reason)")

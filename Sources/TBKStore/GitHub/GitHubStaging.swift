@@ -124,7 +124,7 @@ extension GitHubStore {
       context.progress(Int(parts[index].size))
     }
     var exchanges: [HTTPExchange] = []
-    let tell = context.progress
+    let report = context.progress
     for index in missing {
       let part = parts[index]
       var options = GitHubAPI.Options()
@@ -135,7 +135,7 @@ extension GitHubStore {
       options.progress = { count in
         let scaled = count * 3 + rest
         rest = scaled % 4
-        tell(scaled / 4)
+        report(scaled / 4)
       }
       let exchange = try api.exchange("POST", "\(repository.path)/git/blobs", options)
       exchanges.append(exchange)

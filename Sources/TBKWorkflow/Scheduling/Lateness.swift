@@ -4,8 +4,7 @@ import TBKFormat
 /// Whether backups come as they were to, and when the next one is due.
 struct Lateness {
   /// How long a backup may be missing before that is reported: a run takes its time, and a machine that
-  /// sleeps catches
-  /// up. Seconds.
+  /// sleeps catches up. Seconds.
   private static func grace(between former: Int64?, _ due: Int64) -> Int64 {
     guard let former else { return 12 * 3600 }
     return min(max((due - former) / 4, 600), 12 * 3600)

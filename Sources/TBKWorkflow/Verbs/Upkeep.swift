@@ -1,4 +1,5 @@
 import ArgumentParser
+import TBKCommand
 
 struct Doctor: Verb {
   static let wordsBeforeProfile: [String]? = []

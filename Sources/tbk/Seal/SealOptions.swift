@@ -293,7 +293,7 @@ struct SealRecordOptions: ParsableArguments {
       try AtomicFile.write(backup.receipt().line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
     }
     try target.commit()
-    tell(backup.manifest, read: backup.contentLength, written: backup.archiveLength)
+    report(backup.manifest, read: backup.contentLength, written: backup.archiveLength)
     return backup.isComplete
   }
 
@@ -313,11 +313,11 @@ struct SealRecordOptions: ParsableArguments {
     let (isComplete, read, written) = (backup.isComplete, backup.contentLength, backup.archiveLength)
     let manifest = backup.manifest
     try backup.commit()
-    tell(manifest, read: read, written: written)
+    report(manifest, read: read, written: written)
     return isComplete
   }
 
-  private func tell(_ manifest: Manifest, read: UInt64, written: UInt64) {
+  private func report(_ manifest: Manifest, read: UInt64, written: UInt64) {
     let files = manifest.fileCount
     Messages.notice(
       "sealed \(files) \(files == 1 ? "file" : "files"), \(humanSize(read)) into "

@@ -34,7 +34,7 @@ struct SealTar: SuiteCommand {
       try passwords.password(confirming: true, inputIsData: true)
     }
     let source = DescriptorSource(.standardInput)
-    let tell: (UnreadableEntry) -> Void = {
+    let report: (UnreadableEntry) -> Void = {
       Messages.warning("\(RawPath($0.path).display): \($0.reason)")
     }
     let target = try output.target(lengthIsKnown: true)
@@ -44,14 +44,14 @@ struct SealTar: SuiteCommand {
     case .whole(let key, let compression):
       let backup = try Sealing.tar(
         source, stripsTop: stripTop, group: group.group, key: key, compression: compression,
-        output: target, progress: { meter.advance($0) }, tell: tell)
+        output: target, progress: { meter.advance($0) }, report: report)
       meter.finish()
       return try records.finish(backup, key, output, target).sealStatus
     case .streamed(let sealing):
       let sealed = try records.manifestFile()
       let backup = try Sealing.tar(
         source, stripsTop: stripTop, group: group.group, sealing: sealing,
-        sealedManifest: sealed?.sink, into: target, progress: { meter.advance($0) }, tell: tell)
+        sealedManifest: sealed?.sink, into: target, progress: { meter.advance($0) }, report: report)
       meter.finish()
       return try records.finish(backup, sealed, output, target).sealStatus
     }

@@ -77,7 +77,7 @@ struct SealTree: SuiteCommand {
         manifest, root: root, key: key, compression: compression, output: target,
         begin: { meter.setTotal($0) }, progress: { meter.advance($0) }, report: report)
       meter.finish()
-      tellOfEarlier(manifest)
+      reportEarlier(manifest)
       return try records.finish(backup, key, output, target).sealStatus
     case .streamed(let sealing):
       let target = try output.target(lengthIsKnown: true)
@@ -87,12 +87,12 @@ struct SealTree: SuiteCommand {
         manifest, root: root, sealing: sealing, sealedManifest: sealed?.sink, into: target,
         begin: { meter.setTotal($0) }, progress: { meter.advance($0) }, report: report)
       meter.finish()
-      tellOfEarlier(manifest)
+      reportEarlier(manifest)
       return try records.finish(backup, sealed, output, target).sealStatus
     }
   }
 
-  private func tellOfEarlier(_ manifest: Manifest) {
+  private func reportEarlier(_ manifest: Manifest) {
     let earlier = manifest.unreadable?.count ?? 0
     if earlier > 0, source == nil {
       Messages.warning("the manifest names \(earlier) entries that could not be read")
@@ -104,7 +104,7 @@ struct SealTree: SuiteCommand {
     creation.walk = try walk.options()
     creation.defersHash = true
     creation.threads = 1
-    creation.remark = { WalkReport.tell($0) }
+    creation.remark = { WalkReport.report($0) }
     return try creation.manifest(of: path)
   }
 }
