@@ -306,7 +306,7 @@ private func member(
   }
 
   @Test func dataAfterTheEndIsRefused() {
-    expectMalformed(plain + end + [0, 0, 1], "follow the end of the tar at byte 1538")
+    expectMalformed(plain + end + [0, 0, 1], "follows the end of the tar at byte 1538")
     expectMalformed(end + plain + end, "follow")
   }
 
