@@ -119,6 +119,7 @@ extension Preparation {
   fileprivate var rows: [UInt8] {
     let facts: [(String, String)] = [
       ("last", last?.id.hex ?? "-"),
+      ("last_count", last.map { String($0.fileCount) } ?? "-"),
       ("full", reason?.rawValue ?? "-"),
       ("lost", lost.isEmpty ? "-" : lost.map(\.hex).joined(separator: ",")),
       ("manifest", manifest?.rawValue ?? "-"),

@@ -14,7 +14,9 @@ from test_shell_layer import shell  # noqa: F401
 DAY = 86400
 ORPHANS = ("backups/backup_aaaaaaaaaaaa.tbk", "backups/backup_0123456789ab-01234567.tbk", "manifests/manifest_aaaaaaaaaaaa.tbk")
 FOREIGN = ("backups/notes.txt", "backups/new_backup_aaaaaaaaaaaa.tbk", "checks/backup_aaaaaaaaaaaa.tbk",
-           "checks/" + "0" * 32 + ".tbk", "manifests/manifest_aaaaaaaaaaaa.json")
+           "checks/" + "0" * 32 + ".tbk")
+# As TermBackup 6 left them: names of files in clear, which go at any age.
+CLEAR = "manifests/manifest_aaaaaaaaaaaa.json"
 
 
 def old(path, days=2):
@@ -89,6 +91,9 @@ def test_what_is_young_or_named_stays(docs):
     assert removed(docs, "--store") == []
     assert files() == before
     assert b"nothing that no ledger names" in docs.tbk.run("tbk-store", "clean", store).err
+    assert files() == before
+    put(store / CLEAR, b"x")
+    assert [entry["name"] for entry in removed(docs, "--store")] == [CLEAR]
     assert files() == before
 
 
@@ -183,16 +188,16 @@ def test_files_that_nothing_names_go_in_one_commit(github, tbk, small):
     archive = tbk.seal(small)
     github.push(archive)
     strand(github, ORPHANS[:2] + FOREIGN, 2 * DAY)
-    strand(github, ORPHANS[2:], 60)
+    strand(github, [*ORPHANS[2:], CLEAR], 60)
     ledger = github.git("show", "main:metadata.json")
     count = int(github.git("rev-list", "--count", "main"))
-    wanted = sorted(["object", name, str(len(name))] for name in ORPHANS[:2])
+    wanted = sorted(["object", name, str(len(name))] for name in (*ORPHANS[:2], CLEAR))
     assert clean(github, "--dry-run") == wanted
     assert int(github.git("rev-list", "--count", "main")) == count
     assert clean(github) == wanted
     assert int(github.git("rev-list", "--count", "main")) == count + 1
     assert github.git("show", "--format=", "--name-status", "main").split() == [
-        word for name in sorted(ORPHANS[:2]) for word in ("D", name)]
+        word for name in sorted((*ORPHANS[:2], CLEAR)) for word in ("D", name)]
     assert github.git("show", "main:metadata.json") == ledger
     files = github.git("ls-tree", "-r", "--name-only", "main").split()
     assert set(ORPHANS[2:] + FOREIGN) <= set(files)

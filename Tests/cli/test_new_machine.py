@@ -166,7 +166,7 @@ def test_a_group_belongs_to_one_profile(lost):
 def test_what_a_store_is_asked_for_has_to_be_clear(lost, tmp_path):
     run, store, to = lost.shell.run, ["--store", lost.store], ["--to", tmp_path / "out"]
     assert b"several groups" in run("restore", "latest", *store, *to, status=64).stderr
-    assert b"no backup of" in run("restore", "0000", *store, *to, status=69).stderr
+    assert b"does not have backup 0000" in run("restore", "0000", *store, *to, status=69).stderr
     assert b"the backups of" in run("restore", lost.ids[0], *store, *to, status=77, password=b"wrong").stderr
     for arguments in (["restore", "latest", *store], ["restore", "latest", "-p", "notes", *store, *to],
                       ["restore", "latest", "--group", "g", *to], ["list"], ["list", "notes", *store],

@@ -136,9 +136,9 @@ def test_doctor_notes_what_days_without_looking_cost(shell, cron, small, tmp_pat
     enable(shell, "docs", "--password-file", secret(shell))
     assert [said(shell, *note) for note in notes] == [[], [], ["note"]]
     assert said(shell, "schedule", "the next backup is due at") == ["ok"]
-    assert said(shell, "signing", "only copy") == []
+    assert said(shell, "signing", "only known copy") == []
     shell.run("generate-key", "--enable")
-    assert said(shell, "signing", "only copy") == ["note"]
+    assert said(shell, "signing", "only known copy") == ["note"]
     (shell.home / "store").rename(shell.home / "away")
     assert cron.run(cron.lines()[0][5]).returncode == 69
     assert said(shell, "schedule", "ended with status 69", status=1) == ["warn"]

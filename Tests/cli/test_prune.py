@@ -684,7 +684,7 @@ def test_a_retention_that_fails_changes_nothing_else(shell, small, tmp_path):
     replace_program(shell, tmp_path, "tbk-push", failing_prune(shell.lib / "tbk-net"))
     done = shell.run("run", "docs")
     assert b"another one is faster" in done.stderr
-    assert b"the backup is in order, but old backups were not removed: busy" in done.stderr
+    assert b"the backup is complete, but old backups were not removed: busy" in done.stderr
     assert len(shell.ids("docs")) == 2
     assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [("failure", {"error": "busy"})]
     change(small, "more still")
@@ -702,7 +702,7 @@ def test_a_retention_that_fails_with_nothing_changed_changes_nothing_else(shell,
     replace_program(shell, tmp_path, "tbk-prune", "#!/bin/sh\necho 'tbk-prune: error: no more' >&2\nexit 69\n")
     done = shell.run("run", "docs")
     assert b"Nothing has changed" in done.stdout and b"tbk-prune: error: no more" in done.stderr
-    assert b"the backup is in order, but old backups were not removed: store unavailable" in done.stderr
+    assert b"the backup is complete, but old backups were not removed: store unavailable" in done.stderr
     assert [(entry["status"], entry["details"]) for entry in audit(shell)] == [("failure", {"error": "store unavailable"})]
 
 

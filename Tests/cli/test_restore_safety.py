@@ -18,7 +18,7 @@ def test_a_staging_directory_that_is_exchanged_is_not_used(how, tbk, small, tmp_
     os.chown(out, NOBODY, NOBODY)
     thief = {"LD_PRELOAD": thief_library(tmp_path), "THIEF": how}
     result = tbk.open(archive, "-C", str(out), env=thief, status=73)
-    assert b"exchanged" in result.err
+    assert b"was replaced by somebody else" in result.err
     # What the thief put there is left to the thief, but for an empty directory.
     assert set(os.listdir(out)) <= {"taken", *[name for name in os.listdir(out) if name.startswith(".tbk-restore-")]}
     assert os.listdir(out / "taken") == []
