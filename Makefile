@@ -235,12 +235,11 @@ test: packages
 	@$(MAKE) --no-print-directory test-swift
 	@$(MAKE) --no-print-directory test-python
 
-# What `make test` leaves out or does a few times only.
+# What `make test` leaves out or does a few times only. The Swift suites, few and slow, wait for disks and processes.
 soak: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory fuzz SECONDS=$(SOAK_SECONDS)
-	@$(MAKE) --no-print-directory soak-swift
-	@$(MAKE) --no-print-directory soak-python
+	@$(MAKE) --no-print-directory -j 2 soak-swift soak-python
 
 lint: lint-shell lint-manuals
 
@@ -263,11 +262,11 @@ test-swift:
 soak-swift:
 	TERMBACKUP_SOAK=1 $(SWIFT) test --filter '$(SOAK_SUITES)'
 
-# pytest with ARGUMENTS, in as many processes as there are cores.
+# pytest with ARGUMENTS, in one process more than there are cores: tests wait for other programs a fifth of their time.
 define PYTEST
 eval "$$FUNCTIONS"; \
 test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
-PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.build/pycache $(VENV)/bin/pytest -p no:cacheprovider -rs -n auto --maxprocesses 8 --dist worksteal --rootdir=.
+PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.build/pycache $(VENV)/bin/pytest -p no:cacheprovider -rs -n $$(($$(nproc) < 8 ? $$(nproc) + 1 : 8)) --dist worksteal --rootdir=.
 endef
 PYTHON_TESTS = Tests/architecture Tests/github Tests/cli Tests/packaging
 
