@@ -26,7 +26,7 @@ STATIC = $(if $(filter debug,$(CONFIGURATION)),,--static-swift-stdlib)
 SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) $(STATIC)
 PYTHON_PACKAGES = Tests/reference/requirements.txt
 
-SCRIPTS = $(wildcard bin/termbackup bin/termbackup-*)
+SCRIPTS = bin/termbackup $(wildcard bin/verbs/* bin/lib/*.sh)
 HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
 # What goes below share/doc/termbackup, under the same names.
@@ -188,6 +188,7 @@ programs:
 suite: programs
 	@set -eu; eval "$$FUNCTIONS"; built=$$($(SWIFT_BUILD) --show-bin-path); \
 	mkdir -p $(SUITE)/bin $(SUITE)/lib/termbackup; \
+	rm -rf $(SUITE)/lib/termbackup/verbs $(SUITE)/lib/termbackup/lib; \
 	for program in tbk tbk-net; do \
 	  test "$$built/$$program" -ot $(SUITE)/lib/termbackup/$$program && continue; \
 	  cp -f "$$built/$$program" $(SUITE)/lib/termbackup/$$program.new; \
@@ -195,16 +196,13 @@ suite: programs
 	  mv -f $(SUITE)/lib/termbackup/$$program.new $(SUITE)/lib/termbackup/$$program; \
 	done; \
 	rm -rf $(SUITE)/share; \
-	for file in $(SUITE)/lib/termbackup/termbackup-*; do \
-	  test -f "bin/$${file##*/}" || rm -f "$$file"; done; \
 	ln -sfn tbk "$(SUITE)/lib/termbackup/tbk-sh"; \
 	for command in $(LOCAL_COMMANDS); do ln -sfn ../lib/termbackup/tbk $(SUITE)/bin/$$command; done; \
 	for command in $(NETWORK_COMMANDS); do ln -sfn ../lib/termbackup/tbk-net $(SUITE)/bin/$$command; done; \
-	for script in $(SCRIPTS); do case $$script in \
-	  */termbackup) install -m 755 $$script $(SUITE)/bin/termbackup;; \
-	  */termbackup-sh-*) install -m 644 $$script $(SUITE)/lib/termbackup/;; \
-	  *) install -m 755 $$script $(SUITE)/lib/termbackup/;; esac; done; \
-	for helper in $(HELPERS); do install -m 755 $$helper $(SUITE)/bin/; done; \
+	install -d $(SUITE)/lib/termbackup/verbs $(SUITE)/lib/termbackup/lib; \
+	install -m 755 bin/verbs/* $(SUITE)/lib/termbackup/verbs/; \
+	install -m 644 bin/lib/*.sh $(SUITE)/lib/termbackup/lib/; \
+	install -m 755 bin/termbackup $(HELPERS) $(SUITE)/bin/; \
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
 	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
@@ -344,11 +342,11 @@ built:
 install: built
 	@set -eu; umask 022; eval "$$FUNCTIONS"; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
 	if is_stale; then say "the source has changed since $$from was built; 'make' builds it anew"; fi; \
-	install -d "$$to/bin" "$$to/lib/termbackup"; \
-	for file in "$$from"/lib/termbackup/*; do \
-	  if test -L "$$file"; then ln -sfn "$$(readlink "$$file")" "$$to/lib/termbackup/$${file##*/}"; continue; fi; \
-	  mode=755; case $$file in */termbackup-sh-*) mode=644;; esac; \
-	  install -m $$mode "$$file" "$$to/lib/termbackup/"; done; \
+	install -d "$$to/bin" "$$to/lib/termbackup/verbs" "$$to/lib/termbackup/lib"; \
+	install -m 755 "$$from"/lib/termbackup/tbk "$$from"/lib/termbackup/tbk-net "$$to/lib/termbackup/"; \
+	ln -sfn tbk "$$to/lib/termbackup/tbk-sh"; \
+	install -m 755 "$$from"/lib/termbackup/verbs/* "$$to/lib/termbackup/verbs/"; \
+	install -m 644 "$$from"/lib/termbackup/lib/* "$$to/lib/termbackup/lib/"; \
 	for file in "$$from"/bin/*; do \
 	  if test -L "$$file"; then ln -sfn "$$(readlink "$$file")" "$$to/bin/$${file##*/}"; \
 	  else install -m 755 "$$file" "$$to/bin/"; fi; done; \
@@ -368,12 +366,12 @@ uninstall:
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do \
 	  rm -f "$$from/$(BASH_COMPLETIONS)/$$name" "$$from/$(FISH_COMPLETIONS)/$$name.fish"; done; \
 	for name in tbk tbk-net tbk-sh; do rm -f "$$from/lib/termbackup/$$name"; done; \
-	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script##*/}"; done; \
+	for script in $(filter-out bin/termbackup,$(SCRIPTS)); do rm -f "$$from/lib/termbackup/$${script#bin/}"; done; \
 	for page in $(MANUALS); do rm -f "$$from/share/man/man$${page##*.}/$${page##*/}"; done; \
 	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \
 	test -n "$$DESTDIR" || index_manuals "$$from"; \
 	for file in $(DOCUMENTS); do rm -f "$$from/share/doc/termbackup/$$file"; done; \
-	for folder in lib/termbackup $(addprefix share/doc/termbackup/,docs/how-to docs/pictures docs/schema docs examples/systemd examples) \
+	for folder in lib/termbackup/verbs lib/termbackup/lib lib/termbackup $(addprefix share/doc/termbackup/,docs/how-to docs/pictures docs/schema docs examples/systemd examples) \
 	  share/doc/termbackup; do \
 	  test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null || :; done
 

@@ -78,8 +78,8 @@ def fast_suite():
     if library.is_dir():
         (top / "lib" / "termbackup").mkdir(parents=True)
         for path in library.iterdir():
-            if path.name.startswith("termbackup-"):
-                shutil.copy(path, top / "lib" / "termbackup")
+            if path.is_dir():
+                shutil.copytree(path, top / "lib" / "termbackup" / path.name)
             else:
                 (top / "lib" / "termbackup" / path.name).symlink_to(path)
         (top / "share").symlink_to(real.parent / "share")
@@ -87,6 +87,7 @@ def fast_suite():
 
 
 BIN = fast_suite()
+VERBS = sorted(script.name for script in (REPOSITORY / "bin" / "verbs").iterdir())
 
 # Tests that are run in the background, or with nohup(1), have signals ignored, and a child would inherit that.
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):

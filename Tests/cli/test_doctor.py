@@ -181,7 +181,7 @@ def test_what_cannot_be_tried_is_not_called_another_password(docs, tmp_path):
     check.write_bytes(whole)
     lib = tmp_path / "lib" / "termbackup"
     shutil.copytree(docs.lib, lib, symlinks=True)
-    put(lib / "termbackup-clean", b"#!/bin/sh\necho 'termbackup clean: error: it broke' >&2\nexit 70\n", 0o755)
+    put(lib / "verbs" / "clean", b"#!/bin/sh\necho 'termbackup clean: error: it broke' >&2\nexit 70\n", 0o755)
     shutil.copytree(docs.lib.parent.parent / "bin", tmp_path / "bin", symlinks=True)
     docs.lib = lib
     assert one(examine(docs, status=1), "temporary", "fail")["message"] == "it broke"

@@ -500,10 +500,8 @@ def age(shell, days):
 def replace_program(shell, tmp_path, name, script):
     """Puts a script in the place of one command of the suite."""
     suite = shell.lib.parent.parent
-    for folder in ("bin", "lib/termbackup"):
-        (tmp_path / "suite" / folder).mkdir(parents=True)
-        for path in (suite / folder).iterdir():
-            (tmp_path / "suite" / folder / path.name).symlink_to(path)
+    for folder in ("bin", "lib"):
+        shutil.copytree(suite / folder, tmp_path / "suite" / folder, symlinks=True)
     (tmp_path / "suite" / "bin" / name).unlink()
     put(tmp_path / "suite" / "bin" / name, script.encode(), 0o755)
     shell.lib = tmp_path / "suite" / "lib" / "termbackup"

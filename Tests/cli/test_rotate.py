@@ -335,7 +335,7 @@ def test_a_backup_that_is_made_half_way_is_taken_along(tbk, new, tmp_path):
             if test ! -e '{tmp_path}/busy' && test ! -e '{tmp_path}/made.1'; then
                 : >'{tmp_path}/busy'
                 printf '%s' "$made" >'{source}/half-way'
-                '{ours}/termbackup-run' -q p --password-file '{tbk.password_file}' </dev/null >"$made" 2>&1 || echo failed >>"$made"
+                '{ours}/verbs/run' -q p --password-file '{tbk.password_file}' </dev/null >"$made" 2>&1 || echo failed >>"$made"
                 rm -f '{tmp_path}/busy'
             fi ;;
         esac""")

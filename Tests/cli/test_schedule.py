@@ -536,7 +536,7 @@ def test_a_run_with_much_to_say_keeps_its_end(shell, tmp_path, unreadable_tree=N
     shell.profile("docs", source)
     layout = tmp_path / "layout"
     shutil.copytree(BIN.parent, layout, symlinks=True)
-    put(layout / "lib" / "termbackup" / "termbackup-run",
+    put(layout / "lib" / "termbackup" / "verbs" / "run",
         b'#!/bin/sh\nn=0\nwhile test $n -lt 20000; do echo "line $n of what it says"; n=$((n + 1)); done\nexit 3\n', 0o755)
     shell.lib = layout / "lib" / "termbackup"
     done = shell.run("schedule-run", "docs", "--password-file", secret(shell), password=None, status=3)

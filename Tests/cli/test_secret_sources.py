@@ -117,7 +117,7 @@ def test_a_trace_that_the_environment_asks_for_shows_no_secret(shell, small, ver
     shell.run("run", "docs", password=SPOKEN.encode())
     command = shell.command(*verb)
     # As on a system whose sh is bash.
-    script = command.index(str(shell.lib / f"termbackup-{verb[0]}"))
+    script = command.index(str(shell.lib / "verbs" / verb[0]))
     done = subprocess.run(
         ["bash", "--posix", *command[script:]], capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
         env={**shell.environment, "SHELLOPTS": "xtrace:allexport:verbose", "TERMBACKUP_PASSWORD": SPOKEN, "TERMBACKUP_TOKEN": SPOKEN})

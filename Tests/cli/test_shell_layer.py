@@ -12,11 +12,9 @@ import time
 
 import pytest
 
-from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, make_tree, put, require, shown_on, snapshot
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, VERBS, absent, make_tree, put, require, shown_on, snapshot
 
 LIB = BIN.parent / "lib" / "termbackup"
-VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
-               if not script.name.startswith("termbackup-sh-"))
 
 
 class Shell:
@@ -36,7 +34,7 @@ class Shell:
             self.environment["PATH"] = f"{tools}:{self.environment['PATH']}"
 
     def command(self, verb, *arguments):
-        path = self.lib / f"termbackup-{verb}"
+        path = self.lib / "verbs" / verb
         if not path.exists():
             absent(str(path))
         return [*self.interpreter, str(path), *map(str, arguments)]
@@ -103,7 +101,7 @@ def test_every_script_is_given_to_shellcheck():
     """By `make lint`, which `make test` begins with: it takes a minute."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     told = subprocess.run(["make", "-n", "lint-shell"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    scripts = {f"bin/{path.name}" for path in (REPOSITORY / "bin").iterdir()}
+    scripts = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "bin").rglob("*") if path.is_file()}
     assert scripts and scripts <= set(told.stdout.split())
 
 
@@ -174,7 +172,7 @@ def only_these(folder, *names):
 
 def test_the_environment_is_not_taken_for_the_shells_own_variables(shell, small, tmp_path):
     names = set()
-    for script in (REPOSITORY / "bin").glob("termbackup*"):
+    for script in [path for path in (REPOSITORY / "bin").rglob("*") if path.is_file()]:
         names |= set(re.findall(r"(?<![\w$-])([a-z][a-z0-9_]*)=", script.read_text()))
     assert {"token", "tb_id", "profile_restore_dir"} <= names
     shell.environment.update({name: "FROM-OUTSIDE" for name in names})

@@ -7,14 +7,12 @@ import shutil
 import signal
 
 import pytest
-from conftest import BIN, FAST, PATIENCE, REPOSITORY, Commands, make_tree, put, require, snapshot
+from conftest import BIN, FAST, PATIENCE, REPOSITORY, VERBS, Commands, make_tree, put, require, snapshot
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_package import Mbu
 from webhook_fixture import running
 
-VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
-               if not script.name.startswith("termbackup-sh-"))
 NAMES = sorted(path.name for path in BIN.iterdir()) if BIN.is_dir() else []
 
 

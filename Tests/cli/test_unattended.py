@@ -92,7 +92,7 @@ def processes_of(loop):
 def idle(loop):
     """Waits until it does nothing but wait."""
     deadline = time.monotonic() + PATIENCE
-    while any(b"termbackup-run" in command(number) or b"termbackup-package" in command(number) for number in processes_of(loop)):
+    while any(b"/verbs/run" in command(number) or b"/verbs/package" in command(number) for number in processes_of(loop)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.2)
@@ -244,8 +244,8 @@ def test_no_child_of_a_loop_sees_the_password(shell, small, tmp_path, loop):
     (layout / "lib" / "termbackup" / "tbk-sh").unlink()
     put(layout / "lib" / "termbackup" / "tbk-sh", f'#!/bin/sh\n{{ printf "%s\\n" "tbk-sh $*"; env; }} >>"{seen}"\n'
         f'exec "{BIN.parent}/lib/termbackup/tbk-sh" "$@"\n'.encode(), 0o755)
-    run = layout / "lib" / "termbackup" / "termbackup-run"
-    run.rename(run.with_name("termbackup-run.real"))
+    run = layout / "lib" / "termbackup" / "verbs" / "run"
+    run.rename(run.with_name("run.real"))
     put(run, f'#!/bin/sh\n{{ printf "%s\\n" "run $*"; env; }} >>"{seen}"\nexec sh "{run}.real" "$@"\n'.encode(), 0o755)
     shell.lib = layout / "lib" / "termbackup"
     shell.profile("docs", small, "--mode", "incremental")
@@ -290,8 +290,8 @@ def test_a_home_and_a_store_below_do_not_keep_the_watch_busy(shell, tmp_path, lo
 def test_what_changes_during_a_run_makes_one_run_more(shell, small, loop, tmp_path):
     layout = tmp_path / "layout"
     shutil.copytree(BIN.parent, layout, symlinks=True)
-    run = layout / "lib" / "termbackup" / "termbackup-run"
-    run.rename(run.with_name("termbackup-run.real"))
+    run = layout / "lib" / "termbackup" / "verbs" / "run"
+    run.rename(run.with_name("run.real"))
     slow = tmp_path / "slow"
     put(run, f'#!/bin/sh\nprintf "begin\\n" >>"{slow}"\nwhile test -e "{slow}.hold"; do sleep 0.1; done\n'
         f'exec sh "{run}.real" "$@"\n'.encode(), 0o755)

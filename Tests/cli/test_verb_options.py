@@ -3,11 +3,9 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, VERBS
 from test_shell_layer import shell  # noqa: F401
 
-VERBS = sorted(script.name.removeprefix("termbackup-") for script in (REPOSITORY / "bin").glob("termbackup-*")
-               if not script.name.startswith("termbackup-sh-"))
 
 
 def test_the_help_lists_every_verb_and_no_other(tbk):

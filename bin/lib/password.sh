@@ -1,0 +1,212 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# How a secret comes into a variable; the password of a profile, and what it is held against.
+# lib/setup.sh sources this.
+
+# tb_hear COMMAND…: sets tb_secret to what it prints. A signal to this shell alone is heard meanwhile,
+# if a file system for FIFOs is under the home.
+tb_hear() {
+	if mkfifo -m 600 -- "$tb_work/heard" 2>/dev/null; then
+		"$@" >"$tb_work/heard" &
+		tb_secret=
+		while IFS= read -r tb_line; do tb_secret=$tb_secret$tb_line$tb_newline; done <"$tb_work/heard"
+		tb_secret=$tb_secret$tb_line
+		tb_line=
+		wait $!
+		rm -f -- "$tb_work/heard"
+	else
+		tb_capture "$@" </dev/null
+	fi
+}
+
+# tb_capture COMMAND…: likewise, in the foreground.
+tb_capture() {
+	# The dot keeps newlines at the end.
+	tb_secret=$("$@" && printf .)
+	tb_secret=${tb_secret%.}
+}
+
+# tb_lasting FILE: whether a secret can be read from it again, by any command: a regular file, under a name
+# that is not that of a descriptor.
+tb_lasting() {
+	test -f "$1" || return 1
+	for tb_named in "$1" "$(readlink -- "$1")"; do
+		case $tb_named in
+		/dev/fd/* | /dev/std* | /proc/*) return 1 ;;
+		esac
+	done
+}
+
+# tb_fleeting FILE VARIABLE-FILE: whether the secret has to be read at once: the file that an option names is
+# there and cannot be read twice, or the one of the variable is a descriptor that this shell will use.
+tb_fleeting() {
+	if test -n "$1"; then
+		test "$1" != - && test -e "$1" && ! tb_lasting "$1"
+		return
+	fi
+	case $2 in
+	/dev/fd/[3-9] | /proc/self/fd/[3-9]) ;;
+	*) return 1 ;;
+	esac
+}
+
+# tb_read_secret NAME ARGUMENT…: sets tb_secret to what tbk-sh prints as this stage, which is a secret and a
+# newline; ends if it fails. A command that is to give it may take its time.
+tb_read_secret() {
+	tb_secret_stage=$1
+	shift
+	case " $* " in
+	# What runs beside this shell has another standard input.
+	*-file\ /dev/* | *-file\ /proc/* | *-file\ -\ *) set -- tb_capture "$@" ;;
+	*-command\ * | *-file\ *) set -- tb_hear "$@" ;;
+	*) set -- tb_capture "$@" ;;
+	esac
+	tb_secret_way=$1
+	shift
+	"$tb_secret_way" tb_stage "$tb_secret_stage" "$tb_sh" "$@"
+	test "$(tb_status "$tb_secret_stage")" -eq 0 || tb_failed "$(tb_status "$tb_secret_stage")" "$tb_secret_stage"
+	tb_secret=${tb_secret%"$tb_newline"}
+}
+
+# tb_get_password [--confirm]: the password, from the first place that has one (asked for once, or
+# twice to confirm it). A regular file is read by each command itself, to the byte; a pipe can be read once.
+tb_get_password() {
+	test -z "${tb_password-}" || return 0
+	if test -z "$tb_password_fd$tb_password_file$tb_password_command"; then
+		tb_password_file=$tb_password_value_file
+		test -n "$tb_password_file" || tb_password_command=$tb_password_value_command
+		if test -z "$tb_password_file$tb_password_command" && test -n "$tb_password_is_set"; then
+			test -n "$tb_password_value" || tb_usage_error 'the password in TERMBACKUP_PASSWORD is empty'
+			tb_password=$tb_password_value
+			return
+		fi
+		if test -z "$tb_password_file$tb_password_command"; then
+			if tb_keyring_password; then return; fi
+			# It may well have one: that nobody can say so is no reason to ask nobody.
+			test -z "$tb_keyring_late" || tb_can_ask ||
+				tb_die 75 "it is not known whether there is a password: $tb_keyring_late" "$tb_keyringless"
+			test -z "$tb_keyring" || test -z "$tb_keyring_why" ||
+				tb_warn "the keyring gives no password: $tb_keyring_why"
+		fi
+	fi
+	if test -n "$tb_password_file"; then
+		case $tb_password_file in
+		-) tb_password_fd=0 tb_password_file= ;;
+		*)
+			test -r "$tb_password_file" || tb_die 66 "cannot read the password file '$tb_password_file'"
+			# Read once.
+			if ! tb_lasting "$tb_password_file"; then
+				set -- --password-file "$tb_password_file" "$@"
+				tb_password_file=
+			fi
+			;;
+		esac
+	fi
+	if test -z "$tb_password_file"; then
+		test -z "$tb_password_fd" || set -- --password-fd "$tb_password_fd" "$@"
+		test -z "$tb_password_command" || set -- --password-command "$tb_password_command" "$@"
+		test -z "$tb_no_input" || set -- --no-input "$@"
+		tb_read_secret password password "$@"
+		tb_password=$tb_secret tb_secret=
+	fi
+}
+
+# What a check of our own costs to open; no other is paid.
+tb_check_costs='--max-memory 65536 --max-iterations 3 --max-lanes 4'
+# Whether one that the ledger names and the store has lost counts as none.
+tb_lost_check=
+
+# tb_pull_check: gets the password check of the profile's group, and sets tb_check_sha to its SHA-256 and
+# tb_pinned to whether the ledger names it, pinned or unpinned; false if there is none.
+tb_pull_check() {
+	tb_check_sha=
+	tb_pinned=
+	test -n "$profile_group" || return 1
+	set -- --unvouched
+	test -z "$tb_require_signature" || set --
+	tb_hold=1
+	tb_waiting tb_pull check --check "$@" --pin-out "$tb_work/pin" -o "$tb_work/check" -- "$profile_store"
+	tb_hold=
+	if test -n "$tb_lost_check" && test "$(tb_status check)" -eq 66; then return 1; fi
+	tb_judge_pull check || return 1
+	IFS=$tb_tab read -r tb_pinned tb_check_sha _ <"$tb_work/pin" || tb_die 70 'tbk-pull did not say what the ledger names'
+}
+
+# tb_open_check [--manifest]: ends unless the password is that of the check, or of the sealed
+# manifest that stands for it.
+# shellcheck disable=SC2120,SC2119
+tb_open_check() {
+	tb_hold=1
+	# shellcheck disable=SC2086 # Words without blanks.
+	test $# -gt 0 || set -- --verify $tb_check_costs
+	tb_sealed open-check "${tb_bin}tbk-open" "$@" --quiet <"$tb_work/check" >/dev/null
+	tb_hold=
+	tb_judge_check 'or the store has altered its password check'
+}
+
+# tb_judge_check HINT: ends unless the stage open-check opened what it was to.
+tb_judge_check() {
+	case $(tb_status open-check) in
+	0) ;;
+	77) tb_die 77 "this is not the password of the backups of '$profile_name'" "$1" ;;
+	*)
+		test -n "$tb_json" || tb_show_held open-check
+		tb_failed "$(tb_status open-check)" open-check
+		;;
+	esac
+}
+
+# tb_password_for_reading: asks once, and tells a wrong password before anything is fetched.
+tb_password_for_reading() {
+	tb_lost_check=1
+	if tb_pull_check; then
+		tb_get_password
+		tb_open_check
+	else
+		tb_get_password
+	fi
+}
+
+# The keyring
+
+# tb_keyring_password: sets tb_password to the one in the keyring; false if there is none, with
+# tb_keyring_why set if it could not be asked.
+tb_keyring_password() {
+	test -n "$profile_name" || return 1
+	tb_item=profile:$profile_name
+	tb_item_find || return 1
+	tb_password=$tb_secret tb_secret=
+}
+
+# tb_keyring_keep: puts tb_password into the keyring and reads it back; ends if that fails.
+tb_keyring_keep() {
+	tb_keyring_find || tb_no_password_keyring
+	case $tb_password in
+	*"$tb_newline"*) tb_die 64 'a password of several lines cannot be kept in the keyring' "$tb_keyringless" ;;
+	esac
+	case $tb_keyring.$tb_password in
+	security.*[!A-Za-z0-9_.~+/=\ -]*) tb_die 64 "macOS's security cannot store this password" "$tb_keyringless" ;;
+	esac
+	tb_kept=$tb_password
+	tb_item=profile:$profile_name tb_secret=$tb_password
+	tb_item_put "TermBackup: password of $profile_name ($tb_home)" || {
+		tb_keyring_failure
+		test -n "$tb_keyring" || tb_no_password_keyring
+		tb_die "$tb_keyring_status" "cannot store the password in the keyring: $tb_keyring_why" "$tb_keyringless"
+	}
+	if ! tb_keyring_password || test "$tb_password" != "$tb_kept"; then
+		tb_die 69 'the keyring does not return the password that was stored there' "$tb_keyringless"
+	fi
+}
+tb_keyringless='unlock the keyring, or go without: --password-file and a file of mode 0600, or --password-command'
+
+tb_no_password_keyring() {
+	tb_die 69 "there is no keyring to keep the password in: $tb_keyring_why" \
+		'install secret-tool (package libsecret-tools or libsecret) and a keyring, or use --password-file or --password-command'
+}
+
+# tb_keyring_forget: takes the profile's password out of the keyring; false if it was not there, with
+# tb_keyring_why set if that is not known.
+tb_keyring_forget() {
+	tb_item=profile:$profile_name
+	tb_item_forget
+}
