@@ -9,8 +9,8 @@ PYTHON = python3
 SOAK_SECONDS = 5
 # The Swift suites that do more with TERMBACKUP_SOAK, each in a file of its name.
 SOAK_SUITES = $(shell grep -rl --include='*.swift' TERMBACKUP_SOAK Tests | sed 's|.*/||; s|\.swift$$||' | paste -sd '|' -)
-# Those that take more than ten seconds of a processor, which `make check` leaves to `make test`.
-SLOW_SUITES = ProcessFaultTests|ManifestParserTests|GzipCompressorTests|PrivateCopyTests|HTTPClientTests|LedgerTests
+# Those that take more than seven seconds of a processor, which `make check` leaves to `make test`.
+SLOW_SUITES = ProcessFaultTests|ChunkTests|FuzzTests|ManifestParserTests|GzipCompressorTests|PrivateCopyTests|HTTPClientTests|LedgerTests
 # What `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
@@ -48,7 +48,7 @@ DIST = .build/dist
 export PREFIX DESTDIR DIR DIST
 
 .PHONY: all built programs suite packages venv demo check test soak completions pictures lint lint-shell lint-manuals test-swift \
-	test-smoke test-python soak-swift soak-python bench fuzz install uninstall deb dist dist-source dist-binary clean help
+	test-smoke test-python soak-swift soak-python soak-fuzz bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
 
@@ -60,9 +60,9 @@ help:
 	  'make test              every test once: lint, swift test, pytest' \
 	  'make completions       write the completions again, from what the commands declare' \
 	  'make pictures          draw the terminal session of README.md again, from a run' \
-  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
+	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
 	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
-	  '                       make soak-swift, make soak-python are the others' \
+	  '                       make soak-swift, make soak-python, make soak-fuzz are the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make fuzz [SECONDS=N] [PARSER=NAME]' \
 	  '                       give each parser what libFuzzer thinks of, for N seconds (60)' \
@@ -227,17 +227,17 @@ check: packages
 	TERMBACKUP_QUICK=1 $(SWIFT) test --skip '$(SLOW_SUITES)'
 	@$(MAKE) --no-print-directory test-smoke
 
+# A third of the time of the Swift tests is waiting, so that pytest runs beside them.
 test: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test-swift
-	@$(MAKE) --no-print-directory test-python
+	$(SWIFT) build --build-tests
+	@$(MAKE) --no-print-directory -j 2 test-swift test-python
 
 # What `make test` leaves out or does a few times only. The Swift suites, few and slow, wait for disks and processes.
 soak: packages
 	@$(MAKE) --no-print-directory suite venv
-	@$(MAKE) --no-print-directory fuzz SECONDS=$(SOAK_SECONDS)
-	@$(MAKE) --no-print-directory -j 2 soak-swift soak-python
+	@$(MAKE) --no-print-directory -j 3 soak-swift soak-python soak-fuzz
 
 lint: lint-shell lint-manuals
 
@@ -256,6 +256,9 @@ lint-manuals:
 # are soak-swift's alone.
 test-swift:
 	$(SWIFT) test --skip ProcessFaultTests
+
+soak-fuzz:
+	@$(MAKE) --no-print-directory fuzz SECONDS=$(SOAK_SECONDS)
 
 soak-swift:
 	TERMBACKUP_SOAK=1 $(SWIFT) test --filter '$(SOAK_SUITES)'
