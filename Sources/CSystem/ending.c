@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,6 +62,38 @@ void tbk_remove_unfinished(void) {
   errno = number;
 }
 
+static int stage = -1;
+
+int tbk_begin_stage(const char *path) {
+  char text[32];
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return -1;
+  int length = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
+  if (write(file, text, (size_t)length) != length) return -1;
+  stage = file;
+  return 0;
+}
+
+void tbk_end_stage(int status) {
+  if (stage < 0) return;
+  char text[4];
+  size_t length = sizeof text;
+  text[--length] = '\n';
+  unsigned number = (unsigned)status & 255;
+  do {
+    text[--length] = (char)('0' + number % 10);
+    number /= 10;
+  } while (number > 0);
+  /* What is there already is written over, which needs no room; whoever reads on reads one line. */
+  ssize_t size = (ssize_t)(sizeof text - length);
+  if (pwrite(stage, text + length, (size_t)size, 0) == size && ftruncate(stage, size) != 0) return;
+}
+
+void tbk_end(int status) {
+  tbk_end_stage(status);
+  _exit(status);
+}
+
 static char report[1024];
 static size_t report_length;
 static int report_status = 75;
@@ -89,5 +122,5 @@ void tbk_end_exhausted(void) {
     put(text, sizeof text - 1);
   }
   tbk_remove_unfinished();
-  _exit(report_status);
+  tbk_end(report_status);
 }

@@ -24,6 +24,7 @@ package enum Program {
     tbk_raise_file_limit()
     Interruption.install()
     tbk_protect_process()
+    beginStage()
     var arguments = ArgumentBytes.ofProcess()
     var called = nameCalled(commands)
     if called == nil, let first = arguments.first, commands[first] != nil {
@@ -100,6 +101,15 @@ package enum Program {
     try command.execute()
   }
 
+  /// A script that cannot wait for each of its commands finds in the file that `TERMBACKUP_STAGE` names how to end
+  /// this one, and how it ended. Nothing that this process starts is meant.
+  private static func beginStage() {
+    guard let path = unsafe getenv("TERMBACKUP_STAGE"), unsafe path.pointee != 0 else { return }
+    let begun = unsafe tbk_begin_stage(path)
+    unsafe _ = unsetenv("TERMBACKUP_STAGE")
+    if begun != 0 { _exit(Failure(.io, "").exitStatus) }
+  }
+
   /// What is said without memory has to be there before.
   private static func prepareExhaustion() {
     let failure = Failure.exhaustedProcess
@@ -147,16 +157,17 @@ package enum Program {
     switch failure.code {
     case .brokenPipe:
       // As if SIGPIPE had not been ignored: the shell sees what it expects.
+      tbk_end_stage(141)
       _ = tbk_default_signal(SIGPIPE)
       raise(SIGPIPE)
-      _exit(141)
+      tbk_end(141)
     case .interrupted:
-      guard let said = Interruption.failure else { _exit(failure.exitStatus) }
+      guard let said = Interruption.failure else { tbk_end(failure.exitStatus) }
       Messages.report(said)
-      _exit(said.exitStatus)
+      tbk_end(said.exitStatus)
     default:
       Messages.report(failure)
-      _exit(failure.exitStatus)
+      tbk_end(failure.exitStatus)
     }
   }
 
@@ -166,7 +177,7 @@ package enum Program {
     } catch {
       end(error)
     }
-    _exit(status)
+    tbk_end(status)
   }
 }
 

@@ -31,7 +31,7 @@ package enum Interruption {
         // The kernel repeats SIGXCPU every second, until the hard limit kills.
         if !first, arrived != SIGXCPU || before != SIGXCPU {
           tbk_remove_unfinished()
-          _exit(128 + arrived)
+          tbk_end(128 + arrived)
         }
         tbk_start_nudging()
       }

@@ -13,6 +13,29 @@ package enum EntryChange: String, Sendable {
   case metadata
 }
 
+/// How many entries differ, and in what.
+package final class ChangeTally {
+  private var added = 0
+  private var modified = 0
+  private var deleted = 0
+  private var metadata = 0
+
+  package init() {}
+
+  package func count(_ change: EntryChange) {
+    switch change {
+    case .added: added += 1
+    case .deleted: deleted += 1
+    case .modified, .type, .mode: modified += 1
+    case .metadata: metadata += 1
+    }
+  }
+
+  /// For scripts: added, modified (in content, type or permissions), deleted, and those with other metadata alone,
+  /// with tabs between.
+  package var line: String { "\(added)\t\(modified)\t\(deleted)\t\(metadata)\n" }
+}
+
 package enum ManifestDiff {
   /// The sizes of a file before and after, in bytes; nil where it is not there, or no file.
   package typealias Sizes = (old: UInt64?, new: UInt64?)

@@ -9,7 +9,7 @@ package struct ShellCommand: ParsableCommand {
     abstract: "Do for the verbs of termbackup what a shell should not.",
     version: suiteVersion,
     subcommands: [
-      Options.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
+      Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self, Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
       TimetableText.self, Times.self, Findings.self, Pick.self,
     ])

@@ -12,16 +12,26 @@ extension ShellCommand {
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
         tbk-prune does, profiles as 'tbk-config profile list' does, and schedules as lines of keeper, \
         name and timetable; status and token are parts of what 'termbackup status --json' prints, and \
-        metrics lines of the first kind. The status is 1 if what is scheduled is overdue.
+        metrics lines of the first kind. The status is 1 if what is scheduled is overdue. What is made of facts, \
+        KEY=VALUE, reads no standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
       case backups, groups, verdicts, profiles, schedules, status, metrics, token
+      case run
+
+      /// How it is made of facts; nil for what is made of a list.
+      var ofFacts: ((Facts) throws -> any VerbReport)? {
+        switch self {
+        case .run: { try RunReport($0) }
+        default: nil
+        }
+      }
     }
 
-    @Flag(name: .long, help: "Print JSON Lines: of schedules.")
+    @Flag(name: .long, help: "Print JSON: of schedules, as JSON Lines, and of what is made of facts.")
     var json = false
-    @Flag(name: .long, help: "Print nothing if nothing is scheduled.")
+    @Flag(name: .long, help: "Print nothing if nothing is scheduled, and no text of what is made of facts.")
     var quiet = false
     @Option(name: .long, help: ArgumentHelp("Only this one: of schedules.", valueName: "name"))
     var profile: String?
@@ -31,15 +41,21 @@ extension ShellCommand {
     var output: RawPath?
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind
+    @Argument(help: ArgumentHelp("KEY=VALUE.", valueName: "fact"))
+    var facts: [RawPath] = []
 
     func validate() throws {
-      if json || profile != nil, kind != .schedules {
+      if json && kind.ofFacts == nil || profile != nil, kind != .schedules {
         throw ValidationError("\(kind.rawValue) are reported as they are")
+      }
+      if !facts.isEmpty, kind.ofFacts == nil {
+        throw ValidationError("\(kind.rawValue) are not made of facts")
       }
     }
 
     mutating func execute() throws(Failure) -> Int32 {
       Messages.program = "termbackup"
+      if kind.ofFacts != nil { return try print() }
       let list = try DescriptorSource(.standardInput)
         .readAll(limit: Ledger.byteLimit, what: "the list")
       guard kind == .schedules else {
@@ -52,6 +68,35 @@ extension ShellCommand {
         return ExitStatus.success
       }
       return try schedules(list)
+    }
+
+    /// What is made of facts. A report that cannot be written is a failure.
+    private func print() throws(Failure) -> Int32 {
+      Messages.program = "termbackup \(kind.rawValue)"
+      let report = try made()
+      if json {
+        try StandardOutput.write(report.json.line() + [0x0a])
+      } else if !quiet {
+        try StandardOutput.write(report.text)
+      }
+      do throws(Failure) {
+        try StandardOutput.flush()
+      } catch {
+        guard error.code == .io else { throw error }
+        throw Failure(.io, "cannot write to standard output", hint: "is the disk full?")
+      }
+      return ExitStatus.success
+    }
+
+    private func made() throws(Failure) -> any VerbReport {
+      let facts = try Facts(facts)
+      do {
+        return try kind.ofFacts!(facts)
+      } catch let failure as Failure {
+        throw failure
+      } catch {
+        throw Failure(.library, "\(error)")
+      }
     }
 
     private func schedules(_ list: [UInt8]) throws(Failure) -> Int32 {
@@ -82,6 +127,7 @@ extension ShellCommand {
       case .schedules: try SchedulesReport(rows: try cells(list, atLeast: 3), of: nil, in: try .ofProcess()).text
       case .status: StatusReport(try JSON.parse(list, what: "the report")).text
       case .metrics: try MetricsReport(list).text
+      case .run: ""
       case .token: StatusReport.token(try JSON.parse(list, what: "the report")) + "\n"
       }
     }

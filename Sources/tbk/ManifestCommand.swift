@@ -40,6 +40,9 @@ struct ManifestCreate: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Write how the tree differs from --previous to <file>, as diff prints it.", valueName: "file"))
   var changes: RawPath?
 
+  @Option(name: .long, help: ArgumentHelp("Write how many entries differ from --previous to <file>: added, modified, deleted, and those with other metadata alone.", valueName: "file"))
+  var counts: RawPath?
+
   @Flag(name: .long, help: "Leave the hash of what has to be packed anyway to tbk-seal.")
   var deferHash = false
 
@@ -54,11 +57,12 @@ struct ManifestCreate: SuiteCommand {
     if mode == .incremental, previous == nil {
       throw ValidationError("--mode incremental needs --previous")
     }
-    if changes != nil, previous == nil {
-      throw ValidationError("--changes needs --previous")
-    }
-    if let changes, changes.isStandardStream {
-      throw ValidationError("--changes takes a file: standard output is the manifest")
+    for (option, file) in [("--changes", changes), ("--counts", counts)] {
+      guard let file else { continue }
+      if previous == nil { throw ValidationError("\(option) needs --previous") }
+      if file.isStandardStream {
+        throw ValidationError("\(option) takes a file: standard output is the manifest")
+      }
     }
   }
 
@@ -76,23 +80,30 @@ struct ManifestCreate: SuiteCommand {
     creation.threads = deferHash && previous == nil ? 1 : threads.count
     creation.progress = { meter.advance($0) }
     creation.remark = { WalkReport.report($0) }
-    var changeList: DescriptorSink?
-    if let changes {
-      let file = try Descriptor.workingDirectory.open(
-        changes, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666, missing: .cannotCreate)
-      let list = DescriptorSink(file, name: changes)
+    let changeList = try changes.map { (path) throws(Failure) in try create(path) }
+    let countList = try counts.map { (path) throws(Failure) in try create(path) }
+    let tally = ChangeTally()
+    if changes != nil || counts != nil {
       creation.change = { (change, path) throws(Failure) in
-        try list.write(Array("\(change.rawValue)\t\(RawPath(path).quoted)\n".utf8))
+        tally.count(change)
+        try changeList?.write(Array("\(change.rawValue)\t\(RawPath(path).quoted)\n".utf8))
       }
-      changeList = list
     }
     let sink = DescriptorSink(.standardOutput)
     let summary = try creation.run(directory, to: sink)
     try changeList?.finish()
+    try countList?.write(Array(tally.line.utf8))
+    try countList?.finish()
     try sink.write([UInt8(ascii: "\n")])
     try sink.finish()
     meter.finish()
     return summary.unreadable == 0 ? ExitStatus.success : ExitStatus.incomplete
+  }
+
+  private func create(_ path: RawPath) throws(Failure) -> DescriptorSink {
+    DescriptorSink(
+      try Descriptor.workingDirectory.open(
+        path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o666, missing: .cannotCreate), name: path)
   }
 }
 

@@ -29,7 +29,9 @@ tb_capture() {
 # that is not that of a descriptor.
 tb_lasting() {
 	test -f "$1" || return 1
-	for tb_named in "$1" "$(readlink -- "$1")"; do
+	tb_named=
+	test ! -L "$1" || tb_named=$(readlink -- "$1")
+	for tb_named in "$1" "$tb_named"; do
 		case $tb_named in
 		/dev/fd/* | /dev/std* | /proc/*) return 1 ;;
 		esac
@@ -145,12 +147,13 @@ tb_open_check() {
 
 # tb_judge_check HINT: ends unless the stage open-check opened what it was to.
 tb_judge_check() {
-	case $(tb_status open-check) in
+	tb_end_of open-check
+	case $tb_ended in
 	0) ;;
 	77) tb_die 77 "this is not the password of the backups of '$profile_name'" "$1" ;;
 	*)
 		test -n "$tb_json" || tb_show_held open-check
-		tb_failed "$(tb_status open-check)" open-check
+		tb_failed "$tb_ended" open-check
 		;;
 	esac
 }

@@ -19,7 +19,7 @@ tb_lock() {
 	tb_lock_file=$tb_home/state/$2.lock
 	test ! -L "$tb_lock_file" || tb_die 73 "'$tb_lock_file' is a symbolic link"
 	test -e "$tb_lock_file" || "$tb_sh" make-file -- "$tb_lock_file" || exit
-	(: >>"$tb_lock_file") 2>/dev/null || tb_die 73 "cannot create '$tb_lock_file'"
+	{ true >>"$tb_lock_file"; } 2>/dev/null || tb_die 73 "cannot create '$tb_lock_file'"
 	eval "exec $1>>\"\$tb_lock_file\""
 	tb_closed="$tb_closed $1>&-"
 	tb_try_lock "$1"
@@ -33,12 +33,13 @@ tb_try_lock() {
 	tb_stage lock "$tb_sh" lock "$1"
 	tb_hold=
 	tb_closed=$tb_kept_closed
-	case $(tb_status lock) in
+	tb_end_of lock
+	case $tb_ended in
 	0) ;;
 	75) return 1 ;;
 	*)
 		tb_show_held lock
-		tb_failed "$(tb_status lock)" lock
+		tb_failed "$tb_ended" lock
 		;;
 	esac
 }

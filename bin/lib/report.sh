@@ -8,10 +8,11 @@
 tb_audit() {
 	tb_audit_status=$1
 	shift
-	tb_arguments=
-	for tb_detail in "$@"; do tb_arguments="$tb_arguments --detail $(tb_quote "$tb_detail")"; done
-	test -z "$tb_audit_profile" || tb_arguments="$tb_arguments --profile=$tb_audit_profile"
-	eval "set -- $tb_arguments"
+	for tb_detail in "$@"; do
+		set -- "$@" --detail "$tb_detail"
+		shift
+	done
+	test -z "$tb_audit_profile" || set -- "$@" "--profile=$tb_audit_profile"
 	TERMBACKUP_ERRORS='' "${tb_bin}tbk-audit" append --operation "$tb_audited" --status "$tb_audit_status" "$@" ||
 		tb_warn 'cannot write to the audit log'
 }
@@ -27,7 +28,8 @@ tb_audit_failure() {
 	test -z "$tb_on_failure" || "$tb_on_failure" "$1"
 	test -n "$tb_audited" || return 0
 	if test -n "$tb_id"; then
-		tb_audit failure "backup_id=$(tb_short "$tb_id")" "error=$(tb_reason "$1")"
+		tb_shorten "$tb_id"
+		tb_audit failure "backup_id=$tb_digits" "error=$(tb_reason "$1")"
 	else
 		tb_audit failure "error=$(tb_reason "$1")"
 	fi
@@ -183,9 +185,22 @@ tb_shown() {
 		END { if (special) printf "\"%s\"", out; else printf "%s", out }'
 }
 
-# tb_short ID: the twelve digits that are shown.
+# tb_shorten ID: sets tb_digits to the twelve digits that are shown.
+tb_shorten() {
+	tb_digits=${1%"${1#????????????}"}
+}
+
+# tb_short ID: prints them.
 tb_short() {
-	printf '%.12s' "$1"
+	tb_shorten "$1"
+	printf '%s' "$tb_digits"
+}
+
+# tb_print_report KIND KEY=VALUE…: ends the verb if the report cannot be made, or nobody gets it.
+tb_print_report() {
+	tb_kind=$1
+	shift
+	"$tb_sh" report ${tb_json:+--json} ${tb_quiet:+--quiet} "$tb_kind" -- "$@" || exit
 }
 
 # human(BYTES) of awk: as people read it.

@@ -25,7 +25,7 @@ tb_resealed() {
 	{
 		printf '%s\n' "${tb_password-}" | {
 			printf '%s\n' "${tb_new_password-}" |
-				tb_stage "$tb_name" "${tb_bin}tbk-seal" reseal "$@" 3<&0 0<&4 4<&-
+				tb_last "$tb_name" "${tb_bin}tbk-seal" reseal "$@" 3<&0 0<&4 4<&-
 		} 5<&0
 	} 4<&0
 }

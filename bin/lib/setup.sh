@@ -52,7 +52,7 @@ tb_configuration=
 tb_password_fd=
 tb_password_file=
 tb_password_command=
-tb_tab=$(printf '\t')
+tb_tab='	'
 tb_newline='
 '
 # Failures are reported as JSON from the first option on, wherever --json stands, by all commands.
@@ -137,12 +137,16 @@ tb_failed() {
 			# Not even that: a full disk.
 			tb_die 74 "cannot write to '$tb_work'" "make room for it, or move the home with TERMBACKUP_HOME"
 		fi
+		if test "$tb_failed_status" -eq 70 && tb_runs "$tb_stage_name"; then
+			tb_die 70 "the command for '$tb_stage_name' was killed" 'is there enough memory?'
+		fi
 		if test -n "$tb_errors" && test -z "$tb_report" && test -s "$tb_work/$tb_stage_name.err"; then
 			tb_report=$(sed -n '/^{"error":/{p;q;}' "$tb_work/$tb_stage_name.err")
 		fi
 		case $tb_stage_name in
 		push* | pull* | prune* | preview | list | check | token*)
-			test "$(tb_status "$tb_stage_name")" != "$tb_failed_status" || tb_at_store=1
+			tb_end_of "$tb_stage_name"
+			test "$tb_ended" != "$tb_failed_status" || tb_at_store=1
 			;;
 		esac
 	done
@@ -190,6 +194,11 @@ tb_reason() {
 tb_options() {
 	tb_assignments=$("$tb_sh" options "$@") || exit
 	eval "$tb_assignments"
+	tb_take_options
+}
+
+# tb_take_options: those that many verbs have.
+tb_take_options() {
 	tb_json=${opt_json-} tb_quiet=${opt_quiet-} tb_no_input=${opt_no_input-}
 	tb_progress=${opt_progress:-auto}
 	tb_password_fd=${opt_password_fd-} tb_password_file=${opt_password_file-}
@@ -200,6 +209,20 @@ tb_options() {
 	tb_max_wait=${opt_max_wait-}
 	tb_require_signature=${opt_require_signature-} tb_accept_state=${opt_accept_store_state-}
 	tb_store=${opt_store-} tb_group=${opt_group-}
+}
+
+# tb_start VERB "$@": likewise, and finds the home and what else tbk-sh knows the verb to need: its profile, and the
+# patterns of what it leaves out in $tb_work/excludes; makes $tb_work, a directory of this process.
+tb_start() {
+	tb_ends
+	# As it is called, and not as words are divided.
+	tb_assignments=$("$tb_sh" begin --process $$ "$@") || exit
+	eval "$tb_assignments"
+	tb_take_options
+	tb_begun
+	case $profile_store in
+	github:*) tb_get_token ;;
+	esac
 }
 
 # tb_help TEXT: what tbk-sh has a verb say for --help.
@@ -263,27 +286,12 @@ test -x "$tb_sh" || tb_sh=$tb_top/../.build/suite/lib/termbackup/tbk-sh
 
 # tb_begin: finds the commands and the home, and makes a directory of this process in its tmp.
 tb_begin() {
-	# Nothing is printed, so it matters to nobody.
-	if test -n "$tb_output_closed" && test -n "$tb_quiet" && test -z "$tb_json"; then exec >/dev/null; fi
 	test -n "$tb_bin" || command -v tbk-config >/dev/null ||
 		tb_die 70 'tbk-config is missing' 'reinstall TermBackup'
-	# The programs that know other stores are here too, wherever PATH leads.
-	case $tb_bin in /*) export PATH="$PATH:${tb_bin%/}" ;; esac
 	tb_home=$("${tb_bin}tbk-config" path) || exit
 	test -d "$tb_home" || tb_die 78 "'$tb_home' does not exist" "make it with 'termbackup init'"
 	tb_make_directory "$tb_home/tmp"
-	# The stages are told to be quiet, which is not to say that there is nobody to show progress to.
-	if test "$tb_progress" = auto; then
-		tb_progress=never
-		if test -z "$tb_quiet$tb_json" && test -t 2 && test "${TERM:-dumb}" != dumb; then tb_progress=always; fi
-	fi
-	trap tb_cleanup EXIT
-	trap 'tb_interrupted 129' HUP
-	trap 'tb_interrupted 130' INT
-	trap 'tb_interrupted 131' QUIT
-	trap 'tb_interrupted 143' TERM
-	# Nobody reads on.
-	trap 'tb_interrupted 141' PIPE
+	tb_ends
 	tb_make_work "$tb_home/tmp" || {
 		tb_place=$tb_home/tmp
 		# What makes room must not need any there.
@@ -296,6 +304,31 @@ tb_begin() {
 		test -n "$tb_work" ||
 			tb_die 74 "cannot write to '$tb_place'" "make room for it, or move the home with TERMBACKUP_HOME"
 	}
+	tb_begun
+}
+
+# tb_ends: how this process ends.
+tb_ends() {
+	trap tb_cleanup EXIT
+	trap 'tb_interrupted 129' HUP
+	trap 'tb_interrupted 130' INT
+	trap 'tb_interrupted 131' QUIT
+	trap 'tb_interrupted 143' TERM
+	# Nobody reads on.
+	trap 'tb_interrupted 141' PIPE
+}
+
+# tb_begun: what follows the options. Secrets are read that have to be read at once.
+tb_begun() {
+	# Nothing is printed, so it matters to nobody.
+	if test -n "$tb_output_closed" && test -n "$tb_quiet" && test -z "$tb_json"; then exec >/dev/null; fi
+	# The programs that know other stores are here too, wherever PATH leads.
+	case $tb_bin in /*) export PATH="$PATH:${tb_bin%/}" ;; esac
+	# The stages are told to be quiet, which is not to say that there is nobody to show progress to.
+	if test "$tb_progress" = auto; then
+		tb_progress=never
+		if test -z "$tb_quiet$tb_json" && test -t 2 && test "${TERM:-dumb}" != dumb; then tb_progress=always; fi
+	fi
 	# Before their descriptors are taken for something else.
 	test -z "$tb_password_fd" || test "$tb_password_fd" != "$tb_token_fd" ||
 		tb_usage_error "descriptor $tb_token_fd cannot give both the password and the token"
@@ -329,6 +362,8 @@ tb_cleanup() {
 	tb_end=$?
 	trap - EXIT
 	trap '' HUP INT QUIT TERM
+	# Interrupted before it was known here.
+	test -n "$tb_work" || case ${tb_assignments-} in tb_work=*) eval "${tb_assignments%%"$tb_newline"*}" ;; esac
 	test -z "$tb_work" || rm -rf -- "$tb_work"
 	exit "$tb_end"
 }
@@ -343,41 +378,65 @@ tb_interrupted() {
 
 # tb_end_stages: asks every command that runs to end.
 tb_end_stages() {
-	for tb_file in "$tb_work"/*.pid; do
-		test ! -s "$tb_file" || kill -TERM "$(cat -- "$tb_file")" 2>/dev/null
+	for tb_file in "$tb_work"/*.status; do
+		{ read -r tb_word tb_number <"$tb_file"; } 2>/dev/null || continue
+		test "$tb_word" != pid || kill -TERM "$tb_number" 2>/dev/null
 	done
 }
 
 # Commands
 
-# tb_stage NAME COMMAND…: runs it so that tb_interrupted can end it, and keeps its status in a file,
-# for this shell has no pipefail. With --json, or tb_hold set, its messages are kept in NAME.err; with
+# tb_stage NAME COMMAND…: runs it so that tb_interrupted can end it. Its status is in NAME.status, where a command
+# of the suite puts it itself, for this shell has no pipefail, and may be replaced by it: at the end of a
+# subshell, with tb_exec set. With --json, or tb_hold set, its messages are kept in NAME.err; with
 # --json its errors are JSON. It does not get the descriptors that tb_closed closes.
 tb_stage() {
 	tb_name=$1
 	shift
 	# Emptied, not removed: a builtin does that.
 	: >"$tb_work/$tb_name.status"
-	if test -n "$tb_json$tb_hold"; then
-		TERMBACKUP_ERRORS=$tb_errors sh -c "$tb_starter$tb_closed" \
-			sh "$tb_work/$tb_name.pid" "$@" 2>"$tb_work/$tb_name.err"
-	else
+	tb_messages="2>\"\$tb_work/\$tb_name.err\""
+	if test -z "$tb_json$tb_hold"; then
+		tb_messages=
 		test -z "$tb_errors" || : >"$tb_work/$tb_name.err"
-		sh -c "$tb_starter$tb_closed" sh "$tb_work/$tb_name.pid" "$@"
 	fi
-	tb_stage_status=$?
-	: >"$tb_work/$tb_name.pid"
-	{ printf '%s\n' "$tb_stage_status" >"$tb_work/$tb_name.status"; } 2>/dev/null
-	return "$tb_stage_status"
+	case ${1##*/} in
+	tbk-store-*) ;;
+	tbk-*)
+		if test -n "$tb_exec"; then
+			export TERMBACKUP_STAGE="$tb_work/$tb_name.status"
+			eval "exec \"\$@\" $tb_messages $tb_closed"
+		fi
+		eval "TERMBACKUP_STAGE=\$tb_work/\$tb_name.status \"\$@\" $tb_messages $tb_closed"
+		tb_ended=$?
+		# It could not say so itself.
+		test "$tb_ended" -lt 126 || { printf '%s\n' "$tb_ended" >"$tb_work/$tb_name.status"; } 2>/dev/null
+		return "$tb_ended"
+		;;
+	esac
+	eval "sh -c \"\$tb_starter\" sh \"\$tb_work/\$tb_name.status\" \"\$@\" $tb_messages $tb_closed"
+	tb_ended=$?
+	{ printf '%s\n' "$tb_ended" >"$tb_work/$tb_name.status"; } 2>/dev/null
+	return "$tb_ended"
 }
 tb_hold=
+tb_exec=
 # shellcheck disable=SC2016
-tb_starter='{ printf "%s\n" "$$" >"$1"; } 2>/dev/null || exit 74; shift; exec "$@"'
+tb_starter='{ printf "pid %s\n" "$$" >"$1"; } 2>/dev/null || exit 74; shift; exec "$@"'
+
+# tb_last NAME COMMAND…: likewise, as the end of a subshell.
+tb_last() {
+	tb_exec=1
+	tb_stage "$@"
+}
 
 # tb_waiting COMMAND…: runs it without standard input, so that a signal to this shell alone is heard
 # meanwhile.
 tb_waiting() {
-	"$@" &
+	{
+		tb_exec=1
+		"$@"
+	} &
 	wait $!
 }
 
@@ -410,14 +469,33 @@ tb_sealed() {
 	else
 		{
 			printf '%s\n' "$tb_password" |
-				tb_stage "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} --password-fd 3 "$@" 3<&0 0<&4 4<&-
+				tb_last "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} --password-fd 3 "$@" 3<&0 0<&4 4<&-
 		} 4<&0
 	fi
 }
 
-# tb_status NAME: how the stage ended.
+# tb_end_of NAME: sets tb_ended to how the stage ended; to 70 if it could not say so.
+tb_end_of() {
+	tb_ended=
+	{ read -r tb_ended <"$tb_work/$1.status"; } 2>/dev/null
+	case $tb_ended in
+	'' | *[!0-9]*) tb_ended=70 ;;
+	esac
+}
+
+# tb_runs NAME: whether the stage has begun, and has not ended.
+tb_runs() {
+	{ read -r tb_ended <"$tb_work/$1.status"; } 2>/dev/null || return 1
+	case $tb_ended in
+	pid*) ;;
+	*) return 1 ;;
+	esac
+}
+
+# tb_status NAME: prints how the stage ended.
 tb_status() {
-	if read -r tb_ended 2>/dev/null <"$tb_work/$1.status"; then printf '%s\n' "$tb_ended"; else printf '70\n'; fi
+	tb_end_of "$1"
+	printf '%s\n' "$tb_ended"
 }
 
 # tb_pipeline NAME…: judges the stages of a pipeline, the first one first. Sets tb_result to the
@@ -428,13 +506,13 @@ tb_pipeline() {
 	tb_partial=
 	tb_broken=
 	for tb_name in "$@"; do
-		tb_stage_status=$(tb_status "$tb_name")
-		case $tb_stage_status in
+		tb_end_of "$tb_name"
+		case $tb_ended in
 		0) ;;
 		3) tb_partial=1 ;;
 		# It wrote to one that had ended: that one is at fault.
 		141) tb_broken=$tb_name ;;
-		*) test "$tb_result" -ne 0 || tb_result=$tb_stage_status ;;
+		*) test "$tb_result" -ne 0 || tb_result=$tb_ended ;;
 		esac
 	done
 	if test "$tb_result" -eq 0 && test -n "$tb_broken"; then
@@ -508,7 +586,7 @@ tb_pull() {
 	if test -n "$tb_require_signature"; then set -- --require-signature "$@"; fi
 	if test -n "$tb_accept_state"; then set -- --accept-store-state "$@"; fi
 	if test -n "${tb_token-}"; then
-		printf '%s\n' "$tb_token" | tb_stage "$tb_name" "${tb_bin}tbk-pull" --token-fd 0 "$@"
+		printf '%s\n' "$tb_token" | tb_last "$tb_name" "${tb_bin}tbk-pull" --token-fd 0 "$@"
 	else
 		tb_stage "$tb_name" "${tb_bin}tbk-pull" "$@"
 	fi
@@ -561,7 +639,7 @@ tb_change() {
 	{
 		printf '%s\n' "${tb_token-}" | {
 			printf '%s\n' "${tb_key_password-}" |
-				tb_stage "$tb_name" "$tb_command" ${tb_first:+"$tb_first"} "$@" 6<&0 3<&5 0<&4 4<&- 5<&-
+				tb_last "$tb_name" "$tb_command" ${tb_first:+"$tb_first"} "$@" 6<&0 3<&5 0<&4 4<&- 5<&-
 		} 5<&0
 	} 4<&0
 }
@@ -583,7 +661,8 @@ tb_pull_manifest() {
 
 # tb_judge_pull NAME: false if the store does not have what the stage was to get; ends if it failed.
 tb_judge_pull() {
-	case $(tb_status "$1") in
+	tb_end_of "$1"
+	case $tb_ended in
 	0) ;;
 	66 | 69) return 1 ;;
 	*)

@@ -73,7 +73,7 @@ tb_keyed() {
 	elif test -n "${tb_key_password-}"; then
 		{
 			printf '%s\n' "$tb_key_password" |
-				tb_stage "$@" --password-fd 3 3<&0 0<&4 4<&-
+				tb_last "$@" --password-fd 3 3<&0 0<&4 4<&-
 		} 4<&0
 	else
 		tb_stage "$@" --no-input
@@ -124,7 +124,8 @@ tb_open_key() {
 # cannot be done.
 tb_prepare_signing() {
 	test -z "$tb_sign_key" || return 0
-	tb_enabled=$(tb_stage config "${tb_bin}tbk-config" get --quiet signing_enabled) ||
+	tb_enabled=${tb_signing_enabled-}
+	test -n "$tb_enabled" || tb_enabled=$(tb_stage config "${tb_bin}tbk-config" get --quiet signing_enabled) ||
 		tb_failed "$(tb_status config)" config
 	tb_ledger_trust=
 	! test -f "$tb_work/trust" || IFS=$tb_tab read -r tb_ledger_trust _ <"$tb_work/trust"

@@ -132,7 +132,7 @@ tb_traps() {
 # tb_nap SECONDS: sleeps, and hears signals.
 tb_nap() {
 	sleep "$1" 7<&- 8<&- &
-	printf '%s\n' "$!" >"$tb_work/nap.pid"
+	printf 'pid %s\n' "$!" >"$tb_work/nap.status"
 	wait $!
-	: >"$tb_work/nap.pid"
+	: >"$tb_work/nap.status"
 }

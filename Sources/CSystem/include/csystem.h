@@ -57,6 +57,13 @@ int tbk_note_output(int file, int64_t start);
 void tbk_forget_unfinished(int place);
 /* Removes what is noted. Async-signal-safe. */
 void tbk_remove_unfinished(void);
+/* Makes the file in which whoever started this process finds its number, "pid 123", while it runs, and then its exit
+ * status. 0, or -1 if it cannot be written. */
+int tbk_begin_stage(const char *path);
+/* Notes the status there, if there is such a file. Async-signal-safe. */
+void tbk_end_stage(int status);
+/* Likewise, and ends the process. */
+_Noreturn void tbk_end(int status);
 /* What tbk_end_exhausted writes, the first 1023 bytes of it, and the status it ends with; before that "NAME: error:
  * out of memory", and 75. */
 void tbk_set_exhausted(const char *report, size_t length, int status);

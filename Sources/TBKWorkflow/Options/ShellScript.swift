@@ -20,21 +20,38 @@ package enum ShellScript {
     return line + [UInt8(ascii: "\n")]
   }
 
-  /// A line that gives `opt_NAME` a value.
-  static func assignment(_ name: String, _ value: [UInt8]) -> [UInt8] {
-    Array("opt_\(name)=".utf8) + quote(value) + [UInt8(ascii: "\n")]
+  /// A line that gives a variable a value.
+  static func assignment(to variable: String, _ value: [UInt8]) -> [UInt8] {
+    Array("\(variable)=".utf8) + quote(value) + [UInt8(ascii: "\n")]
   }
 
-  /// The options of a verb as variables: `opt_NAME='VALUE'` for each that it declares, given or not,
-  /// with the property's name in lower case and underscores. One option may be declared twice, as an
-  /// operand and by name: the one that has a value counts.
-  static func assignments(_ verb: any ParsableArguments) -> [UInt8] {
-    var values: [String: [UInt8]] = [:]
-    var order: [String] = []
+  static func assignment(to variable: String, _ value: String) -> [UInt8] {
+    assignment(to: variable, Array(value.utf8))
+  }
+}
+
+/// The options of a verb as variables, given or not, with the property's name in lower case and underscores.
+/// One option may be declared twice, as an operand and by name: the one that has a value counts.
+struct OptionValues {
+  var members: [(name: String, value: [UInt8])] = []
+
+  init(_ verb: any ParsableArguments) {
     for declared in DeclaredValue.all(of: verb) {
-      if values[declared.variable] == nil { order.append(declared.variable) }
-      if (values[declared.variable] ?? []).isEmpty { values[declared.variable] = declared.word }
+      if let place = members.firstIndex(where: { $0.name == declared.variable }) {
+        if members[place].value.isEmpty { members[place].value = declared.word }
+      } else {
+        members.append((declared.variable, declared.word))
+      }
     }
-    return order.flatMap { assignment($0, values[$0]!) }
+  }
+
+  /// Nil if it is not given, or the verb has no such option.
+  subscript(name: String) -> [UInt8]? {
+    members.first { $0.name == name && !$0.value.isEmpty }?.value
+  }
+
+  /// `opt_NAME='VALUE'` for each.
+  var script: [UInt8] {
+    members.flatMap { ShellScript.assignment(to: "opt_\($0.name)", $0.value) }
   }
 }

@@ -14,45 +14,65 @@ package enum VerbOptions {
   package static func script(
     of verb: String, _ arguments: [String]
   ) throws(Failure) -> [UInt8] {
-    guard let command = command(verb) else { throw unknown(verb) }
-    let verbs = command.configuration.subcommands
-    if verbs.isEmpty { return script(of: verb, command, arguments) }
-    guard let word = arguments.first else { return refusal(Failure(.usage, "no verb is given")) }
-    if ["-h", "--help"].contains(word) { return ShellScript.call("tb_help", [help(of: verb)]) }
-    guard let chosen = verbs.first(where: { $0._commandName == word }) else {
-      if word.hasPrefix("-"), let fault = DeclaredOptions.fault(in: [word], of: command) {
-        return refusal(fault)
-      }
-      return refusal(Failure(.usage, "'\(word)' is not a verb of \(verb)"))
+    switch try answer(to: verb, arguments) {
+    case .end(let text): text
+    case .options(let values): values.script
     }
-    return ShellScript.assignment("verb", Array(word.utf8))
-      + script(of: "\(verb) \(word)", chosen, Array(arguments.dropFirst()))
   }
 
-  private static func script(
-    of verb: String, _ command: any ParsableCommand.Type, _ arguments: [String]
-  ) -> [UInt8] {
+  /// What comes of a verb's arguments.
+  enum Answer {
+    /// A call that ends the verb: it shows help or refuses the usage.
+    case end([UInt8])
+    /// The options that were given, and those that were not.
+    case options(OptionValues)
+  }
+
+  /// Throws `.usage` if there is no such verb.
+  static func answer(to verb: String, _ arguments: [String]) throws(Failure) -> Answer {
+    guard let command = command(verb) else { throw unknown(verb) }
+    let verbs = command.configuration.subcommands
+    if verbs.isEmpty { return answer(to: verb, command, arguments) }
+    guard let word = arguments.first else { return .end(refusal(Failure(.usage, "no verb is given"))) }
+    if ["-h", "--help"].contains(word) {
+      return .end(ShellScript.call("tb_help", [help(of: verb)]))
+    }
+    guard let chosen = verbs.first(where: { $0._commandName == word }) else {
+      if word.hasPrefix("-"), let fault = DeclaredOptions.fault(in: [word], of: command) {
+        return .end(refusal(fault))
+      }
+      return .end(refusal(Failure(.usage, "'\(word)' is not a verb of \(verb)")))
+    }
+    let found = answer(to: "\(verb) \(word)", chosen, Array(arguments.dropFirst()))
+    guard case .options(var values) = found else { return found }
+    values.members.insert(("verb", Array(word.utf8)), at: 0)
+    return .options(values)
+  }
+
+  private static func answer(
+    to verb: String, _ command: any ParsableCommand.Type, _ arguments: [String]
+  ) -> Answer {
     if let complaint = complaintOfEmptyValue(arguments) {
-      return ShellScript.call("tb_usage_error", [complaint])
+      return .end(ShellScript.call("tb_usage_error", [complaint]))
     }
     do {
       let parsed = try command.parse(arguments)
       if DeclaredOptions.mayRepeat(arguments),
         let fault = DeclaredOptions.fault(in: arguments, of: command)
       {
-        return refusal(fault)
+        return .end(refusal(fault))
       }
-      return ShellScript.assignments(parsed)
+      return .options(OptionValues(parsed))
     } catch {
       if let joined = DeclaredOptions.joiningValues(arguments, of: command) {
-        return script(of: verb, command, joined)
+        return answer(to: verb, command, joined)
       }
       if command.exitCode(for: error).rawValue == 0 {
-        return ShellScript.call("tb_help", [Termbackup.helpMessage(for: command)])
+        return .end(ShellScript.call("tb_help", [Termbackup.helpMessage(for: command)]))
       }
-      if let fault = DeclaredOptions.fault(in: arguments, of: command) { return refusal(fault) }
+      if let fault = DeclaredOptions.fault(in: arguments, of: command) { return .end(refusal(fault)) }
       let message = UsageMessage(command.message(for: error), of: verb, command, arguments)
-      return ShellScript.call("tb_usage_error", [message.text] + (message.hint.map { [$0] } ?? []))
+      return .end(ShellScript.call("tb_usage_error", [message.text] + (message.hint.map { [$0] } ?? [])))
     }
   }
 

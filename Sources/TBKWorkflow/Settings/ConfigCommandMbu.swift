@@ -40,7 +40,7 @@ extension ConfigCommand {
           // Names are quoted: no one holds a line feed.
           let others = (value.value.elements ?? []).compactMap(\.bytes).joined(separator: [0x0a])
           let text = value.value.bytes ?? Array(others)
-          try StandardOutput.write(shellAssignment("mbu_\(value.key)", text))
+          try StandardOutput.write(ShellScript.assignment(to: "mbu_\(value.key)", text))
         } else {
           try StandardOutput.write("\(value.key): \(plain(value.value))\n")
         }

@@ -166,10 +166,10 @@ extension ProfileGroup {
 
 /// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
 /// is a directory, its path in `profile_store_directory`. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
-private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
+func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
-    output += shellAssignment("profile_\(name)", value)
+    output += ShellScript.assignment(to: "profile_\(name)", value)
   }
   for field in Profile.fields {
     let value = profile[field.name] ?? .null
@@ -192,9 +192,4 @@ private func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
   assign("store", store.operand)
   assign("store_directory", store.path?.bytes ?? [])
   return output
-}
-
-/// A line that gives a shell's variable a value.
-func shellAssignment(_ name: String, _ value: [UInt8]) -> [UInt8] {
-  Array("\(name)=".utf8) + ShellScript.quote(value) + [UInt8(ascii: "\n")]
 }

@@ -91,6 +91,7 @@ struct ScheduleRun: Verb {
 }
 
 struct Daemon: Verb {
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Make a backup every so often, until stopped.",
     discussion: """

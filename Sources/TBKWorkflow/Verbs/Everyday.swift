@@ -4,6 +4,7 @@ import TBKCore
 import TBKFormat
 
 struct Run: Verb {
+  static let beginning: Beginning = [.profile, .excludes]
   static let configuration = CommandConfiguration(
     abstract: "Make a backup.",
     discussion: """
@@ -57,6 +58,7 @@ struct Run: Verb {
 }
 
 struct List: Verb {
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "List the backups.",
     discussion: """
@@ -82,6 +84,7 @@ struct List: Verb {
 
 struct Restore: Verb {
   static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Restore a backup.",
     discussion: """
@@ -133,6 +136,7 @@ struct Restore: Verb {
 
 struct Diff: Verb {
   static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Show what changed between two backups.",
     discussion: """
@@ -171,6 +175,7 @@ struct Diff: Verb {
 
 struct Verify: Verb {
   static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Test whether backups can be restored.",
     discussion: """

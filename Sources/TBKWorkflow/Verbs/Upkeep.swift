@@ -27,6 +27,7 @@ struct Doctor: Verb {
 }
 
 struct Prune: Verb {
+  static let beginning: Beginning = [.profile, .frees]
   static let configuration = CommandConfiguration(
     abstract: "Remove old backups.",
     discussion: """
@@ -71,6 +72,7 @@ struct Prune: Verb {
 }
 
 struct Consolidate: Verb {
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Turn an incremental backup into one that needs no others.",
     discussion: """
@@ -102,6 +104,7 @@ struct Consolidate: Verb {
 }
 
 struct RotateKey: Verb {
+  static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     commandName: "rotate-key",
     abstract: "Put all backups under a new password.",

@@ -4,9 +4,24 @@ import ArgumentParser
 protocol Verb: ParsableCommand {
   /// Of a verb to which a profile is given with -p alone: the words that -p goes with, if any.
   static var wordsBeforeProfile: [String]? { get }
+  /// What has to be known before it does anything.
+  static var beginning: Beginning { get }
+}
+
+/// What `tbk-sh begin` finds out for a verb, beside its options and the home.
+struct Beginning: OptionSet {
+  let rawValue: Int
+
+  /// The profile, unless --store is given.
+  static let profile = Beginning(rawValue: 1)
+  /// The patterns of what is not backed up, in a file of the verb's directory.
+  static let excludes = Beginning(rawValue: 2)
+  /// It makes room: its directory may be elsewhere, if the home's file system is full.
+  static let frees = Beginning(rawValue: 4)
 }
 
 extension Verb {
+  static var beginning: Beginning { [] }
   static var wordsBeforeProfile: [String]? { nil }
 
   /// Called by nobody: options are parsed for a script.

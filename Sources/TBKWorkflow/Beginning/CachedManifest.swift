@@ -1,0 +1,34 @@
+import Glibc
+import TBKCore
+import TBKSettings
+
+/// The sealed manifest of a group's last backup in the home, so that the next run need not get it from the store.
+struct CachedManifest {
+  private let home: RawPath
+  private let group: String
+
+  init(of group: String, in home: Home) {
+    self.home = home.path
+    self.group = group
+  }
+
+  /// Puts the file, which is moved, into the place of what is there of an earlier backup.
+  ///
+  /// Root's file would be in the way of whoever's home this is: root keeps none there.
+  func replace(by file: RawPath, of id: String) throws(Failure) {
+    let place = try Descriptor.workingDirectory.open(home, O_RDONLY | O_DIRECTORY)
+    if geteuid() == 0, try place.status().st_uid != 0 { return }
+    let cache = try directory(RawPath("cache"), in: place)
+    let directory = try directory(RawPath(group), in: cache)
+    for (name, _) in try directory.names() where name.bytes.suffix(4).elementsEqual(".tbk".utf8) {
+      try directory.unlink(name)
+    }
+    try Descriptor.workingDirectory.rename(file, to: directory, RawPath("\(id).tbk"))
+  }
+
+  private func directory(_ name: RawPath, in parent: Descriptor) throws(Failure) -> Descriptor {
+    if let there = try parent.openIfPresent(name, O_RDONLY | O_DIRECTORY) { return there }
+    try parent.makeDirectory(name)
+    return try parent.open(name, O_RDONLY | O_DIRECTORY)
+  }
+}

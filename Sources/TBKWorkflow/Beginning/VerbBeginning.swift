@@ -1,0 +1,143 @@
+import Glibc
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// All that a verb has to know before it does anything, as text for its shell: its options, the home, a directory
+/// for what its commands hand to one another, and the profile.
+struct VerbBeginning {
+  private var script: [UInt8] = []
+
+  /// - Parameters:
+  ///   - verb: as it is typed.
+  ///   - arguments: what stands behind it.
+  ///   - process: the number of the verb's process.
+  /// - Returns: assignments, the one of the directory first; behind them, or alone, a call that ends the verb.
+  static func script(of verb: String, _ arguments: [String], process: String) throws(Failure) -> [UInt8] {
+    let values: OptionValues
+    switch try VerbOptions.answer(to: verb, arguments) {
+    case .end(let text): return text
+    case .options(let found): values = found
+    }
+    var begun = VerbBeginning()
+    let needs = VerbOptions.command(verb)?.beginning ?? []
+    do throws(Failure) {
+      try begun.begin(verb, values, needs, process)
+    } catch {
+      guard !error.isOfProcess else { throw error }
+      begun.refuse(error)
+    }
+    return begun.work + values.script + begun.script
+  }
+
+  /// The assignment of the directory, which has to be known first: whoever is interrupted removes it.
+  private var work: [UInt8] = []
+
+  private mutating func begin(
+    _ verb: String, _ values: OptionValues, _ needs: Beginning, _ process: String
+  ) throws(Failure) {
+    let home = try Home.ofProcess()
+    assign("tb_home", home.path.bytes)
+    guard exists(home) else {
+      throw Failure(
+        .configuration, "\(home.path.display) does not exist", hint: "make it with 'termbackup init'")
+    }
+    let directory = try directory(home, verb, process, needs.contains(.frees))
+    work = ShellScript.assignment(to: "tb_work", directory.bytes)
+    assign("tb_started", Array(String(Timestamp.now().nanoseconds / 1_000_000_000).utf8))
+    if needs.contains(.profile), values["store"] == nil {
+      let profile = try profile(in: home, values["profile"])
+      script += try shellAssignments(profile)
+      if needs.contains(.excludes) { try write(excludesOf: profile, home, into: directory) }
+    }
+    // What is wrong there is reported by what needs it.
+    if let configuration = try? home.configuration() {
+      assign("tb_signing_enabled", configuration["signing_enabled"]?.boolean == true ? "true" : "false")
+    }
+    for concern in home.concerns {
+      script += Array("test -n \"$tb_json\" || ".utf8) + ShellScript.call("tb_warn", [concern])
+    }
+  }
+
+  private func exists(_ home: Home) -> Bool {
+    (try? Descriptor.workingDirectory.openIfPresent(home.path, O_RDONLY | O_DIRECTORY)) != nil
+  }
+
+  private func directory(
+    _ home: Home, _ verb: String, _ process: String, _ frees: Bool
+  ) throws(Failure) -> RawPath {
+    let temporary = home.path.appending("tmp")
+    if try Descriptor.workingDirectory.statusIfPresent(of: temporary) == nil {
+      do throws(Failure) {
+        try Descriptor.workingDirectory.makeOwnedDirectory(temporary)
+      } catch {
+        if try Descriptor.workingDirectory.statusIfPresent(of: temporary) == nil {
+          throw Failure(.cannotCreate, "cannot create the directory \(temporary.display)")
+        }
+      }
+    }
+    return try WorkDirectory.make(
+      for: verb, process: process, in: frees ? WorkDirectory.places(beside: temporary) : [temporary])
+  }
+
+  /// The profile that is named, else the one that TERMBACKUP_PROFILE names, else the only one.
+  private mutating func profile(in home: Home, _ given: [UInt8]?) throws(Failure) -> Profile {
+    if let named = given ?? environment("TERMBACKUP_PROFILE") {
+      assign("profile", named)
+      guard Profile.isName(named) else {
+        throw Failure(.usage, "\(RawPath(named).display) cannot be the name of a profile")
+      }
+      return try home.profile(String(decoding: named, as: UTF8.self))
+    }
+    let all = try home.profileNames().compactMap { (name) -> Profile? in try? home.profile(name) }
+    guard let only = all.first else {
+      throw Failure(
+        .usage, "no profile is given", hint: "make one with 'termbackup profile create NAME --source DIR'")
+    }
+    guard all.count == 1 else {
+      throw Failure(
+        .usage, "no profile is given", hint: "one of: \(all.map(\.name).joined(separator: " "))")
+    }
+    assign("profile", only.name)
+    return only
+  }
+
+  /// A store below its own source would hold every earlier backup again; our working files change while the tree is
+  /// read.
+  private func write(excludesOf profile: Profile, _ home: Home, into directory: RawPath) throws(Failure) {
+    var lines: [[UInt8]] = (profile["exclude_patterns"]?.elements ?? []).compactMap(\.bytes)
+    let leftOut = LeftOut(below: profile.source)
+    var directories = [home.path.appending("tmp"), home.path.appending("cache")]
+    if let store = try profile.store().path { directories.insert(store, at: 0) }
+    lines += directories.compactMap { leftOut.pattern(for: $0) }
+    let path = directory.appending("excludes")
+    do throws(Failure) {
+      let file = try Descriptor.workingDirectory.open(
+        path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600, missing: .cannotCreate)
+      let sink = DescriptorSink(file, name: path)
+      for line in lines { try sink.write(line + [UInt8(ascii: "\n")]) }
+      try sink.finish()
+    } catch {
+      if error.isOfProcess { throw error }
+      throw Failure(
+        .io, "cannot write to \(directory.display)",
+        hint: "make room for it, or move the home with TERMBACKUP_HOME")
+    }
+  }
+
+  private mutating func assign(_ variable: String, _ value: [UInt8]) {
+    script += ShellScript.assignment(to: variable, value)
+  }
+
+  private mutating func assign(_ variable: String, _ value: String) { assign(variable, Array(value.utf8)) }
+
+  /// A call that ends the verb as the failure says.
+  private mutating func refuse(_ failure: Failure) {
+    assign("tb_configuration", failure.code == .profile ? "ProfileError" : "ConfigError")
+    if failure.code == .usage {
+      script += ShellScript.call("tb_usage_error", [failure.message] + (failure.hint.map { [$0] } ?? []))
+    } else {
+      script += ShellScript.call("tb_die", [String(failure.exitStatus), failure.message, failure.hint ?? ""])
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKSettings
+
+extension ShellCommand {
+  /// Answers in text for the shell, with status 0 also where the verb cannot begin.
+  struct Begin: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print all that a verb has to know before it does anything, as assignments for a shell.",
+      discussion: """
+        Its options, the home, its profile, and a directory in the home for what its commands hand to one \
+        another, which this makes and the verb has to remove.
+        """)
+
+    @Option(name: .long, help: ArgumentHelp("The number of the verb's process.", valueName: "n"))
+    var process: Int32
+    @Argument(help: ArgumentHelp("The verb.", valueName: "verb"))
+    var verb: String
+    @Argument(
+      parsing: .captureForPassthrough,
+      help: ArgumentHelp("What stands behind it.", valueName: "argument"))
+    var arguments: [String] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      Messages.program = "termbackup \(verb)"
+      try StandardOutput.write(try VerbBeginning.script(of: verb, arguments, process: String(process)))
+      return ExitStatus.success
+    }
+  }
+
+  struct Cache: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Keep the sealed manifest of a profile's last backup in the home, for its next run.",
+      discussion: "That it cannot be kept is no failure: the next run gets it from the store.")
+    @Argument(help: ArgumentHelp("The group of the profile.", valueName: "group"))
+    var group: String
+    @Argument(help: ArgumentHelp("The id of the backup.", valueName: "id"))
+    var id: String
+    @Argument(help: ArgumentHelp("The sealed manifest, which is moved.", valueName: "file"))
+    var file: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let home = try Home.ofProcess()
+      do throws(Failure) {
+        try CachedManifest(of: group, in: home).replace(by: file, of: id)
+      } catch {
+        if error.isOfProcess { throw error }
+      }
+      return ExitStatus.success
+    }
+  }
+}

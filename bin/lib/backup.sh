@@ -1,0 +1,113 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# The stages of a run; the verb run sources this after lib/setup.sh.
+
+# tb_make_manifest OPTION…: the one walk of the tree, to standard output.
+tb_make_manifest() {
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_stage manifest "${tb_bin}tbk-manifest" create --defer-hash ${needs_files:+--need-files} --progress "$tb_progress" \
+		--exclude-from "$tb_work/excludes" $walk "$@" -- "$profile_source_dir"
+}
+
+# tb_seal_tree OPTION…: the manifest on standard input becomes an archive.
+tb_seal_tree() {
+	tb_sealed seal "${tb_bin}tbk-seal" --quiet --progress "$tb_progress" \
+		--level "$profile_compression_level" --group "$profile_group" \
+		--receipt "$tb_work/receipt" --manifest-out "$tb_work/manifest" "$@"
+}
+
+# tb_push_archive OPTION…: the archive on standard input goes into the store; then old ones go that are beyond the
+# profile's limits. What is incomplete takes no other backup's place.
+tb_push_archive() {
+	test -n "$limits" && test -z "$no_prune$tb_partial" || limits=
+	# What may be another profile's stays.
+	if test -n "$limits" && test "$profile_ungrouped" = true && test -z "$tb_rivals"; then set -- --with-ungrouped "$@"; fi
+	tb_when=$tb_progress
+	test -z "$profile_store_directory" || tb_when=never
+	tb_push push --quiet --progress "$tb_when" ${placement:+--placement "$placement"} \
+		${limits:+--then-prune "$limits"} --group "$profile_group" --new-group --group-check "$tb_check_sha" --receipt "$tb_work/receipt" \
+		--sealed-manifest "$tb_work/manifest" "$@" -- "$profile_store" >"$tb_work/entry"
+}
+
+# tb_seal_and_push: the manifest on standard input becomes a backup in the store. An archive to sign waits as
+# ciphertext: its signature is one of all of it.
+tb_seal_and_push() {
+	if test -z "$tb_sign_key"; then
+		tb_seal_tree | tb_push_archive
+		return
+	fi
+	tb_exec=
+	tb_seal_tree -o "$tb_work/archive"
+	tb_end_of seal
+	case $tb_ended in
+	0 | 3) tb_signing tb_push_archive ;;
+	esac
+}
+
+# tb_open_previous: the manifest of the last backup, which lies sealed in the cache or came from the store, goes in
+# clear to descriptor 5. Ends unless it opens.
+tb_open_previous() {
+	sealed=$tb_home/cache/$profile_group/$tb_latest.tbk
+	test "$prepared_manifest" = cached || sealed=$tb_work/manifest
+	tb_hold=1
+	tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" <"$sealed" >&5
+	tb_hold=
+	tb_end_of previous
+	case $tb_ended.$prepared_proof in
+	0.*) ;;
+	77.manifest) tb_die 77 "this is not the password of the backups of '$profile_name'" ;;
+	*)
+		test -n "$tb_json" || tb_show_held previous
+		tb_failed "$tb_ended" previous
+		;;
+	esac
+	test "$prepared_manifest" = cached || tb_keep_manifest "$tb_latest" "$sealed"
+}
+
+# tb_open_empty: likewise a manifest of nothing, where there is none to compare with.
+tb_open_empty() {
+	tb_make_directory "$tb_work/empty"
+	tb_stage previous "${tb_bin}tbk-manifest" create -- "$tb_work/empty" >&5 || tb_failed "$(tb_status previous)" previous
+}
+
+# tb_open_nameless: descriptors 5 and 6 write and read a file that no longer has a name, 7 and 8 another one:
+# manifests in clear, which go away with this process.
+tb_open_nameless() {
+	# shellcheck disable=SC2094
+	exec 5>"$tb_work/previous" 6<"$tb_work/previous" 7>"$tb_work/new" 8<"$tb_work/new"
+	rm -f -- "$tb_work/previous" "$tb_work/new"
+}
+
+# tb_walk_changes: the walk over the manifest of the last backup. The new one goes to descriptor 7; how many
+# entries differ goes to the file counts, and if that is asked for which into changes.
+tb_walk_changes() {
+	tb_make_manifest --mode "$mode" --previous /dev/fd/6 --counts "$tb_work/counts" ${list:+--changes "$tb_work/changes"} >&7
+}
+
+# tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run.
+tb_keep_manifest() {
+	test "$profile_backup_mode" != incremental || "$tb_sh" cache "$profile_group" "$1" "$2"
+}
+
+# tb_choose_mode: sets mode to full or incremental, and needs_files.
+tb_choose_mode() {
+	mode=full
+	case ${incremental:-whole}.$prepared_full in
+	whole.* | 1.) ;;
+	1.-) mode=incremental ;;
+	# What is built on has to be there, and what has not changed too.
+	*.lost) tb_warn "the store no longer has everything that the last backup needs ($(tb_short_list "$prepared_lost")): this one is full" ;;
+	# What is built on a backup keeps it: once that is beyond the limits, the next one is full.
+	*.limits) tb_note 'the base of the last backup is beyond the limits of the profile: this one is full' ;;
+	*.manifest)
+		test "$prepared_manifest" != damaged ||
+			tb_warn "the sealed manifest of backup $(tb_short "$tb_latest") is damaged and is not used; 'termbackup verify' recreates it"
+		tb_note 'the store has no manifest of the last backup: this one is full'
+		;;
+	esac
+	# A disk that is not mounted is no empty one.
+	needs_files=
+	case $opt_allow_empty.$prepared_last_count in
+	.- | .0) ;;
+	.*) needs_files=1 ;;
+	esac
+}
