@@ -98,11 +98,11 @@ def within(found, most):
 
 
 def test_a_run_with_nothing_changed(machine):
-    within(machine.unchanged(), Costs(processes=14, derivations=1, visits=1))
+    within(machine.unchanged(), Costs(processes=10, derivations=1, visits=1))
 
 
 def test_a_run_with_changes(machine):
-    within(machine.changed(), Costs(processes=20, derivations=2, visits=2))
+    within(machine.changed(), Costs(processes=14, derivations=2, visits=2))
 
 
 def test_limits_cost_no_visit(machine):

@@ -41,6 +41,8 @@ tb_bin=
 tb_home=
 tb_work=
 tb_frees=
+tb_assignments=
+tb_signing_enabled=
 tb_json=
 tb_quiet=
 tb_no_input=
@@ -363,7 +365,7 @@ tb_cleanup() {
 	trap - EXIT
 	trap '' HUP INT QUIT TERM
 	# Interrupted before it was known here.
-	test -n "$tb_work" || case ${tb_assignments-} in tb_work=*) eval "${tb_assignments%%"$tb_newline"*}" ;; esac
+	test -n "$tb_work" || case $tb_assignments in tb_work=*) eval "${tb_assignments%%"$tb_newline"*}" ;; esac
 	test -z "$tb_work" || rm -rf -- "$tb_work"
 	exit "$tb_end"
 }

@@ -124,7 +124,7 @@ tb_open_key() {
 # cannot be done.
 tb_prepare_signing() {
 	test -z "$tb_sign_key" || return 0
-	tb_enabled=${tb_signing_enabled-}
+	tb_enabled=$tb_signing_enabled
 	test -n "$tb_enabled" || tb_enabled=$(tb_stage config "${tb_bin}tbk-config" get --quiet signing_enabled) ||
 		tb_failed "$(tb_status config)" config
 	tb_ledger_trust=
