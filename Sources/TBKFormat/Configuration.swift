@@ -9,6 +9,8 @@ package struct Configuration: Equatable, Sendable {
     ConfigurationKey("github_token", .line, secret: true),
     ConfigurationKey("default_repo", .store),
     ConfigurationKey("encryption_version", .integer(2...2), standard: .number(2)),
+    ConfigurationKey("cipher_suite", .oneOf([1, 3]), standard: .number(1)),
+    ConfigurationKey("recipients", .recipients, standard: .array([])),
     ConfigurationKey("signing_enabled", .boolean, standard: .bool(false)),
     ConfigurationKey("audit_log_enabled", .boolean, standard: .bool(true)),
     ConfigurationKey("package_dir", .directory),

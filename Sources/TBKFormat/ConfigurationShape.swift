@@ -7,6 +7,8 @@ package enum ConfigurationShape: Equatable, Sendable {
   case boolean
   case integer(ClosedRange<Int>)
   case choice([String])
+  /// One of some numbers.
+  case oneOf([Int])
   /// The absolute path of a directory.
   case directory
   /// The absolute path of what is backed up, or what stands for one that is still to be set.
@@ -15,6 +17,8 @@ package enum ConfigurationShape: Equatable, Sendable {
   case store
   /// Exclude patterns, none of which holds a line feed or a NUL.
   case patterns
+  /// Recipients of age, `age1…`; whether each is a key shows when something is sealed to it.
+  case recipients
   /// `https://…` or `http://…`.
   case url
   /// The name of a profile.
@@ -43,6 +47,9 @@ package enum ConfigurationShape: Equatable, Sendable {
       if let text = value.text, words.contains(text) { return nil }
       let others = words.dropLast().joined(separator: ", ")
       return "must be \(others) or \(words.last ?? "")"
+    case .oneOf(let numbers):
+      if let number = value.integer(Int.self), numbers.contains(number) { return nil }
+      return "must be " + numbers.map(String.init).joined(separator: " or ")
     case .directory, .source:
       guard let bytes = value.bytes else { return "must be a string" }
       if self == .source, bytes.elementsEqual(Profile.placeholder.utf8) { return nil }
@@ -66,6 +73,16 @@ package enum ConfigurationShape: Equatable, Sendable {
         if bytes.isEmpty { return "holds an empty pattern" }
         if bytes.contains(0) || bytes.contains(0x0a) {
           return "holds the pattern \(RawPath(bytes).display), which is not one line"
+        }
+      }
+      return nil
+    case .recipients:
+      guard let elements = value.elements else { return "must be a list of strings" }
+      for element in elements {
+        guard let bytes = element.bytes else { return "must be a list of strings" }
+        let isWord = bytes.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7a).contains($0) }
+        if !isWord || !bytes.starts(with: "age1".utf8) || bytes.count > 4096 {
+          return "holds \(RawPath(bytes).display), which is not an age recipient"
         }
       }
       return nil
@@ -120,9 +137,9 @@ package enum ConfigurationShape: Equatable, Sendable {
       case "false", "no", "off": value = .bool(false)
       default: value = .null
       }
-    case .integer:
+    case .integer, .oneOf:
       value = Int(String(decoding: bytes, as: UTF8.self)).map { .number($0) } ?? .null
-    case .patterns:
+    case .patterns, .recipients:
       value = .array(bytes.split(separator: 0x0a).map { .string(Array($0)) })
     default: value = .string(bytes)
     }

@@ -23,7 +23,9 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("ping_url", .url, secret: true),
     ConfigurationKey(
       "placement", .choice(["auto", "git", "release"]), standard: .string("auto")),
-    ConfigurationKey("compression_level", .integer(0...9), standard: .number(6)),
+    ConfigurationKey("cipher_suite", .oneOf([1, 3])),
+    ConfigurationKey("recipients", .recipients),
+    ConfigurationKey("compression_level", .integer(0...19)),
     ConfigurationKey("group", .group),
     ConfigurationKey("ungrouped", .boolean),
     ConfigurationKey("restore_dir", .directory),
@@ -116,6 +118,7 @@ package struct Profile: Equatable, Sendable {
         throw Failure(.profile, "\(place): \(complaint)")
       }
     }
+    if let complaint = sealingComplaint { throw Failure(.profile, "\(place): \(complaint)") }
   }
 
   /// What holds for a known field; the value as it stands for another; nil if there is none.

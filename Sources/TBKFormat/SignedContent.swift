@@ -19,6 +19,11 @@ package enum SignedContent: Equatable, Sendable {
       return
     }
     do throws(Failure) {
+      if ChunkedHeader.isBegun(by: message) == true {
+        try SignedContent.checkChunked(message)
+        self = .archive
+        return
+      }
       let header = try ArchiveHeader(parsing: message)
       let length = UInt64(message.count)
       if length < header.totalLength {
@@ -32,5 +37,21 @@ package enum SignedContent: Equatable, Sendable {
     } catch {
       self = .other(error)
     }
+  }
+
+  /// Throws unless the trailer of an archive in suite 3 stands where its header and length say.
+  private static func checkChunked(_ message: Span<UInt8>) throws(Failure) {
+    let around = try ChunkedHeader(parsing: message).length + ChunkedTrailer.length
+    guard message.count >= around else { throw Failure(.truncated, "the archive ends early") }
+    _ = try ChunkedTrailer(
+      parsing: message.extracting(last: ChunkedTrailer.length),
+      messageLength: UInt64(message.count - around))
+  }
+
+  /// Whether a signed ledger vouches for the archive alone, by its SHA-256: for one of suite 3 or age, and for
+  /// one over 1 GiB.
+  package static func isLeftToLedger(_ message: Span<UInt8>) -> Bool {
+    message.count > 1 << 30 || ChunkedHeader.isBegun(by: message) == true
+      || message.extracting(first: 22).elementsEqual(Array("age-encryption.org/v1\n".utf8))
   }
 }

@@ -40,11 +40,15 @@ extension ShellCommand {
     var id: String
     @Argument(help: ArgumentHelp("The sealed manifest, which is moved.", valueName: "file"))
     var file: RawPath
+    @Option(
+      name: .long,
+      help: ArgumentHelp("Note whom the backup is sealed to.", valueName: "words"))
+    var readers: String?
 
     mutating func execute() throws(Failure) -> Int32 {
       let home = try Home.ofProcess()
       do throws(Failure) {
-        try CachedManifest(of: group, in: home).replace(by: file, of: id)
+        try CachedManifest(of: group, in: home).replace(by: file, of: id, readers: readers)
       } catch {
         if error.isOfProcess { throw error }
       }

@@ -120,6 +120,7 @@ extension Preparation {
     let facts: [(String, String)] = [
       ("last", last?.id.hex ?? "-"),
       ("last_count", last.map { String($0.fileCount) } ?? "-"),
+      ("last_suite", last.map { $0.filename.description.hasSuffix(".age") ? "age" : "password" } ?? "-"),
       ("full", reason?.rawValue ?? "-"),
       ("lost", lost.isEmpty ? "-" : lost.map(\.hex).joined(separator: ",")),
       ("manifest", manifest?.rawValue ?? "-"),

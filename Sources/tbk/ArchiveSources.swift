@@ -46,11 +46,15 @@ final class ArchiveSources {
     return try ArchiveFront.read(source, limits: .unlimited).0
   }
 
+  /// The suite of the archive that was given last; that of an age file is 3, whose payload it has.
+  private(set) var suite = CipherSuite.whole
+
   /// The next archive; nil when there are no more.
   func next() throws(Failure) -> (any OpenedArchive)? {
     // Of one on a pipe, all has to pass before the next one comes.
     if chain != nil { try last?.proveRest() }
     last = try following()
+    if let last { suite = last is StreamedArchive ? .chunked : .whole }
     return last
   }
 

@@ -33,6 +33,9 @@ extension SignCommand {
     @Flag(name: .long, help: "Sign what is not an archive, too; never a ledger.")
     var any = false
 
+    @Flag(name: .long, help: "Print nothing for an archive that a signed ledger vouches for alone: of suite 3 or age, or over 1 GiB.")
+    var ifNeeded = false
+
     @OptionGroup var passwords: PasswordOptions
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var common: CommonOptions
@@ -47,11 +50,13 @@ extension SignCommand {
         try passwords.password(confirming: false, inputIsData: true, after: failed)
       }
       let copy = try copyInput(progress)
-      let any = any
+      let (any, ifNeeded) = (any, ifNeeded)
       let signature = try copy.withBytes(meanwhile: endIfInterrupted) { (bytes) throws(Failure) in
+        if ifNeeded, SignedContent.isLeftToLedger(bytes) { return [UInt8]() }
         try refuse(SignedContent(of: bytes), any: any)
         return try signing.sign(bytes)
       }
+      if signature.isEmpty { return ExitStatus.success }
       try StandardOutput.write(hex ? Array((signature.hex + "\n").utf8) : signature)
       return ExitStatus.success
     }

@@ -131,6 +131,27 @@ import Testing
     #expect(profile.object["excludes"] == nil && profile.object["x"] == .number(1))
   }
 
+  @Test func aLevelIsOneOfItsSuite() throws {
+    func words(_ members: String, suite: BackupSuite? = nil, configured: Int = 1) throws -> String {
+      var configuration = Configuration()
+      configuration.set("cipher_suite", .number(configured))
+      let profile = try profile(#"{"name": "docs", "source_dir": "/d", "repo": "me/backups"\#(members)}"#)
+      let sealing = profile.sealing(configuration, suite: suite)
+      try profile.check(sealing, place: "docs.json")
+      return String(decoding: sealing.words, as: UTF8.self)
+    }
+    #expect(try words("") == "")
+    #expect(try words("", configured: 3) == "--suite 3")
+    #expect(try words(#", "compression_level": 9"#) == "--level 9")
+    #expect(try words(#", "recipients": ["age1b", "age1a", "age1b"], "cipher_suite": 3"#) == "-r age1a -r age1b")
+    #expect(try words(#", "recipients": ["age1b"], "compression_level": 4"#, suite: .chunked) == "--suite 3")
+    let own = #", "cipher_suite": 3, "compression_level": 12"#
+    #expect(try words(own) == "--suite 3 --level 12")
+    #expect(try words(own, suite: .whole) == "")
+    #expect(throws: Failure.self) { try words(#", "cipher_suite": 1, "compression_level": 12"#) }
+    #expect(throws: Failure.self) { try words(#", "compression_level": 0"#, configured: 3) }
+  }
+
   @Test func writingAndReadingGivesTheSame() throws {
     var profile = Profile(
       name: "docs", source: RawPath([0x2f, 0xff, 0x0a]), store: Array("/s".utf8),
@@ -147,7 +168,7 @@ import Testing
     #""repo": "nowhere""#, #""backup_mode": "Full""#, #""max_backups": "3""#, #""max_backups": 1.5"#,
     #""retention_days": 99999999999"#, #""exclude_patterns": "x""#,
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
-    #""webhook_url": "https:///x""#, #""compression_level": 10"#, #""placement": "assets""#,
+    #""webhook_url": "https:///x""#, #""compression_level": 20"#, #""cipher_suite": 2"#, #""recipients": ["age1 x"]"#, #""recipients": "age1x""#, #""cipher_suite": "3""#, #""placement": "assets""#,
     #""placement": 1"#, #""group": "a/b""#, #""group": "-a""#, #""restore_dir": "x""#,
     #""excludes": []"#,
   ])

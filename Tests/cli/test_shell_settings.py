@@ -124,7 +124,7 @@ def test_a_profile_keeps_what_it_was_given(config, small):
 
 @pytest.mark.parametrize("arguments, status", [
     (["--mode", "Full"], 64), (["--max-backups", "0"], 64), (["--max-backups", "many"], 64), (["--retention-days", "-1"], 64),
-    (["--webhook-url", "ftp://x"], 64), (["--compression-level", "10"], 64), (["--exclude", "a\nb"], 64),
+    (["--webhook-url", "ftp://x"], 64), (["--compression-level", "20"], 64), (["--exclude", "a\nb"], 64),
     (["--exclude", ""], 64), (["--repo", "github:x"], 64), (["--repo", "me/r#a..b"], 64),
     (["--repo", "github:me/r#"], 64), (["--placement", "assets"], 64), (["--repo", "/no/such/directory"], 66)])
 def test_a_wrong_field_makes_no_profile(config, small, arguments, status):

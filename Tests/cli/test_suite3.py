@@ -552,12 +552,12 @@ def test_an_archive_of_suite_3_is_sealed_again_in_suite_1(tbk, grown, tmp_path):
     archive = seal("suite 3", frames.payload(data, at, len(mf.encode(manifest)), SMALL))
     new = put(tmp_path / "new", b"another")
     for source in ({"input": archive}, {"stdin": open(put(tmp_path / "x.tbk", archive), "rb")}):
-        again = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file, "--password-file", new,
-                        password=None, **source).out
+        again = tbk.run("tbk-seal", "reseal", *FAST, "--suite", "1", "--old-password-file", tbk.password_file, "--password-file",
+                        new, password=None, **source).out
         assert tbk.open(again, password=b"another").out == data
         assert tbk.open(again, "--verify", password=b"another").out.startswith(b"ok " + manifest["backup_id"].encode())
     bad = archive[:-30] + bytes([archive[-30] ^ 1]) + archive[-29:]
-    done = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file, input=bad, status=77)
+    done = tbk.run("tbk-seal", "reseal", *FAST, "--suite", "1", "--old-password-file", tbk.password_file, input=bad, status=77)
     assert done.out == b"" and tbk.leftovers() == []
     done = tbk.run("tbk-seal", "reseal", *FAST, "--old-password-file", tbk.password_file,
                    input=seal("age", frames.payload(data, at, len(mf.encode(manifest)))), status=64)

@@ -8,10 +8,12 @@ tb_make_manifest() {
 		--exclude-from "$tb_work/excludes" $walk "$@" -- "$profile_source_dir"
 }
 
-# tb_seal_tree OPTION…: the manifest on standard input becomes an archive.
+# tb_seal_tree OPTION…: the manifest on standard input becomes an archive. In suite 3 it has the salt of the group's
+# check, so that whoever opens many derives one key.
 tb_seal_tree() {
-	tb_sealed seal "${tb_bin}tbk-seal" --quiet --progress "$tb_progress" \
-		--level "$profile_compression_level" --group "$profile_group" \
+	test "$profile_cipher_suite" != 3 || set -- --salt-from "$tb_work/check" "$@"
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_sealed seal "${tb_bin}tbk-seal" --quiet --progress "$tb_progress" $profile_sealing --group "$profile_group" \
 		--receipt "$tb_work/receipt" --manifest-out "$tb_work/manifest" "$@"
 }
 
@@ -24,14 +26,14 @@ tb_push_archive() {
 	tb_when=$tb_progress
 	test -z "$profile_store_directory" || tb_when=never
 	tb_push push --quiet --progress "$tb_when" ${placement:+--placement "$placement"} \
-		${limits:+--then-prune "$limits"} --group "$profile_group" --new-group --group-check "$tb_check_sha" --receipt "$tb_work/receipt" \
+		${limits:+--then-prune "$limits"} --group "$profile_group" --new-group ${tb_check_sha:+--group-check "$tb_check_sha"} --receipt "$tb_work/receipt" \
 		--sealed-manifest "$tb_work/manifest" "$@" -- "$profile_store" >"$tb_work/entry"
 }
 
 # tb_seal_and_push: the manifest on standard input becomes a backup in the store. An archive to sign waits as
 # ciphertext: its signature is one of all of it.
 tb_seal_and_push() {
-	if test -z "$tb_sign_key"; then
+	if test -z "$tb_sign_archive"; then
 		tb_seal_tree | tb_push_archive
 		return
 	fi
@@ -85,11 +87,29 @@ tb_walk_changes() {
 
 # tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run.
 tb_keep_manifest() {
-	test "$profile_backup_mode" != incremental || "$tb_sh" cache "$profile_group" "$1" "$2"
+	test "$profile_backup_mode" != incremental ||
+		"$tb_sh" cache "$profile_group" "$1" "$2" ${profile_recipients:+--readers="$profile_recipients"}
+}
+
+# tb_compare_readers: what is built on has the same readers, and opens here.
+tb_compare_readers() {
+	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
+	-.age.age)
+		tb_readers=
+		{ IFS= read -r tb_readers <"$tb_home/cache/$profile_group/recipients"; } 2>/dev/null
+		if test "$tb_readers" != "$tb_latest $profile_recipients"; then
+			prepared_full=readers
+		elif test -z "$opt_identity" || test "$prepared_manifest" != cached; then
+			prepared_full=identity
+		fi
+		;;
+	-.age.* | -.*.age) prepared_full=readers ;;
+	esac
 }
 
 # tb_choose_mode: sets mode to full or incremental, and needs_files.
 tb_choose_mode() {
+	tb_compare_readers
 	mode=full
 	case ${incremental:-whole}.$prepared_full in
 	whole.* | 1.) ;;
@@ -97,6 +117,8 @@ tb_choose_mode() {
 	# What is built on has to be there, and what has not changed too.
 	*.lost) tb_warn "the store no longer has everything that the last backup needs ($(tb_short_list "$prepared_lost")): this one is full" ;;
 	# What is built on a backup keeps it: once that is beyond the limits, the next one is full.
+	*.readers) tb_note 'the last backup was not sealed for the same readers: this one is full' ;;
+	*.identity) tb_note 'without an identity (-i) that opens the last manifest kept here, this one is full' ;;
 	*.limits) tb_note 'the base of the last backup is beyond the limits of the profile: this one is full' ;;
 	*.manifest)
 		test "$prepared_manifest" != damaged ||

@@ -43,7 +43,7 @@ tb_list() {
 	tb_latest=$(tail -n 1 -- "$tb_work/list" | cut -f 1)
 }
 
-prepared_full='' prepared_lost='' prepared_manifest='' prepared_proof='' prepared_prune='' prepared_last_count=''
+prepared_full='' prepared_lost='' prepared_manifest='' prepared_proof='' prepared_prune='' prepared_last_count='' prepared_last_suite=''
 
 # tb_prepare OPTION…: all that a run needs to know of the store, in one visit: $tb_work/list, trust, check and
 # manifest, and in prepared_NAME what tbk-pull --prepare says; sets what tb_list and tb_pull_check set, too.
@@ -156,7 +156,7 @@ tb_find_backup() {
 	test -z "$tb_store" || tb_whose="the store '$profile_name'"
 	tb_stage pick "$tb_sh" pick --verb "$tb_verb" --of "$tb_whose" --listing "$(tb_listing)" ${2:+"--at=$2"} ${1:+-- "$1"} \
 		<"$tb_work/list" >"$tb_work/picked" || tb_failed "$(tb_status pick)" pick
-	IFS=$tb_tab read -r tb_id tb_created tb_size tb_count _ tb_word _ <"$tb_work/picked" || tb_die 70 'no backup was picked'
+	IFS=$tb_tab read -r tb_id tb_created tb_size tb_count _ tb_word _ tb_file _ <"$tb_work/picked" || tb_die 70 'no backup was picked'
 	if test -n "$tb_by_place" && test "$tb_word" = -; then
 		tb_find_rivals
 		test -z "$tb_rivals" ||

@@ -36,15 +36,16 @@ tb_push_check() {
 tb_make_check() {
 	# The last backup proves the password as well as a check that the store has lost.
 	tb_lost_check=$tb_latest
-	if test -n "$tb_latest"; then
+	if test -n "$tb_latest" && test "$prepared_last_suite" != age; then
 		tb_prove_password
 	else
 		test -n "$dry_run" || tb_get_password --confirm
 	fi
 	test -z "$dry_run" || return 0
 	tb_prepare_signing
+	# shellcheck disable=SC2086 # Words without blanks.
 	printf 'TermBackup password check\n' |
-		tb_sealed seal-check "${tb_bin}tbk-seal" stream --quiet -o "$tb_work/new-check" check ||
+		tb_sealed seal-check "${tb_bin}tbk-seal" stream --quiet $profile_sealing -o "$tb_work/new-check" check ||
 		tb_failed "$(tb_status seal-check)" seal-check
 	test -z "$tb_latest" || test "$tb_pinned" = none || set -- --replace
 	tb_push_check --new-group "$@"
@@ -55,13 +56,19 @@ tb_pin_check() {
 	cp -- "$tb_work/check" "$tb_work/new-check" || tb_die 74 "cannot write to '$tb_work'"
 	tb_get_password
 	tb_open_check
-	test -z "$tb_latest" || tb_prove_password
+	# What is sealed to recipients proves none.
+	test -z "$tb_latest" || test "$prepared_last_suite" = age || tb_prove_password
 	tb_prepare_signing
 	tb_push_check
 }
 
 # tb_establish_password: ends unless the password is the one of the profile's backups.
 tb_establish_password() {
+	if test "$profile_cipher_suite" = age; then
+		tb_check_sha=
+		test -n "$dry_run" || tb_prepare_signing
+		return
+	fi
 	case $tb_pinned.$dry_run in
 	none.* | lost.*)
 		tb_make_check

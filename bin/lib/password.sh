@@ -69,10 +69,17 @@ tb_read_secret() {
 	tb_secret=${tb_secret%"$tb_newline"}
 }
 
+# tb_wants_password: whether the profile is sealed under one, or a backup that is read.
+tb_wants_password() {
+	test "$profile_cipher_suite" != age || test -n "$tb_reads_sealed"
+}
+tb_reads_sealed=
+
 # tb_get_password [--confirm]: the password, from the first place that has one (asked for once, or
 # twice to confirm it). A regular file is read by each command itself, to the byte; a pipe can be read once.
 tb_get_password() {
 	test -z "${tb_password-}" || return 0
+	tb_wants_password || return 0
 	if test -z "$tb_password_fd$tb_password_file$tb_password_command"; then
 		tb_password_file=$tb_password_value_file
 		test -n "$tb_password_file" || tb_password_command=$tb_password_value_command
@@ -122,7 +129,7 @@ tb_lost_check=
 tb_pull_check() {
 	tb_check_sha=
 	tb_pinned=
-	test -n "$profile_group" || return 1
+	test -n "$profile_group" && tb_wants_password || return 1
 	set -- --unvouched
 	test -z "$tb_require_signature" || set --
 	tb_hold=1
@@ -158,8 +165,23 @@ tb_judge_check() {
 	esac
 }
 
-# tb_password_for_reading: asks once, and tells a wrong password before anything is fetched.
+# tb_password_for_reading: what opens the backups whose archives' names are in tb_file: asks for a password once, and
+# tells a wrong one before anything is fetched. Ends if there is no identity, or nothing vouches for what is sealed to
+# one: anyone who has the recipient could have sealed it.
+# shellcheck disable=SC2154
 tb_password_for_reading() {
+	case ${tb_file-}$tb_newline in
+	*.age"$tb_newline"*)
+		test -n "${opt_identity-}" ||
+			tb_usage_error 'it is sealed to recipients, and no identity is given' 'give the file of one with -i'
+		IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
+		test -n "${opt_unsigned-}" || test "$tb_trust" = verified ||
+			tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
+				'--unsigned takes it for what it seems to be'
+		printf '%s\n' "$tb_file" | grep -qv '\.age$' || return 0
+		;;
+	esac
+	tb_reads_sealed=1
 	tb_lost_check=1
 	if tb_pull_check; then
 		tb_get_password

@@ -12,6 +12,8 @@ tb_resealed() {
 	tb_name=$1
 	shift
 	set -- --quiet "$@"
+	# Of suite 3, as all archives of a group and its check.
+	test ! -f "$tb_work/new-check" || set -- --salt-from "$tb_work/new-check" "$@"
 	if test -n "$tb_new_password_file"; then
 		set -- --password-file "$tb_new_password_file" "$@"
 	else

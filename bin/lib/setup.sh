@@ -454,7 +454,8 @@ tb_await() {
 	while kill -0 "$1" 2>/dev/null; do wait "$1"; done
 }
 
-# tb_sealed NAME COMMAND [SUBCOMMAND] OPTION…: tb_stage with the password, through a pipe; standard input stays.
+# tb_sealed NAME COMMAND [SUBCOMMAND] OPTION…: tb_stage with the password if there is one, through a pipe, and
+# with the identities if it opens something; standard input stays.
 tb_sealed() {
 	tb_name=$1
 	tb_command=$2
@@ -466,8 +467,13 @@ tb_sealed() {
 		shift
 		;;
 	esac
+	case $tb_command.$tb_subcommand.${opt_identity-} in
+	*tbk-open..?* | *.manifest.?* | *.consolidate.?*) eval "set --$(tb_each -i "$opt_identity") \"\$@\"" ;;
+	esac
 	if test -n "$tb_password_file"; then
 		tb_stage "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} --password-file "$tb_password_file" "$@"
+	elif test -z "${tb_password-}"; then
+		tb_stage "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} ${tb_no_input:+--no-input} "$@"
 	else
 		{
 			printf '%s\n' "$tb_password" |
@@ -545,7 +551,9 @@ profile_store_directory=
 profile_group=
 profile_ungrouped=
 profile_backup_mode=
-profile_compression_level=
+profile_sealing=
+profile_recipients=
+profile_cipher_suite=
 profile_placement=
 profile_max_backups=
 profile_retention_days=
@@ -558,7 +566,10 @@ profile_has_ping_url=
 tb_load_profile() {
 	tb_profile_name "$1"
 	tb_configuration=ProfileError
-	tb_assignments=$(tb_stage config "${tb_bin}tbk-config" profile show --shell -- "$1") ||
+	tb_words=${opt_suite:+--suite $opt_suite}
+	test -z "${opt_recipient-}${opt_recipients_file-}" ||
+		tb_words="$(tb_each --recipient "$opt_recipient") $(tb_each --recipients-file "$opt_recipients_file")"
+	tb_assignments=$(eval "tb_stage config \"\${tb_bin}tbk-config\" profile show --shell $tb_words -- \"\$1\"") ||
 		tb_failed "$(tb_status config)" config
 	tb_configuration=
 	eval "$tb_assignments"

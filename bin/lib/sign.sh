@@ -13,9 +13,6 @@ tb_sign_key=
 tb_require_signature=
 tb_accept_state=
 tb_adopt=
-# The largest archive that gets a signature of its own; its SHA-256 in the signed ledger vouches for a
-# larger one.
-tb_signing_limit=1073741824
 # Withheld from every child.
 tb_key_is_set=${TERMBACKUP_KEY_PASSWORD+1}
 tb_key_value=${TERMBACKUP_KEY_PASSWORD-}
@@ -120,8 +117,9 @@ tb_open_key() {
 
 # Signing
 
-# tb_prepare_signing: sets tb_sign_key if what goes into the store is to be signed; ends if that
-# cannot be done.
+# tb_prepare_signing: sets tb_sign_key if what goes into the store is to be signed, and tb_sign_archive if a new
+# archive gets a signature of its own, for which it waits; ends if that cannot be done.
+tb_sign_archive=
 tb_prepare_signing() {
 	test -z "$tb_sign_key" || return 0
 	tb_enabled=$tb_signing_enabled
@@ -147,6 +145,7 @@ tb_prepare_signing() {
 			"make it with 'termbackup generate-key', or 'tbk-config set signing_enabled false'"
 	tb_open_key "$tb_key"
 	tb_sign_key=$tb_key
+	test "$profile_cipher_suite" = 3 || tb_sign_archive=$tb_key
 	test "$tb_ledger_trust" = unsigned || return 0
 	if test -n "$tb_adopt"; then
 		tb_waiting tb_on_store adopt adopt --quiet -- "$profile_store" >/dev/null ||
@@ -158,16 +157,12 @@ tb_prepare_signing() {
 	fi
 }
 
-# tb_signing COMMAND…: signs $tb_work/archive, if it is not beyond the limit, and gives it to the command, with
-# an option for the signature; then it goes.
+# tb_signing COMMAND…: signs $tb_work/archive, if it needs that beside the signed ledger, and gives it to the
+# command, with an option for the signature; then it goes.
 tb_signing() {
-	if test "$(wc -c <"$tb_work/archive")" -le "$tb_signing_limit"; then
-		tb_keyed sign "${tb_bin}tbk-sign" sign --quiet --key "$tb_sign_key" \
-			<"$tb_work/archive" >"$tb_work/signature" || return
-		set -- "$@" --signature "$tb_work/signature"
-	else
-		printf '0\n' >"$tb_work/sign.status"
-	fi
+	tb_keyed sign "${tb_bin}tbk-sign" sign --if-needed --quiet --key "$tb_sign_key" \
+		<"$tb_work/archive" >"$tb_work/signature" || return
+	test ! -s "$tb_work/signature" || set -- "$@" --signature "$tb_work/signature"
 	"$@" <"$tb_work/archive"
 	rm -f -- "$tb_work/archive"
 }

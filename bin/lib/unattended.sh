@@ -31,7 +31,7 @@ tb_backup() {
 	if test -n "$tb_max_wait"; then set -- "$@" --max-wait "$tb_max_wait"; fi
 	if test -n "$tb_password_file"; then
 		set -- "$@" --password-file "$tb_password_file"
-	else
+	elif test -n "${tb_password-}"; then
 		set -- "$@" --password-fd 3
 	fi
 	if test -n "${tb_token-}"; then set -- "$@" --token-fd 4; fi

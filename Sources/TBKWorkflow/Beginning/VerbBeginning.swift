@@ -47,7 +47,9 @@ struct VerbBeginning {
     assign("tb_started", Array(String(Timestamp.now().nanoseconds / 1_000_000_000).utf8))
     if needs.contains(.profile), values["store"] == nil {
       let profile = try profile(in: home, values["profile"])
-      script += try shellAssignments(profile)
+      let sealing = try home.sealing(
+        of: profile, values.sealing?.suite, try values.sealing?.recipients.read() ?? [])
+      script += try shellAssignments(profile, sealing)
       if needs.contains(.excludes) { try write(excludesOf: profile, home, into: directory) }
     }
     // What is wrong there is reported by what needs it.

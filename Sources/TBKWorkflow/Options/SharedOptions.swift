@@ -1,5 +1,7 @@
 import ArgumentParser
 import TBKCommand
+import TBKCore
+import TBKCrypto
 
 // Options that several verbs have. Their properties name the variables that a script finds: `opt_json`.
 
@@ -149,6 +151,89 @@ struct PlacementOptions: ParsableArguments {
       "On GitHub, put archives into git, into a release, or, with auto, where their size belongs.",
       valueName: "where"))
   var placement: PlacementChoice?
+}
+
+/// The cipher suites that archives are sealed in.
+enum SuiteChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
+  case whole = "1"
+  case chunked = "3"
+}
+
+/// Sealing in another way than the profile's.
+struct SuiteOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Seal in cipher suite 1 or 3 under a password, whatever the profile says.", valueName: "n"))
+  var suite: SuiteChoice?
+  @OptionGroup var recipients: RecipientOptions
+
+  func validate() throws {
+    if suite != nil, recipients.isGiven {
+      throw ValidationError("--suite is for a password, not for recipients")
+    }
+  }
+}
+
+/// A verb that seals a profile's backups.
+protocol SealingVerb: Verb {
+  var suite: SuiteOptions { get }
+}
+
+/// Whom backups are sealed to.
+struct RecipientOptions: ParsableArguments {
+  @Option(
+    name: .shortAndLong, parsing: .singleValue,
+    help: ArgumentHelp("Seal to <recipient>, age1…, instead of under a password (repeatable).", valueName: "recipient"))
+  var recipient: [RawPath] = []
+  @Option(
+    name: [.customShort("R"), .customLong("recipients-file")], parsing: .singleValue,
+    help: ArgumentHelp("Seal to the recipients in <file> (repeatable).", valueName: "file"))
+  var recipientsFile: [RawPath] = []
+
+  var isGiven: Bool { !recipient.isEmpty || !recipientsFile.isEmpty }
+
+  func read() throws(Failure) -> [[UInt8]] { try readRecipients(recipient, files: recipientsFile) }
+}
+
+/// Recipients as they were given, and those in files. Throws `.usage` for what is none.
+func readRecipients(_ given: [RawPath], files: [RawPath]) throws(Failure) -> [[UInt8]] {
+  var all: [[UInt8]] = []
+  for text in given {
+    do throws(Failure) { _ = try AgeRecipient(parsing: text.bytes) } catch {
+      throw Failure(.usage, error.message, hint: error.hint)
+    }
+    all.append(text.bytes)
+  }
+  for path in files {
+    if path.isStandardStream {
+      throw Failure(.usage, "recipients are read from a file, not from standard input")
+    }
+    let bytes = try readFile(path, limit: AgeRecipientsFile.maximumLength)
+    do throws(Failure) {
+      for recipient in try AgeRecipientsFile.parse(bytes.span) { all.append(Array(try recipient.text().utf8)) }
+    } catch {
+      throw error.within(path.display)
+    }
+  }
+  return all
+}
+
+/// What opens backups that are sealed to recipients.
+struct IdentityOptions: ParsableArguments {
+  @Option(
+    name: .shortAndLong, parsing: .singleValue,
+    help: ArgumentHelp(
+      "Open what was sealed to the recipient of an identity in <file> (repeatable).", valueName: "file"))
+  var identity: [RawPath] = []
+}
+
+/// Likewise in verbs that read backups.
+struct ReadingIdentityOptions: ParsableArguments {
+  @OptionGroup var identity: IdentityOptions
+  @Flag(
+    name: .long,
+    help: "Take a backup that is sealed to recipients although no trusted key has signed the ledger.")
+  var unsigned = false
 }
 
 /// A profile as an operand, or by its option.

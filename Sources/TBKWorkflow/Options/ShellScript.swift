@@ -34,8 +34,11 @@ package enum ShellScript {
 /// One option may be declared twice, as an operand and by name: the one that has a value counts.
 struct OptionValues {
   var members: [(name: String, value: [UInt8])] = []
+  /// Of a verb that seals: whether in another way than the profile's.
+  private(set) var sealing: SuiteOptions?
 
   init(_ verb: any ParsableArguments) {
+    sealing = (verb as? any SealingVerb)?.suite
     for declared in DeclaredValue.all(of: verb) {
       if let place = members.firstIndex(where: { $0.name == declared.variable }) {
         if members[place].value.isEmpty { members[place].value = declared.word }

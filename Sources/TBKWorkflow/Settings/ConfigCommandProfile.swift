@@ -95,8 +95,17 @@ struct ProfileFieldOptions: ParsableArguments {
   var askPingUrl = false
   @Option(
     name: .long,
-    help: ArgumentHelp("Compress at level 0 (not at all) to 9; 6 if not given.", valueName: "n"),
-    completion: .list((0...9).map(String.init)))
+    help: ArgumentHelp("Seal in cipher suite 1 or 3; that of config.json if not given.", valueName: "n"),
+    completion: .list(["1", "3"]))
+  var cipherSuite: String?
+  @OptionGroup var recipients: RecipientOptions
+  @Flag(name: .long, help: "Seal under a password, whatever recipients config.json names.")
+  var noRecipients = false
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 at 1 to 19, usually 3.", valueName: "n"),
+    completion: .list((0...19).map(String.init)))
   var compressionLevel: String?
   @Option(
     name: .long,
@@ -114,9 +123,11 @@ struct ProfileFieldOptions: ParsableArguments {
 
   /// Sets what was given. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
+    let before = profile
     let texts: [(field: String, option: String, text: String?)] = [
       ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
       ("retention_days", "--retention-days", retentionDays), ("max_age", "--max-age", maxAge),
+      ("cipher_suite", "--cipher-suite", cipherSuite),
       ("compression_level", "--compression-level", compressionLevel),
       ("placement", "--placement", placement), ("group", "--group", group),
     ]
@@ -124,6 +135,11 @@ struct ProfileFieldOptions: ParsableArguments {
       guard let text, let shape = Profile.field(field)?.shape else { continue }
       profile.set(field, try shape.value(from: ArgumentBytes.decode(text), key: option))
     }
+    if noRecipients { profile.set("recipients", .array([])) }
+    if recipients.isGiven {
+      profile.set("recipients", .array(try recipients.read().map { .string($0) }))
+    }
+    try forgetLevel(of: &profile, before: before)
     try applyURLs(to: &profile)
     if let restoreDir { profile.set("restore_dir", .string(try absolutePath(restoreDir).bytes)) }
     if let repo { profile.set("repo", .string(try checkedStore(repo))) }
@@ -145,12 +161,24 @@ extension ProfileFieldOptions {
     if [webhookUrl != nil, webhookUrlFile != nil, askWebhookUrl].count(where: { $0 }) > 1 {
       throw ValidationError("only one of --webhook-url, --webhook-url-file and --ask-webhook-url")
     }
+    if noRecipients, recipients.isGiven {
+      throw ValidationError("--no-recipients and recipients cannot be used together")
+    }
     if pingUrlFile != nil, askPingUrl {
       throw ValidationError("only one of --ping-url-file and --ask-ping-url")
     }
     if webhookUrlFile?.isStandardStream == true, pingUrlFile?.isStandardStream == true {
       throw ValidationError("standard input can give only one URL")
     }
+  }
+
+  /// A level belongs to its suite: with another suite the usual one is taken.
+  private func forgetLevel(of profile: inout Profile, before: Profile) throws(Failure) {
+    let isOther = profile["cipher_suite"] != before["cipher_suite"]
+      || (profile["recipients"]?.elements ?? []).isEmpty != (before["recipients"]?.elements ?? []).isEmpty
+    guard isOther, compressionLevel == nil, profile["compression_level"]?.isNull == false else { return }
+    try profile.unset("compression_level")
+    Messages.notice("compression_level was for another suite: backups are compressed at the usual level")
   }
 
   /// Sets the two URLs, which are secrets. Throws `.usage`, naming no URL.

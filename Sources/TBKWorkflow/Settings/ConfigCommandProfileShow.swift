@@ -51,9 +51,24 @@ extension ProfileGroup {
       help: ArgumentHelp(
         "Print assignments for a shell script to evaluate.", visibility: .hidden))
     var shell = false
+    @Option(
+      name: .long,
+      help: ArgumentHelp("With --shell: seal in this cipher suite.", visibility: .hidden))
+    var suite: SuiteChoice?
+    @Option(
+      name: .long, parsing: .singleValue,
+      help: ArgumentHelp("With --shell: seal to this recipient.", visibility: .hidden))
+    var recipient: [RawPath] = []
+    @Option(
+      name: .long, parsing: .singleValue,
+      help: ArgumentHelp("With --shell: seal to the recipients in this file.", visibility: .hidden))
+    var recipientsFile: [RawPath] = []
 
     func validate() throws {
       if json, shell { throw ValidationError("only one of --json and --shell") }
+      if suite != nil || !recipient.isEmpty || !recipientsFile.isEmpty, !shell {
+        throw ValidationError("--suite and recipients can only be used with --shell")
+      }
     }
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -62,7 +77,8 @@ extension ProfileGroup {
       let profile = try home.profile(try operand.name())
       ConfigCommand.report(home)
       if shell {
-        try StandardOutput.write(try shellAssignments(profile))
+        try StandardOutput.write(try shellAssignments(
+          profile, try home.sealing(of: profile, suite, readRecipients(recipient, files: recipientsFile))))
       } else if json {
         try StandardOutput.write((revealing.reveal ? profile.object : profile.masked).line() + [0x0a])
       } else {
@@ -164,14 +180,34 @@ extension ProfileGroup {
   }
 }
 
+extension Home {
+  /// How the next backup of a profile is sealed. Throws `.profile` for a level that does not go with it.
+  ///
+  /// - Parameters:
+  ///   - suite: another than the profile's.
+  ///   - recipients: others than the profile's.
+  func sealing(
+    of profile: Profile, _ suite: SuiteChoice?, _ recipients: [[UInt8]]
+  ) throws(Failure) -> BackupSealing {
+    let sealing = profile.sealing(
+      try configuration(), suite: suite.flatMap { BackupSuite(rawValue: $0.rawValue) },
+      recipients: recipients)
+    try profile.check(sealing, place: profilePlace(profile.name))
+    return sealing
+  }
+}
+
 /// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
 /// is a directory, its path in `profile_store_directory`. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
-func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
+/// `profile_sealing` is what tbk-seal is told of suite, recipients and level, `profile_recipients` of recipients
+/// alone, and `profile_cipher_suite` is 1, 3 or age.
+func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
     output += ShellScript.assignment(to: "profile_\(name)", value)
   }
   for field in Profile.fields {
+    if ["cipher_suite", "recipients"].contains(field.name) { continue }
     let value = profile[field.name] ?? .null
     if field.secret {
       assign("has_\(field.name)", value.isNull ? [] : [UInt8(ascii: "1")])
@@ -188,6 +224,9 @@ func shellAssignments(_ profile: Profile) throws(Failure) -> [UInt8] {
     case let value: assign(field.name, value.line())
     }
   }
+  assign("sealing", sealing.words)
+  assign("recipients", sealing.recipientWords)
+  assign("cipher_suite", Array(sealing.suite.rawValue.utf8))
   let store = try profile.store()
   assign("store", store.operand)
   assign("store_directory", store.path?.bytes ?? [])

@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-struct Run: Verb {
+struct Run: SealingVerb {
   static let beginning: Beginning = [.profile, .excludes]
   static let configuration = CommandConfiguration(
     abstract: "Make a backup.",
@@ -34,6 +34,8 @@ struct Run: Verb {
   var excludeCaches = false
   @Flag(name: .long, help: "Stay on the file system of the directory.")
   var oneFileSystem = false
+  @OptionGroup var suite: SuiteOptions
+  @OptionGroup var identity: IdentityOptions
   @OptionGroup var placement: PlacementOptions
   @Flag(
     name: .long,
@@ -119,6 +121,7 @@ struct Restore: Verb {
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
   @OptionGroup var password: PasswordOptions
   @OptionGroup var token: TokenOptions
 
@@ -162,6 +165,7 @@ struct Diff: Verb {
   @OptionGroup var report: ListOptions
   @OptionGroup var trust: TrustOptions
   @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
   @OptionGroup var password: PasswordOptions
   @OptionGroup var token: TokenOptions
 
@@ -205,6 +209,7 @@ struct Verify: Verb {
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
   @OptionGroup var password: PasswordOptions
   @OptionGroup var keyPassword: KeyPasswordOptions
   @OptionGroup var token: TokenOptions

@@ -36,9 +36,16 @@ struct Package: Verb {
   var excludeCaches = false
   @Flag(name: .long, help: "Stay on the file system of the directory.")
   var oneFileSystem = false
-  @Option(name: .long, help: ArgumentHelp("Compress with level 0 to 9.", valueName: "n"),
-    completion: .list((0...9).map(String.init)))
-  var level = 6
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Seal in cipher suite 1 or 3; that of config.json if not given.", valueName: "n"))
+  var suite: SuiteChoice?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 at 1 to 19, usually 3.", valueName: "n"),
+    completion: .list((0...19).map(String.init)))
+  var level: Int?
   @Flag(
     name: .long,
     help: "Replace the previous package even if part of the directory could not be read.")
@@ -51,7 +58,10 @@ struct Package: Verb {
   @OptionGroup var password: PasswordOptions
 
   func validate() throws {
-    if !(0...9).contains(level) { throw ValidationError("--level takes a number from 0 to 9") }
+    let levels = suite.map { $0 == .whole ? 0...9 : 1...19 } ?? 0...19
+    if let level, !levels.contains(level) {
+      throw ValidationError("--level takes a number from \(levels.lowerBound) to \(levels.upperBound)")
+    }
     if to != nil, output != nil { throw ValidationError("only one of --to and -o") }
     if output == "-", report.json, !dryRun {
       throw ValidationError("--json and the package cannot both go to standard output")

@@ -71,7 +71,7 @@ struct Prune: Verb {
   @OptionGroup var token: TokenOptions
 }
 
-struct Consolidate: Verb {
+struct Consolidate: SealingVerb {
   static let beginning: Beginning = .profile
   static let configuration = CommandConfiguration(
     abstract: "Turn an incremental backup into one that needs no others.",
@@ -92,6 +92,8 @@ struct Consolidate: Verb {
   @Flag(
     name: [.customShort("n"), .long], help: "Print what would be read and what would stay.")
   var dryRun = false
+  @OptionGroup var suite: SuiteOptions
+  @OptionGroup var identity: ReadingIdentityOptions
   @OptionGroup var placement: PlacementOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions

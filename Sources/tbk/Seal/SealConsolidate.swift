@@ -23,14 +23,18 @@ struct SealConsolidate: SuiteCommand {
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
-  func validate() throws { try validateExpectedID(expectId) }
+  func validate() throws {
+    try sealing.validateSalt()
+    try validateExpectedID(expectId)
+  }
 
   /// The password opens the archives, and seals the new one unless there are recipients.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let (sealing, keys) = try sealing.sealingAgain(
+    let (kind, keys) = try sealing.sealingAgain(
       level: compression.level, threads: compression.threads, identities, passwords)
+    let sealing = try kind(.whole)
     let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys)
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },

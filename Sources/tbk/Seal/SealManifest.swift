@@ -21,14 +21,17 @@ struct SealManifest: SuiteCommand {
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
-  func validate() throws { try validateExpectedID(expectId) }
+  func validate() throws {
+    try sealing.validateSalt(unsaid: nil)
+    try validateExpectedID(expectId)
+  }
 
   /// All of the archive is verified first. The password opens it, and seals the manifest unless there are
-  /// recipients.
+  /// recipients: in the archive's suite if no other is given.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)
-    let (sealing, keys) = try sealing.sealingAgain(threads: 1, identities, passwords)
+    let (kind, keys) = try sealing.sealingAgain(threads: 1, identities, passwords)
     let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
     let meter = ProgressMeter("verifying", mode: progress.progress)
     let reader = try BackupReader(
@@ -36,7 +39,7 @@ struct SealManifest: SuiteCommand {
       archives: { () throws(Failure) in try sources.next() })
     let verified = try reader.manifest(wholly: true)
     meter.finish()
-    switch sealing {
+    switch try kind(sources.suite) {
     case .whole(let key, _):
       try Sealing.manifest(
         verified.manifest, key: key, output: try output.target(lengthIsKnown: false))

@@ -142,7 +142,15 @@ struct SealingOptions: ParsableArguments {
     } else if armor {
       throw ValidationError("--armor can only be used with recipients")
     }
-    if saltFrom != nil, suite != .chunked { throw ValidationError("--salt-from can only be used with --suite 3") }
+  }
+
+  /// Refuses what is for suite 3 where another is meant.
+  ///
+  /// - Parameter unsaid: the suite where none is given; nil for that of the archive.
+  func validateSalt(unsaid: CipherSuite? = .whole) throws {
+    if saltFrom != nil, (suite ?? unsaid) == .whole {
+      throw ValidationError("--salt-from can only be used with --suite 3")
+    }
   }
 
   /// Refuses a password that would not be heeded.
@@ -153,11 +161,14 @@ struct SealingOptions: ParsableArguments {
   }
 
   /// - Parameters:
+  ///   - unsaid: the suite where none is given.
   ///   - level: nil for the usual one.
   ///   - password: asked for unless there are recipients.
   func sealing(
-    level: Int? = nil, threads: Int, password: () throws(Failure) -> Secret
+    unsaid: CipherSuite = .whole, level: Int? = nil, threads: Int,
+    password: () throws(Failure) -> Secret
   ) throws(Failure) -> ArchiveSealing {
+    let suite = suite ?? unsaid
     let isWhole = !hasRecipients && suite != .chunked
     let levels = isWhole ? 0...9 : 1...19
     if let level, !levels.contains(level) {
@@ -191,9 +202,11 @@ struct SealingOptions: ParsableArguments {
   }
 
   /// Likewise where the password opens archives as well: it is asked for once, and only if something needs it.
+  ///
+  /// - Returns: how to seal, by the suite where none is given; and what opens archives.
   func sealingAgain(
     level: Int? = nil, threads: Int, _ identities: IdentityOptions, _ passwords: PasswordOptions
-  ) throws(Failure) -> (ArchiveSealing, OpeningKeys) {
+  ) throws(Failure) -> ((CipherSuite) throws(Failure) -> ArchiveSealing, OpeningKeys) {
     let noInput = passwords.input.noInput
     if hasRecipients {
       let keys = OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in
@@ -202,11 +215,16 @@ struct SealingOptions: ParsableArguments {
       let never: () throws(Failure) -> Secret = { () throws(Failure) in
         throw Failure(.library, "recipients need no password")
       }
-      return (try sealing(level: level, threads: threads, password: never), keys)
+      let kind = try sealing(level: level, threads: threads, password: never)
+      return ({ (_) throws(Failure) in kind }, keys)
     }
     let held = HeldSecret(try passwords.password(confirming: false, inputIsData: true))
     let keys = OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in try held.copy() }
-    let kind = try sealing(level: level, threads: threads) { () throws(Failure) in try held.copy() }
+    let kind: (CipherSuite) throws(Failure) -> ArchiveSealing = { (unsaid) throws(Failure) in
+      try sealing(unsaid: unsaid, level: level, threads: threads) { () throws(Failure) in
+        try held.copy()
+      }
+    }
     return (kind, keys)
   }
 

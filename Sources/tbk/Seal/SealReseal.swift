@@ -5,7 +5,8 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// tbk-seal reseal: an archive under another password, in another suite or to other recipients.
+/// tbk-seal reseal: an archive under another password, in another suite or to other recipients. It keeps its
+/// suite if no other is given; one that was sealed to recipients is one of suite 3 then.
 struct SealReseal: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "reseal",
@@ -25,6 +26,7 @@ struct SealReseal: SuiteCommand {
 
   func validate() throws {
     try validateExpectedID(expectId)
+    try sealing.validateSalt(unsaid: nil)
     try sealing.refuse(passwords)
   }
 
@@ -32,12 +34,19 @@ struct SealReseal: SuiteCommand {
     common.apply()
     try output.check(readsInput: true)
     let keys = try oldKeys()
-    let sealing = try sealing.sealing(threads: min(processorCount(), 256)) { () throws(Failure) in
-      try passwords.password(confirming: true, inputIsData: true)
-    }
+    // Before the archive is read: it may be long.
+    let held = self.sealing.hasRecipients
+      ? nil : HeldSecret(try passwords.password(confirming: true, inputIsData: true))
+    _ = try self.sealing.cost.cost()
     let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
     guard let archive = try sources.next() else {
       throw Failure(.library, "no archive was read")
+    }
+    let sealing = try sealing.sealing(
+      unsaid: sources.suite, threads: min(processorCount(), 256)
+    ) { () throws(Failure) in
+      guard let held else { throw Failure(.library, "recipients need no password") }
+      return try held.copy()
     }
     let meter = ProgressMeter("sealing", mode: progress.progress)
     let length = try again(archive, sealing, meter)

@@ -29,6 +29,7 @@ struct SealStream: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try sealing.validateSalt()
     try sealing.refuse(passwords)
     // Whose command is the value of a variable that is empty did not mean standard input.
     if command.isEmpty, ArgumentBytes.ofProcess().contains("--") {

@@ -23,7 +23,10 @@ struct SealTar: SuiteCommand {
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var common: CommonOptions
 
-  func validate() throws { try sealing.refuse(passwords) }
+  func validate() throws {
+    try sealing.validateSalt()
+    try sealing.refuse(passwords)
+  }
 
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()

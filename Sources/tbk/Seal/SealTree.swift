@@ -32,6 +32,7 @@ struct SealTree: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
+    try sealing.validateSalt()
     try sealing.refuse(passwords)
     if walk.isGiven, source == nil {
       throw ValidationError("what to leave out is chosen where the manifest is made")
