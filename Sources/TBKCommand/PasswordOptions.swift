@@ -82,15 +82,17 @@ package struct PasswordOptions: ParsableArguments {
   ///   - confirming: whether a prompt asks twice, as before sealing.
   ///   - inputIsData: whether standard input is spoken for.
   ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
+  ///   - kept: gives the one that is kept somewhere, which is looked for before anybody is asked.
   package func password(
     _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool,
-    after failed: Failure? = nil
+    after failed: Failure? = nil, kept: () throws(Failure) -> Secret? = { () throws(Failure) in nil }
   ) throws(Failure) -> Secret {
     let source = source(kind)
     let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
     if let failed { return try source.askAgain(asked, after: failed) }
     kind.withdrawOthers()
     if let secret = try source.secret(inputIsData: inputIsData) { return secret }
+    if let secret = try kept() { return secret }
     return try source.ask(asked, confirming: confirming, refusing: input.noInput)
   }
 }

@@ -39,6 +39,10 @@ package enum Program {
       )
     }
     Messages.program = called
+    // What a verb leaves to tbk-sh is said in its name.
+    if called == "tbk-sh", let verb = environment("TERMBACKUP_VERB") {
+      Messages.program = "termbackup " + String(decoding: verb, as: UTF8.self)
+    }
     Messages.json =
       arguments.prefix { $0 != "--" }.contains("--json")
       || environment("TERMBACKUP_ERRORS") == Array("json".utf8)

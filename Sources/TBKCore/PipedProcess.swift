@@ -136,6 +136,13 @@ package final class PipedProcess {
     return ended
   }
 
+  /// Kills it, and with it what it has started, before its standard input ends: what it was given in part is not
+  /// taken for all there is.
+  package func abandon() {
+    if wait(milliseconds: 0) == nil { kill(-process, SIGKILL) }
+    end(patience: 1000)
+  }
+
   /// Ends it, and with it what it has started and left behind.
   ///
   /// - Parameter patience: milliseconds to wait for each: its own accord, then SIGTERM.

@@ -13,7 +13,7 @@ extension ShellCommand {
         Prints a line for each finding, with tabs between the result (ok, note, warn or fail), the name of \
         the check, the message and a hint.
         """,
-      subcommands: [OfProfile.self, OfSecrets.self])
+      subcommands: [OfProfile.self, OfSecrets.self, OfKeyring.self, OfKeptPassword.self])
     struct OfProfile: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
         commandName: "profile", abstract: "Whether a profile's backups come, are looked at and lie apart.")
@@ -44,6 +44,29 @@ extension ShellCommand {
         found += checks.schedule(times)
         try StandardOutput.write(found.map(\.row).joined())
         return ExitStatus.success
+      }
+    }
+
+    struct OfKeyring: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        commandName: "keyring", abstract: "Whether there is a keyring, and a token in it.")
+
+      mutating func execute() throws(Failure) -> Int32 {
+        try StandardOutput.write(try KeyringChecks.token().row)
+        return ExitStatus.success
+      }
+    }
+
+    struct OfKeptPassword: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        commandName: "kept-password", abstract: "Whether the keyring has a profile's password: 1 if not.")
+      @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
+      var profile: String
+
+      mutating func execute() throws(Failure) -> Int32 {
+        let finding = try KeyringChecks.password(of: profile)
+        try StandardOutput.write(finding.row)
+        return finding.result == .ok ? ExitStatus.success : ExitStatus.no
       }
     }
 

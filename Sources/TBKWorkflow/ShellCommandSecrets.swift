@@ -15,6 +15,10 @@ extension ShellCommand {
     @OptionGroup var source: TBKCommand.PasswordOptions
     @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
     var confirm = false
+    @Option(
+      name: .long,
+      help: ArgumentHelp("Look into the keyring for that of a profile, before it is asked for.", valueName: "name"))
+    var profile: String?
     @Flag(name: .customLong("new"), help: "It takes the place of another: TERMBACKUP_NEW_PASSWORD, and asked for as such.")
     var isNew = false
 
@@ -23,9 +27,14 @@ extension ShellCommand {
       try StandardOutput.refuseTerminal("a password", hint: "this is for scripts")
       try ShellCommand.write(
         password: try source.password(
-          isNew ? .newPassword : .password, confirming: confirm, inputIsData: false),
+          isNew ? .newPassword : .password, confirming: confirm, inputIsData: false, kept: kept),
         option: isNew ? "new-password" : "password")
       return ExitStatus.success
+    }
+
+    private func kept() throws(Failure) -> Secret? {
+      guard let profile else { return nil }
+      return try keptPassword(of: profile, isAlone: source.input.noInput)
     }
   }
 
@@ -63,13 +72,44 @@ extension ShellCommand {
     var ask = false
     @Flag(name: .long, help: "Print the one in config.json and no other.")
     var stored = false
+    @Flag(name: .long, help: "Print the place and, but for GITHUB_TOKEN, the one that is kept.")
+    var kept = false
+    @Flag(name: .long, help: "With --kept: there is a GITHUB_TOKEN.")
+    var shared = false
+    @Flag(name: .long, help: "Remove the one in config.json.")
+    var drop = false
+    @OptionGroup var input: TBKCommand.InputOptions
 
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
+      if drop { return try remove() }
       try StandardOutput.refuseTerminal("a token", hint: "this is for scripts")
+      if kept { return try printKept() }
       guard let token = try token() else { return ExitStatus.success }
       try TBKCommand.TokenOptions.check(token)
       try ShellCommand.write(token)
+      return ExitStatus.success
+    }
+
+    /// Out of the configuration, which must not be the only place it is in.
+    private func remove() throws(Failure) -> Int32 {
+      let home = try Home.ofProcess()
+      guard var configuration = try home.storedConfiguration(checking: false),
+        configuration["github_token"] ?? .null != .null
+      else { return ExitStatus.success }
+      configuration.unset("github_token")
+      try home.write(configuration)
+      Messages.notice("config.json no longer holds a token")
+      return ExitStatus.success
+    }
+
+    private func printKept() throws(Failure) -> Int32 {
+      switch try KeptToken.find(shared: shared, isAlone: input.noInput) {
+      case .none: break
+      case .shared: try StandardOutput.write("GITHUB_TOKEN\n")
+      case .keyring(let token): try ShellCommand.write(token, from: "keyring")
+      case .configured(let token): try ShellCommand.write(token, from: "config.json")
+      }
       return ExitStatus.success
     }
 
@@ -93,6 +133,11 @@ extension ShellCommand {
       }
     }
     try write(password)
+  }
+
+  private static func write(_ token: borrowing Secret, from place: String) throws(Failure) {
+    try Descriptor.standardOutput.write(Array("\(place) ".utf8).span)
+    try write(token)
   }
 
   /// Prints a secret for a script, not through the buffer of standard output, which is never wiped.

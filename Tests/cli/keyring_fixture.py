@@ -48,10 +48,6 @@ class Session:
         assert self.environment["DBUS_SESSION_BUS_ADDRESS"], "no bus"
         self.keyring = None
         self.answers = True
-        (folder / "patient").mkdir()
-        (folder / "patient" / "sleep").write_text(
-            f'#!/bin/sh\ncase "$*" in 30 | 60 | 120) set -- {PATIENCE} ;; esac\nexec {shutil.which("sleep")} "$@"\n')
-        (folder / "patient" / "sleep").chmod(0o755)
         if keyring:
             self.start_keyring()
 
@@ -111,7 +107,7 @@ class Session:
         environment = {**shell.environment, **self.address}
         if self.answers:
             # A keyring that answers may take its time: the seconds after which a verb gives up are no matter here.
-            environment["PATH"] = f"{self.folder / 'patient'}:{environment['PATH']}"
+            environment["TERMBACKUP_KEYRING_TIMEOUT"] = str(PATIENCE)
         return environment
 
     @property

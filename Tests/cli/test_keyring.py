@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pty
-import shutil
 import time
 
 import pytest
@@ -14,9 +13,6 @@ from test_shell_layer import shell  # noqa: F401
 
 TOKEN = "ghp_" + "k" * 36
 OTHER = "github_pat_" + "o" * 40
-# A keyring that does not answer is given up after so many seconds where somebody may wait, and where nobody does.
-LIMIT = 30
-ALONE = 120
 
 
 def configure(shell, token):
@@ -142,29 +138,21 @@ def test_a_locked_keyring_without_a_token_takes_none(shell, session):
     assert configured(shell) == TOKEN
 
 
-def test_a_keyring_that_does_not_answer_is_given_up(shell, session, tmp_path):
+def test_a_keyring_that_does_not_answer_is_given_up(shell, session):
     configure(shell, TOKEN)
     session.stop()
-    tools = tmp_path / "tools"
-    put(tools / "sleep", f"#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{tmp_path}/slept'\nexec {shutil.which('sleep')} 1\n".encode(), 0o755)
-    environment = session.environment_of(shell)
-    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    environment = {**session.environment_of(shell), "TERMBACKUP_KEYRING_TIMEOUT": "1"}
     # It may have the token all the same: ask again later.
-    for options, limit in ([], LIMIT), (["--no-input"], ALONE):
+    for options in [], ["--no-input"]:
         refused = shell.run("migrate", *options, status=75, env=environment)
-        assert b"did not answer within %d seconds" % limit in refused.stderr and configured(shell) == TOKEN
-        assert set((tmp_path / "slept").read_text().split()) == {str(limit)}
-        (tmp_path / "slept").unlink()
+        assert b"did not answer within 1 second;" in refused.stderr and configured(shell) == TOKEN
 
 
 def test_time_that_runs_out_is_not_taken_for_absence(shell, session, tmp_path):
     shell.profile("docs", tmp_path)
     shell.run("profile", "create", "remote", "--source", tmp_path, "--repo", "me/backups")
     session.stop()
-    tools = tmp_path / "tools"
-    put(tools / "sleep", f"#!/bin/sh\nexec {shutil.which('sleep')} 1\n".encode(), 0o755)
-    environment = session.environment_of(shell)
-    environment["PATH"] = f"{tools}:{environment['PATH']}"
+    environment = {**session.environment_of(shell), "TERMBACKUP_KEYRING_TIMEOUT": "1"}
     refused = shell.run("list", "remote", "--no-input", env=environment, status=75)
     assert b"not known whether there is a token" in refused.stderr and b"no token" not in refused.stderr
     refused = shell.run("run", "docs", "--no-input", password=None, env=environment, status=75)

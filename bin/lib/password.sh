@@ -59,12 +59,13 @@ tb_read_secret() {
 	case " $* " in
 	# What runs beside this shell has another standard input.
 	*-file\ /dev/* | *-file\ /proc/* | *-file\ -\ *) set -- tb_capture "$@" ;;
-	*-command\ * | *-file\ *) set -- tb_hear "$@" ;;
+	*-command\ * | *-file\ * | *\ --kept\ * | *\ --profile\ *) set -- tb_hear "$@" ;;
 	*) set -- tb_capture "$@" ;;
 	esac
 	tb_secret_way=$1
 	shift
 	"$tb_secret_way" tb_stage "$tb_secret_stage" "$tb_sh" "$@"
+	test -z "$tb_json" || tb_show_held "$tb_secret_stage"
 	test "$(tb_status "$tb_secret_stage")" -eq 0 || tb_failed "$(tb_status "$tb_secret_stage")" "$tb_secret_stage"
 	tb_secret=${tb_secret%"$tb_newline"}
 }
@@ -89,12 +90,8 @@ tb_get_password() {
 			return
 		fi
 		if test -z "$tb_password_file$tb_password_command"; then
-			if tb_keyring_password; then return; fi
-			# It may well have one: that nobody can say so is no reason to ask nobody.
-			test -z "$tb_keyring_late" || tb_can_ask ||
-				tb_die 75 "it is not known whether there is a password: $tb_keyring_late" "$tb_keyringless"
-			test -z "$tb_keyring" || test -z "$tb_keyring_why" ||
-				tb_warn "the keyring gives no password: $tb_keyring_why"
+			# The keyring may have it.
+			test -z "$profile_name" || set -- --profile "$profile_name" "$@"
 		fi
 	fi
 	if test -n "$tb_password_file"; then
@@ -189,49 +186,4 @@ tb_password_for_reading() {
 	else
 		tb_get_password
 	fi
-}
-
-# The keyring
-
-# tb_keyring_password: sets tb_password to the one in the keyring; false if there is none, with
-# tb_keyring_why set if it could not be asked.
-tb_keyring_password() {
-	test -n "$profile_name" || return 1
-	tb_item=profile:$profile_name
-	tb_item_find || return 1
-	tb_password=$tb_secret tb_secret=
-}
-
-# tb_keyring_keep: puts tb_password into the keyring and reads it back; ends if that fails.
-tb_keyring_keep() {
-	tb_keyring_find || tb_no_password_keyring
-	case $tb_password in
-	*"$tb_newline"*) tb_die 64 'a password of several lines cannot be kept in the keyring' "$tb_keyringless" ;;
-	esac
-	case $tb_keyring.$tb_password in
-	security.*[!A-Za-z0-9_.~+/=\ -]*) tb_die 64 "macOS's security cannot store this password" "$tb_keyringless" ;;
-	esac
-	tb_kept=$tb_password
-	tb_item=profile:$profile_name tb_secret=$tb_password
-	tb_item_put "TermBackup: password of $profile_name ($tb_home)" || {
-		tb_keyring_failure
-		test -n "$tb_keyring" || tb_no_password_keyring
-		tb_die "$tb_keyring_status" "cannot store the password in the keyring: $tb_keyring_why" "$tb_keyringless"
-	}
-	if ! tb_keyring_password || test "$tb_password" != "$tb_kept"; then
-		tb_die 69 'the keyring does not return the password that was stored there' "$tb_keyringless"
-	fi
-}
-tb_keyringless='unlock the keyring, or go without: --password-file and a file of mode 0600, or --password-command'
-
-tb_no_password_keyring() {
-	tb_die 69 "there is no keyring to keep the password in: $tb_keyring_why" \
-		'install secret-tool (package libsecret-tools or libsecret) and a keyring, or use --password-file or --password-command'
-}
-
-# tb_keyring_forget: takes the profile's password out of the keyring; false if it was not there, with
-# tb_keyring_why set if that is not known.
-tb_keyring_forget() {
-	tb_item=profile:$profile_name
-	tb_item_forget
 }

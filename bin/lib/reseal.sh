@@ -116,21 +116,16 @@ tb_swap_signed() {
 	tb_signing tb_push_swapped "$@"
 }
 
-# tb_keyring_renew: puts the password to come where the keyring has another one
-# for the profile. 0 if it is there now, 3 if the keyring has none, 69 if it could not be asked or told.
+# tb_keyring_renew: puts the password to come where the keyring has another one for the profile. 0 if it is there
+# now, 1 if the keyring has none, else it could not be asked or told.
 tb_keyring_renew() {
 	(
 		if test -n "$tb_new_password_file"; then
 			tb_read_secret password password --password-file "$tb_new_password_file"
 			tb_new_password=$tb_secret tb_secret=
 		fi
-		tb_password=
-		if ! tb_keyring_password; then
-			test -z "$tb_keyring" || test -z "$tb_keyring_why" || exit 69
-			exit 3
-		fi
-		test "$tb_password" != "$tb_new_password" || exit 0
-		tb_password=$tb_new_password
-		tb_keyring_keep 2>"$tb_work/renewal" || exit 69
+		tb_hold=1
+		printf '%s\n' "$tb_new_password" |
+			tb_stage keyring "$tb_sh" keyring store --if-kept --profile "$profile_name" ${tb_no_input:+--no-input}
 	)
 }

@@ -34,6 +34,7 @@ tb_new_value_command=${TERMBACKUP_NEW_PASSWORD_COMMAND-}
 unset TERMBACKUP_NEW_PASSWORD TERMBACKUP_NEW_PASSWORD_FILE TERMBACKUP_NEW_PASSWORD_COMMAND
 # Where the verbs are; what they share; and tbk-sh beside both.
 tb_verb=${0##*/}
+export TERMBACKUP_VERB="$tb_verb"
 tb_verbs=${0%/*}
 tb_top=$tb_verbs/..
 tb_lib=$tb_top/lib

@@ -49,28 +49,10 @@ tb_token_source=
 # tb_get_token: sets tb_token from the first place that has one, and tb_token_source to its name.
 # Where there is none, the command that needs one says so.
 tb_get_token() {
-	if tb_given_token; then
-		return
-	elif tb_keyring_lookup; then
-		tb_token_source=keyring
-		return
-	fi
-	if test -n "$tb_token_shared"; then
-		tb_token=$tb_token_shared
-		tb_token_source=GITHUB_TOKEN
-	else
-		tb_stored_token
-		if test -n "$tb_token"; then
-			tb_token_source=config.json
-			tb_note "the token comes from config.json; 'termbackup migrate' moves it to the keyring"
-		elif test -n "$tb_keyring_late"; then
-			# It may well have one.
-			tb_die 75 "it is not known whether there is a token: $tb_keyring_late" \
-				'unlock it and try again, or give --token-file or --token-command'
-		fi
-	fi
-	test -z "$tb_keyring" || test -z "$tb_keyring_why" ||
-		tb_warn "the keyring gives no token: $tb_keyring_why"
+	if tb_given_token; then return; fi
+	tb_read_secret token token --kept ${tb_token_shared:+--shared} ${tb_no_input:+--no-input} ${tb_quiet:+--quiet}
+	tb_token_source=${tb_secret%% *} tb_token=${tb_secret#* } tb_secret=
+	test "$tb_token_source" != GITHUB_TOKEN || tb_token=$tb_token_shared
 }
 
 # tb_stored_token: sets tb_token to the one in config.json, or to nothing.
@@ -81,14 +63,8 @@ tb_stored_token() {
 
 # tb_drop_stored_token: takes the token out of config.json, which must not be the only place it is in.
 tb_drop_stored_token() {
-	tb_kept=$tb_token
-	tb_stored_token
-	if test -n "$tb_token"; then
-		tb_stage config "${tb_bin}tbk-config" unset --quiet github_token ||
-			tb_failed "$(tb_status config)" config
-		tb_note 'config.json no longer holds a token'
-	fi
-	tb_token=$tb_kept
+	tb_stage token "$tb_sh" token --drop ${tb_quiet:+--quiet} || tb_failed "$(tb_status token)" token
+	test -z "$tb_json" || tb_show_held token
 }
 
 # tb_ask_token: sets tb_token to what a person enters unseen, or to nothing.
@@ -126,43 +102,4 @@ tb_check_token() {
 # tb_report FIELD: one field of the report.
 tb_report() {
 	sed -n "s/^$1$tb_tab//p" "$tb_work/report"
-}
-
-# tb_keyring_lookup: sets tb_token to the token in the keyring; false if there is none, with
-# tb_keyring_why set if it could not be asked.
-tb_keyring_lookup() {
-	tb_token=
-	tb_item=github_token
-	tb_item_find || return 1
-	tb_token=$tb_secret tb_secret=
-}
-
-# tb_keyring_put: hands tb_token to the keyring's program.
-tb_keyring_put() {
-	tb_item=github_token tb_secret=$tb_token
-	tb_item_put "TermBackup: GitHub token ($tb_home)"
-}
-
-# tb_keyring_store: puts tb_token into the keyring and reads it back; ends if that fails.
-tb_keyring_store() {
-	tb_keyring_find || tb_no_keyring
-	case $tb_keyring.$tb_token in
-	security.*[!A-Za-z0-9_.~+/=-]*)
-		tb_die 77 'the token holds a character that no token of GitHub has'
-		;;
-	esac
-	tb_kept=$tb_token
-	tb_keyring_put || tb_keyring_lost
-	if ! tb_keyring_lookup || test "$tb_token" != "$tb_kept"; then
-		test -z "$tb_keyring_why" || tb_keyring_lost
-		tb_die 69 'the keyring does not give back the token that was put there'
-	fi
-}
-
-# tb_keyring_lost: ends because the token could not be stored.
-tb_keyring_lost() {
-	test -n "$tb_keyring_why" || tb_keyring_failure
-	test -n "$tb_keyring" || tb_no_keyring
-	tb_die "$tb_keyring_status" "the token cannot be put into the keyring: $tb_keyring_why" \
-		"unlock it, or go without: --token-command 'gh auth token', or TERMBACKUP_TOKEN_FILE and a file of mode 0600"
 }

@@ -22,16 +22,7 @@ package struct HelperAddress: Hashable, Sendable {
   ///
   /// Throws `.unavailable` if there is none.
   func find() throws(Failure) -> RawPath {
-    let path = environment("PATH") ?? Array("/usr/bin:/bin".utf8)
-    for entry in path.split(separator: UInt8(ascii: ":")) where entry.first == UInt8(ascii: "/") {
-      let candidate = RawPath(Array(entry)).appending(program)
-      let isProgram = try unsafe candidate.withCString { (text) throws(Failure) in
-        var facts = stat()
-        return unsafe stat(text, &facts) == 0 && facts.st_mode & S_IFMT == S_IFREG
-          && access(text, X_OK) == 0
-      }
-      if isProgram { return candidate }
-    }
+    if let found = try findProgram(program) { return found }
     throw Failure(
       .unavailable, "the store \(display) needs the program \(program), which is not in PATH",
       hint: "install it, or, if it is a directory, write ./\(RawPath(bytes).text)")

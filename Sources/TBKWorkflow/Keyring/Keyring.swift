@@ -1,0 +1,227 @@
+import Glibc
+import TBKCore
+
+/// The keyring of the person at this machine, which keeps the token and passwords: secret-tool, or security on
+/// macOS.
+struct Keyring {
+  enum Program: String { case secretTool = "secret-tool", security }
+
+  let program: Program
+  private let tool: StockTool
+  private let home: RawPath
+  /// How many seconds an answer may take.
+  private let patience: Int
+
+  /// More than a password may have.
+  private static let limit = (64 << 10) + 2
+
+  /// Throws `.missing` if there is none.
+  ///
+  /// - Parameter isAlone: whether nobody is there to unlock it.
+  init(of home: RawPath, isAlone: Bool) throws(KeyringTrouble) {
+    self.home = home
+    do throws(Failure) {
+      if let security = try StockTool("security"), try Self.isDarwin() {
+        (program, tool) = (.security, security)
+      } else if let secretTool = try StockTool("secret-tool") {
+        (program, tool) = (.secretTool, secretTool)
+      } else {
+        throw Failure(.unavailable, "the command 'secret-tool' is not installed")
+      }
+    } catch {
+      throw error.isOfProcess ? .ended(error) : .missing(error.message)
+    }
+    if program == .secretTool, !Self.hasBus { throw .missing("there is no session bus") }
+    let hasScreen = environment("DISPLAY") != nil || environment("WAYLAND_DISPLAY") != nil
+    patience = Self.patience(program, isAlone: isAlone, hasScreen: hasScreen)
+  }
+
+  /// Whether this is macOS, where security is the keychain's and not another program of that name.
+  static func isDarwin() throws(Failure) -> Bool {
+    try StockTool("uname")?.run(["-s"]).output.starts(with: "Darwin\n".utf8) ?? false
+  }
+
+  private static var hasBus: Bool {
+    if environment("DBUS_SESSION_BUS_ADDRESS") != nil { return true }
+    guard let folder = environment("XDG_RUNTIME_DIR"),
+      let facts = try? Descriptor.workingDirectory.statusIfPresent(of: RawPath(folder).appending("bus"))
+    else { return false }
+    return facts.st_mode & S_IFMT == S_IFSOCK
+  }
+
+  /// As long as a person at a screen needs to unlock it, or else as long as a bus needs to start it on a machine
+  /// that has much to do; longest where nobody waits. TERMBACKUP_KEYRING_TIMEOUT comes before all of these.
+  static func patience(
+    _ program: Program, isAlone: Bool, hasScreen: Bool,
+    asked: [UInt8]? = environment("TERMBACKUP_KEYRING_TIMEOUT")
+  ) -> Int {
+    if let asked, let seconds = Int(String(decoding: asked, as: UTF8.self)), (1...86_400).contains(seconds) {
+      return seconds
+    }
+    if isAlone { return 120 }
+    return program == .secretTool && !hasScreen ? 30 : 60
+  }
+
+  // MARK: Items
+
+  /// What is there for this home, else what an earlier version has put there for all; nil if there is nothing.
+  func find(_ item: KeyringItem) throws(KeyringTrouble) -> Secret? {
+    if let found = try lookup(item, .own) { return found }
+    if let found = try lookup(item, .shared) { return found }
+    try refuseLocked(item)
+    return nil
+  }
+
+  /// Puts it there for this home, and reads it back. Throws what `KeyringItem` makes of troubles.
+  func store(_ secret: borrowing Secret, as item: KeyringItem) throws(Failure) {
+    try item.check(secret, for: program)
+    do throws(KeyringTrouble) {
+      try put(secret, as: item)
+      if let found = try find(item), same(found, secret) { return }
+    } catch {
+      throw item.refusal(error)
+    }
+    throw item.notReturned
+  }
+
+  /// Takes an item out; false if it was not there. What was put there for all homes goes if this home has none of
+  /// its own, or the same.
+  func forget(_ item: KeyringItem) throws(KeyringTrouble) -> Bool {
+    var forgotten = false
+    let own = try lookup(item, .own)
+    if own != nil {
+      try clear(item, .own)
+      forgotten = true
+    }
+    if let shared = try lookup(item, .shared) {
+      let isOurs = if let own { same(own, shared) } else { true }
+      if isOurs {
+        try clear(item, .shared)
+        forgotten = true
+      }
+    }
+    if !forgotten { try refuseLocked(item) }
+    return forgotten
+  }
+
+  private func lookup(_ item: KeyringItem, _ form: KeyringItem.Form) throws(KeyringTrouble) -> Secret? {
+    let arguments =
+      switch program {
+      case .security:
+        ["find-generic-password", "-s", "termbackup", "-a"].map { Array($0.utf8) }
+          + [item.account(form, home), Array("-w".utf8)]
+      case .secretTool: [Array("lookup".utf8)] + item.attributes(form, home)
+      }
+    var outcome = try call(arguments)
+    defer { wipe(&outcome.output) }
+    var length = outcome.output.count
+    if outcome.output.last == 0x0a { length -= 1 }
+    if length > 0 {
+      do throws(Failure) {
+        return try Secret(copying: outcome.output.span.extracting(..<length))
+      } catch { throw .ended(error) }
+    }
+    switch (program, outcome.status) {
+    case (_, 0?), (.security, 44?): return nil
+    case (.secretTool, 1?) where outcome.errors.isEmpty: return nil
+    default: throw trouble(outcome)
+    }
+  }
+
+  /// Throws if there is an item after all: secret-tool says the same of one that is not there and of one that it
+  /// could not unlock, and only the second kind can be found.
+  private func refuseLocked(_ item: KeyringItem) throws(KeyringTrouble) {
+    guard program == .secretTool else { return }
+    for form in [KeyringItem.Form.own, .shared] {
+      var outcome = try call([Array("search".utf8)] + item.attributes(form, home))
+      defer { wipe(&outcome.output) }
+      if outcome.status == nil { throw trouble(outcome) }
+      if !outcome.output.isEmpty { throw .failed("it is locked") }
+    }
+  }
+
+  private func put(_ secret: borrowing Secret, as item: KeyringItem) throws(KeyringTrouble) {
+    let outcome: StockTool.Outcome
+    switch program {
+    case .secretTool:
+      outcome = try call(
+        [Array("store".utf8), Array("--label=".utf8) + item.label(home)] + item.attributes(.own, home), secret)
+    case .security:
+      let account = item.account(.own, home)
+      if account.contains(where: { [UInt8(ascii: "\""), UInt8(ascii: "\\"), 0x0a].contains($0) }) {
+        throw .ended(
+          Failure(
+            .usage, "macOS's security does not take the name of this home",
+            hint: KeyringItem.password(profile: "").hint))
+      }
+      let before =
+        Array("add-generic-password -U -s termbackup -a \"".utf8) + account + Array("\" -l \"".utf8)
+        + item.label(home) + Array("\" -w \"".utf8)
+      do throws(Failure) {
+        let line = try Secret(count: before.count + secret.count + 2)
+        secret.withBytes { bytes in
+          line.withMutableBytes { line in
+            for index in before.indices { line[index] = before[index] }
+            for index in bytes.indices { line[before.count + index] = bytes[index] }
+            line[before.count + bytes.count] = UInt8(ascii: "\"")
+            line[before.count + bytes.count + 1] = 0x0a
+          }
+        }
+        outcome = try tool.run([Array("-i".utf8)], secret: line, limit: Self.limit, seconds: patience)
+      } catch { throw .ended(error) }
+    }
+    if outcome.status != 0 { throw trouble(outcome) }
+  }
+
+  private func clear(_ item: KeyringItem, _ form: KeyringItem.Form) throws(KeyringTrouble) {
+    let arguments =
+      switch program {
+      case .security:
+        ["delete-generic-password", "-s", "termbackup", "-a"].map { Array($0.utf8) }
+          + [item.account(form, home)]
+      case .secretTool: [Array("clear".utf8)] + item.attributes(form, home)
+      }
+    let outcome = try call(arguments)
+    if outcome.status != 0 { throw trouble(outcome) }
+  }
+
+  // MARK: Calls
+
+  private func call(_ arguments: [[UInt8]]) throws(KeyringTrouble) -> StockTool.Outcome {
+    do throws(Failure) {
+      return try tool.run(arguments, input: [UInt8]().span, limit: Self.limit, seconds: patience)
+    } catch { throw .ended(error) }
+  }
+
+  private func call(
+    _ arguments: [[UInt8]], _ secret: borrowing Secret
+  ) throws(KeyringTrouble) -> StockTool.Outcome {
+    do throws(Failure) {
+      return try tool.run(arguments, secret: secret, limit: Self.limit, seconds: patience)
+    } catch { throw .ended(error) }
+  }
+
+  private func trouble(_ outcome: StockTool.Outcome) -> KeyringTrouble {
+    KeyringTrouble(program, status: outcome.status, complaint: outcome.complaint, patience: patience)
+  }
+}
+
+/// Whether two secrets are the same bytes.
+func same(_ one: borrowing Secret, _ other: borrowing Secret) -> Bool {
+  one.withBytes { first in
+    other.withBytes { second in
+      first.count == second.count && first.indices.allSatisfy { first[$0] == second[$0] }
+    }
+  }
+}
+
+extension StockTool {
+  /// With a secret for input.
+  fileprivate func run(
+    _ arguments: [[UInt8]], secret: borrowing Secret, limit: Int, seconds: Int
+  ) throws(Failure) -> Outcome {
+    try secret.withBytes { (bytes) throws(Failure) in
+      try run(arguments, input: bytes, limit: limit, seconds: seconds)
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import TBKCore
+
+/// Why the keyring gives nothing, or takes nothing.
+enum KeyringTrouble: Error, Equatable {
+  /// There is none, and why.
+  case missing(String)
+  /// It did not answer in so many seconds, which says nothing about what it has.
+  case late(Int)
+  /// It failed, and what it said.
+  case failed(String)
+  /// This process is to end.
+  case ended(Failure)
+
+  var reason: String {
+    switch self {
+    case .missing(let why), .failed(let why): why
+    case .late(let seconds): "it did not answer within \(counted(UInt64(seconds), "second")); perhaps it is locked"
+    case .ended(let failure): failure.message
+    }
+  }
+
+  var code: Failure.Code {
+    switch self {
+    case .missing, .failed: .unavailable
+    case .late: .tryAgain
+    case .ended(let failure): failure.code
+    }
+  }
+
+  /// Of a call that did not succeed.
+  ///
+  /// - Parameters:
+  ///   - complaint: the first line of what it said.
+  ///   - patience: how many seconds it was given.
+  init(_ program: Keyring.Program, status: Int32?, complaint: String, patience: Int) {
+    if status == nil {
+      self = .late(patience)
+    } else if complaint.contains("not provided by any") {
+      self = .missing("nothing keeps secrets on the session bus")
+    } else if complaint.hasPrefix("Could not connect") {
+      self = .missing("there is no session bus")
+    } else if complaint.isEmpty {
+      self = .failed("\(program.rawValue) failed with status \(status ?? 0)")
+    } else {
+      self = .failed(complaint)
+    }
+  }
+}

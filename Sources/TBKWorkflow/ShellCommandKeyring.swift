@@ -1,0 +1,209 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKSettings
+
+/// The keyring: what is kept there of a home.
+extension ShellCommand {
+  struct KeyringItems: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "keyring", abstract: "Keep the token and passwords in the keyring.",
+      subcommands: [Find.self, Advise.self, Store.self, Forget.self])
+
+    /// Which item, and who waits.
+    struct ItemOptions: ParsableArguments {
+      @Flag(name: .long, help: "The GitHub token.")
+      var token = false
+      @Option(name: .long, help: ArgumentHelp("The password of this profile.", valueName: "name"))
+      var profile: String?
+      @OptionGroup var input: TBKCommand.InputOptions
+      @OptionGroup var common: CommonOptions
+
+      func validate() throws {
+        if token == (profile != nil) { throw ValidationError("give --token or --profile") }
+      }
+
+      var item: KeyringItem { profile.map { .password(profile: $0) } ?? .token }
+
+      func keyring() throws(KeyringTrouble) -> Keyring { try ShellCommand.keyring(isAlone: input.noInput) }
+    }
+
+    struct Find: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(abstract: "Fail if there is none to keep it in.")
+      @OptionGroup var options: ItemOptions
+
+      mutating func execute() throws(Failure) -> Int32 {
+        do throws(KeyringTrouble) {
+          _ = try options.keyring()
+        } catch { throw options.item.refusal(error) }
+        return ExitStatus.success
+      }
+    }
+
+    struct Advise: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(abstract: "Note how a token can be kept.")
+      @OptionGroup var common: CommonOptions
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        let none = "there is no token for GitHub yet"
+        do throws(KeyringTrouble) {
+          _ = try ShellCommand.keyring(isAlone: true)
+          Messages.notice("\(none): 'termbackup update-token' stores one")
+        } catch {
+          if case .ended(let failure) = error { throw failure }
+          Messages.notice("\(none), and no keyring to keep one in: \(error.reason)")
+          Messages.notice("hint: \(KeyringItem.goWithout)")
+        }
+        return ExitStatus.success
+      }
+    }
+
+    struct Store: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Put the line on standard input there, and read it back.",
+        discussion: "Ends with status 1, and changes nothing, if there is none and --if-kept is given.")
+      @OptionGroup var options: ItemOptions
+      @Flag(name: .long, help: "Only replace what is there.")
+      var ifKept = false
+      @Flag(name: .long, help: "Do not replace another one.")
+      var unlessOther = false
+
+      mutating func execute() throws(Failure) -> Int32 {
+        options.common.apply()
+        let secret = try Self.line()
+        let item = options.item
+        let keyring: Keyring
+        do throws(KeyringTrouble) {
+          keyring = try options.keyring()
+          if ifKept || unlessOther {
+            if let found = try keyring.find(item) {
+              if same(found, secret) { return ExitStatus.success }
+              if unlessOther {
+                throw KeyringTrouble.ended(
+                  Failure(
+                    .cannotCreate, "the keyring has another token already",
+                    hint: "--force replaces it; 'tbk-config unset github_token' drops the one in config.json"))
+              }
+            } else if ifKept {
+              return ExitStatus.no
+            }
+          }
+        } catch {
+          if ifKept, case .missing = error { return ExitStatus.no }
+          throw item.refusal(error)
+        }
+        try keyring.store(secret, as: item)
+        return ExitStatus.success
+      }
+
+      /// Standard input without the newline at its end.
+      private static func line() throws(Failure) -> Secret {
+        let input = try Secret(
+          reading: .standardInput, limit: (64 << 10) + 1, name: RawPath("standard input"))
+        return try input.withBytes { (bytes) throws(Failure) in
+          let isLine = bytes.count > 0 && bytes[bytes.count - 1] == 0x0a
+          return try Secret(copying: bytes.extracting(..<(bytes.count - (isLine ? 1 : 0))))
+        }
+      }
+    }
+
+    struct Forget: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Take a profile's password out.", discussion: "Ends with status 1 if it was not there.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var input: TBKCommand.InputOptions
+      @Option(name: .long, help: ArgumentHelp("The profile.", valueName: "name"))
+      var profile: String
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        do throws(KeyringTrouble) {
+          let keyring = try ShellCommand.keyring(isAlone: input.noInput)
+          guard try keyring.forget(.password(profile: profile)) else {
+            Messages.notice("the keyring had no password of it")
+            return ExitStatus.no
+          }
+        } catch {
+          if case .ended(let failure) = error { throw failure }
+          throw Failure(
+            error.code, "cannot remove the password of '\(profile)' from the keyring: \(error.reason)",
+            hint: "unlock it and try again")
+        }
+        Messages.notice("the password of '\(profile)' is no longer in the keyring")
+        return ExitStatus.success
+      }
+    }
+  }
+
+  /// The keyring of this process's home.
+  static func keyring(isAlone: Bool) throws(KeyringTrouble) -> Keyring {
+    let home: Home
+    do throws(Failure) { home = try Home.ofProcess() } catch { throw .ended(error) }
+    return try Keyring(of: home.path, isAlone: isAlone)
+  }
+
+  /// The password of a profile that the keyring has; nil, and a warning if there is a reason for one, if it has
+  /// none. Throws if that is not known and nobody can be asked.
+  static func keptPassword(of profile: String, isAlone: Bool) throws(Failure) -> Secret? {
+    let item = KeyringItem.password(profile: profile)
+    do throws(KeyringTrouble) {
+      if let secret = try keyring(isAlone: isAlone).find(item) { return secret }
+    } catch {
+      switch error {
+      case .ended(let failure): throw failure
+      case .missing: break
+      case .late(let seconds) where isAlone || Messages.json || (try? Terminal()) == nil:
+        throw Failure(
+          .tryAgain,
+          "it is not known whether there is a password: the keyring did not answer within \(counted(UInt64(seconds), "second"))",
+          hint: item.hint)
+      case .late, .failed: Messages.warning("the keyring gives no password: \(error.reason)")
+      }
+    }
+    return nil
+  }
+}
+
+/// The token that is kept: in the keyring, else in GITHUB_TOKEN, which the caller has, else in config.json.
+enum KeptToken: ~Copyable {
+  case none
+  case keyring(Secret)
+  case shared
+  case configured(Secret)
+
+  /// - Parameters:
+  ///   - shared: whether there is a GITHUB_TOKEN.
+  ///   - isAlone: whether nobody is there to unlock the keyring.
+  static func find(shared: Bool, isAlone: Bool) throws(Failure) -> KeptToken {
+    var trouble: KeyringTrouble?
+    do throws(KeyringTrouble) {
+      if let token = try ShellCommand.keyring(isAlone: isAlone).find(.token) {
+        return .keyring(token)
+      }
+    } catch {
+      if case .ended(let failure) = error { throw failure }
+      trouble = error
+    }
+    let kept: KeptToken
+    if shared {
+      kept = .shared
+    } else if let token = try configuredToken(warn: { Messages.warning($0) }) {
+      Messages.notice(configuredTokenNotice)
+      kept = .configured(token)
+    } else {
+      if case .late(let seconds)? = trouble {
+        throw Failure(
+          .tryAgain,
+          "it is not known whether there is a token: the keyring did not answer within \(counted(UInt64(seconds), "second"))",
+          hint: "unlock it and try again, or give --token-file or --token-command")
+      }
+      kept = .none
+    }
+    switch trouble {
+    case nil, .missing?: break
+    case let trouble?: Messages.warning("the keyring gives no token: \(trouble.reason)")
+    }
+    return kept
+  }
+}
