@@ -55,13 +55,17 @@ package enum Messages {
   private static let red = 31
   private static let yellow = 33
 
-  /// The text in a colour, on a terminal that has some and where NO_COLOR does not forbid it.
-  private static func coloured(_ text: String, _ colour: Int) -> String {
+  /// Whether what goes there may be in colours.
+  package static func isColoured(_ output: Descriptor) -> Bool {
     let forbidden = environment("NO_COLOR") ?? []
     let terminal = environment("TERM") ?? []
-    guard !json, forbidden.isEmpty, !terminal.isEmpty, terminal != Array("dumb".utf8),
-      Descriptor.standardError.isTerminal
-    else { return text }
+    return !json && forbidden.isEmpty && !terminal.isEmpty && terminal != Array("dumb".utf8)
+      && output.isTerminal
+  }
+
+  /// The text in a colour, on a terminal that has some and where NO_COLOR does not forbid it.
+  private static func coloured(_ text: String, _ colour: Int) -> String {
+    guard isColoured(.standardError) else { return text }
     return "\u{1b}[\(colour)m\(text)\u{1b}[0m"
   }
 

@@ -5,85 +5,196 @@ import TBKFormat
 import TBKSettings
 
 extension ShellCommand {
-  /// Checks of 'termbackup doctor', a line each for its script to keep.
-  struct Findings: ParsableCommand {
+  struct Doctor: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Check what backups need that are made day by day, for 'termbackup doctor'.",
+      abstract: "Check what backups need, and report it, for 'termbackup doctor'.",
       discussion: """
-        Prints a line for each finding, with tabs between the result (ok, note, warn or fail), the name of \
-        the check, the message and a hint.
-        """,
-      subcommands: [OfProfile.self, OfSecrets.self, OfKeyring.self, OfKeptPassword.self])
-    struct OfProfile: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        commandName: "profile", abstract: "Whether a profile's backups come, are looked at and lie apart.")
-      @OptionGroup var scheduled: SchedulesOption
-      @Option(
-        name: .long,
-        help: ArgumentHelp("What 'tbk-pull --summary --json' prints; not if it is empty.", valueName: "file"))
-      var summary: RawPath
-      @Option(
-        name: .long, help: ArgumentHelp("The directory that is its only store.", valueName: "dir"))
-      var store: RawPath?
-      @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
-      var profile: String
+        What commands have found out is in a directory: of each command NAME, which ones are in the verb, what it \
+        printed in NAME, what it said in NAME.err, its status in NAME.status. Ends with status 1 if a check failed.
+        """)
+    @OptionGroup var common: CommonOptions
+    @Flag(name: .long, help: "Print one JSON object.")
+    var json = false
+    @Option(name: .long, help: ArgumentHelp("This profile alone.", valueName: "name"))
+    var profile: String?
+    @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
+    var facts: RawPath?
+    @Option(name: .long, help: ArgumentHelp("What 'tbk-token --version' says.", valueName: "text"))
+    var network: String
+    @Flag(name: .long, help: "The home cannot be written: nothing else could be found out.")
+    var full = false
+    @Argument(help: ArgumentHelp("A file with a secret that is given.", valueName: "file"))
+    var secrets: [RawPath] = []
 
-      mutating func execute() throws(Failure) -> Int32 {
-        let home = try Home.ofProcess()
-        let told = try readFile(summary, limit: Ledger.byteLimit)
-        let summary = told.isEmpty ? .null : try JSON.parse(told, what: "the summary")
-        let timetables = try scheduled.all().filter { $0.profile == profile }.map(\.timetable)
-        let times = try ProfileTimes(
-          of: profile, in: home, timetables: timetables,
-          stored: Timestamp(iso8601: summary["last_created_at"]?.text ?? ""))
-        let checks = DailyChecks(profile: profile)
-        var found = checks.store(summary)
-        if let store, let source = try home.profile(profile)["source_dir"]?.bytes {
-          found += checks.place(of: RawPath(source), in: store)
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let home = try Home.ofProcess()
+      let findings: [Finding]
+      if full {
+        findings = [
+          Finding(
+            result: .fail, check: "home", message: "'\(home.path.appending("tmp").quoted)' cannot be written",
+            hint: "make room: no backup can be made without")
+        ]
+      } else {
+        let found = if let facts { try all(home, CollectedFacts(folder: facts)) } else { try withoutHome(home.path) }
+        findings = try found + machine()
+      }
+      let environment =
+        full ? [] : systemFacts() + [(name: "temporary", value: MachineChecks.temporary.text)]
+      let report = DoctorReport(findings: findings, environment: environment)
+      try StandardOutput.write(
+        json
+          ? report.json.line() + [0x0a]
+          : Array(report.text(quiet: common.quiet, coloured: Messages.isColoured(.standardOutput)).utf8))
+      return report.isInOrder ? ExitStatus.success : ExitStatus.no
+    }
+
+    /// What does not depend on a home can be judged all the same.
+    private func withoutHome(_ path: RawPath) throws(Failure) -> [Finding] {
+      let missing = Finding(
+        result: .fail, check: "home", message: "\(path.display) does not exist",
+        hint: "make it with 'termbackup init'")
+      return try [missing, KeyringChecks.token()]
+        + MachineChecks.space("temporary files", at: MachineChecks.temporary)
+        + MachineChecks.space("home", at: path.parent)
+    }
+
+    private func machine() throws(Failure) -> [Finding] {
+      try MachineChecks.dependencies(libraryVersions().map { (name: $0.0, version: $0.1) }, network: network)
+        + MachineChecks.programs()
+    }
+
+    private func all(_ home: Home, _ facts: CollectedFacts) throws(Failure) -> [Finding] {
+      let checks = HomeChecks(home: home)
+      var found = checks.access() + checks.configuration()
+      let (profiles, judged) = try checks.profiles(only: profile)
+      found += judged + profiles.map(HomeChecks.source)
+      found += try password(facts, profiles)
+      found.append(try KeyringChecks.token())
+      let onGitHub = profiles.contains { profile in
+        if case .gitHub? = try? profile.store() { true } else { false }
+      }
+      let token = TokenChecks(facts: facts, isNeeded: onGitHub)
+      found += token.findings()
+      for profile in profiles {
+        found += StoreChecks(
+          profile: profile.name, store: Self.address(of: profile), home: home.path,
+          facts: facts.part("profile").part(profile.name)
+        ).findings()
+      }
+      found += try schedules(home, profiles, facts)
+      found.append(TokenChecks.clock(token.skew, now: .now()))
+      found += checks.signing() + checks.auditLog() + [temporary(home)]
+      found += MachineChecks.space("temporary files", at: MachineChecks.temporary)
+      found += MachineChecks.space("home", at: home.path)
+      for profile in profiles {
+        if let directory = Self.directory(of: profile) {
+          found += MachineChecks.space("store of \(profile.name)", at: directory)
         }
+      }
+      return found
+    }
+
+    /// Whether there is one without asking.
+    private func password(_ facts: CollectedFacts, _ profiles: [Profile]) throws(Failure) -> [Finding] {
+      switch facts.status("password") {
+      case 0?: return [Finding(result: .ok, check: "password", message: "given: a run would not ask for it")]
+      case nil where profiles.isEmpty:
+        return [
+          Finding(
+            result: .note, check: "password", message: "a run would ask for it", hint: KeyringChecks.unattended)
+        ]
+      case nil:
+        return profiles.compactMap { profile in
+          Finding(row: facts.part("profile").part(profile.name).text("kept"))
+        }
+      default:
+        let said = facts.said("password")
+        return [
+          Finding(
+            result: .fail, check: "password", message: said.message,
+            hint: said.hint ?? "fix what gives the password")
+        ]
+      }
+    }
+
+    /// Whether backups come, come in time, are read back, and lie apart from what they are of; and whether others can
+    /// read what their secrets come from.
+    private func schedules(
+      _ home: Home, _ profiles: [Profile], _ facts: CollectedFacts
+    ) throws(Failure) -> [Finding] {
+      var found: [Finding] = []
+      let schedules = Schedules(of: home)
+      var scheduled: [ScheduledProfile] = []
+      do throws(Failure) {
+        scheduled = try schedules.all()
+      } catch {
+        if error.isOfProcess { throw error }
+        found.append(Finding(result: .note, check: "schedule", message: "cannot find out what is scheduled"))
+      }
+      for profile in profiles {
+        let summary = facts.part("profile").part(profile.name).object("summary")
+        let times = try ProfileTimes(
+          of: profile.name, in: home,
+          timetables: scheduled.filter { $0.profile == profile.name }.map(\.timetable),
+          stored: Timestamp(iso8601: summary["last_created_at"]?.text ?? ""))
+        let checks = DailyChecks(profile: profile.name)
+        found += checks.store(summary)
+        if let store = Self.directory(of: profile) { found += checks.place(of: profile.source, in: store) }
         found += checks.schedule(times)
-        try StandardOutput.write(found.map(\.row).joined())
-        return ExitStatus.success
+      }
+      let named = SecretFiles.named(in: schedules.commandLines(), of: home.path)
+      return found + SecretFiles.check(secrets.filter { !$0.isEmpty } + named)
+    }
+
+    private func temporary(_ home: Home) -> Finding {
+      do throws(Failure) {
+        let left = try LocalLeftovers(of: home, dryRun: true, but: facts?.parent)
+        guard !left.hasFailed else { throw Failure(.io, left.notes.last ?? "it failed without a word") }
+        if left.found.isEmpty {
+          return Finding(result: .ok, check: "temporary", message: "nothing was left behind")
+        }
+        return Finding(
+          result: .warn, check: "temporary", message: "interrupted runs left \(left.found.count) files behind",
+          hint: "remove them with 'termbackup clean'")
+      } catch {
+        return Finding(
+          result: .fail, check: "temporary", message: error.message,
+          hint: error.hint ?? "'termbackup clean --dry-run' tries again")
       }
     }
 
-    struct OfKeyring: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        commandName: "keyring", abstract: "Whether there is a keyring, and a token in it.")
-
-      mutating func execute() throws(Failure) -> Int32 {
-        try StandardOutput.write(try KeyringChecks.token().row)
-        return ExitStatus.success
-      }
+    private static func address(of profile: Profile) -> String {
+      (try? profile.store().operand).map { RawPath($0).quoted } ?? "-"
     }
 
-    struct OfKeptPassword: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        commandName: "kept-password", abstract: "Whether the keyring has a profile's password: 1 if not.")
-      @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
-      var profile: String
+    private static func directory(of profile: Profile) -> RawPath? { try? profile.store().path }
+  }
+}
 
-      mutating func execute() throws(Failure) -> Int32 {
-        let finding = try KeyringChecks.password(of: profile)
-        try StandardOutput.write(finding.row)
-        return finding.result == .ok ? ExitStatus.success : ExitStatus.no
-      }
+extension ShellCommand {
+  struct KeptPassword: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "kept-password", abstract: "Print a finding for 'termbackup doctor': whether the keyring has it.",
+      discussion: "Ends with status 1 if not.")
+    @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
+    var profile: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let finding = try KeyringChecks.password(of: profile)
+      try StandardOutput.write(finding.row)
+      return finding.result == .ok ? ExitStatus.success : ExitStatus.no
     }
+  }
 
-    struct OfSecrets: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        commandName: "secrets", abstract: "Whether others can read files with passwords and tokens.",
-        discussion: "A crontab and units of systemd are read from standard input.")
-      @Argument(help: ArgumentHelp("A file with a secret.", valueName: "file"))
-      var files: [RawPath] = []
+  struct Version: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print what 'termbackup --version' says of the suite and the machine.")
 
-      mutating func execute() throws(Failure) -> Int32 {
-        let lines = try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the schedules")
-        let named = SecretFiles.named(in: lines, of: try Home.ofProcess().path)
-        try StandardOutput.write(
-          SecretFiles.check(files.filter { !$0.isEmpty } + named).map(\.row).joined())
-        return ExitStatus.success
-      }
+    mutating func execute() throws(Failure) -> Int32 {
+      try StandardOutput.write(systemFacts().map { "\($0.name) \($0.value)\n" }.joined())
+      return ExitStatus.success
     }
   }
 }

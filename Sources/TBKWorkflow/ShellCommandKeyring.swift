@@ -8,7 +8,7 @@ extension ShellCommand {
   struct KeyringItems: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "keyring", abstract: "Keep the token and passwords in the keyring.",
-      subcommands: [Find.self, Advise.self, Store.self, Forget.self])
+      subcommands: [Find.self, Advise.self, Store.self])
 
     /// Which item, and who waits.
     struct ItemOptions: ParsableArguments {
@@ -107,33 +107,23 @@ extension ShellCommand {
         }
       }
     }
+  }
 
-    struct Forget: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        abstract: "Take a profile's password out.", discussion: "Ends with status 1 if it was not there.")
-      @OptionGroup var common: CommonOptions
-      @OptionGroup var input: TBKCommand.InputOptions
-      @Option(name: .long, help: ArgumentHelp("The profile.", valueName: "name"))
-      var profile: String
-
-      mutating func execute() throws(Failure) -> Int32 {
-        common.apply()
-        do throws(KeyringTrouble) {
-          let keyring = try ShellCommand.keyring(isAlone: input.noInput)
-          guard try keyring.forget(.password(profile: profile)) else {
-            Messages.notice("the keyring had no password of it")
-            return ExitStatus.no
-          }
-        } catch {
-          if case .ended(let failure) = error { throw failure }
-          throw Failure(
-            error.code, "cannot remove the password of '\(profile)' from the keyring: \(error.reason)",
-            hint: "unlock it and try again")
-        }
-        Messages.notice("the password of '\(profile)' is no longer in the keyring")
-        return ExitStatus.success
+  /// Takes the password of a profile out of the keyring; false if it was not there. Notes which.
+  static func forgetPassword(of profile: String, isAlone: Bool) throws(Failure) -> Bool {
+    do throws(KeyringTrouble) {
+      guard try keyring(isAlone: isAlone).forget(.password(profile: profile)) else {
+        Messages.notice("the keyring had no password of it")
+        return false
       }
+    } catch {
+      if case .ended(let failure) = error { throw failure }
+      throw Failure(
+        error.code, "cannot remove the password of '\(profile)' from the keyring: \(error.reason)",
+        hint: "unlock it and try again")
     }
+    Messages.notice("the password of '\(profile)' is no longer in the keyring")
+    return true
   }
 
   /// The keyring of this process's home.

@@ -10,14 +10,13 @@ extension ShellCommand {
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
-        tbk-prune does, profiles as 'tbk-config profile list' does, and schedules as lines of keeper, \
-        name and timetable; status and token are parts of what 'termbackup status --json' prints, and \
-        metrics lines of the first kind. The status is 1 if what is scheduled is overdue. What is made of facts, \
-        KEY=VALUE, reads no standard input.
+        tbk-prune does, profiles as 'tbk-config profile list' does; status and token are parts of what \
+        'termbackup status --json' prints, and metrics lines of the first kind. What is made of facts, KEY=VALUE, \
+        reads no standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles, schedules, status, metrics, token
+      case backups, groups, verdicts, profiles, status, metrics, token
       case run
 
       /// How it is made of facts; nil for what is made of a list.
@@ -29,12 +28,10 @@ extension ShellCommand {
       }
     }
 
-    @Flag(name: .long, help: "Print JSON: of schedules, as JSON Lines, and of what is made of facts.")
+    @Flag(name: .long, help: "Print JSON: of what is made of facts.")
     var json = false
-    @Flag(name: .long, help: "Print nothing if nothing is scheduled, and no text of what is made of facts.")
+    @Flag(name: .long, help: "Print no text of what is made of facts.")
     var quiet = false
-    @Option(name: .long, help: ArgumentHelp("Only this one: of schedules.", valueName: "name"))
-    var profile: String?
     @Option(
       name: .shortAndLong,
       help: ArgumentHelp("Replace this file, which others may read: of metrics.", valueName: "file"))
@@ -45,7 +42,7 @@ extension ShellCommand {
     var facts: [RawPath] = []
 
     func validate() throws {
-      if json && kind.ofFacts == nil || profile != nil, kind != .schedules {
+      if json, kind.ofFacts == nil {
         throw ValidationError("\(kind.rawValue) are reported as they are")
       }
       if !facts.isEmpty, kind.ofFacts == nil {
@@ -58,16 +55,13 @@ extension ShellCommand {
       if kind.ofFacts != nil { return try print() }
       let list = try DescriptorSource(.standardInput)
         .readAll(limit: Ledger.byteLimit, what: "the list")
-      guard kind == .schedules else {
-        let text = try text(list)
-        if let output {
-          try AtomicFile.write(Array(text.utf8), to: output, mode: 0o644)
-        } else {
-          try StandardOutput.write(text)
-        }
-        return ExitStatus.success
+      let text = try text(list)
+      if let output {
+        try AtomicFile.write(Array(text.utf8), to: output, mode: 0o644)
+      } else {
+        try StandardOutput.write(text)
       }
-      return try schedules(list)
+      return ExitStatus.success
     }
 
     /// What is made of facts. A report that cannot be written is a failure.
@@ -99,23 +93,6 @@ extension ShellCommand {
       }
     }
 
-    private func schedules(_ list: [UInt8]) throws(Failure) -> Int32 {
-      Messages.program = "termbackup schedule-status"
-      let report = try SchedulesReport(
-        rows: try cells(list, atLeast: 3), of: profile, in: try Home.ofProcess())
-      if json {
-        try StandardOutput.write(report.json)
-      } else {
-        try StandardOutput.write(report.text)
-        if report.rows.isEmpty, !quiet {
-          Messages.notice(
-            profile.map { "'\($0)' is not scheduled" }
-              ?? "nothing is scheduled: see 'termbackup schedule-enable --help'")
-        }
-      }
-      return report.isLate ? ExitStatus.no : ExitStatus.success
-    }
-
     private func text(_ list: [UInt8]) throws(Failure) -> String {
       switch kind {
       case .backups: BackupsReport(rows: try cells(list, atLeast: 7)).text
@@ -124,7 +101,6 @@ extension ShellCommand {
           .groups(profiles: BackupsReport.profilesHere())
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
-      case .schedules: try SchedulesReport(rows: try cells(list, atLeast: 3), of: nil, in: try .ofProcess()).text
       case .status: StatusReport(try JSON.parse(list, what: "the report")).text
       case .metrics: try MetricsReport(list).text
       case .run: ""

@@ -6,23 +6,6 @@ import TBKSettings
 
 /// When backups are due, and whether they are late.
 extension ShellCommand {
-  struct TimetableText: ParsableCommand, SuiteCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "timetable",
-      abstract: "Print a schedule as cron takes it, then a line for each OnCalendar= of systemd.")
-    @Argument(help: ArgumentHelp("Five fields as in crontab(5), or a word as @daily.", valueName: "schedule"))
-    var schedule: String
-
-    mutating func execute() throws(Failure) -> Int32 {
-      Messages.program = "termbackup schedule-enable"
-      let timetable = try Timetable(schedule)
-      try StandardOutput.write(
-        ([timetable.text] + timetable.calendars.map { "OnCalendar=" + $0 }).joined(separator: "\n")
-          + "\n")
-      return ExitStatus.success
-    }
-  }
-
   /// Which profiles are scheduled.
   struct SchedulesOption: ParsableArguments {
     @Option(

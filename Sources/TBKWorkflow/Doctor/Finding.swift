@@ -9,9 +9,23 @@ struct Finding: Equatable {
   let check: String
   /// One line, in which names are shown by `RawPath.display`; so is the hint.
   let message: String
-  var hint = ""
+  let hint: String
 
-  /// Four fields with tabs between, as the script keeps them.
+  init(result: Result, check: String, message: String, hint: String = "") {
+    self.result = result
+    self.check = check
+    self.message = message
+    self.hint = hint
+  }
+
+  /// Nil for what is no row.
+  init?(row: String) {
+    let cells = row.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+    guard cells.count == 4, let result = Result(rawValue: cells[0]) else { return nil }
+    self.init(result: result, check: cells[1], message: cells[2], hint: cells[3])
+  }
+
+  /// Four fields with tabs between, as a script keeps it.
   var row: String {
     [result.rawValue, check, message, hint].joined(separator: "\t") + "\n"
   }

@@ -4,6 +4,16 @@ import TBKCore
 
 /// The files out of which scheduled runs take their secrets, and who else can read them.
 enum SecretFiles {
+  /// Whether a secret can be read from it again, by any command: a regular file, under a name that is not that of a
+  /// descriptor; or nothing is there.
+  static func lasts(_ path: RawPath) -> Bool {
+    guard let file = try? Descriptor.workingDirectory.openIfPresent(path, tbk_o_path) else { return true }
+    guard let facts = try? file.status(), facts.st_mode & S_IFMT == S_IFREG else { return false }
+    return [path, (try? Descriptor.workingDirectory.readLink(path)) ?? path].allSatisfy { name in
+      !["/dev/fd/", "/dev/std", "/proc/"].contains { name.bytes.starts(with: $0.utf8) }
+    }
+  }
+
   private static let options = ["--password-file", "--key-password-file", "--token-file"]
 
   /// Those that lines of a crontab or of units name, of the runs of a home.

@@ -39,10 +39,9 @@ struct SchedulesReport {
   let rows: [(scheduled: ScheduledProfile, times: ProfileTimes)]
 
   /// - Parameters:
-  ///   - rows: keeper, name and timetable of all that are scheduled.
+  ///   - all: what is scheduled.
   ///   - profile: the only one of them that is meant, if not all are.
-  init(rows: [[String]], of profile: String?, in home: Home) throws(Failure) {
-    let all = ScheduledProfile.all(rows)
+  init(_ all: [ScheduledProfile], of profile: String?, in home: Home) throws(Failure) {
     var found: [(ScheduledProfile, ProfileTimes)] = []
     for scheduled in all where profile == nil || scheduled.profile == profile {
       let timetables = all.filter { $0.profile == scheduled.profile }.map(\.timetable)

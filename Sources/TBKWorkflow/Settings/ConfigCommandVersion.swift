@@ -31,7 +31,7 @@ extension ConfigCommand {
 }
 
 /// What the libraries in this process say of themselves.
-private func libraryVersions() -> [(String, String)] {
+func libraryVersions() -> [(String, String)] {
   [
     ("openssl", CryptoVersions.openssl), ("argon2", CryptoVersions.argon2), ("zlib", zlibVersion),
     ("glibc", unsafe String(cString: tbk_libc_version())),

@@ -1,0 +1,77 @@
+import TBKCore
+import TBKFormat
+
+/// What a command said on standard error: an error, as JSON where the command was asked for it, and warnings.
+struct Said {
+  let message: String
+  let hint: String?
+  /// The error as it stands; nil if there is none.
+  let error: JSON?
+  let warnings: [String]
+
+  init(_ bytes: [UInt8]) {
+    var error: JSON?
+    var warnings: [String] = []
+    var other: String?
+    for line in bytes.split(separator: 0x0a) {
+      if line.starts(with: "{\"error\":".utf8), let found = try? JSON.parse(Array(line), what: "")["error"] {
+        error = error ?? found
+        continue
+      }
+      let text = String(decoding: line, as: UTF8.self)
+      if let (start, rest) = text.split(at: ": warning: "), start.utf8.allSatisfy({ $0 != UInt8(ascii: ":") }) {
+        warnings.append(rest)
+      } else {
+        other = other ?? text
+      }
+    }
+    self.error = error
+    self.warnings = warnings
+    message = error?["message"]?.text ?? other ?? "it failed without a word"
+    hint = error?["hint"]?.text
+  }
+}
+
+extension String {
+  /// What stands before and behind the first place of some text.
+  fileprivate func split(at text: String) -> (String, String)? {
+    guard let range = firstRange(of: text) else { return nil }
+    return (String(self[..<range.lowerBound]), String(self[range.upperBound...]))
+  }
+}
+
+/// What a verb had commands find out: a directory in which each command has a file of its name for what it printed,
+/// NAME.err for what it said, and NAME.status.
+struct CollectedFacts {
+  let folder: RawPath
+
+  /// The files of a part, as of a profile.
+  func part(_ name: String) -> CollectedFacts { CollectedFacts(folder: folder.appending(name)) }
+
+  /// Nothing if it is not there.
+  func bytes(_ name: String) -> [UInt8] {
+    (try? readFile(folder.appending(name), limit: Ledger.byteLimit)) ?? []
+  }
+
+  func text(_ name: String) -> String {
+    var text = String(decoding: bytes(name), as: UTF8.self)
+    if text.hasSuffix("\n") { text.removeLast() }
+    return text
+  }
+
+  func said(_ name: String) -> Said { Said(bytes(name + ".err")) }
+
+  /// Nil if the command was not run.
+  func status(_ name: String) -> Int32? { Int32(text(name + ".status")) }
+
+  /// The cells of a list.
+  func rows(_ name: String) -> [[String]] { (try? cells(bytes(name), atLeast: 1)) ?? [] }
+
+  /// An object that was printed; null if it is none.
+  func object(_ name: String) -> JSON { (try? JSON.parse(bytes(name), what: name)) ?? .null }
+
+  /// The value behind a name, in lines of name and value as tbk-token prints them.
+  func field(_ key: String, of name: String) -> String? {
+    rows(name).first { $0.count == 2 && $0[0] == key }?[1]
+  }
+}

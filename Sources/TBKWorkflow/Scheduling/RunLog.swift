@@ -1,0 +1,63 @@
+import Glibc
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// What runs by a timetable said: one file for each profile, which does not grow for ever. Each run begins with
+/// `== TIME status STATUS after TIME`.
+struct RunLog {
+  /// Of one run, in bytes.
+  static let runLimit = 65_536
+  /// Of all.
+  static let limit = 262_144
+
+  let path: RawPath
+
+  init(of profile: String, in home: Home) throws(Failure) {
+    let name = "schedule-\(try Profile.checkedName(Array(profile.utf8))).log"
+    if try home.open().statusIfPresent(of: RawPath("state")) == nil {
+      try home.open().makeOwnedDirectory(RawPath("state"))
+    }
+    path = home.path.appending("state").appending(name)
+  }
+
+  /// Makes the file, unless it is there. Throws `.cannotCreate` for a link.
+  func open() throws(Failure) -> Descriptor {
+    if let facts = try Descriptor.workingDirectory.statusIfPresent(of: path), facts.st_mode & S_IFMT == S_IFLNK {
+      throw Failure(.cannotCreate, "\(path.display) is a symbolic link")
+    }
+    return try Descriptor.workingDirectory.openOwned(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
+  }
+
+  /// Adds a run, and drops the oldest where there are too many. The file is written over, not replaced: it stays
+  /// its owner's.
+  func add(_ said: [UInt8], status: Int32, seconds: UInt64) throws(Failure) {
+    let file = try open()
+    let before = try DescriptorSource(file, name: path).readAll(limit: 64 << 20, what: path.display)
+    let entry = Self.entry(said, status: status, seconds: seconds, at: .now())
+    let whole = Self.kept(before + entry)
+    if whole.count == before.count + entry.count {
+      try file.write(entry.span, at: UInt64(before.count))
+    } else {
+      try file.truncate(to: 0)
+      try file.write(whole.span, at: 0)
+    }
+  }
+
+  static func entry(_ said: [UInt8], status: Int32, seconds: UInt64, at time: Timestamp) -> [UInt8] {
+    let header = "== \(time.iso8601(microseconds: false)) status \(status) after \(humanDuration(seconds))\n"
+    return Array(header.utf8) + said.suffix(runLimit)
+  }
+
+  /// What stays of a log: the last half from a run's first line on, if it is too long.
+  static func kept(_ log: [UInt8]) -> [UInt8] {
+    if log.count <= limit { return log }
+    let end = log.suffix(limit / 2)
+    let mark = Array("== ".utf8)
+    if end.starts(with: mark) { return Array(end) }
+    for index in end.indices where end[index] == 0x0a && end[(index + 1)...].starts(with: mark) {
+      return Array(end[(index + 1)...])
+    }
+    return []
+  }
+}

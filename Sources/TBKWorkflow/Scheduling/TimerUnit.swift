@@ -1,0 +1,66 @@
+import TBKCore
+import TBKCrypto
+
+/// A timer of systemd that runs a profile of a home, and the service that it starts.
+struct TimerUnit {
+  let profile: String
+  let home: RawPath
+  let timetable: String
+
+  /// What a timer says of itself; nil if it is none of ours.
+  init?(_ timer: [UInt8]) {
+    let mark = Array("# termbackup ".utf8)
+    let lines = timer.split(separator: 0x0a)
+    guard let first = lines.first(where: { $0.starts(with: mark) })?.dropFirst(mark.count),
+      let blank = first.firstIndex(of: 0x20)
+    else { return nil }
+    profile = String(decoding: first[..<blank], as: UTF8.self)
+    home = RawPath(Array(first[(blank + 1)...]))
+    let schedule = Array("# schedule ".utf8)
+    let line = lines.first { $0.starts(with: schedule) }?.dropFirst(schedule.count)
+    timetable = String(decoding: line ?? [], as: UTF8.self)
+  }
+
+  /// What its units are called. Those of two homes have different names: the plain one is of the home of every day.
+  ///
+  /// - Parameter isFree: whether no other home has the plain one.
+  static func name(_ profile: String, of home: RawPath, user: RawPath, isFree: Bool) throws(Failure) -> String {
+    let plain = "termbackup-\(profile)"
+    if home == user.appending(".termbackup"), isFree { return plain }
+    return "\(plain)-\(try SHA256.hash(home.bytes).hex.prefix(12))"
+  }
+
+  static func service(_ command: ScheduledCommand, for profile: String, of home: RawPath) -> [UInt8] {
+    Array("# termbackup \(profile) ".utf8) + home.bytes
+      + Array(
+        """
+
+        [Unit]
+        Description=TermBackup of \(profile)
+        Documentation=man:termbackup-schedule-enable(1)
+
+        [Service]
+        Type=oneshot
+        ExecStart=
+        """.utf8) + command.systemd + [0x0a]
+  }
+
+  static func timer(_ timetable: Timetable, for profile: String, of home: RawPath) -> [UInt8] {
+    Array("# termbackup \(profile) ".utf8) + home.bytes
+      + Array(
+        """
+
+        # schedule \(timetable.text)
+        [Unit]
+        Description=TermBackup of \(profile)
+
+        [Timer]
+        \(timetable.calendars.map { "OnCalendar=" + $0 }.joined(separator: "\n"))
+        Persistent=true
+
+        [Install]
+        WantedBy=timers.target
+
+        """.utf8)
+  }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ShellCommand {
+  struct Clean: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove what interrupted runs left behind, for 'termbackup clean'.",
+      subcommands: [Local.self, Report.self])
+
+    struct Local: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Remove what is left on this machine, and print it for the report.")
+      @OptionGroup var common: CommonOptions
+      @Flag(name: .long, help: "Remove nothing.")
+      var dryRun = false
+      @Option(name: .long, help: ArgumentHelp("Leave this directory.", valueName: "dir"))
+      var except: RawPath?
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        let left = try LocalLeftovers(of: try Home.ofProcess(), dryRun: dryRun, but: except)
+        for note in left.notes { Messages.notice(note) }
+        try StandardOutput.write(left.found.flatMap { $0.json.line() + [0x0a] })
+        return left.hasFailed ? Failure(.io, "").exitStatus : ExitStatus.success
+      }
+    }
+
+    struct Report: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Report what was removed here and in stores.")
+      @OptionGroup var common: CommonOptions
+      @Flag(name: .long, help: "Nothing was removed.")
+      var dryRun = false
+      @Flag(name: .long, help: "Print one JSON object.")
+      var json = false
+      @Flag(name: .long, help: "Something failed.")
+      var failed = false
+      @Option(name: .long, help: ArgumentHelp("What 'clean local' prints.", valueName: "file"))
+      var local: RawPath
+      @Argument(
+        help: ArgumentHelp("A store, then a file with what 'tbk-store clean' prints of it.", valueName: "store file"))
+      var stores: [RawPath] = []
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        var found: [Leftover] = []
+        for line in try readFile(local, limit: Ledger.byteLimit).split(separator: 0x0a) {
+          if let leftover = Leftover(try JSON.parse(Array(line), what: "a leftover")) { found.append(leftover) }
+        }
+        for index in stride(from: 0, to: stores.count - 1, by: 2) {
+          for row in try cells(try readFile(stores[index + 1], limit: Ledger.byteLimit), atLeast: 3) {
+            found.append(
+              Leftover(kind: row[0], size: UInt64(row[2]) ?? 0, name: RawPath(row[1]), store: stores[index].text))
+          }
+        }
+        let report = LeftoversReport(leftovers: found, dryRun: dryRun)
+        if json {
+          try StandardOutput.write(report.json.line() + [0x0a])
+          return ExitStatus.success
+        }
+        if !common.quiet { try StandardOutput.write(report.text) }
+        if let summary = report.summary {
+          Messages.notice(summary)
+        } else if !failed {
+          Messages.notice("there is nothing to remove")
+        }
+        return ExitStatus.success
+      }
+    }
+  }
+}

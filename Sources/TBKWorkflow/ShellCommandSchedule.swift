@@ -1,0 +1,244 @@
+import ArgumentParser
+import CSystem
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+/// Timetables: blocks of a crontab, and timers of systemd.
+extension ShellCommand {
+  struct Schedule: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Schedule backups with cron or systemd.",
+      subcommands: [Command.self, Enable.self, Disable.self, Status.self, List.self, Log.self])
+
+    /// What is to be scheduled.
+    struct RunOptions: ParsableArguments {
+      @Option(name: .long, help: ArgumentHelp("When.", valueName: "schedule"))
+      var schedule: String
+      @Option(name: .long, help: ArgumentHelp("The file of termbackup.", valueName: "file"))
+      var program: RawPath
+      @Flag(name: .long, help: "Store everything each time.")
+      var full = false
+      @Option(name: .long, help: ArgumentHelp("How long a run waits for GitHub.", valueName: "seconds"))
+      var maxWait: Int?
+      @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+      var profile: String
+      @Argument(
+        help: ArgumentHelp(
+          """
+          For the password, the password of the key and the token, four each: the file and the command of the \
+          options, and those of the environment, which count if there is none; empty for none.
+          """, valueName: "place"))
+      var places: [RawPath] = []
+
+      func validate() throws {
+        if places.count != 12 { throw ValidationError("12 places are expected") }
+      }
+
+      func command(_ more: String...) throws(Failure) -> ScheduledCommand {
+        func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+        var words = [bytes("/usr/bin/env"), bytes("TERMBACKUP_HOME=") + (try Home.ofProcess().path.bytes)]
+        if let bus = Self.bus { words.append(bytes("DBUS_SESSION_BUS_ADDRESS=") + bus) }
+        for name in ["TERMBACKUP_GITHUB_API", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+          if let value = environment(name) { words.append(bytes("\(name)=") + value) }
+        }
+        words += [program.bytes, bytes("schedule-run"), bytes("-q")]
+        if full { words.append(bytes("--full")) }
+        for (index, option) in ["--password", "--key-password", "--token"].enumerated() {
+          let place = try place(Array(places[(4 * index)..<(4 * index + 4)]), option)
+          if !place.file.isEmpty { words += [bytes("\(option)-file"), place.file.bytes] }
+          if !place.command.isEmpty { words += [bytes("\(option)-command"), place.command] }
+        }
+        if let maxWait { words += [bytes("--max-wait"), bytes("\(maxWait)")] }
+        return try ScheduledCommand(words + more.map(bytes) + [bytes("--"), bytes(profile)])
+      }
+
+      /// What comes from the environment now will not be there then.
+      private func place(_ given: [RawPath], _ option: String) throws(Failure) -> ScheduledCommand.Place {
+        let isGiven = !given[0].isEmpty || !given[1].isEmpty
+        var file = isGiven ? given[0] : given[2]
+        let command = isGiven ? given[1].bytes : file.isEmpty ? given[3].bytes : []
+        if file.isEmpty { return .init(file: file, command: command) }
+        if file.isStandardStream { throw Failure(.usage, "\(option)-file takes a file") }
+        if !SecretFiles.lasts(file) {
+          throw Failure(
+            .usage, "\(option)-file: \(file.display) is no regular file, and will not be there at each run",
+            hint: "put what it gives into a file of mode 0600, or give a command that prints it")
+        }
+        if !file.isAbsolute { file = try absolutePath(file) }
+        return .init(file: file, command: command)
+      }
+
+      /// The session of the user, by which the keyring is found.
+      private static var bus: [UInt8]? {
+        if let bus = environment("DBUS_SESSION_BUS_ADDRESS") { return bus }
+        let folder = RawPath(environment("XDG_RUNTIME_DIR") ?? Array("/run/user/\(getuid())".utf8))
+        let socket = folder.appending("bus")
+        guard let facts = try? Descriptor.workingDirectory.statusIfPresent(of: socket),
+          facts.st_mode & S_IFMT == S_IFSOCK
+        else { return nil }
+        return Array("unix:path=".utf8) + socket.bytes
+      }
+    }
+
+    struct Command: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Print the command that proves a scheduled run would work, for a shell.")
+      @OptionGroup var run: RunOptions
+
+      mutating func execute() throws(Failure) -> Int32 {
+        _ = try Timetable(run.schedule)
+        try StandardOutput.write(try run.command("--check").shell + [0x0a])
+        return ExitStatus.success
+      }
+    }
+
+    struct Enable: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(abstract: "Schedule it, and report that.")
+      @OptionGroup var common: CommonOptions
+      @Flag(name: .long, help: "By a timer of systemd.")
+      var systemd = false
+      @Flag(name: .long, help: "Print one JSON object.")
+      var json = false
+      @OptionGroup var run: RunOptions
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        let home = try Home.ofProcess()
+        let timetable = try Timetable(run.schedule)
+        let keeper = systemd ? Schedules.Keeper.systemd : .cron
+        try Schedules(of: home).enable(try run.command(), at: timetable, for: run.profile, by: keeper)
+        home.record("schedule-enable", of: run.profile, ["schedule": keeper.rawValue])
+        let log = try RunLog(of: run.profile, in: home).path
+        if json {
+          let report = JSON.object([
+            "profile": .string(run.profile), "status": .string("enabled"), "backend": .string(keeper.rawValue),
+            "schedule": .string(timetable.text), "log": .string(log.bytes),
+          ])
+          try StandardOutput.write(report.line() + [0x0a])
+        } else if !common.quiet {
+          try StandardOutput.write(
+            "Scheduled \(run.profile) by \(keeper.rawValue): \(timetable.text)\n  log  \(log.quoted)\n")
+        }
+        return ExitStatus.success
+      }
+    }
+
+    struct Disable: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(abstract: "Schedule it no longer, and report that.")
+      @OptionGroup var common: CommonOptions
+      @OptionGroup var input: TBKCommand.InputOptions
+      @Flag(name: .long, help: "Take its password out of the keyring, too.")
+      var forgetPassword = false
+      @Flag(name: .long, help: "Print one JSON object.")
+      var json = false
+      @Argument(help: ArgumentHelp("The profile, which may be gone.", valueName: "profile"))
+      var profile: String
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        let home = try Home.ofProcess()
+        let wasScheduled = try Schedules(of: home).disable(profile)
+        if wasScheduled {
+          home.record("schedule-disable", of: profile)
+          if !common.quiet, !json { try StandardOutput.write("\(profile) is no longer scheduled\n") }
+        } else {
+          Messages.notice("'\(profile)' was not scheduled")
+        }
+        let wasForgotten = forgetPassword ? try ShellCommand.forgetPassword(of: profile, isAlone: input.noInput) : false
+        if json {
+          let report = JSON.object([
+            "profile": .string(profile), "status": .string(wasScheduled ? "disabled" : "unchanged"),
+            "forgot_password": .bool(wasForgotten),
+          ])
+          try StandardOutput.write(report.line() + [0x0a])
+        }
+        return ExitStatus.success
+      }
+    }
+
+    /// For verbs that look at schedules beside other things.
+    struct List: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Print the keeper, name and timetable of all that are scheduled.")
+
+      mutating func execute() throws(Failure) -> Int32 {
+        for scheduled in try Schedules(of: .ofProcess()).all() {
+          try StandardOutput.write("\(scheduled.keeper)\t\(scheduled.profile)\t\(scheduled.timetable)\n")
+        }
+        return ExitStatus.success
+      }
+    }
+
+    struct Status: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Report what is backed up when.", discussion: "Ends with status 1 if backups are overdue.")
+      @OptionGroup var common: CommonOptions
+      @Flag(name: .long, help: "Print JSON Lines.")
+      var json = false
+      @Argument(help: ArgumentHelp("This profile alone.", valueName: "profile"))
+      var profile: String?
+
+      mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
+        let home = try Home.ofProcess()
+        let report = try SchedulesReport(try Schedules(of: home).all(), of: profile, in: home)
+        if json {
+          try StandardOutput.write(report.json)
+        } else {
+          try StandardOutput.write(report.text)
+          if report.rows.isEmpty {
+            Messages.notice(
+              profile.map { "'\($0)' is not scheduled" }
+                ?? "nothing is scheduled: see 'termbackup schedule-enable --help'")
+          }
+        }
+        return report.isLate ? ExitStatus.no : ExitStatus.success
+      }
+    }
+
+    struct Log: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(
+        abstract: "Add what a run said, on standard input, to the log of its profile.",
+        discussion: "Without a status, only makes the log.")
+      @Option(name: .long, help: ArgumentHelp("How the run ended.", valueName: "status"))
+      var status: Int32?
+      @Option(name: .long, help: ArgumentHelp("When it began, in seconds since 1970.", valueName: "time"))
+      var started: Int64?
+      @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+      var profile: String
+
+      mutating func execute() throws(Failure) -> Int32 {
+        let log = try RunLog(of: profile, in: try Home.ofProcess())
+        guard let status else {
+          _ = try log.open()
+          return ExitStatus.success
+        }
+        let said = try DescriptorSource(.standardInput).readEnd(of: RunLog.runLimit)
+        let now = Int64(time(nil))
+        do throws(Failure) {
+          try log.add(said, status: status, seconds: UInt64(clamping: now - (started ?? now)))
+        } catch {
+          Messages.warning("the log \(log.path.display) cannot be written")
+        }
+        return ExitStatus.success
+      }
+    }
+  }
+}
+
+extension DescriptorSource {
+  /// The last bytes, however many there are before.
+  fileprivate func readEnd(of limit: Int) throws(Failure) -> [UInt8] {
+    var end: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while true {
+      let count = try read(into: &buffer)
+      if count == 0 { return Array(end.suffix(limit)) }
+      end += buffer[..<count]
+      if end.count > 4 * limit { end.removeFirst(end.count - limit) }
+    }
+  }
+}
