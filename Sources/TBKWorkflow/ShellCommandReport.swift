@@ -10,19 +10,22 @@ extension ShellCommand {
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
-        tbk-prune does, profiles as 'tbk-config profile list' does; status and token are parts of what \
-        'termbackup status --json' prints, and metrics lines of the first kind. What is made of facts, KEY=VALUE, \
-        reads no standard input.
+        tbk-prune does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
+        standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles, status, metrics, token
-      case run
+      case backups, groups, verdicts, profiles
+      case run, loop, key
+      case keptToken = "kept-token"
 
       /// How it is made of facts; nil for what is made of a list.
       var ofFacts: ((Facts) throws -> any VerbReport)? {
         switch self {
         case .run: { try RunReport($0) }
+        case .loop: { try LoopReport($0) }
+        case .key: { KeyReport($0) }
+        case .keptToken: { KeptTokenReport($0) }
         default: nil
         }
       }
@@ -32,10 +35,6 @@ extension ShellCommand {
     var json = false
     @Flag(name: .long, help: "Print no text of what is made of facts.")
     var quiet = false
-    @Option(
-      name: .shortAndLong,
-      help: ArgumentHelp("Replace this file, which others may read: of metrics.", valueName: "file"))
-    var output: RawPath?
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind
     @Argument(help: ArgumentHelp("KEY=VALUE.", valueName: "fact"))
@@ -51,22 +50,16 @@ extension ShellCommand {
     }
 
     mutating func execute() throws(Failure) -> Int32 {
-      Messages.program = "termbackup"
+      if environment("TERMBACKUP_VERB") == nil { Messages.program = "termbackup" }
       if kind.ofFacts != nil { return try print() }
       let list = try DescriptorSource(.standardInput)
         .readAll(limit: Ledger.byteLimit, what: "the list")
-      let text = try text(list)
-      if let output {
-        try AtomicFile.write(Array(text.utf8), to: output, mode: 0o644)
-      } else {
-        try StandardOutput.write(text)
-      }
+      try StandardOutput.write(try text(list))
       return ExitStatus.success
     }
 
     /// What is made of facts. A report that cannot be written is a failure.
     private func print() throws(Failure) -> Int32 {
-      Messages.program = "termbackup \(kind.rawValue)"
       let report = try made()
       if json {
         try StandardOutput.write(report.json.line() + [0x0a])
@@ -101,10 +94,7 @@ extension ShellCommand {
           .groups(profiles: BackupsReport.profilesHere())
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
-      case .status: StatusReport(try JSON.parse(list, what: "the report")).text
-      case .metrics: try MetricsReport(list).text
-      case .run: ""
-      case .token: StatusReport.token(try JSON.parse(list, what: "the report")) + "\n"
+      case .run, .loop, .key, .keptToken: ""
       }
     }
   }

@@ -11,7 +11,7 @@ extension ShellCommand {
   struct Schedule: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Schedule backups with cron or systemd.",
-      subcommands: [Command.self, Enable.self, Disable.self, Status.self, List.self, Log.self])
+      subcommands: [Command.self, Enable.self, Disable.self, Status.self, Log.self])
 
     /// What is to be scheduled.
     struct RunOptions: ParsableArguments {
@@ -154,19 +154,6 @@ extension ShellCommand {
             "forgot_password": .bool(wasForgotten),
           ])
           try StandardOutput.write(report.line() + [0x0a])
-        }
-        return ExitStatus.success
-      }
-    }
-
-    /// For verbs that look at schedules beside other things.
-    struct List: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(
-        abstract: "Print the keeper, name and timetable of all that are scheduled.")
-
-      mutating func execute() throws(Failure) -> Int32 {
-        for scheduled in try Schedules(of: .ofProcess()).all() {
-          try StandardOutput.write("\(scheduled.keeper)\t\(scheduled.profile)\t\(scheduled.timetable)\n")
         }
         return ExitStatus.success
       }

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # The keyring, which keeps the token and passwords. lib/setup.sh sources this.
 
 # tb_keyring COMMAND OPTION…: tbk-sh keyring, as the stage of that name; returns its status. A secret goes in by

@@ -2,7 +2,6 @@
 # What runs on without a person: the daemon and the watch source this. The secrets are taken once, at
 # the start, and go to each run through pipes.
 
-tb_run_count=0
 tb_success_count=0
 tb_failure_count=0
 tb_failed_in_a_row=0
@@ -81,12 +80,12 @@ tb_account() {
 	case $1 in
 	0 | 3)
 		# One command: a signal finds it counted or in flight.
-		tb_in_flight='' tb_run_count=$((tb_run_count + 1)) tb_success_count=$((tb_success_count + 1))
+		tb_in_flight='' tb_success_count=$((tb_success_count + 1))
 		test "$tb_failed_in_a_row" -lt 3 || tb_note "a run has succeeded after $tb_failed_in_a_row failures"
 		tb_failed_in_a_row=0
 		;;
 	*)
-		tb_in_flight='' tb_run_count=$((tb_run_count + 1)) tb_failure_count=$((tb_failure_count + 1))
+		tb_in_flight='' tb_failure_count=$((tb_failure_count + 1))
 		tb_failed_in_a_row=$((tb_failed_in_a_row + 1))
 		test "$tb_failed_in_a_row" -lt 3 ||
 			tb_warn "$tb_failed_in_a_row runs in a row have failed, the last one with status $1"
@@ -111,14 +110,8 @@ tb_stop_loop() {
 }
 
 tb_report_loop() {
-	tb_uptime=$(($(date +%s) - tb_loop_started))
-	if test -n "$tb_json"; then
-		"$tb_sh" object -- "profile=$profile_name" "seconds:=$tb_uptime" "run_count:=$tb_run_count" \
-			"success_count:=$tb_success_count" "failure_count:=$tb_failure_count"
-	elif test -z "$tb_quiet"; then
-		tb_say 'Ended after %s\n  runs       %s\n  successes  %s\n  failures   %s\n' \
-			"$(tb_duration "$tb_uptime")" "$tb_run_count" "$tb_success_count" "$tb_failure_count"
-	fi
+	tb_print_report loop "profile=$profile_name" "started=$tb_loop_started" "successes=$tb_success_count" \
+		"failures=$tb_failure_count"
 }
 
 # tb_traps: how a loop ends.

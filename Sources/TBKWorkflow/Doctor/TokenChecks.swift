@@ -60,7 +60,7 @@ struct TokenChecks {
       Finding(result: result, check: "clock", message: message, hint: hint)
     }
     guard let skew else {
-      return finding(.note, "\(now.iso8601(microseconds: false)); not compared with another clock")
+      return finding(.note, "\(now.ofLog); not compared with another clock")
     }
     let off = "it is \(skew.magnitude) s \(skew < 0 ? "behind" : "ahead of") GitHub's"
     switch skew.magnitude {

@@ -5,14 +5,8 @@ import TBKFormat
 struct MetricsReport {
   private let profiles: [JSON]
 
-  /// - Parameter lines: the elements of `profiles` of `termbackup status --json`, a line each.
-  init(_ lines: [UInt8]) throws(Failure) {
-    var profiles: [JSON] = []
-    for line in lines.split(separator: 0x0a) {
-      profiles.append(try JSON.parse(Array(line), what: "the report"))
-    }
-    self.profiles = profiles
-  }
+  /// - Parameter profiles: the elements of `profiles` of `termbackup status --json`.
+  init(_ profiles: [JSON]) { self.profiles = profiles }
 
   private struct Metric: Sendable {
     let name: String

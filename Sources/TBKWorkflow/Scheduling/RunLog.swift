@@ -15,10 +15,7 @@ struct RunLog {
 
   init(of profile: String, in home: Home) throws(Failure) {
     let name = "schedule-\(try Profile.checkedName(Array(profile.utf8))).log"
-    if try home.open().statusIfPresent(of: RawPath("state")) == nil {
-      try home.open().makeOwnedDirectory(RawPath("state"))
-    }
-    path = home.path.appending("state").appending(name)
+    path = try home.stateDirectory().appending(name)
   }
 
   /// Makes the file, unless it is there. Throws `.cannotCreate` for a link.
@@ -45,7 +42,7 @@ struct RunLog {
   }
 
   static func entry(_ said: [UInt8], status: Int32, seconds: UInt64, at time: Timestamp) -> [UInt8] {
-    let header = "== \(time.iso8601(microseconds: false)) status \(status) after \(humanDuration(seconds))\n"
+    let header = "== \(time.ofLog) status \(status) after \(humanDuration(seconds))\n"
     return Array(header.utf8) + said.suffix(runLimit)
   }
 
@@ -59,5 +56,28 @@ struct RunLog {
       return Array(end[(index + 1)...])
     }
     return []
+  }
+}
+
+extension Timestamp {
+  /// As logs have it: ISO 8601, whole seconds, with a Z.
+  var ofLog: String { String(iso8601(microseconds: false).prefix(19)) + "Z" }
+}
+
+extension Home {
+  /// The directory of what is kept from run to run, which is made if it is missing. Throws `.cannotCreate` if it
+  /// cannot be.
+  func stateDirectory() throws(Failure) -> RawPath {
+    let name = RawPath("state")
+    let home = try open()
+    guard let facts = try home.statusIfPresent(of: name) else {
+      try home.makeOwnedDirectory(name)
+      return path.appending(name)
+    }
+    // A link to a directory is one.
+    if facts.st_mode & S_IFMT == S_IFREG {
+      throw Failure(.cannotCreate, "cannot create the directory \(path.appending(name).display)")
+    }
+    return path.appending(name)
   }
 }

@@ -52,7 +52,7 @@ struct Schedules {
     }
     // Nothing was due before.
     do throws(Failure) {
-      let now = Timestamp.now().iso8601(microseconds: false)
+      let now = Timestamp.now().ofLog
       try AtomicFile.write(Array("\(now)\n".utf8), to: try since(profile), inherits: true)
     } catch {
       Messages.warning(error.message)
@@ -70,20 +70,12 @@ struct Schedules {
   }
 
   private func since(_ profile: String) throws(Failure) -> RawPath {
-    try state().appending("schedule-\(profile).since")
-  }
-
-  private func state() throws(Failure) -> RawPath {
-    let path = home.path.appending("state")
-    if try home.open().statusIfPresent(of: RawPath("state")) == nil {
-      try home.open().makeOwnedDirectory(RawPath("state"))
-    }
-    return path
+    try home.stateDirectory().appending("schedule-\(profile).since")
   }
 
   /// One change of timetables at a time, of this home; as long as what is returned is open.
   private func lock() throws(Failure) -> Descriptor {
-    let path = try state().appending("schedule.lock")
+    let path = try home.stateDirectory().appending("schedule.lock")
     let file = try Descriptor.workingDirectory.openOwned(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
     while flock(file.number, LOCK_EX | LOCK_NB) != 0 {
       if errno == EINTR { try Interruption.check(); continue }

@@ -27,8 +27,8 @@ extension ConfigCommand {
       let settings = try MbuSettings(
         reading: try Descriptor.openForReading(file), file, needsKey: false)
       let values: [JSON.Member] = [
-        .init("package_dir", try directory(settings.packageDirectory)),
-        .init("restore_dir", try directory(settings.restoreDirectory)),
+        .init("package_dir", try json(settings.packageDirectory)),
+        .init("restore_dir", try json(settings.restoreDirectory)),
         .init("others", .array(settings.others.map { .string(RawPath($0).quoted) })),
       ]
       if json {
@@ -48,12 +48,16 @@ extension ConfigCommand {
       return ExitStatus.success
     }
 
+    private func json(_ bytes: [UInt8]?) throws(Failure) -> JSON {
+      guard let path = try Mbu.directory(bytes, beside: file) else { return .null }
+      return .string(path.bytes)
+    }
+
     /// mbu takes relative paths from the directory it is started in, where its settings lie.
-    private func directory(_ bytes: [UInt8]?) throws(Failure) -> JSON {
-      guard let bytes else { return .null }
+    static func directory(_ bytes: [UInt8]?, beside file: RawPath) throws(Failure) -> RawPath? {
+      guard let bytes else { return nil }
       let path = RawPath(bytes)
-      return .string(
-        try absolutePath(path.isAbsolute ? path : file.parent.appending(path)).bytes)
+      return try absolutePath(path.isAbsolute ? path : file.parent.appending(path))
     }
   }
 }

@@ -1,0 +1,72 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ShellCommand {
+  struct MbuSettingsImport: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "mbu-settings",
+      abstract: "Carry the settings of an mbu config.toml over, and print assignments for a shell.",
+      discussion: """
+        mbu_said is what was done, in lines for people; mbu_carried and mbu_others count what was set, and what has no \
+        counterpart.
+        """)
+    @Argument(help: ArgumentHelp("The config.toml.", valueName: "file"))
+    var file: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let settings = try MbuSettings(reading: try Descriptor.openForReading(file), file, needsKey: false)
+      let home = try Home.ofProcess()
+      var configuration = try home.configuration()
+      let packages = try ConfigCommand.Mbu.directory(settings.packageDirectory, beside: file)
+      let carried = MbuCarrying.carry(
+        [
+          ("package_dir", packages),
+          ("restore_dir", try ConfigCommand.Mbu.directory(settings.restoreDirectory, beside: file)),
+        ], into: &configuration)
+      if carried.count > 0 { try home.write(configuration) }
+      let lines = carried.lines + MbuCarrying.others(settings.others)
+      for (name, value) in [
+        ("mbu_package_dir", packages?.bytes ?? []), ("mbu_carried", Array("\(carried.count)".utf8)),
+        ("mbu_others", Array("\(settings.others.count)".utf8)), ("mbu_said", Array(lines.joined(separator: "\n").utf8)),
+      ] {
+        try StandardOutput.write(ShellScript.assignment(to: name, value))
+      }
+      return ExitStatus.success
+    }
+  }
+}
+
+/// What becomes of mbu's settings.
+enum MbuCarrying {
+  /// Sets what the configuration does not have, and says what was done with each.
+  static func carry(
+    _ settings: [(key: String, value: RawPath?)], into configuration: inout Configuration
+  ) -> (count: Int, lines: [String]) {
+    var count = 0
+    var lines: [String] = []
+    for (key, value) in settings {
+      guard let value else { continue }
+      switch configuration[key]?.bytes {
+      case nil:
+        configuration.set(key, .string(value.bytes))
+        count += 1
+        lines.append("set     \(key): \(value.quoted)")
+      case value.bytes?: lines.append("as is   \(key): \(value.quoted)")
+      case let other?: lines.append("kept    \(key): \(RawPath(other).quoted), where mbu has \(value.quoted)")
+      }
+    }
+    return (count, lines)
+  }
+
+  /// What nothing here stands for.
+  static func others(_ keys: [String]) -> [String] {
+    keys.map { key in
+      let name = RawPath(key).quoted
+      return name == "user_password"
+        ? "not set \(name): a sealed password check takes its place" : "not set \(name): it has no counterpart"
+    }
+  }
+}
