@@ -155,6 +155,14 @@ static void close_from(int lowest, int highest) {
   for (int number = lowest; number < highest; number++) close(number);
 }
 
+int tbk_become(char *const arguments[], char *const environment[]) {
+  struct rlimit limit;
+  close_from(3, getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int)limit.rlim_cur : 65536);
+  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+  execvpe(arguments[0], arguments, environment);
+  return errno;
+}
+
 int tbk_spawn(const char *path, char *const arguments[], char *const environment[], int input, int output,
               int errors, pid_t *child) {
   int report[2];

@@ -9,6 +9,8 @@ package struct WalkOptions: Sendable {
   package var excludesCaches = false
   /// Stays on the file system of the root; mount points are kept as empty directories.
   package var oneFileSystem = false
+  /// Leaves out regular files of more bytes.
+  package var largestFile: UInt64 = .max
 
   package init() {}
 }
@@ -192,6 +194,7 @@ package final class TreeWalker {
       {
         return nil
       }
+      if type == .file, UInt64(clamping: facts.st_size) > options.largestFile { return nil }
       var entry = try ManifestEntry(path: path, type: type, facts: facts, names: names)
       if let known = knownAttributes(entry) {
         entry.xattrs = known

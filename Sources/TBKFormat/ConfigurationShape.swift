@@ -27,6 +27,12 @@ package enum ConfigurationShape: Equatable, Sendable {
   case group
   /// A length of time: a number and `m`, `h`, `d` or `w`.
   case age
+  /// How often: a count from 1, or a length of time.
+  case countOrAge
+  /// Bytes: a number, with `K`, `M`, `G` or `T` behind it or without.
+  case size
+  /// Words as a shell splits them.
+  case command
 
   /// What is wrong with `value`, in words that follow the key; nil if nothing is.
   package func complaint(about value: JSON) -> String? {
@@ -109,7 +115,41 @@ package enum ConfigurationShape: Equatable, Sendable {
     case .age:
       return value.text.flatMap(ConfigurationShape.seconds(ofAge:)) == nil
         ? ConfigurationShape.ageComplaint : nil
+    case .countOrAge:
+      if let count = value.integer(Int.self), (1...Int(Int32.max)).contains(count) { return nil }
+      return value.text.flatMap(ConfigurationShape.seconds(ofAge:)) == nil
+        ? "must be a number of backups, or a length of time, as 90d" : nil
+    case .size:
+      return ConfigurationShape.bytes(ofSize: value) == nil ? ConfigurationShape.sizeComplaint : nil
+    case .command:
+      guard let bytes = value.bytes else { return "must be a string" }
+      if bytes.contains(0) { return "holds a NUL byte" }
+      do throws(Failure) {
+        return try splitShellWords(bytes).isEmpty ? "is empty" : nil
+      } catch {
+        return "is not a command: \(error.message)"
+      }
     }
+  }
+
+  package static let sizeComplaint = "must be a size, as 500K, 100M or 2G"
+
+  /// A size in bytes: a number, or at most twelve digits that do not begin with 0, and perhaps `K`, `M`,
+  /// `G` or `T` for 1024, 1024² and so on.
+  package static func bytes(ofSize value: JSON) -> UInt64? {
+    if let number = value.integer(UInt64.self) { return number == 0 ? nil : number }
+    return value.text.flatMap(bytes(ofSize:))
+  }
+
+  package static func bytes(ofSize text: String) -> UInt64? {
+    let units: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
+    let unit = text.last.flatMap { units[$0] }
+    let digits = unit == nil ? text[...] : text.dropLast()
+    guard (1...12).contains(digits.utf8.count), digits.first != "0",
+      digits.utf8.allSatisfy({ (48...57).contains($0) }), let count = UInt64(digits)
+    else { return nil }
+    let (product, overflow) = count.multipliedReportingOverflow(by: unit ?? 1)
+    return overflow ? nil : product
   }
 
   package static let ageComplaint = "must be a length of time, as 36h, 2d or 4w"
@@ -139,6 +179,9 @@ package enum ConfigurationShape: Equatable, Sendable {
       }
     case .integer, .oneOf:
       value = Int(String(decoding: bytes, as: UTF8.self)).map { .number($0) } ?? .null
+    case .countOrAge, .size:
+      let text = String(decoding: bytes, as: UTF8.self)
+      value = Int(text).map { .number($0) } ?? .string(bytes)
     case .patterns, .recipients:
       value = .array(bytes.split(separator: 0x0a).map { .string(Array($0)) })
     default: value = .string(bytes)

@@ -30,6 +30,17 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("ungrouped", .boolean),
     ConfigurationKey("restore_dir", .directory),
     ConfigurationKey("max_age", .age),
+    ConfigurationKey("exclude_caches", .boolean, standard: .bool(false)),
+    ConfigurationKey("one_file_system", .boolean, standard: .bool(false)),
+    ConfigurationKey("exclude_larger_than", .size),
+    ConfigurationKey("exclude_from", .directory),
+    ConfigurationKey("full_every", .countOrAge),
+    ConfigurationKey("max_chain", count, standard: .number(30)),
+    ConfigurationKey("before_command", .command),
+    ConfigurationKey("after_command", .command),
+    ConfigurationKey("notify_command", .command),
+    ConfigurationKey("limit_upload", count),
+    ConfigurationKey("limit_download", count),
   ]
 
   package static func field(_ name: String) -> ConfigurationKey? {
@@ -157,6 +168,21 @@ package struct Profile: Equatable, Sendable {
   package var hasUngrouped: Bool { group == nil || self["ungrouped"] == .bool(true) }
   package var excludePatterns: [[UInt8]] {
     self["exclude_patterns"]?.elements?.compactMap(\.bytes) ?? []
+  }
+
+  /// The file with more patterns; nil if there is none.
+  package var excludeFrom: RawPath? { self["exclude_from"]?.bytes.map { RawPath($0) } }
+
+  /// What the walk of its directory is given beside the patterns, as options of tbk-manifest, none of which
+  /// has a blank in it.
+  package var walkOptions: [String] {
+    var options: [String] = []
+    if self["exclude_caches"] == .bool(true) { options.append("--exclude-caches") }
+    if self["one_file_system"] == .bool(true) { options.append("--one-file-system") }
+    if let size = self["exclude_larger_than"].flatMap(ConfigurationShape.bytes(ofSize:)) {
+      options.append("--exclude-larger-than=\(size)")
+    }
+    return options
   }
 
   package func store() throws(Failure) -> StoreReference {

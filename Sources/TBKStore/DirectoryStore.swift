@@ -22,12 +22,16 @@ package final class DirectoryStore: Store {
   package let address: StoreAddress
   let root: Descriptor
   let maximumWait: Int
+  private let throttles: StoreThrottles
 
   /// - Parameters:
   ///   - path: a directory that exists: an unmounted disk is not a new store.
   ///   - maximumWait: seconds to wait for another writer.
-  package init(_ path: RawPath, maximumWait: Int = 60) throws(Failure) {
+  package init(
+    _ path: RawPath, maximumWait: Int = 60, rates: StoreRates = StoreRates()
+  ) throws(Failure) {
     address = .directory(path)
+    throttles = StoreThrottles(rates)
     self.maximumWait = maximumWait
     guard
       let root = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
@@ -53,8 +57,9 @@ package final class DirectoryStore: Store {
 
   package func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
     let paths = try files(of: object)
-    if paths.count == 1 { return try open(paths[0]) }
-    return FilesSource(paths) { [self] (path) throws(Failure) in try open(path) }
+    if paths.count == 1 { return throttles.receiving(try open(paths[0])) }
+    return throttles.receiving(
+      FilesSource(paths) { [self] (path) throws(Failure) in try open(path) })
   }
 
   /// Where its bytes are, in their order. A clone of a store on GitHub has some objects in parts.
@@ -177,7 +182,7 @@ package final class DirectoryStore: Store {
     }
     let staged = try StagedFile(in: directory, folder)
     do throws(Failure) {
-      try staged.fill(from: source, size: size)
+      try staged.fill(from: throttles.sending(source), size: size)
     } catch {
       staged.discard()
       throw error

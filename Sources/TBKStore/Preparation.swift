@@ -12,6 +12,10 @@ package struct Preparation: Sendable {
     case lost
     /// What it would be built on is beyond a limit.
     case limits
+    /// The last backup needs as many archives as one may.
+    case chain
+    /// The last full one is so many backups, or so long, ago that another is due.
+    case due
     /// The store does not have the sealed manifest of the last backup as the ledger names it.
     case manifest
   }
@@ -51,12 +55,48 @@ package struct Preparation: Sendable {
   package fileprivate(set) var wouldPrune = false
 }
 
+/// How often a full backup is made where others are incremental.
+package enum FullEvery: Equatable, Sendable {
+  /// Of so many backups in a row, one is full.
+  case backups(Int)
+  /// Once the last full one is older than so many seconds.
+  case seconds(Int64)
+
+  /// A number, or a length of time as `90d`; nil for anything else.
+  package init?(_ text: String) {
+    if let count = wholeNumber(text) {
+      self = .backups(count)
+    } else if let seconds = ConfigurationShape.seconds(ofAge: text) {
+      self = .seconds(seconds)
+    } else {
+      return nil
+    }
+  }
+
+  /// Whether the next backup is to be full. Without a full one among them, it is.
+  ///
+  /// - Parameter entries: the backups of the series, in the ledger's order.
+  package func isDue(after entries: [LedgerEntry], now: Timestamp) -> Bool {
+    guard let place = entries.lastIndex(where: { $0.mode == "full" }) else { return true }
+    switch self {
+    case .backups(let count): return entries.count - place >= count
+    case .seconds(let seconds):
+      guard let time = Timestamp(iso8601: entries[place].createdAt) else { return true }
+      return time < now.earlier(seconds: UInt64(clamping: seconds))
+    }
+  }
+}
+
 /// What a run asks for before it reads the tree.
 package struct PreparationRequest {
   /// Whether the next backup is incremental if it can be.
   package var isIncremental: Bool
   /// The limits of the profile.
   package var rules: RetentionRules?
+  /// How often a full backup is due.
+  package var fullEvery: FullEvery?
+  /// How many archives a backup may need; nil for any number.
+  package var maximumChain: Int?
   /// The group whose password check is looked for.
   package var group: GroupID?
   package var scope: BackupScope
@@ -64,11 +104,14 @@ package struct PreparationRequest {
   package var cached: (Digest) -> Digest?
 
   package init(
-    isIncremental: Bool, rules: RetentionRules?, group: GroupID?, scope: BackupScope,
+    isIncremental: Bool, rules: RetentionRules?, fullEvery: FullEvery? = nil,
+    maximumChain: Int? = nil, group: GroupID?, scope: BackupScope,
     cached: @escaping (Digest) -> Digest? = { _ in nil }
   ) {
     self.isIncremental = isIncremental
     self.rules = rules
+    self.fullEvery = fullEvery
+    self.maximumChain = maximumChain
     self.group = group
     self.scope = scope
     self.cached = cached
@@ -107,6 +150,16 @@ extension LedgerSession {
       retention.wantsFull(after: entries, in: request.scope)
     {
       found.reason = .limits
+      return found
+    }
+    if let most = request.maximumChain, last.dependsOn.count >= most {
+      found.reason = .chain
+      return found
+    }
+    if let every = request.fullEvery,
+      every.isDue(after: entries.filter { request.scope.holds($0) }, now: .now())
+    {
+      found.reason = .due
       return found
     }
     let state = try state(of: last, request, manifest)

@@ -95,6 +95,8 @@ package struct Retention: Sendable {
     package let entry: LedgerEntry
     package var isKept: Bool
     package var reasons: [Reason]
+    /// Of one that stays only because others need it: those of them that stay for reasons of their own.
+    package fileprivate(set) var neededBy: [Digest] = []
   }
 
   package struct Judgement: Sendable {
@@ -260,6 +262,19 @@ package struct Retention: Sendable {
       guard entry.mode == nil else { continue }
       for place in older[entry.group]?.take(before: index, times) ?? [] {
         keep(place, .termbackup6)
+      }
+    }
+    let isAncillary = found.map { $0.reasons == [.needed] || $0.reasons == [.termbackup6] }
+    for index in found.indices where found[index].isKept && !isAncillary[index] {
+      // All that it takes bytes from, near or far.
+      var seen: Set<Int> = []
+      var next = [index]
+      while let place = next.popLast() {
+        for id in found[place].entry.dependsOn {
+          guard let base = places[id.hex], seen.insert(base).inserted else { continue }
+          next.append(base)
+          if isAncillary[base] { found[base].neededBy.append(found[index].entry.id) }
+        }
       }
     }
     // What is known says more than what is guessed.

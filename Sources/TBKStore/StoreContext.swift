@@ -7,6 +7,7 @@ package struct StoreContext {
   /// The token, asked for once and only by a store that needs one.
   package var token: () throws(Failure) -> Secret?
   package var placement = GitHubPlacement.auto
+  package var rates = StoreRates()
   /// Where ledgers are kept that need not be fetched again; nil to keep none.
   package var cacheDirectory: RawPath?
   /// As HTTP's `User-Agent`.

@@ -31,17 +31,23 @@ extension ShellCommand {
       }
     }
 
-    @Flag(name: .long, help: "Print JSON: of what is made of facts.")
+    @Flag(name: .long, help: "Print JSON: of what is made of facts, and of backups, which come as JSON Lines.")
     var json = false
+    @Option(name: .long, help: ArgumentHelp("Only the last <n>: of backups.", valueName: "n"))
+    var last: Int?
+    @Option(name: .long, help: ArgumentHelp("Only those since <time>: of backups.", valueName: "time"))
+    var since: String?
     @Flag(name: .long, help: "Print no text of what is made of facts.")
     var quiet = false
+    @Option(name: .long, help: ArgumentHelp("Whose they are: of verdicts.", valueName: "name"))
+    var profile: String?
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind
     @Argument(help: ArgumentHelp("KEY=VALUE.", valueName: "fact"))
     var facts: [RawPath] = []
 
     func validate() throws {
-      if json, kind.ofFacts == nil {
+      if json && kind.ofFacts == nil && kind != .backups || profile != nil && kind != .verdicts {
         throw ValidationError("\(kind.rawValue) are reported as they are")
       }
       if !facts.isEmpty, kind.ofFacts == nil {
@@ -54,6 +60,10 @@ extension ShellCommand {
       if kind.ofFacts != nil { return try print() }
       let list = try DescriptorSource(.standardInput)
         .readAll(limit: Ledger.byteLimit, what: "the list")
+      if kind == .backups, json {
+        try StandardOutput.write(try choice().lines(of: list))
+        return ExitStatus.success
+      }
       try StandardOutput.write(try text(list))
       return ExitStatus.success
     }
@@ -86,13 +96,23 @@ extension ShellCommand {
       }
     }
 
+    private func choice() throws(Failure) -> BackupsReport.Choice {
+      do throws(Failure) {
+        return BackupsReport.Choice(
+          last: last ?? .max,
+          since: try since.map { (text) throws(Failure) in try AuditFilter.time(text, now: .now()) })
+      } catch {
+        throw Failure(error.code, "--since: \(error.message)", hint: error.hint)
+      }
+    }
+
     private func text(_ list: [UInt8]) throws(Failure) -> String {
       switch kind {
-      case .backups: BackupsReport(rows: try cells(list, atLeast: 7)).text
+      case .backups: BackupsReport(rows: try cells(list, atLeast: 7)).text(of: try choice())
       case .groups:
         BackupsReport(rows: try cells(list, atLeast: 7))
           .groups(profiles: BackupsReport.profilesHere())
-      case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5)).text
+      case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5), profile: profile ?? "PROFILE").text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
       case .run, .loop, .key, .keptToken: ""
       }

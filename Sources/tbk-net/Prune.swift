@@ -40,6 +40,11 @@ struct Prune: SuiteCommand, FormerOptions {
     help: "Print 'full' if the next backup of the group has to be full for these limits to work.")
   var nextMode = false
 
+  @Flag(
+    name: .long,
+    help: "Add to each line the backups because of which this one stays, with commas between them.")
+  var neededBy = false
+
   @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")
   var json = false
 
@@ -62,7 +67,7 @@ struct Prune: SuiteCommand, FormerOptions {
         throw ValidationError("--next-mode is for --max-backups and --retention-days")
       }
       if !groups.isGiven { throw ValidationError("--next-mode needs --group") }
-      if dryRun || allowEmpty || refuseSudden || json {
+      if dryRun || allowEmpty || refuseSudden || json || neededBy {
         throw ValidationError("--next-mode removes nothing, and prints one word")
       }
     }
@@ -88,7 +93,7 @@ struct Prune: SuiteCommand, FormerOptions {
       : try session.prune(
         retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
     for verdict in judgement.verdicts {
-      try StandardOutput.write(json ? verdict.json : verdict.row)
+      try StandardOutput.write(json ? verdict.json : neededBy ? verdict.longRow : verdict.row)
     }
     judgement.report(at: session.store.address, dryRun: dryRun)
     return ExitStatus.success

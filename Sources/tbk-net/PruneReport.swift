@@ -53,12 +53,19 @@ extension Retention.Verdict {
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }
 
+  /// The row, and the backups that need this one.
+  var longRow: [UInt8] {
+    let ids = neededBy.isEmpty ? "-" : neededBy.map(\.hex).joined(separator: ",")
+    return row.dropLast() + Array("\t\(ids)\n".utf8)
+  }
+
   var json: [UInt8] {
     let object = JSON.object([
       "action": .string(isKept ? "keep" : "remove"), "id": .string(entry.id.hex),
       "created_at": .string(entry.createdAt), "size": .number(entry.size),
       "group": entry.group.map { .string($0.description) } ?? .null,
       "reasons": .array(reasons.map { .string($0.rawValue) }),
+      "needed_by": .array(neededBy.map { .string($0.hex) }),
     ])
     return object.line() + [UInt8(ascii: "\n")]
   }

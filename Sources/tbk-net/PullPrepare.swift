@@ -25,17 +25,37 @@ struct PrepareOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
+      "With --prepare, one of <n> backups is full; or one is when the last full one is older than <age>, as 90d.",
+      valueName: "n|age"))
+  var fullEvery: FullEvery?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --prepare, the next backup is full if the last one needs <n> archives.", valueName: "n"))
+  var maxChain: Count?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
       "With --prepare, where sealed manifests are at hand, as <id>.tbk.", valueName: "directory"))
   var cache: RawPath?
 
   func validate() throws {
-    if prepare == nil, incremental || rules != nil || cache != nil {
-      throw ValidationError("--incremental, --rules and --cache can only be used with --prepare")
+    if prepare == nil,
+      incremental || rules != nil || cache != nil || fullEvery != nil || maxChain != nil
+    {
+      throw ValidationError(
+        "--incremental, --rules, --full-every, --max-chain and --cache can only be used with --prepare")
     }
   }
 }
 
 extension RetentionRules: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+extension FullEvery: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 
@@ -97,7 +117,8 @@ extension PrepareOptions {
     try put(list, "list")
     try put(Array(snapshot.trust.line.utf8), "trust")
     let request = PreparationRequest(
-      isIncremental: incremental, rules: rules, group: group, scope: scope, cached: { hashAtHand($0) })
+      isIncremental: incremental, rules: rules, fullEvery: fullEvery, maximumChain: maxChain?.number, group: group,
+      scope: scope, cached: { hashAtHand($0) })
     let found = try session.prepare(
       request, over: snapshot, retrieval,
       manifest: { (entry) throws(Failure) in

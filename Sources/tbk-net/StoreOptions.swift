@@ -19,6 +19,16 @@ struct ConnectionOptions: ParsableArguments {
     help: ArgumentHelp("The branch of a GitHub repository.", valueName: "branch"))
   var branch: String?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Send at most <n> KiB in a second.", valueName: "n"))
+  var limitUpload: Count?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Fetch at most <n> KiB in a second.", valueName: "n"))
+  var limitDownload: Count?
+
   @OptionGroup var tokenOptions: TokenOptions
 
   func validate() throws {
@@ -43,9 +53,11 @@ struct ConnectionOptions: ParsableArguments {
   ///
   /// - Parameter inputIsData: whether standard input is spoken for.
   func context(inputIsData: Bool) -> StoreContext {
-    tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
+    var context = tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
+    context.rates = StoreRates(
+      upload: limitUpload.map { $0.number << 10 }, download: limitDownload.map { $0.number << 10 })
+    return context
   }
-
 }
 
 /// What every command takes that reads the ledger of a store.

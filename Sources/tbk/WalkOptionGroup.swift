@@ -24,10 +24,15 @@ struct WalkOptionGroup: ParsableArguments {
   @Flag(name: .long, help: "Stay on one file system.")
   var oneFileSystem = false
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Leave out files of more than <size> bytes, or as 500K, 100M, 2G.", valueName: "size"))
+  var excludeLargerThan: FileSize?
+
   /// Whether any of it was given.
   var isGiven: Bool {
     !exclude.isEmpty || !excludeFrom.isEmpty || excludeRules != nil || excludeDefaults || excludeCaches
-      || oneFileSystem
+      || oneFileSystem || excludeLargerThan != nil
   }
 
   /// The options of a walk. Patterns count in the order of the command line, the built-in ones
@@ -37,6 +42,7 @@ struct WalkOptionGroup: ParsableArguments {
     options.rules = IgnoreRules(excludeRules ?? .git)
     options.excludesCaches = excludeCaches
     options.oneFileSystem = oneFileSystem
+    options.largestFile = excludeLargerThan?.bytes ?? .max
     var patterns = exclude[...]
     var files = excludeFrom[...]
     for isFile in WalkOptionGroup.order(of: ArgumentBytes.ofProcess()) {
@@ -71,6 +77,16 @@ struct WalkOptionGroup: ParsableArguments {
 }
 
 extension IgnoreRules.Meaning: ExpressibleByArgument {}
+
+/// A size as a profile's `exclude_larger_than` has it.
+struct FileSize: ExpressibleByArgument {
+  let bytes: UInt64
+
+  init?(argument: String) {
+    guard let bytes = ConfigurationShape.bytes(ofSize: argument) else { return nil }
+    self.bytes = bytes
+  }
+}
 
 /// How many threads to use.
 struct ThreadOptions: ParsableArguments {

@@ -349,3 +349,34 @@ struct RetentionTests {
     #expect(!wantsFull([try backup(1, "2026-03-30")]) { $0.maxBackups = 9 })
   }
 }
+
+struct FullEveryTests {
+  private func entries(_ modes: String) throws -> [LedgerEntry] {
+    try modes.enumerated().map { index, letter in
+      let time = now.earlier(seconds: UInt64(modes.count - index) * 86_400).iso8601()
+      return try backup(index, time, mode: letter == "f" ? "full" : letter == "i" ? "incremental" : nil)
+    }
+  }
+
+  @Test(arguments: [
+    ("3", "f", false), ("3", "fi", false), ("3", "fii", true), ("3", "fiif", false), ("1", "f", true),
+    ("3", "ii", true), ("3", "tt", true), ("90", "f", false), ("2d", "f", false), ("2d", "fii", true),
+    ("2d", "fiifi", false), ("4d", "fii", false), ("2d", "ii", true),
+  ]) func aFullBackupIsDue(every: String, modes: String, isDue: Bool) throws {
+    #expect(try FullEvery(every)?.isDue(after: entries(modes), now: now) == isDue)
+  }
+
+  @Test(arguments: ["", "0", "-1", "x", "1.5", "3y", "0d"]) func itIsANumberOrAnAge(text: String) {
+    #expect(FullEvery(text) == nil)
+  }
+
+  @Test func whatStaysForOthersSaysForWhich() throws {
+    let entries = [
+      try backup(0, "2026-01-01T00:00:00Z"), try backup(1, "2026-01-02T00:00:00Z", needs: [0]),
+      try backup(2, "2026-01-03T00:00:00Z", needs: [1]), try backup(3, "2026-01-04T00:00:00Z", needs: [0]),
+      try backup(4, "2026-01-05T00:00:00Z"),
+    ]
+    let found = judge(entries) { $0.last = 3 }
+    #expect(try found.verdicts.map(\.neededBy) == [[digest(2), digest(3)], [digest(2)], [], [], []])
+  }
+}

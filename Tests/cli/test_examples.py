@@ -13,9 +13,11 @@ import yaml
 from action_fixture import Runner, site  # noqa: F401
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, put, require, snapshot
 from github_fixture import TOKEN, github, github_server  # noqa: F401
+from test_shell_layer import shell  # noqa: F401
+from webhook_fixture import running
 
 EXAMPLES = REPOSITORY / "examples"
-TESTED = {"Makefile", "github-workflow.yml", "postgresql.sh", "systemd"}
+TESTED = {"Makefile", "github-workflow.yml", "mail.sh", "ntfy.sh", "postgresql.sh", "systemd"}
 
 
 def run(*command, status=0, **options):
@@ -267,3 +269,32 @@ def test_postgresql(postgresql, tbk, tmp_path):
 def test_postgresql_says_how_it_is_used():
     for arguments in ([], ["backup"], ["drop", "a", "b"], ["backup", "a b", "c"]):
         assert "usage: " in run("sh", EXAMPLES / "postgresql.sh", *arguments, status=64).stderr
+
+
+# Notifications
+
+
+def test_ntfy_and_mail_report_a_backup(shell, small, tbk):
+    require("curl")
+    mailbox = tbk.scratch / "mailbox"
+    put(tbk.scratch / "bin" / "sendmail", f'#!/bin/sh\n{{ printf "for %s\\n" "$*"; cat; }} >>{mailbox}\n'.encode(), 0o755)
+    header = os.fsdecode(put(tbk.scratch / "header", b"Authorization: Bearer tk_secret\n", 0o600))
+    environment = {"PATH": f"{tbk.scratch}/bin:{os.environ['PATH']}", "NTFY_HEADER": header}
+    with running() as service:
+        shell.profile("docs", small, "--notify-command", f"{EXAMPLES}/ntfy.sh {service.url}")
+        shell.run("run", "docs", env=environment)
+        (_, _, headers, body), = service.requests
+        assert headers["Title"] == "Backup of docs succeeded" and headers["Priority"] == "low"
+        assert headers["Authorization"] == "Bearer tk_secret" and b" files, " in body
+        # A failure is an alarm; and if nobody hears it, that is said.
+        os.rename(small, small + ".away")
+        shell.run("run", "docs", env=environment, status=66)
+        assert service.requests[1][2]["Priority"] == "urgent" and b"source missing" in service.requests[1][3]
+    assert b"warning: the command for notifications failed" in shell.run("run", "docs", env=environment, status=66).stderr
+    shell.run("profile", "edit", "docs", "--notify-command", f"{EXAMPLES}/mail.sh --failures me@example.org")
+    shell.run("run", "docs", env=environment, status=66)
+    os.rename(small + ".away", small)
+    shell.run("run", "--full", "docs", env=environment)
+    text = mailbox.read_text()
+    assert text.startswith("for -i -- me@example.org\nTo: me@example.org\nSubject: Backup of docs failed\n")
+    assert text.count("Subject:") == 1 and "\nERROR: source missing\n" in text

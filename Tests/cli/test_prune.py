@@ -286,7 +286,7 @@ def test_json_lines_say_the_same(tbk, store):
     objects = [json.loads(line) for line in done.lines]
     assert [[one["action"], one["id"], one["created_at"], str(one["size"]), ",".join(one["reasons"]) or "-"]
             for one in objects] == [line.split("\t") for line in text.lines]
-    assert [set(one) for one in objects] == [{"action", "id", "created_at", "size", "group", "reasons"}] * 3
+    assert [set(one) for one in objects] == [{"action", "id", "created_at", "size", "group", "reasons", "needed_by"}] * 3
     assert (objects[0]["id"], objects[0]["group"], objects[0]["reasons"]) == (first, "g", ["last", "daily"])
     assert (objects[1]["id"], objects[1]["group"], objects[1]["reasons"]) == (last, None, [])
 

@@ -60,7 +60,7 @@ class Shell:
         return done
 
     def ids(self, profile):
-        lines = self.run("list", profile).stdout.decode().splitlines()[1:]
+        lines = self.run("list", profile).stdout.decode().splitlines()[1:-1]
         return [line.split()[0] for line in lines]
 
     def profile(self, name, source, *fields):

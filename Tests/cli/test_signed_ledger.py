@@ -612,7 +612,7 @@ def test_signing_that_is_turned_on_later_needs_one_word(shell):
     shell.run("run", "p", "--adopt")
     put(shell.source / "again", b"again\n")
     shell.run("run", "p")
-    assert len(shell.run("list", "p", "--require-signature").stdout.splitlines()) == 4
+    assert len(shell.run("list", "p", "--require-signature").stdout.splitlines()) == 5
     shell.run("run", "p", "--adopt")
 
 

@@ -205,7 +205,7 @@ def test_a_tree_on_github_comes_back_as_it_was(remote, session, tree, tmp_path):
     put(os.path.join(tree, "added"), b"added\n")
     made = json.loads(run("run", "docs", "--json").stdout)
     assert made["mode"] == "incremental" and made["store"] == f"github:{remote.name}"
-    first, second = [line.split()[0] for line in shell.run("list", "docs", env=environment).stdout.decode().splitlines()[1:]]
+    first, second = [line.split()[0] for line in shell.run("list", "docs", env=environment).stdout.decode().splitlines()[1:-1]]
     assert "added\tadded" in run("diff", first, second, "-p", "docs", status=1).stdout.decode().splitlines()
     run("verify", "--all", "-p", "docs")
     run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid")
@@ -244,7 +244,7 @@ def test_a_branch_is_a_store_of_its_own(remote, small):
     remote.run("run", "apart")
     state = remote.server.git(remote.name, "for-each-ref", "--format=%(refname:short)", "refs/heads")
     assert state.split() == [b"archive/2026", b"main"]
-    assert len(remote.run("list", "apart").stdout.splitlines()) == 2
+    assert len(remote.run("list", "apart").stdout.splitlines()) == 3
 
 
 def test_the_placement_of_the_profile_holds_unless_another_is_given(remote, small):

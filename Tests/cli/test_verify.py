@@ -40,7 +40,7 @@ def fill(shell, source, *fields, backups=BACKUPS):
 
 def verified(shell):
     """What the list says of each backup, in its order."""
-    return [line.split()[-1] for line in shell.run("list", "p").stdout.decode().splitlines()[1:]]
+    return [line.split()[-1] for line in shell.run("list", "p").stdout.decode().splitlines()[1:-1]]
 
 
 # Which

@@ -5,7 +5,7 @@
 tb_make_manifest() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	tb_stage manifest "${tb_bin}tbk-manifest" create --defer-hash ${needs_files:+--need-files} --progress "$tb_progress" \
-		--exclude-from "$tb_work/excludes" $walk "$@" -- "$profile_source_dir"
+		--exclude-from "$tb_work/excludes" $profile_walk $walk "$@" -- "$profile_source_dir"
 }
 
 # tb_seal_tree OPTION…: the manifest on standard input becomes an archive. In suite 3 it has the salt of the group's
@@ -119,6 +119,8 @@ tb_choose_mode() {
 	# What is built on a backup keeps it: once that is beyond the limits, the next one is full.
 	*.readers) tb_note 'the last backup was not sealed for the same readers: this one is full' ;;
 	*.identity) tb_note 'without an identity (-i) that opens the last manifest kept here, this one is full' ;;
+	*.chain) tb_note 'the last backup needs as many archives as max_chain allows: this one is full' ;;
+	*.due) tb_note 'a full backup is due, by full_every: this one is full' ;;
 	*.limits) tb_note 'the base of the last backup is beyond the limits of the profile: this one is full' ;;
 	*.manifest)
 		test "$prepared_manifest" != damaged ||

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What a profile's webhook and ping URL are told; the verb run sources this after lib/setup.sh.
+# A profile's commands before and after a backup, and what its webhook, command and ping URL are told; the verb run
+# sources this after lib/setup.sh.
 #
 # Nobody who cannot be told ends a backup or changes its status: that is a warning. The URLs go from
 # tbk-config to tbk-notify through a pipe; this shell never holds them.
@@ -35,22 +36,65 @@ tb_notify_start() {
 	test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10
 }
 
-# tb_notify STATUS MEMBER…: reports the end to both, with these members for tbk-sh object.
+# tb_hook FIELD [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
+# failed, else to nothing.
+tb_hook() {
+	tb_why=
+	# It becomes the command, and cannot say how that ends.
+	tb_stage "$1" env "$tb_sh" hook ${2:+--report} -- "$1" "$profile_name" <"${2:-/dev/null}" &
+	tb_await $!
+	test -z "$tb_json" || tb_show_held "$1"
+	test "$(tb_status "$1")" -ne 0 || return 0
+	case $1 in
+	notify_command) tb_why='the command for notifications' ;;
+	*) tb_why="the command ${1%_command} the backup" ;;
+	esac
+	tb_why="$tb_why failed with status $(tb_status "$1")"
+}
+
+# tb_hook_before: what comes before a backup; ends if it fails.
+tb_hook_before() {
+	test -n "$profile_before_command" || return 0
+	tb_hook before_command
+	test -n "$tb_why" || return 0
+	tb_cause=$tb_why
+	tb_die 66 "$tb_why: no backup is made"
+}
+
+# tb_write_notice MEMBER…: the report, with these members for tbk-sh object.
+tb_write_notice() {
+	test -z "$tb_problem" || set -- "$@" "warning=$tb_problem"
+	"$tb_sh" object -- "status=$tb_told" "profile=$profile_name" \
+		"seconds:=$(($(date +%s) - tb_started))" "$@" >"$tb_work/notice"
+}
+
+# tb_notify STATUS MEMBER…: runs what comes after a backup, and reports the end to all, with these members.
 tb_notify() {
 	test -n "$tb_notifies" || return 0
 	tb_notifies=
-	test -n "$profile_has_webhook_url$profile_has_ping_url" || return 0
+	test -n "$profile_has_webhook_url$profile_has_ping_url$profile_after_command$profile_notify_command" || return 0
 	tb_told=$1
 	shift
-	"$tb_sh" object -- "status=$tb_told" "profile=$profile_name" \
-		"seconds:=$(($(date +%s) - tb_started))" "$@" >"$tb_work/notice" || return 0
-	# A run that stored nothing is no news for people, but for what waits for a sign of life.
-	if test -n "$profile_has_webhook_url"; then
-		case $tb_told.${tb_problem:+problem} in
-		unchanged.) ;;
-		*) tb_notify_one webhook_url --max-wait "$tb_notify_wait" "$tb_work/notice" ;;
-		esac
+	tb_write_notice "$@" || return 0
+	if test -n "$profile_after_command"; then
+		tb_hook after_command "$tb_work/notice"
+		if test -n "$tb_why"; then
+			tb_warn "$tb_why"
+			tb_problem=${tb_problem:+$tb_problem; }$tb_why
+			tb_write_notice "$@" || return 0
+		fi
 	fi
+	# A run that stored nothing is no news for people, but for what waits for a sign of life.
+	case $tb_told.${tb_problem:+problem} in
+	unchanged.) ;;
+	*)
+		test -z "$profile_has_webhook_url" || tb_notify_one webhook_url --max-wait "$tb_notify_wait" "$tb_work/notice"
+		if test -n "$profile_notify_command"; then
+			tb_hook notify_command "$tb_work/notice"
+			test -z "$tb_why" || tb_warn "$tb_why"
+		fi
+		;;
+	esac
 	if test -n "$profile_has_ping_url"; then
 		case $tb_told in
 		success | unchanged) tb_kind=success ;;

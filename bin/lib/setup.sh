@@ -162,10 +162,13 @@ tb_failed() {
 	exit "$tb_failed_status"
 }
 tb_at_store=
+# The reason, where it is known better than by a status.
+tb_cause=
 
 # tb_reason STATUS: the sentence that goes into the audit log.
 tb_reason() {
-	case $1 in
+	case ${tb_cause:+known}$1 in
+	known*) printf '%s' "$tb_cause" ;;
 	64) printf 'wrong usage' ;;
 	65) printf 'corrupt or incomplete data' ;;
 	66)
@@ -210,6 +213,7 @@ tb_take_options() {
 	tb_key_command=${opt_key_password_command-}
 	tb_token_fd=${opt_token_fd-} tb_token_file=${opt_token_file-} tb_token_command=${opt_token_command-}
 	tb_max_wait=${opt_max_wait-}
+	tb_up=${opt_limit_upload:-$profile_limit_upload} tb_down=${opt_limit_download:-$profile_limit_download}
 	tb_require_signature=${opt_require_signature-} tb_accept_state=${opt_accept_store_state-}
 	tb_store=${opt_store-} tb_group=${opt_group-}
 }
@@ -551,16 +555,11 @@ profile_store=
 profile_store_directory=
 profile_group=
 profile_ungrouped=
-profile_backup_mode=
-profile_sealing=
-profile_recipients=
-profile_cipher_suite=
-profile_placement=
-profile_max_backups=
-profile_retention_days=
-profile_max_age=
-profile_has_webhook_url=
-profile_has_ping_url=
+profile_backup_mode='' profile_sealing='' profile_recipients='' profile_cipher_suite='' profile_placement=''
+profile_max_backups='' profile_retention_days='' profile_max_age=''
+profile_has_webhook_url='' profile_has_ping_url=''
+profile_walk='' profile_full_every='' profile_max_chain='' profile_limit_upload='' profile_limit_download=''
+profile_before_command='' profile_after_command='' profile_notify_command=''
 
 # tb_load_profile NAME: sets these and the others, and gets the token if the store wants one and
 # tb_token_known is not set.
@@ -574,6 +573,7 @@ tb_load_profile() {
 		tb_failed "$(tb_status config)" config
 	tb_configuration=
 	eval "$tb_assignments"
+	tb_up=${opt_limit_upload:-$profile_limit_upload} tb_down=${opt_limit_download:-$profile_limit_download}
 	case $profile_store in
 	github:*) test -n "$tb_token_known" || tb_get_token ;;
 	esac
@@ -596,7 +596,7 @@ tb_pull() {
 	if test -n "$profile_group" && test -z "$tb_group"; then set -- --new-group "$@"; fi
 	if test -n "$profile_group"; then set -- --group "$profile_group" "$@"; fi
 	if test "$profile_ungrouped" = true || test -z "$profile_group$tb_every_group"; then set -- --group - "$@"; fi
-	if test -n "$tb_max_wait"; then set -- --max-wait "$tb_max_wait" "$@"; fi
+	set -- ${tb_max_wait:+--max-wait "$tb_max_wait"} ${tb_up:+--limit-upload "$tb_up"} ${tb_down:+--limit-download "$tb_down"} "$@"
 	if test -n "$tb_require_signature"; then set -- --require-signature "$@"; fi
 	if test -n "$tb_accept_state"; then set -- --accept-store-state "$@"; fi
 	if test -n "${tb_token-}"; then
@@ -630,7 +630,7 @@ tb_change() {
 	case $tb_command in
 	*tbk-store) tb_first=$1 && shift ;;
 	esac
-	if test -n "$tb_max_wait"; then set -- --max-wait "$tb_max_wait" "$@"; fi
+	set -- ${tb_max_wait:+--max-wait "$tb_max_wait"} ${tb_up:+--limit-upload "$tb_up"} ${tb_down:+--limit-download "$tb_down"} "$@"
 	tb_fed=
 	if test -n "$tb_sign_key"; then
 		set -- --sign-key "$tb_sign_key" --no-input "$@"

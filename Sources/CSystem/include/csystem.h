@@ -78,6 +78,9 @@ void tbk_block_signals(void);
 void tbk_advise_sequential(int descriptor);
 /* pipe2 with O_CLOEXEC. */
 int tbk_pipe(int ends[2]);
+/* Becomes a command that is looked up in PATH, with the standard streams alone open and no signal ignored.
+ * Returns errno if that fails. */
+int tbk_become(char *const arguments[], char *const environment[]);
 /* Runs a program in a process group of its own, with these descriptors as its standard streams and
  * no other open. It gets SIGTERM when the calling thread ends, however that ends, and a file that is too large
  * (SIGXFSZ) is an error of its write. 0, or the errno of what failed. */

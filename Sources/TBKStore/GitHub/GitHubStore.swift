@@ -65,7 +65,8 @@ package final class GitHubStore: Store {
     var server = root
     if server == nil { server = try GitHubAPI.configuredRoot() }
     guard let server, let token = try context.token() else { throw GitHubStore.noToken }
-    let settings = HTTPSettings(userAgent: context.userAgent, maximumWait: maximumWait)
+    let settings = HTTPSettings(
+      userAgent: context.userAgent, maximumWait: maximumWait, rates: context.rates)
     api = try GitHubAPI(root: server, token: token, settings: settings, notice: context.notice)
     releases = GitHubReleases(api, repository, notice: context.notice)
   }

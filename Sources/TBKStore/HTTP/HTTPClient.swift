@@ -130,6 +130,7 @@ import TBKCore
   }
 
   private func begin(_ exchange: HTTPExchange) throws(Failure) {
+    if exchange.pace == nil, exchange.request.isWhole { exchange.pace = settings.wholePace }
     let request = exchange.nextRequest()
     guard request.url.isConfidential else {
       exchange.result = .failure(

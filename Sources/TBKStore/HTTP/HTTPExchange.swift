@@ -52,7 +52,6 @@ package final class HTTPExchange {
     self.isResumed = isResumed
     self.judge = judge
     self.progress = progress
-    pace = request.isWhole ? .whole : nil
     url = request.url
   }
 

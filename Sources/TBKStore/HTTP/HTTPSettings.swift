@@ -10,10 +10,12 @@ package struct HTTPSettings: Sendable {
   package var maximumWait: Int
   /// How many requests may be under way at once, 1 to 8.
   package var width = 4
+  package var rates: StoreRates
 
   /// Takes certificates from `CURL_CA_BUNDLE`, else `SSL_CERT_FILE` and `SSL_CERT_DIR`, and the width
   /// from `TERMBACKUP_CONNECTIONS`; libcurl itself finds the proxy.
-  package init(userAgent: String, maximumWait: Int) {
+  package init(userAgent: String, maximumWait: Int, rates: StoreRates = StoreRates()) {
+    self.rates = rates
     self.userAgent = userAgent
     self.maximumWait = maximumWait
     func text(_ name: String) -> String? {
@@ -27,11 +29,20 @@ package struct HTTPSettings: Sendable {
     if let count = text("TERMBACKUP_CONNECTIONS").flatMap({ Int($0) }) {
       width = min(max(1, count), 8)
     }
+    // One after the other has all of the rate.
+    if rates != StoreRates() { width = 1 }
   }
 
   /// Seconds by which an answer that is wanted whole may be late, at least.
   package var leastWholePatience = 15
   var wholePatience: Int { max(leastWholePatience, maximumWait) }
+
+  /// The least rates that are asked of the other side: not more than it may have.
+  var leastPace: Pace { slowestRate.map { Pace(rate: Int64(min(1024, $0 / 4))) } ?? .least }
+  var wholePace: Pace {
+    slowestRate.map { Pace(rate: Int64(min(16 << 10, $0 / 4)), least: .min / 2) } ?? .whole
+  }
+  private var slowestRate: Int? { [rates.upload, rates.download].compactMap { $0 }.min() }
 
   /// Seconds without a byte after which an attempt is begun again: a third of the wait, so that
   /// there is time for another, and 30 at most.

@@ -27,7 +27,7 @@ import TBKCore
   /// When a byte was last sent or received; nanoseconds.
   private(set) var lastProgress: Int64
   /// How fast it is, while it is driven.
-  private(set) var pace = Pace.least
+  private(set) var pace: Pace
   /// When time was last counted; nanoseconds.
   private var counted: Int64
   /// Bytes of the answer, its headers included.
@@ -50,6 +50,7 @@ import TBKCore
     url = request.url
     limit = request.limit
     self.progress = progress
+    pace = settings.leastPace
     started = monotonicNanoseconds()
     lastProgress = started
     counted = started
@@ -114,14 +115,23 @@ import TBKCore
     try set(CURLOPT_LOW_SPEED_LIMIT, 64)
     try set(CURLOPT_LOW_SPEED_TIME, stall)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
-    try set(CURLOPT_BUFFERSIZE, 256 << 10)
+    // No more at once than a second may have.
+    try set(CURLOPT_BUFFERSIZE, min(256 << 10, max(1024, settings.rates.download ?? .max)))
+    for (option, rate) in [
+      (CURLOPT_MAX_SEND_SPEED_LARGE, settings.rates.upload),
+      (CURLOPT_MAX_RECV_SPEED_LARGE, settings.rates.download),
+    ] {
+      guard let rate else { continue }
+      try check(unsafe tbk_curl_set_size(handle, option, curl_off_t(rate)), "a rate")
+    }
     if request.acceptsCompression { try set(CURLOPT_ACCEPT_ENCODING, "gzip") }
 
     try append(header: "Expect:")  // No second is lost waiting for a "100 Continue".
     for (name, value) in request.headers { try append(header: "\(name): \(value)") }
     if let length = request.body?.length {
       try set(CURLOPT_UPLOAD, 1)
-      try set(CURLOPT_UPLOAD_BUFFERSIZE, 512 << 10)
+      try set(
+        CURLOPT_UPLOAD_BUFFERSIZE, min(512 << 10, max(16 << 10, settings.rates.upload ?? .max)))
       try check(
         unsafe tbk_curl_set_size(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(length)), "a length")
       try set(CURLOPT_CUSTOMREQUEST, request.method)

@@ -40,6 +40,7 @@ package final class HelperStore: Store {
   let helper: HelperAddress
   let context: StoreContext
   let maximumWait: Int
+  private let throttles: StoreThrottles
   private var connection: HelperConnection?
   private(set) var swapping = Swapping.checked
   private var canCreate = false
@@ -51,6 +52,7 @@ package final class HelperStore: Store {
     address = .helper(helper)
     self.helper = helper
     self.context = context
+    throttles = StoreThrottles(context.rates)
     maximumWait = context.maximumWait ?? HelperStore.standardWait
     // That it is there is known before anything is read or sealed.
     _ = try helper.find()
@@ -182,7 +184,7 @@ package final class HelperStore: Store {
       throw Failure(.inputMissing, "the store \(address.display) does not have \(object.path)")
     }
     connection.expect(size)
-    return HelperSource(connection, helper, size, context.progress)
+    return throttles.receiving(HelperSource(connection, helper, size, context.progress))
   }
 
   /// Up to this many objects of a folder are asked for one by one, not listed with all others.
@@ -351,7 +353,7 @@ package final class HelperStore: Store {
   private func put(_ name: String, _ staged: HelperStaged) throws(Failure) {
     let (answer, connection) = try ask(
       "put \(name) \(staged.size)", size: staged.size,
-      body: { () throws(Failure) in try staged.source() }, progress: context.progress)
+      body: { [throttles] () throws(Failure) in throttles.sending(try staged.source()) }, progress: context.progress)
     guard answer.words == ["ok"] else { throw connection.unexpected(answer) }
   }
 

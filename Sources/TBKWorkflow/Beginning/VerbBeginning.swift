@@ -19,6 +19,11 @@ struct VerbBeginning {
     case .end(let text): return text
     case .options(let found): values = found
     }
+    let named = try splitShellWords(values["profiles"] ?? [])
+    // Of several, each begins for itself.
+    if verb == "run", values["all"] != nil || named.count > 1 {
+      return values.script + Array("tb_run_each \"$@\"\n".utf8)
+    }
     var begun = VerbBeginning()
     let needs = VerbOptions.command(verb)?.beginning ?? []
     do throws(Failure) {
@@ -46,7 +51,8 @@ struct VerbBeginning {
     work = ShellScript.assignment(to: "tb_work", directory.bytes)
     assign("tb_started", Array(String(Timestamp.now().nanoseconds / 1_000_000_000).utf8))
     if needs.contains(.profile), values["store"] == nil {
-      let profile = try profile(in: home, values["profile"])
+      let operands = try splitShellWords(values["profiles"] ?? [])
+      let profile = try profile(in: home, values["profile"] ?? operands.first)
       let sealing = try home.sealing(
         of: profile, values.sealing?.suite, try values.sealing?.recipients.read() ?? [])
       script += try shellAssignments(profile, sealing)
@@ -107,16 +113,17 @@ struct VerbBeginning {
   /// A store below its own source would hold every earlier backup again; our working files change while the tree is
   /// read.
   private func write(excludesOf profile: Profile, _ home: Home, into directory: RawPath) throws(Failure) {
-    var lines: [[UInt8]] = (profile["exclude_patterns"]?.elements ?? []).compactMap(\.bytes)
+    let patterns = try profile.excludes()
     let leftOut = LeftOut(below: profile.source)
     var directories = [home.path.appending("tmp"), home.path.appending("cache")]
     if let store = try profile.store().path { directories.insert(store, at: 0) }
-    lines += directories.compactMap { leftOut.pattern(for: $0) }
+    let lines = directories.compactMap { leftOut.pattern(for: $0) }
     let path = directory.appending("excludes")
     do throws(Failure) {
       let file = try Descriptor.workingDirectory.open(
         path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600, missing: .cannotCreate)
       let sink = DescriptorSink(file, name: path)
+      try sink.write(patterns)
       for line in lines { try sink.write(line + [UInt8(ascii: "\n")]) }
       try sink.finish()
     } catch {

@@ -7,6 +7,8 @@ struct DeclaredValue {
   /// As it is typed, `--token-fd`; nil for operands.
   let option: String?
   let word: [UInt8]
+  /// Whether the option stands alone.
+  let isFlag: Bool
 
   /// Those of a verb and of the groups in it, in the order of their declaration.
   static func all(of command: any ParsableArguments) -> [DeclaredValue] {
@@ -22,7 +24,7 @@ struct DeclaredValue {
           DeclaredValue(
             variable: name.joined(separator: "_"),
             option: declared.isOperand ? nil : "--" + name.joined(separator: "-"),
-            word: declared.value.shellWord))
+            word: declared.value.shellWord, isFlag: declared.value is Bool))
       }
     }
     return values

@@ -1,11 +1,14 @@
 import TBKCore
+import TBKFormat
 import TBKSettings
 
 /// Backups as `tbk-pull --list` lists them, the oldest first.
 struct BackupsReport {
-  private struct Backup {
+  fileprivate struct Backup {
     let id: String
     let created: String
+    /// Nil of a time that cannot be read.
+    let time: Timestamp?
     let files: String
     let size: UInt64
     let mode: String
@@ -15,7 +18,8 @@ struct BackupsReport {
 
     init(_ cells: [String]) {
       id = String(cells[0].prefix(12))
-      created = Timestamp(iso8601: cells[1])?.localMinute ?? "-"
+      time = Timestamp(iso8601: cells[1])
+      created = time?.localMinute ?? "-"
       size = UInt64(cells[2]) ?? 0
       files = cells[3]
       mode = cells[4]
@@ -29,18 +33,70 @@ struct BackupsReport {
   /// - Parameter rows: the cells of each line, at least seven.
   init(rows: [[String]]) { backups = rows.map { Backup($0) } }
 
-  var text: String {
+  /// Which backups are shown.
+  struct Choice {
+    var last = Int.max
+    var since: Timestamp?
+
+    private func holds(_ time: Timestamp?) -> Bool {
+      guard let since else { return true }
+      return time.map { $0 >= since } ?? true
+    }
+
+    /// The places of those that are.
+    fileprivate func places(in backups: [Backup]) -> [Int] {
+      backups.indices.filter { holds(backups[$0].time) }.suffix(last)
+    }
+
+    /// The lines of those that are, each the object of a backup.
+    func lines(of list: [UInt8]) throws(Failure) -> [UInt8] {
+      var chosen: [ArraySlice<UInt8>] = []
+      for line in list.split(separator: 0x0a) {
+        let backup = try JSON.parse(Array(line), what: "a line of the list")
+        if holds(backup["created_at"]?.text.flatMap { Timestamp(iso8601: $0) }) { chosen.append(line) }
+      }
+      return chosen.suffix(last).flatMap { $0 + [0x0a] }
+    }
+  }
+
+  /// A line for each backup that is chosen, and one for all of these.
+  func text(of choice: Choice) -> String {
     var table = TextTable([
       .init("ID"), .init("TIME"), .init("FILES", number: true, drops: 2),
-      .init("SIZE", number: true, drops: 4), .init("MODE", drops: 1), .init("VERIFIED", drops: 3),
+      .init("CHANGE", number: true, drops: 5), .init("SIZE", number: true, drops: 4),
+      .init("MODE", drops: 1), .init("VERIFIED", drops: 3),
     ])
-    table.rows = backups.map { backup in
-      [
-        backup.id, backup.created, backup.files, humanSize(backup.size), backup.mode,
+    let places = choice.places(in: backups)
+    if places.isEmpty { return "No backups since then\n" }
+    table.rows = places.map { place in
+      let backup = backups[place]
+      return [
+        backup.id, backup.created, backup.files, change(at: place), humanSize(backup.size), backup.mode,
         backup.isVerified ? "yes" : "no",
       ]
     }
-    return table.text()
+    let size = Self.size(of: places.map { backups[$0] })
+    let others = places.count < backups.count ? " of \(backups.count)" : ""
+    let noun = backups.count == 1 ? "backup" : "backups"
+    return table.text() + "\(places.count)\(others) \(noun), \(humanSize(size))\n"
+  }
+
+  /// How many files more or fewer a backup has than the one before it in its group.
+  private func change(at place: Int) -> String {
+    let backup = backups[place]
+    guard let before = backups[..<place].last(where: { $0.group == backup.group }),
+      let old = Int64(before.files), let new = Int64(backup.files)
+    else { return "-" }
+    let (change, overflow) = new.subtractingReportingOverflow(old)
+    if overflow { return "-" }
+    return change > 0 ? "+\(change)" : String(change)
+  }
+
+  private static func size(of backups: [Backup]) -> UInt64 {
+    backups.reduce(UInt64(0)) { sum, backup in
+      let (total, overflow) = sum.addingReportingOverflow(backup.size)
+      return overflow ? .max : total
+    }
   }
 
   /// A line for each group.
@@ -60,12 +116,8 @@ struct BackupsReport {
     ])
     table.rows = order.map { group in
       let all = members[group] ?? []
-      let size = all.reduce(UInt64(0)) { sum, backup in
-        let (total, overflow) = sum.addingReportingOverflow(backup.size)
-        return overflow ? .max : total
-      }
       return [
-        group, String(all.count), humanSize(size), all.last?.id ?? "-", all.last?.created ?? "-",
+        group, String(all.count), humanSize(Self.size(of: all)), all.last?.id ?? "-", all.last?.created ?? "-",
         all.last?.files ?? "-", profiles[group] ?? "-",
       ]
     }

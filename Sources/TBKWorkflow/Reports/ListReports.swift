@@ -15,9 +15,33 @@ struct ProfilesReport {
   }
 }
 
-/// What becomes of backups and why, as `tbk-prune` prints it.
+/// What becomes of backups and why, as `tbk-prune --needed-by` prints it.
 struct VerdictsReport {
   let rows: [[String]]
+  /// Whose backups they are.
+  let profile: String
+
+  /// What stays only because others need it, and what lets it go; nothing if that is none.
+  private var burden: String {
+    let needed = rows.filter { $0.count > 5 && $0[4] == "needed" && $0[5] != "-" }
+    if needed.isEmpty { return "" }
+    let size = needed.reduce(UInt64(0)) { sum, row in
+      let (total, overflow) = sum.addingReportingOverflow(UInt64(row[3]) ?? 0)
+      return overflow ? .max : total
+    }
+    let needers = Set(needed.flatMap { $0[5].split(separator: ",").map(String.init) })
+    let ids = rows.map { $0[1] }.filter { needers.contains($0) }.map { String($0.prefix(12)) }
+    let (count, noun, verb) = needed.count == 1 ? ("1", "backup", "stays") : ("\(needed.count)", "backups", "stay")
+    let shown = ids.count > 3 ? "\(ids[0]) and \(ids.count - 1) more" : ids.joined(separator: ", ")
+    let pronoun = needed.count == 1 ? "it" : "them"
+    let last = ids.last ?? "ID"
+    return """
+      \(count) \(noun), \(humanSize(size)), \(verb) only because others need \(pronoun): \(shown)
+      When the rules let those go, so \(needed.count == 1 ? "does it" : "do they"); \
+      'termbackup consolidate \(profile) \(last)' makes \(ids.count == 1 ? "that" : "such a") backup independent at once
+
+      """
+  }
 
   var text: String {
     var table = TextTable([
@@ -30,7 +54,7 @@ struct VerdictsReport {
         humanSize(UInt64(row[3]) ?? 0), row[4],
       ]
     }
-    return table.text()
+    return table.text() + burden
   }
 }
 

@@ -11,7 +11,7 @@ struct ProfileGroup: ParsableCommand, SuiteCommand {
     commandName: "profile", abstract: "What is backed up, how, and where to.",
     subcommands: [
       Create.self, List.self, Show.self, Get.self, Edit.self, Delete.self, Export.self,
-      Import.self, Validate.self, Store.self, Group.self,
+      Import.self, Validate.self, Store.self, Group.self, Excludes.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -116,6 +116,8 @@ struct ProfileFieldOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp("Restore to <dir>, not to the directory that is backed up.", valueName: "dir"))
   var restoreDir: RawPath?
+  @OptionGroup var choice: ProfileChoiceOptions
+  @OptionGroup var commands: ProfileCommandOptions
   @Flag(
     name: .long,
     help: "The store's backups that are in no group, as TermBackup 6 made them, are its own.")
@@ -124,17 +126,15 @@ struct ProfileFieldOptions: ParsableArguments {
   /// Sets what was given. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
     let before = profile
-    let texts: [(field: String, option: String, text: String?)] = [
+    try profile.set([
       ("backup_mode", "--mode", mode), ("max_backups", "--max-backups", maxBackups),
       ("retention_days", "--retention-days", retentionDays), ("max_age", "--max-age", maxAge),
       ("cipher_suite", "--cipher-suite", cipherSuite),
       ("compression_level", "--compression-level", compressionLevel),
       ("placement", "--placement", placement), ("group", "--group", group),
-    ]
-    for (field, option, text) in texts {
-      guard let text, let shape = Profile.field(field)?.shape else { continue }
-      profile.set(field, try shape.value(from: ArgumentBytes.decode(text), key: option))
-    }
+    ])
+    try choice.apply(to: &profile)
+    try commands.apply(to: &profile)
     if noRecipients { profile.set("recipients", .array([])) }
     if recipients.isGiven {
       profile.set("recipients", .array(try recipients.read().map { .string($0) }))

@@ -197,8 +197,41 @@ extension Home {
   }
 }
 
+extension ProfileGroup {
+  struct Excludes: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print all that a profile excludes, a pattern per line: of its file first.")
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var operand: ProfileName
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      try StandardOutput.write(try Home.ofProcess().profile(try operand.name()).excludes())
+      return ExitStatus.success
+    }
+  }
+}
+
+extension Profile {
+  /// All that it excludes, a pattern per line: those of its file, then its own.
+  func excludes() throws(Failure) -> [UInt8] {
+    var lines: [UInt8] = []
+    if let file = excludeFrom {
+      do throws(Failure) {
+        lines = try readFile(file, limit: 16 << 20)
+      } catch {
+        throw Failure(
+          error.code, "exclude_from: \(error.message)",
+          hint: "'termbackup profile edit \(name) --unset exclude_from' does without it")
+      }
+      if !lines.isEmpty, lines.last != 0x0a { lines.append(0x0a) }
+    }
+    return lines + excludePatterns.flatMap { $0 + [0x0a] }
+  }
+}
+
 /// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
-/// is a directory, its path in `profile_store_directory`. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
+/// is a directory, its path in `profile_store_directory`; in `profile_walk` what tbk-manifest is given. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
 /// `profile_sealing` is what tbk-seal is told of suite, recipients and level, `profile_recipients` of recipients
 /// alone, and `profile_cipher_suite` is 1, 3 or age.
 func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failure) -> [UInt8] {
@@ -228,6 +261,7 @@ func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failu
   assign("recipients", sealing.recipientWords)
   assign("cipher_suite", Array(sealing.suite.rawValue.utf8))
   let store = try profile.store()
+  assign("walk", Array(profile.walkOptions.joined(separator: " ").utf8))
   assign("store", store.operand)
   assign("store_directory", store.path?.bytes ?? [])
   return output

@@ -13,11 +13,19 @@ struct Run: SealingVerb {
       max_backups or retention_days. With signing_enabled in config.json the backup and the ledger \
       are signed; see 'termbackup generate-key'.
 
+      Several profiles are backed up one after the other, each as if alone; one that fails stops \
+      none of the others, and the status is the worst of theirs.
+
       Exit status: 0 the whole tree is stored, or nothing has changed since the last backup; 3 \
       stored, but part of the tree could not be read.
       """)
 
-  @OptionGroup var profile: ProfileOperand
+  @Argument(
+    help: ArgumentHelp("The profiles; can be left out if there is only one.", valueName: "profile"))
+  var profiles: [String] = []
+  @OptionGroup var profile: ProfileOption
+  @Flag(name: .long, help: "Back up all profiles.")
+  var all = false
   @Flag(name: .long, help: "Read the tree and print what would be stored.")
   var dryRun = false
   @Flag(
@@ -34,6 +42,10 @@ struct Run: SealingVerb {
   var excludeCaches = false
   @Flag(name: .long, help: "Stay on the file system of the directory.")
   var oneFileSystem = false
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Leave out files larger than <size>, as 500K, 100M, 2G.", valueName: "size"))
+  var excludeLargerThan: FileSize?
   @OptionGroup var suite: SuiteOptions
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var placement: PlacementOptions
@@ -44,6 +56,7 @@ struct Run: SealingVerb {
   @Flag(
     name: .long, help: "Store a tree without files although the last backup has some.")
   var allowEmpty = false
+  @OptionGroup var rates: RateOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -52,6 +65,15 @@ struct Run: SealingVerb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
+    if let name = profiles.first, profile.profile != nil {
+      throw ValidationError("unexpected argument '\(name)': --profile names the profile")
+    }
+    if all, profile.profile != nil || !profiles.isEmpty {
+      throw ValidationError("--all takes no profile")
+    }
+    if let twice = profiles.first(where: { name in profiles.count { $0 == name } > 1 }) {
+      throw ValidationError("'\(twice)' appears twice")
+    }
     if list, report.json { throw ValidationError("--list and --json cannot be used together") }
     if adopt, dryRun {
       throw ValidationError("--adopt changes the store, and --dry-run nothing")
@@ -64,8 +86,9 @@ struct List: Verb {
   static let configuration = CommandConfiguration(
     abstract: "List the backups.",
     discussion: """
-      Lists the backups of a profile, oldest first. Times are local; VERIFIED says whether \
-      'termbackup verify' found the backup in order.
+      Lists the backups of a profile, oldest first, and what they take in all. Times are local; \
+      CHANGE is how many files more or fewer there are than in the backup before; VERIFIED says \
+      whether 'termbackup verify' found the backup in order.
 
       With --store no profile is needed: it lists the groups of backups that the store has, one \
       for each profile that ever stored there, and of each the last backup; with --group, the \
@@ -73,6 +96,16 @@ struct List: Verb {
       """)
 
   @OptionGroup var profile: ProfileOperand
+  @Option(
+    name: [.customShort("n", allowingJoined: true), .customLong("limit")],
+    help: ArgumentHelp("Only the last <n> backups.", valueName: "n"))
+  var count: Int?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Only backups since <time>: 2026-02-18, 2026-02-18T10:00:00Z, or 36h, 30d, 4w ago.",
+      valueName: "time"))
+  var since: String?
   @OptionGroup var store: StoreOptions
   @OptionGroup var report: ListOptions
   @OptionGroup var trust: TrustOptions
@@ -81,6 +114,10 @@ struct List: Verb {
 
   func validate() throws {
     try refuse(profile.name, with: store.store)
+    if let count, count < 1 { throw ValidationError("-n takes a number from 1") }
+    if store.store != nil, store.group == nil, count != nil || since != nil {
+      throw ValidationError("-n and --since need --group with --store, which alone lists groups")
+    }
   }
 }
 
@@ -118,6 +155,7 @@ struct Restore: Verb {
       the ledger does not vouch for.
       """)
   var unvouched = false
+  @OptionGroup var rates: RateOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -206,6 +244,7 @@ struct Verify: Verb {
   @Flag(name: .long, help: "Leave the ledger as it is.")
   var noMark = false
   @OptionGroup var trust: TrustOptions
+  @OptionGroup var rates: RateOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -290,6 +329,18 @@ struct Age: ExpressibleByArgument, ShellValue {
 
   /// At least 60.
   var seconds: Int64 { ConfigurationShape.seconds(ofAge: text) ?? 60 }
+
+  var shellWord: [UInt8] { Array(text.utf8) }
+}
+
+/// A size as a profile's `exclude_larger_than` has it.
+struct FileSize: ExpressibleByArgument, ShellValue {
+  private let text: String
+
+  init?(argument: String) {
+    guard ConfigurationShape.bytes(ofSize: argument) != nil else { return nil }
+    text = argument
+  }
 
   var shellWord: [UInt8] { Array(text.utf8) }
 }

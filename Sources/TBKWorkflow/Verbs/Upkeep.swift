@@ -95,6 +95,7 @@ struct Consolidate: SealingVerb {
   @OptionGroup var suite: SuiteOptions
   @OptionGroup var identity: ReadingIdentityOptions
   @OptionGroup var placement: PlacementOptions
+  @OptionGroup var rates: RateOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -126,6 +127,7 @@ struct RotateKey: Verb {
     name: [.customShort("n"), .long], help: "Print which backups are under which password.")
   var dryRun = false
   @OptionGroup var placement: PlacementOptions
+  @OptionGroup var rates: RateOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions

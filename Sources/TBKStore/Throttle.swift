@@ -1,0 +1,117 @@
+import Glibc
+import TBKCore
+
+/// Lets bytes pass at no more than a rate, on average: after some have moved, the next wait until these have
+/// had their time.
+package final class Throttle {
+  /// Time as a throttle sees it; a test has one of its own.
+  package struct Clock {
+    /// Nanoseconds.
+    package var now: () -> Int64
+    /// Waits so many nanoseconds.
+    package var sleep: (Int64) throws(Failure) -> Void
+
+    package init(now: @escaping () -> Int64, sleep: @escaping (Int64) throws(Failure) -> Void) {
+      self.now = now
+      self.sleep = sleep
+    }
+
+    package static var system: Clock {
+      Clock(
+        now: { monotonicNanoseconds() },
+        sleep: { (nanoseconds) throws(Failure) in
+          var left = nanoseconds
+          while left > 0 {
+            try Interruption.check()
+            let part = min(left, 100_000_000)
+            usleep(useconds_t(part / 1000))
+            left -= part
+          }
+        })
+    }
+  }
+
+  /// Bytes that pass at once, at most: an eighth of a second's.
+  let piece: Int
+  private let rate: Int64
+  private let clock: Clock
+  /// When the bytes that have passed have had their time.
+  private var due: Int64 = .min
+
+  /// - Parameter rate: bytes in a second, from 1.
+  package init(rate: Int, clock: Clock = .system) {
+    self.rate = Int64(max(1, rate))
+    self.clock = clock
+    piece = min(chunkSize, max(512, rate / 8))
+  }
+
+  /// Waits until the next bytes may pass.
+  func wait() throws(Failure) {
+    let left = due.subtractingReportingOverflow(clock.now())
+    if !left.overflow, left.partialValue > 0 { try clock.sleep(left.partialValue) }
+  }
+
+  /// So many bytes have passed. Time in which none wanted to does not count for later ones.
+  func passed(_ count: Int) {
+    let time = Int64(count).multipliedReportingOverflow(by: 1_000_000_000)
+    due = max(due, clock.now()) + (time.overflow ? .max / 4 : time.partialValue / rate)
+  }
+}
+
+/// A source of which no more is taken in a second than a throttle lets through.
+package final class ThrottledSource: ByteSource {
+  private let source: any ByteSource
+  private let throttle: Throttle
+
+  package init(_ source: any ByteSource, _ throttle: Throttle) {
+    self.source = source
+    self.throttle = throttle
+  }
+
+  package func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    try throttle.wait()
+    var count: Int
+    if buffer.count <= throttle.piece {
+      count = try source.read(into: &buffer)
+    } else {
+      var part = [UInt8](repeating: 0, count: throttle.piece)
+      count = try source.read(into: &part)
+      buffer.replaceSubrange(0..<count, with: part[..<count])
+    }
+    throttle.passed(count)
+    return count
+  }
+}
+
+/// How fast bytes may go to a store, and come from it.
+package struct StoreRates: Sendable, Equatable {
+  /// Bytes in a second; nil for as fast as it goes.
+  package var upload: Int?
+  package var download: Int?
+
+  package init(upload: Int? = nil, download: Int? = nil) {
+    self.upload = upload
+    self.download = download
+  }
+}
+
+/// The throttles of an open store, which all that moves shares.
+struct StoreThrottles {
+  let upload: Throttle?
+  let download: Throttle?
+
+  init(_ rates: StoreRates) {
+    upload = rates.upload.map { Throttle(rate: $0) }
+    download = rates.download.map { Throttle(rate: $0) }
+  }
+
+  /// What is sent to the store.
+  func sending(_ source: any ByteSource) -> any ByteSource {
+    if let upload { ThrottledSource(source, upload) } else { source }
+  }
+
+  /// What comes from it.
+  func receiving(_ source: any ByteSource) -> any ByteSource {
+    if let download { ThrottledSource(source, download) } else { source }
+  }
+}

@@ -1,0 +1,72 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKSettings
+
+extension ShellCommand {
+  /// `termbackup run` of several profiles.
+  struct Each: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Run a verb for one profile after the other, and end with the worst status of them.",
+      discussion: "What comes through a descriptor or a pipe is read once, and each run gets it.")
+
+    @Argument(help: ArgumentHelp("The script of the verb.", valueName: "script"))
+    var script: RawPath
+    @Argument(
+      parsing: .captureForPassthrough,
+      help: ArgumentHelp("What 'termbackup run' was given.", valueName: "argument"))
+    var arguments: [String] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      Messages.program = "termbackup run"
+      let run: Run
+      do {
+        run = try Run.parse(arguments)
+      } catch {
+        throw Failure(.usage, Run.message(for: error))
+      }
+      Messages.json = run.report.json
+      Messages.quiet = run.report.quiet
+      let names = run.all ? try Home.ofProcess().profileNames() : run.profiles
+      if names.isEmpty {
+        throw Failure(
+          .usage, "there are no profiles",
+          hint: "make one with 'termbackup profile create NAME --source DIR'")
+      }
+      let secrets = try HandedSecrets(
+        [
+          HandedSecret("--password", run.password.passwordFd?.number, run.password.passwordFile),
+          HandedSecret("--key-password", run.keyPassword.keyPasswordFd?.number, run.keyPassword.keyPasswordFile),
+          HandedSecret("--token", run.token.tokenFd?.number, run.token.tokenFile),
+        ])
+      let options = run.options(without: secrets.options)
+      var failed: [String] = []
+      var worst: Int32 = 0
+      for name in names {
+        let status = try secrets.run([script.bytes] + options + secrets.arguments + [Array("--profile=\(name)".utf8)])
+        try Interruption.check()
+        // 3 is done, in part: less bad than any that is not.
+        worst = max(worst, status)
+        if status != 0, status != 3 { failed.append("\(name) (status \(status))") }
+      }
+      if !failed.isEmpty {
+        Messages.warning(
+          "\(failed.count) of \(names.count) profiles were not backed up: \(failed.joined(separator: ", "))")
+      }
+      return worst
+    }
+  }
+}
+
+extension Run {
+  /// The options as they are typed, but for those that name profiles and those that are left out.
+  func options(without others: Set<String>) -> [[UInt8]] {
+    var words: [[UInt8]] = []
+    for value in DeclaredValue.all(of: self) where !value.word.isEmpty {
+      guard let option = value.option, option != "--profile", option != "--all", !others.contains(option)
+      else { continue }
+      words.append(Array(option.utf8) + (value.isFlag ? [] : [UInt8(ascii: "=")] + value.word))
+    }
+    return words
+  }
+}
