@@ -30,6 +30,8 @@ package struct Profile: Equatable, Sendable {
     ConfigurationKey("ungrouped", .boolean),
     ConfigurationKey("restore_dir", .directory),
     ConfigurationKey("max_age", .age),
+    ConfigurationKey("exclude_rules", .choice(["git", "pathspec"]), standard: .string("git")),
+    ConfigurationKey("exclude_defaults", .boolean, standard: .bool(false)),
     ConfigurationKey("exclude_caches", .boolean, standard: .bool(false)),
     ConfigurationKey("one_file_system", .boolean, standard: .bool(false)),
     ConfigurationKey("exclude_larger_than", .size),
@@ -98,6 +100,9 @@ package struct Profile: Equatable, Sendable {
       }
       object = .object(
         members.map { $0.key == "excludes" ? JSON.Member("exclude_patterns", $0.value) : $0 })
+      // They go on to mean what they meant there, and so does what it left out in any case.
+      if object["exclude_rules"] == nil { object["exclude_rules"] = "pathspec" }
+      if object["exclude_defaults"] == nil { object["exclude_defaults"] = .bool(true) }
       // It skipped patterns of spaces alone.
       if let patterns = object["exclude_patterns"]?.elements {
         object["exclude_patterns"] = .array(patterns.filter { !$0.isBlank })
@@ -173,15 +178,30 @@ package struct Profile: Equatable, Sendable {
   /// The file with more patterns; nil if there is none.
   package var excludeFrom: RawPath? { self["exclude_from"]?.bytes.map { RawPath($0) } }
 
-  /// What the walk of its directory is given beside the patterns, as options of tbk-manifest, none of which
-  /// has a blank in it.
+  /// Patterns that would take back something below a directory that an earlier one excludes, which they cannot
+  /// with git's meaning. Only directories that a pattern names are looked at.
+  package var ineffectivePatterns: [[UInt8]] {
+    var rules = IgnoreRules(self["exclude_rules"] == "pathspec" ? .pathspec : .git)
+    for pattern in excludePatterns { rules.add(pattern: pattern) }
+    var found: [[UInt8]] = []
+    for pattern in excludePatterns where pattern.first == UInt8(ascii: "!") {
+      let parts = pattern.dropFirst().split(separator: UInt8(ascii: "/"))
+      for count in 1..<max(1, parts.count) {
+        let directory = Array(parts.prefix(count).joined(separator: [UInt8(ascii: "/")]))
+        if let lost = rules.ineffective(below: directory.span, but: Set(found)) { found.append(lost) }
+      }
+    }
+    return found
+  }
+
+  /// What the walk of its directory is given beside the patterns and the largest size, as options of
+  /// tbk-manifest, none of which has a blank in it.
   package var walkOptions: [String] {
     var options: [String] = []
     if self["exclude_caches"] == .bool(true) { options.append("--exclude-caches") }
+    if self["exclude_rules"] == "pathspec" { options.append("--exclude-rules=pathspec") }
+    if self["exclude_defaults"] == .bool(true) { options.append("--exclude-defaults") }
     if self["one_file_system"] == .bool(true) { options.append("--one-file-system") }
-    if let size = self["exclude_larger_than"].flatMap(ConfigurationShape.bytes(ofSize:)) {
-      options.append("--exclude-larger-than=\(size)")
-    }
     return options
   }
 

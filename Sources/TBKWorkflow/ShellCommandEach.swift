@@ -65,7 +65,11 @@ extension Run {
     for value in DeclaredValue.all(of: self) where !value.word.isEmpty {
       guard let option = value.option, option != "--profile", option != "--all", !others.contains(option)
       else { continue }
-      words.append(Array(option.utf8) + (value.isFlag ? [] : [UInt8(ascii: "=")] + value.word))
+      if value.isFlag {
+        words.append(Array(option.utf8))
+      } else {
+        for word in value.words { words.append(Array(option.utf8) + [UInt8(ascii: "=")] + word) }
+      }
     }
     return words
   }

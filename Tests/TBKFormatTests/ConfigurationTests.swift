@@ -129,6 +129,7 @@ import Testing
     #expect(profile.group == nil)
     #expect(profile["backup_mode"] == .string("full"))
     #expect(profile.object["excludes"] == nil && profile.object["x"] == .number(1))
+    #expect(profile.walkOptions == ["--exclude-rules=pathspec", "--exclude-defaults"])
   }
 
   @Test func aLevelIsOneOfItsSuite() throws {
@@ -170,7 +171,10 @@ import Testing
     #""exclude_patterns": ["a\nb"]"#, #""exclude_patterns": [""]"#, #""webhook_url": "ftp://x""#,
     #""webhook_url": "https:///x""#, #""compression_level": 20"#, #""cipher_suite": 2"#, #""recipients": ["age1 x"]"#, #""recipients": "age1x""#, #""cipher_suite": "3""#, #""placement": "assets""#,
     #""placement": 1"#, #""group": "a/b""#, #""group": "-a""#, #""restore_dir": "x""#,
-    #""excludes": []"#,
+    #""excludes": []"#, #""exclude_larger_than": "1k""#, #""exclude_larger_than": 0"#, #""exclude_from": "x""#,
+    #""exclude_rules": "glob""#, #""one_file_system": 1"#, #""full_every": "x""#, #""full_every": 0"#,
+    #""max_chain": 0"#, #""before_command": "'a""#, #""after_command": " ""#, #""notify_command": 1"#,
+    #""limit_upload": 0"#,
   ])
   func aWrongFieldIsAProfileFailureThatNamesItAndTheFile(member: String) throws {
     var text = #"{"name": "docs", "source_dir": "/d", "repo": "me/backups", "exclude_patterns": []}"#

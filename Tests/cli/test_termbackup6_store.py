@@ -302,10 +302,19 @@ def test_a_profile_without_a_source_yet_says_so(old, tmp_path):
     old.shell.run("run", "o")
 
 
-def test_a_pattern_that_means_something_else_here_is_said(old):
+def test_patterns_go_on_to_mean_what_they_meant(old, tmp_path):
     kept = json.loads(old.profile.read_text())
     del kept["exclude_patterns"]
     kept["excludes"] = ["build/", "!build/keep", ""]
     old.profile.write_text(json.dumps(kept))
     put(old.source / "build" / "keep", b"kept by TermBackup 6\n")
+    put(old.source / "build" / "other", b"left out\n")
+    put(old.source / ".git" / "config", b"left out\n")
+    assert b"has no effect" not in old.shell.run("run", "o").stderr
+    old.shell.run("restore", "latest", "-p", "o", "--to", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out" / "build").iterdir()) == ["keep"]
+    assert not (tmp_path / "out" / ".git").exists()
+    # With git's meaning it is said, wherever the profile is looked at.
+    for verb in ["edit", "o", "--unset", "exclude_rules"], ["validate"]:
+        assert b"the pattern '!build/keep' has no effect" in old.shell.run("profile", *verb).stderr
     assert b"the pattern '!build/keep' has no effect below 'build'" in old.shell.run("run", "o").stderr

@@ -78,7 +78,7 @@ def written_operands(page):
     for line in synopsis.splitlines():
         if line.startswith(".Nm"):
             calls.append((line.split()[2:], []))
-        elif line in (".Op Ar profile", ".Op Ar id") or re.fullmatch(r"\.Op Ar (name|profile) \.\.\.", line):
+        elif line in (".Op Ar profile", ".Op Ar id", ".Op Ar file | Fl o Ar file") or re.fullmatch(r"\.Op Ar (name|profile) \.\.\.", line):
             calls[-1][1].append(True)
         elif match := re.fullmatch(r"\.Ar ([a-z.]+(?: [a-z]+)*)( \| .*)?", line):
             calls[-1][1].extend([" Fl " in (match[2] or "")] * len(match[1].split()))

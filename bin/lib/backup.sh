@@ -5,7 +5,7 @@
 tb_make_manifest() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	tb_stage manifest "${tb_bin}tbk-manifest" create --defer-hash ${needs_files:+--need-files} --progress "$tb_progress" \
-		--exclude-from "$tb_work/excludes" $profile_walk $walk "$@" -- "$profile_source_dir"
+		--exclude-from "$tb_work/excludes" $profile_walk $walk ${largest:+"--exclude-larger-than=$largest"} "$@" -- "$profile_source_dir"
 }
 
 # tb_seal_tree OPTION…: the manifest on standard input becomes an archive. In suite 3 it has the salt of the group's

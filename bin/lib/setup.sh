@@ -558,7 +558,7 @@ profile_ungrouped=
 profile_backup_mode='' profile_sealing='' profile_recipients='' profile_cipher_suite='' profile_placement=''
 profile_max_backups='' profile_retention_days='' profile_max_age=''
 profile_has_webhook_url='' profile_has_ping_url=''
-profile_walk='' profile_full_every='' profile_max_chain='' profile_limit_upload='' profile_limit_download=''
+profile_walk='' profile_exclude_larger_than='' profile_full_every='' profile_max_chain='' profile_limit_upload='' profile_limit_download=''
 profile_before_command='' profile_after_command='' profile_notify_command=''
 
 # tb_load_profile NAME: sets these and the others, and gets the token if the store wants one and

@@ -9,6 +9,8 @@ struct DeclaredValue {
   let word: [UInt8]
   /// Whether the option stands alone.
   let isFlag: Bool
+  /// The values of an option that can be repeated, or the one of another.
+  let words: [[UInt8]]
 
   /// Those of a verb and of the groups in it, in the order of their declaration.
   static func all(of command: any ParsableArguments) -> [DeclaredValue] {
@@ -24,7 +26,8 @@ struct DeclaredValue {
           DeclaredValue(
             variable: name.joined(separator: "_"),
             option: declared.isOperand ? nil : "--" + name.joined(separator: "-"),
-            word: declared.value.shellWord, isFlag: declared.value is Bool))
+            word: declared.value.shellWord, isFlag: declared.value is Bool,
+            words: (declared.value as? any ShellValues)?.shellWords ?? [declared.value.shellWord]))
       }
     }
     return values

@@ -38,6 +38,15 @@ extension Array: ShellValue where Element: ShellValue {
   }
 }
 
+/// Several values, each alone.
+protocol ShellValues {
+  var shellWords: [[UInt8]] { get }
+}
+
+extension Array: ShellValues where Element: ShellValue {
+  var shellWords: [[UInt8]] { map(\.shellWord) }
+}
+
 extension ShellValue where Self: RawRepresentable, RawValue == String {
   var shellWord: [UInt8] { Array(rawValue.utf8) }
 }

@@ -265,7 +265,8 @@ func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
   var broken: Failure?
   for name in names {
     do throws(Failure) {
-      _ = try home.profile(name)
+      let profile = try home.profile(name)
+      warnOfPatterns(profile, home.profilePlace(name))
     } catch {
       guard error.code == .profile else { throw error }
       broken = reporting(error, after: broken)

@@ -57,6 +57,7 @@ struct ProfileReportOptions: ParsableArguments {
 
 /// What `create` and `edit` set.
 struct ProfileFieldOptions: ParsableArguments {
+  // What TermBackup 6 called some of them goes on.
   @Option(name: .long, help: ArgumentHelp("Back up to <store>.", valueName: "store"))
   var repo: RawPath?
   @Option(
@@ -64,10 +65,10 @@ struct ProfileFieldOptions: ParsableArguments {
     help: ArgumentHelp("Continue the backups of this group in the store.", valueName: "id"))
   var group: String?
   @Option(
-    name: .long, parsing: .singleValue,
+    name: [.short, .long], parsing: .singleValue,
     help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
   var exclude: [RawPath] = []
-  @Option(name: .long, help: "full, or incremental: store only what is new.",
+  @Option(name: [.long, .customLong("backup-mode")], help: "full, or incremental: store only what is new.",
     completion: .list(["full", "incremental"]))
   var mode: String?
   @Option(name: .long, help: ArgumentHelp("Keep at most <n> backups.", valueName: "n"))
@@ -102,7 +103,7 @@ struct ProfileFieldOptions: ParsableArguments {
   @Flag(name: .long, help: "Seal under a password, whatever recipients config.json names.")
   var noRecipients = false
   @Option(
-    name: .long,
+    name: [.short, .long],
     help: ArgumentHelp(
       "Compress at level 0 (not at all) to 9, usually 6; in suite 3 at 1 to 19, usually 3.", valueName: "n"),
     completion: .list((0...19).map(String.init)))
@@ -252,6 +253,14 @@ private func refuseSharing(_ group: String?, _ profile: Profile, _ home: Home) t
   }
 }
 
+/// Warns of patterns that do not do what they seem to.
+func warnOfPatterns(_ profile: Profile, _ place: String) {
+  for pattern in profile.ineffectivePatterns {
+    Messages.warning(
+      "\(place): the pattern \(RawPath(pattern).display) has no effect below a directory that an earlier one excludes")
+  }
+}
+
 /// Warns of a store that is the directory itself: `termbackup run` leaves out only one that lies below.
 private func warnOfNesting(_ profile: Profile) {
   func plain(_ path: RawPath) -> ArraySlice<UInt8> {
@@ -267,7 +276,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(abstract: "Make a profile.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
-    @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
+    @Option(name: [.short, .long], help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
     var source: RawPath
     @OptionGroup var fields: ProfileFieldOptions
     @OptionGroup var report: ProfileReportOptions
@@ -284,6 +293,7 @@ extension ProfileGroup {
       try refuseSharing(fields.group, profile, home)
       try home.write(profile, replacing: false)
       warnOfNesting(profile)
+      warnOfPatterns(profile, "'\(profile.name)'")
       ConfigCommand.report(home)
       try report.print(profile)
       return ExitStatus.success
@@ -294,7 +304,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(abstract: "Change a profile.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
-    @Option(name: .long, help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
+    @Option(name: [.short, .long], help: ArgumentHelp("Back up <dir>.", valueName: "dir"))
     var source: RawPath?
     @OptionGroup var fields: ProfileFieldOptions
     @Option(
@@ -340,6 +350,7 @@ extension ProfileGroup {
       try profile.check(place: place)
       try home.write(profile, replacing: true)
       warnOfNesting(profile)
+      warnOfPatterns(profile, "'\(profile.name)'")
       ConfigCommand.report(home)
       try report.print(profile)
       return ExitStatus.success
@@ -403,13 +414,16 @@ extension ProfileGroup {
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
     @Argument(help: "The file; '-' is standard output.")
-    var file: RawPath
+    var file: RawPath?
+    @Option(name: .shortAndLong, help: ArgumentHelp("The file, as TermBackup 6 takes it.", valueName: "file"))
+    var output: RawPath?
     @Flag(name: .long, help: "Replace the file if it exists.")
     var force = false
     @OptionGroup var report: ProfileReportOptions
 
     func validate() throws {
-      if report.json, file.isStandardStream {
+      if (file == nil) == (output == nil) { throw ValidationError("give one file to write to") }
+      if report.json, (file ?? output)?.isStandardStream == true {
         throw ValidationError("--json and the profile cannot both go to standard output")
       }
     }
@@ -419,6 +433,7 @@ extension ProfileGroup {
       let home = try Home.ofProcess()
       let name = try operand.name()
       let bytes = try home.profile(name).exported.pretty()
+      let file = file ?? output ?? RawPath("-")
       ConfigCommand.report(home)
       if file.isStandardStream {
         try StandardOutput.write(bytes)
@@ -481,6 +496,7 @@ extension ProfileGroup {
           "\(state): set it with 'termbackup profile edit \(target) --source DIR'")
       }
       warnOfNesting(profile)
+      warnOfPatterns(profile, place)
       for consequence in profile.consequences { Messages.warning("\(place): \(consequence)") }
       ConfigCommand.report(home)
       if name == nil { Messages.notice("imported '\(target)'") }
