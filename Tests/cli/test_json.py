@@ -218,7 +218,7 @@ def test_a_variable_makes_all_errors_json(docs, tmp_path):
         done.err = done.stderr
         return failure(done, status)
     docs.one("run", "docs")
-    assert fails("run", "docs", "more", status=64)["type"] == "UsageError"
+    assert fails("run", "docs", "docs", status=64)["type"] == "UsageError"
     assert fails("run", "docs", status=77, password=b"wrong")["type"] == "CryptoError"
     fails("init", "--repo", tmp_path / "none", status=66)
     put(docs.home / "profiles" / "bad.json", b"{")

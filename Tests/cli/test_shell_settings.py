@@ -206,7 +206,7 @@ def test_an_exported_profile_can_be_imported(config, small, tmp_path):
     config("profile", "delete", "docs", status=78)
 
 
-@pytest.mark.parametrize("field, value", [("repo", "s3:bucket"), ("before_command", "rm -rf /"), ("notify_command", ["x"])])
+@pytest.mark.parametrize("field, value", [("repo", "s3:bucket"), ("before_command", "rm -rf /"), ("notify_command", "x")])
 def test_an_import_runs_nothing_without_trust(config, small, tmp_path, field, value):
     file = tmp_path / "p.json"
     file.write_text(json.dumps({"name": "p", "source_dir": small, "repo": "me/r", field: value}))
