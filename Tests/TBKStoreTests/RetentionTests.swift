@@ -363,7 +363,9 @@ struct FullEveryTests {
     ("3", "ii", true), ("3", "tt", true), ("90", "f", false), ("2d", "f", false), ("2d", "fii", true),
     ("2d", "fiifi", false), ("4d", "fii", false), ("2d", "ii", true),
   ]) func aFullBackupIsDue(every: String, modes: String, isDue: Bool) throws {
-    #expect(try FullEvery(every)?.isDue(after: entries(modes), now: now) == isDue)
+    let every = try #require(FullEvery(every))
+    let found: Bool = every.isDue(after: try entries(modes), now: now)
+    #expect(found == isDue)
   }
 
   @Test(arguments: ["", "0", "-1", "x", "1.5", "3y", "0d"]) func itIsANumberOrAnAge(text: String) {
@@ -377,6 +379,9 @@ struct FullEveryTests {
       try backup(4, "2026-01-05T00:00:00Z"),
     ]
     let found = judge(entries) { $0.last = 3 }
-    #expect(try found.verdicts.map(\.neededBy) == [[digest(2), digest(3)], [digest(2)], [], [], []])
+    let (second, third) = (try digest(2), try digest(3))
+    let expected: [[Digest]] = [[second, third], [second], [], [], []]
+    let needed: [[Digest]] = found.verdicts.map(\.neededBy)
+    #expect(needed == expected)
   }
 }
