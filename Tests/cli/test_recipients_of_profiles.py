@@ -125,7 +125,7 @@ def test_the_first_password_of_a_group_that_had_recipients(shell, small):  # noq
 def test_what_is_no_recipient(shell, small, tmp_path):  # noqa: F811
     shell.run("init")
     for words in (["--recipient", "age1nonsense"], ["-R", file(tmp_path / "empty", "# none")],
-                  ["-r", ONE.recipient, "--no-recipients"]):
+                  ["--recipient", ONE.recipient, "--no-recipients"]):
         assert shell.run("profile", "create", "p", "--source", small, *words, status=65 if "-R" in words else 64).stdout == b""
     shell.run("profile", "create", "p", "--source", small)
     shell.run("run", "p", "-r", ONE.recipient, "--suite", "3", status=64)

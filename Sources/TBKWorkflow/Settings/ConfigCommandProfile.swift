@@ -58,7 +58,7 @@ struct ProfileReportOptions: ParsableArguments {
 /// What `create` and `edit` set.
 struct ProfileFieldOptions: ParsableArguments {
   // What TermBackup 6 called some of them goes on.
-  @Option(name: .long, help: ArgumentHelp("Back up to <store>.", valueName: "store"))
+  @Option(name: [.short, .long], help: ArgumentHelp("Back up to <store>.", valueName: "store"))
   var repo: RawPath?
   @Option(
     name: .long,
@@ -99,7 +99,14 @@ struct ProfileFieldOptions: ParsableArguments {
     help: ArgumentHelp("Seal in cipher suite 1 or 3; that of config.json if not given.", valueName: "n"),
     completion: .list(["1", "3"]))
   var cipherSuite: String?
-  @OptionGroup var recipients: RecipientOptions
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("Seal to <recipient>, age1…, instead of under a password (repeatable).", valueName: "recipient"))
+  var recipient: [RawPath] = []
+  @Option(
+    name: [.customShort("R"), .customLong("recipients-file")], parsing: .singleValue,
+    help: ArgumentHelp("Seal to the recipients in <file> (repeatable).", valueName: "file"))
+  var recipientsFile: [RawPath] = []
   @Flag(name: .long, help: "Seal under a password, whatever recipients config.json names.")
   var noRecipients = false
   @Option(
@@ -137,8 +144,8 @@ struct ProfileFieldOptions: ParsableArguments {
     try choice.apply(to: &profile)
     try commands.apply(to: &profile)
     if noRecipients { profile.set("recipients", .array([])) }
-    if recipients.isGiven {
-      profile.set("recipients", .array(try recipients.read().map { .string($0) }))
+    if !recipient.isEmpty || !recipientsFile.isEmpty {
+      profile.set("recipients", .array(try readRecipients(recipient, files: recipientsFile).map { .string($0) }))
     }
     try forgetLevel(of: &profile, before: before)
     try applyURLs(to: &profile)
@@ -162,7 +169,7 @@ extension ProfileFieldOptions {
     if [webhookUrl != nil, webhookUrlFile != nil, askWebhookUrl].count(where: { $0 }) > 1 {
       throw ValidationError("only one of --webhook-url, --webhook-url-file and --ask-webhook-url")
     }
-    if noRecipients, recipients.isGiven {
+    if noRecipients, !recipient.isEmpty || !recipientsFile.isEmpty {
       throw ValidationError("--no-recipients and recipients cannot be used together")
     }
     if pingUrlFile != nil, askPingUrl {
