@@ -30,6 +30,8 @@ package struct RestoreSummary {
   package let backup: VerifiedManifest
   package var files = 0
   package var bytes: UInt64 = 0
+  /// What was there and was replaced.
+  package var replaced = 0
   /// Whether all metadata could be set.
   package var isExact = true
   /// The first path that was not given the privileges that it has in the backup; `MetadataOptions.setID`.
@@ -287,6 +289,7 @@ package final class BackupReader {
     staging.discard()
     try placement.finish()
     var summary = RestoreSummary(backup: verified)
+    summary.replaced = placement.actions.count { $0 == .replace }
     let missing = Set(verified.missing)
     for index in verified.manifest.files.indices where chosen.wants(index) {
       guard verified.manifest.files.type(index) == .file else { continue }

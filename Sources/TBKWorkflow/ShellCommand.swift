@@ -11,8 +11,9 @@ package struct ShellCommand: ParsableCommand {
     subcommands: [
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self, Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
-      KeyringItems.self, Schedule.self, Status.self, IsEmpty.self, MbuSettingsImport.self, Doctor.self, KeptPassword.self, Clean.self, Version.self, Pick.self,
-      Hook.self, Each.self,
+      KeyringItems.self, Schedule.self, Status.self, IsEmpty.self, MbuSettingsImport.self, Doctor.self,
+      KeptPassword.self, Clean.self, Version.self, Pick.self,
+      Hook.self, Each.self, DependenceOf.self, Sample.self, OutOfSource.self,
     ])
 
   package init() {}

@@ -4,6 +4,58 @@ import TBKCore
 import TBKFormat
 
 extension ShellCommand {
+  struct DependenceOf: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "dependence",
+      abstract: "Print what a backup needs and what needs it, as assignments for a shell.",
+      discussion: "What 'tbk-pull --list' prints comes on standard input.")
+    @Argument(help: ArgumentHelp("The id of the backup.", valueName: "id"))
+    var id: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let rows = try cells(
+        try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the list"), atLeast: 10)
+      guard let found = Dependence(of: id, in: rows) else { throw Failure(.usage, "the list has no backup '\(id)'") }
+      try StandardOutput.write(found.script)
+      return ExitStatus.success
+    }
+  }
+
+  struct Sample: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print some of the lines of standard input, chosen at random, in their order.")
+    @Argument(help: ArgumentHelp("How many, or per cent.", valueName: "share"))
+    var share: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let lines = try cells(
+        try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the lines"), atLeast: 1)
+      guard let chosen = sample(lines.map { $0.joined(separator: "\t") }, share) else {
+        throw Failure(.usage, "'\(share)' is neither a number nor per cent")
+      }
+      try StandardOutput.write(chosen.map { $0 + "\n" }.joined())
+      return ExitStatus.success
+    }
+  }
+
+  struct OutOfSource: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "left-out",
+      abstract: "Print a pattern, for --exclude-from, for each of the directories that lies below another.")
+    @Argument(help: ArgumentHelp("The directory that is read.", valueName: "source"))
+    var source: RawPath
+    @Argument(help: ArgumentHelp("What is no part of it.", valueName: "dir"))
+    var directories: [RawPath] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let leftOut = LeftOut(below: source)
+      for directory in directories {
+        if let pattern = leftOut.pattern(for: directory) { try StandardOutput.write(pattern + [0x0a]) }
+      }
+      return ExitStatus.success
+    }
+  }
+
   struct Pick: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the line of the backup that is meant, out of those of 'tbk-pull --list'.",

@@ -18,6 +18,7 @@ extension ShellCommand {
       case backups, groups, verdicts, profiles
       case run, loop, key
       case keptToken = "kept-token"
+      case restore, verify, prune, consolidate, facts
 
       /// How it is made of facts; nil for what is made of a list.
       var ofFacts: ((Facts) throws -> any VerbReport)? {
@@ -26,6 +27,11 @@ extension ShellCommand {
         case .loop: { try LoopReport($0) }
         case .key: { KeyReport($0) }
         case .keptToken: { KeptTokenReport($0) }
+        case .restore: { try RestoreReport($0) }
+        case .verify: { try VerifyReport($0) }
+        case .prune: { try PruneReport($0) }
+        case .consolidate: { try ConsolidateReport($0) }
+        case .facts: { try FactsReport($0) }
         default: nil
         }
       }
@@ -114,7 +120,7 @@ extension ShellCommand {
           .groups(profiles: BackupsReport.profilesHere())
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5), profile: profile ?? "PROFILE").text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
-      case .run, .loop, .key, .keptToken: ""
+      case .run, .loop, .key, .keptToken, .restore, .verify, .prune, .consolidate, .facts: ""
       }
     }
   }

@@ -254,7 +254,7 @@ struct OpenCommand: SuiteCommand {
     destination.keep()
     meter.finish()
     if let countsOut {
-      try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\n".utf8), to: countsOut)
+      try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\t\(summary.replaced)\n".utf8), to: countsOut)
     }
     let status = reportMissing(summary.backup)
     if let path = summary.withheld {

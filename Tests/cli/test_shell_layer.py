@@ -508,14 +508,18 @@ def test_a_password_is_asked_for_once_and_twice_the_first_time(shell, small, tmp
     put(os.path.join(small, "more"), b"more\n")
     status, shown = on_terminal(shell, [one], "run", "docs")
     assert status == 0 and shown.count(b"Password") == 1
-    status, shown = on_terminal(shell, [one, (b"[y/N] ", b"n")], "restore", "latest", "-p", "docs")
+    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"n")], "restore", "latest", "-p", "docs")
     assert status == 73
     put(os.path.join(small, "plain"), b"different\n")
-    status, shown = on_terminal(shell, [one, (b"[y/N] ", b"y")], "restore", "latest", "-p", "docs")
+    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"l"), (b"[y/N/l: list them] ", b"y")], "restore", "latest", "-p", "docs")
     assert status == 0, shown
+    assert b"1 file in" in shown and b"\nplain\r\n" in shown and b"  replaced 1 entry" in shown
     assert open(os.path.join(small, "plain"), "rb").read() == b"plain\n"
-    status, shown = on_terminal(shell, [(b"Password: ", b"mistyped")], "verify", "latest", "-p", "docs")
-    assert status == 77 and b"not the password" in shown
+    mistyped = (b"Password: ", b"mistyped")
+    status, shown = on_terminal(shell, [mistyped] * 3, "verify", "latest", "-p", "docs")
+    assert status == 77 and b"not the password of the backups" in shown and shown.count(b"try again") == 2
+    status, shown = on_terminal(shell, [mistyped, one], "run", "docs")
+    assert status == 0 and shown.count(b"try again") == 1, shown
 
 
 def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small, tmp_path):

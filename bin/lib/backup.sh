@@ -53,6 +53,10 @@ tb_open_previous() {
 	tb_hold=1
 	tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" <"$sealed" >&5
 	tb_hold=
+	if test "$prepared_proof" = manifest && tb_asks_again previous; then
+		tb_open_previous
+		return
+	fi
 	tb_end_of previous
 	case $tb_ended.$prepared_proof in
 	0.*) ;;

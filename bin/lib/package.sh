@@ -36,10 +36,10 @@ tb_package_password() {
 		esac
 	fi
 	tb_get_password
-	tb_hold=1
-	tb_sealed open-check "${tb_bin}tbk-open" --verify --quiet <"$tb_check" >/dev/null
-	tb_hold=
-	case $(tb_status open-check) in
+	tb_try_check "$tb_check" --verify
+	while tb_asks_again open-check; do tb_try_check "$tb_check" --verify; done
+	tb_end_of open-check
+	case $tb_ended in
 	0) ;;
 	77)
 		tb_die 77 'this is not the password of your packages' \
@@ -47,7 +47,7 @@ tb_package_password() {
 		;;
 	*)
 		test -n "$tb_json" || tb_show_held open-check
-		tb_failed "$(tb_status open-check)" open-check
+		tb_failed "$tb_ended" open-check
 		;;
 	esac
 }

@@ -2,6 +2,9 @@
 # How a secret comes into a variable; the password of a profile, and what it is held against.
 # lib/setup.sh sources this.
 
+# How often a person at the terminal was asked for the password.
+tb_asked=
+
 # tb_hear COMMAND…: sets tb_secret to what it prints. A signal to this shell alone is heard meanwhile,
 # if a file system for FIFOs is under the home.
 tb_hear() {
@@ -111,9 +114,21 @@ tb_get_password() {
 		test -z "$tb_password_fd" || set -- --password-fd "$tb_password_fd" "$@"
 		test -z "$tb_password_command" || set -- --password-command "$tb_password_command" "$@"
 		test -z "$tb_no_input" || set -- --no-input "$@"
+		test -n "$tb_password_fd$tb_password_command$tb_password_value_file" || tb_asked=1
 		tb_read_secret password password "$@"
 		tb_password=$tb_secret tb_secret=
 	fi
+}
+
+# tb_asks_again STAGE: asks for the password again, if a person gave one that did not open what the stage was to
+# open, three times in all; false otherwise.
+tb_asks_again() {
+	tb_end_of "$1"
+	test "$tb_ended" -eq 77 && test "${tb_asked:-3}" -lt 3 && tb_can_ask || return 1
+	tb_asked=$((tb_asked + 1))
+	printf 'That is not the password: try again.\n' >/dev/tty
+	tb_read_secret password password
+	tb_password=$tb_secret tb_secret=
 }
 
 # What a check of our own costs to open; no other is paid.
@@ -141,12 +156,20 @@ tb_pull_check() {
 # manifest that stands for it.
 # shellcheck disable=SC2120,SC2119
 tb_open_check() {
-	tb_hold=1
 	# shellcheck disable=SC2086 # Words without blanks.
 	test $# -gt 0 || set -- --verify $tb_check_costs
-	tb_sealed open-check "${tb_bin}tbk-open" "$@" --quiet <"$tb_work/check" >/dev/null
-	tb_hold=
+	tb_try_check "$tb_work/check" "$@"
+	while tb_asks_again open-check; do tb_try_check "$tb_work/check" "$@"; done
 	tb_judge_check 'or the store has altered its password check'
+}
+
+# tb_try_check FILE OPTION…: the stage open-check.
+tb_try_check() {
+	tb_check_file=$1
+	shift
+	tb_hold=1
+	tb_sealed open-check "${tb_bin}tbk-open" "$@" --quiet <"$tb_check_file" >/dev/null
+	tb_hold=
 }
 
 # tb_judge_check HINT: ends unless the stage open-check opened what it was to.

@@ -142,6 +142,21 @@ tb_ask() {
 	esac
 }
 
+# tb_ask_or_list QUESTION FILE: likewise, of what is in the file, which is shown for an l.
+tb_ask_or_list() {
+	tb_can_ask || return 1
+	tb_escape "$1"
+	while :; do
+		printf '%s [y/N/l: list them] ' "$tb_text" >/dev/tty
+		read -r tb_answer </dev/tty || return 1
+		case $tb_answer in
+		[Yy] | [Yy][Ee][Ss]) return 0 ;;
+		[Ll]) cat -- "$2" >/dev/tty ;;
+		*) return 1 ;;
+		esac
+	done
+}
+
 # tb_show_held NAME…: what stages said while their messages were held back, but errors in JSON, which
 # tb_failed passes on.
 tb_show_held() {

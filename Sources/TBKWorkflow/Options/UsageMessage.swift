@@ -19,7 +19,13 @@ struct UsageMessage {
     if text.hasSuffix(".") { text.removeLast() }
     text = text.prefix(1).lowercased() + text.dropFirst()
     if text.hasPrefix("missing value for '") {
-      text = "\(Self.option(in: text, after: "missing value for '")) needs a value"
+      let option = Self.option(in: text, after: "missing value for '")
+      text = "\(option) needs a value"
+      if let value = Self.argument(behind: option, in: arguments), value.hasPrefix("-"), value != "--",
+        let long = option == "-p" ? "--profile" : option.hasPrefix("--") ? String(option) : nil
+      {
+        hint = "'\(value)' is an option; as a value it is given as in \(long)=\(value)"
+      }
     } else if let range = text.firstRange(of: "Please provide one of ") {
       let words = text[range.upperBound...].replacing("'", with: "")
       text = "\(Self.option(in: text, after: "is invalid for '")) takes \(words)"
@@ -38,6 +44,14 @@ struct UsageMessage {
   private static func option(in text: String, after words: String) -> Substring {
     guard let range = text.firstRange(of: words) else { return "" }
     return text[range.upperBound...].prefix { $0 != " " && $0 != "'" }
+  }
+
+  /// What stands behind an option, the last time it is there.
+  private static func argument(behind option: Substring, in arguments: [String]) -> String? {
+    guard let place = arguments.lastIndex(where: { $0 == option && $0 != arguments.last })
+      ?? arguments.firstIndex(where: { $0 == option }), place + 1 < arguments.count
+    else { return nil }
+    return arguments[place + 1]
   }
 
   /// The operand that a message calls unexpected.

@@ -70,10 +70,24 @@ package enum VerbOptions {
       if command.exitCode(for: error).rawValue == 0 {
         return .end(ShellScript.call("tb_help", [Termbackup.helpMessage(for: command)]))
       }
-      if let fault = DeclaredOptions.fault(in: arguments, of: command) { return .end(refusal(fault)) }
+      if let fault = DeclaredOptions.fault(in: arguments, of: command) {
+        return .end(refusal(fault.hint == nil ? withHint(fault, of: verb, command) : fault))
+      }
       let message = UsageMessage(command.message(for: error), of: verb, command, arguments)
       return .end(ShellScript.call("tb_usage_error", [message.text] + (message.hint.map { [$0] } ?? [])))
     }
+  }
+
+  /// Of a verb with operands, how one that begins with a hyphen is given.
+  private static func withHint(
+    _ fault: Failure, of verb: String, _ command: any ParsableCommand.Type
+  ) -> Failure {
+    guard fault.message.hasPrefix("unknown option"), command.helpMessage().contains("\nARGUMENTS:") else {
+      return fault
+    }
+    return Failure(
+      fault.code, fault.message,
+      hint: "see 'termbackup \(verb) --help'; an operand that begins with '-' stands behind '--'")
   }
 
   private static func refusal(_ fault: Failure) -> [UInt8] {

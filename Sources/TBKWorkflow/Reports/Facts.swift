@@ -1,3 +1,4 @@
+import TBKCommand
 import TBKCore
 import TBKFormat
 
@@ -20,6 +21,22 @@ struct Facts {
   /// The last value of that name.
   subscript(key: String) -> [UInt8]? {
     values.last { $0.key == key }.flatMap { $0.value.isEmpty ? nil : $0.value }
+  }
+
+  /// In their order, each once.
+  var keys: [String] {
+    values.enumerated().filter { place, member in !values[..<place].contains { $0.key == member.key } }.map(\.element.key)
+  }
+
+  /// The words of a value, with blanks between.
+  func words(_ key: String) -> [String] {
+    String(decoding: self[key] ?? [], as: UTF8.self).split(separator: " ").map(String.init)
+  }
+
+  /// The lines, with tabs between their cells, of the file that a value names; none if there is no such value.
+  func rows(in key: String) throws(Failure) -> [[String]] {
+    guard let path = self[key] else { return [] }
+    return try cells(try readFile(RawPath(path), limit: 64 << 20), atLeast: 1)
   }
 
   /// As text; what is no UTF-8 is escaped.
