@@ -43,10 +43,13 @@ package enum VerbOptions {
       }
       return .end(refusal(Failure(.usage, "'\(word)' is not a verb of \(verb)")))
     }
-    let found = answer(to: "\(verb) \(word)", chosen, Array(arguments.dropFirst()))
-    guard case .options(var values) = found else { return found }
-    values.members.insert(("verb", Array(word.utf8)), at: 0)
-    return .options(values)
+    switch answer(to: "\(verb) \(word)", chosen, Array(arguments.dropFirst())) {
+    case .end(let text):
+      return .end(ShellScript.assignment(to: "opt_verb", word) + text)
+    case .options(var values):
+      values.members.insert(("verb", Array(word.utf8)), at: 0)
+      return .options(values)
+    }
   }
 
   private static func answer(
