@@ -130,7 +130,7 @@ def test_a_page_whose_options_name_a_secrets_file_has_the_status_of_its_absence(
 def test_the_environment_in_the_overview_is_what_the_code_asks_for():
     code = "".join(path.read_text() for folder in ("Sources", "bin") for path in sorted((REPOSITORY / folder).rglob("*"))
                    if path.is_file())
-    # What one of the scripts tells another is nobody's to set.
+    # What a script tells another, or a command, is nobody's to set.
     asked = set(re.findall(r"\bTERMBACKUP_[A-Z_]*[A-Z]\b", code)) - {"TERMBACKUP_BUSY", "TERMBACKUP_STAGE", "TERMBACKUP_VERB"}
     for secret in [name for name in asked if name.endswith(("PASSWORD", "TOKEN", "URL"))]:
         asked |= {secret + "_FILE", secret + "_COMMAND"}

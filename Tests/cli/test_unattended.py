@@ -169,7 +169,7 @@ def test_a_signal_ends_the_run_of_the_daemon_too(shell, tmp_path, loop):
     shell.profile("big", str(source))
     daemon = loop("daemon", "big")
     deadline = time.monotonic() + PATIENCE
-    while not list((shell.home / "tmp").glob("run.*/seal.pid")):
+    while not any(file.read_text().startswith("pid ") for file in (shell.home / "tmp").glob("run.*/seal.status")):
         assert daemon.process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     status, said = daemon.end()

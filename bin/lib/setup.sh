@@ -377,10 +377,16 @@ tb_cleanup() {
 
 tb_interrupted() {
 	trap '' HUP INT QUIT TERM PIPE
-	tb_end_stages
-	wait
+	tb_end_all
 	tb_audit_failure "$1"
 	exit "$1"
+}
+
+# tb_end_all: ends every command that runs, also one that begins just now and has no number yet: it finds the mark.
+tb_end_all() {
+	test -z "$tb_work" || { : >"$tb_work/ending"; } 2>/dev/null
+	tb_end_stages
+	wait
 }
 
 # tb_end_stages: asks every command that runs to end.

@@ -58,7 +58,7 @@ void tbk_forget_unfinished(int place);
 /* Removes what is noted. Async-signal-safe. */
 void tbk_remove_unfinished(void);
 /* Makes the file in which whoever started this process finds its number, "pid 123", while it runs, and then its exit
- * status. 0, or -1 if it cannot be written. */
+ * status. 0, or -1 if it cannot be written. Where a file "ending" lies beside it the process ends as by SIGTERM. */
 int tbk_begin_stage(const char *path);
 /* Notes the status there, if there is such a file. Async-signal-safe. */
 void tbk_end_stage(int status);
