@@ -112,7 +112,7 @@ package enum StoreAddress: Hashable, Sendable {
   /// The store at this address.
   package func open(_ context: StoreContext) throws(Failure) -> any Store {
     switch self {
-    case .directory(let path): 
+    case .directory(let path):
       try DirectoryStore(path, maximumWait: maximumWait(context), rates: context.rates)
     case .gitHub(let repository): try GitHubStore(repository, context)
     case .helper(let helper): try HelperStore(helper, context)

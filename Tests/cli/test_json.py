@@ -256,7 +256,9 @@ def test_an_error_of_a_stage_is_passed_on_once(docs):
 def test_a_preview_of_what_is_not_complete_says_so(docs, tmp_path):
     docs.one("run", "docs")
     docs.shell.lib = wrapped(
-        tmp_path, f"""case " $* " in *" --dry-run "*) shift; '{BIN}/tbk-open' "$@"; exit 3 ;; esac""", ["tbk-open"])
+        tmp_path, f"""case " $* " in
+            *" --dry-run "*) shift; TERMBACKUP_STAGE= '{BIN}/tbk-open' "$@"; echo 3 >"$TERMBACKUP_STAGE"; exit 3 ;;
+            esac""", ["tbk-open"])
     for more in ([], ["--json"]):
         docs.shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--dry-run", *more, status=3)
 

@@ -97,7 +97,11 @@ def test_a_part_that_cannot_be_read_is_told_of(told, webhook, pings, small, monk
     os.mkfifo(os.path.join(small, "pipe"))
     put(os.path.join(small, "vanishing"), b"x")
     # A stand-in for what makes a stage end with 3: root can read everything.
-    put(told.tbk.scratch / "more" / "tbk-manifest", b'#!/bin/sh\n"$REAL/tbk-manifest" "$@"; test $? -ne 0 || exit 3\n', 0o755)
+    put(told.tbk.scratch / "more" / "tbk-manifest", b"""#!/bin/sh
+        TERMBACKUP_STAGE= "$REAL/tbk-manifest" "$@" || exit
+        echo 3 >"$TERMBACKUP_STAGE"
+        exit 3
+        """, 0o755)
     suite = told.tbk.scratch / "suite"
     shutil.copytree(told.lib.parent.parent, suite, symlinks=True)
     (suite / "bin" / "tbk-manifest").unlink()

@@ -98,7 +98,7 @@ def test_a_table_fits_the_terminal(docs, verb, columns):
     table = rows[:-1] if verb[0] == "prune" else rows
     assert all(len(line) <= columns for line in table), table
     title = {"list": "ID", "profile": "NAME", "prune": "WHAT"}[verb[0]]
-    assert table[0].startswith(title) and len(table) == (2 if verb[0] == "profile" else 3)
+    assert table[0].startswith(title) and len(table) == {"list": 4, "profile": 2, "prune": 3}[verb[0]]
     if columns == 200:
         # The columns stand under their titles, and it is the same as in a pipe.
         assert rows == docs.run(*verb).stdout.decode().splitlines()
@@ -110,7 +110,7 @@ def test_a_table_fits_the_terminal(docs, verb, columns):
 
 def test_narrow_lists_keep_what_matters(docs):
     _, wide = on_screen(docs, 80, "list", "docs")
-    assert wide.lines[0].split() == ["ID", "TIME", "FILES", "SIZE", "MODE", "VERIFIED"]
+    assert wide.lines[0].split() == ["ID", "TIME", "FILES", "CHANGE", "SIZE", "MODE", "VERIFIED"]
     _, narrow = on_screen(docs, 40, "list", "docs")
     assert narrow.lines[0].split() == ["ID", "TIME", "SIZE"]
     ids = docs.ids("docs")

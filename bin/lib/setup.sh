@@ -387,6 +387,7 @@ tb_end_all() {
 	test -z "$tb_work" || { : >"$tb_work/ending"; } 2>/dev/null
 	tb_end_stages
 	wait
+	rm -f -- "$tb_work/ending"
 }
 
 # tb_end_stages: asks every command that runs to end.

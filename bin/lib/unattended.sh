@@ -98,7 +98,6 @@ tb_account() {
 tb_stop_loop() {
 	trap '' HUP INT QUIT TERM
 	tb_end_all
-	rm -f -- "$tb_work/ending"
 	# It may have come to its end.
 	if test -n "$tb_in_flight"; then
 		case $(tb_status backup) in

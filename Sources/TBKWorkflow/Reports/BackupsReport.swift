@@ -62,9 +62,9 @@ struct BackupsReport {
   /// A line for each backup that is chosen, and one for all of these.
   func text(of choice: Choice) -> String {
     var table = TextTable([
-      .init("ID"), .init("TIME"), .init("FILES", number: true, drops: 2),
-      .init("CHANGE", number: true, drops: 5), .init("SIZE", number: true, drops: 4),
-      .init("MODE", drops: 1), .init("VERIFIED", drops: 3),
+      .init("ID"), .init("TIME"), .init("FILES", number: true, drops: 3),
+      .init("CHANGE", number: true, drops: 1), .init("SIZE", number: true, drops: 5),
+      .init("MODE", drops: 2), .init("VERIFIED", drops: 4),
     ])
     let places = choice.places(in: backups)
     if places.isEmpty { return "No backups since then\n" }
