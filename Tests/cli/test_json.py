@@ -257,7 +257,7 @@ def test_a_preview_of_what_is_not_complete_says_so(docs, tmp_path):
     docs.one("run", "docs")
     docs.shell.lib = wrapped(
         tmp_path, f"""case " $* " in
-            *" --dry-run "*) shift; TERMBACKUP_STAGE= '{BIN}/tbk-open' "$@"; echo 3 >"$TERMBACKUP_STAGE"; exit 3 ;;
+            *" --dry-run "*) shift; TERMBACKUP_STAGE= '{BIN}/tbk-open' "$@"; exit 3 ;;
             esac""", ["tbk-open"])
     for more in ([], ["--json"]):
         docs.shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--dry-run", *more, status=3)

@@ -503,7 +503,14 @@ def replace_program(shell, tmp_path, name, script):
     for folder in ("bin", "lib"):
         shutil.copytree(suite / folder, tmp_path / "suite" / folder, symlinks=True)
     (tmp_path / "suite" / "bin" / name).unlink()
-    put(tmp_path / "suite" / "bin" / name, script.encode(), 0o755)
+    put(tmp_path / "script", script.encode(), 0o755)
+    # It notes how it ended, as a command does.
+    put(tmp_path / "suite" / "bin" / name, f"""#!/bin/sh
+        TERMBACKUP_STAGE= '{tmp_path}/script' "$@"
+        status=$?
+        test -z "$TERMBACKUP_STAGE" || echo $status >"$TERMBACKUP_STAGE"
+        exit $status
+        """.encode(), 0o755)
     shell.lib = tmp_path / "suite" / "lib" / "termbackup"
 
 

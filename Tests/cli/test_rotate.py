@@ -209,7 +209,10 @@ def wrapped(tmp_path, script, commands=COMMANDS):
     (root / "bin").mkdir()
     for command in BIN.iterdir():
         if command.name in commands:
-            put(root / "bin" / command.name, f"#!/bin/sh\nset -- {command.name} \"$@\"\n{script}\nshift\n"
+            # One that ends here notes how, as a command does.
+            put(root / "bin" / command.name, "#!/bin/sh\n"
+                """trap 'status=$?; test -z "$TERMBACKUP_STAGE" || echo $status >"$TERMBACKUP_STAGE"' EXIT\n"""
+                f"set -- {command.name} \"$@\"\n{script}\nshift\n"
                 f"exec '{command}' \"$@\"\n".encode(), 0o755)
         else:
             (root / "bin" / command.name).symlink_to(command)

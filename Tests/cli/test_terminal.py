@@ -205,7 +205,7 @@ def test_results_are_coloured_on_a_terminal(docs):
     assert status == 1
     assert b"\x1b[32mok\x1b[0m " in screen.written and b"\x1b[31mFAILED\x1b[0m " in screen.written
     status, screen = on_screen(docs, 80, "list", "none")
-    assert status == 78 and b"tbk-config: \x1b[31merror: \x1b[0mthere is no profile" in screen.written
+    assert status == 78 and b"termbackup list: \x1b[31merror: \x1b[0mthere is no profile" in screen.written
     status, screen = on_screen(docs, 80, "list", "docs", "docs")
     assert status == 64 and b"termbackup list: \x1b[31merror: \x1b[0munexpected" in screen.written
     _, screen = on_screen(docs, 80, "doctor")
