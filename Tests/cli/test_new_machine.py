@@ -55,7 +55,7 @@ class Lost:
 
     def ids_of(self, group):
         listed = self.shell.run("list", "--store", self.store, "--group", group).stdout
-        return [line.split()[0] for line in listed.decode().splitlines()[1:]]
+        return [line.split()[0] for line in listed.decode().splitlines()[1:-1]]
 
 
 @pytest.fixture(scope="module")

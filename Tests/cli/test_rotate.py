@@ -209,8 +209,9 @@ def wrapped(tmp_path, script, commands=COMMANDS):
     (root / "bin").mkdir()
     for command in BIN.iterdir():
         if command.name in commands:
-            # One that ends here notes how, as a command does.
+            # Its number, and how it ends if it ends here, are noted as by a command.
             put(root / "bin" / command.name, "#!/bin/sh\n"
+                """test -z "$TERMBACKUP_STAGE" || echo "pid $$" >"$TERMBACKUP_STAGE"\n"""
                 """trap 'status=$?; test -z "$TERMBACKUP_STAGE" || echo $status >"$TERMBACKUP_STAGE"' EXIT\n"""
                 f"set -- {command.name} \"$@\"\n{script}\nshift\n"
                 f"exec '{command}' \"$@\"\n".encode(), 0o755)

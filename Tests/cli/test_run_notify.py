@@ -157,11 +157,13 @@ def test_an_interrupted_run_tells_so(told, webhook, pings, small, tmp_path):
 def test_a_signal_after_the_backup_is_stored_ends_what_follows_alone(told, command, tmp_path):
     told.run("profile", "edit", "docs", "--unset", "ping_url", "--max-backups", "1")
     # While it removes old backups, its entry has been printed.
-    before = f"shift; '{told.lib}/tbk-net' tbk-push \"$@\" | head -n 1" if command == "tbk-push" else ""
+    before = f"shift; TERMBACKUP_STAGE= '{told.lib}/tbk-net' tbk-push \"$@\" | head -n 1" if command == "tbk-push" else ""
     told.lib = wrapped(tmp_path, f"""
         {before}
         kill -TERM "$(ls "$TERMBACKUP_HOME/tmp" | sed -n 's/^run[.]\\([0-9]*\\)[.].*/\\1/p')"
-        exec sleep 200""", [command])
+        trap 'kill $!; exit 143' TERM
+        sleep 200 &
+        wait""", [command])
     done = run(told, "--json")
     assert json.loads(done.stdout)["status"] == "success" and b"interrupted" in done.stderr
     entry, = told.run("audit-log", "--json", "-o", "backup").stdout.splitlines()

@@ -641,7 +641,7 @@ def test_a_signal_ends_a_run_and_leaves_nothing(shell, tmp_path, number, status)
     process = subprocess.Popen(shell.command("run", "big"), env=shell.environment_with(PASSWORD, None),
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + PATIENCE
-    while not list((shell.home / "tmp").glob("run.*/seal.pid")):
+    while not any(file.read_text().startswith("pid ") for file in (shell.home / "tmp").glob("run.*/seal.status")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)

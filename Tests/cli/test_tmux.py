@@ -95,10 +95,13 @@ def test_a_first_backup_asks_twice_and_the_next_once(window, tmp_path):
     window.type("clear; termbackup run --full notes; echo status=$?")
     window.shows("^Password: *$")
     window.type("another")
+    for tries in (1, 2):
+        window.shows("".join(r"try again\.\s*Password:\s*(?:That is not the password: )?" for _ in range(tries)) + r"\Z")
+        window.type("another")
     window.shows("^status=77")
     assert "another" not in window.screen and "not the password" in window.screen
     status, screen = window.run("termbackup list notes")
-    assert status == 0 and re.search(r"^ID +TIME +FILES +SIZE +MODE +VERIFIED\n[0-9a-f]{12}  ", screen, re.MULTILINE)
+    assert status == 0 and re.search(r"^ID +TIME +FILES +CHANGE +SIZE +MODE +VERIFIED\n[0-9a-f]{12}  ", screen, re.MULTILINE)
 
 
 def test_progress_leaves_nothing_behind(docs, tmp_path):
