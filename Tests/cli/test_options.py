@@ -12,7 +12,7 @@ COMMANDS = ["tbk-audit", "tbk-config", "tbk-manifest", "tbk-notify", "tbk-open",
 # What a verb's option takes, where it is not any word.
 VALUES = {"--progress": "never", "--placement": "git", "--overwrite": "never", "--profile": "p", "-p": "p", "--sample": "1", "-n": "1",
           "--level": "1", "--debounce": "1", "--max-delay": "1", "--poll": "1", "--archives": "p", "--max-age": "1d"}
-LISTS = {"--exclude", "--exclude-from", "--include", "--packages", "--unset"}
+LISTS = {"--recipient", "--recipients-file", "--identity", "--exclude", "--exclude-from", "--include", "--packages", "--unset"}
 
 
 def leaves(command, path=()):
