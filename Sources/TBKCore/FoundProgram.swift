@@ -1,6 +1,6 @@
 import Glibc
 
-/// The file of a program: the first one in PATH, of whose entries only absolute ones count; nil if there is none.
+/// A program's file: the first in PATH, of whose entries only absolute ones count; nil if PATH has no such program.
 package func findProgram(_ name: String) throws(Failure) -> RawPath? {
   let path = environment("PATH") ?? Array("/usr/bin:/bin".utf8)
   for entry in path.split(separator: UInt8(ascii: ":")) where entry.first == UInt8(ascii: "/") {

@@ -175,7 +175,7 @@ package struct Profile: Equatable, Sendable {
     self["exclude_patterns"]?.elements?.compactMap(\.bytes) ?? []
   }
 
-  /// The file with more patterns; nil if there is none.
+  /// The file with more patterns; nil if the profile names no file.
   package var excludeFrom: RawPath? { self["exclude_from"]?.bytes.map { RawPath($0) } }
 
   /// Patterns that would take back something below a directory that an earlier one excludes, which they cannot

@@ -5,7 +5,7 @@ import TBKFormat
 struct Said {
   let message: String
   let hint: String?
-  /// The error as it stands; nil if there is none.
+  /// The error as the command reported it; nil if it reported no error.
   let error: JSON?
   let warnings: [String]
 
@@ -67,7 +67,7 @@ struct CollectedFacts {
   /// The cells of a list.
   func rows(_ name: String) -> [[String]] { (try? cells(bytes(name), atLeast: 1)) ?? [] }
 
-  /// An object that was printed; null if it is none.
+  /// The object that was printed; null if the output is not an object.
   func object(_ name: String) -> JSON { (try? JSON.parse(bytes(name), what: name)) ?? .null }
 
   /// The value behind a name, in lines of name and value as tbk-token prints them.

@@ -29,7 +29,7 @@ extension ShellCommand {
     }
 
     struct Find: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(abstract: "Fail if there is none to keep it in.")
+      static let configuration = CommandConfiguration(abstract: "Fail if no keyring can hold it.")
       @OptionGroup var options: ItemOptions
 
       mutating func execute() throws(Failure) -> Int32 {
@@ -62,7 +62,7 @@ extension ShellCommand {
     struct Store: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
         abstract: "Put the line on standard input there, and read it back.",
-        discussion: "Ends with status 1, and changes nothing, if there is none and --if-kept is given.")
+        discussion: "With --if-kept, changes nothing and exits with status 1 if no item exists.")
       @OptionGroup var options: ItemOptions
       @Flag(name: .long, help: "Only replace what is there.")
       var ifKept = false

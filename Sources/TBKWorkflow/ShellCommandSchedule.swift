@@ -29,7 +29,7 @@ extension ShellCommand {
         help: ArgumentHelp(
           """
           For the password, the password of the key and the token, four each: the file and the command of the \
-          options, and those of the environment, which count if there is none; empty for none.
+          options, and those of the environment, which count where no option is given; empty for no place.
           """, valueName: "place"))
       var places: [RawPath] = []
 

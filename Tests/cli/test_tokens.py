@@ -183,7 +183,7 @@ def test_a_locked_keyring_is_passed_over_with_a_warning(remote, session, tmp_pat
     assert b"warning" in done.stderr and b"locked" in done.stderr
     assert remote.used() == {hashed(GOOD)}
     told = remote.shell.run("status", "--no-input", env=session.environment_of(remote.shell))
-    assert b"locked" in told.stderr and told.stdout.splitlines()[-1].endswith(b"there is none")
+    assert b"locked" in told.stderr and told.stdout.splitlines()[-1].endswith(b"no token is configured")
 
 
 # All the verbs

@@ -69,7 +69,7 @@ tb_open_previous() {
 	test "$prepared_manifest" = cached || tb_keep_manifest "$tb_latest" "$sealed"
 }
 
-# tb_open_empty: likewise a manifest of nothing, where there is none to compare with.
+# tb_open_empty: an empty manifest, where there is nothing to compare with.
 tb_open_empty() {
 	tb_make_directory "$tb_work/empty"
 	tb_stage previous "${tb_bin}tbk-manifest" create -- "$tb_work/empty" >&5 || tb_failed "$(tb_status previous)" previous

@@ -2,8 +2,8 @@
 # Whether the password is the one of the profile's backups; the verb run sources this after lib/setup.sh. The
 # first backup of all decides what it is.
 
-# tb_prove_password: ends unless the password opens the last backup: its sealed manifest, or the archive, where
-# there is none, as of TermBackup 6.
+# tb_prove_password: ends unless the password opens the last backup: its sealed manifest, or the archive of a
+# backup without one, as of TermBackup 6.
 tb_prove_password() {
 	if tb_pull_manifest pull-check "$tb_latest" "$tb_work/check"; then
 		tb_get_password

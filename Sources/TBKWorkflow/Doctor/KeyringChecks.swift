@@ -23,7 +23,7 @@ enum KeyringChecks {
     } catch {
       if case .ended(let failure) = error { throw failure }
       return Finding(
-        result: .note, check: "keyring", message: "there is none: \(error.reason)", hint: KeyringItem.goWithout)
+        result: .note, check: "keyring", message: "no keyring is available: \(error.reason)", hint: KeyringItem.goWithout)
     }
   }
 

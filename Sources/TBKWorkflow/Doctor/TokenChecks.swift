@@ -20,7 +20,7 @@ struct TokenChecks {
     if source.isEmpty {
       return found + [
         finding(
-          .fail, "there is none",
+          .fail, "no token is configured",
           "'termbackup update-token', --token-command 'gh auth token' or TERMBACKUP_TOKEN_FILE")
       ]
     }

@@ -15,7 +15,7 @@ struct Keyring {
   /// More than a password may have.
   private static let limit = (64 << 10) + 2
 
-  /// Throws `.missing` if there is none.
+  /// Throws `.missing` if this machine has no keyring.
   ///
   /// - Parameter isAlone: whether nobody is there to unlock it.
   init(of home: RawPath, isAlone: Bool) throws(KeyringTrouble) {

@@ -2,7 +2,7 @@ import TBKCore
 
 /// Why the keyring gives nothing, or takes nothing.
 enum KeyringTrouble: Error, Equatable {
-  /// There is none, and why.
+  /// This machine has no keyring, and why.
   case missing(String)
   /// It did not answer in so many seconds, which says nothing about what it has.
   case late(Int)

@@ -215,7 +215,7 @@ struct RecipientOptions: ParsableArguments {
   func read() throws(Failure) -> [[UInt8]] { try readRecipients(recipient, files: recipientsFile) }
 }
 
-/// Recipients as they were given, and those in files. Throws `.usage` for what is none.
+/// The recipients that were given, and those in files. Throws `.usage` for an invalid recipient.
 func readRecipients(_ given: [RawPath], files: [RawPath]) throws(Failure) -> [[UInt8]] {
   var all: [[UInt8]] = []
   for text in given {

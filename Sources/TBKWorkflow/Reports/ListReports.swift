@@ -21,7 +21,7 @@ struct VerdictsReport {
   /// Whose backups they are.
   let profile: String
 
-  /// What stays only because others need it, and what lets it go; nothing if that is none.
+  /// The backups that stay only because others need them, and what releases them; empty if there are no such backups.
   private var burden: String {
     let needed = rows.filter { $0.count > 5 && $0[4] == "needed" && $0[5] != "-" }
     if needed.isEmpty { return "" }

@@ -67,7 +67,7 @@ struct ProfileStatus {
     let source = facts.text("token")
     func text(_ value: String?) -> JSON { value.map { .string($0) } ?? .null }
     guard !source.isEmpty else {
-      let why = facts.status("token") == 0 ? "there is none" : facts.said("token").message
+      let why = facts.status("token") == 0 ? "no token is configured" : facts.said("token").message
       return .object([
         "source": .null, "kind": .null, "user": .null, "expires_at": .null, "error": .string(why),
       ])

@@ -7,7 +7,7 @@ struct TimerUnit {
   let home: RawPath
   let timetable: String
 
-  /// What a timer says of itself; nil if it is none of ours.
+  /// What a timer's unit states; nil if the timer is not ours.
   init?(_ timer: [UInt8]) {
     let mark = Array("# termbackup ".utf8)
     let lines = timer.split(separator: 0x0a)
