@@ -22,11 +22,11 @@ private func script(_ verb: String, _ arguments: String...) throws -> String {
   @Test func aProfileIsOneVariableHoweverItIsGiven() throws {
     for arguments in [["docs"], ["-p", "docs"], ["--profile=docs"]] {
       let text = String(
-        decoding: try VerbOptions.script(of: "run", arguments), as: UTF8.self)
+        decoding: try VerbOptions.script(of: "prune", arguments), as: UTF8.self)
       #expect(text.hasPrefix("opt_profile='docs'\n"))
       #expect(text.components(of: "opt_profile=") == 1)
     }
-    #expect(try script("run", "docs", "-p", "docs").hasPrefix("tb_usage_error "))
+    #expect(try script("prune", "docs", "-p", "docs").hasPrefix("tb_usage_error "))
   }
 
   @Test func nothingInAValueIsExpanded() throws {

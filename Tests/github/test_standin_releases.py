@@ -4,13 +4,12 @@ import hashlib
 import http.client
 import os
 import re
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from client import PATIENCE, GitHub
-from harness import OCTETS, REPOSITORY, TOKEN, Answer, Client, Store, github, running, store
+from client import GitHub
+from harness import OCTETS, REPOSITORY, TOKEN, Answer, Client, Store, github, running, store, wait_until
 
 __all__ = ["github", "running", "store"]
 
@@ -207,13 +206,6 @@ def test_upload_that_breaks_off_may_leave_a_starter(store: Store, leaves: bool) 
     wait_until(lambda: [entry["state"] for entry in store.get(f"/releases/{release['id']}/assets").json] ==
                ["starter"] * leaves)
     assert (store.upload(release, "a", b"x").status == 201) is not leaves
-
-
-def wait_until(fact: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not fact():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_asset_is_renamed(store: Store) -> None:
