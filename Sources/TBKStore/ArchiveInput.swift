@@ -25,12 +25,11 @@ package struct ArchiveVersion: Equatable, Sendable, ExpressibleByIntegerLiteral 
   var nameExtension: String { self == .age ? "age" : "tbk" }
 }
 
-/// An archive on its way into a store: it ends well only if the archive is complete.
+/// An archive on its way into a store, as it comes: reading it ends well only if it is complete.
 ///
-/// A header that says how long the archive is is read when this is made; a pipe that broke upstream, or
-/// anything after the payload, makes the last read fail instead of ending the stream. Of suite 3 and age all
-/// is read at once, the greater part into an unnamed file: only its end shows how long it is. An age file
-/// does not say that it is whole: see `check`.
+/// The header is read when this is made. A pipe that broke upstream, or anything after the payload, makes
+/// the last read fail instead of ending the stream: by the length in the header, or by the trailer of suite
+/// 3. An age file does not say that it is whole: see `check`.
 package final class ArchiveInput: ByteSource {
   /// What the front of an archive says.
   package struct Front: Sendable {
@@ -38,19 +37,21 @@ package final class ArchiveInput: ByteSource {
   }
 
   package let header: Front
-  /// Bytes of the archive.
-  package let length: UInt64
-  private var source: any ByteSource
+  /// Bytes of the archive; nil of suite 3 and age, where only the end shows it.
+  package let length: UInt64?
+  private let source: any ByteSource
   private let name: String
   private var front: [UInt8]
-  private var left: UInt64
-  /// Of all that came, where that had to come first.
-  private let sha256: Digest?
+  /// Bytes that were handed on.
+  private var count: UInt64 = 0
+  /// Of suite 3, nil for others: bytes of the header, and the last bytes handed on, up to a trailer's.
+  private var chunked: (headerLength: Int, tail: [UInt8])?
 
   /// - Parameter name: what messages call it, as in "standard input".
   package init(_ source: any ByteSource, name: String) throws(Failure) {
     self.name = name
-    let front = try source.read(upTo: ArchiveHeader.maximumLength)
+    self.source = source
+    front = try source.read(upTo: ArchiveHeader.maximumLength)
     if front.isEmpty {
       throw Failure(.truncated, "\(name) is empty", hint: ArchiveInput.cutHint)
     }
@@ -60,126 +61,115 @@ package final class ArchiveInput: ByteSource {
           .malformed, "an age file in armor is not stored", hint: "seal it without --armor")
       }
       if AgeHeader.isBegun(by: front) {
-        let arrived = try Arrived(front, source)
         header = Front(version: .age)
-        self.source = arrived.source
-        length = arrived.length
-        sha256 = arrived.sha256
-        self.front = []
+        length = nil
       } else if ChunkedHeader.isBegun(by: front.span) == true {
-        let known = try ChunkedHeader(parsing: front.span)
-        let arrived = try Arrived(front, source)
-        try arrived.checkTrailer(headerLength: known.length)
+        chunked = (try ChunkedHeader(parsing: front.span).length, [])
         header = Front(version: .suite3)
-        self.source = arrived.source
-        length = arrived.length
-        sha256 = arrived.sha256
-        self.front = []
+        length = nil
       } else {
         let known = try ArchiveHeader(parsing: front.span)
         header = Front(version: ArchiveVersion(known))
-        self.source = source
         length = known.totalLength
-        sha256 = nil
-        self.front = front
       }
     } catch {
-      throw Failure(
-        error.code, "\(name): \(error.message)",
-        hint: error.code == .truncated ? ArchiveInput.cutHint : error.hint)
+      throw ArchiveInput.named(error, name)
     }
-    left = length
   }
 
   private static let cutHint = "the command that makes the archive failed; see its message above"
 
-  /// Compares what came with the receipt or --sha256. Throws `.integrity` if that is something else, and
-  /// `.malformed` for an age file without either: it may have been cut.
+  private static func named(_ error: Failure, _ name: String) -> Failure {
+    Failure(
+      error.code, "\(name): \(error.message)", hint: error.code == .truncated ? cutHint : error.hint)
+  }
+
+  /// Whether a reader of these bytes, which begin an archive, notices by itself that its end is missing, and
+  /// has put nothing in place by then: in suite 3 and age.
+  static func showsItsEnd(_ front: [UInt8]) -> Bool {
+    AgeHeader.isBegun(by: front) || ChunkedHeader.isBegun(by: front.span) == true
+  }
+
+  /// To be asked before the archive is read. Throws `.malformed` for an age file of which nobody says how
+  /// long it is: it may have been cut.
   ///
-  /// - Parameter expected: the SHA-256 that somebody else names.
-  package func check(_ receipt: Receipt?, sha256 expected: Digest? = nil) throws(Failure) {
-    guard let sha256 else { return }
-    if let size = receipt?.size, size != length {
+  /// - Parameter isAnnounced: whether there is a receipt or a SHA-256 to compare it with.
+  package func requireAnnouncement(_ isAnnounced: Bool) throws(Failure) {
+    if header.version == .age, !isAnnounced { throw unannounced }
+  }
+
+  private var unannounced: Failure {
+    Failure(
+      .malformed, "\(name) is an age file, which does not record its length",
+      hint: "give --receipt FILE to tbk-seal and here, or --sha256")
+  }
+
+  /// Compares what came with the receipt or --sha256. Throws `.integrity` if that is something else, and
+  /// `.malformed` for an age file of which neither says what it is.
+  ///
+  /// - Parameters:
+  ///   - staged: all that was read.
+  ///   - expected: the SHA-256 that somebody else names.
+  package func check(
+    _ staged: any StagedObject, _ receipt: Receipt?, sha256 expected: Digest? = nil
+  ) throws(Failure) {
+    if let size = receipt?.size, size != staged.size {
       throw Failure(
-        .integrity, "\(name) has \(length) bytes, and the receipt says \(size)",
+        .integrity, "\(name) has \(staged.size) bytes, and the receipt says \(size)",
         hint: ArchiveInput.cutHint)
     }
     for hash in [receipt?.sha256, expected] {
-      if let hash, hash != sha256 {
+      if let hash, hash != staged.sha256 {
         throw Failure(
           .integrity, "\(name) does not have the SHA-256 that was announced",
           hint: "give the receipt that was written with this archive")
       }
     }
-    if header.version == .age, receipt?.sha256 == nil, expected == nil {
-      throw Failure(
-        .malformed, "\(name) is an age file, which does not record its length",
-        hint: "give --receipt FILE to tbk-seal and here, or --sha256")
-    }
+    try requireAnnouncement(receipt?.sha256 != nil || expected != nil)
   }
 
   package func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
-    let count: Int
+    let read: Int
     if front.isEmpty {
-      count = try source.read(into: &buffer)
+      read = try source.read(into: &buffer)
     } else {
-      count = min(front.count, buffer.count)
+      read = min(front.count, buffer.count)
       let front = self.front
-      buffer.replaceFront(with: front.span.extracting(0..<count))
-      self.front.removeFirst(count)
+      buffer.replaceFront(with: front.span.extracting(0..<read))
+      self.front.removeFirst(read)
     }
-    if count == 0, left > 0 {
-      throw Failure(
-        .truncated,
-        "\(name) ends \(left) bytes early: the header announces \(length) in all",
-        hint: ArchiveInput.cutHint)
+    if read == 0 {
+      try requireEnd()
+      return 0
     }
-    guard UInt64(count) <= left else {
+    count += UInt64(read)
+    if let length, count > length {
       throw Failure(.malformed, "\(name): something follows the archive's \(length) bytes")
     }
-    left -= UInt64(count)
-    return count
-  }
-}
-
-/// All of an archive: in memory, or, as ciphertext, in an unnamed file.
-private struct Arrived {
-  let source: any ByteSource
-  let length: UInt64
-  let sha256: Digest
-  /// The last bytes, as many as a trailer has.
-  private let tail: [UInt8]
-
-  private static let memoryLimit = 1 << 20
-
-  init(_ front: [UInt8], _ rest: any ByteSource) throws(Failure) {
-    let memory = front + (try rest.read(upTo: Arrived.memoryLimit))
-    if memory.count < Arrived.memoryLimit {
-      source = MemorySource(memory)
-      length = UInt64(memory.count)
-      sha256 = try SHA256.hash(memory)
-      tail = Array(memory.suffix(ChunkedTrailer.length))
-      return
+    if let (headerLength, tail) = chunked {
+      let bytes = tail + buffer[max(0, read - ChunkedTrailer.length)..<read]
+      chunked = (headerLength, bytes.suffix(ChunkedTrailer.length))
     }
-    let file = try TemporaryFile.anonymous()
-    let name = RawPath("the temporary file")
-    let hashing = try HashingSink(into: DescriptorSink(file, name: name))
-    try hashing.write(memory)
-    try rest.copy(to: hashing)
-    try hashing.finish()
-    length = hashing.count
-    sha256 = try hashing.digest()
-    tail = try DescriptorRegion(file).read(
-      ChunkedTrailer.length, at: length - UInt64(ChunkedTrailer.length))
-    try file.seek(to: 0)
-    source = DescriptorSource(file, name: name)
+    return read
   }
 
-  func checkTrailer(headerLength: Int) throws(Failure) {
-    let fixed = UInt64(headerLength + ChunkedTrailer.length)
-    guard length >= fixed + UInt64(ChunkedEncryptionFront.length) else {
-      throw Failure(.truncated, "the archive ends early")
+  /// Nothing more comes.
+  private func requireEnd() throws(Failure) {
+    if let length, count < length {
+      throw Failure(
+        .truncated,
+        "\(name) ends \(length - count) bytes early: the header announces \(length) in all",
+        hint: ArchiveInput.cutHint)
     }
-    _ = try ChunkedTrailer(parsing: tail.span, messageLength: length - fixed)
+    guard let (headerLength, tail) = chunked else { return }
+    do throws(Failure) {
+      let fixed = UInt64(headerLength + ChunkedTrailer.length)
+      guard count >= fixed + UInt64(ChunkedEncryptionFront.length) else {
+        throw Failure(.truncated, "the archive ends early")
+      }
+      _ = try ChunkedTrailer(parsing: tail.span, messageLength: count - fixed)
+    } catch {
+      throw ArchiveInput.named(error, name)
+    }
   }
 }

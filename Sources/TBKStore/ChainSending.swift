@@ -107,7 +107,8 @@ extension Retrieval {
       }
       framed.length = entry.size
       do throws(Failure) {
-        try sendArchive(entry, to: framed, isStaging: isStaging && !isPartial)
+        try sendArchive(
+          entry, to: framed, isStaging: isStaging && !isPartial, mayBeCut: !isPartial)
       } catch {
         guard index > 0, !framed.hasBegun, error.isLoss else { throw error }
         guard isPartial else {

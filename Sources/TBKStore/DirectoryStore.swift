@@ -169,10 +169,10 @@ package final class DirectoryStore: Store {
   // MARK: Writing
 
   package func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {
     if try regularFile(DirectoryStore.ledgerName, in: root) == nil { try refuseForeignDirectory() }
-    if let free = root.freeBytes, free < size {
+    if let size, let free = root.freeBytes, free < size {
       throw Failure(
         .io, "the store \(address.display) has \(free) bytes free, and \(size) are needed",
         hint: "free some space and try again")
@@ -248,19 +248,19 @@ final class StagedFile: StagedObject {
 
   deinit { discard() }
 
-  func fill(from source: any ByteSource, size: UInt64) throws(Failure) {
+  func fill(from source: any ByteSource, size: UInt64?) throws(Failure) {
     // Where the file system has no locks the commit will say so.
     _ = try? FileLock.take(descriptor)
     let file = DescriptorSink(descriptor, name: RawPath("the store"))
     let hashing = try HashingSink(into: file)
     let count = try source.copy(to: hashing)
     try hashing.finish()
-    guard count == size else {
+    if let size, count != size {
       throw Failure(.truncated, "\(count) bytes came where \(size) were announced")
     }
     try descriptor.synchronize()
     sha256 = try hashing.digest()
-    self.size = size
+    self.size = count
   }
 
   func discard() {

@@ -43,14 +43,18 @@ package final class Retrieval {
   /// Sends the archive of a backup, without ending the sink. Throws `.inputMissing` if the store does not
   /// have it, and `.integrity` if it is not what the ledger says.
   ///
-  /// - Parameter isStaging: whether what the sink gets is dropped on failure. Else nothing is
-  ///   sent before all of it has been checked, and even if the store changes it meanwhile, what
-  ///   is sent is never complete and wrong.
+  /// - Parameters:
+  ///   - isStaging: whether what the sink gets is dropped on failure. Else nothing is sent before all
+  ///     of it has been checked, but for `mayBeCut`, and even if the store changes it meanwhile, what is
+  ///     sent is never complete and wrong.
+  ///   - mayBeCut: whether an archive whose reader notices that its end is missing is sent as it comes. Its
+  ///     last 128 KiB are sent when all of it has been checked.
   package func sendArchive(
-    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false
   ) throws(Failure) {
     do throws(Failure) {
-      try send(entry.archive, entry.archiveReference, to: sink, isStaging: isStaging)
+      try send(
+        entry.archive, entry.archiveReference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut)
     } catch {
       guard error.code == .inputMissing, entry.isTermBackup6,
         let name = ObjectName("new_\(entry.filename)"),
@@ -77,21 +81,24 @@ package final class Retrieval {
     case .sent:
       warn("\(found): the ledger does not vouch for it")
       let archive = try ArchiveInput(source, name: "backups/\(name)")
-      (sink as? FramedSink)?.length = archive.length
+      guard let length = archive.length else {
+        throw Failure(.integrity, "backups/\(name) is not an archive of TermBackup 6")
+      }
+      (sink as? FramedSink)?.length = length
       try sendWhole(archive, to: sink)
     }
   }
 
   /// Sends the sealed manifest of a backup. Throws `.unavailable` if it has none.
   package func sendManifest(
-    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false
   ) throws(Failure) {
     guard let manifest = entry.manifest, let reference = entry.manifestReference else {
       throw Failure(
         .unavailable, "backup \(entry.id.hex) has no sealed manifest",
         hint: "the archive holds the manifest as well: tbk-open --manifest shows it")
     }
-    try send(manifest, reference, to: sink, isStaging: isStaging)
+    try send(manifest, reference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut)
   }
 
   /// Sends the password check of a group, if it is the one that the ledger names. Returns its SHA-256.
@@ -134,7 +141,7 @@ package final class Retrieval {
 
   private func send(
     _ object: LedgerEntry.Object, _ reference: ObjectReference, to sink: any ByteSink,
-    isStaging: Bool
+    isStaging: Bool, mayBeCut: Bool
   ) throws(Failure) {
     let what = "\(reference.path) of the store \(store.address.display)"
     // Nothing that is sealed is empty, and nothing would be sent that could be missed.
@@ -148,44 +155,55 @@ package final class Retrieval {
         hint: "the store has lost it; another copy of the store may still have it",
         httpStatus: error.httpStatus)
     }
-    if isStaging {
-      try pass(source, object, what, to: sink)
-    } else if let file = source as? DescriptorSource, let start = file.descriptor.position {
-      try pass(source, object, what, to: nil)
+    let start = (source as? DescriptorSource)?.descriptor.position
+    let front = isStaging || !mayBeCut ? [] : try source.read(upTo: ArchiveHeader.maximumLength)
+    if isStaging || ArchiveInput.showsItsEnd(front) {
+      try pass(front, source, object, what, to: sink)
+    } else if let file = source as? DescriptorSource, let start {
+      try pass(front, source, object, what, to: nil)
       try file.descriptor.seek(to: start)
-      try pass(source, object, what, to: sink)
+      try pass([], source, object, what, to: sink)
     } else {
       let file = try TemporaryFile.anonymous()
       let spool = DescriptorSink(file, name: RawPath("the temporary file"))
-      try pass(source, object, what, to: spool)
+      try pass(front, source, object, what, to: spool)
       try spool.finish()
       try file.seek(to: 0)
       try sendWhole(DescriptorSource(file, name: RawPath("the temporary file")), to: sink)
     }
   }
 
-  /// Sends what must turn out to be `object`; its last chunk only when it has.
+  /// What is kept back until all has been checked, in bytes: more than two chunks of age.
+  private static let heldBack = 128 << 10
+
+  /// Sends what must turn out to be `object`; its end only when it has.
   ///
-  /// - Parameter sink: nil to check without sending.
+  /// - Parameters:
+  ///   - front: what was read of it already.
+  ///   - sink: nil to check without sending.
   private func pass(
-    _ source: any ByteSource, _ object: LedgerEntry.Object, _ what: String,
+    _ front: [UInt8], _ source: any ByteSource, _ object: LedgerEntry.Object, _ what: String,
     to sink: (any ByteSink)?
   ) throws(Failure) {
     var hash = try SHA256()
     var left = object.size
     var held: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    var read = front
     while true {
-      let count = try source.read(into: &buffer)
-      if count == 0 { break }
-      guard UInt64(count) <= left else {
+      if read.isEmpty { read = try source.read(upTo: chunkSize) }
+      if read.isEmpty { break }
+      guard UInt64(read.count) <= left else {
         throw wrong(what, "is larger than the \(object.size) bytes that the ledger names")
       }
-      left -= UInt64(count)
-      try hash.update(buffer.span.extracting(0..<count))
-      guard let sink else { continue }
-      try deliver(held, to: sink)
-      held = Array(buffer[..<count])
+      left -= UInt64(read.count)
+      try hash.update(read.span)
+      if let sink {
+        held += read
+        let ready = max(0, held.count - Retrieval.heldBack)
+        try deliver(Array(held[..<ready]), to: sink)
+        held.removeFirst(ready)
+      }
+      read = []
     }
     guard left == 0 else {
       throw wrong(

@@ -30,10 +30,10 @@ package protocol Store: AnyObject {
   /// committed goes away again.
   ///
   /// - Parameters:
-  ///   - size: what `source` will give; more or less is a failure.
+  ///   - size: what `source` will give; more or less is a failure. Nil: all that it gives.
   ///   - folder: where they will be committed to.
   func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject
 
   /// Makes `commit.ledger` the ledger, together with all that it names.

@@ -29,11 +29,11 @@ extension LedgerSession {
 
   /// The archive, in the store.
   ///
-  /// - Parameter manifest: what the meter counts beside it.
+  /// - Parameter manifest: what the meter counts beside it, if it was stored before.
   func stageArchive(
     _ input: ArchiveInput, beside manifest: (any StagedObject)?, _ meter: ProgressMeter
   ) throws(Failure) -> any StagedObject {
-    meter.setTotal(input.length + (manifest?.size ?? 0))
+    if let length = input.length { meter.setTotal(length + (manifest?.size ?? 0)) }
     let isLocal = if case .directory = store.address { true } else { false }
     let archive = try store.stage(
       isLocal ? MeteredSource(input, meter) : input, size: input.length, in: .backups)

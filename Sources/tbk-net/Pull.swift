@@ -278,12 +278,12 @@ struct Pull: SuiteCommand {
       return true
     }
     if manifest != nil {
-      try retrieval.sendManifest(entry, to: sink, isStaging: output != nil)
+      try retrieval.sendManifest(entry, to: sink, isStaging: output != nil, mayBeCut: true)
       return true
     }
     guard chain else {
       meter.setTotal(entry.size)
-      try retrieval.sendArchive(entry, to: sink, isStaging: output != nil)
+      try retrieval.sendArchive(entry, to: sink, isStaging: output != nil, mayBeCut: true)
       return true
     }
     let steps = try snapshot.chain(

@@ -39,7 +39,7 @@ struct Push: SuiteCommand, FormerOptions {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Refuse another archive than this one, if it is of suite 3 or age.", valueName: "sha256"))
+      "Refuse another archive than this one.", valueName: "sha256"))
   var sha256: HexDigest?
 
   @Option(
@@ -140,26 +140,44 @@ struct Push: SuiteCommand, FormerOptions {
   ) throws(Failure) -> (Stored, isComplete: Bool) {
     let input = try archiveFromStandardInput(hint: "as in: tbk-seal DIR | tbk-push STORE")
     // Everything that can be refused is, before the rest of the archive is read.
+    try input.requireAnnouncement(receipt != nil || sha256 != nil)
+    try session.refuseSigned(snapshot)
+    try session.refuseUnsigned(snapshot)
+    if let groupCheck, let group {
+      try session.requireCheck(groupCheck.digest, of: group, in: snapshot)
+    }
+    // What goes with an archive is there before it in suite 1, and after it in suite 3 and age.
+    var beside = input.length == nil ? nil : try filesBeside(in: group, session, snapshot)
+    let archive = try session.stageArchive(input, beside: beside?.manifest, meter)
+    if beside == nil { beside = try filesBeside(in: group, session, snapshot) }
+    try input.check(archive, beside?.receipt, sha256: sha256?.digest)
+    let stored = try session.push(
+      NewBackup(
+        receipt: beside?.receipt, archive: archive, archiveVersion: input.header.version,
+        manifest: beside?.manifest, signature: beside?.signature, group: group,
+        groupCheck: groupCheck?.digest))
+    return (stored, beside?.receipt?.complete ?? true)
+  }
+
+  /// What goes with an archive, each nil if it was not given.
+  private struct FilesBeside {
+    let receipt: Receipt?
+    let signature: [UInt8]?
+    let manifest: (any StagedObject)?
+  }
+
+  private func filesBeside(
+    in group: GroupID?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot
+  ) throws(Failure) -> FilesBeside {
     let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
-    try input.check(receipt, sha256: sha256?.digest)
     if let sealed = receipt?.group, sealed != group {
       throw Failure(
         .usage, "the backup was sealed for the group \(sealed)",
         hint: "give --group \(sealed), or seal it with another")
     }
     let signature = try signature.map { (path) throws(Failure) in try readSignature(path) }
-    try session.refuseSigned(snapshot)
-    try session.refuseUnsigned(snapshot)
-    if let groupCheck, let group {
-      try session.requireCheck(groupCheck.digest, of: group, in: snapshot)
-    }
     try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
     let manifest = try sealedManifest.map { (path) throws(Failure) in try session.stageManifest(path) }
-    let archive = try session.stageArchive(input, beside: manifest, meter)
-    let stored = try session.push(
-      NewBackup(
-        receipt: receipt, archive: archive, archiveVersion: input.header.version, manifest: manifest,
-        signature: signature, group: group, groupCheck: groupCheck?.digest))
-    return (stored, receipt?.complete ?? true)
+    return FilesBeside(receipt: receipt, signature: signature, manifest: manifest)
   }
 }

@@ -62,7 +62,7 @@ extension StoreCommand {
     @Option(
       name: .long,
       help: ArgumentHelp(
-        "Refuse another archive than this one, if it is of suite 3 or age.", valueName: "sha256"))
+        "Refuse another archive than this one.", valueName: "sha256"))
     var sha256: HexDigest?
 
     @OptionGroup var placing: PlacementOptions
@@ -96,14 +96,23 @@ extension StoreCommand {
       let input = try archiveFromStandardInput(hint: "as in: tbk-seal … | tbk-store replace STORE ID")
       // Everything that can be refused is, before the rest of the archive is read.
       let id = try snapshot.findExactly(backup.id, store: session.store.address).id
-      let receipt = try receipt.map { (path) throws(Failure) in try readReceipt(path) }
-      try input.check(receipt, sha256: sha256?.digest)
-      let signature = try signature.map { (path) throws(Failure) in try readSignature(path) }
+      try input.requireAnnouncement(receipt != nil || sha256 != nil)
       try session.refuseSigned(snapshot)
       try session.refuseUnsigned(snapshot)
-      try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
-      let manifest = try sealedManifest.map { (path) throws(Failure) in try session.stageManifest(path) }
+      // What goes with an archive is there before it in suite 1, and after it in suite 3 and age.
+      var receipt: Receipt?
+      var signature: [UInt8]?
+      var manifest: (any StagedObject)?
+      func readFilesBeside() throws(Failure) {
+        receipt = try self.receipt.map { (path) throws(Failure) in try readReceipt(path) }
+        signature = try self.signature.map { (path) throws(Failure) in try readSignature(path) }
+        try session.requireAll(receipt?.dependsOn ?? [], in: snapshot)
+        manifest = try sealedManifest.map { (path) throws(Failure) in try session.stageManifest(path) }
+      }
+      if input.length != nil { try readFilesBeside() }
       let archive = try session.stageArchive(input, beside: manifest, meter)
+      if input.length == nil { try readFilesBeside() }
+      try input.check(archive, receipt, sha256: sha256?.digest)
       let version = input.header.version
       guard let receipt else {
         return try session.replace(

@@ -70,6 +70,29 @@ import Testing
     #expect(try bytes == archive(1))
   }
 
+  /// What came as a stream cannot be sent again.
+  @Test func partsOfAStreamThatGoMeanwhileAreNoticedBeforeACommit() throws {
+    let place = try GitHubPlace()
+    try makeSession(try place.open(), home: nil).pushArchive(2)
+    let store = try #require(try place.open() as? GitHubStore)
+    store.doubtAfter = 0
+    let bytes = try archive(1, payload: Int(GitHubSpool.gitPartSize) + 1000)
+    func backup() throws -> NewBackup {
+      NewBackup(
+        receipt: nil, archive: try store.stage(MemorySource(bytes), size: nil, in: .backups),
+        archiveVersion: 2)
+    }
+    let lost = try backup()
+    #expect(lost.archive.parts.count == 1)
+    let cleaner = try makeSession(try place.open(), home: nil)
+    #expect(try cleaner.clean(dryRun: false, age: -120).map(\.kind) == [.asset])
+    #expect(failure { _ = try makeSession(store, home: nil).push(lost) }?.code == .tryAgain)
+    #expect(try makeSession(try place.open(), home: nil).snapshot().entries.count == 1)
+    let entry = try makeSession(store, home: nil).push(try backup()).entry
+    let found = try place.open().open(entry.archiveReference).readAll(limit: 1 << 26, what: "it")
+    #expect(found == bytes)
+  }
+
   /// What no ledger names goes after a day: here, while an upload takes longer than that.
   @Test(arguments: [true, false])
   func partsThatWereSentLongAgoAreLookedForBeforeACommit(_ isLongAgo: Bool) throws {

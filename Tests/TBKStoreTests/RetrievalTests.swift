@@ -25,7 +25,7 @@ private final class LyingStore: Store {
     try base.sizes(of: files)
   }
   func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject { try base.stage(source, size: size, in: folder) }
   func commit(_ commit: Commit, over: LedgerVersion?) throws(Failure) -> CommitOutcome {
     try base.commit(commit, over: over)
@@ -126,6 +126,47 @@ struct RetrievalTests {
         #expect(found?.exitStatus == 65)
         #expect(sink.count < bytes.count)
       }
+    }
+  }
+
+  /// Reads no more of it than what is kept back before it is sent.
+  @Test func whatShowsItsEndIsSentAsItComes() throws {
+    let heldBack = 128 << 10
+    let bytes = try chunkedArchive(1, payload: 3 * chunkSize + 17)
+    let place = try DirectoryPlace()
+    try place.session().pushArchive(1, bytes: bytes)
+    let entry = try #require(try place.session().snapshot().entries.first)
+    func sent(_ lie: @escaping ([UInt8]) -> [UInt8], mayBeCut: Bool = true) throws -> (Failure?, [UInt8]) {
+      let sink = MemorySink()
+      let store = LyingStore(try place.open()) { MemorySource(lie($0)) }
+      let found = failure {
+        try Retrieval(store, warn: { _ in })
+          .sendArchive(entry, to: sink, isStaging: false, mayBeCut: mayBeCut)
+      }
+      return (found, sink.bytes)
+    }
+    #expect(try sent { $0 } == (nil, bytes))
+    for lie in [
+      { Array($0.dropLast()) }, { $0 + [0] }, { $0.dropLast() + [$0[$0.count - 1] ^ 128] },
+      { $0[..<100_000] + [$0[100_000] ^ 1] + $0[100_001...] }, { Array($0.dropLast(200_000)) },
+    ] as [([UInt8]) -> [UInt8]] {
+      let (found, wrong) = try sent(lie)
+      #expect(found?.exitStatus == 65)
+      #expect(wrong.count <= bytes.count - heldBack && lie(bytes).starts(with: wrong))
+      #expect(try sent(lie, mayBeCut: false).1.isEmpty)
+    }
+    // What is small is checked before any of it is sent; and so is what only looks like it.
+    for small in [try chunkedArchive(2, payload: 100_000), try archive(2, payload: 3 * chunkSize)] {
+      try place.session().pushArchive(2, bytes: small)
+      let entry = try #require(try place.session().snapshot().entries.last)
+      let sink = MemorySink()
+      let store = LyingStore(try place.open()) { MemorySource($0.dropLast()) }
+      let found = failure {
+        try Retrieval(store, warn: { _ in })
+          .sendArchive(entry, to: sink, isStaging: false, mayBeCut: true)
+      }
+      #expect(found?.exitStatus == 65 && sink.bytes.isEmpty)
+      _ = try place.session().remove([entry.id])
     }
   }
 

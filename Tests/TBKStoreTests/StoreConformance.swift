@@ -84,6 +84,40 @@ struct StoreConformance {
     }
   }
 
+  @Test(arguments: StoreKind.all) func whatAnnouncesNoSizeIsStagedToItsEnd(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    for (name, bytes) in [("a", []), ("b", [1]), ("c", try archive(1, payload: 700_000))] {
+      let staged = try store.stage(MemorySource(bytes), size: nil, in: .backups)
+      #expect(try staged.size == UInt64(bytes.count) && staged.sha256 == SHA256.hash(bytes))
+      try committed(
+        store,
+        Commit(
+          ledger: ledger(name), additions: [.init(path(.backups, name), staged)], summary: "add"),
+        over: try store.readLedger()?.version)
+      #expect(try place.open().contents(path(.backups, name)) == bytes)
+    }
+  }
+
+  @Test(arguments: StoreKind.all) func aChunkedArchiveThatIsCutStagesNothing(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    defer { withExtendedLifetime(place) {} }
+    let store = try place.open()
+    let bytes = try chunkedArchive(1)
+    func stage(_ bytes: [UInt8]) throws -> any StagedObject {
+      let input = try ArchiveInput(MemorySource(bytes), name: "input")
+      return try store.stage(input, size: input.length, in: .backups)
+    }
+    #expect(try stage(bytes).size == UInt64(bytes.count))
+    for length in Array(stride(from: 1, to: bytes.count, by: 31)) + [bytes.count - 1] {
+      #expect(failure { _ = try stage(Array(bytes[..<length])) }?.code == .truncated)
+    }
+    #expect(failure { _ = try stage(bytes + [0]) }?.code == .truncated)
+    let middle = bytes.count / 2
+    #expect(failure { _ = try stage(Array(bytes[..<middle] + bytes[(middle + 1)...])) }?.code == .malformed)
+    #expect(try store.readLedger()?.bytes == nil)
+  }
+
   @Test(arguments: StoreKind.all) func aSourceThatFailsStagesNothing(_ kind: StoreKind) throws {
     let place = try kind.makePlace()
     defer { withExtendedLifetime(place) {} }
@@ -372,7 +406,7 @@ final class FaultyStore: Store {
   }
 
   func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {
     stagings += 1
     return try call { () throws(Failure) in try base.stage(source, size: size, in: folder) }

@@ -115,6 +115,14 @@ func archive(_ seed: Int, payload: Int = 100) throws -> [UInt8] {
   return header.bytes + (0..<payload).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ seed) }
 }
 
+/// The same in suite 3, which has its length at the end.
+func chunkedArchive(_ seed: Int, payload: Int = 700) throws -> [UInt8] {
+  let header = try ChunkedHeader(
+    memory: 65536, passes: 3, lanes: 4, salt: [UInt8](repeating: UInt8(seed & 255), count: 32))
+  return header.bytes + (0..<payload).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ seed) }
+    + ChunkedTrailer(messageLength: UInt64(payload)).bytes
+}
+
 func digest(_ seed: Int) throws -> Digest { try SHA256.hash(Array("id \(seed)".utf8)) }
 
 func name(_ text: String) -> ObjectName { ObjectName(text)! }

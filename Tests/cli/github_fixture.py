@@ -38,9 +38,9 @@ class Store:
 
     # The commands
 
-    def push(self, data, *arguments, status=0, env=None):
+    def push(self, data, *arguments, status=0, env=None, **options):
         return self.commands.run("tbk-push", self.address, *arguments, input=data, status=status,
-                                 env={**self.environment, **(env or {})})
+                                 env={**self.environment, **(env or {})}, **options)
 
     def pull(self, *arguments, status=0, env=None, **options):
         return self.commands.run("tbk-pull", self.address, *arguments, status=status,

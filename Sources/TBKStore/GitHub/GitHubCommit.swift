@@ -214,14 +214,23 @@ extension GitHubStore {
 
   // MARK: Assets
 
-  /// Sends again what was in a release when it was staged, and may have gone since.
+  /// Sends again what was in a release when it was staged, and may have gone since. What is not here any more
+  /// is looked for: throws `.tryAgain` if it has gone.
   private func renewParts(_ commit: Commit) throws(Failure) {
     for addition in commit.additions {
       guard let staged = addition.object as? GitHubStaged, let release = staged.release,
         release.isDoubtful(after: doubtAfter)
       else { continue }
+      guard let spool = release.spool else {
+        guard try releases.hold(staged.parts) else {
+          throw Failure(
+            .tryAgain, "parts of \(addition.path) have gone from a release of \(repository.fullName) meanwhile",
+            hint: "another process removed them: store the backup again")
+        }
+        continue
+      }
       let (tag, _) = try releases.upload(
-        release.spool, maximumWait: maximumWait, progress: { _ in })
+        spool, maximumWait: maximumWait, progress: { _ in })
       guard staged.parts.allSatisfy({ $0.place == tag }) else {
         throw Failure(
           .tryAgain, "the release that held parts of \(addition.path) has no room for them any more")

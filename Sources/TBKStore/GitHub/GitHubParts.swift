@@ -20,8 +20,12 @@ final class GitHubSpool {
     var name: ObjectName { ObjectName("part_\(sha256.hex.prefix(32)).tbk")! }
   }
 
+  /// How many parts of a stream are here at a time, and go up side by side.
+  static let streamedParts = 4
+
   private let memory: [UInt8]
   private let file: Descriptor?
+  let partSize: UInt64
   /// In their order.
   let parts: [Part]
   /// The same, those of the same bytes once.
@@ -53,11 +57,42 @@ final class GitHubSpool {
     let cutter = PartCutter(into: sink, size: size, partSize: partSize)
     try cutter.take(source)
     parts = cutter.parts
-    var seen: Set<String> = []
-    distinctParts = cutter.parts.filter { seen.insert($0.gitHash).inserted }
+    distinctParts = cutter.distinctParts
     sha256 = cutter.sha256
     self.size = size
+    self.partSize = partSize
     memory = (sink as? MemorySink)?.bytes ?? []
+  }
+
+  /// Holds these bytes.
+  init(_ bytes: [UInt8], partSize: UInt64) throws(Failure) {
+    let cutter = PartCutter(into: CountingSink(), size: UInt64(bytes.count), partSize: partSize)
+    try cutter.take(MemorySource(bytes))
+    parts = cutter.parts
+    distinctParts = cutter.distinctParts
+    sha256 = cutter.sha256
+    size = UInt64(bytes.count)
+    self.partSize = partSize
+    memory = bytes
+    file = nil
+  }
+
+  /// Takes the next few parts of a stream; nil at its end.
+  init?(next source: StreamedSource, partSize: UInt64) throws(Failure) {
+    let file = try TemporaryFile.anonymous()
+    let sink = DescriptorSink(file, name: RawPath("the temporary file"))
+    let size = try source.copy(upTo: partSize * UInt64(GitHubSpool.streamedParts), to: sink)
+    if size == 0 { return nil }
+    // What a part is called, and git's hash, begin with its size, which is known now.
+    let cutter = PartCutter(into: CountingSink(), size: size, partSize: partSize)
+    try cutter.take(FileRange(file, offset: 0, count: size))
+    parts = cutter.parts
+    distinctParts = cutter.distinctParts
+    sha256 = cutter.sha256
+    self.size = size
+    self.partSize = partSize
+    memory = []
+    self.file = file
   }
 
   /// The bytes of a part.
@@ -75,6 +110,12 @@ private final class PartCutter {
   private(set) var parts: [GitHubSpool.Part] = []
   /// Of the whole.
   private(set) var sha256 = Digest.ofNothing
+
+  /// Those of the same bytes once.
+  var distinctParts: [GitHubSpool.Part] {
+    var seen: Set<String> = []
+    return parts.filter { seen.insert($0.gitHash).inserted }
+  }
 
   init(into sink: any ByteSink, size: UInt64, partSize: UInt64) {
     self.sink = sink
@@ -125,6 +166,44 @@ private final class PartCutter {
     try sink.finish()
     sha256 = try whole.finish()
   }
+}
+
+/// A stream of which the front was read already, handed on a stretch at a time, and hashed.
+final class StreamedSource {
+  private var front: [UInt8]
+  private let source: any ByteSource
+  private var hash: SHA256
+  private(set) var count: UInt64 = 0
+
+  init(_ front: [UInt8], _ source: any ByteSource) throws(Failure) {
+    hash = try SHA256()
+    self.front = front
+    self.source = source
+  }
+
+  /// Passes on up to `limit` bytes, which are fewer at the end alone. Returns their number.
+  func copy(upTo limit: UInt64, to sink: any ByteSink) throws(Failure) -> UInt64 {
+    var left = limit
+    while left > 0 {
+      var bytes = front
+      front = []
+      if bytes.isEmpty { bytes = try source.read(upTo: Int(min(left, UInt64(chunkSize)))) }
+      if bytes.isEmpty { break }
+      if UInt64(bytes.count) > left {
+        front = Array(bytes[Int(left)...])
+        bytes.removeSubrange(Int(left)...)
+      }
+      try hash.update(bytes.span)
+      try sink.write(bytes)
+      left -= UInt64(bytes.count)
+    }
+    try sink.finish()
+    count += limit - left
+    return limit - left
+  }
+
+  /// Of all that was passed on; to be asked once.
+  func digest() throws(Failure) -> Digest { try hash.finish() }
 }
 
 /// A stretch of a file, read by position, so that several can be read at once.

@@ -16,8 +16,10 @@ final class GitHubReleases {
     /// By the server's clock; of what bears no date, as late as can be.
     let changedAt: Timestamp
 
-    func holds(_ part: GitHubSpool.Part) -> Bool {
-      isUploaded && size == part.size && (sha256 == nil || sha256 == part.sha256)
+    func holds(_ part: GitHubSpool.Part) -> Bool { holds(part.size, part.sha256) }
+
+    func holds(_ size: UInt64, _ sha256: Digest) -> Bool {
+      isUploaded && self.size == size && (self.sha256 == nil || self.sha256 == sha256)
     }
   }
 
@@ -104,6 +106,14 @@ final class GitHubReleases {
       found[tag] = try assets(release)
     }
     return found
+  }
+
+  /// Whether all of these parts are where they were sent.
+  func hold(_ parts: [LedgerEntry.Part]) throws(Failure) -> Bool {
+    let found = try assets(Set(parts.map(\.place)))
+    return parts.allSatisfy { part in
+      found[part.place]?[part.object.name.description]?.holds(part.object.size, part.object.sha256) ?? false
+    }
   }
 
   private func assets(_ release: Release) throws(Failure) -> [String: Asset] {

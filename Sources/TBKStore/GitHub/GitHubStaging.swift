@@ -15,7 +15,8 @@ final class GitHubStaged: StagedObject {
   let release: InRelease?
 
   struct InRelease {
-    let spool: GitHubSpool
+    /// Nil where the bytes came as a stream, and are not here any more.
+    let spool: GitHubSpool?
     /// Whether parts were found there and not sent: they may be another backup's, and go with it.
     let hasFound: Bool
     /// When the first part may have been there, by both clocks: a machine that sleeps stops one, and
@@ -52,16 +53,71 @@ final class GitHubStaged: StagedObject {
 
 extension GitHubStore {
   package func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {
+    if let size {
+      let partSize = partSize(size, in: folder)
+      return try stage(try GitHubSpool(source, size: size, partSize: partSize))
+    }
+    let front = try source.read(upTo: Int(GitHubSpool.gitPartSize) + 1)
+    if front.count <= GitHubSpool.gitPartSize {
+      let partSize = partSize(UInt64(front.count), in: folder)
+      return try stage(try GitHubSpool(front, partSize: partSize))
+    }
+    return try stage(
+      try StreamedSource(front, source), partSize: partSize(GitHubSpool.gitPartSize + 1, in: folder))
+  }
+
+  /// Of an object of `size` bytes. What goes into a release has larger ones.
+  private func partSize(_ size: UInt64, in folder: ObjectPath.Folder) -> UInt64 {
     let isLarge = size > GitHubSpool.gitPartSize
     let goesToRelease =
       folder == .backups && (context.placement == .release || context.placement == .auto && isLarge)
-    let spool = try GitHubSpool(
-      source, size: size,
-      partSize: goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize)
+    return goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize
+  }
+
+  /// Sends what comes while it comes, a few parts at a time: no more of it is kept here.
+  private func stage(
+    _ source: StreamedSource, partSize: UInt64
+  ) throws(Failure) -> any StagedObject {
     try prepareRepository()
-    if goesToRelease {
+    let since = GitHubStaged.InRelease.now()
+    var parts: [LedgerEntry.Part] = []
+    var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
+    var hasFound = false
+    while let spool = try GitHubSpool(next: source, partSize: partSize) {
+      if partSize == GitHubSpool.assetPartSize {
+        let (tag, found) = try releases.upload(
+          spool, maximumWait: maximumWait, progress: context.progress)
+        parts += spool.parts.map { $0.ledgerPart(tag) }
+        hasFound = hasFound || found
+      } else {
+        try uploadBlobs(spool)
+        parts += spool.parts.map { $0.ledgerPart(GitHubStaged.gitPlace) }
+        blobs += try hashes(of: spool)
+      }
+    }
+    return GitHubStaged(
+      size: source.count, sha256: try source.digest(), parts: parts, blobs: blobs,
+      release: blobs.isEmpty ? .init(spool: nil, hasFound: hasFound, since: since) : nil)
+  }
+
+  private func hashes(
+    of spool: GitHubSpool
+  ) throws(Failure) -> [(name: ObjectName?, hash: GitObjectID)] {
+    var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
+    for part in spool.distinctParts {
+      guard let hash = GitObjectID(part.gitHash) else {
+        throw Failure(.library, "a hash that is none")
+      }
+      blobs.append((part.name, hash))
+    }
+    return blobs
+  }
+
+  private func stage(_ spool: GitHubSpool) throws(Failure) -> any StagedObject {
+    try prepareRepository()
+    if spool.partSize == GitHubSpool.assetPartSize {
       let since = GitHubStaged.InRelease.now()
       let (tag, hasFound) = try releases.upload(
         spool, maximumWait: maximumWait, progress: context.progress)
@@ -70,18 +126,12 @@ extension GitHubStore {
         blobs: [], release: .init(spool: spool, hasFound: hasFound, since: since))
     }
     try uploadBlobs(spool)
+    let blobs = try hashes(of: spool)
     let isOne = spool.parts.count == 1
-    var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
-    for part in spool.distinctParts {
-      guard let hash = GitObjectID(part.gitHash) else {
-        throw Failure(.library, "a hash that is none")
-      }
-      blobs.append((isOne ? nil : part.name, hash))
-    }
     return GitHubStaged(
       size: spool.size, sha256: spool.sha256,
       parts: isOne ? [] : spool.parts.map { $0.ledgerPart(GitHubStaged.gitPlace) },
-      blobs: blobs)
+      blobs: isOne ? blobs.map { (nil, $0.hash) } : blobs)
   }
 
   /// Gives an empty repository its first commit, without which it takes nothing else.

@@ -252,7 +252,7 @@ package final class HelperStore: Store {
   // MARK: Writing
 
   package func stage(
-    _ source: any ByteSource, size: UInt64, in folder: ObjectPath.Folder
+    _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {
     try HelperStaged(source, size: size)
   }
@@ -521,16 +521,16 @@ final class HelperStaged: StagedObject {
   var placed: Set<ObjectPath> = []
   private let file: Descriptor
 
-  init(_ source: any ByteSource, size: UInt64) throws(Failure) {
+  init(_ source: any ByteSource, size: UInt64?) throws(Failure) {
     file = try TemporaryFile.anonymous()
     let sink = DescriptorSink(file, name: RawPath("the temporary file"))
     let hashing = try HashingSink(into: sink)
     let count = try source.copy(to: hashing)
     try hashing.finish()
-    guard count == size else {
+    if let size, count != size {
       throw Failure(.truncated, "\(count) bytes came where \(size) were announced")
     }
-    self.size = size
+    self.size = count
     sha256 = try hashing.digest()
   }
 
