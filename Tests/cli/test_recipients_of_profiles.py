@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
-from conftest import put, require, snapshot
+from conftest import put, require, snapshot, without
 from tbkref import age
 from test_consolidate import entries, shell  # noqa: F401
 
@@ -130,3 +131,100 @@ def test_what_is_no_recipient(shell, small, tmp_path):  # noqa: F811
     shell.run("profile", "create", "p", "--source", small)
     shell.run("run", "p", "-r", ONE.recipient, "--suite", "3", status=64)
     shell.run("run", "p", "-r", "age1nonsense", status=64)
+
+
+def sealed_identity(shell, keys, tmp_path, password):
+    """The file of an identity under a passphrase, in armor, as `age -p` writes it."""
+    stanza = age.Passphrase(password).wrap(bytes(range(16)), bytes(16), 10)
+    header = age.header(bytes(range(16)), [stanza])
+    path = tmp_path / "sealed"
+    put(path, age.armor(header + age.payload(bytes(range(16)), open(keys[0], "rb").read(), bytes(16))), 0o600)
+    return str(path)
+
+
+def test_a_package_to_recipients(shell, small, tmp_path, keys):  # noqa: F811
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    shell.run("init")
+    shell.tbk.run("tbk-config", "set", "package_dir", str(packages))
+    shell.run("package", small, "-r", ONE.recipient, "-R", file(tmp_path / "to", TWO.recipient), "--no-input", password=None)
+    archive = (packages / "small.age").read_bytes()
+    assert age.read(archive, ONE) == age.read(archive, TWO)
+    assert not (shell.home / "package-check.tbk").exists()
+    for at, key in enumerate(keys):
+        shell.run("unpack", "small", "--to", tmp_path / f"out{at}", "--setuid", "--no-input", "-i", key, password=None)
+        assert snapshot(tmp_path / f"out{at}") == snapshot(small)
+    # The recipients of config.json, unless a suite is named.
+    shell.tbk.run("tbk-config", "set", "recipients", ONE.recipient)
+    shell.run("package", small, "-o", tmp_path / "configured", "--no-input", password=None)
+    assert age.read((tmp_path / "configured").read_bytes(), ONE)
+    shell.run("package", small, "--suite", "3")
+    assert (packages / "small.tbk").read_bytes().startswith(b"TBK2")
+    assert b"two packages" in shell.run("unpack", "small", "--to", tmp_path / "no", status=64).stderr
+    shell.run("unpack", packages / "small.tbk", "--to", tmp_path / "again", "--setuid")
+    assert snapshot(tmp_path / "again") == snapshot(small)
+    for words in (["-r", ONE.recipient, "--suite", "3"], ["-r", ONE.recipient, "--new-password"], ["-r", "age1nonsense"],
+                  ["-r", ONE.recipient, "--level", "0"]):
+        shell.run("package", small, "-o", tmp_path / "none", *words, status=64)
+    assert not (tmp_path / "none").exists() and not (tmp_path / "no").exists()
+
+
+def test_a_package_to_recipients_opens_with_stock_tools(shell, small, tmp_path):  # noqa: F811
+    require("age", "age-keygen", "zstd", "tar")
+    subprocess.run(["age-keygen", "-o", tmp_path / "stock"], check=True, capture_output=True)
+    recipient = subprocess.run(["age-keygen", "-y", tmp_path / "stock"], check=True, capture_output=True, text=True).stdout.strip()
+    shell.run("init")
+    shell.run("package", small, "-o", tmp_path / "x.age", "-r", recipient, "--no-input", password=None)
+    (tmp_path / "out").mkdir()
+    subprocess.run(f"age -d -i '{tmp_path}/stock' '{tmp_path}/x.age' | zstd -d | tar -C '{tmp_path}/out' -xp", shell=True, check=True)
+    (tmp_path / "out" / "manifest.json").unlink()
+    assert without(snapshot(tmp_path / "out"), "mtime") == without(snapshot(small), "mtime")
+
+
+@pytest.mark.parametrize("way", ["file", "command", "descriptor", "pipe"])
+def test_an_identity_under_a_password(way, shell, small, tmp_path, keys):  # noqa: F811
+    sealed = sealed_identity(shell, keys, tmp_path, b"the identity's own")
+    secret = put(tmp_path / "secret", b"the identity's own\n", 0o600)
+    shell.profile("p", small, "--mode", "incremental", "--recipient", ONE.recipient)
+    shell.run("generate-key", "--enable", "--no-password", password=None)
+    run(shell)
+
+    def given():
+        """The words, and what is open for the verb."""
+        if way == "file":
+            return ["--identity-password-file", tmp_path / "secret"], {}
+        if way == "command":
+            return ["--identity-password-command", f"cat '{tmp_path}/secret'"], {}
+        if way == "pipe":
+            os.mkfifo(tmp_path / "fifo")
+            subprocess.Popen(["sh", "-c", 'cat "$0" >"$1"', tmp_path / "secret", tmp_path / "fifo"])
+            return ["--identity-password-file", tmp_path / "fifo"], {}
+        return ["--identity-password-fd", "0"], {"stdin": open(tmp_path / "secret", "rb")}
+
+    def with_identity(verb, *words, **options):
+        more, opened = given()
+        done = shell.run(verb, *words, "--no-input", "-i", sealed, *more, password=None, **opened, **options)
+        if way == "pipe":
+            os.unlink(tmp_path / "fifo")
+        return done
+    reading = ["latest", "-p", "p", "--setuid"]
+    with_identity("restore", *reading, "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(small)
+    before = entries(shell)[-1]["id"]
+    grow(small, 1)
+    assert json.loads(with_identity("run", "p", "--json").stdout)["mode"] == "incremental"
+    assert b"file1" in with_identity("diff", before, "latest", "-p", "p", status=1).stdout
+    with_identity("verify", "latest", "-p", "p")
+    with_identity("consolidate", "p", "latest")
+    with_identity("restore", *reading, "--to", tmp_path / "all")
+    assert snapshot(tmp_path / "all") == snapshot(small)
+    shell.run("package", small, "-o", tmp_path / "x.age", "-r", ONE.recipient, password=None)
+    with_identity("unpack", tmp_path / "x.age", "--to", tmp_path / "unpacked", "--setuid")
+    assert snapshot(tmp_path / "unpacked") == snapshot(small)
+    # Also where another password is in use, and standard input carries the archive.
+    put(tmp_path / "secret", b"wrong\n", 0o600)
+    with_identity("restore", *reading, "--to", tmp_path / "no", status=77)
+    assert not (tmp_path / "no").exists()
+    shell.run("restore", *reading, "--to", tmp_path / "no", "--identity-password-file", secret, password=None, status=64)
+    shell.run("restore", *reading, "--to", tmp_path / "no", "-i", sealed, "--identity-password-file", secret,
+              "--identity-password-command", "true", password=None, status=64)

@@ -120,6 +120,27 @@ tb_get_password() {
 	fi
 }
 
+# tb_get_identity_password: what the identity files are encrypted with, if an option gives it: tb_identity_file, which
+# each command reads itself, or tb_identity_password.
+tb_get_identity_password() {
+	tb_identity_file=${opt_identity_password_file-}
+	if test -n "$tb_identity_file"; then
+		test "$tb_identity_file" = - || test -r "$tb_identity_file" ||
+			tb_die 66 "cannot read the password file '$tb_identity_file'"
+		test "$tb_identity_file" = - || ! tb_lasting "$tb_identity_file" || return 0
+		set -- --password-file "$tb_identity_file"
+		tb_identity_file=
+	elif test -n "${opt_identity_password_fd-}"; then
+		set -- --password-fd "$opt_identity_password_fd"
+	elif test -n "${opt_identity_password_command-}"; then
+		set -- --password-command "$opt_identity_password_command"
+	else
+		return 0
+	fi
+	tb_read_secret identity-password password "$@"
+	tb_identity_password=$tb_secret tb_secret=
+}
+
 # tb_asks_again STAGE: asks for the password again, if a person gave one that did not open what the stage was to
 # open, three times in all; false otherwise.
 tb_asks_again() {

@@ -19,7 +19,7 @@ true 3>&2 || exec 2>/dev/null
 }
 # A file that gets larger than 'ulimit -f' allows is an error of whoever writes it, not the silent end.
 trap '' XFSZ
-unset tb_password tb_password_value tb_secret tb_line
+unset tb_password tb_password_value tb_identity_password tb_secret tb_line
 # Withheld from every child.
 tb_password_is_set=${TERMBACKUP_PASSWORD+1}
 tb_password_value=${TERMBACKUP_PASSWORD-}
@@ -55,6 +55,7 @@ tb_configuration=
 tb_password_fd=
 tb_password_file=
 tb_password_command=
+tb_identity_file=
 tb_tab='	'
 tb_newline='
 '
@@ -347,6 +348,7 @@ tb_begun() {
 	if test -n "$tb_token_fd" || tb_fleeting "$tb_token_file" "$tb_token_value_file"; then tb_given_token; fi
 	if test -n "$tb_key_fd" || tb_fleeting "$tb_key_file" "$tb_key_value_file"; then tb_given_key_password; fi
 	if test -n "$tb_password_fd" || tb_fleeting "$tb_password_file" "$tb_password_value_file"; then tb_get_password; fi
+	tb_get_identity_password
 }
 
 # tb_make_work DIRECTORY: makes one of this process there, and sets tb_work to it; false if nothing can be
@@ -480,8 +482,23 @@ tb_sealed() {
 		;;
 	esac
 	case $tb_command.$tb_subcommand.${opt_identity-} in
-	*tbk-open..?* | *.manifest.?* | *.consolidate.?*) eval "set --$(tb_each -i "$opt_identity") \"\$@\"" ;;
+	*tbk-open..?* | *.manifest.?* | *.consolidate.?*)
+		eval "set --$(tb_each -i "$opt_identity") \"\$@\""
+		if test -n "$tb_identity_file"; then
+			set -- --identity-password-file "$tb_identity_file" "$@"
+		elif test -n "${tb_identity_password-}"; then
+			{
+				printf '%s\n' "$tb_identity_password" | tb_with_password --identity-password-fd 7 "$@" 7<&0 0<&4 4<&-
+			} 4<&0
+			return
+		fi
+		;;
 	esac
+	tb_with_password "$@"
+}
+
+# tb_with_password OPTION…: likewise, of tb_name, tb_command and tb_subcommand.
+tb_with_password() {
 	if test -n "$tb_password_file"; then
 		tb_stage "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} --password-file "$tb_password_file" "$@"
 	elif test -z "${tb_password-}"; then

@@ -245,6 +245,30 @@ struct IdentityOptions: ParsableArguments {
     help: ArgumentHelp(
       "Open what was sealed to the recipient of an identity in <file> (repeatable).", valueName: "file"))
   var identity: [RawPath] = []
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the identity file from descriptor <n>.", valueName: "n"))
+  var identityPasswordFd: DescriptorNumber?
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Read the password of the identity file from <file>.", valueName: "file"))
+  var identityPasswordFile: String?
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Take what <command> prints as the password of the identity file.", valueName: "command"))
+  var identityPasswordCommand: String?
+
+  func validate() throws {
+    let given = [identityPasswordFd != nil, identityPasswordFile != nil, identityPasswordCommand != nil]
+    if given.count(where: { $0 }) > 1 {
+      throw ValidationError(
+        "only one of --identity-password-fd, --identity-password-file and --identity-password-command")
+    }
+    if given.contains(true), identity.isEmpty {
+      throw ValidationError("a password of the identity file can only be used with --identity")
+    }
+  }
 }
 
 /// Likewise in verbs that read backups.

@@ -4,7 +4,8 @@ struct Package: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Encrypt one directory into one file, without a profile.",
     discussion: """
-      Encrypts a directory into the file NAME.tbk, named after it, in package_dir of config.json. The \
+      Encrypts a directory into the file NAME.tbk, named after it, in package_dir of config.json; to \
+      recipients, into NAME.age, which age opens. The \
       package of before stays until the new one is complete, and is replaced in one step. 'termbackup \
       unpack NAME' brings it back.
 
@@ -40,10 +41,11 @@ struct Package: Verb {
     name: .long,
     help: ArgumentHelp("Seal in cipher suite 1 or 3; that of config.json if not given.", valueName: "n"))
   var suite: SuiteChoice?
+  @OptionGroup var recipients: RecipientOptions
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 at 1 to 19, usually 3.", valueName: "n"),
+      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 and to recipients at 1 to 19, usually 3.", valueName: "n"),
     completion: .list((0...19).map(String.init)))
   var level: Int?
   @Flag(
@@ -58,9 +60,15 @@ struct Package: Verb {
   @OptionGroup var password: PasswordOptions
 
   func validate() throws {
-    let levels = suite.map { $0 == .whole ? 0...9 : 1...19 } ?? 0...19
+    let levels = suite.map { $0 == .whole ? 0...9 : 1...19 } ?? (recipients.isGiven ? 1...19 : 0...19)
     if let level, !levels.contains(level) {
       throw ValidationError("--level takes a number from \(levels.lowerBound) to \(levels.upperBound)")
+    }
+    if recipients.isGiven, suite != nil {
+      throw ValidationError("--suite is for a password, not for recipients")
+    }
+    if recipients.isGiven, newPassword {
+      throw ValidationError("--new-password and recipients cannot be used together")
     }
     if to != nil, output != nil { throw ValidationError("only one of --to and -o") }
     if output == "-", report.json, !dryRun {
@@ -88,6 +96,7 @@ struct Unpack: Verb {
     name: .long,
     help: ArgumentHelp("The package is one of mbu, with its settings in <file>.", valueName: "file"))
   var mbuConfig: String?
+  @OptionGroup var identity: IdentityOptions
   @OptionGroup var selection: SelectionOptions
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions
@@ -97,6 +106,9 @@ struct Unpack: Verb {
   func validate() throws {
     if package == "-", to == nil {
       throw ValidationError("what comes on standard input has no name: give --to <dir>")
+    }
+    if mbuConfig != nil, !identity.identity.isEmpty {
+      throw ValidationError("a package of mbu is under a password, not sealed to recipients")
     }
   }
 }
