@@ -70,6 +70,8 @@ STUBS = {
         daemon | watch) ;;
         *) exec "$REAL/termbackup" "$@" ;;
         esac
+        # The daemon looks at once, and then in a quarter of an hour.
+        date >"$HOME/notes/now"
         "$REAL/termbackup" "$@" >"$HOME/.until-stopped" 2>&1 &
         until grep -q '^Backed up' "$HOME/.until-stopped"; do
             if ! kill -0 $! 2>/dev/null; then cat "$HOME/.until-stopped"; exit 1; fi
