@@ -298,6 +298,7 @@ END
         self.ready = self.run(self.PREPARE)
         self.make_mbu_package()
         self.make_age_file()
+        self.seal_for_stock_tools()
         self.profile = SimpleNamespace(returncode=None, stderr="")
         if (BIN / "termbackup").exists():
             self.profile = self.run(self.PREPARE_PROFILE)
@@ -322,6 +323,11 @@ END
         payload, _ = frames.of(mf.build(letters), tars.content_of(letters))
         shutil.rmtree(letters)
         (self.home / "letters.age").write_bytes(header + age.payload(file_key, payload, bytes(16)))
+
+    def seal_for_stock_tools(self):
+        recipient = age.Identity(bytes(range(32))).recipient
+        done = self.run(f"tbk-seal -q --suite 3 project >project3.tbk && tbk-seal -q -r {recipient} project >project.age")
+        assert done.returncode == 0, done.stderr
 
     def run(self, script):
         return subprocess.run(["sh", "-c", script], cwd=self.home, env=self.environment, capture_output=True, text=True,
@@ -385,6 +391,8 @@ def test_every_example_works(page, sandbox):
         absent("a keyring")
     if page.name in RCLONE_PAGES:
         require("rclone")
+    if page.name == "tbk.5":
+        require("age", "zstd")
     ids = sandbox.enter(page)
     for block in blocks:
         check(sandbox, ids, block)
@@ -465,6 +473,53 @@ def test_worked_example_opens_here(worked, tbk):
     assert tbk.open(worked.archive, "--cat", "hello", password=worked.password).out == b"hi\n"
     assert json.loads(tbk.open(worked.archive, "--manifest", password=worked.password).out) == json.loads(worked.manifest)
     assert tbk.run("tbk-open", "--header", input=worked.archive, password=None).status == 0
+
+
+@pytest.fixture(scope="module")
+def worked3(worked):
+    """The rows of the archive in suite 3 and of its payload, and the numbers between them."""
+    text = worked.text[worked.text.index(".Ss Another, in suite 3"):worked.text.index(".Ss Opening an archive without")]
+
+    def rows(words):
+        found = []
+        for line in block_after(words, text):
+            offset, data, what = re.fullmatch(r"([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+)(?: {2,}(.*))?", line.ljust(60)).groups()
+            found.append((int(offset, 16), bytes.fromhex(data), (what or "").strip()))
+        return found
+    archive = rows("same password and salt:")
+    return SimpleNamespace(
+        rows=archive, archive=b"".join(data for _, data, _ in archive), table=rows("the seek table:"), text=text,
+        chunk_key=bytes.fromhex("".join(block_after("the key of the chunks,", text))),
+        nonce=bytes.fromhex("".join(block_after("the nonce, which", text))))
+
+
+def test_worked_example_of_suite_3_is_what_it_says(worked, worked3, tbk):
+    archive, at = worked3.archive, 0
+    for offset, data, _ in worked3.rows:
+        assert offset == at
+        at += len(data)
+    starts = {what: offset for offset, _, what in worked3.rows if what}
+    header = archive[:starts["salt of the message"]]
+    parsed = frames.header3(salt=bytes(range(0x10, 0x20)))
+    assert parsed.pack() == header
+    assert crypto.argon2id(worked.password, parsed.salt, parsed.memory, parsed.time, parsed.lanes) == worked.key
+    chunk, = (offset for what, offset in starts.items() if what.startswith("chunk 0"))
+    tag = starts["tag of chunk 0"]
+    assert chunk == len(header) + 56 and archive[-16:] == (tag + 16 - len(header)).to_bytes(8, "big") + b"TBK2 end"
+    payload = frames.open3(archive, worked.password)
+    assert crypto.gcm_encrypt(worked3.chunk_key, worked3.nonce, payload) == archive[chunk:tag + 16]
+    assert f"a payload of {len(payload)} bytes" in worked3.text and tag - chunk == len(payload)
+    said = b"".join(data for _, data, _ in worked3.table)
+    assert worked3.table[0][0] == len(payload) - len(said) and payload.endswith(said)
+    place, length = (int(what.rpartition(" ")[2]) for _, _, what in worked3.table if what.startswith(("place", "length of the m")))
+    assert frames.locator(place, length) in said
+    pairs = [tuple(int(number) for number in re.findall(r"\d+", what)[:2]) for _, _, what in worked3.table if " and " in what]
+    assert frames.seek_table(pairs) == said[28:] and f"a frame of {pairs[0][0]} bytes" in worked3.text
+    tar = tbk.open(archive, password=worked.password).out
+    assert f"a tar of {len(tar)} bytes" in worked3.text and tar[place:].startswith(b"manifest.json\0")
+    manifest = json.loads(tbk.open(archive, "--manifest", password=worked.password).out)
+    assert len(mf.encode(manifest)) == length and manifest["files"][0]["offset"] == 512
+    assert tbk.open(archive, "--cat", "hello", password=worked.password).out == b"hi\n"
 
 
 # Opening without TermBackup
