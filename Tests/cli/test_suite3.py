@@ -6,7 +6,7 @@ import random
 import subprocess
 
 import pytest
-from conftest import FAST, PASSWORD, mf, no_set_id, put, reference_archive, require, snapshot, tars
+from conftest import FAST, PASSWORD, mf, no_set_id, put, reference_archive, require, snapshot, some, tars
 from tbkref import age, frames, gz, hostile
 
 ONE, TWO = age.Identity(bytes(range(1, 33))), age.Identity(bytes(range(2, 34)))
@@ -367,6 +367,44 @@ def test_chunks_that_are_wrong_are_refused(fault, kind, opened, grown, tmp_path)
             result = opened(archive, by=by, way=way, status={65, 77})
             assert result.out == b"" or result.out[-512:] == b"\xff" * 512
     assert not (tmp_path / "out").exists()
+
+
+# What is done to chunk `at` of several, and whether the tag of one no longer holds. A message that ends at a border lacks
+# its last chunk, which is another thing.
+AT_A_BORDER = {
+    "cut": (lambda chunks, at: chunks[:at], False),
+    "cut a byte later": (lambda chunks, at: [*chunks[:at], chunks[at][:1]], False),
+    "cut a byte before": (lambda chunks, at: [*chunks[:at], chunks[at][:-1]], True),
+    "first bit": (lambda chunks, at: [*chunks[:at], bytes([chunks[at][0] ^ 1]) + chunks[at][1:], *chunks[at + 1:]], True),
+    "last byte": (lambda chunks, at: [*chunks[:at], chunks[at][:-1] + bytes([chunks[at][-1] ^ 1]), *chunks[at + 1:]], True),
+    "lost": (lambda chunks, at: [*chunks[:at], *chunks[at + 1:]], True),
+    "doubled": (lambda chunks, at: [*chunks[:at], chunks[at], *chunks[at:]], True),
+    "exchanged": (lambda chunks, at: [*chunks[:at], *chunks[at:at + 2][::-1], *chunks[at + 2:]], True),
+    "a byte more": (lambda chunks, at: [*chunks[:at], b"x", *chunks[at:]], True),
+    "another between": (lambda chunks, at: [*chunks[:at], bytes(len(chunks[0])), *chunks[at:]], True),
+    "the last here": (lambda chunks, at: [*chunks[:at], chunks[-1]], True),
+}
+
+
+@some(5)
+@pytest.mark.parametrize("by", ["file", "pipe"])
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_every_border_of_a_chunk(kind, by, stride, opened, grown, tmp_path):
+    payload, _ = made(grown, size=50_000)
+    chunk = 16_384 if kind == "suite 3" else 65_536
+    count = -(-len(payload) // chunk)
+    borders = [(name, at) for at in range(count) for name in AT_A_BORDER]
+    good = seal(kind, payload)
+    tried = 0
+    for name, at in borders[::stride]:
+        change, breaks = AT_A_BORDER[name]
+        archive = seal(kind, payload, parts=lambda chunks: change(chunks, at))
+        if archive == good:
+            continue  # The last chunk has nobody to be exchanged with, and is where it belongs.
+        result = opened(archive, by=by, way=["-C", tmp_path / "out"], status=77 if breaks and at < count - 1 else {65, 77})
+        assert result.out == b"" and not (tmp_path / "out").exists(), (name, at)
+        tried += 1
+    assert tried > len(borders) // stride * 0.9
 
 
 def test_a_cut_anywhere_puts_nothing_in_place(opened, grown, tmp_path):
