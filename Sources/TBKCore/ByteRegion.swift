@@ -7,9 +7,15 @@ package protocol ByteRegion: AnyObject {
   /// Fills the front of `buffer`, which keeps its size, with what begins at `offset`; returns how
   /// many bytes it put there, fewer than asked for only at the end.
   func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int
+
+  /// Says that what lies from the next place that is read on up to `end` will be wanted too: a region that is
+  /// far away then brings it in large pieces.
+  func expect(upTo end: UInt64)
 }
 
 extension ByteRegion {
+  package func expect(upTo end: UInt64) {}
+
   /// Exactly `count` bytes from `offset`; `.truncated` if they are not there. `count` must be known
   /// to be small enough to hold.
   package func read(_ count: Int, at offset: UInt64) throws(Failure) -> [UInt8] {
@@ -40,17 +46,28 @@ package final class MemoryRegion: ByteRegion {
   }
 }
 
-/// Reads a region to its end.
+/// Reads a region to its end, or up to a place before it.
 package final class RegionSource: ByteSource {
   private let region: any ByteRegion
   private var offset: UInt64
+  private let end: UInt64
 
-  package init(_ region: any ByteRegion, from offset: UInt64 = 0) {
+  package init(_ region: any ByteRegion, from offset: UInt64 = 0, to end: UInt64 = .max) {
     self.region = region
     self.offset = offset
+    self.end = end
   }
 
   package func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    let left = end - min(offset, end)
+    if left == 0 { return 0 }
+    if left < UInt64(buffer.count) {
+      var piece = [UInt8](repeating: 0, count: Int(left))
+      let count = try region.read(into: &piece, at: offset)
+      buffer.replaceFront(with: piece.span.extracting(0..<count))
+      offset += UInt64(count)
+      return count
+    }
     let count = try region.read(into: &buffer, at: offset)
     offset += UInt64(count)
     return count

@@ -59,7 +59,20 @@ package final class DirectoryStore: Store {
     let paths = try files(of: object)
     if paths.count == 1 { return throttles.receiving(try open(paths[0])) }
     return throttles.receiving(
-      FilesSource(paths) { [self] (path) throws(Failure) in try open(path) })
+      JoinedSource(paths.count) { [self] (number) throws(Failure) in try open(paths[number]) })
+  }
+
+  package func open(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> any ByteSource {
+    let paths = try files(of: object)
+    let pieces = object.pieces(of: range, size: size)
+    return throttles.receiving(
+      JoinedSource(pieces.count) { [self] (number) throws(Failure) in
+        let piece = pieces[number]
+        let region = try DescriptorRegion(try open(paths[piece.index]).descriptor)
+        return RegionSource(region, from: piece.range.lowerBound, to: piece.range.upperBound)
+      })
   }
 
   /// Where its bytes are, in their order. A clone of a store on GitHub has some objects in parts.
@@ -198,30 +211,6 @@ package final class DirectoryStore: Store {
       what: "the store \(address.display)")
     defer { lock.release() }
     return try DirectoryCommit(self, commit).run(over: version)
-  }
-}
-
-/// Files one after the other, each opened when its turn comes.
-private final class FilesSource: ByteSource {
-  private var paths: ArraySlice<ObjectPath>
-  private let open: (ObjectPath) throws(Failure) -> DescriptorSource
-  private var current: DescriptorSource?
-
-  init(_ paths: [ObjectPath], open: @escaping (ObjectPath) throws(Failure) -> DescriptorSource) {
-    self.paths = paths[...]
-    self.open = open
-  }
-
-  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
-    while true {
-      if let current {
-        let count = try current.read(into: &buffer)
-        if count > 0 { return count }
-      }
-      current = nil
-      guard let next = paths.popFirst() else { return 0 }
-      current = try open(next)
-    }
   }
 }
 

@@ -22,6 +22,13 @@ package protocol Store: AnyObject {
   /// Throws `.inputMissing` if the store can be asked and does not have it.
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource
 
+  /// Opens `range` of an object of `size` bytes. Likewise unchecked, and shorter where the object is.
+  ///
+  /// Throws `.inputMissing` if the store can be asked and does not have it.
+  func open(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> any ByteSource
+
   /// The sizes of those of these files that the store holds; what is no file of bytes counts as not there.
   /// A listing: no content is read.
   func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64]

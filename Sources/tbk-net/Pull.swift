@@ -18,6 +18,7 @@ struct Pull: SuiteCommand {
       tbk-pull <store> --seen [--json]
       tbk-pull <store> --ledger
       tbk-pull <store> --check --group <id>
+      tbk-pull <store> --serve < requests > answers
       tbk-pull <store> --prepare <directory> --group <id> [--incremental [--cache <directory>]] [--rules <rules>]
       """,
     version: versionText)
@@ -79,6 +80,9 @@ struct Pull: SuiteCommand {
     help: "Send also what an unsigned ledger has no hash of: a check, or what TermBackup 6 renamed.")
   var unvouched = false
 
+  @Flag(name: .long, help: "Answer requests for parts of archives, for tbk-open --from.")
+  var serve = false
+
   @Flag(name: .long, help: "Print the state of the store, and its last backup.")
   var summary = false
 
@@ -110,12 +114,12 @@ struct Pull: SuiteCommand {
 
   func validate() throws {
     let work = [
-      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, summary, seen,
+      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, serve, summary, seen,
       preparing.prepare != nil,
     ].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --at, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check and --prepare")
+      throw ValidationError("only one of an id, --at, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check, --serve and --prepare")
     }
     if !each, operands.count > 1 {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
@@ -138,6 +142,7 @@ struct Pull: SuiteCommand {
     if present, !list { throw ValidationError("--present can only be used with --list") }
     if pinOut != nil, !check { throw ValidationError("--pin-out can only be used with --check") }
     if hex, signature == nil { throw ValidationError("--hex can only be used with --signature") }
+    if serve, output != nil { throw ValidationError("--serve answers on standard output: no --output") }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
     if seen, groups.isGiven || trustOut != nil || trust.isRequired {
       throw ValidationError(
@@ -158,12 +163,12 @@ struct Pull: SuiteCommand {
     let isText = list || ledger || hex || summary || preparing.prepare != nil
     if output == nil, !isText {
       try StandardOutput.refuseTerminal(
-        signature != nil ? "a signature" : "an archive", hint: "redirect it, or give -o FILE")
+        signature != nil ? "a signature" : serve ? "parts of archives" : "an archive", hint: "redirect it, or give -o FILE")
     }
     let meter = ProgressMeter("fetching", mode: progress.progress)
     defer { meter.finish() }
-    var context = storeOptions.context(inputIsData: false)
-    if !isText { context.progress = { meter.advance($0) } }
+    var context = storeOptions.context(inputIsData: serve)
+    if !isText, !serve { context.progress = { meter.advance($0) } }
     let keys = try trust.keys()
     let session = try storeOptions.session(store, context, keys: keys)
     let snapshot = try session.snapshot()
@@ -192,6 +197,12 @@ struct Pull: SuiteCommand {
       return ExitStatus.success
     }
     let scope = try groups.scope(in: snapshot, of: session.store.address)
+    if serve {
+      // Whatever group they are in: a backup may need one of another.
+      let server = RangeServer(session.store, entries: snapshot.entries)
+      try server.run(DescriptorSource(.standardInput), DescriptorSink(.standardOutput))
+      return ExitStatus.success
+    }
     if let directory = preparing.prepare {
       try preparing.write(
         into: directory, session, snapshot, retrieval(session, snapshot, meter), scope: scope,

@@ -21,6 +21,9 @@ private final class LyingStore: Store {
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
     lie(try base.open(object).readAll(limit: 1 << 26, what: "object"))
   }
+  func open(_ object: ObjectReference, size: UInt64, range: Range<UInt64>) throws(Failure) -> any ByteSource {
+    try base.open(object, size: size, range: range)
+  }
   func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
     try base.sizes(of: files)
   }

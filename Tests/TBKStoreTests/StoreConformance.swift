@@ -47,6 +47,29 @@ struct StoreConformance {
     #expect(try other.contents(path(.backups, "a.tbk")) == bytes)
   }
 
+  @Test(arguments: StoreKind.all) func anyRangeOfAnObjectIsRead(_ kind: StoreKind) throws {
+    let place = try kind.makePlace()
+    let store = try place.open()
+    let bytes = try archive(1, payload: 300_000)
+    let size = UInt64(bytes.count)
+    let staged = try store.stage(bytes)
+    let object = ObjectReference(path(.backups, "a.tbk"), parts: staged.parts)
+    try committed(
+      store,
+      Commit(ledger: ledger("1"), additions: [.init(path(.backups, "a.tbk"), staged)], summary: "add"),
+      over: nil)
+    let other = try place.open()
+    for (first, last) in [(0, 1), (0, size), (1, 2), (16384, 32768), (size - 1, size)] as [(UInt64, UInt64)] {
+      let source = try other.open(object, size: size, range: first..<last)
+      #expect(try source.readAll(limit: bytes.count, what: "a range") == Array(bytes[Int(first)..<Int(last)]))
+    }
+    // Where the store has less than the ledger says, there is less.
+    let source = try other.open(object, size: size + 10, range: size - 5..<size + 10)
+    #expect(try (source.readAll(limit: bytes.count, what: "a range").count) <= 5)
+    #expect(failure { _ = try other.open(ObjectReference(path(.backups, "b")), size: 5, range: 0..<5)
+      .readAll(limit: 5, what: "a range") }?.code == .inputMissing)
+  }
+
   @Test(arguments: StoreKind.all) func aCommitOfSeveralObjectsIsOne(_ kind: StoreKind) throws {
     let place = try kind.makePlace()
     let store = try place.open()
@@ -399,6 +422,10 @@ final class FaultyStore: Store {
 
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource {
     try call { () throws(Failure) in try base.open(object) }
+  }
+
+  func open(_ object: ObjectReference, size: UInt64, range: Range<UInt64>) throws(Failure) -> any ByteSource {
+    try call { () throws(Failure) in try base.open(object, size: size, range: range) }
   }
 
   func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {

@@ -14,6 +14,7 @@ import time
 
 root = sys.argv[1].split(":", 1)[1]
 swapping = os.environ.get("HELPER_SWAP", "swap-atomic")
+ranges = bool(os.environ.get("HELPER_RANGES"))
 fault, _, where = os.environ.get("HELPER_FAULT", "").partition("@")
 where, _, number = where.partition(".")
 # Answers that no helper should give, or only sometimes.
@@ -163,7 +164,7 @@ for line in source:
         if not os.path.isdir(root):
             answer = "error unavailable there is no such place", b""
         else:
-            answer = f"ok 1 {swapping} something-new", b""
+            answer = f"ok 1 {swapping} something-new{' range' if ranges else ''}", b""
     elif word in ("get", "stat"):
         data = load(rest[0])
         if data is None:
@@ -177,6 +178,19 @@ for line in source:
                 answer = answer[0], data + b"more"
             if mine and fault == "altered":
                 answer = answer[0], data[:-1] + bytes([data[-1] ^ 1])
+    elif word == "range" and ranges:
+        data, first, count = load(rest[0]), int(rest[1]), int(rest[2])
+        if data is None:
+            answer = "missing", b""
+        elif first + count > len(data):
+            answer = "error broken there is no more", b""
+        else:
+            answer = f"ok {count}", data[first:first + count]
+            if mine and fault == "short":
+                say(answer[0], answer[1][:-1])
+                sys.exit(0)
+            if mine and fault == "altered":
+                answer = answer[0], answer[1][:-1] + bytes([answer[1][-1] ^ 1])
     elif word == "put":
         data = take(int(rest[1]))
         store(rest[0], data[:len(data) // 2] if mine and fault == "torn" else data)

@@ -343,31 +343,14 @@ final class GitHubReleases {
 
   // MARK: Downloads
 
-  /// The pieces of a part.
-  func pieces(
-    of part: LedgerEntry.Part, _ asset: Asset, what: String, progress: @escaping (Int) -> Void
-  ) -> [PiecewiseDownload.Piece] {
-    let source = AssetDownload(
-      api, "\(repository.path)/releases/assets/\(asset.id)", progress: progress)
-    var pieces: [PiecewiseDownload.Piece] = []
-    var offset: UInt64 = 0
-    repeat {
-      let size = min(PiecewiseDownload.pieceSize, part.object.size - offset)
-      let isWhole = size == part.object.size
-      let range = isWhole ? nil : "bytes=\(offset)-\(offset + size - 1)"
-      pieces.append(
-        .init(
-          what: what, size: size,
-          exchange: { () throws(Failure) in try source.exchange(size: size, range: range) },
-          note: { source.note($0) }))
-      offset += size
-    } while offset < part.object.size
-    return pieces
+  /// What brings the bytes of an asset.
+  func download(_ asset: Asset, progress: @escaping (Int) -> Void) -> AssetDownload {
+    AssetDownload(api, "\(repository.path)/releases/assets/\(asset.id)", progress: progress)
   }
 }
 
 /// Where the bytes of an asset are: GitHub redirects to a place that is good for some minutes.
-private final class AssetDownload {
+final class AssetDownload {
   private let api: GitHubAPI
   private let path: String
   private let progress: (Int) -> Void
@@ -382,7 +365,28 @@ private final class AssetDownload {
     self.progress = progress
   }
 
-  func exchange(size: UInt64, range: String?) throws(Failure) -> HTTPExchange {
+  /// What brings a range of it.
+  ///
+  /// - Parameters:
+  ///   - size: of all of it.
+  ///   - what: what failures call it.
+  func pieces(of wanted: Range<UInt64>, size: UInt64, what: String) -> [PiecewiseDownload.Piece] {
+    var pieces: [PiecewiseDownload.Piece] = []
+    var offset = wanted.lowerBound
+    repeat {
+      let count = min(PiecewiseDownload.pieceSize, wanted.upperBound - offset)
+      let range = count == size ? nil : "bytes=\(offset)-\(offset + count - 1)"
+      pieces.append(
+        .init(
+          what: what, size: count,
+          exchange: { [self] () throws(Failure) in try exchange(size: count, range: range) },
+          note: { [self] in note($0) }))
+      offset += count
+    } while offset < wanted.upperBound
+    return pieces
+  }
+
+  private func exchange(size: UInt64, range: String?) throws(Failure) -> HTTPExchange {
     var options = GitHubAPI.Options()
     options.accept = "application/octet-stream"
     options.limit = Int(size) + 1024
@@ -397,7 +401,7 @@ private final class AssetDownload {
   }
 
   /// Remembers where an answer came from; forgets a place that no longer works.
-  func note(_ response: HTTPResponse) -> Bool {
+  private func note(_ response: HTTPResponse) -> Bool {
     let isElsewhere = !response.url.hasSameOrigin(as: api.root)
     if response.isSuccess {
       if isElsewhere, place != response.url {

@@ -37,6 +37,8 @@ package final class GitHubStore: Store {
   let context: StoreContext
   let maximumWait: Int
   let cache: GitHubCache
+  /// What ranges of objects were read from so far.
+  let ranges = GitHubRanges()
   private var facts: GitHubCache.Facts?
   private(set) var state = State.unknown
   /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
@@ -290,46 +292,5 @@ package final class GitHubStore: Store {
     if response.status == 404 { throw GitHubStore.missing(what) }
     guard response.status == 200 else { throw api.unexpected(response, what) }
     return MemorySource(response.body)
-  }
-
-  private func open(
-    _ object: ObjectReference, at head: Head, what: String
-  ) throws(Failure) -> any ByteSource {
-    let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
-    for tag in tags where !GitHubReleases.isTag(tag) {
-      throw Failure(.malformed, "ledger: a part lies in \(tag), which is no place of this store")
-    }
-    guard object.parts.reduce(0, { $0 + $1.object.size }) <= GitHubReleases.capacity else {
-      throw Failure(.malformed, "ledger: \(object.path) is larger than a release can hold")
-    }
-    let assets = try releases.assets(Set(tags))
-    var pieces: [PiecewiseDownload.Piece] = []
-    for (number, part) in object.parts.enumerated() {
-      let name = "part \(number + 1) of \(object.parts.count) of \(what)"
-      if part.place == GitHubStaged.gitPlace {
-        guard part.object.size <= UInt64(GitHubStore.contentsLimit) else {
-          throw Failure(.malformed, "ledger: \(name) is larger than GitHub takes")
-        }
-        let path = contentsPath("\(object.path.folder.rawValue)/\(part.object.name)", at: head)
-        let api = self.api
-        let progress = context.progress
-        pieces.append(
-          .init(
-            what: name, size: part.object.size,
-            exchange: { () throws(Failure) in
-              var options = GitHubAPI.Options.raw(limit: Int(part.object.size))
-              options.isWhole = false
-              options.progress = progress
-              return try api.exchange("GET", path, options)
-            },
-            note: { _ in false }))
-      } else {
-        guard let asset = assets[part.place]?[part.object.name.description], asset.isUploaded else {
-          throw GitHubStore.missing(name)
-        }
-        pieces += releases.pieces(of: part, asset, what: name, progress: context.progress)
-      }
-    }
-    return PiecewiseDownload(api.client, pieces)
   }
 }

@@ -44,6 +44,8 @@ package final class HelperStore: Store {
   private var connection: HelperConnection?
   private(set) var swapping = Swapping.checked
   private var canCreate = false
+  private var hasRanges = false
+  private let wholes = WholeObjects()
   private var hasWarned = false
   /// That of the ledger that was last read, in bytes.
   private var ledgerSize = 0
@@ -81,6 +83,7 @@ package final class HelperStore: Store {
     guard kinds.count == 1 else { throw started.unexpected(answer) }
     swapping = kinds[0]
     canCreate = words.contains("create")
+    hasRanges = words.contains("range")
     connection = started
     return started
   }
@@ -185,6 +188,24 @@ package final class HelperStore: Store {
     }
     connection.expect(size)
     return throttles.receiving(HelperSource(connection, helper, size, context.progress))
+  }
+
+  package func open(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> any ByteSource {
+    _ = try connect()
+    guard hasRanges else {
+      let region = try wholes.region(object.path.description) { () throws(Failure) in try open(object) }
+      return RegionSource(region, from: range.lowerBound, to: range.upperBound)
+    }
+    let count = UInt64(range.count)
+    let (answer, connection) = try ask("range \(object.path) \(range.lowerBound) \(count)")
+    if answer.words == ["missing"] {
+      throw Failure(.inputMissing, "the store \(address.display) does not have \(object.path)")
+    }
+    guard answer.words == ["ok", String(count)] else { throw connection.unexpected(answer) }
+    connection.expect(count)
+    return throttles.receiving(HelperSource(connection, helper, count, context.progress))
   }
 
   /// Up to this many objects of a folder are asked for one by one, not listed with all others.

@@ -1,0 +1,135 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Answers requests for parts of archives, a line each, as `tbk-pull --serve` does (tbk-pull(1)).
+///
+/// What it sends is unchecked: who asks compares what comes of it with the backup's id.
+package final class RangeServer {
+  /// The longest line that is read, in bytes without its end.
+  private static let lineLimit = 4096
+  /// Up to this many bytes are brought before they are announced, so that what fails is an answer.
+  private static let heldLimit: UInt64 = 8 << 20
+
+  private let store: any Store
+  private let entries: [Digest: LedgerEntry]
+  private let retrieval: Retrieval
+  /// Whether an answer has been announced whose bytes are not all sent: a failure ends the conversation.
+  private var isSending = false
+
+  /// - Parameter entries: the backups that can be asked for.
+  package init(_ store: any Store, entries: [LedgerEntry]) {
+    self.store = store
+    self.entries = Dictionary(entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    retrieval = Retrieval(store, warn: { _ in })
+  }
+
+  /// Answers until the requests end. Throws what leaves an answer half said, and what is of this process.
+  package func run(_ requests: any ByteSource, _ answers: DescriptorSink) throws(Failure) {
+    let requests = PeekingSource(requests)
+    while let line = try requests.line(limit: RangeServer.lineLimit) {
+      try Interruption.check()
+      do throws(Failure) {
+        try answer(line, to: answers)
+      } catch {
+        guard !isSending, let refusal = RangeServer.refusal(error) else { throw error }
+        try answers.write(Array("\(refusal)\n".utf8))
+      }
+      try answers.flush()
+    }
+  }
+
+  private func answer(_ line: [UInt8], to answers: DescriptorSink) throws(Failure) {
+    let words = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+      .map { String(decoding: $0, as: UTF8.self) }
+    func say(_ text: String) throws(Failure) { try answers.write(Array("\(text)\n".utf8)) }
+    switch (words[0], words.count) {
+    case ("hello", 2):
+      guard words[1] == "1" else { throw RangeServer.unknown }
+      try say("ok 1")
+    case ("stat", 2):
+      guard let entry = try entry(words[1]) else { return try say("missing") }
+      try say("ok \(entry.size) \(entry.sha256.hex)")
+    case ("manifest", 2):
+      guard let entry = try entry(words[1]), let manifest = entry.manifest else {
+        return try say("missing")
+      }
+      guard manifest.size <= UInt64(Ledger.byteLimit) else {
+        throw Failure(.malformed, "the sealed manifest of backup \(entry.id.hex) is too large")
+      }
+      let memory = MemorySink()
+      try retrieval.sendManifest(entry, to: memory, isStaging: true)
+      try say("ok \(memory.bytes.count)")
+      try answers.write(memory.bytes)
+    case ("range", 4):
+      guard let offset = RangeServer.number(words[2]), let length = RangeServer.number(words[3]) else {
+        throw RangeServer.unknown
+      }
+      guard let entry = try entry(words[1]) else { return try say("missing") }
+      guard offset <= entry.size, length <= entry.size - offset else {
+        throw Failure(.malformed, "the archive of backup \(entry.id.hex) has \(entry.size) bytes")
+      }
+      try send(entry, offset..<offset + length, to: answers)
+    default: throw RangeServer.unknown
+    }
+  }
+
+  private func send(
+    _ entry: LedgerEntry, _ range: Range<UInt64>, to answers: DescriptorSink
+  ) throws(Failure) {
+    let announcement = Array("ok \(range.count)\n".utf8)
+    if range.isEmpty { return try answers.write(announcement) }
+    let source = try store.open(entry.archiveReference, size: entry.size, range: range)
+    var left = UInt64(range.count)
+    var held = try source.read(upTo: Int(min(left, RangeServer.heldLimit)))
+    left -= UInt64(held.count)
+    func short() -> Failure {
+      Failure(.integrity, "the archive of backup \(entry.id.hex) is shorter in the store than the ledger says")
+    }
+    if left > 0, UInt64(held.count) < RangeServer.heldLimit { throw short() }
+    isSending = true
+    try answers.write(announcement)
+    try answers.write(held)
+    held = []
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    while left > 0 {
+      if left < UInt64(buffer.count) { buffer.removeLast(buffer.count - Int(left)) }
+      let count = try source.read(into: &buffer)
+      if count == 0 { throw short() }
+      try answers.write(buffer.span.extracting(0..<count))
+      left -= UInt64(count)
+    }
+    isSending = false
+  }
+
+  private func entry(_ word: String) throws(Failure) -> LedgerEntry? {
+    guard let id = Digest(hex: word) else { throw RangeServer.unknown }
+    return entries[id]
+  }
+
+  /// Decimal, without a sign or zeros in front, of at most 18 digits.
+  private static func number(_ word: String) -> UInt64? {
+    guard (1...18).contains(word.utf8.count), word == "0" || word.utf8.first != 0x30,
+      word.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+    else { return nil }
+    return UInt64(word)
+  }
+
+  private static let unknown = Failure(.usage, "an unknown request")
+
+  /// The line that answers instead; nil for what ends the conversation.
+  private static func refusal(_ failure: Failure) -> String? {
+    let kind: String
+    switch failure.code {
+    case .interrupted, .brokenPipe, .exhausted, .library: return nil
+    case .inputMissing: return "missing"
+    case .tryAgain: kind = "again"
+    case .denied, .token, .authentication: kind = "denied"
+    case .io, .cannotCreate: kind = "full"
+    case .configuration, .profile: kind = "config"
+    case .malformed, .truncated, .integrity: kind = "broken"
+    case .usage, .unavailable, .webhook: kind = "unavailable"
+    }
+    return "error \(kind) \(HelperConnection.readable(Array(failure.message.utf8.prefix(2000))))"
+  }
+}
