@@ -73,7 +73,7 @@ extension BackupReader {
     let have = Gathered(listed.files.count)
     var pending = Set(listed.dependsOn)
     var given: Set<String> = []
-    while !pending.isEmpty, let archive = try next() {
+    while !pending.isEmpty, let archive = try next(pending.sorted()) {
       try archive.keep()
       let finder = ContentFinder { member, offset in
         self.supplied(by: member, at: offset, to: listed, lookup, have).compactMap { index in

@@ -43,9 +43,11 @@ package struct RestoreSummary {
 /// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
 package final class BackupReader {
   /// Gives the archives one after the other, the newest first; nil when there are no more.
-  package typealias ArchiveProvider = () throws(Failure) -> (any OpenedArchive)?
+  ///
+  /// - Parameter wanted: the ids of the backups that are needed, for one that can choose.
+  package typealias ArchiveProvider = (_ wanted: [String]) throws(Failure) -> (any OpenedArchive)?
 
-  let next: ArchiveProvider
+  private let provide: ArchiveProvider
   let newest: any OpenedArchive
   let expectedID: String?
   let progress: (Int) -> Void
@@ -73,13 +75,18 @@ package final class BackupReader {
     self.isChain = isChain
     self.isPartial = isPartial
     self.expected = expected
-    guard let first = try archives() else { throw Failure(.usage, "no archive is given") }
+    guard let first = try archives([]) else { throw Failure(.usage, "no archive is given") }
     newest = first
-    next = archives
+    provide = archives
     self.expectedID = expectedID
     self.progress = progress
     self.warn = warn
   }
+
+  /// The next archive; nil when there are no more.
+  ///
+  /// - Parameter wanted: the backups that are still needed; one that can choose gives no others.
+  func next(_ wanted: [String] = []) throws(Failure) -> (any OpenedArchive)? { try provide(wanted) }
 
   // MARK: One archive
 
@@ -462,7 +469,7 @@ package final class BackupReader {
     let lookup = NameLookup(manifest)
     let have = Gathered(manifest.files.count)
     var given: Set<String> = []
-    while !pending.isEmpty, let archive = try next() {
+    while !pending.isEmpty, let archive = try next(pending.keys.sorted()) {
       if partly,
         let id = try readParts(of: archive, for: manifest, staging, have, wanted: wanted)
       {

@@ -141,7 +141,8 @@ extension BackupReader {
     let lookup = NameLookup(manifest)
     let have = Gathered(manifest.files.count)
     var given: Set<String> = []
-    while let archive = try next() {
+    let wanted = manifest.files.storedIn(index).map { [$0] } ?? []
+    while let archive = try next(wanted) {
       try archive.keep()
       if let other = try manifestAlone(archive), !other.isAlone {
         let parts = try parts(of: other, for: manifest, have) { $0 == index }

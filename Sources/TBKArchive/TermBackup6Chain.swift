@@ -146,7 +146,7 @@ extension BackupReader {
     guard try body(newest, first) else { return nil }
     var parent = first.manifest.parentBackupID
     while let expected = parent {
-      guard let archive = try next() else {
+      guard let archive = try next([expected]) else {
         guard isPartial else { throw missingBackups([expected]) }
         warn(absence(of: expected))
         return expected

@@ -3,20 +3,23 @@ import Glibc
 
 /// A command that this program runs, its standard output read through a pipe.
 ///
-/// Standard input is `/dev/null`; standard error is ours. It dies of SIGPIPE if it writes on after
-/// we stopped reading.
+/// Standard input is `/dev/null`, or a pipe to what is spoken to; standard error is ours. It dies of SIGPIPE if
+/// it writes on after we stopped reading.
 package final class ChildProcess {
   private let process: pid_t
   private var reaped = false
   /// The command's standard output.
   package let output: Descriptor
+  /// Its standard input, if it is spoken to.
+  package private(set) var input: Descriptor?
 
   /// - Parameters:
   ///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; nothing is
   ///     expanded.
   ///   - environment: all of it, as `NAME=VALUE`.
+  ///   - isSpokenTo: whether its standard input is a pipe of ours.
   package init(
-    _ arguments: [[UInt8]], environment: [[UInt8]] = processEnvironment()
+    _ arguments: [[UInt8]], environment: [[UInt8]] = processEnvironment(), isSpokenTo: Bool = false
   ) throws(Failure) {
     guard let command = arguments.first, !command.isEmpty else {
       throw Failure(.usage, "no command is given")
@@ -24,8 +27,15 @@ package final class ChildProcess {
     if arguments.contains(where: { $0.contains(0) }) {
       throw Failure(.usage, "a command holds a NUL byte")
     }
-    let null = try Descriptor.workingDirectory.open(RawPath("/dev/null"), O_RDONLY)
     var ends: [Int32] = [0, 0]
+    let theirInput: Descriptor
+    if isSpokenTo {
+      guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
+      theirInput = Descriptor(owning: ends[0])
+      input = Descriptor(owning: ends[1])
+    } else {
+      theirInput = try Descriptor.workingDirectory.open(RawPath("/dev/null"), O_RDONLY)
+    }
     guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
     output = Descriptor(owning: ends[0])
     let writing = Descriptor(owning: ends[1])
@@ -33,7 +43,7 @@ package final class ChildProcess {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
-    unsafe posix_spawn_file_actions_adddup2(&actions, null.number, 0)
+    unsafe posix_spawn_file_actions_adddup2(&actions, theirInput.number, 0)
     unsafe posix_spawn_file_actions_adddup2(&actions, writing.number, 1)
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
@@ -71,6 +81,21 @@ package final class ChildProcess {
     kill(process, SIGKILL)
     var status: Int32 = 0
     while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
+  }
+
+  /// Ends its standard input, and waits for its end, at most so long. Returns how it ended, as a shell would have
+  /// it; nil if it has not.
+  package func end(milliseconds: Int) -> Int32? {
+    input = nil
+    for _ in 0...max(0, milliseconds / 5) where !reaped {
+      var status: Int32 = 0
+      if unsafe waitpid(process, &status, WNOHANG) == process {
+        reaped = true
+        return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+      }
+      usleep(5000)
+    }
+    return nil
   }
 
   /// Waits for the end and says how the command failed; nil if it succeeded.

@@ -16,6 +16,8 @@ package struct BackupClaims: Equatable, Sendable {
   package let isWanted: Bool
   /// What the signature of its archive is worth, in the sender's word.
   package let signature: String?
+  /// Whether the archive has to be that of the id, whatever else is known.
+  private var isExact = false
 
   /// What is compared.
   package struct Facts: Equatable, Sendable {
@@ -76,18 +78,32 @@ package struct BackupClaims: Equatable, Sendable {
     isWanted = true
   }
 
+  /// What is known of a backup that was asked for by its id alone.
+  ///
+  /// - Parameter isWithoutReceipt: whether that is the SHA-256 of its archive, which has been compared.
+  package init(asked id: Digest, isWithoutReceipt: Bool) {
+    self.id = id.hex
+    facts =
+      isWithoutReceipt
+      ? Facts(createdAt: "", fileCount: 0, mode: nil, group: nil, dependsOn: [], isWithoutReceipt: true) : nil
+    (archive, manifest, dependents, signature) = (nil, nil, nil, nil)
+    isWanted = true
+    isExact = !isWithoutReceipt
+  }
+
   /// Compares with what an archive says under its tag, or a sealed manifest.
   ///
   /// Throws `.integrity` for the first difference, and names it.
   ///
   /// - Parameter found: the id of the backup that was opened.
   package func check(_ manifest: Manifest, id found: String) throws(Failure) {
-    guard let facts, !facts.isWithoutReceipt else { return }
+    guard isExact || facts.map({ !$0.isWithoutReceipt }) ?? false else { return }
     guard id == found else {
       throw Failure(
-        .integrity, "the archive is backup \(found), not \(id) as in the ledger",
+        .integrity, "the archive is backup \(found), not \(id)\(isExact ? "" : " as in the ledger")",
         hint: "the store exchanged one backup for another")
     }
+    guard let facts else { return }
     func differs(_ name: String, _ said: String, _ is: String) -> Failure {
       Failure(
         .integrity,

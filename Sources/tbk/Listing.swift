@@ -10,8 +10,9 @@ struct Listing {
   /// Names raw and ended by NUL, instead of quoted and ended by a line feed.
   var nul = false
 
-  func print(_ manifest: Manifest) throws(Failure) {
-    for index in manifest.files.indices {
+  /// - Parameter chosen: the entries that are printed; all if nil.
+  func print(_ manifest: Manifest, _ chosen: [Int]? = nil) throws(Failure) {
+    for index in chosen ?? Array(manifest.files.indices) {
       if json {
         var line: [UInt8] = []
         line.append(entry: manifest.files[index])

@@ -18,6 +18,7 @@ struct OpenCommand: SuiteCommand {
       tbk-open [<options>] [<archive> ...] > tar
       tbk-open [<options>] -C <dir> [<archive> ...]
       tbk-open [<options>] --list | --manifest | --header | --verify | --cat <path> [<archive> ...]
+      tbk-open --from <id> [<options>] [-C <dir> | --list | --manifest | --verify | --cat <path>] -- <command> ...
       tbk-open --raw [-i <file> ...] [<options>] [<file>] > data
       tbk-open --mbu-config <file> [<options>] [<package>]
       """,
@@ -32,6 +33,12 @@ struct OpenCommand: SuiteCommand {
 
   @Flag(name: .long, help: "List the entries.")
   var list = false
+
+  @Option(name: .customLong("in"), help: ArgumentHelp("With --list, only what is directly in <path>, or <path> itself if it is no directory; '.' is the top.", valueName: "path"))
+  var within: RawPath?
+
+  @Flag(name: [.customShort("R"), .long], help: "With --in, everything below it.")
+  var recursive = false
 
   @Flag(name: .customShort("l"), help: "List with mode, owner, size and time.")
   var long = false
@@ -60,6 +67,9 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Read archives back to back, the newest first, as tbk-pull --chain sends them.")
   var chain = false
 
+  @Option(name: .long, help: ArgumentHelp("Read what is needed of backup <id>, and no more, from a command that serves archives, as tbk-pull --serve does.", valueName: "id"))
+  var from: String?
+
   @Flag(name: .long, help: "With --verify, take each archive for a backup of its own, as tbk-pull --each sends them.")
   var each = false
 
@@ -71,6 +81,9 @@ struct OpenCommand: SuiteCommand {
 
   @Option(name: .long, help: ArgumentHelp("Extract only what matches, as gitignore(5) does.", valueName: "pattern"))
   var include: [RawPath] = []
+
+  @Option(name: .long, help: ArgumentHelp("Extract only <path>, and what is below it.", valueName: "path"))
+  var path: [RawPath] = []
 
   @Option(name: .long, help: ArgumentHelp("Do not extract what matches.", valueName: "pattern"))
   var exclude: [RawPath] = []
@@ -126,9 +139,10 @@ struct OpenCommand: SuiteCommand {
     }
     try validateRaw()
     try validateEach()
+    try validateServed()
     if directory == nil {
       let given = [
-        !include.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
+        !include.isEmpty, !path.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
         overwrite != .never, countsOut != nil,
       ]
       if given.contains(true) {
@@ -139,6 +153,8 @@ struct OpenCommand: SuiteCommand {
       throw ValidationError("-l and -0 can only be used with --list")
     }
     if countsOut?.isStandardStream == true { throw ValidationError("--counts-out takes a file") }
+    if within != nil, !list { throw ValidationError("--in can only be used with --list") }
+    if recursive, within == nil { throw ValidationError("--recursive can only be used with --in") }
     if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
     if json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
     if header, expectId != nil {
@@ -156,7 +172,7 @@ struct OpenCommand: SuiteCommand {
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against can only be used with -C or --verify")
     }
-    let fromInput = archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
+    let fromInput = from != nil ? 0 : archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
     let others = [against, expect].count { $0?.isStandardStream == true }
     if fromInput + others > 1 {
       throw ValidationError("standard input can be read only once")
@@ -177,14 +193,25 @@ struct OpenCommand: SuiteCommand {
     }
     let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
     defer { meter.finish() }
+    if let sources = servedSources() {
+      let status = try run(try reader(meter) { (wanted) throws(Failure) in try sources.next(wanted) }, meter)
+      sources.finish()
+      return status
+    }
     let sources = archiveSources(try mbuSettings())
-    let reader = try BackupReader(
-      expectedID: expectId, expected: try expect.map(readExpected), stripsTop: stripTop,
-      isChain: chain, isPartial: partial, progress: { meter.advance($0) },
-      warn: { Messages.warning($0) }, archives: { () throws(Failure) in try sources.next() })
+    let reader = try reader(meter) { (_) throws(Failure) in try sources.next() }
     let status = try run(reader, meter)
     try sources.finish()
     return status == ExitStatus.success && !reader.flawed.isEmpty ? ExitStatus.incomplete : status
+  }
+
+  private func reader(
+    _ meter: ProgressMeter, _ archives: @escaping BackupReader.ArchiveProvider
+  ) throws(Failure) -> BackupReader {
+    try BackupReader(
+      expectedID: from ?? expectId, expected: try expect.map(readExpected), stripsTop: stripTop,
+      isChain: chain || from != nil, isPartial: partial, progress: { meter.advance($0) },
+      warn: { Messages.warning($0) }, archives: archives)
   }
 
   private func run(_ reader: BackupReader, _ meter: ProgressMeter) throws(Failure) -> Int32 {
@@ -192,13 +219,16 @@ struct OpenCommand: SuiteCommand {
     if directory != nil { return try extract(reader, meter) }
     if verify { return try report(try reader.verifyAll(), format: reader.format) }
     if let cat {
-      try reader.send(path: cat.bytes, to: sink)
+      try reader.send(path: BackupPath(cat.bytes).bytes, to: sink)
     } else if list || manifest {
-      let isSeveral = chain || archives.count > 1
+      let isSeveral = chain || from != nil || archives.count > 1
       let verified = try isSeveral ? reader.wholeManifest() : reader.manifest()
       defer { reportMissing(verified.absent.isEmpty ? [] : verified.missing, verified.manifest) }
       if list {
-        try Listing(long: long, json: json, nul: nul).print(verified.manifest)
+        let chosen = try within.map { (path) throws(Failure) in
+          try BackupPath(path.bytes).entries(in: verified.manifest, recursively: recursive)
+        }
+        try Listing(long: long, json: json, nul: nul).print(verified.manifest, chosen)
       } else {
         try ManifestWriter.write(verified.manifest, backupID: verified.manifest.backupID, to: sink)
         try sink.write([UInt8(ascii: "\n")])
@@ -234,8 +264,8 @@ struct OpenCommand: SuiteCommand {
     options.metadata.numericOwner = numericOwner
     options.metadata.setID = setuid
     options.destinationName = directory
-    for pattern in include { options.include.add(pattern: pattern.bytes) }
-    options.includePatterns = include.map(\.bytes)
+    options.includePatterns = include.map(\.bytes) + path.map { BackupPath($0.bytes).pattern }
+    for pattern in options.includePatterns { options.include.add(pattern: pattern) }
     for pattern in exclude { options.exclude.add(pattern: pattern.bytes) }
     options.against = try against.map { (path) throws(Failure) in
       try readManifest(path, allowsDeferred: false)

@@ -74,7 +74,7 @@ private final class TestKeys: ArchiveKeys {
 
   private func reader(_ archive: any OpenedArchive) throws -> BackupReader {
     var rest: (any OpenedArchive)? = archive
-    return try BackupReader(progress: { _ in }, warn: { _ in }) { () throws(Failure) in rest.take() }
+    return try BackupReader(progress: { _ in }, warn: { _ in }) { (_) throws(Failure) in rest.take() }
   }
 
   @Test(arguments: Kind.allCases, [false, true]) func whatIsSealedComesBack(

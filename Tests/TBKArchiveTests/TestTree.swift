@@ -182,7 +182,7 @@ func reader(
   return try BackupReader(
     expectedID: expectedID, isPartial: isPartial, progress: { _ in }, warn: warn
   ) {
-    () throws(Failure) in
+    (_) throws(Failure) in
     guard let next = left.popFirst() else { return nil }
     return try authenticate(next, password: text)
   }

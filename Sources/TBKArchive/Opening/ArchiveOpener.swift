@@ -68,6 +68,21 @@ package struct ArchiveOpener {
     }
   }
 
+  /// Opens the archive that fills a region; one that has to be read as a whole, from the file that `whole` makes.
+  package func open(
+    region: any ByteRegion, whole: () throws(Failure) -> Descriptor
+  ) throws(Failure) -> any OpenedArchive {
+    let (front, _) = try ArchiveFront.read(PeekingSource(RegionSource(region)), limits: limits)
+    switch front {
+    case .chunked(let header):
+      return try StreamedArchive.open(header, key: try keys.ring().key(header), region: region)
+    case .age(let header, binary: true):
+      return try StreamedArchive.open(
+        try keys.key(of: header), region: region, headerLength: header.bytes.count)
+    case .whole, .age: return try open(file: try whole(), start: 0)
+    }
+  }
+
   /// Opens the archive that a stream begins with.
   ///
   /// - Parameter isFramed: whether it ends where the stream does. Suite 3 and age have no other end.

@@ -98,6 +98,7 @@ package final class StreamedArchive: OpenedArchive {
       place = .used
       try key.decrypt(source, into: sink)
     case .region(let region):
+      region.expect(upTo: region.length)
       try key.decrypt(RegionSource(region, from: UInt64(key.frontLength)), into: sink)
     case .used: throw Failure(.library, "an archive on a pipe is read twice")
     }
@@ -248,4 +249,6 @@ private final class TailRegion: ByteRegion {
     if offset >= length { return 0 }
     return try whole.read(into: &buffer, at: start + offset)
   }
+
+  func expect(upTo end: UInt64) { whole.expect(upTo: start + min(end, length)) }
 }

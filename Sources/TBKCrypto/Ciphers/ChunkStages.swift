@@ -208,6 +208,10 @@ package final class ChunkedMessage {
     precondition(range.upperBound <= length)
     let size = UInt64(scheme.chunkSize)
     var position = range.lowerBound
+    if !range.isEmpty {
+      let end = start + ((range.upperBound - 1) / size + 1) * UInt64(scheme.sealedSize)
+      region.expect(upTo: min(end, region.length))
+    }
     while position < range.upperBound {
       try open(position / size)
       let offset = Int(position % size)

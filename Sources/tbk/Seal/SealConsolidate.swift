@@ -38,7 +38,7 @@ struct SealConsolidate: SuiteCommand {
     let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys)
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
-      archives: { () throws(Failure) in try sources.next() })
+      archives: { (_) throws(Failure) in try sources.next() })
     let meter = ProgressMeter("consolidating", mode: progress.progress)
     // What could not be read when it was made is no failure of today's.
     switch sealing {

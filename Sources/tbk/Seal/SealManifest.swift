@@ -36,7 +36,7 @@ struct SealManifest: SuiteCommand {
     let meter = ProgressMeter("verifying", mode: progress.progress)
     let reader = try BackupReader(
       expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
-      archives: { () throws(Failure) in try sources.next() })
+      archives: { (_) throws(Failure) in try sources.next() })
     let verified = try reader.manifest(wholly: true)
     meter.finish()
     switch try kind(sources.suite) {

@@ -110,7 +110,7 @@ struct SealReseal: SuiteCommand {
     var rest: (any OpenedArchive)? = archive
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
-      archives: { () throws(Failure) in rest.take() })
+      archives: { (_) throws(Failure) in rest.take() })
     return try reader.manifest(wholly: true).manifest
   }
 }

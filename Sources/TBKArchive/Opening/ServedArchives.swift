@@ -1,0 +1,299 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// A command that answers requests for parts of archives, a line each: `tbk-pull --serve` (tbk-pull(1)).
+///
+/// Nothing that it says is believed: what comes of it is compared with the ids of backups.
+package final class ServedArchives {
+  /// What it says of an archive.
+  package struct Facts {
+    /// Bytes.
+    package let size: UInt64
+    /// Of all of it.
+    package let sha256: Digest
+  }
+
+  /// The longest line that is read, in bytes without its end.
+  private static let lineLimit = 4096
+
+  private let process: ChildProcess
+  private let name: String
+  private let answers: PeekingSource
+  /// Bytes of the last answer that have not been read yet.
+  fileprivate var left: UInt64 = 0
+  private var hasAnswered = false
+
+  /// Starts the command, which gets no password of ours, and greets it.
+  package init(_ command: [[UInt8]]) throws(Failure) {
+    let token = ["TERMBACKUP_TOKEN", "TERMBACKUP_TOKEN_FILE", "TERMBACKUP_TOKEN_COMMAND"]
+    process = try ChildProcess(
+      command,
+      environment: SecretVariables.environmentWithout(keeping: token + SecretVariables.shared),
+      isSpokenTo: true)
+    name = RawPath(command.first ?? []).lastComponent.display
+    answers = PeekingSource(DescriptorSource(process.output))
+    guard try ask("hello 1") == ["ok", "1"] else { throw nonsense("hello 1") }
+  }
+
+  deinit { end() }
+
+  /// Ends it.
+  package func end() { _ = process.end(milliseconds: 2000) }
+
+  // MARK: Requests
+
+  /// The size and the hash of an archive; nil if there is no such backup.
+  package func facts(of id: Digest) throws(Failure) -> Facts? {
+    let request = "stat \(id.hex)"
+    let words = try ask(request)
+    if words == ["missing"] { return nil }
+    guard words.count == 3, words[0] == "ok", let size = number(words[1]), let sha256 = Digest(hex: words[2])
+    else { throw nonsense(request) }
+    return Facts(size: size, sha256: sha256)
+  }
+
+  /// The sealed manifest of a backup, to be read before anything else is asked for; nil if it has none.
+  package func manifest(of id: Digest) throws(Failure) -> (any ByteSource)? {
+    let request = "manifest \(id.hex)"
+    let words = try ask(request)
+    if words == ["missing"] { return nil }
+    guard words.count == 2, words[0] == "ok", let size = number(words[1]) else { throw nonsense(request) }
+    left = size
+    return AnswerSource(self)
+  }
+
+  /// Part of an archive.
+  fileprivate func read(_ id: Digest, _ range: Range<UInt64>) throws(Failure) -> [UInt8] {
+    let count = range.count
+    let request = "range \(id.hex) \(range.lowerBound) \(count)"
+    let words = try ask(request)
+    if words == ["missing"] {
+      throw Failure(
+        .inputMissing, "the store does not have the archive of backup \(id.hex)",
+        hint: "the store has lost it; another copy of the store may still have it")
+    }
+    guard words == ["ok", String(count)] else { throw nonsense(request) }
+    left = UInt64(count)
+    let bytes = try AnswerSource(self).read(upTo: count)
+    guard bytes.count == count else { throw gone() }
+    return bytes
+  }
+
+  private func ask(_ request: String) throws(Failure) -> [String] {
+    let rest = AnswerSource(self)
+    var buffer = [UInt8](repeating: 0, count: 64 << 10)
+    while left > 0 { _ = try rest.read(into: &buffer) }
+    do throws(Failure) {
+      try process.input?.write(Array("\(request)\n".utf8).span)
+    } catch {
+      throw error.code == .brokenPipe ? gone() : error
+    }
+    let line: [UInt8]?
+    do throws(Failure) {
+      line = try answers.line(limit: ServedArchives.lineLimit)
+    } catch {
+      throw error.code == .truncated ? gone() : error
+    }
+    guard let line else { throw gone() }
+    hasAnswered = true
+    let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
+      .map { String(decoding: $0, as: UTF8.self) }
+    guard words[0] == "error", words.count == 3 else { return words }
+    let code: Failure.Code =
+      switch words[1] {
+      case "again": .tryAgain
+      case "denied": .denied
+      case "full": .io
+      case "config": .configuration
+      case "broken": .integrity
+      default: .unavailable
+      }
+    throw Failure(code, printable(words[2]))
+  }
+
+  fileprivate func receive(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    if left == 0 { return 0 }
+    let count: Int
+    if left < UInt64(buffer.count) {
+      var rest = [UInt8](repeating: 0, count: Int(left))
+      count = try answers.read(into: &rest)
+      buffer.replaceFront(with: rest.span.extracting(0..<count))
+    } else {
+      count = try answers.read(into: &buffer)
+    }
+    if count == 0 { throw gone() }
+    left -= UInt64(count)
+    return count
+  }
+
+  /// Text for a terminal: nothing in it moves the cursor.
+  private func printable(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value >= 0x20 && $0.value != 0x7f && !(0x80...0x9f).contains($0.value) ? $0 : "?" }))
+  }
+
+  private func number(_ word: String) -> UInt64? {
+    guard (1...18).contains(word.utf8.count), word == "0" || word.utf8.first != 0x30,
+      word.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+    else { return nil }
+    return UInt64(word)
+  }
+
+  // MARK: Failures
+
+  private func nonsense(_ request: String) -> Failure {
+    Failure(.malformed, "\(name), asked to '\(request)', gave an answer that is none")
+  }
+
+  /// It ended instead of answering.
+  private func gone() -> Failure {
+    left = 0
+    let status = process.end(milliseconds: 2000)
+    let code: Failure.Code =
+      switch status {
+      case 64: .usage
+      case 65: .integrity
+      case 66: .inputMissing
+      case 74: .io
+      case 75: .tryAgain
+      case 77: .denied
+      case 78: .configuration
+      case 69: .unavailable
+      default: hasAnswered ? .tryAgain : .unavailable
+      }
+    let how =
+      switch status {
+      case .some(129...): "was ended by signal \((status ?? 128) - 128)"
+      case .some(let status): "ended with status \(status)"
+      case nil: "closed its output"
+      }
+    return Failure(code, "\(name), which serves the archives, \(how)", hint: "see its message above")
+  }
+}
+
+/// The bytes of an answer.
+private final class AnswerSource: ByteSource {
+  private let archives: ServedArchives
+
+  init(_ archives: ServedArchives) { self.archives = archives }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int { try archives.receive(into: &buffer) }
+}
+
+/// An archive of which each part is asked for when it is needed.
+package final class ServedRegion: ByteRegion {
+  /// What is asked for of the beginning: header, and the front of the message.
+  private static let frontLength: UInt64 = 16 << 10
+  /// Of the end: the trailer, the last chunk, and mostly the seek table.
+  private static let tailLength: UInt64 = 128 << 10
+  /// The most that is asked for at once: a frame, encrypted.
+  private static let windowLength: UInt64 = 5 << 20
+
+  private let archives: ServedArchives
+  private let id: Digest
+  package let length: UInt64
+  private var front: Piece?
+  private var tail: Piece?
+  private var window: Piece?
+  private var expected: UInt64 = 0
+  /// What has come, as ciphertext, if parts are read more than once.
+  private var spool: Spool?
+
+  /// Bytes, and where they are in the archive.
+  private struct Piece {
+    let start: UInt64
+    let bytes: [UInt8]
+
+    var end: UInt64 { start + UInt64(bytes.count) }
+    func holds(_ offset: UInt64) -> Bool { start <= offset && offset < end }
+  }
+
+  /// - Parameter keeping: whether what has come is kept on disk, so that nothing is asked for twice.
+  package init(
+    _ archives: ServedArchives, _ id: Digest, length: UInt64, keeping: Bool
+  ) throws(Failure) {
+    self.archives = archives
+    self.id = id
+    self.length = length
+    if keeping { spool = Spool() }
+  }
+
+  package func expect(upTo end: UInt64) { expected = end }
+
+  package func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int {
+    guard offset < length else { return 0 }
+    let wanted = Int(min(UInt64(buffer.count), length - offset))
+    var done = 0
+    while done < wanted {
+      let place = offset + UInt64(done)
+      let piece = try piece(at: place, count: UInt64(wanted - done))
+      let start = Int(place - piece.start)
+      let count = min(wanted - done, piece.bytes.count - start)
+      buffer.replaceSubrange(done..<done + count, with: piece.bytes[start..<start + count])
+      done += count
+    }
+    return wanted
+  }
+
+  private func piece(at offset: UInt64, count: UInt64) throws(Failure) -> Piece {
+    for known in [window, front, tail] {
+      if let known, known.holds(offset) { return known }
+    }
+    let frontEnd = length <= Self.frontLength + Self.tailLength ? length : Self.frontLength
+    if offset < frontEnd {
+      let piece = try fetch(0..<frontEnd)
+      front = piece
+      return piece
+    }
+    let tailStart = length - Self.tailLength
+    if offset >= tailStart {
+      let piece = try fetch(tailStart..<length)
+      tail = piece
+      return piece
+    }
+    if let bytes = try spool?.read(at: offset, limit: Self.windowLength) {
+      let piece = Piece(start: offset, bytes: bytes)
+      window = piece
+      return piece
+    }
+    let ahead = max(offset + min(count, Self.windowLength), min(expected, offset + Self.windowLength))
+    var end = min(ahead, tailStart)
+    if let known = spool?.next(after: offset) { end = min(end, known) }
+    let piece = try fetch(offset..<end)
+    window = piece
+    try spool?.keep(piece.bytes, at: offset)
+    return piece
+  }
+
+  private func fetch(_ range: Range<UInt64>) throws(Failure) -> Piece {
+    Piece(start: range.lowerBound, bytes: try archives.read(id, range))
+  }
+
+  /// Pieces of an archive in a file without a name.
+  private final class Spool {
+    private var file: Descriptor?
+    private var pieces: [(start: UInt64, end: UInt64, place: UInt64)] = []
+    private var length: UInt64 = 0
+
+    func keep(_ bytes: [UInt8], at offset: UInt64) throws(Failure) {
+      if file == nil { file = try TemporaryFile.anonymous() }
+      guard let file else { return }
+      try file.write(bytes.span, at: length)
+      pieces.append((offset, offset + UInt64(bytes.count), length))
+      length += UInt64(bytes.count)
+    }
+
+    func read(at offset: UInt64, limit: UInt64) throws(Failure) -> [UInt8]? {
+      guard let file, let piece = pieces.first(where: { $0.start <= offset && offset < $0.end }) else {
+        return nil
+      }
+      let count = min(limit, piece.end - offset)
+      let source = RegionSource(try DescriptorRegion(file), from: piece.place + offset - piece.start)
+      return try source.read(upTo: Int(count))
+    }
+
+    /// Where the next piece begins.
+    func next(after offset: UInt64) -> UInt64? { pieces.map(\.start).filter { $0 > offset }.min() }
+  }
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env -S python3 -IS
+"""Between tbk-open --from and tbk-pull --serve: LOG FAULT COMMAND….
+
+Notes each request in LOG, with the size of what answers it, and lies as FAULT says, KIND@NUMBER[:VALUE], of the range
+that has this number, counted from 1, or of all that follow.
+"""
+
+import os
+import subprocess
+import sys
+
+log = open(sys.argv[1], "a")
+kind, _, rest = sys.argv[2].partition("@")
+number, _, value = rest.partition(":")
+number = int(number or 0)
+server = subprocess.Popen(sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+source, sink = sys.stdin.buffer, sys.stdout.buffer
+with open(sys.argv[1] + ".environment", "wb") as file:
+    file.write(open("/proc/self/environ", "rb").read())
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            file.write(b"\0descriptor " + os.readlink(f"/proc/self/fd/{name}").encode())
+        except OSError:
+            pass
+ranges = 0
+
+
+def ask(line):
+    server.stdin.write(line)
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    words = answer.split()
+    size = int(words[1]) if words[:1] == [b"ok"] and line.split()[0] in (b"range", b"manifest") else 0
+    return answer, server.stdout.read(size)
+
+
+for line in source:
+    words = line.split()
+    answer, body = None, b""
+    if words[0] == b"range":
+        ranges += 1
+        now, later = ranges == number, ranges >= number
+        if kind == "swap" and later:
+            # Another archive from here on, as if it had taken the name.
+            data = open(value, "rb").read()
+            first, count = int(words[2]), int(words[3])
+            answer, body = b"ok %d\n" % count, data[first:first + count].ljust(count, b"\0")
+        elif kind == "die" and now:
+            sys.exit(75)
+        elif kind == "nonsense" and now:
+            answer, body = b"banana\n", b""
+        elif kind == "error" and now:
+            answer, body = b"error again come \x1b[31mback\n", b""
+    elif words[0] == b"stat" and kind == "size":
+        answer, body = ask(line)
+        parts = answer.split()
+        answer = b"ok %d %s\n" % (int(parts[1]) + int(value), parts[2])
+    elif words[0] == b"stat" and kind == "other":
+        line = b"stat %s\n" % value.encode()
+    elif words[0] == b"manifest" and kind == "other":
+        line = b"manifest %s\n" % value.encode()
+    if words[0] == b"range" and kind == "other":
+        line = b"range %s %s %s\n" % (value.encode(), words[2], words[3])
+    if answer is None:
+        answer, body = ask(line)
+    if words[0] == b"range" and ranges == number and body:
+        if kind == "flip":
+            at = int(value) % len(body)
+            body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1:]
+        elif kind == "cut":
+            sink.write(answer + body[:len(body) // 2])
+            sink.flush()
+            sys.exit(0)
+    log.write(f"{line.decode().strip()} {len(body)}\n")
+    log.flush()
+    sink.write(answer + body)
+    sink.flush()
+server.stdin.close()
+sys.exit(server.wait())
