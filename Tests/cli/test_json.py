@@ -151,7 +151,8 @@ def test_the_page_has_the_table_of_the_commands():
     assert shown == {name: (command["objects"], command["lines"]) for name, command in COMMANDS.items()}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+# What prints a file as it is has no other form of it.
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"cat"}))
 def test_each_verb_has_a_schema_and_the_option(machine, verb):
     known = [name for name in COMMANDS if name.split()[0] == verb]
     assert known

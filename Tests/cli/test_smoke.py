@@ -233,6 +233,14 @@ def test_termbackup_restore(machine):
     assert {name for name in snapshot(machine.at / "out")} == {name for name in snapshot(machine.source)}
 
 
+def test_termbackup_ls(machine):
+    assert b"second\n" in machine.verb("ls", "latest", "-p", "docs")
+
+
+def test_termbackup_cat(machine):
+    assert machine.verb("cat", "latest", "second", "-p", "docs") == b"second\n"
+
+
 def test_termbackup_verify(machine):
     machine.verb("verify", "--all", "-p", "docs")
     archive = next((machine.store / "backups").iterdir())

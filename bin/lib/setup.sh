@@ -573,6 +573,8 @@ tb_pipeline() {
 # Profile, store and password
 
 tb_token_known=
+# What runs tbk-pull in place of tb_pull, if something does: lib/ranges.sh sets it.
+tb_serves=
 profile_name=
 profile_source_dir=
 profile_store=
@@ -623,7 +625,9 @@ tb_pull() {
 	set -- ${tb_max_wait:+--max-wait "$tb_max_wait"} ${tb_up:+--limit-upload "$tb_up"} ${tb_down:+--limit-download "$tb_down"} "$@"
 	if test -n "$tb_require_signature"; then set -- --require-signature "$@"; fi
 	if test -n "$tb_accept_state"; then set -- --accept-store-state "$@"; fi
-	if test -n "${tb_token-}"; then
+	if test -n "$tb_serves"; then
+		"$tb_serves" "$@"
+	elif test -n "${tb_token-}"; then
 		printf '%s\n' "$tb_token" | tb_last "$tb_name" "${tb_bin}tbk-pull" --token-fd 0 "$@"
 	else
 		tb_stage "$tb_name" "${tb_bin}tbk-pull" "$@"

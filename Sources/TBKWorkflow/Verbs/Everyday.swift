@@ -130,10 +130,15 @@ struct Restore: Verb {
       Restores to the profile's restore_dir, else to the directory that was backed up, or to the \
       directory that --to names. Nothing is put in place before all of it has been verified. Files \
       that are there already are replaced only with --overwrite, or when you say so at the terminal.
+
+      With paths, as 'termbackup ls' prints them, or --include, only these are restored, and of \
+      archives in suite 3 and age no more is fetched than they need.
       """)
 
   @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
+  @Argument(help: ArgumentHelp("Only these files and directories of the backup.", valueName: "path"))
+  var paths: [RawPath] = []
   @OptionGroup var time: AtOption
   @OptionGroup var profile: ProfileOption
   @OptionGroup var store: StoreOptions

@@ -38,7 +38,9 @@ struct Termbackup: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Everyday",
-        subcommands: [Run.self, List.self, Restore.self, Diff.self, Verify.self, Status.self]),
+        subcommands: [
+          Run.self, List.self, Restore.self, Ls.self, Cat.self, Diff.self, Verify.self, Status.self,
+        ]),
       CommandGroup(
         name: "Setup",
         subcommands: [

@@ -1,0 +1,78 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+
+struct Ls: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
+  static let configuration = CommandConfiguration(
+    abstract: "List the files in a backup.",
+    discussion: """
+      Lists what is directly in a directory of the backup, or in its top directory, as paths from \
+      there: 'termbackup cat' and 'termbackup restore' take them. Nothing but the manifest of the \
+      backup is fetched.
+      """)
+
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  var backup: String?
+  @Argument(help: ArgumentHelp("A directory or a file in it.", valueName: "path"))
+  var path: RawPath?
+  @OptionGroup var time: AtOption
+  @Flag(name: [.customShort("R"), .long], help: "List everything below, too.")
+  var recursive = false
+  @Flag(name: .customShort("l"), help: "List with mode, owner, size and time.")
+  var long = false
+  @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
+  var nul = false
+  @OptionGroup var profile: ProfileOption
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var report: ListOptions
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    // With --at the one operand is the path.
+    if time.at != nil, path != nil { throw ValidationError("an id and --at cannot be used together") }
+    if time.at == nil { try time.requireOne(backup) }
+    try refuse(profile.profile, with: store.store)
+    if report.json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
+  }
+}
+
+struct Cat: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
+  static let configuration = CommandConfiguration(
+    abstract: "Print a file of a backup.",
+    discussion: """
+      Prints the content of a file, as 'termbackup ls' names it, when its hash has been verified. Of \
+      archives in suite 3 and age no more is fetched than it needs.
+      """)
+
+  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  var backup: String?
+  @Argument(help: ArgumentHelp("The file.", valueName: "path"))
+  var path: RawPath?
+  @OptionGroup var time: AtOption
+  @OptionGroup var profile: ProfileOption
+  @OptionGroup var store: StoreOptions
+  @Flag(name: .shortAndLong, help: "Print only warnings and errors.")
+  var quiet = false
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var rates: RateOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    // With --at the one operand is the file.
+    if backup == nil || time.at == nil && path == nil { throw ValidationError("no file is given") }
+    if time.at != nil, path != nil { throw ValidationError("an id and --at cannot be used together") }
+    try refuse(profile.profile, with: store.store)
+  }
+}

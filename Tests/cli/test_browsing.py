@@ -1,0 +1,140 @@
+"""termbackup ls, cat and restore ID PATH…: what is in a backup, and some of it."""
+
+import json
+import os
+import random
+import shutil
+
+import pytest
+from conftest import put, require, snapshot
+from github_fixture import github, github_server  # noqa: F401, fixtures
+from test_shell_layer import Shell
+
+
+@pytest.fixture
+def shell(tbk, tmp_path):
+    require("dash")
+    return Shell(tbk, tmp_path, ["dash"])
+
+
+NAMES = ["plain", "d/one", "d/two words", "d/e/deep", "d/it's", "$(date)", "-rf", "*", "[a]", "b\\c", "new\nline", "\xe4\xff"]
+
+
+def make_tree(top):
+    for name in NAMES:
+        put(os.path.join(os.fsencode(top), name.encode("latin-1")), name.encode("latin-1") * 3)
+    put(top / "large", random.Random(2).randbytes(3 << 20))
+    return top
+
+
+@pytest.fixture(params=["1", "3"])
+def backed_up(request, shell, tmp_path):
+    """A profile p in a suite, with an increment."""
+    source = make_tree(tmp_path / "source")
+    shell.profile("p", source, "--mode", "incremental", "--cipher-suite", request.param)
+    shell.run("run", "p")
+    put(source / "d" / "later", b"later\n")
+    shell.run("run", "p")
+    return source
+
+
+def test_each_directory_of_a_backup_is_listed(shell, backed_up):
+    top = os.fsencode(backed_up)
+    for folder in (b"", b"d", b"d/e"):
+        wanted = {(folder + b"/" + name).lstrip(b"/") for name in os.listdir(os.path.join(top, folder))}
+        at = [os.fsdecode(folder)] if folder else []
+        assert set(shell.run("ls", "latest", *at, "-0").stdout.split(b"\0")[:-1]) == wanted
+    every = shell.run("ls", "latest", "-R", "-0").stdout.split(b"\0")[:-1]
+    assert set(every) == set(snapshot(backed_up)) - {b""}
+    lines = shell.run("ls", "latest~1", "d", "-p", "p").stdout.decode().splitlines()
+    assert lines == ["d/e", "d/it's", "d/one", '"d/two words"'] or "d/later" not in lines and len(lines) == 4
+    objects = [json.loads(line) for line in shell.run("ls", "latest", "d/later", "--json").stdout.splitlines()]
+    assert [(entry["relative_path"], entry["size"], entry["type"]) for entry in objects] == [("d/later", 6, "file")]
+    assert b"-rw" in shell.run("ls", "latest", "-l").stdout
+    assert shell.run("ls", "--at", "0s", "d/e").stdout == b"d/e/deep\n"
+
+
+def test_each_file_is_printed(shell, backed_up):
+    for name in (*NAMES, "d/later", "large"):
+        path = os.path.join(os.fsencode(backed_up), name.encode("latin-1"))
+        with open(path, "rb") as file:
+            assert shell.run("cat", "latest", "-pp", "--", name.encode("latin-1").decode("utf-8", "surrogateescape")
+                             ).stdout == file.read()
+    shell.run("cat", "latest~1", "d/later", status=66)
+    shell.run("cat", "latest", "d", status=64)
+
+
+def test_paths_are_restored_and_nothing_else(shell, backed_up, tmp_path):
+    for name in NAMES:
+        given = name.encode("latin-1").decode("utf-8", "surrogateescape")
+        out = tmp_path / "out"
+        shell.run("restore", "latest", "-p", "p", "--to", out, "--", given)
+        found = [path for path, facts in snapshot(out).items() if "content" in facts]
+        assert found == [name.encode("latin-1")]
+        shutil.rmtree(out)
+    shell.run("restore", "latest", "d/e/", "./plain", "-p", "p", "--to", out)
+    assert {name for name in snapshot(out)} == {b"", b"d", b"d/e", b"d/e/deep", b"plain"}
+    shell.run("restore", "latest", "nothing", "-p", "p", "--to", tmp_path / "none", status=66)
+    put(out / "plain", b"changed")
+    shell.run("restore", "latest", "plain", "-p", "p", "--to", out, status=73)
+    report = json.loads(shell.run("restore", "latest", "plain", "-p", "p", "--to", out, "--overwrite", "if-changed",
+                                  "--json").stdout)
+    assert (report["file_count"], report["replaced_count"]) == (1, 1)
+    lines = shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "new", "--dry-run").stdout.splitlines()
+    assert b"create\td/later" in lines and not (tmp_path / "new").exists()
+
+
+def test_failures_have_their_statuses(shell, backed_up):
+    shell.run("cat", "latest", "plain", password=b"wrong", status=77)
+    shell.run("ls", "latest", "nothing", status=66)
+    error = json.loads(shell.run("ls", "latest", "nothing", "--json", status=66).stderr)
+    assert error["error"]["status"] == 66
+    shell.run("ls", "1234567890", status=69)
+    shell.run("ls", status=64)
+    shell.run("ls", "latest", "d", "--json", "-l", status=64)
+    shell.run("cat", "latest", status=64)
+    shell.run("cat", "--at", "1d", "d", "e", status=64)
+    shutil.rmtree(shell.home / "store" / "backups")
+    shell.run("cat", "latest", "plain", status=66)
+    assert shell.run("ls", "latest").stdout
+
+
+def test_a_store_without_a_profile(shell, backed_up):
+    arguments = ["--store", shell.home / "store"]
+    assert shell.run("cat", "latest", "plain", *arguments).stdout == b"plain" * 3
+    assert b"plain\n" in shell.run("ls", "latest", *arguments).stdout
+    shell.run("ls", "latest", "-p", "p", *arguments, status=64)
+
+
+def test_what_is_sealed_to_a_recipient(shell, tmp_path):
+    source = make_tree(tmp_path / "source")
+    identity = tmp_path / "identity"
+    shell.tbk.run("tbk-keygen", "-o", identity)
+    recipient = shell.tbk.run("tbk-keygen", "-y", identity).out.decode().strip()
+    shell.profile("p", source, "--recipient", recipient)
+    shell.run("run", "p", password=None)
+    for verb in (["ls", "latest"], ["cat", "latest", "plain"]):
+        shell.run(*verb, password=None, status=64)
+        shell.run(*verb, "-i", identity, password=None, status=77)
+        assert b"plain" in shell.run(*verb, "-i", identity, "--unsigned", password=None).stdout
+
+
+def test_on_github_a_file_costs_little(github, shell, tmp_path):  # noqa: F811
+    shell.environment.update(github.environment)
+    source = make_tree(tmp_path / "source")
+    for number in range(30):
+        put(source / "more" / str(number), random.Random(number).randbytes(1 << 20))
+    shell.profile("p", source, "--repo", github.address, "--cipher-suite", "3", "--placement", "release")
+    shell.run("run", "p")
+    github.clear_log()
+    assert shell.run("cat", "latest", "d/one").stdout == b"d/one" * 3
+    sizes = []
+    for entry in github.log():
+        if entry["headers"].get("range"):
+            first, last = entry["headers"]["range"].split("=")[1].split("-")
+            sizes.append(int(last) - int(first) + 1)
+        assert not entry["path"].startswith("/assets") or entry["headers"].get("range")
+    assert sizes and sum(sizes) < 6 << 20
+    shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out" / "d") == snapshot(source / "d")
+
