@@ -226,6 +226,11 @@ package struct EntryTable: Sendable {
   /// The size alone.
   package func size(_ index: Int) -> UInt64 { records[index].size }
 
+  /// The hash of the content alone; nil where the manifest has none.
+  package func sha256(_ index: Int) -> Digest? {
+    records[index].present.contains(.sha256) ? records[index].sha256 : nil
+  }
+
   /// The backup that holds the content, where it is not this one.
   package func storedIn(_ index: Int) -> String? {
     records[index].present.contains(.storedIn) ? backups[records[index].storedIn] : nil

@@ -15,12 +15,15 @@ extension ShellCommand {
       name: .long,
       help: "Print backups, out of what 'termbackup list --json' prints, on standard input.")
     var backups = false
+    @Flag(name: .long, help: "Likewise paths, out of what 'termbackup ls --json' prints.")
+    var paths = false
     @Argument(help: ArgumentHelp("From the command to the unfinished word.", valueName: "word"))
     var words: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
       let input = try DescriptorSource(.standardInput).readAll(limit: 64 << 20, what: "standard input")
-      let answer = try Completion.answer(words, dump: input, backups: backups ? input : nil)
+      let answer = try Completion.answer(
+        words, dump: input, backups: backups ? input : nil, paths: paths ? input : nil)
       try StandardOutput.write(answer)
       return ExitStatus.success
     }

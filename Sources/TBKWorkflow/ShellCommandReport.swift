@@ -10,12 +10,12 @@ extension ShellCommand {
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
-        tbk-prune does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
+        tbk-prune does, versions as 'tbk-open --find' does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
         standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles
+      case backups, groups, verdicts, profiles, versions
       case run, loop, key
       case keptToken = "kept-token"
       case restore, verify, prune, consolidate, facts
@@ -119,6 +119,7 @@ extension ShellCommand {
         BackupsReport(rows: try cells(list, atLeast: 7))
           .groups(profiles: BackupsReport.profilesHere())
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5), profile: profile ?? "PROFILE").text
+      case .versions: VersionsReport(rows: try cells(list, atLeast: 6)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
       case .run, .loop, .key, .keptToken, .restore, .verify, .prune, .consolidate, .facts: ""
       }

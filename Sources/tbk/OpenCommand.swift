@@ -19,6 +19,7 @@ struct OpenCommand: SuiteCommand {
       tbk-open [<options>] -C <dir> [<archive> ...]
       tbk-open [<options>] --list | --manifest | --header | --verify | --cat <path> [<archive> ...]
       tbk-open --from <id> [<options>] [-C <dir> | --list | --manifest | --verify | --cat <path>] -- <command> ...
+      tbk-open --find <pattern> --expect <file> [--index <file>] [<options>] -- <command> ...
       tbk-open --raw [-i <file> ...] [<options>] [<file>] > data
       tbk-open --mbu-config <file> [<options>] [<package>]
       """,
@@ -69,6 +70,12 @@ struct OpenCommand: SuiteCommand {
 
   @Option(name: .long, help: ArgumentHelp("Read what is needed of backup <id>, and no more, from a command that serves archives, as tbk-pull --serve does.", valueName: "id"))
   var from: String?
+
+  @Option(name: .long, help: ArgumentHelp("Print which of the backups in --expect have what matches, in which versions.", valueName: "pattern"))
+  var find: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("With --find, keep what is known of the backups in <file>, sealed.", valueName: "file"))
+  var index: RawPath?
 
   @Flag(name: .long, help: "With --verify, take each archive for a backup of its own, as tbk-pull --each sends them.")
   var each = false
@@ -133,9 +140,9 @@ struct OpenCommand: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    let modes = [list, manifest, header, verify, raw, cat != nil, directory != nil]
+    let modes = [list, manifest, header, verify, raw, cat != nil, directory != nil, find != nil]
     if modes.count(where: { $0 }) > 1 {
-      throw ValidationError("only one of -C, --list, --manifest, --header, --verify, --cat and --raw")
+      throw ValidationError("only one of -C, --list, --manifest, --header, --verify, --cat, --find and --raw")
     }
     try validateRaw()
     try validateEach()
@@ -149,7 +156,7 @@ struct OpenCommand: SuiteCommand {
         throw ValidationError("options for extracting need -C")
       }
     }
-    if long && !list || nul && !list && !dryRun {
+    if long && !list || nul && !list && !dryRun && find == nil {
       throw ValidationError("-l and -0 can only be used with --list")
     }
     if countsOut?.isStandardStream == true { throw ValidationError("--counts-out takes a file") }
@@ -160,8 +167,8 @@ struct OpenCommand: SuiteCommand {
     if header, expectId != nil {
       throw ValidationError("--expect-id needs what --header does not read: see --verify")
     }
-    if json, !(list || header || verify || directory != nil) {
-      throw ValidationError("--json can only be used with --list, --header, --verify or -C")
+    if json, !(list || header || verify || directory != nil || find != nil) {
+      throw ValidationError("--json can only be used with --list, --header, --verify, --find or -C")
     }
     if header, expect != nil {
       throw ValidationError("--expect needs what --header does not read: see --verify")
@@ -172,7 +179,7 @@ struct OpenCommand: SuiteCommand {
     if against != nil, !(directory != nil || verify) {
       throw ValidationError("--against can only be used with -C or --verify")
     }
-    let fromInput = from != nil ? 0 : archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
+    let fromInput = from != nil || find != nil ? 0 : archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
     let others = [against, expect].count { $0?.isStandardStream == true }
     if fromInput + others > 1 {
       throw ValidationError("standard input can be read only once")
@@ -186,6 +193,7 @@ struct OpenCommand: SuiteCommand {
     if header { return try showHeader() }
     if raw { return try sendRaw() }
     if each { return try verifyEach() }
+    if find != nil { return try findVersions() }
     if directory == nil, !list, !verify {
       if cat == nil, !manifest {
         try StandardOutput.refuseTerminal("a tar", hint: "use -C to extract, or --list")
@@ -353,16 +361,23 @@ struct OpenCommand: SuiteCommand {
 
   /// What a file says that `tbk-pull --list` wrote, with or without `--json`: by id.
   func readExpected(_ path: RawPath) throws(Failure) -> [String: BackupClaims] {
+    var expected: [String: BackupClaims] = [:]
+    for claims in try readClaims(path) { expected[claims.id] = claims }
+    return expected
+  }
+
+  /// Likewise, in its order.
+  func readClaims(_ path: RawPath) throws(Failure) -> [BackupClaims] {
     let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
     let bytes = try DescriptorSource(file, name: path).readAll(
       limit: OpenCommand.expectedLimit, what: path.display)
-    var expected: [String: BackupClaims] = [:]
+    var expected: [BackupClaims] = []
     for line in bytes.split(separator: UInt8(ascii: "\n")) {
       do throws(Failure) {
         let claims =
           try line.first == UInt8(ascii: "{")
           ? BackupClaims(parsing: Array(line)) : BackupClaims(row: Array(line))
-        expected[claims.id] = claims
+        expected.append(claims)
       } catch {
         throw error.within(path.display)
       }

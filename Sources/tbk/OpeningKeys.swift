@@ -54,6 +54,16 @@ final class OpeningKeys: ArchiveKeys {
     return try header.unwrap(passphrase: try givenPassword(), memoryLimit: memoryLimit)
   }
 
+  /// What seals for whoever can open: to the recipients of the identities, or else under the password.
+  func encryption() throws(Failure) -> StreamSealing.Encryption {
+    guard askIdentities != nil else {
+      return .password(try SealingKey(password: try givenPassword(), cost: .standard))
+    }
+    var recipients: [AgeRecipient] = []
+    for identity in try givenIdentities() { recipients.append(identity.recipient) }
+    return .recipients(recipients, armored: false)
+  }
+
   private func givenPassword() throws(Failure) -> Secret {
     do throws(Failure) {
       if password == nil { password = try askPassword(inputIsData) }

@@ -19,12 +19,17 @@ final class ServedSources {
   private var served: ServedArchives?
   private var given: Set<String> = []
 
-  /// - Parameter id: of the newest, all 64 digits.
+  private var hasBegun = false
+
+  /// - Parameters:
+  ///   - id: of the newest, all 64 digits.
+  ///   - served: the command, if it runs already.
   init(
     _ id: Digest, _ command: [RawPath], keys: OpeningKeys, limits: OpenLimits, wantsManifest: Bool,
-    rereads: Bool
+    rereads: Bool, served: ServedArchives? = nil
   ) {
     newest = id
+    self.served = served
     self.command = command.map(\.bytes)
     self.keys = keys
     self.limits = limits
@@ -34,11 +39,12 @@ final class ServedSources {
 
   /// The newest archive at first, then one of those that are wanted and were not given yet; nil if there is none.
   func next(_ wanted: [String]) throws(Failure) -> (any OpenedArchive)? {
-    guard let served else {
-      let started = try ServedArchives(command)
-      served = started
+    if served == nil { served = try ServedArchives(command) }
+    guard let served else { return nil }
+    if !hasBegun {
+      hasBegun = true
       given.insert(newest.hex)
-      return try first(started)
+      return try first(served)
     }
     for id in wanted where !given.contains(id) {
       given.insert(id)
@@ -118,7 +124,7 @@ final class ServedSources {
 
 extension OpenCommand {
   func validateServed() throws {
-    guard let from else { return }
+    guard let from else { return try validateFind() }
     guard Digest(hex: from) != nil else {
       throw ValidationError("--from takes an id of 64 lower-case hexadecimal digits")
     }
@@ -131,13 +137,17 @@ extension OpenCommand {
     }
   }
 
-  /// What `--from` reads; nil without it.
-  func servedSources() -> ServedSources? {
-    guard let from, let id = Digest(hex: from) else { return nil }
-    // The command gets the descriptors of the caller, but those of secrets.
+  /// The command gets the descriptors of the caller, but those of secrets.
+  func withholdSecrets() {
     for number in [passwords.passwordFd, identities.passwords.identityPasswordFd] {
       if let number, number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
     }
+  }
+
+  /// What `--from` reads; nil without it.
+  func servedSources() -> ServedSources? {
+    guard let from, let id = Digest(hex: from) else { return nil }
+    withholdSecrets()
     return ServedSources(
       id, archives, keys: openingKeys, limits: limits, wantsManifest: list || manifest,
       rereads: cat != nil)

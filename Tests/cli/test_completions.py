@@ -209,6 +209,20 @@ def test_values_are_those_that_a_verb_declares(machine):
     assert answer(machine, "termbackup", "restore", "latest", "--to", "") == [":directories"]
 
 
+def test_the_paths_are_those_of_the_backup_that_is_meant(machine, tmp_path):
+    for name in ("folder/one", "folder/two words", "folder/deep/er", "new\nline"):
+        put(tmp_path / "source" / name, b"x")
+    machine.run("run", "docs")
+    known = {"TERMBACKUP_PASSWORD_FILE": str(machine.tbk.scratch / "given password")}
+    at = ["-p", "docs", "latest"]
+    for verb in ("ls", "cat", "restore"):
+        assert answer(machine, "termbackup", verb, *at, "", **known) == ["file", "folder/"]
+        assert answer(machine, "termbackup", verb, *at, "folder/t", **known) == ["folder/two words"]
+    assert answer(machine, "termbackup", "cat", "latest~1", "-pdocs", "fo", **known) == []
+    assert answer(machine, "termbackup", "restore", *at, "file", "folder/deep/", **known) == ["folder/deep/er"]
+    assert answer(machine, "termbackup", "cat", *at, "") == []
+
+
 def test_the_backups_are_those_of_the_profile_that_is_meant(machine):
     newest = [*reversed(machine.known), "latest"]
     assert answer(machine, "termbackup", "restore", "") == []

@@ -237,6 +237,10 @@ def test_termbackup_ls(machine):
     assert b"second\n" in machine.verb("ls", "latest", "-p", "docs")
 
 
+def test_termbackup_find(machine):
+    assert machine.verb("find", "second", "-p", "docs").split()[-1] == b"second"
+
+
 def test_termbackup_cat(machine):
     assert machine.verb("cat", "latest", "second", "-p", "docs") == b"second\n"
 

@@ -24,10 +24,27 @@ backups() {
 	"$tb_front" list --quiet --json --no-input --max-wait 3 -- "$profile" | "$tb_sh" complete --backups -- "$@"
 }
 
+# paths PROFILE ID WORD…: likewise, with what this backup has in the directory that the last word is in.
+paths() {
+	profile=$1 backup=$2
+	shift 2
+	for directory in "$@"; do :; done
+	case $directory in
+	*/*) directory=${directory%/*} ;;
+	*) directory=. ;;
+	esac
+	"$tb_front" ls --quiet --json --no-input --max-wait 3 -p "$profile" -- "$backup" "$directory" |
+		"$tb_sh" complete --paths -- "$@"
+}
+
 exec </dev/null 2>/dev/null
 takes "${1-}" | "$tb_sh" complete -- "$@" | while IFS= read -r line; do
 	case $line in
 	:backups*) backups "${line#:backups }" "$@" ;;
+	:paths*)
+		line=${line#:paths }
+		paths "${line%% *}" "${line#* }" "$@"
+		;;
 	*) printf '%s\n' "$line" ;;
 	esac
 done

@@ -21,12 +21,19 @@ tb_paths() {
 # needs.
 tb_from() {
 	tb_name=$1
-	tb_from_words="--from $2"
-	shift 2
+	shift
+	tb_open_parts "$tb_name" --from "$@"
+}
+
+# tb_open_parts NAME OPTION…: likewise, on what the options say.
+tb_open_parts() {
+	tb_name=$1
+	tb_open_words=
+	shift
 	for tb_argument in --expect "$tb_work/list" "$@"; do
 		case $tb_argument in
-		*\'*) tb_from_words="$tb_from_words $(tb_quote "$tb_argument")" ;;
-		*) tb_from_words="$tb_from_words '$tb_argument'" ;;
+		*\'*) tb_open_words="$tb_open_words $(tb_quote "$tb_argument")" ;;
+		*) tb_open_words="$tb_open_words '$tb_argument'" ;;
 		esac
 	done
 	tb_serves=tb_open_served
@@ -34,9 +41,9 @@ tb_from() {
 	tb_serves=
 }
 
-# tb_open_served OPTION…: tbk-open with what tb_from was told, over tbk-pull with these options.
+# tb_open_served OPTION…: tbk-open with what tb_open_parts was told, over tbk-pull with these options.
 tb_open_served() {
-	eval "set -- $tb_from_words -- \"\${tb_bin}tbk-pull\" ${tb_token:+--token-fd 5} \"\$@\""
+	eval "set -- $tb_open_words -- \"\${tb_bin}tbk-pull\" ${tb_token:+--token-fd 5} \"\$@\""
 	if test -n "${tb_token-}"; then
 		{ printf '%s\n' "$tb_token" | tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" 5<&0 0<&6 6<&-; } 6<&0
 	else

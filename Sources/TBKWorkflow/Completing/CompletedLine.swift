@@ -8,6 +8,8 @@ struct CompletedLine {
   let isVerb: Bool
   /// The profile that the line names.
   private(set) var profile: String?
+  /// The backup that it names as an operand.
+  private(set) var backup: String?
   private var operands = 0
   private var isPastOptions = false
   private var awaited: CommandShape.Taken?
@@ -55,6 +57,7 @@ struct CompletedLine {
   private mutating func note(_ word: String, of taken: CommandShape.Taken) {
     switch taken.value {
     case "profile"?, "profile|dir"?: profile = profile ?? word
+    case "id"? where taken.names.isEmpty: backup = backup ?? word
     // The operand of the verbs of `profile`.
     case "name"? where taken.names.isEmpty: profile = profile ?? word
     default: break

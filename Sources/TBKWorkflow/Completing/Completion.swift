@@ -13,15 +13,16 @@ package struct Completion {
 
   /// The answer to a line: a word and its description a line, divided by a tab. A last line `:files` or
   /// `:directories` says that names of these may stand there too; `:backups PROFILE`, that ids of its
-  /// backups may, which `backups` answers with.
+  /// backups may, which `backups` answers with; `:paths PROFILE ID`, paths in a backup, as `paths` has them.
   ///
   /// - Parameters:
   ///   - words: from the name of the command to the unfinished word.
   ///   - dump: of a command that is no `termbackup`: how its parser describes it.
   ///   - backups: what `termbackup list --json` has listed; what is no backup in it is passed over.
+  ///   - paths: likewise, what `termbackup ls --json` has.
   /// - Throws: `.malformed` if the description cannot be parsed.
   package static func answer(
-    _ words: [String], dump: [UInt8] = [], backups: [UInt8]? = nil
+    _ words: [String], dump: [UInt8] = [], backups: [UInt8]? = nil, paths: [UInt8]? = nil
   ) throws(Failure) -> [UInt8] {
     guard words.count > 1, let last = words.last else { return [] }
     let isVerb = words[0].split(separator: "/").last == "termbackup"
@@ -46,6 +47,8 @@ package struct Completion {
       before = beginning
       if let backups {
         completion.addBackups(backups)
+      } else if let paths {
+        completion.addPaths(paths)
       } else {
         completion.addValues(of: taken, line)
       }
@@ -87,6 +90,10 @@ package struct Completion {
     case "verb":
       for verb in Termbackup.verbs { add(VerbOptions.name(verb), verb.configuration.abstract) }
     case "id": if line.isVerb { addBackups(line) }
+    case "path" where line.isVerb && taken.names.isEmpty:
+      if let backup = line.backup, let profile = line.profile ?? onlyProfile {
+        add(":paths \(profile) \(backup)")
+      }
     case "old" where line.isVerb, "new" where line.isVerb: addBackups(line)
     case "store", "owner/repo":
       addStores()
@@ -138,6 +145,16 @@ package struct Completion {
     }
     add("github:", "a repository on GitHub")
     add("rclone:", "what rclone reaches")
+  }
+
+  /// Directories with a slash, behind which there may be more. What would be no line is left out.
+  private mutating func addPaths(_ listed: [UInt8]) {
+    for line in listed.split(separator: UInt8(ascii: "\n")) {
+      guard let entry = try? JSON.parse(Array(line), what: "an entry"), let path = entry["relative_path"]?.text,
+        !path.utf8.contains(where: { $0 < 0x20 })
+      else { continue }
+      add(entry["type"]?.text == "directory" ? "\(path)/" : path)
+    }
   }
 
   /// The last one first.

@@ -62,11 +62,14 @@ enum CompletionFiles {
     		:*) directive=$line ;;
     		*)
     			line=${line%%$'\t'*}
-    			COMPREPLY+=("${line#"$cut"}")
+    			line=${line#"$cut"}
+    			# A path in a backup may be any text.
+    			case $line in *[[:space:]\'\"\\\$\&\;\|\<\>\(\)\*\?\`]*) printf -v line %q "$line" ;; esac
+    			COMPREPLY+=("$line")
     			;;
     		esac
     	done < <(termbackup __complete "${words[@]}" 2>/dev/null)
-    	test "${#COMPREPLY[@]}" -ne 1 || [[ ${COMPREPLY[0]} != *: ]] || compopt -o nospace 2>/dev/null
+    	test "${#COMPREPLY[@]}" -ne 1 || [[ ${COMPREPLY[0]} != *[:/] ]] || compopt -o nospace 2>/dev/null
 
     	local value=$current kind=f
     	case $current in -*=*) value=${current#*=} ;; esac
@@ -98,7 +101,7 @@ enum CompletionFiles {
     local found=1
     if (( $#candidates )); then
     	local -a options
-    	[[ ${candidates[1]} != *(\\:|=)(:*|) ]] || options=(-S '')
+    	[[ ${candidates[1]} != *(\\:|=|/)(:*|) ]] || options=(-S '')
     	_describe -V candidate candidates "${options[@]}" && found=0
     fi
     [[ $PREFIX != -*=* ]] || compset -P '*='

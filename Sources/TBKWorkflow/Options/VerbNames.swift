@@ -9,7 +9,7 @@ enum VerbNames {
     "forget": "prune", "rm": "prune", "delete": "prune", "expire": "prune", "remove": "prune",
     "check": "verify", "fsck": "verify", "test": "verify",
     "extract": "restore", "recover": "restore", "checkout": "restore", "dump": "cat", "show": "cat",
-    "contents": "ls", "files": "ls", "tree": "ls",
+    "contents": "ls", "search": "find", "locate": "find", "versions": "find", "files": "ls", "tree": "ls",
     "mount": "restore", "pull": "restore",
     "key": "rotate-key", "passwd": "rotate-key", "change-passphrase": "rotate-key",
     "compact": "clean", "gc": "clean", "unlock": "clean", "cleanup": "clean", "cache": "clean",

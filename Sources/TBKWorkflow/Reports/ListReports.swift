@@ -15,6 +15,26 @@ struct ProfilesReport {
   }
 }
 
+/// Which backups have what, as `tbk-open --find` prints it.
+struct VersionsReport {
+  let rows: [[String]]
+
+  var text: String {
+    if rows.isEmpty { return "" }
+    var table = TextTable([
+      .init("LAST IN"), .init("BACKUPS", number: true, drops: 2), .init("SIZE", number: true, drops: 1),
+      .init("MODIFIED", drops: 3), .init("PATH"),
+    ])
+    table.rows = rows.map { row in
+      [
+        String(row[0].prefix(12)), row[1], row[2] == "file" ? humanSize(UInt64(row[3]) ?? 0) : "-",
+        localMinute(Int64(row[4]) ?? 0), row[5],
+      ]
+    }
+    return table.text()
+  }
+}
+
 /// What becomes of backups and why, as `tbk-prune --needed-by` prints it.
 struct VerdictsReport {
   let rows: [[String]]

@@ -76,3 +76,35 @@ struct Cat: Verb {
     try refuse(profile.profile, with: store.store)
   }
 }
+
+struct Find: Verb {
+  static let wordsBeforeProfile: [String]? = []
+  static let beginning: Beginning = .profile
+  static let configuration = CommandConfiguration(
+    abstract: "Find out which backups have a file, in which versions.",
+    discussion: """
+      Prints for each path that matches, and each version of it, a version being what it holds, the \
+      last backup that has it, how many have it, its size, and when it had been modified. The \
+      manifests of the backups are read once: what they say is kept sealed in the cache.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("What to look for, as in .gitignore: '*.txt', '/src/', 'notes/today'.", valueName: "pattern"))
+  var pattern: RawPath
+  @Flag(name: .customShort("0"), help: "Print lines with tabs that end with NUL, names as they are.")
+  var nul = false
+  @OptionGroup var profile: ProfileOption
+  @OptionGroup var store: StoreOptions
+  @OptionGroup var report: ListOptions
+  @OptionGroup var trust: TrustOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var identity: ReadingIdentityOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    try refuse(profile.profile, with: store.store)
+    if nul, report.json { throw ValidationError("-0 and --json cannot be used together") }
+  }
+}

@@ -39,7 +39,7 @@ struct Termbackup: ParsableCommand {
       CommandGroup(
         name: "Everyday",
         subcommands: [
-          Run.self, List.self, Restore.self, Ls.self, Cat.self, Diff.self, Verify.self, Status.self,
+          Run.self, List.self, Restore.self, Ls.self, Find.self, Cat.self, Diff.self, Verify.self, Status.self,
         ]),
       CommandGroup(
         name: "Setup",
