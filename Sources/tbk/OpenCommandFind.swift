@@ -62,28 +62,73 @@ extension OpenCommand {
     let meter = ProgressMeter("reading manifests", mode: progress.progress)
     defer { meter.finish() }
     var isWhole = true
+    var running: [(claims: BackupClaims, reading: ManifestReading)] = []
+    func settle() throws(Failure) {
+      let (claims, reading) = running.removeFirst()
+      var manifest: Manifest?
+      do throws(Failure) { manifest = try reading.get() } catch {
+        guard !error.isOfProcess else { throw error }
+      }
+      if manifest == nil { manifest = try readAlone(claims, served, keys, isFirst: known.backups.isEmpty) }
+      if let manifest { known.add(manifest, id: claims.id) } else { isWhole = false }
+    }
     for claims in missing {
       try Interruption.check()
-      guard let id = Digest(hex: claims.id) else { continue }
-      do throws(Failure) {
-        let sources = ServedSources(
-          id, archives, keys: keys, limits: limits, wantsManifest: true, rereads: false, served: served)
-        let reader = try BackupReader(
-          expectedID: claims.id, expected: [claims.id: claims], isChain: true,
-          progress: { meter.advance($0) }, warn: { Messages.warning($0) },
-          archives: { (wanted) throws(Failure) in try sources.next(wanted) })
-        known.add(try reader.manifest().manifest, id: claims.id)
-      } catch {
-        switch error.code {
-        case .malformed, .truncated, .integrity, .inputMissing: break
-        case .authentication where error != keys.failure && !known.backups.isEmpty: break
-        default: throw error
-        }
-        Messages.warning("backup \(claims.id): \(error.message): skipped")
-        isWhole = false
+      guard let reading = try start(claims, served, keys, meter) else {
+        while !running.isEmpty { try settle() }
+        let manifest = try readAlone(claims, served, keys, isFirst: known.backups.isEmpty)
+        if let manifest { known.add(manifest, id: claims.id) } else { isWhole = false }
+        continue
       }
+      running.append((claims, reading))
+      if running.count >= min(processorCount(), 8) { try settle() }
     }
+    while !running.isEmpty { try settle() }
     return isWhole
+  }
+
+  /// Begins to read a sealed manifest beside others; nil if there is none that opens.
+  private func start(
+    _ claims: BackupClaims, _ served: ServedArchives, _ keys: OpeningKeys, _ meter: ProgressMeter
+  ) throws(Failure) -> ManifestReading? {
+    guard let id = Digest(hex: claims.id) else { return nil }
+    let archive: any OpenedArchive
+    do throws(Failure) {
+      guard let source = try served.manifest(of: id) else { return nil }
+      let bytes = try source.readAll(limit: Ledger.byteLimit, what: "a sealed manifest")
+      meter.advance(bytes.count)
+      archive = try ArchiveOpener(keys, limits: limits).open(
+        stream: PeekingSource(MemorySource(bytes)), isFramed: true)
+    } catch {
+      guard [.malformed, .truncated, .integrity, .authentication].contains(error.code), error != keys.failure
+      else { throw error }
+      return nil
+    }
+    return try ManifestReading(archive, claims)
+  }
+
+  /// The manifest of one backup, from wherever it can be had; nil, with a warning, if it cannot be read.
+  private func readAlone(
+    _ claims: BackupClaims, _ served: ServedArchives, _ keys: OpeningKeys, isFirst: Bool
+  ) throws(Failure) -> Manifest? {
+    guard let id = Digest(hex: claims.id) else { return nil }
+    do throws(Failure) {
+      let sources = ServedSources(
+        id, archives, keys: keys, limits: limits, wantsManifest: true, rereads: false, served: served)
+      let reader = try BackupReader(
+        expectedID: claims.id, expected: [claims.id: claims], isChain: true, progress: { _ in },
+        warn: { Messages.warning($0) }, archives: { (wanted) throws(Failure) in try sources.next(wanted) })
+      return try reader.manifest().manifest
+    } catch {
+      switch error.code {
+      case .malformed, .truncated, .integrity, .inputMissing: break
+      // The first one that is opened tells whether the password is right.
+      case .authentication where error != keys.failure && !isFirst: break
+      default: throw error
+      }
+      Messages.warning("backup \(claims.id): \(error.message): skipped")
+      return nil
+    }
   }
 
   // MARK: The index

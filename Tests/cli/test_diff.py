@@ -97,6 +97,17 @@ def test_no_archive_is_needed(shell, history):
     assert shell.run("diff", ids[0], ids[4], "-p", "p", status=status).stdout == wanted
 
 
+def test_where_manifests_are_lost_those_in_the_archives_are_read(shell, tmp_path):
+    ids, manifests = make_history(shell, tmp_path, "--cipher-suite", "3")
+    shutil.rmtree(shell.home / "store" / "manifests")
+    shutil.rmtree(shell.home / "cache")
+    for old, new in ((0, 4), (3, 1)):
+        status, wanted = between(shell, manifests, old, new)
+        assert shell.run("diff", ids[old], ids[new], "-p", "p", status=status).stdout == wanted
+    shutil.rmtree(shell.home / "store" / "backups")
+    shell.run("diff", ids[0], ids[4], "-p", "p", status=66)
+
+
 def test_what_is_left_by_prune_and_consolidate_is_compared(shell, history):
     ids, manifests = history
     new = json.loads(shell.run("consolidate", "p", ids[2], "--json").stdout)["id"]

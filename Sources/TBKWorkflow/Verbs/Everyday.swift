@@ -188,7 +188,8 @@ struct Diff: Verb {
     discussion: """
       Prints one line for each path that differs: what happened to it (added, modified, deleted, \
       type, mode or metadata), a tab, and its name. Without a backup it compares the last two, and \
-      with one that and the last. Archives are fetched only where a store has no manifests.
+      with one that and the last. Of archives nothing is fetched but manifests that the store \
+      does not have by themselves.
 
       Exit status: 0 if they are the same, 1 if they differ.
       """)
