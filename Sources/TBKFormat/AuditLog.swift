@@ -85,13 +85,13 @@ package struct AuditEntry: Equatable, Sendable {
 /// What a detail may be. Only these are written: there is no place for a password, a token, a path
 /// or contents.
 package struct AuditDetail: Equatable, Sendable {
-  private enum Shape: Equatable { case id, number, boolean, word, sentence }
+  private enum Shape: Equatable { case id, number, boolean, word, profile, sentence }
 
   private static let shapes: KeyValuePairs<String, Shape> = [
     "backup_id": .id, "other_id": .id, "bytes": .number, "seconds": .number,
     "exit_status": .number, "max_backups": .number, "retention_days": .number,
     "key_epoch": .number, "complete": .boolean, "dry_run": .boolean, "unchanged": .boolean,
-    "mode": .word, "schedule": .word, "error": .sentence,
+    "mode": .word, "schedule": .word, "renamed_from": .profile, "error": .sentence,
   ]
 
   package static let names = shapes.map(\.key)
@@ -126,6 +126,8 @@ package struct AuditDetail: Equatable, Sendable {
         text.utf8.allSatisfy({ (0x61...0x7a).contains($0) || $0 == UInt8(ascii: "-") })
       else { return "must be one lower-case word" }
       return nil
+    case .profile:
+      return value.bytes.map(Profile.isName) == true ? nil : "must be the name of a profile"
     case .sentence:
       // No slash, quote, underscore or sign: neither a path nor a token can be written so.
       guard let text = value.text, (1...120).contains(text.utf8.count),
@@ -174,6 +176,8 @@ package struct AuditLine: Equatable, Sendable {
 
   package var operation: String { object["operation"]?.text ?? "" }
   package var profile: String? { object["profile"]?.text }
+  /// What the profile was called until then, where this is its renaming.
+  package var renamedFrom: String? { object["details"]?["renamed_from"]?.text }
   package var status: String { object["status"]?.text ?? "" }
   /// Nil if it is not ISO 8601.
   package var timestamp: Timestamp? {

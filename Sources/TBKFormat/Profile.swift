@@ -76,7 +76,8 @@ package struct Profile: Equatable, Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// A new profile: every field is there, those not given as null or what holds without them.
+  /// A new profile: every field is there, those not given as null or what holds without them. It is incremental; one
+  /// without the field, as TermBackup 6 may have written it, is not.
   ///
   /// - Parameter group: 16 random bytes in hexadecimal.
   package init(name: String, source: RawPath, store: [UInt8], group: String) {
@@ -85,6 +86,7 @@ package struct Profile: Equatable, Sendable {
     object["source_dir"] = .string(source.bytes)
     object["repo"] = .string(store)
     object["group"] = .string(group)
+    object["backup_mode"] = "incremental"
   }
 
   /// Reads a file's bytes.

@@ -39,6 +39,20 @@ import Testing
     #expect(throws: Failure.self) { try table.set(nil, for: "docs", of: Self.home) }
   }
 
+  @Test func aBlockGoesToAnotherNameWhereItStands() throws {
+    func block(_ name: String, _ line: String) -> String {
+      "# BEGIN termbackup \(name) /home/ada/.termbackup\n\(line)\n# END termbackup \(name) /home/ada/.termbackup\n"
+    }
+    let other = block("doc", "1 1 * * * 'schedule-run' '--' 'doc'")
+    var table = Self.table(Self.others + block("docs", "0 2 * * * 'schedule-run' '--' 'docs'") + other)
+    #expect(try table.rename("docs", to: "letters", of: Self.home))
+    #expect(Self.text(table.bytes) == Self.others + block("letters", "0 2 * * * 'schedule-run' '--' 'letters'") + other)
+    #expect(try !table.rename("docs", to: "notes", of: Self.home))
+    #expect(try !table.rename("letters", to: "notes", of: RawPath("/home/eve")))
+    var changed = Self.table(block("docs", "0 2 * * * true"))
+    #expect(throws: Failure.self) { try changed.rename("docs", to: "letters", of: Self.home) }
+  }
+
   @Test func wordsAreWhatTheyAreToShellCronAndSystemd() throws {
     let command = try ScheduledCommand(["env", "a b", "it's", "100%", "\"$x\\y\""].map { Array($0.utf8) })
     #expect(Self.text(command.shell) == #"'env' 'a b' 'it'\''s' '100%' '"$x\y"'"#)

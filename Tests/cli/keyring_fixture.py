@@ -102,6 +102,11 @@ class Session:
         self.keyring.send_signal(signal.SIGSTOP)
         self.answers = False
 
+    def go_on(self):
+        """Makes one that hangs answer again."""
+        self.keyring.send_signal(signal.SIGCONT)
+        self.answers = True
+
     def environment_of(self, shell):
         """What a verb has to be told to find this session and no other."""
         environment = {**shell.environment, **self.address}

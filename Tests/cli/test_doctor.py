@@ -49,6 +49,17 @@ def one(found, check, result):
     return entry
 
 
+def test_patterns_that_do_not_do_what_they_seem_to_are_named(docs, tmp_path):
+    patterns = tmp_path / "patterns"
+    put(patterns, b"*.o\n")
+    docs.run("profile", "edit", "docs", "--exclude", "build/", "--exclude", "!build/keep", "--exclude-from", patterns)
+    warned = one(examine(docs), "profiles", "warn")
+    assert "docs: the pattern !build/keep has no effect" in warned["message"] and "build" in warned["hint"]
+    patterns.unlink()
+    failed = one(examine(docs, status=1), "profiles", "fail")
+    assert failed["message"].startswith("docs: exclude_from: ") and "--unset exclude_from" in failed["hint"]
+
+
 def test_a_home_in_order_passes_every_check(docs):
     found = examine(docs)
     assert set(found) == set(CHECKS)

@@ -273,6 +273,8 @@ def test_settings(machine, small, tmp_path):
     created = machine.one("profile create", "docs", "--source", small, "--exclude", "x")
     assert machine.one("profile show", "docs") == created == machine("profile list")[0]
     assert machine.one("profile edit", "docs", "--max-backups", "3")["max_backups"] == 3
+    assert machine.one("profile rename", "docs", "letters")["name"] == "letters"
+    assert machine.one("profile rename", "letters", "docs")["name"] == "docs"
     assert machine.one("profile export", "docs", tmp_path / "docs.json")["file"] == str(tmp_path / "docs.json")
     assert machine.one("profile import", tmp_path / "docs.json", "--name", "copy")["name"] == "copy"
     assert machine.one("profile validate")["profiles"] == ["copy", "docs"]

@@ -93,6 +93,19 @@ def test_a_failure_is_told_of_without_a_path(told, webhook, pings, small, fault,
     assert len(webhook.requests) == 2
 
 
+def test_patterns_that_cannot_be_read_are_told_of_and_noted(told, webhook, pings, tmp_path):
+    patterns = tmp_path / "patterns"
+    put(patterns, b"*.o\n")
+    told.run("profile", "edit", "docs", "--exclude-from", patterns)
+    run(told)
+    os.unlink(patterns)
+    assert b"exclude_from: " in run(told, status=66).stderr
+    assert webhook.bodies[-1]["status"] == "failure" and kinds(pings)[-2:] == ["start", "fail"]
+    line = json.loads((told.home / "audit.log").read_text().splitlines()[-1])
+    assert (line["operation"], line["status"], line["details"]["exit_status"]) == ("backup", "failure", 66)
+    assert len(told.ids("docs")) == 1
+
+
 def test_a_part_that_cannot_be_read_is_told_of(told, webhook, pings, small, monkeypatch):
     os.mkfifo(os.path.join(small, "pipe"))
     put(os.path.join(small, "vanishing"), b"x")

@@ -93,6 +93,10 @@ def enable(shell, *arguments, **options):
     return shell.run("schedule-enable", *arguments, **options)
 
 
+def names(shell):
+    return [json.loads(line)["name"] for line in shell.run("profile", "list", "--json", password=None).stdout.splitlines()]
+
+
 def status(shell, *arguments):
     return [json.loads(line) for line in shell.run("schedule-status", "--json", *arguments, password=None).stdout.splitlines()]
 
@@ -311,6 +315,44 @@ def test_a_running_systemd_is_told(shell, systemd, small):
         "--user daemon-reload"]
 
 
+def test_a_schedule_goes_with_its_profile_to_another_name(shell, systemd, cron, small):
+    shell.profile("docs", small)
+    enable(shell, "docs", "--schedule", "30 2 * * *", "--password-file", secret(shell))
+    done = cron.run(cron.lines()[0][5])
+    assert done.returncode == 0, done.stderr
+    log = (shell.home / "state" / "schedule-docs.log").read_text()
+    said = shell.run("profile", "rename", "docs", "letters", password=None).stderr
+    assert b"its schedule goes on as that of 'letters'" in said
+    (found,) = status(shell)
+    assert (found["profile"], found["schedule"], found["last_status"]) == ("letters", "30 2 * * *", 0)
+    assert (shell.home / "state" / "schedule-letters.log").read_text() == log
+    assert not list((shell.home / "state").glob("schedule-docs*"))
+    put(small / "more", b"more")
+    done = cron.run(cron.lines()[0][5])
+    assert done.returncode == 0, done.stderr
+    assert len(shell.ids("letters")) == 2
+    # By systemd, to whose units the same is done.
+    enable(shell, "letters", "--schedule", "30 3 * * *", "--password-file", secret(shell), "--systemd")
+    shell.run("profile", "rename", "letters", "notes", password=None)
+    assert sorted(path.name for path in shell.units.glob("*.*") if path.is_file()) == \
+        ["termbackup-notes.service", "termbackup-notes.timer"]
+    start = exec_start(shell.units / "termbackup-notes.service")
+    assert start[-2:] == ["--", "notes"]
+    (found,) = status(shell)
+    assert (found["profile"], found["backend"], found["schedule"]) == ("notes", "systemd", "30 3 * * *")
+
+
+def test_a_schedule_that_was_changed_by_hand_keeps_its_name(shell, cron, small):
+    shell.profile("docs", small)
+    enable(shell, "docs", "--password-file", secret(shell))
+    cron.set(cron.text().replace(b"'--' 'docs'", b"'--' 'docs' >/dev/null"))
+    said = shell.run("profile", "rename", "docs", "letters", password=None, status=78).stderr
+    assert b"changed by hand" in said and b"schedule-disable docs" in said
+    shell.run("schedule-disable", "docs")
+    shell.run("profile", "rename", "docs", "letters", password=None)
+    assert names(shell) == ["letters"]
+
+
 def test_timers_of_two_homes_stand_side_by_side(shell, systemd, small, tmp_path):
     shell.profile("docs", small)
     enable(shell, "docs", "--password-file", secret(shell), "--systemd")
@@ -465,6 +507,26 @@ def test_passwords_of_profiles_and_the_token_do_not_mix(shell, small, session):
         shell.run("run", name, password=None, env=env)
         shell.run("verify", "latest", "-p", name, password=word.encode())
     assert session.token() == b"ghp_" + b"k" * 36
+
+
+def test_a_password_goes_with_its_profile_to_another_name(shell, cron, small, session):
+    shell.profile("docs", small)
+    shell.environment.update(session.address)
+    enable(shell, "docs", "--store-password", password=PASSWORD)
+    assert b"password in the keyring is now that of 'letters'" in shell.run("profile", "rename", "docs", "letters", password=None).stderr
+    assert session.kept(shell.home, "profile:docs") == b"" and session.kept(shell.home, "profile:letters") == PASSWORD
+    done = cron.run(cron.lines()[0][5])
+    assert done.returncode == 0, done.stderr
+    # A keyring that does not answer leaves both names, and the next attempt goes on.
+    session.stop()
+    said = shell.run("profile", "rename", "letters", "notes", password=None, status=75,
+                     env={"TERMBACKUP_KEYRING_TIMEOUT": "1"}).stderr
+    assert b"did not answer" in said and b"both names work" in said
+    assert names(shell) == ["letters", "notes"]
+    session.go_on()
+    shell.run("profile", "rename", "letters", "notes", password=None)
+    assert names(shell) == ["notes"]
+    assert session.kept(shell.home, "profile:notes") == PASSWORD
 
 
 def test_passwords_of_two_homes_do_not_mix(shell, small, session, tmp_path):

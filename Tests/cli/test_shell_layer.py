@@ -64,8 +64,10 @@ class Shell:
         return [line.split()[0] for line in lines]
 
     def profile(self, name, source, *fields):
+        """One that stores everything each time, unless its fields say more."""
         self.run("init")
-        self.run("profile", "create", name, "--source", source, *fields)
+        mode = [] if "--mode" in fields else ["--mode", "full"]
+        self.run("profile", "create", name, "--source", source, *mode, *fields)
 
 
 @pytest.fixture(params=["dash", "busybox"])

@@ -160,7 +160,7 @@ def test_the_address_for_browsers_and_git_is_refused_with_the_one_to_write(addre
 
 
 def test_edit_changes_what_it_is_told(config, small, tmp_path):
-    config("profile", "create", "docs", "--source", small, "--exclude", "a", "--exclude", "b", "--max-backups", "3")
+    config("profile", "create", "docs", "--source", small, "--exclude", "a", "--exclude", "b", "--max-backups", "3", "--mode", "full")
     before = json.loads((config.home / "profiles" / "docs.json").read_text())
     config("profile", "edit", "docs", "--include", "a", "--exclude", "c", "--unset", "max_backups", "--mode", "incremental")
     after = json.loads((config.home / "profiles" / "docs.json").read_text())
@@ -172,8 +172,43 @@ def test_edit_changes_what_it_is_told(config, small, tmp_path):
     config("profile", "edit", "none", "--mode", "full", status=78)
 
 
-def test_the_editor_works_on_a_copy_that_is_checked(config, small):
+def test_a_new_profile_is_incremental_and_one_that_does_not_say_is_not(config, small):
     config("profile", "create", "docs", "--source", small)
+    config("profile", "create", "whole", "--source", small, "--mode", "full")
+    assert config("profile", "get", "docs", "backup_mode").lines == [b"incremental"]
+    assert config("profile", "get", "whole", "backup_mode").lines == [b"full"]
+    # As TermBackup 6 wrote it.
+    file = config.home / "profiles" / "docs.json"
+    fields = json.loads(file.read_text())
+    del fields["backup_mode"]
+    file.write_text(json.dumps(fields))
+    assert config("profile", "get", "docs", "backup_mode").lines == [b"full"]
+
+
+def test_a_profile_goes_to_another_name_with_its_group(config, small):
+    config("profile", "create", "docs", "--source", small, "--exclude", "a")
+    config("profile", "create", "other", "--source", small)
+    folder = config.home / "profiles"
+    before = json.loads((folder / "docs.json").read_text())
+    for name, status in (("other", 73), ("docs", 64), ("a/b", 64), ("", 64)):
+        config("profile", "rename", "docs", name, status=status)
+    config("profile", "rename", "docs", "--", "-x", status=64)
+    config("profile", "rename", "none", "letters", status=78)
+    assert sorted(os.listdir(folder)) == ["docs.json", "other.json"]
+    done = config("profile", "rename", "docs", "letters", "--json")
+    assert json.loads(done.out)["name"] == "letters"
+    assert sorted(os.listdir(folder)) == ["letters.json", "other.json"]
+    assert json.loads((folder / "letters.json").read_text()) == {**before, "name": "letters"}
+    (line,) = [json.loads(line) for line in (config.home / "audit.log").read_text().splitlines() if "rename" in line]
+    assert (line["operation"], line["profile"], line["details"]) == ("profile-rename", "letters", {"renamed_from": "docs"})
+    # One that was killed before it had removed the former name is taken up again.
+    (folder / "docs.json").write_text(json.dumps(before))
+    config("profile", "rename", "docs", "letters")
+    assert sorted(os.listdir(folder)) == ["letters.json", "other.json"]
+
+
+def test_the_editor_works_on_a_copy_that_is_checked(config, small):
+    config("profile", "create", "docs", "--source", small, "--mode", "full")
     file = config.home / "profiles" / "docs.json"
     config("profile", "edit", "docs", "--editor", env={"VISUAL": "sed -i s/full/incremental/", "EDITOR": "false"})
     good = file.read_bytes()

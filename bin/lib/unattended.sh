@@ -28,6 +28,8 @@ tb_backup() {
 	if test -n "$tb_quiet"; then set -- "$@" --quiet; fi
 	if test -n "$tb_json"; then set -- "$@" --json; fi
 	if test -n "$tb_max_wait"; then set -- "$@" --max-wait "$tb_max_wait"; fi
+	if test -n "$opt_limit_upload"; then set -- "$@" --limit-upload "$opt_limit_upload"; fi
+	if test -n "$opt_limit_download"; then set -- "$@" --limit-download "$opt_limit_download"; fi
 	if test -n "$tb_password_file"; then
 		set -- "$@" --password-file "$tb_password_file"
 	elif test -n "${tb_password-}"; then

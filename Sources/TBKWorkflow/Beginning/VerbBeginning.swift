@@ -111,9 +111,15 @@ struct VerbBeginning {
   }
 
   /// A store below its own source would hold every earlier backup again; our working files change while the tree is
-  /// read.
+  /// read. There is no file where the profile's own cannot be read: the verb ends with that once it can be noted.
   private func write(excludesOf profile: Profile, _ home: Home, into directory: RawPath) throws(Failure) {
-    let patterns = try profile.excludes()
+    let patterns: [UInt8]
+    do throws(Failure) {
+      patterns = try profile.excludes()
+    } catch {
+      if error.isOfProcess { throw error }
+      return
+    }
     let leftOut = LeftOut(below: profile.source)
     var directories = [home.path.appending("tmp"), home.path.appending("cache")]
     if let store = try profile.store().path { directories.insert(store, at: 0) }

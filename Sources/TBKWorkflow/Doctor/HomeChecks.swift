@@ -88,6 +88,22 @@ struct HomeChecks {
             hint: error.hint ?? "fix it with 'termbackup profile edit \(name) --editor'"))
       }
     }
+    for profile in valid {
+      found += profile.ineffectivePatterns.map {
+        Finding(
+          result: .warn, check: "profiles",
+          message: "\(profile.name): the pattern \(RawPath($0).display) has no effect below a directory that an "
+            + "earlier one excludes",
+          hint: "exclude what is in the directory instead, as in 'directory/*', or take the pattern out")
+      }
+      do throws(Failure) {
+        _ = try profile.excludes()
+      } catch {
+        if error.isOfProcess { throw error }
+        found.append(
+          Finding(result: .fail, check: "profiles", message: "\(profile.name): \(error.message)", hint: error.hint ?? ""))
+      }
+    }
     if !valid.isEmpty {
       let list = valid.map(\.name).joined(separator: " ")
       found.append(Finding(result: .ok, check: "profiles", message: "valid: \(list)"))

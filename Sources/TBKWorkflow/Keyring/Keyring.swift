@@ -104,6 +104,13 @@ struct Keyring {
     return forgotten
   }
 
+  /// Keeps the secret of an item under another name too; false if there is none.
+  func copy(_ item: KeyringItem, to other: KeyringItem) throws(KeyringTrouble) -> Bool {
+    guard let secret = try find(item) else { return false }
+    do throws(Failure) { try store(secret, as: other) } catch { throw .ended(error) }
+    return true
+  }
+
   private func lookup(_ item: KeyringItem, _ form: KeyringItem.Form) throws(KeyringTrouble) -> Secret? {
     let arguments =
       switch program {

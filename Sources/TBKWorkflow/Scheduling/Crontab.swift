@@ -49,6 +49,31 @@ struct Crontab: Equatable {
     return found
   }
 
+  /// Gives the block of a profile, and the commands in it, to another name. Returns whether there is one. Throws
+  /// `.configuration` for a command that does not end as we have it.
+  mutating func rename(_ profile: String, to name: String, of home: RawPath) throws(Failure) -> Bool {
+    _ = try scheduled(of: home)
+    var isFound = false
+    var isInside = false
+    for (index, line) in lines.enumerated() {
+      for mark in [Mark.begin, .end] where Self.profile(in: line, mark, of: home)?.elementsEqual(profile.utf8) == true {
+        (isFound, isInside) = (true, mark == .begin)
+        lines[index] = (Array("\(mark.rawValue)\(name) ".utf8) + home.bytes)[...]
+      }
+      guard isInside, line.first != UInt8(ascii: "#") else { continue }
+      let (old, new) = (
+        ScheduledCommand.end(of: profile, for: .cron), ScheduledCommand.end(of: name, for: .cron)
+      )
+      guard line.suffix(old.count).elementsEqual(old) else {
+        throw Failure(
+          .configuration, "the command that cron runs for '\(profile)' was changed by hand",
+          hint: "remove it with 'termbackup schedule-disable \(profile)', and schedule it again afterwards")
+      }
+      lines[index] = line.dropLast(old.count) + new
+    }
+    return isFound
+  }
+
   private static let endless = Failure(
     .configuration, "a block of termbackup in the crontab has no end",
     hint: "fix it with 'crontab -e': it ends with a line '# END termbackup NAME HOME'")

@@ -88,17 +88,22 @@ struct ProfileTimes {
     return nil
   }
 
-  /// When a run on this machine last found a backup to be up to date, or made one, by the audit log.
+  /// When a run on this machine last found a backup to be up to date, or made one, by the audit log; also under
+  /// names that the profile had before.
   private static func lastSuccess(of profile: String, in home: Home) throws(Failure) -> Timestamp? {
-    var last: Timestamp?
+    var last: [String: Timestamp] = [:]
     // Another check reports what is wrong with the log.
     _ = try AuditFile(home.path.appending("audit.log")).read { (_, bytes) throws(Failure) in
-      guard let line = try? AuditLine(bytes, place: ""), line.operation == "backup",
-        line.profile == profile, line.status != "failure", let time = line.timestamp
-      else { return }
-      last = max(last ?? time, time)
+      guard let line = try? AuditLine(bytes, place: ""), let name = line.profile, line.status != "failure" else {
+        return
+      }
+      if line.operation == "backup", let time = line.timestamp {
+        last[name] = max(last[name] ?? time, time)
+      } else if let former = line.renamedFrom {
+        last[name] = last.removeValue(forKey: former)
+      }
     }
-    return last
+    return last[profile]
   }
 }
 

@@ -21,6 +21,11 @@ struct ScheduledCommand {
     self.words = words
   }
 
+  /// How a command ends that runs a profile, for cron and for systemd.
+  static func end(of profile: String, for keeper: Schedules.Keeper) -> [UInt8] {
+    Array((keeper == .cron ? " '--' '\(profile)'" : " \"--\" \"\(profile)\"").utf8)
+  }
+
   /// For a shell.
   var shell: [UInt8] { Array(words.map { Self.quoted($0) }.joined(separator: [0x20])) }
 

@@ -36,7 +36,7 @@ struct Schedules {
     switch keeper {
     case .systemd:
       do throws(Failure) {
-        try units.enable(command, at: timetable, for: profile)
+        try units.enable(command.systemd, at: timetable, for: profile)
       } catch {
         guard error.code == .tryAgain else { throw error }
         Messages.warning(error.message)
@@ -67,6 +67,24 @@ struct Schedules {
     let wasTimer = try units.disable(profile)
     _ = try Descriptor.workingDirectory.unlink(try since(profile))
     return wasInCrontab || wasTimer
+  }
+
+  /// Lets a profile's timetable, and what is kept of its runs, go to another name. Returns whether there is a
+  /// timetable.
+  func rename(_ profile: String, to name: String) throws(Failure) -> Bool {
+    let lock = try lock()
+    defer { withExtendedLifetime(lock) {} }
+    var isScheduled = false
+    if let tool = try StockTool("crontab"), var table = try crontab(), try table.rename(profile, to: name, of: home.path) {
+      try write(table, by: tool)
+      isScheduled = true
+    }
+    if try units.rename(profile, to: name) { isScheduled = true }
+    let files = [(try since(profile), try since(name)), (try RunLog(of: profile, in: home).path, try RunLog(of: name, in: home).path)]
+    for (old, new) in files where try Descriptor.workingDirectory.statusIfPresent(of: old) != nil {
+      try Descriptor.workingDirectory.rename(old, to: new)
+    }
+    return isScheduled
   }
 
   private func since(_ profile: String) throws(Failure) -> RawPath {
@@ -104,12 +122,16 @@ struct Schedules {
   private func changeCrontab(_ profile: String, _ line: [UInt8]?) throws(Failure) -> Bool? {
     guard let tool = try StockTool("crontab"), var table = try crontab() else { return nil }
     guard try table.set(line, for: profile, of: home.path) else { return false }
+    try write(table, by: tool)
+    return true
+  }
+
+  private func write(_ table: Crontab, by tool: StockTool) throws(Failure) {
     // By standard input: Debian's crontab cuts the name of a file at 100 bytes.
     let bytes = table.bytes
     let outcome = try tool.run(bytes.isEmpty ? ["-r"] : ["-"], input: bytes, limit: 1 << 20)
     guard outcome.status == 0 else {
       throw Failure(.cannotCreate, "crontab rejects the schedule: \(outcome.complaint)")
     }
-    return true
   }
 }

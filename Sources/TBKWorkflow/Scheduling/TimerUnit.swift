@@ -30,7 +30,15 @@ struct TimerUnit {
     return "\(plain)-\(try SHA256.hash(home.bytes).hex.prefix(12))"
   }
 
-  static func service(_ command: ScheduledCommand, for profile: String, of home: RawPath) -> [UInt8] {
+  private static let start = Array("ExecStart=".utf8)
+
+  /// The command of a service, as it stands there; nil if it has none.
+  static func command(of service: [UInt8]) -> [UInt8]? {
+    service.split(separator: 0x0a).first { $0.starts(with: start) }.map { Array($0.dropFirst(start.count)) }
+  }
+
+  /// - Parameter command: as systemd has it written.
+  static func service(_ command: [UInt8], for profile: String, of home: RawPath) -> [UInt8] {
     Array("# termbackup \(profile) ".utf8) + home.bytes
       + Array(
         """
@@ -41,8 +49,8 @@ struct TimerUnit {
 
         [Service]
         Type=oneshot
-        ExecStart=
-        """.utf8) + command.systemd + [0x0a]
+
+        """.utf8) + start + command + [0x0a]
   }
 
   static func timer(_ timetable: Timetable, for profile: String, of home: RawPath) -> [UInt8] {

@@ -49,8 +49,34 @@ struct UserUnits {
     }
   }
 
-  /// Writes the units of a profile, and takes others of it away. Warns if no systemd of the user runs.
-  func enable(_ command: ScheduledCommand, at timetable: Timetable, for profile: String) throws(Failure) {
+  /// Gives the units of a profile another name. Returns whether there are any. Throws `.configuration` for a command
+  /// that does not end as we have it; else as `enable`.
+  func rename(_ profile: String, to name: String) throws(Failure) -> Bool {
+    guard let found = try timers().first(where: { $0.unit.profile == profile }) else { return false }
+    let place = folder.appending("\(found.name).service")
+    let old = ScheduledCommand.end(of: profile, for: .systemd)
+    guard let command = TimerUnit.command(of: try readFile(place, limit: 1 << 20)),
+      command.suffix(old.count).elementsEqual(old)
+    else {
+      throw Failure(
+        .configuration, "the command in \(place.display) was changed by hand",
+        hint: "remove it with 'termbackup schedule-disable \(profile)', and schedule it again afterwards")
+    }
+    let renamed = command.dropLast(old.count) + ScheduledCommand.end(of: name, for: .systemd)
+    do throws(Failure) {
+      try enable(Array(renamed), at: try Timetable(found.unit.timetable), for: name)
+    } catch {
+      // Written, and waiting for the next login.
+      guard error.code == .tryAgain else { throw error }
+    }
+    return try disable(profile)
+  }
+
+  /// Writes the units of a profile, and takes others of it away. Throws `.tryAgain` if no systemd of the user runs,
+  /// once they are written.
+  ///
+  /// - Parameter command: as systemd has it written.
+  func enable(_ command: [UInt8], at timetable: Timetable, for profile: String) throws(Failure) {
     let plain = "termbackup-\(profile).timer"
     let isFree: Bool
     if let unit = try read(plain) {

@@ -10,8 +10,8 @@ struct ProfileGroup: ParsableCommand, SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "profile", abstract: "What is backed up, how, and where to.",
     subcommands: [
-      Create.self, List.self, Show.self, Get.self, Edit.self, Delete.self, Export.self,
-      Import.self, Validate.self, Store.self, Group.self, Excludes.self,
+      Create.self, List.self, Show.self, Get.self, Edit.self, Rename.self, Delete.self,
+      Export.self, Import.self, Validate.self, Store.self, Group.self, Excludes.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {

@@ -115,6 +115,7 @@ struct Daemon: Verb {
   @OptionGroup var password: PasswordOptions
   @OptionGroup var keyPassword: KeyPasswordOptions
   @OptionGroup var token: TokenOptions
+  @OptionGroup var rates: RateOptions
 
   /// Time from one run to the next, in seconds: minutes from 1 to 999999, or such a number with s, m,
   /// h or d behind it.
@@ -169,6 +170,13 @@ struct Watch: Verb {
   @OptionGroup var password: PasswordOptions
   @OptionGroup var keyPassword: KeyPasswordOptions
   @OptionGroup var token: TokenOptions
+  @OptionGroup var rates: RateOptions
+
+  func validate() throws {
+    if what.contains("/"), rates.limitUpload != nil || rates.limitDownload != nil {
+      throw ValidationError("--limit-upload and --limit-download are for a profile: a package goes to a directory")
+    }
+  }
 
   /// Seconds, with a fraction or without, as they were written.
   struct Seconds: ExpressibleByArgument, ShellValue {

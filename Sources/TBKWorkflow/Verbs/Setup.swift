@@ -36,7 +36,7 @@ struct ProfileVerb: Verb {
       """,
     subcommands: [
       ProfileGroup.Create.self, ProfileGroup.List.self, ProfileGroup.Show.self,
-      ProfileGroup.Edit.self, ProfileGroup.Delete.self, ProfileGroup.Export.self,
+      ProfileGroup.Edit.self, ProfileGroup.Rename.self, ProfileGroup.Delete.self, ProfileGroup.Export.self,
       ProfileGroup.Import.self, ProfileGroup.Validate.self,
     ])
 }
