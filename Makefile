@@ -205,9 +205,11 @@ suite: programs
 	install -m 755 bin/verbs/* $(SUITE)/lib/termbackup/verbs/; \
 	install -m 644 bin/lib/*.sh $(SUITE)/lib/termbackup/lib/; \
 	install -m 755 bin/termbackup $(HELPERS) $(SUITE)/bin/; \
+	version=$$(sed -n 's/^package let suiteVersion = "\(.*\)"$$/\1/p' Sources/TBKCommand/Program.swift); \
 	for page in $(MANUALS); do section=$${page##*.}; \
 	  mkdir -p $(SUITE)/share/man/man$$section; \
-	  install -m 644 $$page $(SUITE)/share/man/man$$section/; done; \
+	  install -m 644 $$page $(SUITE)/share/man/man$$section/; \
+	  sed "s/^\.Os TermBackup\$$/.Os \"TermBackup $$version\"/" $$page >$(SUITE)/share/man/man$$section/$${page##*/}; done; \
 	for file in $(DOCUMENTS); do lay_document $$file $(SUITE)/share/doc/termbackup/$$file; done; \
 	each_completion lay_completion $(SUITE); link_completions $(SUITE); \
 	touch $(MADE); \

@@ -26,7 +26,7 @@ let package = Package(
     .executable(name: "tbk-net", targets: ["tbk-net"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: [
     // The five libraries of the system, and the calls that Swift cannot import.

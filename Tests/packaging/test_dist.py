@@ -149,7 +149,10 @@ def test_sums_are_those_of_what_is_there(programs):
 def test_the_version_is_the_same_everywhere():
     here = version()
     for page in (REPOSITORY / "man").iterdir():
-        assert f'.Os "TermBackup {here}"\n' in page.read_text(), page
+        # It stands in one place, and in pages once they are laid for installation.
+        assert "\n.Os TermBackup\n" in page.read_text(), page
+        laid = SUITE / "share" / "man" / f"man{page.suffix[1:]}" / page.name
+        assert laid.read_text() == page.read_text().replace("\n.Os TermBackup\n", f'\n.Os "TermBackup {here}"\n'), page
     changes = (REPOSITORY / "CHANGELOG.md").read_text()
     assert f"## [{here}]" in changes or f"## [Unreleased]\n\nTo be {here}" in changes
     workflow = (REPOSITORY / "examples" / "github-workflow.yml").read_text()
