@@ -80,10 +80,11 @@ struct Schedules {
       isScheduled = true
     }
     if try units.rename(profile, to: name) { isScheduled = true }
-    let files = [(try since(profile), try since(name)), (try RunLog(of: profile, in: home).path, try RunLog(of: name, in: home).path)]
-    for (old, new) in files where try Descriptor.workingDirectory.statusIfPresent(of: old) != nil {
-      try Descriptor.workingDirectory.rename(old, to: new)
-    }
+    let kept = [
+      (try since(profile), try since(name)), (try RunLog(of: profile, in: home).path, try RunLog(of: name, in: home).path),
+    ]
+    let here = Descriptor.workingDirectory
+    for (old, new) in kept where try here.statusIfPresent(of: old) != nil { try here.rename(old, to: here, new) }
     return isScheduled
   }
 
