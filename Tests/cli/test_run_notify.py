@@ -102,7 +102,7 @@ def test_patterns_that_cannot_be_read_are_told_of_and_noted(told, webhook, pings
     assert b"exclude_from: " in run(told, status=66).stderr
     assert webhook.bodies[-1]["status"] == "failure" and kinds(pings)[-2:] == ["start", "fail"]
     line = json.loads((told.home / "audit.log").read_text().splitlines()[-1])
-    assert (line["operation"], line["status"], line["details"]["exit_status"]) == ("backup", "failure", 66)
+    assert (line["operation"], line["status"], line["details"]["error"]) == ("backup", "failure", "source missing")
     assert len(told.ids("docs")) == 1
 
 

@@ -327,7 +327,7 @@ def test_a_schedule_goes_with_its_profile_to_another_name(shell, systemd, cron, 
     assert (found["profile"], found["schedule"], found["last_status"]) == ("letters", "30 2 * * *", 0)
     assert (shell.home / "state" / "schedule-letters.log").read_text() == log
     assert not list((shell.home / "state").glob("schedule-docs*"))
-    put(small / "more", b"more")
+    put(os.path.join(small, "more"), b"more")
     done = cron.run(cron.lines()[0][5])
     assert done.returncode == 0, done.stderr
     assert len(shell.ids("letters")) == 2

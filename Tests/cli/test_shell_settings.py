@@ -175,14 +175,14 @@ def test_edit_changes_what_it_is_told(config, small, tmp_path):
 def test_a_new_profile_is_incremental_and_one_that_does_not_say_is_not(config, small):
     config("profile", "create", "docs", "--source", small)
     config("profile", "create", "whole", "--source", small, "--mode", "full")
-    assert config("profile", "get", "docs", "backup_mode").lines == [b"incremental"]
-    assert config("profile", "get", "whole", "backup_mode").lines == [b"full"]
+    assert config("profile", "get", "docs", "backup_mode").lines == ["incremental"]
+    assert config("profile", "get", "whole", "backup_mode").lines == ["full"]
     # As TermBackup 6 wrote it.
     file = config.home / "profiles" / "docs.json"
     fields = json.loads(file.read_text())
     del fields["backup_mode"]
     file.write_text(json.dumps(fields))
-    assert config("profile", "get", "docs", "backup_mode").lines == [b"full"]
+    assert config("profile", "get", "docs", "backup_mode").lines == ["full"]
 
 
 def test_a_profile_goes_to_another_name_with_its_group(config, small):

@@ -14,7 +14,7 @@ extension ProfileGroup {
         """)
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
-    @Argument(help: ArgumentHelp("Its new name.", valueName: "new-name"))
+    @Argument(help: ArgumentHelp("Its new name.", valueName: "new"))
     var newName: RawPath
     @OptionGroup var report: ProfileReportOptions
 
