@@ -22,9 +22,10 @@ package protocol Store: AnyObject {
   /// Throws `.inputMissing` if the store can be asked and does not have it.
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource
 
-  /// Opens `range` of an object of `size` bytes. Likewise unchecked, and shorter where the object is.
+  /// Opens `range` of an object of `size` bytes. Likewise unchecked.
   ///
-  /// Throws `.inputMissing` if the store can be asked and does not have it.
+  /// Throws `.inputMissing` if the store can be asked and does not have it. Of an object that is shorter there is
+  /// less, or `.integrity` is thrown.
   func open(
     _ object: ObjectReference, size: UInt64, range: Range<UInt64>
   ) throws(Failure) -> any ByteSource

@@ -87,7 +87,7 @@ extension OpenCommand {
     return isWhole
   }
 
-  /// Begins to read a sealed manifest beside others; nil if there is none that opens.
+  /// Begins to read a sealed manifest beside others; nil if there is none that opens: `readAlone` says why.
   private func start(
     _ claims: BackupClaims, _ served: ServedArchives, _ keys: OpeningKeys, _ meter: ProgressMeter
   ) throws(Failure) -> ManifestReading? {

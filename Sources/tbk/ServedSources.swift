@@ -68,8 +68,8 @@ final class ServedSources {
       do throws(Failure) {
         if let archive = try sealedManifest(served) { return archive }
       } catch {
-        guard [.malformed, .truncated, .integrity, .authentication].contains(error.code), error != keys.failure
-        else { throw error }
+        // One that does not open is what the ledger names: it is the password.
+        guard [.malformed, .truncated, .integrity].contains(error.code) else { throw error }
         failure = error
       }
     }

@@ -63,9 +63,12 @@ struct StoreConformance {
       let source = try other.open(object, size: size, range: first..<last)
       #expect(try source.readAll(limit: bytes.count, what: "a range") == Array(bytes[Int(first)..<Int(last)]))
     }
-    // Where the store has less than the ledger says, there is less.
-    let source = try other.open(object, size: size + 10, range: size - 5..<size + 10)
-    #expect(try (source.readAll(limit: bytes.count, what: "a range").count) <= 5)
+    // Where the store has less than the ledger says, there is less, or that is the failure.
+    if let source = try? other.open(object, size: size + 10, range: size - 5..<size + 10),
+      let read = try? source.readAll(limit: bytes.count, what: "a range")
+    {
+      #expect(read.count <= 5)
+    }
     #expect(failure { _ = try other.open(ObjectReference(path(.backups, "b")), size: 5, range: 0..<5)
       .readAll(limit: 5, what: "a range") }?.code == .inputMissing)
   }

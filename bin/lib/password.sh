@@ -224,6 +224,11 @@ tb_password_for_reading() {
 	esac
 	tb_reads_sealed=1
 	tb_lost_check=1
+	# A manifest tells as well, and at once, but whoever is asked may mistype it, and be asked again.
+	if test -n "$tb_spares_check"; then
+		tb_get_password
+		test -n "$tb_asked" || return 0
+	fi
 	if tb_pull_check; then
 		tb_get_password
 		tb_open_check
@@ -231,3 +236,4 @@ tb_password_for_reading() {
 		tb_get_password
 	fi
 }
+tb_spares_check=
