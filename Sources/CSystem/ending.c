@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,6 +66,9 @@ void tbk_remove_unfinished(void) {
 }
 
 static int stage = -1;
+/* Why the process ends as it does, on one line; what whoever started it reads. */
+static char *note;
+static size_t note_length;
 
 int tbk_begin_stage(const char *path) {
   char text[32];
@@ -85,6 +89,16 @@ int tbk_begin_stage(const char *path) {
   return 0;
 }
 
+int tbk_note_stage(const char *text, size_t length) {
+  if (stage < 0) return 0;
+  if (note != NULL) return 1;
+  note = malloc(length);
+  if (note == NULL) return 0;
+  memcpy(note, text, length);
+  note_length = length;
+  return 1;
+}
+
 void tbk_end_stage(int status) {
   if (stage < 0) return;
   char text[4];
@@ -97,7 +111,9 @@ void tbk_end_stage(int status) {
   } while (number > 0);
   /* What is there already is written over, which needs no room; whoever reads on reads one line. */
   ssize_t size = (ssize_t)(sizeof text - length);
-  if (pwrite(stage, text + length, (size_t)size, 0) == size && ftruncate(stage, size) != 0) return;
+  if (pwrite(stage, text + length, (size_t)size, 0) != size || ftruncate(stage, size) != 0) return;
+  if (note == NULL) return;
+  if (pwrite(stage, note, note_length, size) != (ssize_t)note_length && ftruncate(stage, size) != 0) return;
 }
 
 void tbk_end(int status) {
@@ -126,7 +142,12 @@ static void put(const char *text, size_t length) {
 
 void tbk_end_exhausted(void) {
   if (report_length > 0) {
-    put(report, report_length);
+    if (stage >= 0 && report[0] == '{') {
+      note = report;
+      note_length = report_length;
+    } else {
+      put(report, report_length);
+    }
   } else {
     static const char text[] = ": error: out of memory\n";
     put(program_invocation_short_name, strlen(program_invocation_short_name));

@@ -1,3 +1,4 @@
+import CSystem
 import Glibc
 import Synchronization
 import TBKCore
@@ -43,13 +44,26 @@ package enum Messages {
   /// What another program has to say, which `--quiet` does not leave out.
   package static func relay(_ text: String) { put("\(program): \(text)\n") }
 
-  package static func report(_ failure: Failure) { put(text(of: failure)) }
+  /// Whoever started this one as a stage finds the report as JSON behind its status, and prints it if JSON is asked for.
+  package static func report(_ failure: Failure) {
+    let note = Array((jsonReport(failure) + "\n").utf8)
+    let isNoted = unsafe note.withUnsafeBufferPointer { bytes in
+      unsafe bytes.withMemoryRebound(to: CChar.self) { unsafe tbk_note_stage($0.baseAddress!, $0.count) }
+    }
+    if !json || isNoted == 0 { put(text(of: failure)) }
+  }
+
+  /// An error that a script has found.
+  package static func error(_ message: String, hint: String?) { put(text(message, hint)) }
 
   /// The whole report, with the newline at its end.
   static func text(of failure: Failure) -> String {
-    if json { return jsonReport(failure) + "\n" }
-    let text = "\(program): \(coloured("error: ", red))\(failure.message)\n"
-    return failure.hint.map { "\(text)\(program): hint: \($0)\n" } ?? text
+    json ? jsonReport(failure) + "\n" : text(failure.message, failure.hint)
+  }
+
+  private static func text(_ message: String, _ hint: String?) -> String {
+    let text = "\(program): \(coloured("error: ", red))\(message)\n"
+    return hint.map { "\(text)\(program): hint: \($0)\n" } ?? text
   }
 
   private static let red = 31
@@ -70,11 +84,18 @@ package enum Messages {
   }
 
   private static func jsonReport(_ failure: Failure) -> String {
+    jsonReport(failure.typeName, failure.message, failure.hint, failure.exitStatus, failure.httpStatus)
+  }
+
+  /// An error as programs get it, without the newline.
+  package static func jsonReport(
+    _ type: String, _ message: String, _ hint: String?, _ status: Int32, _ httpStatus: Int? = nil
+  ) -> String {
     var members = [
-      "\"type\":\(quote(failure.typeName))", "\"message\":\(quote(failure.message))",
-      "\"hint\":\(failure.hint.map(quote) ?? "null")", "\"status\":\(failure.exitStatus)",
+      "\"type\":\(quote(type))", "\"message\":\(quote(message))",
+      "\"hint\":\(hint.map(quote) ?? "null")", "\"status\":\(status)",
     ]
-    if let http = failure.httpStatus { members.append("\"http_status\":\(http)") }
+    if let httpStatus { members.append("\"http_status\":\(httpStatus)") }
     return "{\"error\":{\(members.joined(separator: ","))}}"
   }
 

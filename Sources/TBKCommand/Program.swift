@@ -42,6 +42,8 @@ package enum Program {
     // What a verb leaves to tbk-sh is said in its name.
     if called == "tbk-sh", let verb = environment("TERMBACKUP_VERB") {
       Messages.program = "termbackup " + String(decoding: verb, as: UTF8.self)
+    } else if called == "tbk-sh", arguments.first == "version" {
+      Messages.program = "termbackup"
     }
     Messages.json =
       arguments.prefix { $0 != "--" }.contains("--json")
@@ -52,7 +54,7 @@ package enum Program {
       if DeclaredOptions.mayRepeat(arguments),
         let fault = DeclaredOptions.fault(in: arguments, of: command)
       {
-        end(hinted(fault, called))
+        end(hinted(fault))
       }
       if var suite = parsed as? any SuiteCommand {
         let status = try execute(&suite)
@@ -71,7 +73,7 @@ package enum Program {
       if code != 0 || !isAsked,
         let fault = DeclaredOptions.fault(in: arguments, of: command)
       {
-        end(hinted(fault, called))
+        end(hinted(fault))
       }
       if code == 0 {
         do throws(Failure) {
@@ -81,7 +83,7 @@ package enum Program {
         }
         flushAndExit(0)
       }
-      end(hinted(Failure(.usage, reworded(command.message(for: error))), called))
+      end(hinted(Failure(.usage, reworded(command.message(for: error)))))
     }
   }
 
@@ -97,8 +99,8 @@ package enum Program {
   }
 
   /// A wrong usage with the next thing to do, if it has no better one.
-  private static func hinted(_ failure: Failure, _ called: String) -> Failure {
-    Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(called) --help'")
+  private static func hinted(_ failure: Failure) -> Failure {
+    Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(Messages.program) --help'")
   }
 
   private static func execute(_ command: inout any SuiteCommand) throws(Failure) -> Int32 {

@@ -81,7 +81,9 @@ struct HandedSecrets {
 
   /// Runs a program with our standard streams and these secrets, and returns its status. A signal to this
   /// process ends it.
-  func run(_ command: [[UInt8]]) throws(Failure) -> Int32 {
+  ///
+  /// - Parameter input: what it reads, if not our standard input.
+  func run(_ command: [[UInt8]], input: RawPath? = nil) throws(Failure) -> Int32 {
     var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
@@ -91,6 +93,8 @@ struct HandedSecrets {
       unsafe posix_spawn_file_actions_adddup2(&actions, pipe.number, Int32(3 + index))
       pipes.append(pipe)
     }
+    let opened = try input.map { (path) throws(Failure) in try Descriptor.workingDirectory.open(path, O_RDONLY) }
+    if let opened { unsafe posix_spawn_file_actions_adddup2(&actions, opened.number, 0) }
     var attributes = posix_spawnattr_t()
     unsafe posix_spawnattr_init(&attributes)
     defer { unsafe _ = posix_spawnattr_destroy(&attributes) }

@@ -12,8 +12,9 @@ package struct ShellCommand: ParsableCommand {
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self, Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
       KeyringItems.self, Schedule.self, Status.self, IsEmpty.self, MbuSettingsImport.self, Doctor.self,
-      KeptPassword.self, Clean.self, Version.self, Pick.self,
-      Hook.self, Each.self, DependenceOf.self, Sample.self, OutOfSource.self,
+      KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,
+      Hook.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,
+      Say.self, Failed.self, Ask.self, PackagePlan.self, UnpackPlan.self, MbuPackages.self, Trust.self, WhyFull.self, Manual.self, Judge.self, Verified.self, Pruned.self, HasMade.self,
     ])
 
   package init() {}
@@ -51,16 +52,44 @@ package struct ShellCommand: ParsableCommand {
 
   struct Unknown: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Report that there is no such verb, and which one may be meant.")
+      abstract: "Report that there is no such verb, and which one may be meant; as JSON, if an argument asks for that.")
 
-    @Flag(name: .long, help: "Report it as JSON.")
-    var json = false
-    @Argument(help: ArgumentHelp("What was taken for a verb.", valueName: "word"))
-    var word: String
+    @Argument(
+      parsing: .captureForPassthrough,
+      help: ArgumentHelp("What was taken for a verb, and what stands behind it.", valueName: "word"))
+    var words: [String]
 
     mutating func execute() throws(Failure) -> Int32 {
       Messages.program = "termbackup"
-      throw VerbOptions.unknown(word)
+      let given = words.drop { $0 == "--" }
+      if given.prefix(while: { $0 != "--" }).contains("--json") { Messages.json = true }
+      throw VerbOptions.unknown(given.first ?? "")
+    }
+  }
+
+  /// Becomes man, if there is one.
+  struct Manual: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show the manual of a verb or a command, or else its help.")
+
+    @Argument(help: ArgumentHelp("A verb or a command.", valueName: "word"))
+    var word: String
+    @Argument(help: ArgumentHelp("Where manuals may be.", valueName: "dir"))
+    var places: [RawPath] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      Messages.program = "termbackup"
+      guard !word.isEmpty, word.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }) else {
+        throw VerbOptions.unknown(word)
+      }
+      let name = word.hasPrefix("tbk-") ? word : "termbackup-\(word)"
+      let page = RawPath("man1/\(name).1")
+      for place in places {
+        guard try Descriptor.workingDirectory.statusIfPresent(of: place.appending(page)) != nil else { continue }
+        _ = try? replaceProcess(
+          with: [Array("man".utf8), place.appending(page).bytes], environment: processEnvironment(), input: .standardInput)
+      }
+      return ExitStatus.no
     }
   }
 }

@@ -16,6 +16,8 @@ extension ShellCommand {
 
     @Option(name: .long, help: ArgumentHelp("The number of the verb's process.", valueName: "n"))
     var process: Int32
+    @Flag(name: .long, help: "Of a verb that begins with its options alone: the rest, too.")
+    var whole = false
     @Argument(help: ArgumentHelp("The verb.", valueName: "verb"))
     var verb: String
     @Argument(
@@ -25,7 +27,7 @@ extension ShellCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       Messages.program = "termbackup \(verb)"
-      try StandardOutput.write(try VerbBeginning.script(of: verb, arguments, process: String(process)))
+      try StandardOutput.write(try VerbBeginning.script(of: verb, arguments, process: String(process), whole: whole))
       return ExitStatus.success
     }
   }

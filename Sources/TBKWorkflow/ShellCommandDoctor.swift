@@ -192,7 +192,15 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print what 'termbackup --version' says of the suite and the machine.")
 
+    @Flag(name: .long, help: "Print the versions of the suite and of the libraries as JSON.")
+    var json = false
+
     mutating func execute() throws(Failure) -> Int32 {
+      if json {
+        let versions = [("termbackup", suiteVersion)] + libraryVersions()
+        try StandardOutput.write(JSON.object(versions.map { JSON.Member($0.0, .string($0.1)) }).line() + [0x0a])
+        return ExitStatus.success
+      }
       try StandardOutput.write(systemFacts().map { "\($0.name) \($0.value)\n" }.joined())
       return ExitStatus.success
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import TBKCommand
 import TBKCore
 import TBKFormat
@@ -8,11 +9,15 @@ extension ShellCommand {
   struct MbuSettingsImport: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "mbu-settings",
-      abstract: "Carry the settings of an mbu config.toml over, and print assignments for a shell.",
+      abstract: "Carry the settings of an mbu config.toml over, and write assignments for a shell into a file.",
       discussion: """
-        mbu_said is what was done, in lines for people; mbu_carried and mbu_others count what was set, and what has no \
-        counterpart.
+        mbu_carried and mbu_others count what was set, and what has no counterpart. Standard output gets what was done, \
+        in lines for people.
         """)
+    @Flag(name: .long, help: "Print nothing for people.")
+    var quiet = false
+    @Option(name: .long, help: ArgumentHelp("Where the assignments go.", valueName: "file"))
+    var into: RawPath
     @Argument(help: ArgumentHelp("The config.toml.", valueName: "file"))
     var file: RawPath
 
@@ -28,12 +33,17 @@ extension ShellCommand {
         ], into: &configuration)
       if carried.count > 0 { try home.write(configuration) }
       let lines = carried.lines + MbuCarrying.others(settings.others)
+      var script: [UInt8] = []
       for (name, value) in [
         ("mbu_package_dir", packages?.bytes ?? []), ("mbu_carried", Array("\(carried.count)".utf8)),
-        ("mbu_others", Array("\(settings.others.count)".utf8)), ("mbu_said", Array(lines.joined(separator: "\n").utf8)),
+        ("mbu_others", Array("\(settings.others.count)".utf8)),
       ] {
-        try StandardOutput.write(ShellScript.assignment(to: name, value))
+        script += ShellScript.assignment(to: name, value)
       }
+      let output = try Descriptor.workingDirectory.open(
+        into, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600, missing: .cannotCreate)
+      try output.write(script.span)
+      if !quiet { try StandardOutput.write(lines.map { $0 + "\n" }.joined()) }
       return ExitStatus.success
     }
   }

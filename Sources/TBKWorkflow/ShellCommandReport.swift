@@ -19,6 +19,12 @@ extension ShellCommand {
       case run, loop, key
       case keptToken = "kept-token"
       case restore, verify, prune, consolidate, facts
+      case package, unpack, migration, rotation, token, check, notice
+      case mbuPackage = "mbu-package"
+      case mbuImport = "mbu-import"
+      case movedToken = "moved-token"
+      case initialised = "init"
+      case rotationPreview = "rotation-preview"
 
       /// How it is made of facts; nil for what is made of a list.
       var ofFacts: ((Facts) throws -> any VerbReport)? {
@@ -26,7 +32,19 @@ extension ShellCommand {
         case .run: { try RunReport($0) }
         case .loop: { try LoopReport($0) }
         case .key: { KeyReport($0) }
-        case .keptToken: { KeptTokenReport($0) }
+        case .keptToken: { try MadeReport.keptToken($0) }
+        case .package: { try MadeReport.package($0) }
+        case .unpack: { try MadeReport.unpack($0) }
+        case .migration: { try MadeReport.migration($0) }
+        case .rotation: { try MadeReport.rotation($0) }
+        case .rotationPreview: { try MadeReport.rotationPreview($0) }
+        case .token: { try MadeReport.token($0) }
+        case .check: { MadeReport.check($0) }
+        case .notice: { try MadeReport.notice($0) }
+        case .mbuPackage: { MadeReport.mbuPackage($0) }
+        case .mbuImport: { try MadeReport.mbuImport($0) }
+        case .movedToken: { MadeReport.movedToken($0) }
+        case .initialised: { try MadeReport.initialised($0) }
         case .restore: { try RestoreReport($0) }
         case .verify: { try VerifyReport($0) }
         case .prune: { try PruneReport($0) }
@@ -88,6 +106,7 @@ extension ShellCommand {
         guard error.code == .io else { throw error }
         throw Failure(.io, "cannot write to standard output", hint: "is the disk full?")
       }
+      if !json, !quiet { for note in report.notes { Messages.notice(note) } }
       return ExitStatus.success
     }
 
@@ -121,7 +140,7 @@ extension ShellCommand {
       case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5), profile: profile ?? "PROFILE").text
       case .versions: VersionsReport(rows: try cells(list, atLeast: 6)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
-      case .run, .loop, .key, .keptToken, .restore, .verify, .prune, .consolidate, .facts: ""
+      default: ""
       }
     }
   }

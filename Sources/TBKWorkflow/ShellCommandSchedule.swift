@@ -21,21 +21,13 @@ extension ShellCommand {
       var program: RawPath
       @Flag(name: .long, help: "Store everything each time.")
       var full = false
-      @Option(name: .long, help: ArgumentHelp("How long a run waits for GitHub.", valueName: "seconds"))
-      var maxWait: Int?
+      @OptionGroup var password: ScheduledPasswordOptions
+      @Flag(name: .long, help: "The keyring keeps the password.")
+      var kept = false
+      @OptionGroup var keyPassword: ScheduledKeyPasswordOptions
+      @OptionGroup var token: ScheduledTokenOptions
       @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
       var profile: String
-      @Argument(
-        help: ArgumentHelp(
-          """
-          For the password, the password of the key and the token, four each: the file and the command of the \
-          options, and those of the environment, which count where no option is given; empty for no place.
-          """, valueName: "place"))
-      var places: [RawPath] = []
-
-      func validate() throws {
-        if places.count != 12 { throw ValidationError("12 places are expected") }
-      }
 
       func command(_ more: String...) throws(Failure) -> ScheduledCommand {
         func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
@@ -46,20 +38,28 @@ extension ShellCommand {
         }
         words += [program.bytes, bytes("schedule-run"), bytes("-q")]
         if full { words.append(bytes("--full")) }
-        for (index, option) in ["--password", "--key-password", "--token"].enumerated() {
-          let place = try place(Array(places[(4 * index)..<(4 * index + 4)]), option)
+        var places = [
+          ("--key-password", "KEY_PASSWORD", keyPassword.keyPasswordFile, keyPassword.keyPasswordCommand),
+          ("--token", "TOKEN", token.tokenFile, token.tokenCommand),
+        ]
+        if !kept { places.insert(("--password", "PASSWORD", password.passwordFile, password.passwordCommand), at: 0) }
+        for (option, variable, file, command) in places {
+          let place = try place(option, variable, file?.shellWord, command?.shellWord)
           if !place.file.isEmpty { words += [bytes("\(option)-file"), place.file.bytes] }
           if !place.command.isEmpty { words += [bytes("\(option)-command"), place.command] }
         }
-        if let maxWait { words += [bytes("--max-wait"), bytes("\(maxWait)")] }
+        if let maxWait = token.wait.maxWait { words += [bytes("--max-wait"), bytes("\(maxWait)")] }
         return try ScheduledCommand(words + more.map(bytes) + [bytes("--"), bytes(profile)])
       }
 
       /// What comes from the environment now will not be there then.
-      private func place(_ given: [RawPath], _ option: String) throws(Failure) -> ScheduledCommand.Place {
-        let isGiven = !given[0].isEmpty || !given[1].isEmpty
-        var file = isGiven ? given[0] : given[2]
-        let command = isGiven ? given[1].bytes : file.isEmpty ? given[3].bytes : []
+      private func place(
+        _ option: String, _ variable: String, _ givenFile: [UInt8]?, _ givenCommand: [UInt8]?
+      ) throws(Failure) -> ScheduledCommand.Place {
+        let isGiven = givenFile != nil || givenCommand != nil
+        var file = RawPath((isGiven ? givenFile : environment("TERMBACKUP_\(variable)_FILE")) ?? [])
+        let command =
+          isGiven ? givenCommand ?? [] : file.isEmpty ? environment("TERMBACKUP_\(variable)_COMMAND") ?? [] : []
         if file.isEmpty { return .init(file: file, command: command) }
         if file.isStandardStream { throw Failure(.usage, "\(option)-file takes a file") }
         if !SecretFiles.lasts(file) {

@@ -60,7 +60,7 @@ def fast_suite():
         if command.name == "tbk-seal":
             (made / command.name).write_text(f"""#!/bin/sh
                 case " $*" in
-                *-help* | *--memory* | *--iterations* | *--lanes* | *" -r "* | *" -R "*) exec '{command}' "$@" ;;
+                *-help* | *--memory* | *--iterations* | *--lanes* | *" -r "* | *" -R "* | *" --recipient"*) exec '{command}' "$@" ;;
                 esac
                 case ${{1-}} in
                 {" | ".join(SEALS)}) seal=$1 && shift && exec '{command}' "$seal" {" ".join(FAST)} "$@" ;;

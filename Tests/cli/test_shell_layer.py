@@ -176,7 +176,8 @@ def test_the_environment_is_not_taken_for_the_shells_own_variables(shell, small,
     names = set()
     for script in [path for path in (REPOSITORY / "bin").rglob("*") if path.is_file()]:
         names |= set(re.findall(r"(?<![\w$-])([a-z][a-z0-9_]*)=", script.read_text()))
-    assert {"token", "tb_id", "profile_restore_dir"} <= names
+        names |= set(re.findall(r"\$\{?((?:profile|opt|args|prepared)_[a-z_]+)", script.read_text()))
+    assert {"tb_id", "tb_home", "profile_restore_dir", "opt_identity"} <= names
     shell.environment.update({name: "FROM-OUTSIDE" for name in names})
 
     def run(*arguments, status=0):
@@ -225,7 +226,7 @@ def test_an_empty_value_is_none(shell, words):
 
 
 @pytest.mark.parametrize("arguments, hint", [
-    (["restore", "latest", "docs"], b"termbackup restore latest -p docs\n"), (["verify", "latest", "docs"], b"verify latest -p docs\n"),
+    (["verify", "latest", "docs"], b"verify latest -p docs\n"),
     (["doctor", "docs"], b"termbackup doctor -p docs\n"), (["clean", "docs"], b"termbackup clean --store -p docs\n"),
     (["audit-log", "docs"], b"termbackup audit-log -p docs\n"), (["status", "docs"], b"termbackup status -p docs\n"),
     (["profile", "create", "docs"], b"see 'termbackup profile --help'\n")])

@@ -141,7 +141,7 @@ def test_the_daemon_runs_now_and_at_every_interval(shell, small, loop):
 @pytest.mark.parametrize("number", ["HUP", "INT", "TERM"])
 def test_a_signal_while_the_result_is_said_does_not_make_it_a_failure(shell, small, tmp_path, number):
     shell.profile("docs", small)
-    shell.lib = wrapped(tmp_path, f'test "$2" != object || kill -{number} "$PPID"', ["tbk-sh"])
+    shell.lib = wrapped(tmp_path, f'test "$2" != report || kill -{number} "$PPID"', ["tbk-sh"])
     assert json.loads(shell.run("run", "docs", "--json").stdout)["status"] == "success"
     assert json.loads(shell.run("package", small, "--to", tmp_path, "--json").stdout)["status"] == "success"
 
@@ -347,12 +347,12 @@ def test_a_failure_is_tried_again_after_the_next_change(shell, small, loop):
 
 
 def test_a_failure_is_tried_again_after_a_while(shell, small, loop, tmp_path):
-    # A minute passes in a second.
-    put(tmp_path / "fast" / "sleep", b'#!/bin/sh\nPATH=/usr/bin:/bin\ntest "$1" != 60 || set -- 1\nexec sleep "$@"\n', 0o755)
     shell.profile("docs", small)
     shell.run("run", "docs")
+    # A second in place of a minute.
+    shell.lib = wrapped(tmp_path, 'test "$2" != repeat || { shift 2; set -- tbk-sh repeat --pause 1 "$@"; }', ["tbk-sh"])
     with away(shell):
-        watching = loop("watch", "docs", env={"PATH": f"{tmp_path}/fast:{shell.environment['PATH']}"})
+        watching = loop("watch", "docs")
         watching.until("trying again")
     watching.until("Backed up docs")
     watching.end()

@@ -1,5 +1,17 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# The stages of a run; the verb run sources this after lib/setup.sh.
+# The stages of a run.
+
+prepared_full='' prepared_lost='' prepared_manifest='' prepared_proof='' prepared_prune='' prepared_last_count='' prepared_last_suite=''
+
+# tb_prepare OPTION…: all that a run needs to know of the store, in one visit: $tb_work/list, trust, check and
+# manifest, and in prepared_NAME what tbk-pull --prepare says; sets what tb_list and tb_pull_check set, too.
+tb_prepare() {
+	test -n "${opt_require_signature-}" || set -- --unvouched "$@"
+	tb_must pull-prepare tb_pull pull-prepare ${tb_quiet:+--quiet} --prepare "$tb_work" "$@" -- "$profile_store"
+	while IFS=$tb_tab read -r tb_name tb_value; do
+		eval "prepared_$tb_name=\$tb_value"
+	done <"$tb_work/prepared"
+	tb_latest=${prepared_last#-} tb_pinned=$prepared_check tb_check_sha=${prepared_check_sha256#-}
+}
 
 # tb_make_manifest OPTION…: the one walk of the tree, to standard output.
 tb_make_manifest() {
@@ -20,12 +32,10 @@ tb_seal_tree() {
 # tb_push_archive OPTION…: the archive on standard input goes into the store; then old ones go that are beyond the
 # profile's limits. What is incomplete takes no other backup's place.
 tb_push_archive() {
-	test -n "$limits" && test -z "$no_prune$tb_partial" || limits=
+	test -n "$limits" && test -z "$opt_no_prune$tb_partial" || limits=
 	# What may be another profile's stays.
 	if test -n "$limits" && test "$profile_ungrouped" = true && test -z "$tb_rivals"; then set -- --with-ungrouped "$@"; fi
-	tb_when=$tb_progress
-	test -z "$profile_store_directory" || tb_when=never
-	tb_push push --quiet --progress "$tb_when" ${placement:+--placement "$placement"} \
+	tb_push push --quiet ${placement:+--placement "$placement"} \
 		${limits:+--then-prune "$limits"} --group "$profile_group" --new-group ${tb_check_sha:+--group-check "$tb_check_sha"} --receipt "$tb_work/receipt" \
 		--sealed-manifest "$tb_work/manifest" "$@" -- "$profile_store" >"$tb_work/entry"
 }
@@ -45,26 +55,29 @@ tb_seal_and_push() {
 	esac
 }
 
+# tb_walk_seal_and_push: all of it in one pipe.
+tb_walk_seal_and_push() {
+	tb_make_manifest | tb_seal_and_push
+}
+
+# tb_seal_and_push_walked: of the manifest on descriptor 8.
+tb_seal_and_push_walked() {
+	tb_seal_and_push <&8 8<&-
+}
+
 # tb_open_previous: the manifest of the last backup, which lies sealed in the cache or came from the store, goes in
 # clear to descriptor 5. Ends unless it opens.
 tb_open_previous() {
 	sealed=$tb_home/cache/$profile_group/$tb_latest.tbk
 	test "$prepared_manifest" = cached || sealed=$tb_work/manifest
-	tb_hold=1
-	tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" <"$sealed" >&5
-	tb_hold=
+	tb_quietly tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" <"$sealed" >&5
 	if test "$prepared_proof" = manifest && tb_asks_again previous; then
 		tb_open_previous
 		return
 	fi
-	tb_end_of previous
-	case $tb_ended.$prepared_proof in
-	0.*) ;;
-	77.manifest) tb_die 77 "this is not the password of the backups of '$profile_name'" ;;
-	*)
-		test -n "$tb_json" || tb_show_held previous
-		tb_failed "$tb_ended" previous
-		;;
+	case $prepared_proof in
+	manifest) tb_judge_open previous "this is not the password of the backups of '$profile_name'" '' ;;
+	*) tb_judge_open previous || tb_failed 77 previous ;;
 	esac
 	test "$prepared_manifest" = cached || tb_keep_manifest "$tb_latest" "$sealed"
 }
@@ -86,7 +99,7 @@ tb_open_nameless() {
 # tb_walk_changes: the walk over the manifest of the last backup. The new one goes to descriptor 7; how many
 # entries differ goes to the file counts, and if that is asked for which into changes.
 tb_walk_changes() {
-	tb_make_manifest --mode "$mode" --previous /dev/fd/6 --counts "$tb_work/counts" ${list:+--changes "$tb_work/changes"} >&7
+	tb_make_manifest --mode "$mode" --previous /dev/fd/6 --counts "$tb_work/counts" ${opt_list:+--changes "$tb_work/changes"} >&7
 }
 
 # tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run.
@@ -116,21 +129,15 @@ tb_choose_mode() {
 	tb_compare_readers
 	mode=full
 	case ${incremental:-whole}.$prepared_full in
-	whole.* | 1.) ;;
+	whole.*) ;;
 	1.-) mode=incremental ;;
-	# What is built on has to be there, and what has not changed too.
-	*.lost) tb_warn "the store no longer has everything that the last backup needs ($(tb_short_list "$prepared_lost")): this one is full" ;;
-	# What is built on a backup keeps it: once that is beyond the limits, the next one is full.
-	*.readers) tb_note 'the last backup was not sealed for the same readers: this one is full' ;;
-	*.identity) tb_note 'without an identity (-i) that opens the last manifest kept here, this one is full' ;;
-	*.chain) tb_note 'the last backup needs as many archives as max_chain allows: this one is full' ;;
-	*.due) tb_note 'a full backup is due, by full_every: this one is full' ;;
-	*.limits) tb_note 'the base of the last backup is beyond the limits of the profile: this one is full' ;;
-	*.manifest)
+	1.manifest)
 		test "$prepared_manifest" != damaged ||
 			tb_warn "the sealed manifest of backup $(tb_short "$tb_latest") is damaged and is not used; 'termbackup verify' recreates it"
-		tb_note 'the store has no manifest of the last backup: this one is full'
+		test -n "$tb_quiet" || "$tb_sh" why-full manifest
 		;;
+	1.lost) "$tb_sh" why-full lost "$prepared_lost" ;;
+	1.?*) test -n "$tb_quiet" || "$tb_sh" why-full "$prepared_full" ;;
 	esac
 	# A disk that is not mounted is no empty one.
 	needs_files=

@@ -1,5 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# What the verbs share that read backups of TermBackup 6; they source this after lib/setup.sh.
+# What the verbs share that read backups of TermBackup 6.
 # Its ledger does not say what an increment was made over. The manifest does, which is in the archive.
 
 # The archives of the chain, by id, the oldest first.
@@ -15,12 +14,17 @@ tb_is_old() {
 	LC_ALL=C awk -F '\t' -v id="$1" '$1 == id && $5 == "-" { found = 1 } END { exit !found }' "$tb_work/list"
 }
 
+# tb_all_well: as if the stages that fetch an archive had ended well.
+tb_all_well() {
+	for tb_name in pull open needed; do printf '0\n' >"$tb_work/$tb_name.status"; done
+}
+
 # tb_fetch_chain ID: fetches a backup of TermBackup 6 and all that it was made over into files, and sets
 # tb_chain. False, with tb_result set and the stages pull, open and needed to tell why, if one of them
 # cannot be had; with tb_takes_part, one that others were made over may not be there. What is there from
 # before is taken.
 tb_fetch_chain() {
-	for tb_name in pull open needed; do printf '0\n' >"$tb_work/$tb_name.status"; done
+	tb_all_well
 	tb_chain=
 	tb_gap=
 	tb_open_ends=$1
@@ -38,10 +42,10 @@ tb_fetch_chain() {
 				tb_find_gap && test -n "$tb_takes_part" || return 1
 				tb_chain=${tb_chain#"$tb_link"}
 				tb_chain=${tb_chain# }
-				for tb_name in pull open needed; do printf '0\n' >"$tb_work/$tb_name.status"; done
+				tb_all_well
 				continue
 			}
-			test -z "$tb_hold$tb_json" || tb_show_held pull open needed
+			test -z "$tb_hold" || tb_show_held pull open needed
 			tb_hold=
 		fi
 		while read -r tb_needed; do
@@ -53,11 +57,13 @@ tb_fetch_chain() {
 # tb_find_gap: whether tb_link is not there, or not whole; sets tb_gap to it then. Shows what was held.
 tb_find_gap() {
 	tb_gap=
-	test -n "$tb_json" || tb_show_held pull open needed
 	# Unless the store itself is out of reach.
 	test "$(tb_status pull)" != 69 || tb_list
 	case $(tb_status pull) in
-	65 | 66 | 69) tb_gap=$tb_link ;;
+	65 | 66 | 69)
+		tb_gap=$tb_link
+		test -n "$tb_json" || tb_show_held pull open needed
+		;;
 	*) return 1 ;;
 	esac
 }
@@ -83,16 +89,16 @@ tb_drop_others() {
 
 # tb_fetch_link ID: one archive into link-ID, and what its manifest names into link-ID.needs.
 tb_fetch_link() {
-	{
-		tb_pull pull --quiet --progress "$tb_progress" ${tb_unvouched:+--unvouched} \
-			-o "$tb_work/link-$1" -- "$profile_store" "$1" &&
-			tb_sealed open "${tb_bin}tbk-open" --quiet --progress never --manifest --expect-id "$1" \
-				<"$tb_work/link-$1" |
-			tb_stage needed "${tb_bin}tbk-manifest" id --needed - >"$tb_work/needs"
-	} &
-	wait $!
-	tb_pipeline pull open needed
+	tb_run 'pull open needed' tb_read_link "$1"
 	test "$tb_result" -eq 0 && mv -f -- "$tb_work/needs" "$tb_work/link-$1.needs"
+}
+
+tb_read_link() {
+	tb_exec=
+	tb_pull pull --quiet --progress "$tb_progress" ${tb_unvouched:+--unvouched} \
+		-o "$tb_work/link-$1" -- "$profile_store" "$1" &&
+		tb_sealed open "${tb_bin}tbk-open" --quiet --progress never --manifest --expect-id "$1" <"$tb_work/link-$1" |
+		tb_stage needed "${tb_bin}tbk-manifest" id --needed - >"$tb_work/needs"
 }
 
 # tb_open_chain NAME OPTION…: tbk-open as a stage, over the archives of tb_chain, which have to be what the

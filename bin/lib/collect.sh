@@ -1,10 +1,8 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# How doctor and status find out what only commands can: into files of $facts, for tbk-sh to judge. They source this
-# after lib/setup.sh.
+# How doctor and status find out what only commands can: into files of $facts, for tbk-sh to judge.
 
 # collect: from here on commands say what is wrong as JSON, into files; false if the home cannot be written.
 collect() {
-	tb_json='' tb_errors=json tb_progress=never
+	tb_json='' tb_progress=never
 	export TERMBACKUP_ERRORS=json
 	facts=$tb_work/facts
 	# As much as is noted down.
@@ -18,8 +16,16 @@ note() {
 	shift
 	"$@" >"$noted" 2>"$noted.err"
 	set -- $?
+	# A stage has its error behind its status.
+	test ! -f "$tb_work/${noted##*/}.status" || tail -n +2 -- "$tb_work/${noted##*/}.status" >>"$noted.err"
 	printf '%s\n' "$1" >"$noted.status"
 	return "$1"
+}
+
+# ask NAME OPTION…: tbk-pull as this stage, so that a signal is heard.
+ask() {
+	tb_run "$1" tb_pull "$@"
+	return "$tb_result"
 }
 
 # note_token: into $facts/token where it comes from, if a profile's store is a repository: those are in

@@ -1,4 +1,3 @@
-# shellcheck shell=sh disable=SC2154 # bin/termbackup sets tb_bin, tb_front and tb_sh.
 # What completions of every shell ask for: 'termbackup __complete WORD…' gets the words of a command line
 # up to the cursor, the last one unfinished, and prints what may stand there, a word and its description a
 # line, divided by a tab. A last line ":files" or ":directories" says that names of these may stand there

@@ -1,6 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# Whether the password is the one of the profile's backups; the verb run sources this after lib/setup.sh. The
-# first backup of all decides what it is.
+# Whether the password is the one of the profile's backups. The first backup of all decides what it is.
 
 # tb_prove_password: ends unless the password opens the last backup: its sealed manifest, or the archive of a
 # backup without one, as of TermBackup 6.
@@ -11,24 +9,21 @@ tb_prove_password() {
 		return
 	fi
 	tb_get_password
-	{
-		tb_pull pull-latest --quiet --progress "$tb_progress" -- "$profile_store" "$tb_latest" | {
-			tb_hold=1
-			tb_sealed open-check "${tb_bin}tbk-open" --manifest --quiet --progress never
-		} >/dev/null
-	} &
-	wait $!
-	tb_pipeline pull-latest
-	test "$tb_result" -eq 0 || tb_failed "$tb_result" pull-latest
-	tb_judge_check "'termbackup rotate-key' gives them another one"
+	tb_must pull-latest tb_open_latest
+	tb_judge_open open-check "this is not the password of the backups of '$profile_name'" \
+		"'termbackup rotate-key' gives them another one"
+}
+
+tb_open_latest() {
+	tb_pull pull-latest --quiet --progress "$tb_progress" -- "$profile_store" "$tb_latest" |
+		tb_quietly tb_sealed open-check "${tb_bin}tbk-open" --manifest --quiet --progress never >/dev/null
 }
 
 # tb_push_check OPTION…: stores the password check that is in new-check. Another machine may have been first: what
 # the store has is what counts.
 tb_push_check() {
-	tb_waiting tb_on_store push-check password-check --quiet "$@" \
-		--group "$profile_group" -- "$profile_store" "$tb_work/new-check" ||
-		tb_failed "$(tb_status push-check)" push-check
+	tb_must push-check tb_on_store push-check password-check --quiet "$@" \
+		--group "$profile_group" -- "$profile_store" "$tb_work/new-check"
 	tb_pull_check || tb_failed 69 check
 }
 
@@ -39,9 +34,9 @@ tb_make_check() {
 	if test -n "$tb_latest" && test "$prepared_last_suite" != age; then
 		tb_prove_password
 	else
-		test -n "$dry_run" || tb_get_password --confirm
+		test -n "$opt_dry_run" || tb_get_password --confirm
 	fi
-	test -z "$dry_run" || return 0
+	test -z "$opt_dry_run" || return 0
 	tb_prepare_signing
 	# shellcheck disable=SC2086 # Words without blanks.
 	printf 'TermBackup password check\n' |
@@ -66,13 +61,13 @@ tb_pin_check() {
 tb_establish_password() {
 	if test "$profile_cipher_suite" = age; then
 		tb_check_sha=
-		test -n "$dry_run" || tb_prepare_signing
+		test -n "$opt_dry_run" || tb_prepare_signing
 		return
 	fi
-	case $tb_pinned.$dry_run in
+	case $tb_pinned.$opt_dry_run in
 	none.* | lost.*)
 		tb_make_check
-		test -z "$dry_run" || return 0
+		test -z "$opt_dry_run" || return 0
 		;;
 	unpinned.) tb_pin_check ;;
 	unpinned.*)
@@ -84,5 +79,5 @@ tb_establish_password() {
 	tb_get_password
 	# One key is derived: the last manifest is opened anyway.
 	test "$mode.$prepared_proof" = incremental.manifest || tb_open_check
-	test -n "$dry_run" || tb_prepare_signing
+	test -n "$opt_dry_run" || tb_prepare_signing
 }

@@ -1,33 +1,26 @@
-# shellcheck shell=sh disable=SC2034,SC2154
 # A profile's commands before and after a backup, and what its webhook, command and ping URL are told; the verb run
-# sources this after lib/setup.sh.
+# uses this.
 #
 # Nobody who cannot be told ends a backup or changes its status: that is a warning. The URLs go from
 # tbk-config to tbk-notify through a pipe; this shell never holds them.
 
-# Whether there is something to tell of: from the start of a run until its end has been told.
-tb_notifies=
-tb_notify_wait=30
-tb_started=
+# Whether there is something to tell of: from the start of a run until its end has been told; what went wrong beside.
+tb_notifies='' tb_notify_wait=30 tb_problem=''
 
 # tb_notify_one FIELD ARGUMENT…: sends the report, if there is one, to the URL in that field.
 tb_notify_one() {
 	tb_field=$1
 	shift
 	tb_kept_hold=$tb_hold
-	tb_in_words
 	tb_hold=1
 	"${tb_bin}tbk-config" profile get --quiet --reveal -- "$profile_name" "$tb_field" 2>/dev/null |
 		tb_stage notify "${tb_bin}tbk-notify" --quiet --url-fd 0 "$@" &
 	tb_await $!
-	tb_as_asked
 	tb_hold=$tb_kept_hold
-	test "$(tb_status notify)" -ne 0 || return 0
-	tb_why=$(sed -n 's/^tbk-notify: error: //p;' "$tb_work/notify.err" | head -n 1)
-	test "$(tb_status notify)" -ne 143 || tb_why=interrupted
-	case $tb_field in
-	ping_url) tb_warn "the ping was not sent: ${tb_why:-tbk-notify failed}" ;;
-	*) tb_warn "the webhook was not notified: ${tb_why:-tbk-notify failed}" ;;
+	case $(tb_status notify).$tb_field in
+	0.*) ;;
+	*.ping_url) tb_warn 'the ping was not sent' "$tb_work/notify.status" ;;
+	*) tb_warn 'the webhook was not notified' "$tb_work/notify.status" ;;
 	esac
 }
 
@@ -36,48 +29,44 @@ tb_notify_start() {
 	test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10
 }
 
-# tb_hook FIELD [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
+# tb_hook FIELD WORDS [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
 # failed, else to nothing.
 tb_hook() {
 	tb_why=
 	# It becomes the command, and cannot say how that ends.
-	tb_stage "$1" env "$tb_sh" hook ${2:+--report} -- "$1" "$profile_name" <"${2:-/dev/null}" &
+	tb_hold=$tb_json
+	tb_stage "$1" env "$tb_sh" hook ${3:+--report} -- "$1" "$profile_name" <"${3:-/dev/null}" &
+	tb_hold=
 	tb_await $!
 	test -z "$tb_json" || tb_show_held "$1"
-	test "$(tb_status "$1")" -ne 0 || return 0
-	case $1 in
-	notify_command) tb_why='the command for notifications' ;;
-	*) tb_why="the command ${1%_command} the backup" ;;
-	esac
-	tb_why="$tb_why failed with status $(tb_status "$1")"
+	tb_end_of "$1"
+	test "$tb_ended" -eq 0 || tb_why="the command $2 failed with status $tb_ended"
 }
 
 # tb_hook_before: what comes before a backup; ends if it fails.
 tb_hook_before() {
 	test -n "$profile_before_command" || return 0
-	tb_hook before_command
-	test -n "$tb_why" || return 0
-	tb_cause=$tb_why
-	tb_die 66 "$tb_why: no backup is made"
+	tb_hook before_command 'before the backup'
+	test -z "$tb_why" || tb_cause=$tb_why
+	test -z "$tb_why" || tb_die 66 "$tb_why: no backup is made"
 }
 
-# tb_write_notice MEMBER…: the report, with these members for tbk-sh object.
+# tb_write_notice STATUS FACT…: the report.
 tb_write_notice() {
-	test -z "$tb_problem" || set -- "$@" "warning=$tb_problem"
-	"$tb_sh" object -- "status=$tb_told" "profile=$profile_name" \
-		"seconds:=$(($(date +%s) - tb_started))" "$@" >"$tb_work/notice"
+	tb_told=$1
+	shift
+	"$tb_sh" report --json notice -- "status=$tb_told" "profile=$profile_name" "started=$tb_started" "warning=$tb_problem" "$@" \
+		>"$tb_work/notice"
 }
 
-# tb_notify STATUS MEMBER…: runs what comes after a backup, and reports the end to all, with these members.
+# tb_notify STATUS FACT…: runs what comes after a backup, and reports the end to all, with these facts.
 tb_notify() {
 	test -n "$tb_notifies" || return 0
 	tb_notifies=
 	test -n "$profile_has_webhook_url$profile_has_ping_url$profile_after_command$profile_notify_command" || return 0
-	tb_told=$1
-	shift
 	tb_write_notice "$@" || return 0
 	if test -n "$profile_after_command"; then
-		tb_hook after_command "$tb_work/notice"
+		tb_hook after_command 'after the backup' "$tb_work/notice"
 		if test -n "$tb_why"; then
 			tb_warn "$tb_why"
 			tb_problem=${tb_problem:+$tb_problem; }$tb_why
@@ -90,20 +79,18 @@ tb_notify() {
 	*)
 		test -z "$profile_has_webhook_url" || tb_notify_one webhook_url --max-wait "$tb_notify_wait" "$tb_work/notice"
 		if test -n "$profile_notify_command"; then
-			tb_hook notify_command "$tb_work/notice"
+			tb_hook notify_command 'for notifications' "$tb_work/notice"
 			test -z "$tb_why" || tb_warn "$tb_why"
 		fi
 		;;
 	esac
-	if test -n "$profile_has_ping_url"; then
-		case $tb_told in
-		success | unchanged) tb_kind=success ;;
-		*) tb_kind=failure ;;
-		esac
-		tb_notify_one ping_url --ping "$tb_kind" --max-wait "$tb_notify_wait" "$tb_work/notice"
-	fi
+	test -n "$profile_has_ping_url" || return 0
+	case $tb_told in
+	success | unchanged) set -- success ;;
+	*) set -- failure ;;
+	esac
+	tb_notify_one ping_url --ping "$1" --max-wait "$tb_notify_wait" "$tb_work/notice"
 }
-tb_problem=
 
 # tb_notify_failure STATUS: tells of a run that ends with this status.
 tb_notify_failure() {
@@ -112,8 +99,5 @@ tb_notify_failure() {
 	case $1 in
 	129 | 130 | 131 | 143) tb_notify_wait=5 ;;
 	esac
-	tb_error_type "$1"
-	tb_notify failure "error:=$(
-		"$tb_sh" object -- "type=$tb_type" "message=$(tb_reason "$1")" "status:=$1"
-	)"
+	tb_notify failure "failed=$1" "reason=$tb_reason" "type=$tb_configuration"
 }

@@ -1,5 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# Reading parts of backups; the verbs that do source this after lib/setup.sh.
+# Reading parts of backups.
 
 # tb_choose_backup ID [TIME]: the backup that is meant, as tb_find_backup sets it, of a profile or a store, and what
 # opens it.
@@ -11,12 +10,6 @@ tb_choose_backup() {
 	tb_password_for_reading
 }
 
-# tb_paths: what tbk-open is told of the paths to restore, for eval. None of them is an option.
-tb_paths() {
-	eval "set -- $opt_paths"
-	for tb_argument in "$@"; do printf ' --path %s' "$(tb_quote "./$tb_argument")"; done
-}
-
 # tb_from NAME ID OPTION…: tbk-open as a stage on a backup of the list: it gets no more of the archives than it
 # needs.
 tb_from() {
@@ -25,28 +18,14 @@ tb_from() {
 	tb_open_parts "$tb_name" --from "$@"
 }
 
-# tb_open_parts NAME OPTION…: likewise, on what the options say.
+# tb_open_parts NAME OPTION…: likewise, on what the options say, with tbk-pull, which it starts.
 tb_open_parts() {
 	tb_name=$1
-	tb_open_words=
 	shift
-	for tb_argument in --expect "$tb_work/list" "$@"; do
-		case $tb_argument in
-		*\'*) tb_open_words="$tb_open_words $(tb_quote "$tb_argument")" ;;
-		*) tb_open_words="$tb_open_words '$tb_argument'" ;;
-		esac
-	done
-	tb_serves=tb_open_served
-	tb_pull "$tb_name" --serve --quiet -- "$profile_store"
-	tb_serves=
-}
-
-# tb_open_served OPTION…: tbk-open with what tb_open_parts was told, over tbk-pull with these options.
-tb_open_served() {
-	eval "set -- $tb_open_words -- \"\${tb_bin}tbk-pull\" ${tb_token:+--token-fd 5} \"\$@\""
-	if test -n "${tb_token-}"; then
-		{ printf '%s\n' "$tb_token" | tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" 5<&0 0<&6 6<&-; } 6<&0
-	else
-		tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@"
-	fi
+	tb_pull_options
+	tb_options="$tb_options ${tb_max_wait:+--max-wait $tb_max_wait} ${tb_down:+--limit-download $tb_down}"
+	eval "set -- --expect \"\$tb_work/list\" \"\$@\" -- \"\${tb_bin}tbk-pull\" $tb_options"
+	tb_options=
+	tb_fed "${tb_token:+7:tb_token}" tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" ${tb_token:+--token-fd 7} \
+		--serve --quiet -- "$profile_store"
 }

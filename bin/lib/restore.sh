@@ -1,5 +1,4 @@
-# shellcheck shell=sh disable=SC2034,SC2154
-# What a restore makes sure of before it replaces anything; the verb restore sources this after lib/chain.sh.
+# What a restore makes sure of before it replaces anything.
 
 # check_signature ID FILE: sets signature to what the signature of its archive, the first in the file, is
 # worth; ends if it does not hold.
@@ -39,11 +38,7 @@ prepare() {
 		tb_fetch_signature "$tb_id"
 		signature=$tb_signature
 		test "$signature" = fetched || return 0
-		stored='file'
-		tb_waiting tb_pull pull --chain ${tb_takes_part:+--partial} --quiet --progress "$tb_progress" \
-			-o "$tb_work/archives" -- "$profile_store" "$tb_id"
-		tb_pipeline pull
-		test "$tb_result" -eq 0 || tb_failed "$tb_result" pull
+		keep_archives
 		check_signature "$tb_id" "$tb_work/archives"
 	fi
 }
@@ -52,10 +47,8 @@ prepare() {
 keep_archives() {
 	test -z "$stored" || return 0
 	stored='file'
-	tb_waiting tb_pull pull --chain ${tb_takes_part:+--partial} --quiet --progress "$tb_progress" \
+	tb_must pull tb_pull pull --chain ${tb_takes_part:+--partial} --quiet --progress "$tb_progress" \
 		-o "$tb_work/archives" -- "$profile_store" "$tb_id"
-	tb_pipeline pull
-	test "$tb_result" -eq 0 || tb_failed "$tb_result" pull
 }
 
 # may_replace: whether a person at the terminal says that the files there that differ are replaced, who is told how
@@ -63,9 +56,7 @@ keep_archives() {
 may_replace() {
 	tb_can_ask || return 1
 	keep_archives
-	tb_hold=1
-	fetch if-changed --dry-run >"$tb_work/preview"
-	tb_hold=
+	tb_quietly fetch if-changed --dry-run >"$tb_work/preview"
 	test "$tb_result" -eq 0 || tb_failed "$tb_result" pull open
 	sed -n "s/^replace$tb_tab//p" "$tb_work/preview" >"$tb_work/differing"
 	differing=$(($(wc -l <"$tb_work/differing")))
@@ -74,5 +65,5 @@ may_replace() {
 	1) set -- "1 file in '$target' differs from the backup. Replace it?" ;;
 	*) set -- "$differing files in '$target' differ from the backup. Replace them?" ;;
 	esac
-	tb_ask_or_list "$1" "$tb_work/differing"
+	tb_ask "$1" "$tb_work/differing"
 }

@@ -60,6 +60,9 @@ void tbk_remove_unfinished(void);
 /* Makes the file in which whoever started this process finds its number, "pid 123", while it runs, and then its exit
  * status. 0, or -1 if it cannot be written. Where a file "ending" lies beside it the process ends as by SIGTERM. */
 int tbk_begin_stage(const char *path);
+/* Notes why the process fails, a line that comes behind the status there. The first one counts. 1 if there is such a
+ * file, else 0. */
+int tbk_note_stage(const char *text, size_t length);
 /* Notes the status there, if there is such a file. Async-signal-safe. */
 void tbk_end_stage(int status);
 /* Likewise, and ends the process. */

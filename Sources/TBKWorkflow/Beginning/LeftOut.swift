@@ -29,7 +29,7 @@ struct LeftOut {
     return pattern
   }
 
-  private static func real(_ path: RawPath) -> RawPath {
+  static func real(_ path: RawPath) -> RawPath {
     let found: RawPath?? = try? unsafe path.withCString { (text) throws(Failure) in
       guard let resolved = unsafe realpath(text, nil) else { return nil }
       defer { unsafe free(resolved) }

@@ -12,27 +12,31 @@ struct VerbBeginning {
   ///   - verb: as it is typed.
   ///   - arguments: what stands behind it.
   ///   - process: the number of the verb's process.
+  ///   - whole: also of a verb that begins with its options alone.
   /// - Returns: assignments, the one of the directory first; behind them, or alone, a call that ends the verb.
-  static func script(of verb: String, _ arguments: [String], process: String) throws(Failure) -> [UInt8] {
+  static func script(of verb: String, _ arguments: [String], process: String, whole: Bool = false) throws(Failure) -> [UInt8] {
     let values: OptionValues
+    let isJSON = arguments.prefix { $0 != "--" }.contains("--json")
+    let errors = Array((isJSON ? "tb_json=1\nexport TERMBACKUP_ERRORS=json\n" : "").utf8)
     switch try VerbOptions.answer(to: verb, arguments) {
-    case .end(let text): return text
+    case .end(let text): return errors + text
     case .options(let found): values = found
     }
     let named = try splitShellWords(values["profiles"] ?? [])
     // Of several, each begins for itself.
     if verb == "run", values["all"] != nil || named.count > 1 {
-      return values.script + Array("tb_run_each \"$@\"\n".utf8)
+      return errors + values.script + Array("tb_run_each \"$@\"\n".utf8)
     }
-    var begun = VerbBeginning()
     let needs = VerbOptions.command(verb)?.beginning ?? []
+    if needs.contains(.optionsAlone), !whole { return errors + values.script + blankProfile }
+    var begun = VerbBeginning()
     do throws(Failure) {
       try begun.begin(verb, values, needs, process)
     } catch {
       guard !error.isOfProcess else { throw error }
       begun.refuse(error)
     }
-    return begun.work + values.script + begun.script
+    return begun.work + errors + values.script + blankProfile + begun.script
   }
 
   /// The assignment of the directory, which has to be known first: whoever is interrupted removes it.
@@ -41,6 +45,12 @@ struct VerbBeginning {
   private mutating func begin(
     _ verb: String, _ values: OptionValues, _ needs: Beginning, _ process: String
   ) throws(Failure) {
+    if needs.contains(.profileName), let name = values["profile"] {
+      guard Profile.isName(name) else {
+        throw Failure(.usage, "\(RawPath(name).display) cannot be the name of a profile")
+      }
+    }
+    try secrets(values, readingAtOnce: !needs.contains(.secretsLater))
     let home = try Home.ofProcess()
     assign("tb_home", home.path.bytes)
     guard exists(home) else {
@@ -66,6 +76,42 @@ struct VerbBeginning {
       script += Array("test -n \"$tb_json\" || ".utf8) + ShellScript.call("tb_warn", [concern])
     }
   }
+
+  /// `tb_lasting` names the secrets in files that any command can read again, `tb_at_once` those that have to be read
+  /// before this shell uses their descriptors for something else.
+  private mutating func secrets(_ values: OptionValues, readingAtOnce: Bool) throws(Failure) {
+    var lasting: [String] = []
+    var atOnce: [String] = []
+    var descriptors: [[UInt8]: String] = [:]
+    for (name, noun) in VerbBeginning.secretNames {
+      if let number = values["\(name)_fd"] {
+        if let other = descriptors[number] {
+          throw Failure(
+            .usage, "descriptor \(String(decoding: number, as: UTF8.self)) cannot give both \(other) and \(noun)")
+        }
+        descriptors[number] = noun
+        atOnce.append(name)
+      } else if let given = values["\(name)_file"] {
+        let file = RawPath(given)
+        if file.isStandardStream { continue }
+        if SecretFiles.lasts(file) { lasting.append(name) } else { atOnce.append(name) }
+      } else if values["\(name)_command"] == nil, let given = environment("TERMBACKUP_\(name.uppercased())_FILE") {
+        let file = RawPath(given)
+        if SecretFiles.lasts(file) { lasting.append(name) }
+        if ["/dev/fd/", "/proc/self/fd/"].contains(where: { prefix in
+          given.starts(with: prefix.utf8) && given.count == prefix.utf8.count + 1 && (0x33...0x39).contains(given.last!)
+        }) { atOnce.append(name) }
+      }
+    }
+    assign("tb_lasting", lasting.joined(separator: " "))
+    assign("tb_at_once", (readingAtOnce ? atOnce : []).joined(separator: " "))
+  }
+
+  private static let secretNames: KeyValuePairs = [
+    "token": "the token", "key_password": "the password of the key", "password": "the password",
+    "new_password": "the new password", "mbu_password": "mbu's password",
+    "identity_password": "the password of the identity file",
+  ]
 
   private func exists(_ home: Home) -> Bool {
     (try? Descriptor.workingDirectory.openIfPresent(home.path, O_RDONLY | O_DIRECTORY)) != nil

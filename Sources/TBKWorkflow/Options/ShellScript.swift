@@ -34,12 +34,23 @@ package enum ShellScript {
 /// One option may be declared twice, as an operand and by name: the one that has a value counts.
 struct OptionValues {
   var members: [(name: String, value: [UInt8])] = []
+  /// Of each option with a value, given or not, how it is typed, in words in quotes.
+  private(set) var typed: [(name: String, words: [UInt8])] = []
   /// Of a verb that seals: whether in another way than the profile's.
   private(set) var sealing: SuiteOptions?
 
   init(_ verb: any ParsableArguments) {
     sealing = (verb as? any SealingVerb)?.suite
     for declared in DeclaredValue.all(of: verb) {
+      // Paths in a backup are operands here, and an option of tbk-open. None of them is an option itself.
+      let arePaths = declared.variable == "paths"
+      if let option = arePaths ? "--path" : declared.option, !declared.isFlag {
+        var words: [UInt8] = []
+        for word in declared.words where !word.isEmpty {
+          words += Array(option.utf8) + [0x20] + ShellScript.quote(arePaths ? Array("./".utf8) + word : word) + [0x20]
+        }
+        typed.append((declared.variable, words))
+      }
       if let place = members.firstIndex(where: { $0.name == declared.variable }) {
         if members[place].value.isEmpty { members[place].value = declared.word }
       } else {
@@ -53,8 +64,9 @@ struct OptionValues {
     members.first { $0.name == name && !$0.value.isEmpty }?.value
   }
 
-  /// `opt_NAME='VALUE'` for each.
+  /// `opt_NAME='VALUE'` for each, and `args_NAME='--NAME VALUE'` of options with values.
   var script: [UInt8] {
     members.flatMap { ShellScript.assignment(to: "opt_\($0.name)", $0.value) }
+      + typed.flatMap { ShellScript.assignment(to: "args_\($0.name)", $0.words) }
   }
 }

@@ -31,6 +31,9 @@ package enum VerbOptions {
   /// Throws `.usage` if there is no such verb.
   static func answer(to verb: String, _ arguments: [String]) throws(Failure) -> Answer {
     guard let command = command(verb) else { throw unknown(verb) }
+    if arguments.first == "--version" {
+      return .end(ShellScript.call("tb_help", ["termbackup \(verb) \(suiteVersion)"]))
+    }
     let verbs = command.configuration.subcommands
     if verbs.isEmpty { return answer(to: verb, command, arguments) }
     guard let word = arguments.first else { return .end(refusal(Failure(.usage, "no verb is given"))) }
@@ -108,6 +111,9 @@ package enum VerbOptions {
 
   /// That there is no such verb, with the one that may have been meant.
   package static func unknown(_ verb: String) -> Failure {
+    if verb.hasPrefix("-") {
+      return Failure(.usage, "unknown option '\(verb)'", hint: "see 'termbackup --help'")
+    }
     let hint = VerbNames.meant(by: verb, among: names) ?? "see 'termbackup --help'"
     return Failure(.usage, "'\(verb)' is not a termbackup verb", hint: hint)
   }

@@ -51,6 +51,8 @@ struct ConsolidateReport: VerbReport {
         : "No other backup needs these any longer, and prune may remove them:" + list(freed))
   }
 
+  var notes: [String] { status == "consolidated" && facts.isOnGitHub ? [gitKeeps] : [] }
+
   var json: JSON {
     .object([
       "id": json(new), "profile": json(facts.text("profile")), "status": .string(status),

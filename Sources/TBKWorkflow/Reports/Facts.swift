@@ -56,6 +56,9 @@ struct Facts {
     return number
   }
 
+  /// Whether the store is a repository, which keeps what was ever committed.
+  var isOnGitHub: Bool { text("store")?.hasPrefix("github:") ?? false }
+
   /// How many seconds have passed since the time of that name, in seconds since 1970.
   func elapsed(since key: String) throws(Failure) -> UInt64 {
     let now = Timestamp.now().nanoseconds / 1_000_000_000
@@ -69,9 +72,16 @@ protocol VerbReport {
   /// Lines, each with its end.
   var text: String { get }
   var json: JSON { get }
+  /// What people should know besides, on standard error, each on a line.
+  var notes: [String] { get }
 }
 
+/// What is said of a store where something was removed, if it is a repository.
+let gitKeeps = "git keeps what was ever committed: only archives in releases give their space back"
+
 extension VerbReport {
+  var notes: [String] { [] }
+
   /// A line of a report below its first one: a name of up to eight letters and what it is about.
   func row(_ name: String, _ value: String) -> String {
     "  " + name + String(repeating: " ", count: max(1, 9 - name.utf8.count)) + value + "\n"

@@ -31,25 +31,3 @@ struct KeyReport: VerbReport {
     ])
   }
 }
-
-/// A token that was put into the keyring.
-struct KeptTokenReport: VerbReport {
-  private let facts: Facts
-
-  /// - Parameter facts: token, masked; user, kind, expires and source.
-  init(_ facts: Facts) { self.facts = facts }
-
-  var text: String {
-    "The keyring keeps the token \(facts.shown("token")) of \(facts.shown("user"))\n"
-      + row("kind", facts.shown("kind")) + row("expires", facts.shown("expires"))
-  }
-
-  var json: JSON {
-    let expires = facts.text("expires")
-    return .object([
-      "status": .string("kept"), "token": json(facts.text("token")), "user": json(facts.text("user")),
-      "kind": json(facts.text("kind")), "expires_at": expires == "never" ? .null : json(expires),
-      "source": json(facts.text("source")),
-    ])
-  }
-}

@@ -19,6 +19,8 @@ struct PruneReport: VerbReport {
       : "\(facts["dry_run"] == nil ? "Removed" : "Would remove") \(removed) of \(removed + kept) backups, \(humanSize(freed))\n"
   }
 
+  var notes: [String] { removed > 0 && facts["dry_run"] == nil && facts.isOnGitHub ? [gitKeeps] : [] }
+
   var json: JSON {
     .object(["removed_count": .number(removed), "kept_count": .number(kept), "size": .number(freed)])
   }

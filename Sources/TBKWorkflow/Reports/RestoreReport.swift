@@ -23,6 +23,14 @@ struct RestoreReport: VerbReport {
     return text + row("time", humanDuration(seconds))
   }
 
+  var notes: [String] {
+    switch facts.text("signature") {
+    case "holds": ["the signature of the archive holds"]
+    case "none": ["the archive is not signed"]
+    default: []
+    }
+  }
+
   var json: JSON {
     .object([
       "profile": json(facts.text("profile")), "status": json(facts.text("status")), "id": json(facts.text("id")),

@@ -5,35 +5,87 @@ import TBKFormat
 /// How many backups hold, and which do not. What does not was said when it was found.
 struct VerifyReport: VerbReport {
   private let facts: Facts
-  private let checked, failed, signed, marked: UInt64
-  /// The ids of all, and what does not hold with the reason: for programs.
+  private let marked: UInt64
+  private let found: [VerifiedBackup]
+  /// The ids of all: for programs.
   private let ids: [String]
-  private let failures: [[String]]
 
+  /// - Parameter facts: profile, ledger, marked; several, if more than one was asked for; ids and results, files.
   init(_ facts: Facts) throws(Failure) {
     self.facts = facts
-    checked = try facts.number("checked") ?? 0
-    failed = try facts.number("failed") ?? 0
-    signed = try facts.number("signed") ?? 0
     marked = try facts.number("marked") ?? 0
     ids = try facts.rows(in: "ids").map { $0[0] }
-    failures = try facts.rows(in: "failures")
+    found = try facts.rows(in: "results").compactMap { VerifiedBackup($0) }
   }
 
   var text: String {
-    facts["several"] == nil ? "" : "\(checked - min(checked, failed)) of \(checked) backups hold\n"
+    let failed = found.count { !$0.holds }
+    return facts["several"] == nil ? "" : "\(found.count - failed) of \(found.count) backups hold\n"
   }
 
   var json: JSON {
     .object([
       "profile": json(facts.text("profile")), "ledger": json(facts.text("ledger")),
-      "checked_count": .number(checked), "signed_count": .number(signed), "marked_count": .number(marked),
+      "checked_count": .number(UInt64(found.count)),
+      "signed_count": .number(UInt64(found.count { $0.holds && $0.signature == "holds" })), "marked_count": .number(marked),
       "ids": .array(ids.map { .string($0) }),
       "failures": .array(
-        failures.map { row in
-          .object(["id": .string(row[0]), "reason": .string(row.count > 1 ? row[1] : "")])
-        }),
+        found.filter { !$0.holds }.map { .object(["id": .string($0.id), "reason": .string($0.reason)]) }),
     ])
+  }
+}
+
+/// What verifying one backup has found out.
+struct VerifiedBackup {
+  let id: String
+  /// Of its archive.
+  let sha256: String
+  /// Of its archive: `holds`, `unchecked`, or what else tbk-open says.
+  let signature: String
+  /// What does not hold; `-` if all does, and `manifest` if only the sealed manifest has to be made again.
+  let reason: String
+
+  var holds: Bool { reason == "-" }
+
+  /// - Parameter row: id, SHA-256, signature and reason.
+  init?(_ row: [String]) {
+    guard row.count >= 4 else { return nil }
+    (id, sha256, signature, reason) = (row[0], row[1], row[2], row[3])
+  }
+
+  /// - Parameter verdict: the word, the id, what of the sealed manifest, the signature, and the ids that are lacking.
+  init(id: String, sha256: String, verdict: [String]) {
+    self.id = id
+    self.sha256 = sha256
+    func cell(_ index: Int) -> String { index < verdict.count ? verdict[index] : "-" }
+    signature = cell(5)
+    switch cell(0) {
+    case "ok":
+      reason =
+        signature == "fails"
+        ? "the signature of its archive does not hold" : ["damaged", "missing"].contains(cell(4)) ? "manifest" : "-"
+    case "missing": reason = "missing from the store"
+    case "corrupt": reason = "corrupt or incomplete"
+    case "altered": reason = "altered, or sealed with another password"
+    case "differs": reason = "does not match its entry in the ledger"
+    case "depends":
+      let lacking = cell(6).split(separator: ",").map { $0.prefix(12) }.joined(separator: " ")
+      reason = "depends on \(lacking), missing or damaged in the store"
+    default: reason = "corrupt or incomplete"
+    }
+  }
+
+  var line: String { [id, sha256, signature, reason].joined(separator: "\t") + "\n" }
+
+  /// For people.
+  var text: String {
+    let isColoured = Messages.isColoured(.standardOutput)
+    func coloured(_ word: String, _ colour: Int) -> String {
+      isColoured ? "\u{1b}[\(colour)m\(word)\u{1b}[0m" : word
+    }
+    guard holds else { return "\(coloured("FAILED", 31))  \(id.prefix(12))  \(reason)\n" }
+    let signed = ["holds": "  signed", "unchecked": "  signature not checked"][signature] ?? ""
+    return "\(coloured("ok", 32))      \(id.prefix(12))\(signed)\n"
   }
 }
 

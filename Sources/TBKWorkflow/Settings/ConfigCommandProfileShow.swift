@@ -266,3 +266,11 @@ func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failu
   assign("store_directory", store.path?.bytes ?? [])
   return output
 }
+
+/// Those variables without a value, for a verb that has no profile.
+let blankProfile: [UInt8] = {
+  let fields = Profile.fields.filter { !["cipher_suite", "recipients"].contains($0.name) }
+  let names = fields.map { ($0.secret ? "has_" : "") + $0.name }
+  return (names + ["sealing", "recipients", "cipher_suite", "walk", "store", "store_directory"])
+    .flatMap { ShellScript.assignment(to: "profile_\($0)", "") }
+}()

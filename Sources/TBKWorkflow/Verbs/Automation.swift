@@ -1,6 +1,7 @@
 import ArgumentParser
 
 struct ScheduleEnable: Verb {
+  static let beginning: Beginning = [.profile, .secretsLater]
   static let configuration = CommandConfiguration(
     commandName: "schedule-enable",
     abstract: "Schedule backups with cron or systemd.",
@@ -34,6 +35,7 @@ struct ScheduleEnable: Verb {
 }
 
 struct ScheduleDisable: Verb {
+  static let beginning: Beginning = .profileName
   static let configuration = CommandConfiguration(
     commandName: "schedule-disable",
     abstract: "Stop scheduled backups.",
@@ -52,6 +54,7 @@ struct ScheduleDisable: Verb {
 }
 
 struct ScheduleStatus: Verb {
+  static let beginning: Beginning = .profileName
   static let configuration = CommandConfiguration(
     commandName: "schedule-status",
     abstract: "Show when backups are scheduled.",
@@ -67,6 +70,7 @@ struct ScheduleStatus: Verb {
 }
 
 struct ScheduleRun: Verb {
+  static let beginning: Beginning = .profileName
   static let configuration = CommandConfiguration(
     commandName: "schedule-run",
     abstract: "Run a scheduled backup; cron and systemd call this.",

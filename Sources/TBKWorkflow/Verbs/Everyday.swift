@@ -285,6 +285,7 @@ struct Verify: Verb {
 }
 
 struct Status: Verb {
+  static let beginning: Beginning = .profileName
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Show the state of each profile's backups.",

@@ -1,6 +1,7 @@
 import ArgumentParser
 
 struct Initialise: Verb {
+  static let beginning: Beginning = .optionsAlone
   static let configuration = CommandConfiguration(
     commandName: "init",
     abstract: "Make the configuration and a first store.",
@@ -27,6 +28,7 @@ struct Initialise: Verb {
 
 /// Its verbs are those of `tbk-config profile` that are for people.
 struct ProfileVerb: Verb {
+  static let beginning: Beginning = .optionsAlone
   static let configuration = CommandConfiguration(
     commandName: "profile",
     abstract: "Choose what is backed up, how, and where to.",
@@ -61,6 +63,7 @@ struct UpdateToken: Verb {
 }
 
 struct TokenInfo: Verb {
+  static let beginning: Beginning = .profileName
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     commandName: "token-info",
@@ -110,6 +113,12 @@ struct GenerateKey: Verb {
   @OptionGroup var password: PasswordOptions
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
+
+  func validate() throws {
+    if noPassword, (keyPassword.firstGiven ?? password.firstGiven) != nil {
+      throw ValidationError("--no-password is given together with a password")
+    }
+  }
 }
 
 struct Migrate: Verb {

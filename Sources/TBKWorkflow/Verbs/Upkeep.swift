@@ -2,6 +2,7 @@ import ArgumentParser
 import TBKCommand
 
 struct Doctor: Verb {
+  static let beginning: Beginning = [.optionsAlone, .profileName]
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Check everything that backups need.",
@@ -160,6 +161,7 @@ struct RotateKey: Verb {
 }
 
 struct Clean: Verb {
+  static let beginning: Beginning = [.frees, .profileName]
   static let wordsBeforeProfile: [String]? = ["--store"]
   static let configuration = CommandConfiguration(
     abstract: "Remove what interrupted runs left behind.",
@@ -189,6 +191,7 @@ struct Clean: Verb {
 }
 
 struct AuditLog: Verb {
+  static let beginning: Beginning = .optionsAlone
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     commandName: "audit-log",

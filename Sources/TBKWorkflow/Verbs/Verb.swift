@@ -18,6 +18,12 @@ struct Beginning: OptionSet {
   static let excludes = Beginning(rawValue: 2)
   /// It makes room: its directory may be elsewhere, if the home's file system is full.
   static let frees = Beginning(rawValue: 4)
+  /// Its options alone: there may be no home, and it works in no directory.
+  static let optionsAlone = Beginning(rawValue: 8)
+  /// The name of a profile, which need not exist.
+  static let profileName = Beginning(rawValue: 16)
+  /// The places of secrets are for later: nothing is read from them at once.
+  static let secretsLater = Beginning(rawValue: 32)
 }
 
 extension Verb {

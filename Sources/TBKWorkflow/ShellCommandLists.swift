@@ -21,6 +21,33 @@ extension ShellCommand {
     }
   }
 
+  struct Pruned: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Count what was removed and what stays, as assignments for a shell.",
+      discussion: "What tbk-prune or 'tbk-push --then-prune' printed comes on standard input, as text or JSON Lines.")
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let input = try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the verdicts")
+      var (removed, kept, freed, failed) = (0, 0, UInt64(0), "0")
+      for line in input.split(separator: 0x0a) {
+        let cells = String(decoding: line, as: UTF8.self).split(separator: "\t", omittingEmptySubsequences: false)
+        let object = line.first == UInt8(ascii: "{") ? try JSON.parse(Array(line), what: "a verdict") : nil
+        switch object?["action"]?.text ?? String(cells[0]) {
+        case "keep": kept += 1
+        case "remove":
+          removed += 1
+          freed &+= object.map { $0["size"]?.integer(UInt64.self) ?? 0 } ?? (cells.count > 3 ? UInt64(cells[3]) ?? 0 : 0)
+        case "failed" where cells.count > 1: failed = String(cells[1])
+        default: break
+        }
+      }
+      for (name, value) in [("removed", "\(removed)"), ("kept", "\(kept)"), ("freed", "\(freed)"), ("unpruned", failed)] {
+        try StandardOutput.write(ShellScript.assignment(to: "tb_\(name)", value))
+      }
+      return ExitStatus.success
+    }
+  }
+
   struct Sample: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print some of the lines of standard input, chosen at random, in their order.")
@@ -51,51 +78,6 @@ extension ShellCommand {
       let leftOut = LeftOut(below: source)
       for directory in directories {
         if let pattern = leftOut.pattern(for: directory) { try StandardOutput.write(pattern + [0x0a]) }
-      }
-      return ExitStatus.success
-    }
-  }
-
-  struct Pick: ParsableCommand, SuiteCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "Print the line of the backup that is meant, out of those of 'tbk-pull --list'.",
-      discussion: "The list comes on standard input.")
-    @Option(name: .long, help: ArgumentHelp("Whose verb this is for.", valueName: "verb"))
-    var verb: String
-    @Option(name: .long, help: ArgumentHelp("Whose backups these are.", valueName: "words"))
-    var of: RawPath
-    @Option(name: .long, help: ArgumentHelp("The command that lists them.", valueName: "command"))
-    var listing: RawPath
-    @Option(name: .long, help: ArgumentHelp("The last one that was made by then.", valueName: "time"))
-    var at: String?
-    @Argument(help: ArgumentHelp("An id's beginning, latest, latest~2.", valueName: "id"))
-    var backup: RawPath?
-
-    func validate() throws {
-      if (at == nil) == (backup == nil) { throw ValidationError("give an id or --at") }
-    }
-
-    mutating func execute() throws(Failure) -> Int32 {
-      Messages.program = "termbackup \(verb)"
-      let hint = "see '\(RawPath.quote(listing.bytes.span))'"
-      let query: BackupQuery
-      if let at {
-        query = .at(try Timestamp(lastOf: at, now: .now()))
-      } else {
-        query = try BackupQuery(backup ?? RawPath([]), hint: hint)
-      }
-      let rows = try cells(
-        try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the list"), atLeast: 7)
-      do throws(Failure) {
-        let found = try query.choose(
-          from: rows, of: RawPath.quote(of.bytes.span), id: { $0[0] }, createdAt: { $0[1] })
-        if found.count > 1 {
-          throw Failure(
-            .usage, "\(found.count) backups have ids that begin with \(backup?.display ?? "")", hint: hint)
-        }
-        try StandardOutput.write(found[0].joined(separator: "\t") + "\n")
-      } catch {
-        throw Failure(error.code, error.message, hint: error.hint ?? hint)
       }
       return ExitStatus.success
     }

@@ -1,0 +1,65 @@
+"""The shell layer composes commands, and nothing else: what DESIGN leaves to tbk-sh is not in bin/."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted(path for path in (ROOT / "bin").rglob("*") if path.is_file() and not path.name.startswith("tbk-store-"))
+# Lists that are documented for scripts, by the file of the verb's directory that holds one: of backups and ids as tbk-pull
+# prints them, of what is left in a store, of what a restore would do, and the stores of profiles.
+LISTS = ("/list", "/ids", "/done", ".left", "/preview", "/store ", "/results", "/others", "/header", "--summary")
+
+
+def code(script):
+    """Its lines, numbered, without comments."""
+    lines = enumerate(script.read_text().splitlines(), 1)
+    return [(number, line) for number, line in lines if not line.lstrip().startswith("#") or number == 1]
+
+
+def test_there_are_scripts():
+    names = {path.name for path in SCRIPTS}
+    assert {"termbackup", "run", "setup.sh"} <= names
+
+
+def test_it_is_short():
+    """What was reached; it may not become more. What it is to be is 3,500."""
+    assert sum(len(path.read_text().splitlines()) for path in SCRIPTS) <= 3_960
+
+
+def test_no_file_is_long():
+    assert {path.name: count for path in SCRIPTS if (count := len(path.read_text().splitlines())) > 150} == {}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_only_composes(script):
+    for number, line in code(script):
+        where = f"{script.name}:{number}: {line.strip()}"
+        assert not re.search(r"""\{\\?"|\w\\?":|:=null|tb_sh" object\b""", line), f"JSON: {where}"
+        assert not re.search(r"\bgetopts\b|\bwhile test \$#|case \$1 in -", line), f"an option loop: {where}"
+        assert not re.search(r"(?i)\busage:", line), f"a help text: {where}"
+        if re.search(r"\b(sed|awk|grep)\b", line):
+            assert not re.search(r"\.(err|said|status)\b", line), f"a message is read: {where}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_only_lists_for_scripts_are_read(script):
+    for number, line in code(script):
+        if re.search(r"\b(sed|awk)\b", line):
+            assert any(name in line for name in LISTS), f"{script.name}:{number}: {line.strip()}"
+
+
+def test_every_function_that_is_called_is_there():
+    text = "\n".join(line for script in SCRIPTS for _, line in code(script))
+    defined = set(re.findall(r"^(tb_\w+)\(\) [{(]", text, re.MULTILINE))
+    called = set(re.findall(r"^\s*(?:! )?(tb_\w+)(?= |$)", text, re.MULTILINE))
+    assert {"tb_start", "tb_must", "tb_with"} <= defined
+    assert called - defined == set()
+
+
+def test_every_function_is_called():
+    text = "\n".join(line for script in SCRIPTS for _, line in code(script))
+    text += "\n".join(path.read_text() for path in (ROOT / "Sources" / "TBKWorkflow").rglob("*.swift"))
+    for name in re.findall(r"^(tb_\w+)\(\) [{(]", text, re.MULTILINE):
+        assert len(re.findall(rf"\b{name}\b", text)) > 1, name

@@ -1,0 +1,37 @@
+# Locks of the home; the verbs that change something use this. The kernel drops them whatever happens to this process.
+
+# tb_lock_profile: ends if another process works on the profile.
+tb_lock_profile() {
+	tb_lock 9 "run-$profile_name" || {
+		# Whoever started this one can tell.
+		test -z "${TERMBACKUP_BUSY-}" || : >"$TERMBACKUP_BUSY"
+		tb_die 75 "another run of '$profile_name' is in progress" 'wait until it has finished'
+	}
+}
+
+# tb_lock DESCRIPTOR NAME: takes that lock of the home; false if another process has it. The commands that run
+# do not inherit it: what one of them leaves behind must not hold it.
+tb_lock() {
+	tb_make_directory "$tb_home/state"
+	tb_lock_file=$tb_home/state/$2.lock
+	test ! -L "$tb_lock_file" || tb_die 73 "'$tb_lock_file' is a symbolic link"
+	test -e "$tb_lock_file" || "$tb_sh" make-file -- "$tb_lock_file" || exit
+	{ true >>"$tb_lock_file"; } 2>/dev/null || tb_die 73 "cannot create '$tb_lock_file'"
+	eval "exec $1>>\"\$tb_lock_file\""
+	tb_closed="$tb_closed $1>&-"
+	tb_try_lock "$1"
+}
+
+# tb_try_lock DESCRIPTOR: false if another process has the lock.
+tb_try_lock() {
+	tb_kept_closed=$tb_closed
+	tb_closed=
+	tb_quietly tb_stage lock "$tb_sh" lock "$1"
+	tb_closed=$tb_kept_closed
+	tb_end_of lock
+	case $tb_ended in
+	0) ;;
+	75) return 1 ;;
+	*) tb_failed "$tb_ended" lock ;;
+	esac
+}

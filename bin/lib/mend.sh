@@ -1,0 +1,86 @@
+# What verify writes into the store: manifests that were lost, and what holds. Nobody is asked for anything, and that it
+# cannot be written changes nothing about what was found.
+
+# tb_aside NAME COMMAND…: runs it in a process of its own, of which only the error is kept, in NAME.status; false if it
+# failed.
+tb_aside() {
+	(
+		tb_into=$tb_work/$1.status tb_hold=1 tb_no_input=1 tb_audited='' tb_on_failure=''
+		: >"$tb_into"
+		shift
+		tb_prepare_signing
+		"$@"
+	) 2>"$tb_work/aside.said" &
+	wait $!
+}
+
+# tb_mend_manifest: gives the backup tb_id, whose archive has the hash sha256, the sealed manifest that is in it.
+tb_mend_manifest() {
+	if tb_aside mending tb_make_manifest; then
+		tb_note "the sealed manifest of backup $(tb_short "$tb_id") was missing or damaged; recreated it from the archive"
+		return
+	fi
+	tb_warn "the sealed manifest of backup $(tb_short "$tb_id") could not be recreated" "$tb_work/mending.status"
+	return 1
+}
+
+tb_make_manifest() {
+	# To whom it is sealed, only the profile says.
+	words=
+	if cut -f 1,8 -- "$tb_work/list" | grep -q "^$tb_id$tb_tab.*[.]age\$"; then
+		words=$profile_recipients
+		test -n "$words" || tb_die 78 'the profile has no recipients to seal it to'
+	fi
+	tb_must 'pull-mend mend' tb_seal_manifest
+	tb_must push-mend tb_replace_manifest
+}
+
+tb_seal_manifest() {
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_pull pull-mend --quiet --progress never -- "$profile_store" "$tb_id" |
+		tb_sealed mend "${tb_bin}tbk-seal" manifest --quiet --progress never --expect-id "$tb_id" \
+			$words -o "$tb_work/mended"
+}
+
+tb_replace_manifest() {
+	tb_on_store push-mend replace-manifest --quiet -- "$profile_store" "$tb_id:$sha256" <"$tb_work/mended" >/dev/null
+}
+
+# tb_mark_verified: notes in the ledger what holds, in one step, where it is still the archive that the list had. Sets
+# marked to how many that are.
+tb_mark_verified() {
+	marked=0
+	test -z "$opt_no_mark" && test -s "$tb_work/held" || return 0
+	if ! cut -f 5 -- "$tb_work/list" | grep -q '[a-z]'; then
+		tb_note 'the ledger is one of TermBackup 6, and stays as it is'
+		return
+	fi
+	: >"$tb_work/marked"
+	if tb_aside marking tb_mark; then
+		marked=$(($(wc -l <"$tb_work/marked")))
+		left=$(($(wc -l <"$tb_work/held") - marked))
+		test "$left" -eq 0 ||
+			tb_note "not marked, for they have gone or have other archives by now: $left"
+		return
+	fi
+	tb_warn 'what holds could not be marked in the ledger' "$tb_work/marking.status"
+	tb_note 'with --no-mark nothing is written'
+}
+
+# tb_mark: as many at a time as a command line holds.
+tb_mark() {
+	set --
+	while read -r held; do
+		set -- "$@" "$held"
+		test $# -lt 4000 || {
+			tb_must mark tb_mark_these "$@"
+			set --
+		}
+	done <"$tb_work/held"
+	test $# -eq 0 || tb_must mark tb_mark_these "$@"
+}
+
+# tb_mark_these ID:SHA256…
+tb_mark_these() {
+	tb_on_store mark mark --quiet -- "$profile_store" "$@" </dev/null >>"$tb_work/marked"
+}

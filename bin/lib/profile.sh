@@ -1,0 +1,108 @@
+# The profile, and the backups that a verb works on: those of a profile, or what a store has. lib/setup.sh sources this.
+
+tb_token_known='' tb_store='' tb_group='' tb_present='' tb_others='' tb_rivals=''
+
+# tb_config ARGUMENT…: sets tb_answer to what tbk-config prints; ends if it fails.
+tb_config() {
+	tb_answer=$(tb_stage config "${tb_bin}tbk-config" "$@") || tb_failed "$(tb_status config)" config
+}
+
+# tb_load_profile NAME: sets these, and gets the token if the store wants one and tb_token_known is not set.
+tb_load_profile() {
+	tb_configuration=ProfileError
+	eval "tb_config profile show --shell ${args_suite-}${args_recipient-}${args_recipients_file-} -- \"\$1\""
+	tb_configuration=
+	eval "$tb_answer"
+	tb_up=${opt_limit_upload:-$profile_limit_upload} tb_down=${opt_limit_download:-$profile_limit_download}
+	case $profile_store in
+	github:*) test -n "$tb_token_known" || tb_get_token ;;
+	esac
+}
+
+# tb_load_store: as tb_load_profile, for --store and --group. Messages call it by its address.
+tb_load_store() {
+	tb_config store -- "$tb_store"
+	profile_store=$tb_answer profile_name=$tb_answer profile_group=$tb_group
+	case $tb_group in
+	'') tb_every_group=1 ;;
+	-) profile_group= ;;
+	esac
+	case $profile_store in
+	github:*) tb_get_token ;;
+	esac
+}
+
+# tb_need_source: the profile's source must be there.
+tb_need_source() {
+	test -n "$profile_source_dir" || tb_die 78 "the profile '$profile_name' has no source directory yet" \
+		"set it with 'termbackup profile edit $profile_name --source DIR'"
+	test -d "$profile_source_dir" ||
+		tb_die 66 "the directory '$profile_source_dir' does not exist" 'mount it, or change the profile'
+}
+
+# tb_choose_placement: sets placement to where an archive goes, by the options or by the profile.
+tb_choose_placement() {
+	placement=${opt_placement:-$profile_placement}
+	test "$placement" != auto || placement=
+}
+
+# tb_list: puts the backups into $tb_work/list, oldest first, the last id into tb_latest, and what the
+# signature of the ledger is worth into $tb_work/trust; with what the store holds of them if tb_present is set.
+tb_list() {
+	tb_must list tb_pull list ${tb_quiet:+--quiet} --list ${tb_present:+--present} --trust-out "$tb_work/trust" \
+		-- "$profile_store" >"$tb_work/list"
+	tb_latest=$(tail -n 1 -- "$tb_work/list" | cut -f 1)
+}
+
+# tb_list_all FILE: all that the store has, whoever's it is. That it cannot be told is no failure here.
+tb_list_all() {
+	(
+		profile_group='' profile_ungrouped='' tb_every_group=1
+		tb_quietly tb_run others tb_pull others --list --quiet -- "$profile_store" >"$1"
+		test "$tb_result" = 0
+	) || : >"$1"
+}
+
+# tb_whose COMMAND OPTION…: evaluates what tbk-sh answers about the backups of this profile, or of this store, of which
+# it reads a list on standard input; ends if it fails.
+tb_whose() {
+	tb_name=$1
+	shift
+	if test -n "$tb_store"; then
+		set -- "--store=$profile_store" ${tb_group:+"--group=$tb_group"} "$@"
+	else
+		if test "$profile_ungrouped" = true; then set -- --ungrouped "$@"; fi
+		set -- "--profile=$profile_name" "--address=$profile_store" ${profile_group:+"--group=$profile_group"} "$@"
+	fi
+	tb_assignments=$(tb_stage "$tb_name" "$tb_sh" "$tb_name" "$@") || tb_failed "$(tb_status "$tb_name")" "$tb_name"
+	eval "$tb_assignments"
+}
+
+# tb_find_others: for a profile without backups: sets tb_others to how many its store has that no profile here
+# has, in words, and tb_others_hint to what may be done; to nothing if there are none.
+tb_find_others() {
+	tb_list_all "$tb_work/others"
+	tb_whose others <"$tb_work/others"
+}
+
+# tb_find_rivals: sets tb_rivals to the other profiles here that take the store's backups in no group for
+# theirs, as this one does: TermBackup 6 did not write down whose a backup is. To nothing if there are none.
+tb_find_rivals() {
+	tb_rivals=
+	if test -n "$profile_group" && test "$profile_ungrouped" != true; then return; fi
+	if test -f "$tb_work/list"; then tb_whose rivals <"$tb_work/list"; else tb_whose rivals --unseen </dev/null; fi
+}
+
+# tb_no_backups: ends, for there is none.
+tb_no_backups() {
+	: >"$tb_work/others"
+	test -n "$tb_store" || tb_list_all "$tb_work/others"
+	tb_whose others --none <"$tb_work/others"
+}
+
+# tb_find_backup ID [TIME]: sets tb_id, tb_created, tb_size, tb_count, tb_file and tb_sha256 from the list: of a whole
+# id, a unique beginning of one, latest or latest~2; with TIME of the last one that was made by then.
+tb_find_backup() {
+	test -n "$tb_latest" || tb_no_backups
+	tb_whose pick ${2:+"--at=$2"} ${1:+-- "$1"} <"$tb_work/list"
+}

@@ -1,0 +1,150 @@
+# How a secret comes into a variable, and from there to a command. lib/setup.sh sources this.
+#
+# A secret is read once and held in a variable that is not exported. The builtin printf hands it on through a pipe: no
+# argument and no environment of a child holds it. A regular file is read by each command itself, to the byte.
+
+tb_password_file='' tb_key_password_file='' tb_new_password_file='' tb_mbu_password_file='' tb_identity_password_file='' tb_token_file=''
+# Where the secret that was given last came from: options, or the name of a variable.
+tb_source='' tb_options=''
+
+# tb_given NAME: sets tb_NAME to the secret that --NAME-fd, -file or -command give, else the variables of that name, or
+# tb_NAME_file to a file of it; false if none of them does. NAME is password, key_password, new_password, mbu_password,
+# identity_password or token.
+tb_given() {
+	eval "test -z \"\${tb_$1-}\$tb_$1_file\"" || return 0
+	eval "tb_fd=\${opt_$1_fd-} tb_file=\${opt_$1_file-} tb_command=\${opt_$1_command-}"
+	tb_source=options
+	if test -z "$tb_fd$tb_file$tb_command"; then
+		for tb_pair in $tb_secrets; do
+			test "${tb_pair%:*}" != "$1" || tb_source=TERMBACKUP_${tb_pair#*:}
+		done
+		eval "tb_file=\${tb_env_$1_file-} tb_command=\${tb_env_$1_command-} tb_line=\${tb_env_$1+set}\${tb_env_$1-}"
+		if test -n "$tb_file"; then
+			tb_source=${tb_source}_FILE tb_command=''
+		elif test -n "$tb_command"; then
+			tb_source=${tb_source}_COMMAND
+		elif test "$tb_line" = set; then
+			# Empty: refused by what reads it.
+			export "$tb_source="
+		elif test -n "$tb_line"; then
+			eval "tb_$1=\${tb_line#set}"
+			tb_line=
+			test "$1" != token || tb_token_source=$tb_source
+			return
+		else
+			return 1
+		fi
+	fi
+	test "$1" != token || tb_token_source=$tb_source
+	tb_option=--${1#*_}
+	case $1 in key_*) tb_option=--key-password ;; esac
+	if test "$tb_file" = -; then tb_fd=0 tb_file=; fi
+	if test -n "$tb_file" && test "$1" != token; then
+		test -r "$tb_file" || tb_die 66 "cannot read the password file '$tb_file'"
+		case " $tb_lasting " in
+		*" $1 "*)
+			eval "tb_$1_file=\$tb_file"
+			return
+			;;
+		esac
+	fi
+	tb_read_secret "$1" ${tb_fd:+"$tb_option-fd" "$tb_fd"} ${tb_file:+"$tb_option-file" "$tb_file"} \
+		${tb_command:+"$tb_option-command" "$tb_command"} --no-input
+}
+
+# tb_read_secret NAME OPTION…: sets tb_NAME to what tbk-sh prints, which is a secret and a newline; ends if it fails. A
+# command that is to give it may take its time.
+tb_read_secret() {
+	tb_secret_name=$1
+	shift
+	case $tb_secret_name in
+	key_password) set -- key-password "$@" ;;
+	token) set -- token "$@" ;;
+	new_password) set -- password --new "$@" ;;
+	*) set -- password "$@" ;;
+	esac
+	tb_secret_stage=$1
+	case " $* " in
+	# What runs beside this shell has another standard input.
+	*-file\ /dev/* | *-file\ /proc/* | *-fd\ 0\ *) set -- tb_capture "$@" ;;
+	*-command\ * | *-file\ * | *\ --kept\ * | *\ --profile\ *) set -- tb_hear "$@" ;;
+	*) set -- tb_capture "$@" ;;
+	esac
+	tb_secret_way=$1
+	shift
+	"$tb_secret_way" tb_stage "$tb_secret_stage" "$tb_sh" "$@"
+	tb_end_of "$tb_secret_stage"
+	test "$tb_ended" -eq 0 || tb_failed "$tb_ended" "$tb_secret_stage"
+	eval "tb_$tb_secret_name=\${tb_secret%\"\$tb_newline\"}"
+	tb_secret=
+}
+
+# tb_hear COMMAND…: sets tb_secret to what it prints. A signal to this shell alone is heard meanwhile,
+# if a file system for FIFOs is under the home.
+tb_hear() {
+	if mkfifo -m 600 -- "$tb_work/heard" 2>/dev/null; then
+		"$@" >"$tb_work/heard" &
+		tb_secret=
+		while IFS= read -r tb_line; do tb_secret=$tb_secret$tb_line$tb_newline; done <"$tb_work/heard"
+		tb_secret=$tb_secret$tb_line
+		tb_line=
+		wait $!
+		rm -f -- "$tb_work/heard"
+	else
+		tb_capture "$@" </dev/null
+	fi
+}
+
+# tb_capture COMMAND…: likewise, in the foreground.
+tb_capture() {
+	# The dot keeps newlines at the end.
+	tb_secret=$("$@" && printf .)
+	tb_secret=${tb_secret%.}
+}
+
+# tb_fed 'N:VARIABLE …' COMMAND…: runs it with what is in the variables on these descriptors; standard input stays.
+tb_fed() {
+	tb_feeds=$1
+	shift
+	if test -z "$tb_feeds"; then
+		"$@"
+		return
+	fi
+	tb_feed=${tb_feeds%% *}
+	tb_feeds=${tb_feeds#"$tb_feed"}
+	{
+		eval "printf '%s\\n' \"\${${tb_feed#*:}}\"" | {
+			tb_exec=1
+			eval "tb_fed \"\${tb_feeds# }\" \"\$@\" ${tb_feed%%:*}<&0 0<&4 4<&-"
+		}
+	} 4<&0
+}
+
+# tb_with 'OPTION=NAME …' STAGE COMMAND [SUBCOMMAND] ARGUMENT…: the stage, given the options in tb_options, which are
+# for eval, and the secrets of these names that are known, by --OPTION-file or --OPTION-fd; standard input stays.
+tb_with() {
+	tb_wanted=$1 tb_name=$2 tb_command=$3
+	shift 3
+	tb_subcommand=
+	case ${1-} in
+	[a-z]*)
+		tb_subcommand=$1
+		shift
+		;;
+	esac
+	eval "set -- $tb_options \"\$@\""
+	tb_options=
+	tb_feeds=
+	tb_fds='3 5 6'
+	for tb_word in $tb_wanted; do
+		eval "tb_file=\${tb_${tb_word#*=}_file} tb_line=\${tb_${tb_word#*=}:+1}"
+		if test -n "$tb_file"; then
+			set -- "--${tb_word%=*}-file" "$tb_file" "$@"
+		elif test -n "$tb_line"; then
+			set -- "--${tb_word%=*}-fd" "${tb_fds%% *}" "$@"
+			tb_feeds="$tb_feeds${tb_feeds:+ }${tb_fds%% *}:tb_${tb_word#*=}"
+			tb_fds=${tb_fds#* }
+		fi
+	done
+	tb_fed "$tb_feeds" tb_stage "$tb_name" "$tb_command" ${tb_subcommand:+"$tb_subcommand"} "$@"
+}

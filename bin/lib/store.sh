@@ -1,0 +1,104 @@
+# The commands that open what is sealed and those that talk to the store, as stages. lib/setup.sh sources this.
+
+tb_up='' tb_down='' tb_max_wait=''
+# All of a store, where no group is given; whether a sealed manifest that is damaged counts as none.
+tb_every_group='' tb_spares_manifest=''
+
+# tb_sealed NAME COMMAND [SUBCOMMAND] OPTION…: the stage with the password if there is one, and with the identities if
+# it opens something; standard input stays.
+tb_sealed() {
+	tb_wanted=password=password
+	case $2.${3-}.${opt_identity-} in
+	*tbk-open.*.?* | *.manifest.?* | *.consolidate.?*)
+		tb_options=$args_identity
+		tb_wanted='password=password identity-password=identity_password'
+		;;
+	esac
+	test -n "${tb_password-}$tb_password_file" || tb_options="$tb_options ${tb_no_input:+--no-input}"
+	tb_with "$tb_wanted" "$@"
+}
+
+# tb_pull NAME ARGUMENT…: tbk-pull on the profile's backups in its store: those of its group, and, of a
+# profile that had none when it met them, those in no group; its operands go before the options. Without
+# a group, all of a store if tb_every_group is set. A profile's group may be new, one that was named is not.
+tb_pull() {
+	tb_pull_options
+	tb_talk tbk-pull "$@"
+}
+
+# tb_pull_options: sets tb_options to those that tell tbk-pull which backups are meant, and how far they are trusted.
+tb_pull_options() {
+	tb_options="${opt_require_signature:+--require-signature} ${opt_accept_store_state:+--accept-store-state}"
+	if test -n "$profile_group"; then
+		tb_options="$tb_options --group \"\$profile_group\""
+		test -n "$tb_group" || tb_options="$tb_options --new-group"
+	fi
+	if test "$profile_ungrouped" = true || test -z "$profile_group$tb_every_group"; then tb_options="$tb_options --group -"; fi
+}
+
+# tb_push NAME ARGUMENT…: tbk-push; standard input stays.
+tb_push() {
+	tb_storing
+	tb_options="--progress $tb_when"
+	tb_talk tbk-push "$@"
+}
+
+# tb_on_store NAME VERB ARGUMENT…: tbk-store, likewise.
+tb_on_store() {
+	tb_talk tbk-store "$@"
+}
+
+# tb_prune NAME ARGUMENT…: tbk-prune on the profile's backups, as one series. What may be another profile's is not
+# counted, and stays.
+tb_prune() {
+	tb_options="--new-group ${profile_group:+--group $profile_group}"
+	if test -z "$profile_group" || { test "$profile_ungrouped" = true && test -z "$tb_rivals"; }; then
+		tb_options="$tb_options --group -"
+	fi
+	tb_talk tbk-prune "$@"
+}
+
+# tb_storing: sets tb_when to when what stores an archive shows progress. What goes to a directory does so as it is
+# sealed, and tbk-seal shows that.
+tb_storing() {
+	tb_when=$tb_progress
+	test -z "$profile_store_directory" || tb_when=never
+}
+
+# tb_talk COMMAND NAME ARGUMENT…: a stage that talks to a store, with the token, and the key if it changes something.
+tb_talk() {
+	tb_command=$1 tb_name=$2
+	shift 2
+	tb_options="$tb_options ${tb_max_wait:+--max-wait $tb_max_wait} ${tb_up:+--limit-upload $tb_up} ${tb_down:+--limit-download $tb_down}"
+	tb_wanted=token=token
+	case $tb_command.$tb_sign_key in
+	tbk-pull.* | *.) ;;
+	*)
+		tb_options="$tb_options --sign-key \"\$tb_sign_key\" --no-input"
+		tb_wanted='token=token key-password=key_password'
+		;;
+	esac
+	tb_with "$tb_wanted" "$tb_name" "$tb_bin$tb_command" "$@"
+}
+
+# tb_pull_manifest NAME ID FILE: gets the sealed manifest of a backup; false if the store has none, and, with
+# tb_spares_manifest, if it is damaged.
+tb_pull_manifest() {
+	tb_quietly tb_run "$1" tb_pull "$1" --manifest "$2" -o "$3" -- "$profile_store"
+	if test -n "$tb_spares_manifest" && test "$tb_result" = 65; then
+		test -n "$tb_json" || tb_show_held "$1"
+		tb_warn "the sealed manifest of backup $(tb_short "$2") is damaged and is not used; 'termbackup verify' recreates it"
+		return 1
+	fi
+	tb_judge_pull "$1"
+}
+
+# tb_judge_pull NAME: false if the store does not have what the stage was to get; ends if it failed.
+tb_judge_pull() {
+	tb_end_of "$1"
+	case $tb_ended in
+	0) ;;
+	66 | 69) return 1 ;;
+	*) tb_failed "$tb_ended" "$1" ;;
+	esac
+}
