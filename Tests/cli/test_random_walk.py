@@ -1,6 +1,7 @@
-"""A tree is edited at random, backed up again and again in random suites, pruned and put under other passwords; every
-backup that is left is then restored and compared with a copy that `cp -a` made at the time."""
+"""A tree is edited at random, backed up again and again in random suites and to recipients, pruned and put under other
+passwords; every backup that is left is then restored and compared with a copy that `cp -a` made at the time."""
 
+import json
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 from conftest import Commands, require
 from github_fixture import github, github_server  # noqa: F401
+from tbkref import age
 
 STEPS = {"directory": 40, "github": 20}
 EDITS = 6
@@ -102,9 +104,25 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
     password.write_text("a password")
     other = tmp_path / "other"
 
+    keys = [age.Identity(bytes(range(at, at + 32))) for at in range(2)]
+    identities = []
+    for at, key in enumerate(keys):
+        (tmp_path / f"identity{at}").write_text(key.text + "\n")
+        (tmp_path / f"identity{at}").chmod(0o600)
+        identities += ["-i", tmp_path / f"identity{at}"]
+    # Nothing is signed, and archives to recipients are taken anyway.
+    reading = [*identities, "--unsigned"]
+
     def run(verb, *arguments, status=0):
         return commands.run("termbackup", verb, *arguments, status=status,
                             env={**environment, "TERMBACKUP_PASSWORD_FILE": str(password)})
+
+    def sealing():
+        """How the next archive is sealed; to one of the recipients, or to both."""
+        to = numbers.choice(["1", "3", "3", "age", "age", "both"])
+        if to == "age":
+            return ["-r", numbers.choice(keys).recipient]
+        return [word for key in keys for word in ("-r", key.recipient)] if to == "both" else ["--suite", to]
 
     walk = Walk(tmp_path / "tree", numbers)
     run("init", "--no-input")
@@ -120,14 +138,17 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
     for step in range(steps):
         for _ in range(EDITS):
             walk.edit()
-        run("run", "p", "--suite", numbers.choice("13"), *(["--full"] if numbers.random() < 0.1 else []))
+        # An increment needs readers that can open what it is made over: now and then the way stays as it was.
+        if step == 0 or numbers.random() < 0.6:
+            way = sealing()
+        run("run", "p", *way, *identities, *(["--full"] if numbers.random() < 0.1 else []))
         latest = backups()[-1]
         if latest not in copies:
             copies[latest] = tmp_path / f"copy{step}"
             subprocess.run(["cp", "-a", walk.top, copies[latest]], check=True)
         if numbers.random() < 0.15:
             old = numbers.choice(backups())
-            run("consolidate", "p", old, "--quiet", "--suite", numbers.choice("13"))
+            run("consolidate", "p", old, "--quiet", *sealing(), *reading)
             for new in set(backups()) - set(copies):
                 copies[new] = copies[old]
         if numbers.random() < 0.15:
@@ -137,12 +158,16 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
             run("rotate-key", "p", "--new-password-file", other)
             os.replace(other, password)
     left = backups()
+    # Of each kind that is left there are some: the walk has not lost sight of one.
+    suites = {json.loads(line).get("suite") for line in commands.run(
+        "tbk-pull", f"github:{where}" if kind == "github" else where, "--list", "--json", env=environment).lines}
+    assert len(suites) >= 2
     assert len(left) >= 2 and set(left) <= set(copies)
     for number, identity in enumerate(left):
         out = tmp_path / f"restored{number}"
-        run("restore", identity[:16], "-p", "p", "--to", out)
+        run("restore", identity[:16], "-p", "p", "--to", out, *reading)
         differs = subprocess.run(["rsync", "-anicHAX", "--delete", "--numeric-ids", f"{copies[identity]}/", f"{out}/"],
                                  capture_output=True, check=True)
         assert differs.stdout == b""
         shutil.rmtree(out)
-    run("verify", "--all", "-p", "p")
+    run("verify", "--all", "-p", "p", *reading)
