@@ -10,6 +10,7 @@ extension Placement {
   func place(from staging: Staging) throws(Failure) {
     var progress = Progress()
     do throws(Failure) {
+      try staging.settle()
       try dress(staging)
       try prepare()
       try move(staging, &progress)

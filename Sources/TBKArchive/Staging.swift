@@ -16,6 +16,7 @@ final class Staging {
   let chain: DirectoryChain
   /// Whether others are kept out; see `PrivateDirectory`.
   let isClosed: Bool
+  private let files = StagedFiles()
   private var isDiscarded = false
 
   init(in destination: Descriptor) throws(Failure) {
@@ -51,6 +52,7 @@ final class Staging {
   func discard() {
     if isDiscarded { return }
     isDiscarded = true
+    files.stop()
     chain.forget()
     contents(of: directory, removing: true)
     guard let ours = try? directory.status(), let named = try? destination.statusIfPresent(of: name),
@@ -65,22 +67,33 @@ final class Staging {
     if let facts = try parent.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFDIR {
       return
     }
-    try refusing(path) { () throws(Failure) in try parent.makeDirectory(name) }
+    try Staging.refusing(path) { () throws(Failure) in try parent.makeDirectory(name) }
+  }
+
+  /// Makes a file of this content, on another thread; see `settle`.
+  func write(_ path: [UInt8], _ content: [UInt8]) throws(Failure) {
+    let (parent, name) = try chain.parent(of: path)
+    try files.write(StagedFileJob(name, in: parent, content, path: path))
+  }
+
+  /// Waits for what `write` was given. Throws what it could not do.
+  func settle() throws(Failure) { try files.settle() }
+
+  static func newFile(_ name: RawPath, in directory: Descriptor) throws(Failure) -> Descriptor {
+    try directory.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
   }
 
   func createFile(_ path: [UInt8]) throws(Failure) -> Descriptor {
     let (parent, name) = try chain.parent(of: path)
     var file: Descriptor?
-    try refusing(path) { () throws(Failure) in
-      file = try parent.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-    }
+    try Staging.refusing(path) { () throws(Failure) in file = try Staging.newFile(name, in: parent) }
     guard let file else { throw Failure(.library, "no file") }
     return file
   }
 
   func makeSymlink(_ path: [UInt8], target: [UInt8]) throws(Failure) {
     let (parent, name) = try chain.parent(of: path)
-    try refusing(path) { () throws(Failure) in
+    try Staging.refusing(path) { () throws(Failure) in
       let result = try unsafe RawPath(target).withCString { (target) throws(Failure) in
         try unsafe name.withCString { (name) throws(Failure) in
           unsafe symlinkat(target, parent.number, name)
@@ -93,6 +106,7 @@ final class Staging {
   }
 
   func makeHardLink(_ path: [UInt8], to first: [UInt8]) throws(Failure) {
+    try settle()
     // Two chains at once would disturb each other: the first name's directory is kept aside.
     let (firstParent, firstName) = try chain.parent(of: first)
     let (parent, name) = try chain.parent(of: path)
@@ -118,12 +132,14 @@ final class Staging {
 
   /// Gives what lies at `path` another name, which must be free.
   func move(_ path: [UInt8], to other: [UInt8]) throws(Failure) {
+    try settle()
     let (from, name) = try chain.parent(of: path)
     let (to, target) = try chain.parent(of: other)
     try from.rename(name, to: to, target, replacing: false)
   }
 
   func remove(_ path: [UInt8]) throws(Failure) {
+    try settle()
     let (parent, name) = try chain.parent(of: path)
     try parent.unlink(name)
   }
@@ -136,7 +152,7 @@ final class Staging {
   }
 
   /// EEXIST here means that the archive names something twice: nobody else writes in here.
-  private func refusing(
+  static func refusing(
     _ path: [UInt8], _ body: () throws(Failure) -> Void
   ) throws(Failure) {
     do throws(Failure) {
@@ -176,6 +192,8 @@ final class StagingConsumer: MemberConsumer {
   private let accepted: (Offer) -> Void
   private var member = TarMember(name: [], kind: .file)
   private var file: Descriptor?
+  /// What there is of a small file; nil where none is being collected.
+  private var small: [UInt8]?
   private var offers: [Offer] = []
 
   /// - Parameters:
@@ -195,6 +213,7 @@ final class StagingConsumer: MemberConsumer {
   func begin(_ member: TarMember, _ wish: Wish) throws(Failure) -> Bool {
     var member = member
     offers = []
+    small = nil
     switch wish {
     case .leave: return false
     case .offer(let offered): offers = offered
@@ -207,6 +226,11 @@ final class StagingConsumer: MemberConsumer {
     case .symlink: try staging.makeSymlink(member.name, target: member.linkTarget)
     case .hardlink: try staging.makeHardLink(member.name, to: member.linkTarget)
     default:
+      if offers.isEmpty, member.size <= StagedFileWriter.limit {
+        small = []
+        small?.reserveCapacity(Int(member.size))
+        return true
+      }
       try checkSpace()
       file = try staging.createFile(offers.first?.name ?? member.name)
       return true
@@ -215,6 +239,10 @@ final class StagingConsumer: MemberConsumer {
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) {
+    if small != nil {
+      small?.append(bytes)
+      return
+    }
     do throws(Failure) {
       try file?.write(bytes)
     } catch {
@@ -223,6 +251,10 @@ final class StagingConsumer: MemberConsumer {
   }
 
   func end(_ sha256: Digest) throws(Failure) {
+    if let content = small {
+      small = nil
+      try staging.write(member.name, content)
+    }
     file = nil
     guard let staged = offers.first else { return }
     guard let taken = offers.first(where: { $0.sha256 == sha256 }) else {
