@@ -1,8 +1,11 @@
 """A whole `termbackup run`, killed with kill -9 before and after each of its commands."""
 
+import os
 import shutil
 
-from conftest import BIN, put, snapshot, some
+import pytest
+from conftest import BIN, put, snapshot
+from tbkref import age
 from test_rotate import ends_by_itself, wrapped
 from test_shell_layer import Shell
 
@@ -10,18 +13,27 @@ from test_shell_layer import Shell
 COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-sign", "tbk-audit"]
 
 
-@some(9)
-def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path, stride):
+IDENTITY = age.Identity(bytes(range(32)))
+# How a profile seals, and how far apart the places are at which it is killed.
+WAYS = [pytest.param([], 9, id="suite 1-some"), pytest.param([], 1, id="suite 1-each", marks=pytest.mark.soak),
+        pytest.param(["--cipher-suite", "3"], 2, id="suite 3-each second", marks=pytest.mark.soak),
+        pytest.param(["--recipient", IDENTITY.recipient], 2, id="age-each second", marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("sealing, stride", WAYS)
+def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path, sealing, stride):
     """An incremental run, signed, which prunes: three backups are there, and two of them stay."""
     shell = Shell(tbk, tmp_path, ["dash"])
     source = tmp_path / "source"
     put(source / "same", b"same\n")
-    shell.profile("p", source, "--mode", "incremental", "--max-backups", "3")
+    key = os.fsdecode(put(tmp_path / "identity", IDENTITY.text.encode() + b"\n", 0o600))
+    opening = ["-i", key] if "--recipient" in sealing else []
+    shell.profile("p", source, "--mode", "incremental", "--max-backups", "3", *sealing)
     shell.run("generate-key", "--enable", "--no-password")
     was = {}
     for number in range(3):
         put(source / f"file{number}", b"%d\n" % number)
-        shell.run("run", "-q", "p", *(["--full"] if number < 2 else []))
+        shell.run("run", "-q", "p", *opening, *(["--full"] if number < 2 else []))
         was[shell.ids("p")[-1]] = snapshot(source)
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
     put(source / "another", b"another\n")
@@ -41,15 +53,15 @@ def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_compl
     while len(ended) < 2:
         number += stride
         for when in ("KILL_BEFORE", "KILL_AFTER"):
-            if ends_by_itself(shell, counting, tmp_path, when, number, "run", "-q", "p"):
+            if ends_by_itself(shell, counting, tmp_path, when, number, "run", "-q", "p", *opening):
                 ended.add(when)
             left = shell.ids("p")
             assert len(left) >= 3 and len(set(was) & set(left)) >= 2, left
-            shell.run("run", "-q", "p")
+            shell.run("run", "-q", "p", *opening)
             shell.run("audit-log", "--verify")
             assert next(iter(was)) not in shell.ids("p") and len(set(was) & set(shell.ids("p"))) == 2
             for identity in shell.ids("p"):
                 shutil.rmtree(tmp_path / "restored", ignore_errors=True)
-                shell.run("restore", identity, "-p", "p", "--to", tmp_path / "restored")
+                shell.run("restore", identity, "-p", "p", "--to", tmp_path / "restored", *opening)
                 assert snapshot(tmp_path / "restored") == was.get(identity, now), (when, number, identity)
     assert number > 6
