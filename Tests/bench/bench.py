@@ -3,7 +3,7 @@
 
     Tests/bench/bench.py [--quick] [--only PART,...] [--update]
 
-Prints a table in Markdown; --update also puts it into docs/BENCHMARKS.md. Sizes come from the environment
+Prints a table in Markdown; --update also puts it into docs/BENCHMARKS.md, and pictures into docs/pictures. Sizes come from the environment
 (BENCH_ROUNDS, BENCH_TREE_MB, BENCH_MEMORY_MB, BENCH_ENTRIES, BENCH_FILES, BENCH_STARTS); BENCH_TREE names a tree
 to seal instead of a generated one, BENCH_DIR where to work.
 """
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+from framed import FramedParts
 from increments import IncrementParts
 from network import NetworkParts
 from processes import Contender, Failed, make, note, race, remove, run, start_up, times_as_fast, version
@@ -27,9 +28,11 @@ from processes import Contender, Failed, make, note, race, remove, run, start_up
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
 DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
+PICTURES = REPOSITORY / "docs" / "pictures"
 # The document has a table for each of these groups of parts.
 GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
+    "framed": ["seal3", "open3", "memory3", "changes3", "levels"],
     "increments": ["changes", "tenth", "verify", "rotation"],
     "network": ["requests", "upload", "parallel", "large"],
 }
@@ -54,7 +57,7 @@ def number_of(version):
     return found[0] if found else "unknown"
 
 
-class Bench(NetworkParts, IncrementParts):
+class Bench(NetworkParts, IncrementParts, FramedParts):
     def __init__(self, work, sizes):
         self.work = work
         self.sizes = sizes
@@ -64,6 +67,7 @@ class Bench(NetworkParts, IncrementParts):
         self.rows = []
         self.load = os.getloadavg()[0]
         self.missed = []
+        self.pictures = {}
         self.absent = [name for name, command in PEERS.items() if version(command) is None]
         temporary = work / "tmp"
         temporary.mkdir()
@@ -378,6 +382,8 @@ def measure(group, parts, sizes, base, update):
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
         DOCUMENT.write_text(f"{before}{begin}\n{report}{end}{after}", "utf-8")
+        for name, picture in bench.pictures.items():
+            (PICTURES / f"{name}.svg").write_text(picture, "utf-8")
     return 0
 
 

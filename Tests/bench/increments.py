@@ -28,20 +28,24 @@ class IncrementParts:
         return self.known_files[top]
 
     def part_changes(self):
-        """A run over 100,000 files of which none, one or a thousand has changed."""
+        self.changes("run", [], ["restic", "borg"], {0: 2.0})
+
+    def changes(self, what, fields, wanted, targets):
+        """A run over 100,000 files of which none, one or a thousand has changed. `fields` of the profile; `targets` against
+        restic, by the number of changes."""
         count = self.number("FILES")
         top = self.work / "changing"
         note(f"making {count} files")
         make("many", top, count, 200)
         self.do(["termbackup", "init", "--no-input"])
-        self.do(["termbackup", "profile", "create", "changes", "--source", top, "--mode", "incremental"])
+        self.do(["termbackup", "profile", "create", "changes", "--source", top, "--mode", "incremental", *fields])
         self.do(["termbackup", "run", "changes"])
         peers = {}
-        if self.have("restic"):
+        if "restic" in wanted and self.have("restic"):
             repository = self.work / "restic-changes"
             peers["restic backup"] = ["restic", "-q", "-r", repository, "backup", top]
             self.do(["restic", "-q", "-r", repository, "init"])
-        if self.have("borg"):
+        if "borg" in wanted and self.have("borg"):
             borg = self.work / "borg-changes"
             peers["borg create"] = ["borg", "create", f"{borg}::{{now:%Y-%m-%dT%H:%M:%S.%f}}", top]
             self.do(["borg", "init", "-e", "repokey-blake2", borg])
@@ -53,8 +57,8 @@ class IncrementParts:
                                     before=lambda changes=changes: self.change(top, changes))]
             contenders += [Contender(name, lambda command=command: self.do(command)) for name, command in peers.items()]
             times = race(contenders, self.number("ROUNDS"), note)
-            self.against(f"run, {changes} of {count} files changed", times, "termbackup run",
-                         {} if changes else {"restic backup": 2.0})
+            self.against(f"{what}, {changes} of {count} files changed", times, "termbackup run",
+                         {"restic backup": targets.get(changes)})
         for name in ("changing", "restic-changes", "borg-changes"):
             remove(self.work / name)
 
