@@ -31,6 +31,9 @@ package struct LedgerGroup: Equatable, Sendable {
     }
   }
 
+  /// Which of its objects.
+  package enum Part: String, CaseIterable, Sendable { case check, identity }
+
   /// Beyond this a number is not exact everywhere that JSON is read.
   package static let epochLimit: UInt64 = 1 << 53
 
@@ -66,16 +69,23 @@ package struct LedgerGroup: Equatable, Sendable {
   }
 
   /// A group that no ledger has vouched for yet.
-  package init(_ id: GroupID, keyEpoch: UInt64, check: Object) throws(Failure) {
+  package init(_ id: GroupID, keyEpoch: UInt64, _ part: Part, _ object: Object) throws(Failure) {
     try self.init(
-      id, .object(["key_epoch": .number(keyEpoch), "check": check.json]))
+      id, .object([JSON.Member("key_epoch", .number(keyEpoch)), JSON.Member(part.rawValue, object.json)]))
   }
 
-  /// The group with another password check.
-  package func with(keyEpoch: UInt64, check: Object) throws(Failure) -> LedgerGroup {
+  package func object(_ part: Part) -> Object? {
+    switch part {
+    case .check: check
+    case .identity: identity
+    }
+  }
+
+  /// The group with another object.
+  package func with(keyEpoch: UInt64, _ part: Part, _ object: Object) throws(Failure) -> LedgerGroup {
     var json = try json
     json["key_epoch"] = .number(keyEpoch)
-    json["check"] = check.json
+    json[part.rawValue] = object.json
     return try LedgerGroup(id, json)
   }
 

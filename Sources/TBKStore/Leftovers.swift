@@ -36,7 +36,7 @@ package struct Leftover: Equatable, Sendable {
   var path: ObjectPath? {
     let pieces = name.text.split(separator: "/", omittingEmptySubsequences: false)
     guard kind == .object, pieces.count == 2,
-      let folder = ObjectPath.Folder(rawValue: String(pieces[0])), folder != .checks,
+      let folder = ObjectPath.Folder(rawValue: String(pieces[0])), !folder.isOfGroups,
       let name = ObjectName(String(pieces[1]))
     else { return nil }
     return ObjectPath(folder, name)
@@ -60,7 +60,9 @@ package struct NamedObjects: Sendable {
       if let manifest = entry.manifestReference { add(manifest) }
     }
     for group in ledger.groups ?? [] {
-      if let check = group.check { add(ObjectReference(ObjectPath(.checks, check.name))) }
+      for part in LedgerGroup.Part.allCases {
+        if let object = group.object(part) { add(ObjectReference(ObjectPath(part.folder, object.name))) }
+      }
     }
   }
 
@@ -79,11 +81,11 @@ package struct NamedObjects: Sendable {
 extension ObjectPath {
   /// Whether the name is one that this suite gives: `backup_` or `manifest_` and the beginning of an
   /// id, with that of a hash or without, or `part_` and that of a hash. What others have put into a
-  /// store is not ours to judge, and neither is a password check.
+  /// store is not ours to judge, and neither is what a group has.
   var hasOurName: Bool {
     let stem: String
     switch folder {
-    case .checks: return false
+    case .checks, .keys: return false
     case .backups: stem = "backup_"
     case .manifests: stem = "manifest_"
     }

@@ -23,6 +23,8 @@ package struct Preparation: Sendable {
   package enum Manifest: String, Sendable {
     /// The file at hand has the SHA-256 that the ledger names.
     case cached
+    /// A copy for this machine alone is at hand, which the ledger does not name.
+    case local
     /// It was sent.
     case fetched
     /// The last backup has none.
@@ -49,6 +51,8 @@ package struct Preparation: Sendable {
   package fileprivate(set) var manifest: Manifest?
   package fileprivate(set) var check = Check.none
   package fileprivate(set) var checkHash: Digest?
+  /// That of the group; nil if the ledger does not vouch for its keys.
+  package fileprivate(set) var keyEpoch: UInt64?
   /// Whether opening the last manifest proves the password as opening the check does.
   package fileprivate(set) var manifestProves = false
   /// Whether the rules would remove a backup.
@@ -102,11 +106,13 @@ package struct PreparationRequest {
   package var scope: BackupScope
   /// The SHA-256 of the sealed manifest of a backup that is at hand; nil if none is.
   package var cached: (Digest) -> Digest?
+  /// Whether a copy of the manifest of a backup, for this machine alone, is at hand.
+  package var hasLocal: (Digest) -> Bool
 
   package init(
     isIncremental: Bool, rules: RetentionRules?, fullEvery: FullEvery? = nil,
     maximumChain: Int? = nil, group: GroupID?, scope: BackupScope,
-    cached: @escaping (Digest) -> Digest? = { _ in nil }
+    cached: @escaping (Digest) -> Digest? = { _ in nil }, hasLocal: @escaping (Digest) -> Bool = { _ in false }
   ) {
     self.isIncremental = isIncremental
     self.rules = rules
@@ -115,6 +121,7 @@ package struct PreparationRequest {
     self.group = group
     self.scope = scope
     self.cached = cached
+    self.hasLocal = hasLocal
   }
 }
 
@@ -134,6 +141,7 @@ extension LedgerSession {
     let retention = request.rules.map { Retention($0, now: .now()) }
     if let retention { found.wouldPrune = !retention.judge(entries, request.scope).gone.isEmpty }
     if let group = request.group {
+      found.keyEpoch = snapshot.ledger?.group(group)?.keyEpoch
       (found.check, found.checkHash) = try state(of: group, in: snapshot, check)
     }
     guard request.isIncremental else { return found }
@@ -164,7 +172,7 @@ extension LedgerSession {
     }
     let state = try state(of: last, request, manifest)
     found.manifest = state
-    guard state == .cached || state == .fetched else {
+    guard [.cached, .local, .fetched].contains(state) else {
       found.reason = .manifest
       return found
     }
@@ -200,6 +208,7 @@ extension LedgerSession {
   ) throws(Failure) -> Preparation.Manifest {
     guard let object = last.manifest else { return .none }
     if request.cached(last.id) == object.sha256 { return .cached }
+    if request.hasLocal(last.id) { return .local }
     do throws(Failure) {
       try manifest(last)
       return .fetched

@@ -101,25 +101,27 @@ package final class Retrieval {
     try send(manifest, reference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut)
   }
 
-  /// Sends the password check of a group, if it is the one that the ledger names. Returns its SHA-256.
+  /// Sends an object of a group, if it is the one that the ledger names. Returns its SHA-256.
   ///
   /// Throws `.inputMissing` if that one is gone, `.integrity` if it is another one, and `.unavailable`
-  /// if the ledger names none, unless what it does not vouch for is to be sent, and is there.
-  package func sendCheck(
-    of group: GroupID, in snapshot: LedgerSession.Snapshot, to sink: any ByteSink
+  /// if the ledger names none, unless a check that it does not vouch for is to be sent, and is there.
+  package func send(
+    _ part: LedgerGroup.Part, of group: GroupID, in snapshot: LedgerSession.Snapshot, to sink: any ByteSink
   ) throws(Failure) -> Digest {
-    let path = try snapshot.checkPath(of: group)
-    let what = "\(path) of the store \(store.address.display)"
-    let named = snapshot.ledger?.group(group)?.check
-    if named == nil, unvouched != .sent {
+    let named = snapshot.ledger?.group(group)?.object(part)
+    let isSent = unvouched == .sent && part == .check
+    if named == nil, !isSent {
       throw Failure(
         .unavailable,
-        "the ledger of the store \(store.address.display) names no password check of the group \(group)",
-        hint: unvouched == .withheld ? "--unvouched sends an existing one anyway" : nil)
+        "the ledger of the store \(store.address.display) names no \(part.noun) of the group \(group)",
+        hint: unvouched == .withheld && part == .check ? "--unvouched sends an existing one anyway" : nil)
     }
+    var path = try group.checkPath()
+    if let named { path = ObjectPath(part.folder, named.name) }
+    let what = "\(path) of the store \(store.address.display)"
     let bytes: [UInt8]
     do throws(Failure) {
-      bytes = try store.open(ObjectReference(path)).readAll(limit: GroupID.checkLimit, what: what)
+      bytes = try store.open(ObjectReference(path)).readAll(limit: GroupID.objectLimit, what: what)
     } catch  where error.code == .inputMissing {
       // No ledger says that there is one.
       guard named != nil else {
@@ -127,7 +129,7 @@ package final class Retrieval {
       }
       throw Failure(
         .inputMissing, "\(what), which the ledger names, is missing",
-        hint: "'termbackup rotate-key' stores another one, with another password")
+        hint: part == .check ? "'termbackup rotate-key' stores another one, with another password" : nil)
     }
     let hash = try SHA256.hash(bytes)
     if let named, named.sha256 != hash {

@@ -36,10 +36,25 @@ package final class SeenState {
     var groups: [String: GroupMoment] = [:]
   }
 
-  /// The highest key epoch of a group that was seen here, and its password check then.
+  /// The highest key epoch of a group that was seen here, and the hashes of its objects then.
   struct GroupMoment: Equatable, Sendable {
     let keyEpoch: UInt64
     let check: Digest?
+    let identity: Digest?
+
+    init(keyEpoch: UInt64, check: Digest?, identity: Digest? = nil) {
+      (self.keyEpoch, self.check, self.identity) = (keyEpoch, check, identity)
+    }
+
+    /// What of a group is to be kept, where this was seen of it before: at the same epoch what is new, and nothing
+    /// of an older one.
+    func raised(by group: LedgerGroup) -> GroupMoment {
+      if group.keyEpoch < keyEpoch { return self }
+      let isSame = group.keyEpoch == keyEpoch
+      return GroupMoment(
+        keyEpoch: group.keyEpoch, check: isSame ? check ?? group.check?.sha256 : group.check?.sha256,
+        identity: isSame ? identity ?? group.identity?.sha256 : group.identity?.sha256)
+    }
   }
 
   /// All groups of a ledger have room.
@@ -102,8 +117,8 @@ package final class SeenState {
         if accepting { return [:] }
         throw damaged(name)
       }
-      let check = member.value["check"]?.text.flatMap { Digest(hex: $0) }
-      groups[member.key] = GroupMoment(keyEpoch: epoch, check: check)
+      func hash(_ key: String) -> Digest? { member.value[key]?.text.flatMap { Digest(hex: $0) } }
+      groups[member.key] = GroupMoment(keyEpoch: epoch, check: hash("check"), identity: hash("identity"))
     }
     return groups
   }
@@ -259,7 +274,7 @@ package final class SeenState {
     for (name, seen) in memory.groups.sorted(by: { $0.key < $1.key }) {
       let which = "the group \(RawPath(name).display) of the store \(display)"
       guard let group = now[name] else {
-        throw notice("the ledger no longer says which password check is that of \(which)")
+        throw notice("the ledger no longer says what proves the password of \(which)")
       }
       if group.keyEpoch < seen.keyEpoch {
         throw notice(
@@ -268,6 +283,10 @@ package final class SeenState {
       if group.keyEpoch == seen.keyEpoch, let check = seen.check, group.check?.sha256 != check {
         throw notice(
           "\(which) has another password check than this machine has seen, at the same key epoch")
+      }
+      if group.keyEpoch == seen.keyEpoch, let identity = seen.identity, group.identity?.sha256 != identity {
+        throw notice(
+          "\(which) has another sealed identity than this machine has seen, at the same key epoch")
       }
     }
   }
@@ -377,6 +396,7 @@ package final class SeenState {
           key,
           .object([
             "key_epoch": .number(value.keyEpoch), "check": value.check.map { .string($0.hex) } ?? .null,
+            "identity": value.identity.map { .string($0.hex) } ?? .null,
           ]))
       }
       try write(name, in: state, ["groups": .object(members)])
@@ -397,11 +417,9 @@ package final class SeenState {
   ) -> [String: GroupMoment]? {
     var next = accepting ? [:] : known
     for group in groups {
-      let seen = next[group.id.description]
-      if let seen, (seen.keyEpoch, seen.check != nil ? 1 : 0) >= (group.keyEpoch, group.check != nil ? 1 : 0) {
-        continue
-      }
-      next[group.id.description] = GroupMoment(keyEpoch: group.keyEpoch, check: group.check?.sha256)
+      let new = GroupMoment(
+        keyEpoch: group.keyEpoch, check: group.check?.sha256, identity: group.identity?.sha256)
+      next[group.id.description] = next[group.id.description]?.raised(by: group) ?? new
     }
     return next == known ? nil : next
   }

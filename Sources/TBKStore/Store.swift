@@ -85,7 +85,7 @@ package struct StoredLedger: Sendable {
 /// Where an object lies in a store.
 package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
   package enum Folder: String, CaseIterable, Sendable {
-    case backups, manifests, checks
+    case backups, manifests, checks, keys
   }
 
   package let folder: Folder

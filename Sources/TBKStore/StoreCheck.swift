@@ -5,15 +5,15 @@ import TBKFormat
 /// An object that a ledger names, with its size and hash there.
 package struct NamedObject: Sendable {
   package enum Kind: String, Sendable {
-    case archive, manifest, check
+    case archive, manifest, check, identity
   }
 
   package let kind: Kind
-  /// The backup it belongs to; nil for a password check.
+  /// The backup it belongs to; nil for an object of a group.
   package let id: Digest?
   package let group: GroupID?
   package let reference: ObjectReference
-  /// In bytes; nil for a password check, of which the ledger has none.
+  /// In bytes; nil for an object of a group, of which the ledger has none.
   package let size: UInt64?
   package let sha256: Digest
   /// The files that hold it; of each the size, where the ledger has one.
@@ -39,12 +39,16 @@ extension LedgerSession.Snapshot {
   package func named(in scope: BackupScope) throws(Failure) -> [NamedObject] {
     var objects = named(by: entries.filter { scope.holds($0) }, withDependencies: false)
     for group in ledger?.groups ?? [] {
-      guard scope.holds(group.id), let check = group.check else { continue }
-      let path = ObjectPath(.checks, check.name)
-      objects.append(
-        NamedObject(
-          kind: .check, id: nil, group: group.id, reference: ObjectReference(path), size: nil,
-          sha256: check.sha256, files: [(StoredFile(path), nil)]))
+      guard scope.holds(group.id) else { continue }
+      for part in LedgerGroup.Part.allCases {
+        guard let object = group.object(part) else { continue }
+        let path = ObjectPath(part.folder, object.name)
+        objects.append(
+          NamedObject(
+            kind: part == .check ? .check : .identity, id: nil, group: group.id,
+            reference: ObjectReference(path), size: nil, sha256: object.sha256,
+            files: [(StoredFile(path), nil)]))
+      }
     }
     return objects
   }
@@ -122,7 +126,7 @@ extension LedgerSession {
       var hash = try SHA256()
       var buffer = [UInt8](repeating: 0, count: chunkSize)
       // What has grown meanwhile is not read to its end.
-      var left = object.size ?? UInt64(GroupID.checkLimit)
+      var left = object.size ?? UInt64(GroupID.objectLimit)
       while true {
         let count = try source.read(into: &buffer)
         if count == 0 { break }

@@ -11,7 +11,8 @@ package struct ShellCommand: ParsableCommand {
     subcommands: [
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self, Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
-      KeyringItems.self, Schedule.self, Status.self, IsEmpty.self, MbuSettingsImport.self, Doctor.self,
+      KeyringItems.self, NewIdentity.self, ShowIdentities.self, LocalIdentity.self, Schedule.self, Status.self,
+      IsEmpty.self, MbuSettingsImport.self, Doctor.self,
       KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,
       Hook.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,
       Say.self, Failed.self, Ask.self, PackagePlan.self, UnpackPlan.self, MbuPackages.self, Trust.self, WhyFull.self, Manual.self, Judge.self, Verified.self, Pruned.self, HasMade.self,

@@ -46,11 +46,13 @@ extension ShellCommand {
       name: .long,
       help: ArgumentHelp("Note whom the backup is sealed to.", valueName: "words"))
     var readers: String?
+    @Flag(name: .long, help: "It is sealed for this machine alone, and not the one that is stored.")
+    var local = false
 
     mutating func execute() throws(Failure) -> Int32 {
       let home = try Home.ofProcess()
       do throws(Failure) {
-        try CachedManifest(of: group, in: home).replace(by: file, of: id, readers: readers)
+        try CachedManifest(of: group, in: home).replace(by: file, of: id, readers: readers, isLocal: local)
       } catch {
         if error.isOfProcess { throw error }
       }

@@ -16,7 +16,7 @@ extension ShellCommand {
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
       case backups, groups, verdicts, profiles, versions
-      case run, loop, key
+      case run, loop, key, identity
       case keptToken = "kept-token"
       case restore, verify, prune, consolidate, facts
       case package, unpack, migration, rotation, token, check, notice
@@ -32,6 +32,7 @@ extension ShellCommand {
         case .run: { try RunReport($0) }
         case .loop: { try LoopReport($0) }
         case .key: { KeyReport($0) }
+        case .identity: { IdentityReport($0) }
         case .keptToken: { try MadeReport.keptToken($0) }
         case .package: { try MadeReport.package($0) }
         case .unpack: { try MadeReport.unpack($0) }

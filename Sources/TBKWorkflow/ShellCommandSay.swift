@@ -166,7 +166,7 @@ extension ShellCommand {
         Messages.warning("the store no longer has everything that the last backup needs (\(ids)): this one is full")
         return ExitStatus.success
       case "readers": reason = "the last backup was not sealed for the same readers"
-      case "identity": reason = "without an identity (-i) that opens the last manifest kept here"
+      case "identity": reason = "the manifest of the last backup is not kept here"
       case "chain": reason = "the last backup needs as many archives as max_chain allows"
       case "due": reason = "a full backup is due, by full_every"
       // What is built on a backup keeps it: once that is beyond the limits, the next one is full.

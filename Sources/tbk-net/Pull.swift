@@ -18,6 +18,7 @@ struct Pull: SuiteCommand {
       tbk-pull <store> --seen [--json]
       tbk-pull <store> --ledger
       tbk-pull <store> --check --group <id>
+      tbk-pull <store> --identity --group <id>
       tbk-pull <store> --serve < requests > answers
       tbk-pull <store> --prepare <directory> --group <id> [--incremental [--cache <directory>]] [--rules <rules>]
       """,
@@ -75,6 +76,9 @@ struct Pull: SuiteCommand {
   @Flag(name: .long, help: "Send the password check of the group.")
   var check = false
 
+  @Flag(name: .long, help: "Send the sealed identities of the group, an age identity file under a passphrase.")
+  var identity = false
+
   @Flag(
     name: .long,
     help: "Send also what an unsigned ledger has no hash of: a check, or what TermBackup 6 renamed.")
@@ -102,7 +106,7 @@ struct Pull: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --check, write to <file>: pinned or unpinned, the SHA-256, and the key epoch.",
+      "With --check or --identity, write to <file>: pinned or unpinned, the SHA-256, and the key epoch.",
       valueName: "file"))
   var pinOut: RawPath?
 
@@ -114,12 +118,12 @@ struct Pull: SuiteCommand {
 
   func validate() throws {
     let work = [
-      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, serve, summary, seen,
+      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, identity, serve, summary, seen,
       preparing.prepare != nil,
     ].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
-      throw ValidationError("only one of an id, --at, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check, --serve and --prepare")
+      throw ValidationError("only one of an id, --at, --each, --list, --summary, --seen, --ledger, --manifest, --signature, --check, --identity, --serve and --prepare")
     }
     if !each, operands.count > 1 {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
@@ -128,8 +132,8 @@ struct Pull: SuiteCommand {
     if each, chain || unvouched { throw ValidationError("--each takes no --chain and --unvouched") }
     if partial, !chain { throw ValidationError("--partial can only be used with --chain") }
     if chain, !hasBackup { throw ValidationError("--chain needs a backup's id or 'latest'") }
-    if check, groups.onlyNamed == nil {
-      throw ValidationError("--check needs one --group")
+    if check || identity, groups.onlyNamed == nil {
+      throw ValidationError("\(check ? "--check" : "--identity") needs one --group")
     }
     if unvouched, trust.isRequired {
       throw ValidationError("--unvouched cannot be used with --require-signature or --verify-key")
@@ -140,7 +144,7 @@ struct Pull: SuiteCommand {
     if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
     if preparing.prepare != nil, output != nil { throw ValidationError("--prepare writes into a directory: no --output") }
     if present, !list { throw ValidationError("--present can only be used with --list") }
-    if pinOut != nil, !check { throw ValidationError("--pin-out can only be used with --check") }
+    if pinOut != nil, !check, !identity { throw ValidationError("--pin-out can only be used with --check and --identity") }
     if hex, signature == nil { throw ValidationError("--hex can only be used with --signature") }
     if serve, output != nil { throw ValidationError("--serve answers on standard output: no --output") }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
@@ -182,15 +186,16 @@ struct Pull: SuiteCommand {
       Messages.notice(
         "TermBackup 6 wrote the ledger of this store: a rollback would not be noticed")
     }
-    if let group = groups.onlyNamed, check {
+    if let group = groups.onlyNamed, check || identity {
+      let part = check ? LedgerGroup.Part.check : .identity
       let group = try whole(group, snapshot, session)
       var hash: Digest?
       try write { (sink) throws(Failure) in
-        hash = try retrieval(session, snapshot, meter).sendCheck(of: group, in: snapshot, to: sink)
+        hash = try retrieval(session, snapshot, meter).send(part, of: group, in: snapshot, to: sink)
       }
       if let pinOut, let hash {
         let known = snapshot.ledger?.group(group)
-        let word = known?.check == nil ? "unpinned" : "pinned"
+        let word = known?.object(part) == nil ? "unpinned" : "pinned"
         let row = "\(word)\t\(hash.hex)\t\(known?.keyEpoch ?? 0)\n"
         try AtomicFile.write(Array(row.utf8), to: pinOut)
       }

@@ -38,7 +38,8 @@ struct PrepareOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --prepare, where sealed manifests are at hand, as <id>.tbk.", valueName: "directory"))
+      "With --prepare, where sealed manifests are at hand, as <id>.tbk; or, for this machine alone, as <id>.age.",
+      valueName: "directory"))
   var cache: RawPath?
 
   func validate() throws {
@@ -64,6 +65,13 @@ extension PrepareOptions {
   private func hashAtHand(_ id: Digest) -> Digest? {
     guard let path = cache?.appending(RawPath("\(id.hex).tbk")) else { return nil }
     return try? hash(path)
+  }
+
+  private func hasLocal(_ id: Digest) -> Bool {
+    guard let path = cache?.appending(RawPath("\(id.hex).age")),
+      let facts = try? Descriptor.workingDirectory.statusIfPresent(of: path)
+    else { return false }
+    return facts.st_mode & S_IFMT == S_IFREG
   }
 
   private func hash(_ path: RawPath) throws(Failure) -> Digest? {
@@ -118,7 +126,7 @@ extension PrepareOptions {
     try put(Array(snapshot.trust.line.utf8), "trust")
     let request = PreparationRequest(
       isIncremental: incremental, rules: rules, fullEvery: fullEvery, maximumChain: maxChain?.number, group: group,
-      scope: scope, cached: { hashAtHand($0) })
+      scope: scope, cached: { hashAtHand($0) }, hasLocal: { hasLocal($0) })
     let found = try session.prepare(
       request, over: snapshot, retrieval,
       manifest: { (entry) throws(Failure) in
@@ -128,7 +136,7 @@ extension PrepareOptions {
       },
       check: { (group) throws(Failure) in
         try receive("check") { (sink) throws(Failure) in
-          try retrieval.sendCheck(of: group, in: snapshot, to: sink)
+          try retrieval.send(.check, of: group, in: snapshot, to: sink)
         }
       })
     try put(found.rows, "prepared")
@@ -147,6 +155,7 @@ extension Preparation {
       ("manifest", manifest?.rawValue ?? "-"),
       ("check", check.rawValue),
       ("check_sha256", checkHash?.hex ?? "-"),
+      ("key_epoch", keyEpoch.map(String.init) ?? "-"),
       ("proof", manifestProves ? "manifest" : "check"),
       ("prune", wouldPrune ? "yes" : "no"),
     ]

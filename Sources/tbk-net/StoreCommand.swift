@@ -12,7 +12,7 @@ struct StoreCommand: SuiteCommand {
     version: versionText,
     subcommands: [
       Create.self, Check.self, Remove.self, Replace.self, ReplaceManifest.self, Mark.self,
-      PasswordCheck.self, Clean.self, Adopt.self, TakeOver.self,
+      PasswordCheck.self, Identity.self, Clean.self, Adopt.self, TakeOver.self,
     ])
 
   mutating func execute() throws(Failure) -> Int32 {

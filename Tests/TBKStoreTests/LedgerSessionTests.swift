@@ -199,8 +199,8 @@ struct LedgerSessionTests {
     let session = try place.session()
     let group = try #require(GroupID("g"))
     func store(_ seed: Int, replacing: Bool = false) throws -> Bool {
-      try session.storeCheck(
-        try session.store.stage(try archive(seed), in: .checks), of: group, replacing: replacing)
+      try session.storeObject(
+        try session.store.stage(try archive(seed), in: .checks), as: .check, of: group, replacing: replacing)
     }
     #expect(try !store(1))
     #expect(try store(1))
@@ -211,13 +211,13 @@ struct LedgerSessionTests {
     #expect(try !store(2, replacing: true))
     // Under a name of its own, and the one before is gone.
     let pinned = try #require(try session.snapshot().ledger?.group(group))
-    let second = try session.snapshot().checkPath(of: group)
+    let second = ObjectPath(.checks, try #require(pinned.check).name)
     #expect(pinned.keyEpoch == 1 && second != first)
     #expect(try place.open().contents(second) == archive(2) && !place.open().has(first))
     func send() throws -> [UInt8] {
       let sink = MemorySink()
       let snapshot = try session.snapshot()
-      let hash = try Retrieval(session.store, warn: { _ in }).sendCheck(of: group, in: snapshot, to: sink)
+      let hash = try Retrieval(session.store, warn: { _ in }).send(.check, of: group, in: snapshot, to: sink)
       #expect(hash == pinned.check?.sha256)
       return sink.bytes
     }
@@ -228,14 +228,46 @@ struct LedgerSessionTests {
     #expect(failure { _ = try send() }?.exitStatus == 66)
   }
 
+  @Test func identitiesOfAGroupStandBesideItsCheck() throws {
+    let session = try place.session()
+    let group = try #require(GroupID("g"))
+    func store(_ seed: Int, replacing: Bool = false, expected: Digest? = nil) throws -> Bool {
+      try session.storeObject(
+        try session.store.stage(try archive(seed), in: .keys), as: .identity, of: group,
+        replacing: replacing, expected: expected)
+    }
+    _ = try session.storeObject(
+      try session.store.stage(try archive(1), in: .checks), as: .check, of: group, replacing: false)
+    #expect(try !store(2))
+    #expect(try store(2))
+    #expect(failure { _ = try store(3) }?.exitStatus == 73)
+    let first = try #require(try session.snapshot().ledger?.group(group))
+    let hash = try #require(first.identity).sha256
+    #expect(first.identity?.name.description == "g-\(hash.hex.prefix(8)).age")
+    #expect(first.keyEpoch == 0 && first.check != nil)
+    #expect(failure { _ = try store(3, replacing: true, expected: try digest(9)) }?.exitStatus == 75)
+    #expect(try !store(3, replacing: true, expected: hash))
+    let second = try #require(try session.snapshot().ledger?.group(group))
+    #expect(second.keyEpoch == 1 && second.check == first.check)
+    #expect(try !place.open().has(ObjectPath(.keys, first.identity!.name)))
+    let sink = MemorySink()
+    let snapshot = try session.snapshot()
+    let sent = try Retrieval(session.store, warn: { _ in }).send(.identity, of: group, in: snapshot, to: sink)
+    #expect(sent == second.identity?.sha256 && sink.bytes == (try archive(3)))
+    // The ledger names both: neither is a leftover.
+    #expect(try session.clean(dryRun: true, age: 0).isEmpty)
+    #expect(
+      try session.snapshot().named(in: .all).filter { $0.id == nil }.map(\.kind) == [.check, .identity])
+  }
+
   @Test func aBackupNamesTheCheckThatWasOpenedAndNoOther() throws {
     let session = try place.session()
     let group = try #require(GroupID("g"))
-    _ = try session.storeCheck(
-      try session.store.stage(try archive(1), in: .checks), of: group, replacing: false)
+    _ = try session.storeObject(
+      try session.store.stage(try archive(1), in: .checks), as: .check, of: group, replacing: false)
     let opened = try #require(try session.snapshot().ledger?.group(group)?.check?.sha256)
-    _ = try session.storeCheck(
-      try session.store.stage(try archive(2), in: .checks), of: group, replacing: true)
+    _ = try session.storeObject(
+      try session.store.stage(try archive(2), in: .checks), as: .check, of: group, replacing: true)
     var backup = NewBackup(
       receipt: nil, archive: try session.store.stage(try archive(3)), archiveVersion: 2, group: group,
       groupCheck: opened)

@@ -144,8 +144,8 @@ struct ProcessFaultTests {
     #expect(try contents(name) == change.after, "\(step)")
     // One more commit, so that what a finished one left behind has been dealt with.
     let session = try session(name)
-    _ = try session.storeCheck(
-      try session.store.stage([1], in: .checks), of: try #require(GroupID("other")),
+    _ = try session.storeObject(
+      try session.store.stage([1], in: .checks), as: .check, of: try #require(GroupID("other")),
       replacing: false)
     #expect(try strangers(name) == [], "\(step)")
   }

@@ -309,8 +309,8 @@ struct SignedLedgerTests {
         { _ = try session().remove([try digest(0)]) },
         { _ = try session().markVerified([try digest(0): SHA256.hash(try archive(0))], at: "2024-05-01") },
         { _ = try session().prune(one, .all) },
-        { _ = try session().storeCheck(
-          try session().store.stage(try archive(9), in: .checks), of: GroupID("g")!, replacing: true) },
+        { _ = try session().storeObject(
+          try session().store.stage(try archive(9), in: .checks), as: .check, of: GroupID("g")!, replacing: true) },
       ] as [() throws -> Void] {
         let found = failure(attempt)
         #expect(found?.exitStatus == 65, "line \(line): \(found?.message ?? "none")")
@@ -417,8 +417,8 @@ struct SignedLedgerTests {
       first.id, archive: try session.store.stage(try archive(5)), archiveVersion: 2, manifest: nil,
       signature: nil)
     #expect(try look() == .verified(ada.key.fingerprint))
-    _ = try session.storeCheck(
-      try session.store.stage(try archive(1), in: .checks), of: group, replacing: false)
+    _ = try session.storeObject(
+      try session.store.stage(try archive(1), in: .checks), as: .check, of: group, replacing: false)
     #expect(try look() == .verified(ada.key.fingerprint))
     _ = try session.remove([first.id])
     #expect(try look() == .verified(ada.key.fingerprint))

@@ -218,6 +218,13 @@ def test_termbackup_generate_key(machine):
     assert machine.run("tbk-sign", "fingerprint", "--key", machine.home / ".termbackup" / "signing_key.pub").out != before
 
 
+def test_termbackup_generate_identity(machine):
+    machine.verb("generate-identity", "docs")
+    assert b"AGE-SECRET-KEY-1" in machine.verb("generate-identity", "docs", "--print")
+    machine.verb("run", "docs")
+    assert len(machine.ids()) == 3
+
+
 def test_termbackup_run(machine):
     machine.verb("run", "docs")
     assert len(machine.ids()) == 3

@@ -24,6 +24,8 @@ tb_make_manifest() {
 # check, so that whoever opens many derives one key.
 tb_seal_tree() {
 	test "$profile_cipher_suite" != 3 || set -- --salt-from "$tb_work/check" "$@"
+	test -z "$tb_local_recipient" ||
+		set -- --local-manifest-out "$tb_work/local" --local-recipient "$tb_local_recipient" "$@"
 	# shellcheck disable=SC2086 # Words without blanks.
 	tb_sealed seal "${tb_bin}tbk-seal" --quiet --progress "$tb_progress" $profile_sealing --group "$profile_group" \
 		--receipt "$tb_work/receipt" --manifest-out "$tb_work/manifest" "$@"
@@ -65,23 +67,6 @@ tb_seal_and_push_walked() {
 	tb_seal_and_push <&8 8<&-
 }
 
-# tb_open_previous: the manifest of the last backup, which lies sealed in the cache or came from the store, goes in
-# clear to descriptor 5. Ends unless it opens.
-tb_open_previous() {
-	sealed=$tb_home/cache/$profile_group/$tb_latest.tbk
-	test "$prepared_manifest" = cached || sealed=$tb_work/manifest
-	tb_quietly tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" <"$sealed" >&5
-	if test "$prepared_proof" = manifest && tb_asks_again previous; then
-		tb_open_previous
-		return
-	fi
-	case $prepared_proof in
-	manifest) tb_judge_open previous "this is not the password of the backups of '$profile_name'" '' ;;
-	*) tb_judge_open previous || tb_failed 77 previous ;;
-	esac
-	test "$prepared_manifest" = cached || tb_keep_manifest "$tb_latest" "$sealed"
-}
-
 # tb_open_empty: an empty manifest, where there is nothing to compare with.
 tb_open_empty() {
 	tb_make_directory "$tb_work/empty"
@@ -100,28 +85,6 @@ tb_open_nameless() {
 # entries differ goes to the file counts, and if that is asked for which into changes.
 tb_walk_changes() {
 	tb_make_manifest --mode "$mode" --previous /dev/fd/6 --counts "$tb_work/counts" ${opt_list:+--changes "$tb_work/changes"} >&7
-}
-
-# tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run.
-tb_keep_manifest() {
-	test "$profile_backup_mode" != incremental ||
-		"$tb_sh" cache "$profile_group" "$1" "$2" ${profile_recipients:+--readers="$profile_recipients"}
-}
-
-# tb_compare_readers: what is built on has the same readers, and opens here.
-tb_compare_readers() {
-	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
-	-.age.age)
-		tb_readers=
-		{ IFS= read -r tb_readers <"$tb_home/cache/$profile_group/recipients"; } 2>/dev/null
-		if test "$tb_readers" != "$tb_latest $profile_recipients"; then
-			prepared_full=readers
-		elif test -z "$opt_identity" || test "$prepared_manifest" != cached; then
-			prepared_full=identity
-		fi
-		;;
-	-.age.* | -.*.age) prepared_full=readers ;;
-	esac
 }
 
 # tb_choose_mode: sets mode to full or incremental, and needs_files.

@@ -90,12 +90,17 @@ tb_judge_open() {
 tb_password_for_reading() {
 	case ${tb_file-}$tb_newline in
 	*.age"$tb_newline"*)
-		test -n "${opt_identity-}" ||
+		test -n "${opt_identity-}" || tb_pull_identity ||
 			tb_usage_error 'it is sealed to recipients, and no identity is given' 'give the file of one with -i'
 		IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
 		test -n "${opt_unsigned-}" || test "$tb_trust" = verified ||
 			tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
 				'--unsigned takes it for what it seems to be'
+		if test -z "${opt_identity-}"; then
+			tb_reads_sealed=1
+			tb_get_password
+			tb_open_identity
+		fi
 		printf '%s\n' "$tb_file" | grep -qv '\.age$' || return 0
 		;;
 	esac

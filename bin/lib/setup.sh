@@ -64,7 +64,7 @@ tb_use() {
 		. "$tb_lib/$tb_part.sh"
 	done
 }
-tb_use message stage secret token store password sign profile
+tb_use message stage secret token store password identity sign profile
 
 # tb_hand_on KIND…: puts variables of secrets back, as they came, in a process that does nothing but start a command:
 # the secrets themselves for ':', what tells where they are for '_file:_FILE' and '_command:_COMMAND'.

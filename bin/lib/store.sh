@@ -8,14 +8,16 @@ tb_every_group='' tb_spares_manifest=''
 # it opens something; standard input stays.
 tb_sealed() {
 	tb_wanted=password=password
-	case $2.${3-}.${opt_identity-} in
+	tb_opening=
+	case $2.${3-}.${opt_identity-}${tb_identities+1} in
 	*tbk-open.*.?* | *.manifest.?* | *.consolidate.?*)
-		tb_options=$args_identity
+		tb_options=${args_identity-}
 		tb_wanted='password=password identity-password=identity_password'
+		if test -n "${tb_identities-}"; then tb_opening=7:tb_identities tb_options="$tb_options -i /dev/fd/7"; fi
 		;;
 	esac
 	test -n "${tb_password-}$tb_password_file" || tb_options="$tb_options ${tb_no_input:+--no-input}"
-	tb_with "$tb_wanted" "$@"
+	tb_fed "$tb_opening" tb_with "$tb_wanted" "$@"
 }
 
 # tb_pull NAME ARGUMENT…: tbk-pull on the profile's backups in its store: those of its group, and, of a

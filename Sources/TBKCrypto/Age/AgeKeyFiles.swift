@@ -65,6 +65,18 @@ package enum AgeIdentityFile {
     return try sink.content()
   }
 
+  /// An age file that a passphrase opens, with a text of identities in it: what `decrypt` reads.
+  package static func encrypt(
+    _ text: borrowing Secret, passphrase: borrowing Secret
+  ) throws(Failure) -> [UInt8] {
+    let key = try AgeFileKey()
+    let sink = MemorySink()
+    let encryptor = try AgeWriter.begin(try AgeHeader.sealing(key, passphrase: passphrase), key, into: sink)
+    try text.withBytes { (text) throws(Failure) in try encryptor.write(text) }
+    try encryptor.finish()
+    return sink.bytes
+  }
+
   /// What a file of identities says of one, with a line feed at the end.
   ///
   /// - Parameter created: the time, as RFC 3339 has it.

@@ -257,7 +257,7 @@ package final class GitHubStore: Store {
       }
       let upper = name.uppercased()
       let isHarmless =
-        name == "checks" || name.hasPrefix(".git") || upper.hasPrefix("README")
+        name == "checks" || name == "keys" || name.hasPrefix(".git") || upper.hasPrefix("README")
         || upper.hasPrefix("LICENSE")
       if !isHarmless {
         throw Failure(

@@ -7,7 +7,7 @@ extension HelperStore {
   ) throws(Failure) -> [Leftover] {
     let limit = try clock() - age
     var found: [Leftover] = []
-    for kind in ObjectPath.Folder.allCases where kind != .checks {
+    for kind in ObjectPath.Folder.allCases where !kind.isOfGroups {
       for entry in try list(kind.rawValue) {
         let path = ObjectPath(kind, entry.name)
         // What bears no time is as young as can be.

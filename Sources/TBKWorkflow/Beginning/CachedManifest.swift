@@ -14,22 +14,24 @@ struct CachedManifest {
 
   /// Puts the file, which is moved, into the place of what is there of an earlier backup.
   ///
-  /// - Parameter readers: whom the backup is sealed to, which is noted beside it; nil for a password.
+  /// - Parameters:
+  ///   - readers: whom the backup is sealed to, which is noted beside it; nil for a password.
+  ///   - isLocal: whether the file is for this machine alone, and not the one that is stored.
   /// Root's file would be in the way of whoever's home this is: root keeps none there.
-  func replace(by file: RawPath, of id: String, readers: String?) throws(Failure) {
+  func replace(by file: RawPath, of id: String, readers: String?, isLocal: Bool) throws(Failure) {
     let place = try Descriptor.workingDirectory.open(home, O_RDONLY | O_DIRECTORY)
     if geteuid() == 0, try place.status().st_uid != 0 { return }
     let cache = try directory(RawPath("cache"), in: place)
     let directory = try directory(RawPath(group), in: cache)
     let noted = RawPath("recipients")
     for (name, _) in try directory.names()
-    where name == noted || name.bytes.suffix(4).elementsEqual(".tbk".utf8) {
+    where name == noted || [".tbk", ".age"].contains(where: { name.bytes.suffix(4).elementsEqual($0.utf8) }) {
       try directory.unlink(name)
     }
     if let readers {
       try AtomicFile.write(Array("\(id) \(readers)\n".utf8), to: noted, in: directory)
     }
-    try Descriptor.workingDirectory.rename(file, to: directory, RawPath("\(id).tbk"))
+    try Descriptor.workingDirectory.rename(file, to: directory, RawPath("\(id).\(isLocal ? "age" : "tbk")"))
   }
 
   private func directory(_ name: RawPath, in parent: Descriptor) throws(Failure) -> Descriptor {

@@ -31,3 +31,36 @@ struct KeyReport: VerbReport {
     ])
   }
 }
+
+/// Whom a profile's backups are sealed to from now on.
+struct IdentityReport: VerbReport {
+  private let facts: Facts
+
+  /// - Parameter facts: profile, store and recipients, which have a blank between them; public and fingerprint, of the
+  ///   key that signs; kept, whether the identity lies in the store: true or false.
+  init(_ facts: Facts) { self.facts = facts }
+
+  private var recipients: [Substring] { (facts.text("recipients") ?? "").split(separator: " ") }
+  private var isKept: Bool { facts.text("kept") == "true" }
+
+  var text: String {
+    let profile = facts.shown("profile")
+    var text = "Backups of \(profile) need no password from now on\n"
+    for recipient in recipients { text += row("sealed to", String(recipient)) }
+    text += row("signed with", "\(facts.shown("fingerprint").prefix(12)), \(facts.shown("public"))")
+    text += "Each machine that restores them needs that public key in its trusted_keys.\n"
+    return text
+      + (isKept
+        ? "The identity that opens them is in the store, under the password. If one of the two is lost,\n"
+          + "nobody can open them. Print it for a safe: termbackup generate-identity \(profile) --print\n"
+        : "Whoever has the identity opens them, with -i.\n")
+  }
+
+  var json: JSON {
+    .object([
+      "profile": json(facts.text("profile")), "recipients": .array(recipients.map { .string(String($0)) }),
+      "public": .string(facts["public"] ?? []), "fingerprint": json(facts.text("fingerprint")),
+      "identity_stored": .bool(isKept),
+    ])
+  }
+}

@@ -121,6 +121,40 @@ struct GenerateKey: Verb {
   }
 }
 
+struct GenerateIdentity: Verb {
+  static let beginning: Beginning = .profile
+  static let configuration = CommandConfiguration(
+    commandName: "generate-identity",
+    abstract: "Make backups that this machine itself cannot open.",
+    discussion: """
+      Asks for a password, makes an age identity, puts it into the store sealed under the password, and \
+      has the profile's backups sealed to its recipient from now on, and signed with a key that needs no \
+      password. Then run, daemon, watch and schedules need no secret at all; restore asks for the \
+      password, on any machine.
+
+      With --recipient somebody else holds the identity, and nothing is put into the store.
+      """)
+
+  @OptionGroup var profile: ProfileOperand
+  @Option(
+    name: [.customShort("r", allowingJoined: true), .long], parsing: .singleValue,
+    help: ArgumentHelp("Seal to <recipient>, age1…, whose identity is elsewhere (repeatable).", valueName: "recipient"))
+  var recipient: [String] = []
+  @Flag(name: .long, help: "Print the identities, which open all backups: for a safe.")
+  var print = false
+  @Flag(name: .long, help: "Sign an existing ledger that is not signed.")
+  var adopt = false
+  @OptionGroup var report: ReportOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var password: PasswordOptions
+  @OptionGroup var token: TokenOptions
+
+  func validate() throws {
+    if print, report.json { throw ValidationError("--print and --json cannot be used together") }
+    if print, !recipient.isEmpty { throw ValidationError("--print is for an identity that is in the store") }
+  }
+}
+
 struct Migrate: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Move what earlier versions stored to the current place or format.",

@@ -50,7 +50,7 @@ struct Termbackup: ParsableCommand {
       CommandGroup(
         name: "Setup",
         subcommands: [
-          Initialise.self, ProfileVerb.self, UpdateToken.self, TokenInfo.self, GenerateKey.self,
+          Initialise.self, ProfileVerb.self, UpdateToken.self, TokenInfo.self, GenerateKey.self, GenerateIdentity.self,
           Migrate.self, ImportMbu.self,
         ]),
       CommandGroup(

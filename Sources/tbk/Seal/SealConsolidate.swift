@@ -16,6 +16,7 @@ struct SealConsolidate: SuiteCommand {
 
   @OptionGroup var output: SealOutputOptions
   @OptionGroup var records: SealRecordOptions
+  @OptionGroup var local: SealLocalOptions
   @OptionGroup var compression: SealCompressionOptions
   @OptionGroup var sealing: SealingOptions
   @OptionGroup var identities: IdentityOptions
@@ -25,6 +26,7 @@ struct SealConsolidate: SuiteCommand {
 
   func validate() throws {
     try sealing.validateSalt()
+    try local.validate(sealing)
     try validateExpectedID(expectId)
   }
 
@@ -60,6 +62,7 @@ struct SealConsolidate: SuiteCommand {
         begin: { meter.setTotal($0) }, progress: { meter.advance($0) },
         ended: { () throws(Failure) in try sources.finish() })
       meter.finish()
+      try local.write(backup.manifest)
       _ = try records.finish(backup, sealed, output, target)
     }
     return ExitStatus.success

@@ -343,6 +343,40 @@ struct SealRecordOptions: ParsableArguments {
   }
 }
 
+/// The manifest for this machine, which cannot open what it seals to others.
+struct SealLocalOptions: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("With recipients: write the manifest, sealed to --local-recipient alone, to <file>.", valueName: "file"))
+  var localManifestOut: RawPath?
+
+  @Option(name: .long, help: ArgumentHelp("Whom --local-manifest-out is for; the archive is not sealed to it.", valueName: "recipient"))
+  var localRecipient: RawPath?
+
+  func validate(_ sealing: SealingOptions) throws {
+    if (localManifestOut == nil) != (localRecipient == nil) {
+      throw ValidationError("--local-manifest-out and --local-recipient are given together")
+    }
+    if localManifestOut != nil, !sealing.hasRecipients {
+      throw ValidationError("--local-manifest-out is for an archive that is sealed to recipients")
+    }
+    if localManifestOut?.isStandardStream == true { throw ValidationError("--local-manifest-out takes a file") }
+  }
+
+  /// Writes it, if it is asked for.
+  func write(_ manifest: Manifest) throws(Failure) {
+    guard let localManifestOut, let localRecipient else { return }
+    let recipient: AgeRecipient
+    do throws(Failure) {
+      recipient = try AgeRecipient(parsing: localRecipient.bytes)
+    } catch {
+      throw Failure(.usage, error.message, hint: error.hint)
+    }
+    let target = try ArchiveOutput(path: localManifestOut)
+    try Sealing.manifest(
+      manifest, sealing: StreamSealing(.recipients([recipient], armored: false), threads: 1), into: target)
+    try target.commit()
+  }
+}
+
 /// A sealed manifest that is being written, and is there when the archive is.
 final class SealedManifestFile {
   let sink: any ByteSink

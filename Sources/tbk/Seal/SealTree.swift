@@ -23,6 +23,7 @@ struct SealTree: SuiteCommand {
 
   @OptionGroup var output: SealOutputOptions
   @OptionGroup var records: SealRecordOptions
+  @OptionGroup var local: SealLocalOptions
   @OptionGroup var group: SealGroupOptions
   @OptionGroup var compression: SealCompressionOptions
   @OptionGroup var sealing: SealingOptions
@@ -34,6 +35,7 @@ struct SealTree: SuiteCommand {
   func validate() throws {
     try sealing.validateSalt()
     try sealing.refuse(passwords)
+    try local.validate(sealing)
     if walk.isGiven, source == nil {
       throw ValidationError("what to leave out is chosen where the manifest is made")
     }
@@ -89,6 +91,7 @@ struct SealTree: SuiteCommand {
         begin: { meter.setTotal($0) }, progress: { meter.advance($0) }, report: report)
       meter.finish()
       reportEarlier(manifest)
+      try local.write(backup.manifest)
       return try records.finish(backup, sealed, output, target).sealStatus
     }
   }

@@ -1,0 +1,188 @@
+"""termbackup generate-identity: backups that the machine which makes them cannot open."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import PASSWORD, put, require, snapshot
+from tbkref import age
+from test_shell_layer import shell  # noqa: F401
+
+
+@pytest.fixture
+def blind(shell, small):  # noqa: F811
+    """A profile `docs` whose identity is in the store, with one backup; nothing here knows the password any more."""
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("generate-identity", "docs")
+    shell.run("run", "docs", "--no-input", password=None)
+    return shell
+
+
+def run(shell, *words, **options):  # noqa: F811
+    options.setdefault("password", None)
+    return json.loads(shell.run("run", "docs", "--no-input", "--json", *words, **options).stdout)
+
+
+def grow(source, name):
+    put(os.path.join(source, name), name.encode() * 100)
+
+
+def sealed_identity(shell):  # noqa: F811
+    (file,) = (shell.home / "store" / "keys").iterdir()
+    return file
+
+
+def identities(shell):  # noqa: F811
+    """What the password opens in the store, by the other implementation."""
+    text = age.read(sealed_identity(shell).read_bytes(), age.Passphrase(PASSWORD)).decode()
+    return re.findall(r"^AGE-SECRET-KEY-1\w+$", text, re.MULTILINE)
+
+
+def entries(shell):  # noqa: F811
+    return json.loads((shell.home / "store" / "metadata.json").read_bytes())["backups"]
+
+
+def archives(shell):  # noqa: F811
+    return sorted((shell.home / "store" / "backups").iterdir())
+
+
+def test_backups_need_no_secret_and_a_restore_the_password(blind, small, tmp_path):
+    grow(small, "second")
+    assert run(blind)["mode"] == "incremental"
+    assert run(blind)["status"] == "unchanged"
+    assert [path.suffix for path in archives(blind)] == [".age"] * 2
+    blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid")
+    assert snapshot(tmp_path / "out") == snapshot(small)
+    assert b"second" in blind.run("diff", "-p", "docs", status=1).stdout
+    assert b"2 of 2 backups hold" in blind.run("verify", "--all", "-p", "docs").stdout
+    refused = blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", password=b"another", status=77)
+    assert b"not the password" in refused.stderr and not (tmp_path / "no").exists()
+    blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", "--no-input", password=None, status=64)
+
+
+def test_nothing_on_the_machine_opens_a_backup(blind, small, tmp_path):
+    require("age")
+    grow(small, "second")
+    run(blind)
+    keys = set()
+    for folder, _, names in os.walk(blind.home):
+        if os.path.join(blind.home, "store") in folder:
+            continue
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                keys.update(re.findall(rb"AGE-SECRET-KEY-1[0-9A-Z]+", file.read()))
+    (local,) = keys
+    assert local.decode() not in identities(blind)
+    put(tmp_path / "key", local + b"\n", 0o600)
+    for archive in archives(blind) + sorted((blind.home / "store" / "manifests").iterdir()):
+        done = subprocess.run(["age", "-d", "-i", tmp_path / "key", archive], capture_output=True)
+        assert done.returncode != 0 and b"no identity matched" in done.stderr
+    # It opens what is kept for the next run, which is the manifest alone.
+    (kept,) = (blind.home / "cache").rglob("*.age")
+    assert subprocess.run(["age", "-d", "-i", tmp_path / "key", kept], capture_output=True).returncode == 0
+    assert (blind.home / "state" / "local_identity").stat().st_mode & 0o777 == 0o600
+    # And the one in the store opens all.
+    put(tmp_path / "theirs", identities(blind)[0].encode() + b"\n", 0o600)
+    for archive in archives(blind):
+        assert subprocess.run(["age", "-d", "-i", tmp_path / "theirs", archive], capture_output=True).returncode == 0
+
+
+def test_without_what_is_kept_here_the_next_backup_is_full(blind, small):
+    for number, gone in enumerate(["cache", "state/local_identity"]):
+        path = blind.home / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        grow(small, f"after {number}")
+        assert run(blind)["mode"] == "full"
+        grow(small, f"again {number}")
+        assert run(blind)["mode"] == "incremental"
+
+
+def test_an_attempt_that_was_cut_short_goes_on_with_its_identity(blind, small):
+    before = identities(blind)
+    blind.run("profile", "edit", "docs", "--no-recipients", password=None)
+    said = json.loads(blind.run("generate-identity", "docs", "--json").stdout)
+    assert identities(blind) == before and said["identity_stored"] is True
+    assert said["recipients"] == json.loads(blind.run("profile", "show", "docs", "--json").stdout)["recipients"]
+    assert b"recipients already" in blind.run("generate-identity", "docs", status=73).stderr
+    blind.run("profile", "edit", "docs", "--no-recipients", password=None)
+    blind.run("generate-identity", "docs", password=b"another", status=77)
+
+
+def test_the_identity_can_be_printed_for_a_safe(blind):
+    said = blind.run("generate-identity", "docs", "--print").stdout.decode()
+    assert re.findall(r"^AGE-SECRET-KEY-1\w+$", said, re.MULTILINE) == identities(blind)
+    blind.run("generate-identity", "docs", "--print", password=b"another", status=77)
+    blind.run("generate-identity", "docs", "--print", "--json", status=64)
+
+
+def test_the_password_is_the_one_of_the_backups_before(shell, small, tmp_path):  # noqa: F811
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("generate-key", "--enable", "--no-password", password=None)
+    shell.run("run", "docs")
+    shell.run("generate-identity", "docs", password=b"another", status=77)
+    assert not (shell.home / "store" / "keys").exists()
+    shell.run("generate-identity", "docs")
+    # Who could read the last backup cannot read this one.
+    assert run(shell)["mode"] == "full"
+    for backup in ("latest~1", "latest"):
+        shell.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid")
+        assert snapshot(tmp_path / backup) == snapshot(small)
+
+
+def test_whoever_holds_the_identity_may_be_elsewhere(shell, small, tmp_path):  # noqa: F811
+    one = age.Identity(bytes(range(32)))
+    put(tmp_path / "one", one.text.encode() + b"\n", 0o600)
+    shell.profile("docs", small, "--mode", "incremental")
+    said = shell.run("generate-identity", "docs", "--recipient", one.recipient, password=None).stdout
+    assert b"Whoever has the identity" in said and one.recipient.encode() in said
+    run(shell)
+    assert not (shell.home / "store" / "keys").exists()
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", status=64)
+    shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid", "-i", tmp_path / "one", password=None)
+    assert snapshot(tmp_path / "out") == snapshot(small)
+
+
+def test_a_key_that_needs_a_password_is_not_taken(shell, small):  # noqa: F811
+    shell.profile("docs", small)
+    shell.run("generate-key", "--enable")
+    said = shell.run("generate-identity", "docs", status=78).stderr
+    assert b"--force --no-password" in said
+    assert not (shell.home / "store" / "keys").exists()
+
+
+def test_another_machine_restores_with_the_password_and_the_public_key(blind, small, tmp_path):
+    public = (blind.home / "signing_key.pub").read_bytes()
+    group = entries(blind)[0]["group"]
+    other = {"TERMBACKUP_HOME": str(tmp_path / "other")}
+    blind.run("init", env=other)
+    store = ["--store", blind.home / "store", "--group", group, "--to", tmp_path / "out", "--setuid"]
+    said = blind.run("restore", "latest", *store, env=other, status=77).stderr
+    assert b"--unsigned" in said and not (tmp_path / "out").exists()
+    put(tmp_path / "other" / "trusted_keys" / "first.pub", public)
+    blind.run("restore", "latest", *store, env=other)
+    assert snapshot(tmp_path / "out") == snapshot(small)
+
+
+def test_an_identity_that_the_ledger_does_not_name_is_refused(blind, tmp_path):
+    file = sealed_identity(blind)
+    good = file.read_bytes()
+    key = os.urandom(16)
+    file.write_bytes(age.header(key, [age.Passphrase(PASSWORD).wrap(key, b"s" * 16, 10)])
+                     + age.payload(key, age.Identity(b"x" * 32).text.encode(), b"n" * 16))
+    for broken in (file.read_bytes(), good[:-1], good + b"x"):
+        file.write_bytes(broken)
+        blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", status=65)
+    file.unlink()
+    said = blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", status=66).stderr
+    assert not (tmp_path / "out").exists() and b"-i" in said
+
+
+def test_schedules_need_no_secret(blind, small, tmp_path):
+    done = blind.run("schedule-run", "--check", "docs", password=None)
+    assert b"error" not in done.stderr
+    grow(small, "by cron")
+    blind.run("schedule-run", "docs", password=None)
+    assert len(entries(blind)) == 2

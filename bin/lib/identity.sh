@@ -1,0 +1,44 @@
+# The identities of a profile's group, which lie in its store under a password. lib/setup.sh sources this.
+
+# Opened: text that this shell alone has.
+unset tb_identities
+
+# tb_pull_identity: gets the sealed identities of the profile's group, which the ledger vouches for; false if it has none.
+tb_pull_identity() {
+	test -n "$profile_group" || return 1
+	tb_quietly tb_run identity tb_pull identity --identity --pin-out "$tb_work/identity-pin" -o "$tb_work/identity" \
+		-- "$profile_store"
+	test "$tb_result" -ne 66 ||
+		tb_die 66 "the store has lost the sealed identity of '$profile_name'" 'give the one that was printed, in a file, with -i'
+	tb_judge_pull identity || return 1
+	IFS=$tb_tab read -r _ tb_identity_sha _ <"$tb_work/identity-pin" || tb_die 70 'tbk-pull did not say what the ledger names'
+}
+
+# tb_open_identity: sets tb_identities to what the password opens; ends if that is not the right one.
+tb_open_identity() {
+	tb_try_identity
+	while tb_asks_again open-identity; do tb_try_identity; done
+	tb_judge_open open-identity "this is not the password of the backups of '$profile_name'" ''
+}
+
+tb_try_identity() {
+	tb_hold=1
+	tb_identities=$(tb_sealed open-identity "$tb_sh" show-identities --quiet "$tb_work/identity")
+	tb_hold=
+}
+
+# tb_tell_recipients: prints the recipients of the identities, the newest first.
+tb_tell_recipients() {
+	tb_sealed recipients "$tb_sh" show-identities --quiet --recipients "$tb_work/identity" ||
+		tb_failed "$(tb_status recipients)" recipients
+}
+
+# tb_seal_to RECIPIENT…: has the profile's backups sealed to these and no others from now on.
+tb_seal_to() {
+	tb_recipients=$*
+	for tb_word in "$@"; do
+		shift
+		set -- "$@" --recipient "$tb_word"
+	done
+	tb_config profile edit "$profile_name" --quiet "$@"
+}
