@@ -1,5 +1,6 @@
 """termbackup generate-identity: backups that the machine which makes them cannot open."""
 
+import hashlib
 import json
 import os
 import re
@@ -186,3 +187,49 @@ def test_schedules_need_no_secret(blind, small, tmp_path):
     grow(small, "by cron")
     blind.run("schedule-run", "docs", password=None)
     assert len(entries(blind)) == 2
+
+
+def test_a_rotation_makes_another_identity_and_keeps_the_ones_before(blind, small, tmp_path):
+    (first,) = identities(blind)
+    before, (recipient,) = sealed_identity(blind), json.loads(blind.run("profile", "show", "docs", "--json").stdout)["recipients"]
+    former = before.read_bytes()
+    new = {"TERMBACKUP_NEW_PASSWORD": "the new one"}
+    blind.run("rotate-key", "docs", password=b"another", env=new, status=77)
+    blind.run("rotate-key", "docs", "--dry-run", env=new, status=64)
+    assert sealed_identity(blind) == before
+    blind.run("rotate-key", "docs", env=new)
+    text = age.read(sealed_identity(blind).read_bytes(), age.Passphrase(b"the new one")).decode()
+    second, last = re.findall(r"^AGE-SECRET-KEY-1\w+$", text, re.MULTILINE)
+    assert last == first != second and not before.exists()
+    (now,) = json.loads(blind.run("profile", "show", "docs", "--json").stdout)["recipients"]
+    assert now != recipient
+    # What comes is sealed to the new one, and both backups open under the new password alone.
+    grow(small, "second")
+    assert run(blind)["mode"] == "full"
+    for backup in ("latest~1", "latest"):
+        blind.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid", password=b"the new one")
+        blind.run("restore", backup, "-p", "docs", "--to", tmp_path / "no", status=77)
+    assert snapshot(tmp_path / "latest") == snapshot(small)
+    # The store puts the identities of before back, which the old password opens.
+    ledger = blind.home / "store" / "metadata.json"
+    sealed_identity(blind).unlink()
+    before.write_bytes(former)
+    forged = json.loads(ledger.read_bytes())
+    (group,) = forged["groups"].values()
+    group["identity"] = {"filename": before.name, "sha256": hashlib.sha256(former).hexdigest()}
+    ledger.write_text(json.dumps(forged))
+    blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", status=65)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_rotation_takes_what_is_under_a_password_along(shell, small, tmp_path):  # noqa: F811
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("generate-key", "--enable", "--no-password", password=None)
+    shell.run("run", "docs")
+    shell.run("generate-identity", "docs")
+    run(shell)
+    shell.run("rotate-key", "docs", env={"TERMBACKUP_NEW_PASSWORD": "the new one"})
+    for backup in ("latest~1", "latest"):
+        shell.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid", password=b"the new one")
+        shell.run("restore", backup, "-p", "docs", "--to", tmp_path / "no", status=77)
+        assert snapshot(tmp_path / backup) == snapshot(small)

@@ -33,6 +33,11 @@ tb_tell_recipients() {
 		tb_failed "$(tb_status recipients)" recipients
 }
 
+# tb_print_identities: to standard output, all that open a backup.
+tb_print_identities() {
+	printf '%s\n' "$tb_identities" 2>/dev/null || tb_unwritable "$?"
+}
+
 # tb_seal_to RECIPIENT…: has the profile's backups sealed to these and no others from now on.
 tb_seal_to() {
 	tb_recipients=$*

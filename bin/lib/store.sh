@@ -18,6 +18,10 @@ tb_sealed() {
 	esac
 	test -n "${tb_password-}$tb_password_file" || tb_options="$tb_options ${tb_no_input:+--no-input}"
 	tb_fed "$tb_opening" tb_with "$tb_wanted" "$@"
+	set -- $?
+	# What a pipe has used is still here.
+	tb_options=
+	return "$1"
 }
 
 # tb_pull NAME ARGUMENT…: tbk-pull on the profile's backups in its store: those of its group, and, of a
