@@ -112,6 +112,10 @@ def test_an_attempt_that_was_cut_short_goes_on_with_its_identity(blind, small):
     blind.run("generate-identity", "docs", password=b"another", status=77)
 
 
+def test_doctor_says_what_opens_the_backups(blind):
+    assert b"under the password: nothing here opens its backups" in blind.run("doctor", password=None).stdout
+
+
 def test_the_identity_can_be_printed_for_a_safe(blind):
     said = blind.run("generate-identity", "docs", "--print").stdout.decode()
     assert re.findall(r"^AGE-SECRET-KEY-1\w+$", said, re.MULTILINE) == identities(blind)
@@ -177,6 +181,7 @@ def test_an_identity_that_the_ledger_does_not_name_is_refused(blind, tmp_path):
         file.write_bytes(broken)
         blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", status=65)
     file.unlink()
+    assert b"missing" in blind.run("doctor", status=1, password=None).stdout
     said = blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", status=66).stderr
     assert not (tmp_path / "out").exists() and b"-i" in said
 

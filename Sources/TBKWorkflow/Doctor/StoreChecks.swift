@@ -34,7 +34,23 @@ struct StoreChecks {
           .warn, "its last backup is dated in the future, \(last.prefix(19))",
           hint: "set the clock: no rule counts such a backup", check: "clock"))
     }
-    return found + password(backups.count)
+    return found + password(backups.count) + identity()
+  }
+
+  /// What opens backups that are sealed to recipients.
+  private func identity() -> [Finding] {
+    func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> [Finding] {
+      [self.finding(result, message, hint: hint, check: "password")]
+    }
+    switch facts.status("identity") {
+    case nil: return []
+    case 0?: return finding(.ok, "its identity is in the store, under the password: nothing here opens its backups")
+    case 69?: return finding(.note, "only who holds the identity opens its backups: nothing here does")
+    default:
+      let said = facts.said("identity")
+      return finding(
+        .fail, said.message, said.hint ?? "the identity that was printed opens the backups, in a file, with -i")
+    }
   }
 
   private func ledger(_ count: Int) -> Finding {
