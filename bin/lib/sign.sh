@@ -25,7 +25,7 @@ tb_try_key() {
 tb_open_key() {
 	if ! tb_given key_password; then
 		# A prompt for the backup's would be one too many here.
-		test -n "${tb_password-}$tb_password_file" || tb_given password || :
+		test -n "${tb_password-}$tb_password_file" || ! tb_wants_password || tb_given password || :
 		tb_key_password_file=$tb_password_file
 		test -n "$tb_password_file" || tb_key_password=${tb_password-}
 		if tb_try_key "$1"; then return; fi
