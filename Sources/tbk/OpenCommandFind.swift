@@ -118,7 +118,8 @@ extension OpenCommand {
       let reader = try BackupReader(
         expectedID: claims.id, expected: [claims.id: claims], isChain: true, progress: { _ in },
         warn: { Messages.warning($0) }, archives: { (wanted) throws(Failure) in try sources.next(wanted) })
-      return try reader.manifest().manifest
+      // Of TermBackup 6's increments, laid over what they were made over.
+      return try reader.wholeManifest().manifest
     } catch {
       switch error.code {
       case .malformed, .truncated, .integrity, .inputMissing: break

@@ -202,6 +202,17 @@ def test_diff_compares_trees_and_not_lists_of_changes(old):
     assert old.shell.run("diff", old.ids[2], old.ids[2], "-p", "o").stdout == b""
 
 
+def test_ls_cat_and_find_see_the_tree_and_not_the_changes(old):
+    shell = old.shell
+    for identity, state in zip(old.ids, old.states):
+        listed = shell.run("ls", identity, "-R", "-p", "o").stdout.decode().splitlines()
+        assert set(listed) == set(state)
+        for name, content in state.items():
+            assert shell.run("cat", identity, name, "-p", "o").stdout == content
+    found = [json.loads(line) for line in shell.run("find", "plain", "-p", "o", "--json").stdout.splitlines()]
+    assert sorted(entry["backups"] for entry in found) == sorted([old.ids[:1], old.ids[1:]])
+
+
 def test_consolidate_refuses_with_a_way_out(old):
     assert b"run --full" in old.shell.run("consolidate", "o", old.ids[2], status=64).stderr
 
