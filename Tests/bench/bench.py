@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+from browsing import BrowsingParts
 from framed import FramedParts
 from increments import IncrementParts
 from network import NetworkParts
@@ -34,6 +35,7 @@ GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
     "framed": ["seal3", "open3", "memory3", "changes3", "levels"],
     "increments": ["changes", "tenth", "verify", "rotation"],
+    "browsing": ["one", "browse"],
     "network": ["requests", "upload", "parallel", "large"],
 }
 MIB = 1 << 20
@@ -48,6 +50,7 @@ SIZES = {  # name: (whole, quick, smoke)
     "ENTRIES": ("100000,1000000", "20000,100000", "500,1000"), "FILES": ("100000", "10000", "200"),
     "STARTS": ("200", "60", "3"), "UPLOAD_MB": ("512", "64", "2"), "PARALLEL_MB": ("96", "96", "2"),
     "LARGE_MB": ("5120", "300", "30"), "ROTATE": ("50,20", "10,20", "3,1"), "VERIFY": ("42", "12", "3"),
+    "ONE_FILE": ("10000", "3000", "30"), "BACKUPS": ("100", "10", "3"),
 }
 
 
@@ -57,7 +60,7 @@ def number_of(version):
     return found[0] if found else "unknown"
 
 
-class Bench(NetworkParts, IncrementParts, FramedParts):
+class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
     def __init__(self, work, sizes):
         self.work = work
         self.sizes = sizes

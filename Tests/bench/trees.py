@@ -88,6 +88,17 @@ def many(top, count, size=0):
                 file.write((b"%d\n" % number * (size // 2))[:size])
 
 
+def dense(top, count, size):
+    """So many files, a hundred in a directory, of `size` bytes of which half can be compressed."""
+    content = Content(5)
+    for number in range(count):
+        folder = os.path.join(top, f"directory-{number // 100:04}")
+        if number % 100 == 0:
+            os.makedirs(folder)
+        with open(os.path.join(folder, f"a file {number:07}"), "wb") as file:
+            file.write(content.noise(size // 2) + content.text(size - size // 2))
+
+
 if __name__ == "__main__":
     kind, folder, *arguments = sys.argv[1:]
-    print({"real": real, "one_file": one_file, "many": many}[kind](folder, *map(int, arguments)))
+    print({"real": real, "one_file": one_file, "many": many, "dense": dense}[kind](folder, *map(int, arguments)))
