@@ -129,8 +129,6 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Say what the signature of a ledger is worth.")
 
-    @Flag(name: .long, help: "There are keys that are trusted.")
-    var keys = false
     @Argument(help: ArgumentHelp("What tbk-pull found.", valueName: "word"))
     var word: String
     @Argument(help: ArgumentHelp("Whose signature it is.", valueName: "key"))
@@ -143,7 +141,7 @@ extension ShellCommand {
       case "unchecked":
         Messages.notice(
           "the ledger is signed by the key \(key), which was not checked: its public key is not in trusted_keys")
-      default: if keys { Messages.notice("the ledger is not signed") }
+      default: Messages.notice("the ledger is not signed")
       }
       return ExitStatus.success
     }

@@ -111,7 +111,12 @@ tb_can_ask() {
 
 # tb_ask QUESTION [FILE]: true if a person at the terminal says yes, who is shown the file for an l.
 tb_ask() {
-	tb_can_ask && "$tb_sh" ask ${2:+"--list=$2"} -- "$1"
+	tb_can_ask || return 1
+	{
+		tb_exec=1
+		tb_stage ask "$tb_sh" ask ${2:+"--list=$2"} -- "$1"
+	} &
+	wait $!
 }
 
 # tb_make_directory DIRECTORY: makes it, if it is not there; ends if that fails.

@@ -58,6 +58,17 @@ tb_open_check() {
 		'or the store has altered its password check'
 }
 
+# tb_check_password [--confirm]: gets the password, and ends unless it opens the check; false if there is none.
+tb_check_password() {
+	if tb_pull_check; then
+		tb_get_password
+		tb_open_check
+	else
+		tb_get_password "$@"
+		return 1
+	fi
+}
+
 # tb_open_asking FILE OPTION…: tries the password on it, as the stage open-check; three times, if a person enters it.
 tb_open_asking() {
 	tb_try open-check "$@"
@@ -111,11 +122,6 @@ tb_password_for_reading() {
 		tb_get_password
 		test -n "$tb_asked" || return 0
 	fi
-	if tb_pull_check; then
-		tb_get_password
-		tb_open_check
-	else
-		tb_get_password
-	fi
+	tb_check_password || :
 }
 tb_spares_check=

@@ -13,9 +13,11 @@ tb_public_keys() {
 # tb_tell_trust: says what the signature of the ledger was worth when it was read last, and sets tb_trust to that.
 tb_tell_trust() {
 	IFS=$tb_tab read -r tb_trust tb_trust_key <"$tb_work/trust" || return 0
-	tb_keys=
-	! tb_public_keys || tb_keys=1
-	test -n "$tb_quiet" || "$tb_sh" trust ${tb_keys:+--keys} -- "$tb_trust" "$tb_trust_key"
+	case $tb_trust in
+	verified | unchecked) ;;
+	*) tb_public_keys || return 0 ;;
+	esac
+	test -n "$tb_quiet" || "$tb_sh" trust -- "$tb_trust" "$tb_trust_key"
 }
 
 # tb_fetch_signature ID: gets the signature of a backup's archive, and sets tb_signature to none,

@@ -4,12 +4,7 @@
 # tb_take_secrets: the password, the token and the password of the key, each tried as far as can be
 # without a backup.
 tb_take_secrets() {
-	if tb_pull_check; then
-		tb_get_password
-		tb_open_check
-	else
-		tb_get_password --confirm
-	fi
+	tb_check_password --confirm || :
 	# A run says itself what the ledger is worth.
 	: >"$tb_work/trust"
 	tb_prepare_signing
