@@ -139,9 +139,15 @@ extension OpenCommand {
 
   /// The command gets the descriptors of the caller, but those of secrets.
   func withholdSecrets() {
-    for number in [passwords.passwordFd, identities.passwords.identityPasswordFd] {
-      if let number, number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+    var numbers = [passwords.passwordFd, identities.passwords.identityPasswordFd].compactMap { $0 }
+    let files = [passwords.passwordFile, identities.passwords.identityPasswordFile].compactMap { $0 }
+    for path in identities.identity + files {
+      for folder in ["/dev/fd/", "/proc/self/fd/"] where path.bytes.starts(with: folder.utf8) {
+        let digits = String(decoding: path.bytes.dropFirst(folder.utf8.count), as: UTF8.self)
+        if let number = Int32(digits) { numbers.append(number) }
+      }
     }
+    for number in numbers where number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
   }
 
   /// What `--from` reads; nil without it.

@@ -138,3 +138,17 @@ def test_on_github_a_file_costs_little(github, shell, tmp_path):  # noqa: F811
     shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "out")
     assert snapshot(tmp_path / "out" / "d") == snapshot(source / "d")
 
+
+
+def test_the_identity_in_the_store_and_the_token_do_not_meet(github, shell, tmp_path):  # noqa: F811
+    """Both come by descriptors, and tbk-pull, which has the token, gets nothing of the identity."""
+    shell.environment.update(github.environment)
+    source = make_tree(tmp_path / "source")
+    shell.profile("p", source, "--repo", github.address)
+    shell.run("generate-identity", "p")
+    shell.run("run", "p", password=None)
+    assert b"plain\n" in shell.run("ls", "latest").stdout
+    assert shell.run("cat", "latest", "d/one").stdout == b"d/one" * 3
+    assert b"d/one" in shell.run("find", "one").stdout
+    shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out" / "d") == snapshot(source / "d")

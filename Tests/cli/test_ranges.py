@@ -401,7 +401,18 @@ def test_the_command_gets_no_password(place, small):
         process = place.tbk.start("tbk-open", "--from", backup, "--password-fd", str(file.fileno()), "--list", "--",
                                   *place.server(), password=None, pass_fds=[file.fileno()])
         assert process.communicate()[0] and process.returncode == 0
-    assert str(given).encode() not in (place.at / "log.environment").read_bytes()
+    assert os.fsencode(given) not in (place.at / "log.environment").read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_the_command_gets_no_descriptor_of_an_identity(place, small, key, folder):
+    backup = place.back_up(small, "-r", key[1])
+    with open(key[0], "rb") as file:
+        os.set_inheritable(file.fileno(), True)
+        process = place.tbk.start("tbk-open", "--from", backup, "-i", f"{folder}/{file.fileno()}", "--list", "--",
+                                  *place.server(), password=None, pass_fds=[file.fileno()])
+        assert process.communicate()[0] and process.returncode == 0
+    assert os.fsencode(key[0]) not in (place.at / "log.environment").read_bytes()
 
 
 @pytest.mark.parametrize("arguments", [

@@ -26,6 +26,6 @@ tb_open_parts() {
 	tb_options="$tb_options ${tb_max_wait:+--max-wait $tb_max_wait} ${tb_down:+--limit-download $tb_down}"
 	eval "set -- --expect \"\$tb_work/list\" \"\$@\" -- \"\${tb_bin}tbk-pull\" $tb_options"
 	tb_options=
-	tb_fed "${tb_token:+7:tb_token}" tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" ${tb_token:+--token-fd 7} \
+	tb_fed "${tb_token:+6:tb_token}" tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" ${tb_token:+--token-fd 6} \
 		--serve --quiet -- "$profile_store"
 }
