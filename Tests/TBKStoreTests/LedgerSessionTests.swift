@@ -253,7 +253,7 @@ struct LedgerSessionTests {
     let sink = MemorySink()
     let snapshot = try session.snapshot()
     let sent = try Retrieval(session.store, warn: { _ in }).send(.identity, of: group, in: snapshot, to: sink)
-    #expect(sent == second.identity?.sha256 && sink.bytes == (try archive(3)))
+    #expect(try sent == second.identity?.sha256 && sink.bytes == archive(3))
     // The ledger names both: neither is a leftover.
     #expect(try session.clean(dryRun: true, age: 0).isEmpty)
     #expect(
