@@ -48,7 +48,7 @@ def test_the_demonstration_backs_up_a_directory_and_leaves_nothing(tree, tmp_pat
 def test_a_restore_that_differs_fails_the_demonstration(tree, tmp_path):
     """Were diff not to say so."""
     restore = tree / "bin" / "verbs" / "restore"
-    restore.write_text(restore.read_text() + '\nprintf x >>"$to/JSON.md"\n')
+    restore.write_text(restore.read_text() + '\nprintf x >>"$opt_to/JSON.md"\n')
     done = make("demo", f"SWIFT={tmp_path}/swift", f"DIR={REPOSITORY}/docs", tree=tree, taken=(), status=2)
     assert "JSON.md" in done.stdout and "went well" not in done.stdout
 
