@@ -28,8 +28,6 @@ SMALLER = $(if $(filter debug,$(CONFIGURATION)),,$(if $(filter Linux,$(shell una
 SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) $(STATIC) $(SMALLER)
 PYTHON_PACKAGES = Tests/reference/requirements.txt
 
-# Complaints about what is set, read or called in another file of the shell layer, or by the text that tbk-sh prints.
-ELSEWHERE = SC2034,SC2154,SC2317,SC2030,SC2031,SC2119,SC2120
 SCRIPTS = bin/termbackup $(wildcard bin/verbs/* bin/lib/*.sh)
 HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
@@ -251,7 +249,7 @@ lint-shell:
 	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
 	command -v shellcheck >/dev/null 2>&1 || { skipped "shellcheck is not installed: the scripts are not checked"; exit; }; \
 	printf '%s\n' $(SCRIPTS) $(HELPERS) | \
-	  xargs -P "$$(nproc)" -n 4 shellcheck -s sh -x -P SCRIPTDIR -e $(ELSEWHERE) && \
+	  xargs -P "$$(nproc)" -n 4 shellcheck -s sh -x -P SCRIPTDIR && \
 	shellcheck -s sh -x $(OTHER_SCRIPTS) && printf '%s\n' 'shellcheck: no complaint'
 
 lint-manuals:

@@ -45,7 +45,7 @@ struct WhoseOptions: ParsableArguments {
     + "from those that have none there"
 
   /// For a profile without backups: how many its store has that are in groups that no profile here has, or in none,
-  /// in words, and what may be done. Made anew, on a new machine, a profile does not know its backups.
+  /// in words, and what may be done. A profile made again on a new machine does not know its backups.
   ///
   /// - Parameter rows: all that the store has.
   func others(_ rows: [[String]]) -> (words: String, hint: String)? {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted(path for path in (ROOT / "bin").rglob("*") if path.is_file() and not path.name.startswith("tbk-store-"))
+SCRIPTS = sorted(path for path in (ROOT / "bin").rglob("*") if path.is_file() and not path.name.startswith(("tbk-store-", ".")))
 # Lists that are documented for scripts, by the file of the verb's directory that holds one: of backups and ids as tbk-pull
 # prints them, of what is left in a store, of what a restore would do, and the stores of profiles.
 LISTS = ("/list", "/ids", "/done", ".left", "/preview", "/store ", "/results", "/others", "/header", "--summary")

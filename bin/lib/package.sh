@@ -43,7 +43,7 @@ tb_make_above() {
 	mkdir -p -- "${above%??}" || tb_die 73 "cannot create the directory '$target'"
 }
 
-# tb_selection: what tbk-open is told of the files to restore, and how, for eval.
+# tb_selection: the options of tbk-open that select files to restore, for eval.
 tb_selection() {
 	printf '%s' "$args_include$args_exclude${opt_no_owner:+--no-owner }${opt_numeric_owner:+--numeric-owner }${opt_setuid:+--setuid}"
 }

@@ -1,4 +1,4 @@
-# The password of a profile, and what it is held against. lib/setup.sh sources this.
+# The password of a profile, and what it is checked with. lib/setup.sh sources this.
 
 # How often a person at the terminal was asked for the password; whether a backup that is read needs one, although the
 # profile does not.

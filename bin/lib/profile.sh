@@ -93,7 +93,7 @@ tb_find_rivals() {
 	if test -f "$tb_work/list"; then tb_whose rivals <"$tb_work/list"; else tb_whose rivals --unseen </dev/null; fi
 }
 
-# tb_no_backups: ends, for there is none.
+# tb_no_backups: ends, because there is none.
 tb_no_backups() {
 	: >"$tb_work/others"
 	test -n "$tb_store" || tb_list_all "$tb_work/others"

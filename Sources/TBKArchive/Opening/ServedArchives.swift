@@ -143,7 +143,7 @@ package final class ServedArchives {
   // MARK: Failures
 
   private func nonsense(_ request: String) -> Failure {
-    Failure(.malformed, "\(name), asked to '\(request)', gave an answer that is none")
+    Failure(.malformed, "\(name), asked to '\(request)', gave an invalid answer")
   }
 
   /// It ended instead of answering.

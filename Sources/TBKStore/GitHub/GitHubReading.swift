@@ -74,7 +74,7 @@ extension GitHubStore {
       api.client, download.pieces(of: piece.range, size: part.object.size, what: name))
   }
 
-  /// The releases that hold parts. Throws `.malformed` for what is none of ours, or too large.
+  /// The releases that hold parts. Throws `.malformed` for what is not ours, or too large.
   private func tags(of object: ObjectReference) throws(Failure) -> Set<String> {
     let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
     for tag in tags where !GitHubReleases.isTag(tag) {

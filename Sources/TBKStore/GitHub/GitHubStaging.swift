@@ -108,7 +108,7 @@ extension GitHubStore {
     var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
     for part in spool.distinctParts {
       guard let hash = GitObjectID(part.gitHash) else {
-        throw Failure(.library, "a hash that is none")
+        throw Failure(.library, "an invalid hash")
       }
       blobs.append((part.name, hash))
     }
