@@ -103,7 +103,7 @@ def test_every_script_is_given_to_shellcheck():
     """By `make lint`, which `make test` begins with: it takes a minute."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     told = subprocess.run(["make", "-n", "lint-shell"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    scripts = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "bin").rglob("*") if path.is_file()}
+    scripts = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "bin").rglob("[!.]*") if path.is_file()}
     assert scripts and scripts <= set(told.stdout.split())
 
 
