@@ -20,6 +20,7 @@ NETWORK_COMMANDS = tbk-push tbk-pull tbk-store tbk-prune tbk-token tbk-notify
 SUITE = .build/suite
 # Its time is that of the last complete `make suite`.
 MADE = .build/suite.made
+SWIFT_FILES = Package.swift Sources Tests
 VENV = .build/venv
 # A debug build shares its objects with those of the tests, and these are linked dynamically.
 STATIC = $(if $(filter debug,$(CONFIGURATION)),,--static-swift-stdlib)
@@ -49,8 +50,8 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo check test soak completions pictures lint lint-shell lint-manuals test-swift \
-	test-smoke test-python soak-swift soak-python soak-fuzz bench fuzz install uninstall deb dist dist-source dist-binary clean help
+.PHONY: all built programs suite packages venv demo check test soak completions pictures format lint lint-shell lint-manuals \
+	lint-swift lint-python test-swift test-smoke test-python soak-swift soak-python soak-fuzz bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
 
@@ -63,6 +64,7 @@ help:
 	  'make completions       write the completions again, from what the commands declare' \
 	  'make pictures          draw the terminal session of README.md again, from a run' \
 	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
+	  'make format            lay out the Swift files as lint wants them, mend what ruff can' \
 	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
 	  '                       make soak-swift, make soak-python, make soak-fuzz are the others' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
@@ -243,7 +245,7 @@ soak: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory -j 3 soak-swift soak-python soak-fuzz
 
-lint: lint-shell lint-manuals
+lint: lint-shell lint-manuals lint-swift lint-python
 
 lint-shell:
 	@eval "$$FUNCTIONS"; test -n "$(SCRIPTS)" || exit 0; \
@@ -256,6 +258,18 @@ lint-manuals:
 	@eval "$$FUNCTIONS"; test -n "$(MANUALS)" || exit 0; \
 	command -v mandoc >/dev/null 2>&1 || { skipped "mandoc is not installed: the manuals are not checked"; exit; }; \
 	mandoc -Tlint -Wwarning $(MANUALS) && printf '%s\n' 'mandoc: no complaint'
+
+# What holds Swift and Python files as `make format` leaves them.
+lint-swift:
+	@$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_FILES) && printf '%s\n' 'swift format: no complaint'
+
+lint-python:
+	@eval "$$FUNCTIONS"; test -x $(VENV)/bin/ruff || { skipped "ruff is not installed: the Python files are not checked"; exit; }; \
+	$(VENV)/bin/ruff check --quiet --no-cache . && printf '%s\n' 'ruff: no complaint'
+
+format: venv
+	$(SWIFT) format --in-place --parallel --recursive $(SWIFT_FILES)
+	@test ! -x $(VENV)/bin/ruff || $(VENV)/bin/ruff check --no-cache --fix .
 
 # Tests that do what takes long a few times only do all of it with TERMBACKUP_SOAK; faults at each step of a program
 # are soak-swift's alone.

@@ -39,7 +39,8 @@ let package = Package(
     .target(name: "CSystem"),
     .target(name: "CMemory", dependencies: ["CSystem"]),
 
-    // Core <- Crypto, Format; Crypto + Format <- Archive, Store, Settings; Core <- Command.
+    // Core <- Crypto, Format; Crypto + Format <- Archive, Store, Settings; Core <- Command;
+    // Archive, which walks trees, <- Watch.
     .target(name: "TBKCore", dependencies: ["CSystem"], swiftSettings: strict),
     .target(
       name: "TBKCrypto", dependencies: ["TBKCore", "CCrypto", "CArgon2"], swiftSettings: strict),
@@ -53,6 +54,7 @@ let package = Package(
     .target(
       name: "TBKSettings", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat"],
       swiftSettings: strict),
+    .target(name: "TBKWatch", dependencies: ["TBKCore", "TBKFormat", "TBKArchive"], swiftSettings: strict),
     .target(
       name: "TBKCommand", dependencies: ["TBKCore", argumentParser], swiftSettings: strict),
 
@@ -67,8 +69,8 @@ let package = Package(
     .executableTarget(
       name: "tbk",
       dependencies: [
-        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", "TBKWorkflow", "CMemory",
-        argumentParser,
+        "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings",
+        "TBKWatch", "TBKWorkflow", "CMemory", argumentParser,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -86,8 +88,10 @@ let package = Package(
       name: "TBKArchiveTests", dependencies: ["TBKArchive", "TBKCore", "TBKCrypto", "TBKFormat", "CZlib", "CZstd"],
       swiftSettings: strict),
     .testTarget(
-      name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"], swiftSettings: strict),
+      name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"],
+      swiftSettings: strict),
     .testTarget(name: "TBKWorkflowTests", dependencies: ["TBKWorkflow", "TBKCommand"], swiftSettings: strict),
+    .testTarget(name: "TBKWatchTests", dependencies: ["TBKWatch", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
     .target(
       name: "FuzzedParsers",

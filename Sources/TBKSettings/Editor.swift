@@ -28,7 +28,7 @@ package enum Editor {
     let vector = unsafe argumentVector(arguments)
     let variables = unsafe argumentVector(SecretVariables.environmentWithout())
     defer {
-      for unsafe pointer in unsafe vector + variables { unsafe free(pointer) }
+      unsafe (vector + variables).forEach { unsafe free($0) }
     }
     guard let name = unsafe vector[0] else { throw Failure(.library, "no memory") }
     var child: pid_t = 0

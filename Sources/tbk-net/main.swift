@@ -5,6 +5,7 @@ tbk_prepare_memory()
 Program.run(
   "tbk-net",
   [
-    "tbk-push": Push.self, "tbk-pull": Pull.self, "tbk-store": StoreCommand.self, "tbk-prune": Prune.self,
-    "tbk-token": Token.self, "tbk-notify": Notify.self,
+    "tbk-push": PushCommand.self, "tbk-pull": PullCommand.self, "tbk-store": StoreCommand.self,
+    "tbk-prune": PruneCommand.self,
+    "tbk-token": TokenCommand.self, "tbk-notify": NotifyCommand.self,
   ])

@@ -5,7 +5,9 @@ import TBKCrypto
 
 /// The identities that open what was sealed to their recipients.
 struct IdentityOptions: ParsableArguments {
-  @Option(name: .shortAndLong, parsing: .singleValue, help: ArgumentHelp("Open what was sealed to the recipient of an identity in <file>.", valueName: "file"))
+  @Option(
+    name: .shortAndLong, parsing: .singleValue,
+    help: ArgumentHelp("Open what was sealed to the recipient of an identity in <file>.", valueName: "file"))
   var identity: [RawPath] = []
 
   @OptionGroup var passwords: IdentityPasswordOptions

@@ -31,9 +31,14 @@ private let rounds = unsafe getenv("TERMBACKUP_SOAK") == nil ? 1 : 20
 
   /// What stands in texts and headers where a parser decides.
   private static let telling: [[UInt8]] =
-    ["\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-1", "9", ".", "e9", "/", "..", "*", "\n", "\t", " ", "#", "null", "\\u0000", "\\ud800"]
+    [
+      "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-1", "9", ".", "e9", "/", "..", "*", "\n", "\t", " ", "#", "null",
+      "\\u0000", "\\ud800",
+    ]
     .map { Array($0.utf8) }
-    + [[0], [0x7f], [0x80], [0xff], [0xc3, 0x28], Array(repeating: 0xff, count: 8), Array("18446744073709551616".utf8)]
+    + [
+      [0], [0x7f], [0x80], [0xff], [0xc3, 0x28], Array(repeating: 0xff, count: 8), Array("18446744073709551616".utf8),
+    ]
 
   private func mutate(_ bytes: inout [UInt8], _ random: inout XorShift) {
     for _ in 0..<Int.random(in: 1...4, using: &random) {

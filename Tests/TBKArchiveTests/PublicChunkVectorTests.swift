@@ -15,7 +15,9 @@ struct PublicChunkVectorTests {
     return Array(output[..<Int(count)])
   }
 
-  private func opened(_ message: [UInt8], _ key: [UInt8], _ context: [UInt8]) -> (bytes: [UInt8], failure: Failure?, knewFront: Bool) {
+  private func opened(_ message: [UInt8], _ key: [UInt8], _ context: [UInt8]) -> (
+    bytes: [UInt8], failure: Failure?, knewFront: Bool
+  ) {
     let sink = MemorySink()
     var knewFront = false
     do throws(Failure) {

@@ -87,7 +87,8 @@ private final class OneRing: ArchiveKeys {
   }
 
   @Test func whatIsNeededForOthersAloneIsNotReported() throws {
-    let stream = try link(0, dependents: 1, wanted: false) + link(1, dependents: 1, wanted: false)
+    let stream =
+      try link(0, dependents: 1, wanted: false) + link(1, dependents: 1, wanted: false)
       + link(2, dependents: 0)
     let verdicts = try verify(stream).verdicts
     #expect(try verdicts.map(\.id) == [id(2)] && verdicts[0].kind == .ok)

@@ -44,7 +44,10 @@ import Testing
     for name in ["build", "build/deep", "build/deep/er", "build/empty", "build/out", "build-x", "src", "src/none"] {
       try tree.directory(name)
     }
-    for name in ["build/keep", "build/x", "build/deep/er/a.py", "build/deep/b", "build/out/o", "build.txt", "build-x/y", "src/c.py", "src/d"] {
+    for name in [
+      "build/keep", "build/x", "build/deep/er/a.py", "build/deep/b", "build/out/o", "build.txt", "build-x/y",
+      "src/c.py", "src/d",
+    ] {
       try tree.file(name)
     }
     func walked(_ patterns: [String], _ meaning: IgnoreRules.Meaning) throws -> [String] {
@@ -59,10 +62,14 @@ import Testing
     let one = ["build/", "!build/keep", "!*.py"]
     #expect(try walked(one, .git) == others + below)
     #expect(
-      try walked(one, .pathspec) == ["build"] + others + ["build/deep", "build/deep/er", "build/deep/er/a.py", "build/keep"] + below)
+      try walked(one, .pathspec) == ["build"] + others + [
+        "build/deep", "build/deep/er", "build/deep/er/a.py", "build/keep",
+      ] + below)
     #expect(try walked(["*", "!*.py"], .git) == [])
     #expect(
-      try walked(["*", "!*.py"], .pathspec) == ["build", "build/deep", "build/deep/er", "build/deep/er/a.py", "src", "src/c.py"])
+      try walked(["*", "!*.py"], .pathspec) == [
+        "build", "build/deep", "build/deep/er", "build/deep/er/a.py", "src", "src/c.py",
+      ])
     #expect(try walked(["*", "!empty/"], .pathspec) == ["build", "build/empty"])
     #expect(try walked(["!keep", "build/"], .pathspec) == others + below)
   }

@@ -228,7 +228,8 @@ private let frameSize = 4 << 20
     let whole = content + manifest
     #expect(payload.locator == ManifestLocator(offset: UInt64(content.count), length: UInt64(manifest.count - 512)))
     #expect(payload.length == UInt64(whole.count))
-    for (from, to) in [(0, 10), (frameSize - 5, frameSize + 5), (content.count, whole.count), (0, whole.count), (7, 7)] {
+    for (from, to) in [(0, 10), (frameSize - 5, frameSize + 5), (content.count, whole.count), (0, whole.count), (7, 7)]
+    {
       let sink = MemorySink()
       try payload.read(UInt64(from)..<UInt64(to), into: sink)
       #expect(sink.bytes == Array(whole[from..<to]))
@@ -239,7 +240,10 @@ private let frameSize = 4 << 20
 
   @Test func aTableThatDoesNotFitItsPayloadIsRefused() throws {
     let bytes = try payload(text(1000))
-    for wrong in [[], Array(bytes.suffix(9)), Array(bytes.suffix(41)), Array(bytes.dropFirst()), [0] + bytes, Array(bytes.dropLast())] {
+    for wrong in [
+      [], Array(bytes.suffix(9)), Array(bytes.suffix(41)), Array(bytes.dropFirst()), [0] + bytes,
+      Array(bytes.dropLast()),
+    ] {
       let attempt = Result { () throws(Failure) in try seekable(wrong).length }
       #expect(throws: Failure.self) { try attempt.get() }
     }

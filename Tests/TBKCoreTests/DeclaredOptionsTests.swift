@@ -47,7 +47,8 @@ private struct Root: ParsableCommand {
   }
 
   @Test(arguments: [
-    "", "--exclude a --exclude b", "--exclude=a --exclude=b", "-q -q --quiet -qq", "-o a -C b", "-oa -q", "-oZ x", "-oa=b -q", "-o a -- -o b",
+    "", "--exclude a --exclude b", "--exclude=a --exclude=b", "-q -q --quiet -qq", "-o a -C b", "-oa -q", "-oZ x",
+    "-oa=b -q", "-o a -- -o b",
     "--output a -- --output b", "x y -", "--no-input --no-input", "other --file a -- --file b --file c",
     "-qh", "--help --help", "leaf leaf", "passing x --nosuch --nosuch -o", "passing --json x -- -Z --json=2",
   ])

@@ -33,10 +33,11 @@ import Testing
     #expect(FileTime(decimal: Array(text.utf8)[...]) == nil)
   }
 
-  @Test(arguments: [
-    (0, 0, 0), (0.5, 0, 500_000_000), (-0.5, -1, 500_000_000), (-1e-10, 0, 0), (1e18, 1_000_000_000_000_000_000, 0),
-    (0.9999999999, 1, 0), (-9_223_372_036_854_775_808, .min, 0),
-  ] as [(Double, Int64, UInt32)])
+  @Test(
+    arguments: [
+      (0, 0, 0), (0.5, 0, 500_000_000), (-0.5, -1, 500_000_000), (-1e-10, 0, 0), (1e18, 1_000_000_000_000_000_000, 0),
+      (0.9999999999, 1, 0), (-9_223_372_036_854_775_808, .min, 0),
+    ] as [(Double, Int64, UInt32)])
   func secondsOfADouble(value: Double, seconds: Int64, nanoseconds: UInt32) {
     #expect(FileTime(seconds: value) == FileTime(seconds: seconds, nanoseconds: nanoseconds))
   }

@@ -48,7 +48,9 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
   }
 
   /// What comes out, and why it ends.
-  private func open(_ sealed: [UInt8], _ scheme: ChunkScheme, piece: Int = 100_000) -> (bytes: [UInt8], failure: Failure?) {
+  private func open(_ sealed: [UInt8], _ scheme: ChunkScheme, piece: Int = 100_000) -> (
+    bytes: [UInt8], failure: Failure?
+  ) {
     let sink = MemorySink()
     do throws(Failure) {
       let decryptor = ChunkDecryptor(try cipher(sealed, scheme), into: sink)
@@ -131,9 +133,10 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
     let message = pattern(2 * scheme.chunkSize + 100)
     let sealed = try seal(message, scheme)
     let start = front(scheme)
-    for cut in [0, 1, 15, 16, 17, scheme.sealedSize - 1, scheme.sealedSize, scheme.sealedSize + 1,
-      scheme.sealedSize + 15, 2 * scheme.sealedSize, sealed.count - start - 1]
-    {
+    for cut in [
+      0, 1, 15, 16, 17, scheme.sealedSize - 1, scheme.sealedSize, scheme.sealedSize + 1,
+      scheme.sealedSize + 15, 2 * scheme.sealedSize, sealed.count - start - 1,
+    ] {
       let opened = open(Array(sealed[..<(start + cut)]), scheme)
       let failure = try #require(opened.failure)
       if cut % scheme.sealedSize < 16 { #expect(failure.code == .truncated) }
@@ -149,9 +152,10 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
     let head = Array(sealed[..<start])
     let (one, two) = (Array(sealed[start..<start + size]), Array(sealed[start + size..<start + 2 * size]))
     let three = Array(sealed[(start + 2 * size)...])
-    for other in [two + one + three, one + one + three, one + three, two + three, one + two + three + three,
-      one + two + two + three, three, one + two + three + [0]]
-    {
+    for other in [
+      two + one + three, one + one + three, one + three, two + three, one + two + three + three,
+      one + two + two + three, three, one + two + three + [0],
+    ] {
       let opened = open(head + other, scheme)
       #expect(opened.failure != nil)
       #expect(message.starts(with: opened.bytes))

@@ -269,8 +269,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
     func isRefused(_ raw: [UInt8]) throws -> Bool {
       publicFailure(try wrap("PUBLIC KEY", front + raw))?.message.contains("anybody") == true
     }
-    for (number, first) in [(0, 0x00), (1, 0x01), (2, 0xec), (3, 0xed), (4, 0xee)] as [(Int, UInt8)]
-    {
+    for (number, first) in [(0, 0x00), (1, 0x01), (2, 0xec), (3, 0xed), (4, 0xee)] as [(Int, UInt8)] {
       var raw = [UInt8](repeating: number < 2 ? 0 : 0xff, count: 32)
       raw[0] = first
       for sign in [0x00, 0x80] as [UInt8] {

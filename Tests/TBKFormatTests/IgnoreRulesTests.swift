@@ -118,10 +118,14 @@ private func rules(_ patterns: String..., meaning: IgnoreRules.Meaning = .git) -
   @Test(arguments: [
     ("build/", "!build/keep", "build", true), ("build/", "!/build/keep", "build", true),
     ("*", "!*.py", "any", true), ("build/", "!keep", "a/build", true), ("build/", "!a/b*/keep", "a/build", true),
-    ("build/", "!**/keep", "build", true), ("build/", "!buil[a-d]/**/x", "build", true), ("build/", "!b*/", "build", false),
-    ("build/", "!build", "build", false), ("build/", "!other/keep", "build", false), ("build/", "!builder/keep", "build", false),
-    ("build/", "!b/keep", "a/build", false), ("build/", "!*/keep", "a/build", false), ("build/", "!a/*/keep", "a/build", true),
-    ("build/", "!build/", "other", false), ("build", "!build?keep", "build", true), ("build/", "!/*/*/keep", "build", true),
+    ("build/", "!**/keep", "build", true), ("build/", "!buil[a-d]/**/x", "build", true),
+    ("build/", "!b*/", "build", false),
+    ("build/", "!build", "build", false), ("build/", "!other/keep", "build", false),
+    ("build/", "!builder/keep", "build", false),
+    ("build/", "!b/keep", "a/build", false), ("build/", "!*/keep", "a/build", false),
+    ("build/", "!a/*/keep", "a/build", true),
+    ("build/", "!build/", "other", false), ("build", "!build?keep", "build", true),
+    ("build/", "!/*/*/keep", "build", true),
     ("build/", "!/*", "a/build", false), ("a/b", "!a/bc", "a/b", false), ("a/b", "!a/b/**", "a/b", true),
   ])
   func aNegationBelowAnExcludedDirectoryIsFound(

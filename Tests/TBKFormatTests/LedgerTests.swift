@@ -127,9 +127,10 @@ struct LedgerTests {
     #expect(ledger.group(try #require(GroupID("h")))?.identity?.sha256.hex == hash)
     #expect(try Ledger(parsing: ledger.serialized()) == ledger)
     let canonical = String(decoding: try ledger.canonical(), as: UTF8.self)
-    #expect(canonical.contains(
-      #""groups":{"g":{"check":{"filename":"g.tbk","sha256":"\#(hash)"},"key_epoch":0},"#
-        + #""h":{"identity":{"filename":"h-1.age","sha256":"\#(hash)"},"key_epoch":2,"x":1.50}},"history""#))
+    #expect(
+      canonical.contains(
+        #""groups":{"g":{"check":{"filename":"g.tbk","sha256":"\#(hash)"},"key_epoch":0},"#
+          + #""h":{"identity":{"filename":"h-1.age","sha256":"\#(hash)"},"key_epoch":2,"x":1.50}},"history""#))
     let next = try ledger.successor(
       ofHash: nil, newStoreID: newStore, toolVersion: "7.0", entries: [])
     #expect(next.groups == ledger.groups && !next.isEmpty)

@@ -108,7 +108,8 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
     #expect(entry.modifiedAt == Double(nanoseconds) / 1_000_000_000)
   }
 
-  @Test(arguments: [(1e10, 10_000_000_000, 0), (-2e10 - 0.5, -20_000_000_001, 500_000_000)] as [(Double, Int64, UInt32)])
+  @Test(
+    arguments: [(1e10, 10_000_000_000, 0), (-2e10 - 0.5, -20_000_000_001, 500_000_000)] as [(Double, Int64, UInt32)])
   func secondsOfAnyYearAreATime(seconds: Double, whole: Int64, nanoseconds: UInt32) {
     var entry = plainEntry("a")
     entry.modifiedAt = seconds

@@ -73,9 +73,11 @@ import Testing
     ("x", "'='"), ("= 1", "key is missing"), ("[]", "key is missing"), ("[x", "no end"), ("a..b = 1", "key is missing"),
     ("x = 1 2", "follows"), ("[x] y = 1", "follows"), ("x = \"a", "no end"), ("x = \"a\nb\"", "control"),
     ("x = 'a", "no end"), ("x = \"\"\"a", "no end"), ("x = '''a", "no end"), ("x = \"\\x\"", "escape"),
-    ("x = \"\\ud800\"", "not a character"), ("x = \"\\u12\"", "not a character"), ("x = \"\\U00110000\"", "not a character"),
+    ("x = \"\\ud800\"", "not a character"), ("x = \"\\u12\"", "not a character"),
+    ("x = \"\\U00110000\"", "not a character"),
     ("x = \"\\u+123\"", "not a character"), ("x = [1", "no end"), ("x = [1 2]", "no end"), ("x = [,]", "missing"),
-    ("x = \"a\u{1}\"", "control"), ("# \u{7f}", "control"), ("x = 1\ry = 2", "follows"), ("\u{feff}x = 1", "key is missing"),
+    ("x = \"a\u{1}\"", "control"), ("# \u{7f}", "control"), ("x = 1\ry = 2", "follows"),
+    ("\u{feff}x = 1", "key is missing"),
     ("\"\"\"x\"\"\" = 1", "more than one line"),
   ])
   func whatIsWrongIsSaid(text: String, words: String) { refuses(text, words) }
@@ -141,8 +143,10 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "salt = \"AAAA\"", "hash_iterations = 1", "salt = \"\"\nhash_iterations = 1", "salt = \"AAA\"\nhash_iterations = 1",
-    "salt = 1\nhash_iterations = 1", "salt = \"AAAA\"\nhash_iterations = 0", "salt = \"AAAA\"\nhash_iterations = 10000001",
+    "", "salt = \"AAAA\"", "hash_iterations = 1", "salt = \"\"\nhash_iterations = 1",
+    "salt = \"AAA\"\nhash_iterations = 1",
+    "salt = 1\nhash_iterations = 1", "salt = \"AAAA\"\nhash_iterations = 0",
+    "salt = \"AAAA\"\nhash_iterations = 10000001",
     "salt = \"AAAA\"\nhash_iterations = \"1\"",
   ])
   func keysThatMakeNoKeyAreRefused(text: String) {

@@ -225,12 +225,13 @@ private func member(
     #expect(try member(Block().with(124, size), body: [1, 2]).size == 2)
   }
 
-  @Test(arguments: [
-    [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-    [0x80, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-    [0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0],
-    [0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-  ] as [[UInt8]])
+  @Test(
+    arguments: [
+      [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+      [0x80, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+      [0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0],
+      [0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ] as [[UInt8]])
   func aSizeBelowZeroOrOver63BitsIsRefused(field: [UInt8]) {
     expectMalformed(Block().with(124, field) + end, "size")
   }
@@ -372,7 +373,8 @@ private func member(
     for type in ["x", "g", "L", "K", "X"] {
       expectMalformed(Block(type: type, size: 1 + 8 << 20).bytes, "over the limit")
     }
-    expectMalformed(extended("x", record("comment", "0123456789")) + plain + end, "over the limit",
+    expectMalformed(
+      extended("x", record("comment", "0123456789")) + plain + end, "over the limit",
       limits: TarLimits(extendedHeader: 20))
   }
 
@@ -427,14 +429,15 @@ private func member(
     #expect(try member(pax("mtime", text) + plain).mtime == FileTime(nanoseconds: expected))
   }
 
-  @Test(arguments: [
-    ("9223372036.854775808", 9_223_372_036, 854_775_808), ("-9223372036.854775809", -9_223_372_037, 145_224_191),
-    ("-9223372036.8547758081", -9_223_372_037, 145_224_191), ("10413792000.5", 10_413_792_000, 500_000_000),
-    ("-11676096000.5", -11_676_096_001, 500_000_000), ("9223372036854775807.999999999", .max, 999_999_999),
-    ("-9223372036854775808", .min, 0), ("-9223372036854775807.000000001", .min, 999_999_999),
-    ("-0.9999999999", -1, 0), ("1e+16", 10_000_000_000_000_000, 0), ("-1.5e+16", -15_000_000_000_000_000, 0),
-    ("9.22337203685477e+18", 9_223_372_036_854_770_000, 0),
-  ] as [(String, Int64, UInt32)])
+  @Test(
+    arguments: [
+      ("9223372036.854775808", 9_223_372_036, 854_775_808), ("-9223372036.854775809", -9_223_372_037, 145_224_191),
+      ("-9223372036.8547758081", -9_223_372_037, 145_224_191), ("10413792000.5", 10_413_792_000, 500_000_000),
+      ("-11676096000.5", -11_676_096_001, 500_000_000), ("9223372036854775807.999999999", .max, 999_999_999),
+      ("-9223372036854775808", .min, 0), ("-9223372036854775807.000000001", .min, 999_999_999),
+      ("-0.9999999999", -1, 0), ("1e+16", 10_000_000_000_000_000, 0), ("-1.5e+16", -15_000_000_000_000_000, 0),
+      ("9.22337203685477e+18", 9_223_372_036_854_770_000, 0),
+    ] as [(String, Int64, UInt32)])
   func mtimeMayBeAnyThatAFileCanHave(text: String, seconds: Int64, nanoseconds: UInt32) throws {
     #expect(
       try member(pax("mtime", text) + plain).mtime

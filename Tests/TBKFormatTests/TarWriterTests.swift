@@ -73,7 +73,8 @@ private let samples: [(member: TarMember, body: [UInt8])] = {
 
 /// Times that 64 bits of nanoseconds cannot say.
 private let farTimes: [FileTime] = [
-  FileTime(seconds: 9_223_372_036, nanoseconds: 854_775_808), FileTime(seconds: -9_223_372_037, nanoseconds: 145_224_191),
+  FileTime(seconds: 9_223_372_036, nanoseconds: 854_775_808),
+  FileTime(seconds: -9_223_372_037, nanoseconds: 145_224_191),
   FileTime(seconds: 10_413_792_000), FileTime(seconds: -11_676_096_000, nanoseconds: 1),
   FileTime(seconds: 1 << 62, nanoseconds: 999_999_999), .min, FileTime(seconds: .min, nanoseconds: 1), .max,
 ]

@@ -430,7 +430,9 @@ final class ScriptedServer {
   @Test func whatIsThereInFullIsNotAskedOn() throws {
     let server = try ScriptedServer(
       steps: [
-        step("HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-4/10\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n234\r\n", cut: true),
+        step(
+          "HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-4/10\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n234\r\n",
+          cut: true),
         step(part("2-4", "234")),
       ])
     #expect(try text(resumed(server, "bytes=2-4")) == "234")

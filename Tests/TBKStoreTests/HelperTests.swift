@@ -5,10 +5,11 @@ import Testing
 @testable import TBKStore
 
 struct HelperTests {
-  @Test(arguments: [
-    ("ok", ["ok"]), ("ok 1 -", ["ok", "1", "-"]), ("error again wait a bit", ["error", "again"]),
-    ("wait", ["wait"]),
-  ] as [(String, [String])])
+  @Test(
+    arguments: [
+      ("ok", ["ok"]), ("ok 1 -", ["ok", "1", "-"]), ("error again wait a bit", ["error", "again"]),
+      ("wait", ["wait"]),
+    ] as [(String, [String])])
   func aLineIsWords(_ line: String, _ words: [String]) {
     #expect(HelperAnswer(Array(line.utf8))?.words == words)
   }

@@ -306,7 +306,8 @@ struct BackupQueryTests {
     #expect(try group(name, in: ["d3e3aa", "abcd", "abcdef", "x", "d3e3aa"]) == whole)
   }
 
-  @Test(arguments: [("d3e", 69), ("d3e4", 69), ("abcd", 64), ("D3E3", 69), ("d3e3aaa", 69), ("y", 69)] as [(String, Int32)])
+  @Test(
+    arguments: [("d3e", 69), ("d3e4", 69), ("abcd", 64), ("D3E3", 69), ("d3e3aaa", 69), ("y", 69)] as [(String, Int32)])
   func aGroupThatIsNotThereIsRefused(_ name: String, _ status: Int32) throws {
     let found = failure { _ = try group(name, in: ["d3e3aa", "abcd1", "abcd2"]) }
     #expect(found?.exitStatus == status)

@@ -309,8 +309,10 @@ struct SignedLedgerTests {
         { _ = try session().remove([try digest(0)]) },
         { _ = try session().markVerified([try digest(0): SHA256.hash(try archive(0))], at: "2024-05-01") },
         { _ = try session().prune(one, .all) },
-        { _ = try session().storeObject(
-          try session().store.stage(try archive(9), in: .checks), as: .check, of: GroupID("g")!, replacing: true) },
+        {
+          _ = try session().storeObject(
+            try session().store.stage(try archive(9), in: .checks), as: .check, of: GroupID("g")!, replacing: true)
+        },
       ] as [() throws -> Void] {
         let found = failure(attempt)
         #expect(found?.exitStatus == 65, "line \(line): \(found?.message ?? "none")")

@@ -137,9 +137,12 @@ struct StoreCommandTests {
     "pull store", "pull store abc", "pull store latest --list", "pull store --check",
     "push store --remove abcd", "push store abcd", "push store --group ../x", "pull",
     "pull store --chain --list", "pull store latest --max-wait -1", "change", "change store", "change remove store",
-    "change password-check store 1.tbk", "change password-check store 1.tbk --group g --group-check \(String(repeating: "a", count: 64))",
-    "change remove store abcd --receipt r", "change remove store latest", "change replace store 1234 --rekeyed --receipt r",
-    "change mark store abcd", "change adopt store", "change take-over store abcd --sign-key k", "change create store --sign-key k",
+    "change password-check store 1.tbk",
+    "change password-check store 1.tbk --group g --group-check \(String(repeating: "a", count: 64))",
+    "change remove store abcd --receipt r", "change remove store latest",
+    "change replace store 1234 --rekeyed --receipt r",
+    "change mark store abcd", "change adopt store", "change take-over store abcd --sign-key k",
+    "change create store --sign-key k",
   ])
   func wrongUsageIs64(_ command: String) throws {
     let result = try run(command)

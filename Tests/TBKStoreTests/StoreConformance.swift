@@ -69,8 +69,11 @@ struct StoreConformance {
     {
       #expect(read.count <= 5)
     }
-    #expect(failure { _ = try other.open(ObjectReference(path(.backups, "b")), size: 5, range: 0..<5)
-      .readAll(limit: 5, what: "a range") }?.code == .inputMissing)
+    #expect(
+      failure {
+        _ = try other.open(ObjectReference(path(.backups, "b")), size: 5, range: 0..<5)
+          .readAll(limit: 5, what: "a range")
+      }?.code == .inputMissing)
   }
 
   @Test(arguments: StoreKind.all) func aCommitOfSeveralObjectsIsOne(_ kind: StoreKind) throws {
@@ -215,8 +218,7 @@ struct StoreConformance {
     #expect(try place.open().readLedger()?.bytes == ledger("1"))
   }
 
-  @Test(arguments: StoreKind.all) func theSameBytesUnderTheirNameAreTaken(_ kind: StoreKind) throws
-  {
+  @Test(arguments: StoreKind.all) func theSameBytesUnderTheirNameAreTaken(_ kind: StoreKind) throws {
     let place = try kind.makePlace()
     let store = try place.open()
     var version: LedgerVersion?

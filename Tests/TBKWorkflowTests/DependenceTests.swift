@@ -57,13 +57,17 @@ import Testing
 
   @Test func aPruneCountsInWords() throws {
     #expect(try PruneReport(facts("removed=0", "kept=1")).text == "Nothing to remove: 1 backup stays\n")
-    #expect(try PruneReport(facts("removed=2", "kept=3", "freed=1024", "dry_run=1")).text == "Would remove 2 of 5 backups, 1.0 KiB\n")
+    #expect(
+      try PruneReport(facts("removed=2", "kept=3", "freed=1024", "dry_run=1")).text
+        == "Would remove 2 of 5 backups, 1.0 KiB\n")
   }
 
   @Test func factsOfSomebodyElseAreAlignedAndTyped() throws {
     let report = try FactsReport(facts("title=Archived", "media=tape 7", "size=2048", "copy_count=2", "note="))
     #expect(report.text == "Archived\n  media       tape 7\n  size        2.0 KiB\n  copy count  2\n")
-    #expect(String(decoding: report.json.line(), as: UTF8.self) == #"{"media":"tape 7","size":2048,"copy_count":2,"note":null}"#)
+    #expect(
+      String(decoding: report.json.line(), as: UTF8.self)
+        == #"{"media":"tape 7","size":2048,"copy_count":2,"note":null}"#)
     #expect(throws: Failure.self) { try FactsReport(facts("size=big")) }
   }
 }

@@ -5,9 +5,10 @@ import Testing
 @testable import TBKWorkflow
 
 @Suite struct DoctorTests {
-  @Test(arguments: [
-    (600, "ok"), (500, "ok"), (499, "warn"), (10, "warn"), (9, "fail"), (0, "fail"),
-  ] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (600, "ok"), (500, "ok"), (499, "warn"), (10, "warn"), (9, "fail"), (0, "fail"),
+    ] as [(Int64, String)])
   func spaceThatRunsOutIsTold(_ mebibytes: Int64, _ result: String) {
     let found = MachineChecks.space("home", at: RawPath("/home/ada"), free: mebibytes << 20 + 5)
     #expect(found.result.rawValue == result && found.message.contains("/home/ada"))
@@ -18,9 +19,10 @@ import Testing
     #expect(MachineChecks.space("home", at: RawPath("/x"), free: -1).result == .note)
   }
 
-  @Test(arguments: [
-    (nil, "note"), (0, "ok"), (-119, "ok"), (120, "warn"), (-3599, "warn"), (3600, "fail"), (-90_000, "fail"),
-  ] as [(Int?, String)])
+  @Test(
+    arguments: [
+      (nil, "note"), (0, "ok"), (-119, "ok"), (120, "warn"), (-3599, "warn"), (3600, "fail"), (-90_000, "fail"),
+    ] as [(Int?, String)])
   func aClockThatIsOffIsTold(_ skew: Int?, _ result: String) {
     #expect(TokenChecks.clock(skew, now: .now()).result.rawValue == result)
   }
@@ -36,12 +38,17 @@ import Testing
         == ["ok OpenSSL 3.0.11", "ok zlib 1.3", "ok libcurl 8.1 OpenSSL/3, HTTP/2, async DNS"])
     #expect(results("OpenSSL 1.1.1", "").map { $0.prefix(4) } == ["fail", "ok z", "fail"])
     #expect(results("OpenSSL 3.1", "libcurl 7.0").map { $0.prefix(4) } == ["ok O", "ok z", "fail", "warn", "warn"])
-    #expect(results("OpenSSL 3.1", "error while loading libcurl.so.4\n")[2] == "fail libcurl: error while loading libcurl.so.4")
+    #expect(
+      results("OpenSSL 3.1", "error while loading libcurl.so.4\n")[2]
+        == "fail libcurl: error while loading libcurl.so.4")
   }
 
   @Test func whatAStoreHasLostIsTold() {
     func row(_ archive: String, _ manifest: String, _ lost: String) -> [String] {
-      ["0123456789abcdef", "2026-01-01", "1", "1", "full", "g", "no", "backups/x.tbk", "-", "-", archive, manifest, lost]
+      [
+        "0123456789abcdef", "2026-01-01", "1", "1", "full", "g", "no", "backups/x.tbk", "-", "-", archive, manifest,
+        lost,
+      ]
     }
     let checks = StoreChecks(
       profile: "docs", store: "/s", home: RawPath("/h"), facts: CollectedFacts(folder: RawPath("/nonexistent")))
@@ -89,10 +96,11 @@ import Testing
     #expect(report.json["ok"] == .bool(false) && report.json["checks"]?.elements?.first?["hint"] == .null)
   }
 
-  @Test(arguments: [
-    ("run.1.0", 0, false), ("run.999999999.0", 0, true), ("old.tar.gz", 86_399, false), ("old.tar.gz", 86_400, true),
-    ("plain", 90_000, true), ("run.x.0", 5, false),
-  ] as [(String, Int64, Bool)])
+  @Test(
+    arguments: [
+      ("run.1.0", 0, false), ("run.999999999.0", 0, true), ("old.tar.gz", 86_399, false), ("old.tar.gz", 86_400, true),
+      ("plain", 90_000, true), ("run.x.0", 5, false),
+    ] as [(String, Int64, Bool)])
   func aTemporaryFileIsStaleWhenItsProcessHasEndedOrAfterADay(_ name: String, _ age: Int64, _ stale: Bool) {
     #expect(LocalLeftovers.isStale(RawPath(name), modified: 1000, now: 1000 + age) == stale)
   }

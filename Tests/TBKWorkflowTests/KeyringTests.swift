@@ -37,14 +37,19 @@ import Testing
     #expect(patience(.secretTool, true, true, "0") == 120 && patience(.secretTool, true, true, "soon") == 120)
   }
 
-  @Test(arguments: [
-    (nil, "", KeyringTrouble.late(30), 75), (1, "", .failed("secret-tool failed with status 1"), 69),
-    (1, "The name org.freedesktop.secrets was not provided by any .service files",
-      .missing("nothing keeps secrets on the session bus"), 69),
-    (1, "Could not connect: No such file or directory", .missing("there is no session bus"), 69),
-    (1, "Cannot create an item in a locked collection",
-      .failed("Cannot create an item in a locked collection"), 69),
-  ] as [(Int32?, String, KeyringTrouble, Int32)])
+  @Test(
+    arguments: [
+      (nil, "", KeyringTrouble.late(30), 75), (1, "", .failed("secret-tool failed with status 1"), 69),
+      (
+        1, "The name org.freedesktop.secrets was not provided by any .service files",
+        .missing("nothing keeps secrets on the session bus"), 69
+      ),
+      (1, "Could not connect: No such file or directory", .missing("there is no session bus"), 69),
+      (
+        1, "Cannot create an item in a locked collection",
+        .failed("Cannot create an item in a locked collection"), 69
+      ),
+    ] as [(Int32?, String, KeyringTrouble, Int32)])
   func whatWentWrongIsTold(_ status: Int32?, _ said: String, _ trouble: KeyringTrouble, _ ends: Int32) {
     #expect(KeyringTrouble(.secretTool, status: status, complaint: said, patience: 30) == trouble)
     #expect(KeyringItem.token.refusal(trouble).exitStatus == ends)

@@ -13,7 +13,8 @@ import Testing
   @Test func aBlockComesStaysInItsPlaceAndGoes() throws {
     var table = Self.table(Self.others)
     #expect(try table.set(Array("0 2 * * * 'true'".utf8), for: "docs", of: Self.home))
-    let block = "# BEGIN termbackup docs /home/ada/.termbackup\n0 2 * * * 'true'\n# END termbackup docs /home/ada/.termbackup\n"
+    let block =
+      "# BEGIN termbackup docs /home/ada/.termbackup\n0 2 * * * 'true'\n# END termbackup docs /home/ada/.termbackup\n"
     #expect(Self.text(table.bytes) == Self.others + block)
     #expect(try table.scheduled(of: Self.home).map(\.timetable) == ["0 2 * * *"])
     #expect(try table.scheduled(of: RawPath("/home/ada")).isEmpty)

@@ -107,7 +107,8 @@ import Testing
 
   @Test func aBackupOfAClockThatWasWrongIsNoBackupOfNow() throws {
     let future = Self.now + 700 * 24 * Self.hour
-    #expect(try Self.judge(["0 * * * *"], last: future).reason?.hasSuffix("the last one is dated in the future") == true)
+    #expect(
+      try Self.judge(["0 * * * *"], last: future).reason?.hasSuffix("the last one is dated in the future") == true)
     #expect(try Self.judge([], maxAge: 48 * Self.hour, last: future).reason != nil)
     // A minute more or less is what clocks differ by.
     #expect(try Self.judge([], maxAge: Self.hour, last: Self.now + 60).reason == nil)

@@ -18,10 +18,11 @@ ARROWS = {
     "TBKArchive": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CZlib", "CZstd"},
     "TBKStore": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CCurl"},
     "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
+    "TBKWatch": {"TBKArchive", "TBKCore", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
     "TBKWorkflow": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem",
                     "ArgumentParser"},
-    "tbk": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKWorkflow", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory",
+    "tbk": {"TBKArchive", "TBKWatch", "TBKSettings", "TBKCommand", "TBKWorkflow", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory",
             "CSystem", "ArgumentParser"},
     "tbk-net": {"TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory", "CSystem",
                 "ArgumentParser"},
@@ -102,7 +103,7 @@ def test_nothing_imports_foundation():
 
 
 def test_local_commands_do_not_know_stores():
-    for path in (SOURCES / "tbk").glob("*.swift"):
+    for path in (SOURCES / "tbk").rglob("*.swift"):
         assert not imports(path) & {"TBKStore", "CCurl"}, path
 
 

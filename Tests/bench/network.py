@@ -54,7 +54,7 @@ class NetworkParts:
         name = self.github()
         manifest, data = self.work / "manifest.tbk", self.work / "small.tbk"
         shown = []
-        for number in range(1, 11):
+        for _ in range(1, 11):
             archive(data, 0)
             with open(data, "r+b") as file:
                 payload = os.urandom(20_000)

@@ -27,6 +27,8 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "reference")]
+# A file may use what another one has, in whichever folder that is.
+sys.path += [str(folder) for folder in sorted(HERE.iterdir()) if folder.is_dir()]
 
 from needs import absent, require  # noqa: E402, F401
 from tbkref import crypto, extract, gz, manifest as mf, tars  # noqa: E402

@@ -1,7 +1,6 @@
 """Somebody else, in a directory that is restored into."""
 
 import os
-import shutil
 import struct
 import subprocess
 

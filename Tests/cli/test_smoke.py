@@ -7,7 +7,7 @@ import shutil
 import signal
 
 import pytest
-from conftest import BIN, FAST, PATIENCE, REPOSITORY, VERBS, Commands, make_tree, put, require, snapshot
+from conftest import BIN, FAST, PATIENCE, VERBS, Commands, make_tree, put, require, snapshot
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
 from test_package import Mbu

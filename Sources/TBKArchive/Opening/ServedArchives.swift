@@ -130,7 +130,10 @@ package final class ServedArchives {
 
   /// Text for a terminal: nothing in it moves the cursor.
   private func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value >= 0x20 && $0.value != 0x7f && !(0x80...0x9f).contains($0.value) ? $0 : "?" }))
+    String(
+      String.UnicodeScalarView(
+        text.unicodeScalars.map { $0.value >= 0x20 && $0.value != 0x7f && !(0x80...0x9f).contains($0.value) ? $0 : "?" }
+      ))
   }
 
   private func number(_ word: String) -> UInt64? {

@@ -14,7 +14,9 @@ struct VerbBeginning {
   ///   - process: the number of the verb's process.
   ///   - whole: also of a verb that begins with its options alone.
   /// - Returns: assignments, the one of the directory first; behind them, or alone, a call that ends the verb.
-  static func script(of verb: String, _ arguments: [String], process: String, whole: Bool = false) throws(Failure) -> [UInt8] {
+  static func script(of verb: String, _ arguments: [String], process: String, whole: Bool = false) throws(Failure)
+    -> [UInt8]
+  {
     let values: OptionValues
     let isJSON = arguments.prefix { $0 != "--" }.contains("--json")
     let errors = Array((isJSON ? "tb_json=1\nexport TERMBACKUP_ERRORS=json\n" : "").utf8)
@@ -100,7 +102,9 @@ struct VerbBeginning {
         if SecretFiles.lasts(file) { lasting.append(name) }
         if ["/dev/fd/", "/proc/self/fd/"].contains(where: { prefix in
           given.starts(with: prefix.utf8) && given.count == prefix.utf8.count + 1 && (0x33...0x39).contains(given.last!)
-        }) { atOnce.append(name) }
+        }) {
+          atOnce.append(name)
+        }
       }
     }
     assign("tb_lasting", lasting.joined(separator: " "))

@@ -26,7 +26,10 @@ enum WorkDirectory {
 
   /// Where a verb that makes room looks for some.
   static func places(beside home: RawPath) -> [RawPath] {
-    [home, environment("TMPDIR").map { RawPath($0) } ?? RawPath("/var/tmp"), RawPath("/dev/shm"), RawPath("/tmp"), home]
+    [
+      home, environment("TMPDIR").map { RawPath($0) } ?? RawPath("/var/tmp"), RawPath("/dev/shm"), RawPath("/tmp"),
+      home,
+    ]
   }
 
   private static func make(verb: String, _ process: String, in place: RawPath) throws(Failure) -> RawPath {

@@ -124,7 +124,8 @@ enum FileTree {
   static func size(of path: RawPath) -> UInt64 {
     guard let facts = (try? Descriptor.workingDirectory.statusIfPresent(of: path)) ?? nil else { return 0 }
     let own = UInt64(clamping: facts.st_blocks) * 512
-    guard facts.st_mode & S_IFMT == S_IFDIR, let folder = try? Descriptor.workingDirectory.open(
+    guard facts.st_mode & S_IFMT == S_IFDIR,
+      let folder = try? Descriptor.workingDirectory.open(
         path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), let names = try? folder.names()
     else { return own }
     return names.reduce(own) { $0 &+ size(of: path.appending($1.name)) }

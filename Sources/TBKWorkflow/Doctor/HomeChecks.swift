@@ -101,7 +101,8 @@ struct HomeChecks {
       } catch {
         if error.isOfProcess { throw error }
         found.append(
-          Finding(result: .fail, check: "profiles", message: "\(profile.name): \(error.message)", hint: error.hint ?? ""))
+          Finding(
+            result: .fail, check: "profiles", message: "\(profile.name): \(error.message)", hint: error.hint ?? ""))
       }
     }
     if !valid.isEmpty {

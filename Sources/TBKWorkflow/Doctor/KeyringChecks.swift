@@ -23,7 +23,8 @@ enum KeyringChecks {
     } catch {
       if case .ended(let failure) = error { throw failure }
       return Finding(
-        result: .note, check: "keyring", message: "no keyring is available: \(error.reason)", hint: KeyringItem.goWithout)
+        result: .note, check: "keyring", message: "no keyring is available: \(error.reason)",
+        hint: KeyringItem.goWithout)
     }
   }
 

@@ -48,8 +48,9 @@ struct UsageMessage {
 
   /// What stands behind an option, the last time it is there.
   private static func argument(behind option: Substring, in arguments: [String]) -> String? {
-    guard let place = arguments.lastIndex(where: { $0 == option && $0 != arguments.last })
-      ?? arguments.firstIndex(where: { $0 == option }), place + 1 < arguments.count
+    guard
+      let place = arguments.lastIndex(where: { $0 == option && $0 != arguments.last })
+        ?? arguments.firstIndex(where: { $0 == option }), place + 1 < arguments.count
     else { return nil }
     return arguments[place + 1]
   }

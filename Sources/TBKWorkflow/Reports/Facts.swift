@@ -25,7 +25,8 @@ struct Facts {
 
   /// In their order, each once.
   var keys: [String] {
-    values.enumerated().filter { place, member in !values[..<place].contains { $0.key == member.key } }.map(\.element.key)
+    values.enumerated().filter { place, member in !values[..<place].contains { $0.key == member.key } }.map(
+      \.element.key)
   }
 
   /// The words of a value, with blanks between.

@@ -175,7 +175,8 @@ struct MadeReport: VerbReport {
       text: rows.map { $0[0] + String(repeating: " ", count: max(2, 16 - $0[0].utf8.count)) + $0[1].prefix(12) + "\n" }
         .joined(),
       json: .object([
-        "profile": text(facts, "profile"), "status": .string("would-rotate"), "backup_count": .number(UInt64(rows.count)),
+        "profile": text(facts, "profile"), "status": .string("would-rotate"),
+        "backup_count": .number(UInt64(rows.count)),
         "would_rotate_count": .number(UInt64(rows.count { $0[0].hasPrefix("would") })),
       ]))
   }
@@ -194,7 +195,8 @@ struct MadeReport: VerbReport {
     }
     if facts["same_key"] != nil {
       notes.append(
-        "the signing key keeps the old password: give it as that of the key, or make another with 'termbackup generate-key'")
+        "the signing key keeps the old password: give it as that of the key, or make another with 'termbackup generate-key'"
+      )
     }
     if facts.isOnGitHub {
       notes.append("git keeps what was ever committed: the old password still opens the archives in the history")

@@ -27,7 +27,8 @@ struct VerifyReport: VerbReport {
     .object([
       "profile": json(facts.text("profile")), "ledger": json(facts.text("ledger")),
       "checked_count": .number(UInt64(found.count)),
-      "signed_count": .number(UInt64(found.count { $0.holds && $0.signature == "holds" })), "marked_count": .number(marked),
+      "signed_count": .number(UInt64(found.count { $0.holds && $0.signature == "holds" })),
+      "marked_count": .number(marked),
       "ids": .array(ids.map { .string($0) }),
       "failures": .array(
         found.filter { !$0.holds }.map { .object(["id": .string($0.id), "reason": .string($0.reason)]) }),
@@ -115,7 +116,8 @@ struct FactsReport: VerbReport {
     let keys = facts.keys.filter { $0 != "title" && facts[$0] != nil }
     let width = keys.map(\.utf8.count).max() ?? 0
     let rows = keys.map { key in
-      "  " + key.replacing("_", with: " ") + String(repeating: " ", count: width + 2 - key.utf8.count) + value(of: key) + "\n"
+      "  " + key.replacing("_", with: " ") + String(repeating: " ", count: width + 2 - key.utf8.count) + value(of: key)
+        + "\n"
     }
     return (facts["title"] == nil ? "" : facts.shown("title") + "\n") + rows.joined()
   }

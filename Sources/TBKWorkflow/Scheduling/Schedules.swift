@@ -75,13 +75,16 @@ struct Schedules {
     let lock = try lock()
     defer { withExtendedLifetime(lock) {} }
     var isScheduled = false
-    if let tool = try StockTool("crontab"), var table = try crontab(), try table.rename(profile, to: name, of: home.path) {
+    if let tool = try StockTool("crontab"), var table = try crontab(),
+      try table.rename(profile, to: name, of: home.path)
+    {
       try write(table, by: tool)
       isScheduled = true
     }
     if try units.rename(profile, to: name) { isScheduled = true }
     let kept = [
-      (try since(profile), try since(name)), (try RunLog(of: profile, in: home).path, try RunLog(of: name, in: home).path),
+      (try since(profile), try since(name)),
+      (try RunLog(of: profile, in: home).path, try RunLog(of: name, in: home).path),
     ]
     let here = Descriptor.workingDirectory
     for (old, new) in kept where try here.statusIfPresent(of: old) != nil { try here.rename(old, to: here, new) }

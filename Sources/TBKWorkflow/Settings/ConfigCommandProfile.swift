@@ -68,7 +68,8 @@ struct ProfileFieldOptions: ParsableArguments {
     name: [.short, .long], parsing: .singleValue,
     help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
   var exclude: [RawPath] = []
-  @Option(name: [.long, .customLong("backup-mode")], help: "full, or incremental: store only what is new.",
+  @Option(
+    name: [.long, .customLong("backup-mode")], help: "full, or incremental: store only what is new.",
     completion: .list(["full", "incremental"]))
   var mode: String?
   @Option(name: .long, help: ArgumentHelp("Keep at most <n> backups.", valueName: "n"))
@@ -182,7 +183,8 @@ extension ProfileFieldOptions {
 
   /// A level belongs to its suite: with another suite the usual one is taken.
   private func forgetLevel(of profile: inout Profile, before: Profile) throws(Failure) {
-    let isOther = profile["cipher_suite"] != before["cipher_suite"]
+    let isOther =
+      profile["cipher_suite"] != before["cipher_suite"]
       || (profile["recipients"]?.elements ?? []).isEmpty != (before["recipients"]?.elements ?? []).isEmpty
     guard isOther, compressionLevel == nil, profile["compression_level"]?.isNull == false else { return }
     try profile.unset("compression_level")

@@ -77,8 +77,9 @@ extension ProfileGroup {
       let profile = try home.profile(try operand.name())
       ConfigCommand.report(home)
       if shell {
-        try StandardOutput.write(try shellAssignments(
-          profile, try home.sealing(of: profile, suite, readRecipients(recipient, files: recipientsFile))))
+        try StandardOutput.write(
+          try shellAssignments(
+            profile, try home.sealing(of: profile, suite, readRecipients(recipient, files: recipientsFile))))
       } else if json {
         try StandardOutput.write((revealing.reveal ? profile.object : profile.masked).line() + [0x0a])
       } else {

@@ -45,7 +45,8 @@ struct Package: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 and to recipients at 1 to 19, usually 3.", valueName: "n"),
+      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 and to recipients at 1 to 19, usually 3.",
+      valueName: "n"),
     completion: .list((0...19).map(String.init)))
   var level: Int?
   @Flag(

@@ -204,7 +204,8 @@ struct AuditLog: Verb {
       """)
 
   @Option(
-    name: .customShort("n", allowingJoined: true), help: ArgumentHelp("At most <n> entries (20); 0 for all.", valueName: "n"))
+    name: .customShort("n", allowingJoined: true),
+    help: ArgumentHelp("At most <n> entries (20); 0 for all.", valueName: "n"))
   var count: Int?
   @Option(
     name: [.customShort("o", allowingJoined: true), .long],

@@ -8,7 +8,8 @@ import TBKStore
 ///
 /// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
-  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive, claims, configuration, gzip, json,
+  case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive,
+    claims, configuration, gzip, json,
     ledger, manifest, mbuSettings, members, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url, seekTable, zstdPayload
 

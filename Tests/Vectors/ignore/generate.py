@@ -5,7 +5,11 @@ Needs git. A table is a sequence of cases. "rules" is the contents of an ignore 
 a line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. Bytes
 outside printable ASCII, and "%", are percent-encoded.
 """
-import os, random, shutil, subprocess, tempfile
+import os
+import random
+import shutil
+import subprocess
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -8,7 +8,14 @@ Needs GNU tar. A .txt has one line a member, fields separated by tabs:
 kind name size mode mtime uid gid user group target xattrs fnv1a64
 Texts are percent-encoded bytes; xattrs are NAME=VALUE joined by commas; "-" is empty.
 """
-import decimal, glob, io, os, subprocess, sys, tarfile, tempfile
+import decimal
+import glob
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "symlink",

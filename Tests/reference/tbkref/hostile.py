@@ -9,7 +9,7 @@ bombs are big.
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Callable
+from collections.abc import Callable
 
 from . import crypto, gz, manifest as mf
 from .header import Tbk1, Tbk2, replace

@@ -53,7 +53,7 @@ def encode(manifest):
 
 
 def now():
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def sha256_file(path):

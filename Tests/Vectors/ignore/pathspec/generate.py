@@ -5,7 +5,9 @@ Needs that package. The tables are written as those of the folder above: "rules"
 then one path a line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. "invalid"
 in place of paths: pathspec refuses one of the patterns.
 """
-import os, random, re
+import os
+import random
+import re
 
 import pathspec
 from pathspec.patterns.gitwildmatch import GitWildMatchPattern

@@ -1,0 +1,128 @@
+import CSystem
+import Glibc
+import TBKCore
+
+/// A secret that can be read only once, for several programs that each want it.
+final class HandedSecret {
+  /// The beginning of its options, `--password`.
+  let option: String
+  /// What stood on the command line for it.
+  let given: String
+  private var bytes: [UInt8]
+
+  /// Reads it. Nil for what each program can read for itself, or does not have.
+  ///
+  /// - Parameters:
+  ///   - descriptor: that it was given by.
+  ///   - file: that it was given by.
+  init?(_ option: String, _ descriptor: Int32?, _ file: String?) throws(Failure) {
+    let source: Descriptor
+    let place: String
+    if let descriptor {
+      guard fcntl(descriptor, F_GETFD) >= 0 else {
+        throw Failure(.usage, "\(option)-fd \(descriptor): the descriptor is not open")
+      }
+      source = descriptor < 3 ? Descriptor(borrowing: descriptor) : Descriptor(owning: descriptor)
+      (given, place) = ("\(option)-fd", "descriptor \(descriptor)")
+    } else if let file {
+      let path = RawPath(file.shellWord)
+      if path.isStandardStream {
+        source = .standardInput
+      } else {
+        // One that is not there is reported by whoever needs it.
+        guard let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY),
+          try opened.status().st_mode & S_IFMT != S_IFREG || HandedSecret.isDescriptor(path)
+        else { return nil }
+        source = opened
+      }
+      (given, place) = ("\(option)-file", path.display)
+    } else {
+      return nil
+    }
+    self.option = option
+    bytes = try DescriptorSource(source).readAll(limit: 32 << 10, what: place)
+  }
+
+  deinit { wipe(&bytes) }
+
+  private static func isDescriptor(_ path: RawPath) -> Bool {
+    path.bytes.starts(with: "/dev/".utf8) || path.bytes.starts(with: "/proc/".utf8)
+  }
+
+  /// A pipe that holds it, to be read from.
+  func pipe() throws(Failure) -> Descriptor {
+    var ends: [Int32] = [0, 0]
+    guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
+    let (reading, writing) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
+    // A pipe holds 64 KiB.
+    var copy = bytes
+    defer { wipe(&copy) }
+    try writing.write(copy.span)
+    // Out of the way of the numbers that it gets in the program.
+    let moved = fcntl(reading.number, F_DUPFD_CLOEXEC, 16)
+    guard moved >= 0 else { throw .system("cannot create a pipe") }
+    return Descriptor(owning: moved)
+  }
+}
+
+/// Secrets that go to one program after the other.
+struct HandedSecrets {
+  private let secrets: [HandedSecret]
+
+  init(_ secrets: [HandedSecret?]) { self.secrets = secrets.compactMap(\.self) }
+
+  /// The options that were read, which no program is given.
+  var options: Set<String> { Set(secrets.map(\.given)) }
+
+  /// What programs are given instead.
+  var arguments: [[UInt8]] {
+    secrets.enumerated().map { Array("\($1.option)-fd=\(3 + $0)".utf8) }
+  }
+
+  /// Runs a program with our standard streams and these secrets, and returns its status. A signal to this
+  /// process ends it.
+  ///
+  /// - Parameter input: what it reads, if not our standard input.
+  func run(_ command: [[UInt8]], input: RawPath? = nil) throws(Failure) -> Int32 {
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
+    var pipes: [Descriptor] = []
+    for (index, secret) in secrets.enumerated() {
+      let pipe = try secret.pipe()
+      unsafe posix_spawn_file_actions_adddup2(&actions, pipe.number, Int32(3 + index))
+      pipes.append(pipe)
+    }
+    let opened = try input.map { (path) throws(Failure) in try Descriptor.workingDirectory.open(path, O_RDONLY) }
+    if let opened { unsafe posix_spawn_file_actions_adddup2(&actions, opened.number, 0) }
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
+    var defaults = sigset_t()
+    unsafe sigemptyset(&defaults)
+    for number in [SIGPIPE, SIGXFSZ, SIGALRM] { unsafe _ = sigaddset(&defaults, number) }
+    unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+    let vector = unsafe argumentVector(command)
+    let variables = unsafe argumentVector(processEnvironment())
+    defer {
+      unsafe (vector + variables).forEach { unsafe free($0) }
+    }
+    var child: pid_t = 0
+    let result = unsafe posix_spawn(&child, vector[0]!, &actions, &attributes, vector, variables)
+    guard result == 0 else {
+      throw .starting("cannot run \(RawPath(command[0]).display)", errno: result)
+    }
+    pipes.removeAll()
+    var status: Int32 = 0
+    var isAsked = false
+    while unsafe waitpid(child, &status, 0) < 0 {
+      guard errno == EINTR else { throw .system("cannot wait for a command") }
+      if let signal = Interruption.signal, !isAsked {
+        isAsked = true
+        kill(child, signal)
+      }
+    }
+    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f)
+  }
+}

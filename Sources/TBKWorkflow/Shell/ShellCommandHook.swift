@@ -1,0 +1,90 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ShellCommand {
+  /// Becomes the command of a profile, so that whoever waits for this waits for it, and a signal ends it.
+  struct Hook: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Run a command of a profile; do nothing if it has none.",
+      discussion: """
+        With --report, standard input is a report, as tbk-notify takes it: the command gets it in its \
+        environment, and on standard input as a webhook would.
+        """)
+    @Flag(name: .long, help: "A report is on standard input.")
+    var report = false
+    @Argument(help: ArgumentHelp("The field that holds the command.", valueName: "field"))
+    var field: String
+    @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
+    var profile: String
+
+    mutating func execute() throws(Failure) -> Int32 {
+      Messages.program = "termbackup run"
+      // It goes out as what the command itself says does.
+      Messages.json = false
+      let home = try Home.ofProcess()
+      let settings = try home.profile(profile)
+      guard let command = settings[field]?.bytes else { return ExitStatus.success }
+      let words = try splitShellWords(command)
+      var event = HookEvent(profile: settings, home: home.path)
+      var input = Descriptor.standardInput
+      if report {
+        let bytes = try DescriptorSource(.standardInput).readAll(limit: 1 << 20, what: "the report")
+        let report = try BackupReport(bytes, place: "the report", now: .now())
+        event.report = report
+        input = try TemporaryFile.anonymous()
+        try input.write((report.payload(.generic).line() + [0x0a]).span)
+        guard lseek(input.number, 0, SEEK_SET) == 0 else { throw .system("cannot rewind the report") }
+      }
+      do throws(Failure) {
+        try replaceProcess(with: words, environment: event.environment, input: input)
+      } catch {
+        throw Failure(error.code, "\(field): \(error.message)", hint: error.hint)
+      }
+    }
+  }
+}
+
+/// What a command of a profile finds in its environment: all of ours but secrets, and what happened.
+struct HookEvent {
+  let profile: Profile
+  let home: RawPath
+  /// Nil before a backup.
+  var report: BackupReport?
+
+  init(profile: Profile, home: RawPath) {
+    self.profile = profile
+    self.home = home
+  }
+
+  /// `NAME=VALUE` each. What is not known is not there, also if it was in our own environment.
+  var environment: [[UInt8]] {
+    var facts: [(name: String, value: [UInt8]?)] = [
+      ("HOME", home.bytes), ("PROFILE", Array(profile.name.utf8)), ("SOURCE", profile.source.bytes),
+      ("STORE", (try? profile.store())?.operand),
+    ]
+    func text(_ value: String?) -> [UInt8]? { value.map { Array($0.utf8) } }
+    facts += [
+      ("STATUS", text(report?.status.rawValue)), ("SUMMARY", text(report?.headline)),
+      ("ID", text(report?.id)), ("MODE", text(report?.mode)),
+      ("FILE_COUNT", text(report?.fileCount.map { String($0) })),
+      ("SIZE", text(report?.size.map { String($0) })),
+      ("SECONDS", text(report?.seconds.map { String($0) })),
+      ("WARNING", text(report?.warning)), ("ERROR_TYPE", text(report?.errorType)),
+      ("ERROR", text(report?.errorMessage)),
+    ]
+    // How this suite reports its own errors is no matter of the command.
+    let names = Set(
+      facts.map { "TERMBACKUP_\($0.name)" } + ["TERMBACKUP_ERRORS", "TERMBACKUP_BUSY", "TERMBACKUP_STAGE"])
+    let kept = SecretVariables.environmentWithout().filter { variable in
+      !names.contains(String(decoding: variable.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self))
+    }
+    return kept
+      + facts.compactMap { name, value in
+        value.map { Array("TERMBACKUP_\(name)=".utf8) + $0.filter { $0 != 0 } }
+      }
+  }
+}

@@ -1,0 +1,308 @@
+import ArgumentParser
+import Glibc
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// What a verb says to people, in its own name.
+extension ShellCommand {
+  struct Say: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print a note or a warning on standard error, on one line.")
+
+    @Flag(name: .long, help: "It is a warning.")
+    var warning = false
+    @Option(
+      name: .long,
+      help: ArgumentHelp("Put behind it why the stage failed whose end is in this file.", valueName: "file"))
+    var because: RawPath?
+    @Argument(help: ArgumentHelp("What there is to say.", valueName: "text"))
+    var text: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      var said = onOneLine(text.bytes)
+      if let because { said += ": " + (StageEnd(of: because).message ?? "it ended before its time") }
+      if warning { Messages.warning(said) } else { Messages.relay(said) }
+      return ExitStatus.success
+    }
+  }
+
+  /// Answers with assignments: `tb_reason` is for the audit log, `tb_failed_status` how the verb ends.
+  struct Failed: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Report why a verb fails, and print what becomes of it, as assignments for a shell.",
+      discussion: """
+        With --message it has found out itself what is wrong; else one of its stages has said so, which is printed \
+        where it was held back, or is wanted as JSON.
+        """)
+
+    @Option(name: .long, help: ArgumentHelp("How it ends.", valueName: "n"))
+    var status: Int32
+    @Option(name: .long, help: ArgumentHelp("What is wrong.", valueName: "text"))
+    var message: RawPath?
+    @Option(name: .long, help: ArgumentHelp("What may be done.", valueName: "text"))
+    var hint: RawPath?
+    @Option(name: .long, help: ArgumentHelp("The kind of a wrong configuration.", valueName: "type"))
+    var type: String?
+    @Option(name: .long, help: ArgumentHelp("What the audit log calls that which fails.", valueName: "word"))
+    var operation: String?
+    @Option(name: .long, help: ArgumentHelp("The reason, if it is known better.", valueName: "text"))
+    var cause: RawPath?
+    @Option(name: .long, help: ArgumentHelp("Write the error there, as JSON behind the status.", valueName: "file"))
+    var into: RawPath?
+    @Option(name: .long, help: ArgumentHelp("Where the stages' ends are noted.", valueName: "dir"))
+    var work: RawPath?
+    @Flag(name: .long, help: "The verb prints JSON, so that an error that no stage has noted is reported too.")
+    var json = false
+    @Flag(name: .long, help: "Report nothing.")
+    var reason = false
+    @Argument(help: ArgumentHelp("The stages that may be at fault.", valueName: "stage"))
+    var stages: [String] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      var atStore = false
+      if let message {
+        try report(status, onOneLine(message.bytes), hint.map { onOneLine($0.bytes) })
+      } else if !reason {
+        atStore = try reportStages()
+      }
+      let reason = cause.map { onOneLine($0.bytes) } ?? failureReason(status, operation, atStore: atStore)
+      try StandardOutput.write(
+        ShellScript.assignment(to: "tb_failed_status", "\(status)") + ShellScript.assignment(to: "tb_reason", reason))
+      return ExitStatus.success
+    }
+
+    /// - Returns: whether it was one that talks to the store.
+    private mutating func reportStages() throws(Failure) -> Bool {
+      if into == nil, !Messages.json {
+        for stage in stages {
+          let said = (try? readFile((work ?? RawPath(".")).appending(RawPath("\(stage).err")), limit: 1 << 24)) ?? []
+          write(said)
+        }
+      }
+      let ends = stages.map { (name: $0, end: StageEnd(of: (work ?? RawPath(".")).appending(RawPath("\($0).status")))) }
+      if status == 70, ends.contains(where: { $0.end.isEmpty }) {
+        status = 74
+        try report(
+          74, "cannot write to \((work ?? RawPath(".")).display)",
+          "make room for it, or move the home with TERMBACKUP_HOME")
+      } else if status == 70, let killed = ends.first(where: { $0.end.isRunning }) {
+        try report(70, "the command for '\(killed.name)' was killed", "is there enough memory?")
+      } else if let noted = ends.lazy.compactMap(\.end.report).first {
+        if let into {
+          try write(noted, to: into)
+        } else if Messages.json {
+          write(noted)
+        }
+      } else if json, status != 141 {
+        try report(status, failureReason(status, operation, atStore: false), nil)
+      }
+      let talking = ["push", "pull", "prune", "token"]
+      return ends.contains { name, end in
+        end.status == status
+          && (talking.contains { name.hasPrefix($0) } || ["preview", "list", "check"].contains(name))
+      }
+    }
+
+    private func report(_ status: Int32, _ message: String, _ hint: String?) throws(Failure) {
+      let object = Messages.jsonReport(failureType(status, type), message, hint, status)
+      if let into {
+        try write(Array((object + "\n").utf8), to: into)
+      } else if Messages.json {
+        write(Array((object + "\n").utf8))
+      } else {
+        Messages.error(message, hint: hint)
+      }
+    }
+
+    private func write(_ line: [UInt8]) { Descriptor.standardError.writeMessage(line.span) }
+
+    private func write(_ line: [UInt8], to file: RawPath) throws(Failure) {
+      let output = try Descriptor.workingDirectory.open(
+        file, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600, missing: .cannotCreate)
+      let text = Array("\(status)\n".utf8) + line
+      try output.write(text.span)
+    }
+  }
+
+  struct Trust: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Say what the signature of a ledger is worth.")
+
+    @Argument(help: ArgumentHelp("What tbk-pull found.", valueName: "word"))
+    var word: String
+    @Argument(help: ArgumentHelp("Whose signature it is.", valueName: "key"))
+    var key: String?
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let key = (key ?? "-").prefix(12)
+      switch word {
+      case "verified": Messages.notice("the ledger is signed by the trusted key \(key)")
+      case "unchecked":
+        Messages.notice(
+          "the ledger is signed by the key \(key), which was not checked: its public key is not in trusted_keys")
+      default: Messages.notice("the ledger is not signed")
+      }
+      return ExitStatus.success
+    }
+  }
+
+  struct WhyFull: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "why-full", abstract: "Say why an incremental profile's next backup is a full one.")
+
+    @Argument(help: ArgumentHelp("The reason, as tbk-pull has it.", valueName: "word"))
+    var word: String
+    @Argument(help: ArgumentHelp("What the store has lost.", valueName: "ids"))
+    var lost: String = ""
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let reason: String
+      switch word {
+      case "lost":
+        let ids = lost.split(separator: ",").map { $0.prefix(12) }.joined(separator: " ")
+        Messages.warning("the store no longer has everything that the last backup needs (\(ids)): this one is full")
+        return ExitStatus.success
+      case "readers": reason = "the last backup was not sealed for the same readers"
+      case "identity": reason = "the manifest of the last backup is not kept here"
+      case "chain": reason = "the last backup needs as many archives as max_chain allows"
+      case "due": reason = "a full backup is due, by full_every"
+      // What is built on a backup keeps it: once that is beyond the limits, the next one is full.
+      case "limits": reason = "the base of the last backup is beyond the limits of the profile"
+      case "manifest": reason = "the store has no manifest of the last backup"
+      default: return ExitStatus.success
+      }
+      Messages.notice(reason + (word == "identity" ? ", this one is full" : ": this one is full"))
+      return ExitStatus.success
+    }
+  }
+
+  /// The status is 1 for no.
+  struct HasMade: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "has-made", abstract: "Test whether 'tbk-config init --json' has made something.")
+
+    @Argument(help: ArgumentHelp("What it printed.", valueName: "json"))
+    var report: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let made = try JSON.parse(report.bytes, what: "the report")["made"]?.elements ?? []
+      return made.isEmpty ? ExitStatus.no : ExitStatus.success
+    }
+  }
+
+  /// The status is 1 for no.
+  struct Ask: SuiteCommand {
+    static let configuration = CommandConfiguration(abstract: "Ask a person at the terminal for a yes.")
+
+    @Option(name: .long, help: ArgumentHelp("Show this file to who answers with l.", valueName: "file"))
+    var list: RawPath?
+    @Argument(help: ArgumentHelp("The question.", valueName: "text"))
+    var question: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      guard let terminal = try? Descriptor.workingDirectory.open(RawPath("/dev/tty"), O_RDWR) else {
+        return ExitStatus.no
+      }
+      let prompt = Array("\(onOneLine(question.bytes)) \(list == nil ? "[y/N]" : "[y/N/l: list them]") ".utf8)
+      while true {
+        try terminal.write(prompt.span)
+        switch String(decoding: try line(of: terminal), as: UTF8.self).lowercased() {
+        case "y", "yes": return ExitStatus.success
+        case "l":
+          guard let list else { return ExitStatus.no }
+          let shown = try readFile(list, limit: 1 << 30)
+          try terminal.write(shown.span)
+        default: return ExitStatus.no
+        }
+      }
+    }
+
+    private func line(of terminal: Descriptor) throws(Failure) -> [UInt8] {
+      var line: [UInt8] = []
+      var one: [UInt8] = [0]
+      while try terminal.read(into: &one) == 1, one[0] != 0x0a {
+        try Interruption.check()
+        if line.count < 16 { line.append(one[0]) }
+      }
+      return line
+    }
+  }
+}
+
+/// A text as it may go to a terminal: control characters escaped, for names in it may come from anyone.
+func onOneLine(_ bytes: [UInt8]) -> String {
+  var output = ""
+  for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
+    switch scalar.value {
+    case 0x09: output += "\\t"
+    case 0x0a: output += "\\n"
+    case 0..<0x20, 0x7f..<0xa0:
+      for byte in String(scalar).utf8 {
+        let digits = String(byte, radix: 8)
+        output += "\\" + String(repeating: "0", count: 3 - digits.count) + digits
+      }
+    default: output.unicodeScalars.append(scalar)
+    }
+  }
+  return output
+}
+
+/// What the file holds in which a stage notes its process, and then how it ended and why.
+struct StageEnd {
+  private let lines: [[UInt8]]
+
+  /// A file that cannot be read is that of a stage that has not begun.
+  init(of file: RawPath) {
+    let bytes = try? readFile(file, limit: 1 << 20)
+    isEmpty = bytes?.isEmpty ?? false
+    lines = (bytes ?? []).split(separator: 0x0a).map { Array($0) }
+  }
+
+  /// Not even its process could be noted: a full disk.
+  let isEmpty: Bool
+  /// It did not live to note how it ended.
+  var isRunning: Bool { lines.first?.starts(with: "pid ".utf8) ?? false }
+  var status: Int32? { lines.first.flatMap { Int32(String(decoding: $0, as: UTF8.self)) } }
+
+  /// The error as JSON, with the newline.
+  var report: [UInt8]? { lines.count > 1 && !isRunning ? lines[1] + [0x0a] : nil }
+
+  /// What it says of why.
+  var message: String? {
+    guard let report else { return status == 143 ? "interrupted" : nil }
+    return (try? JSON.parse(report, what: "the error"))?["error"]?["message"]?.text
+  }
+}
+
+/// The kind of error that a verb's status stands for.
+func failureType(_ status: Int32, _ configuration: String? = nil) -> String {
+  switch status {
+  case 64: "UsageError"
+  case 65: "ArchiveError"
+  case 66, 74: "BackupError"
+  case 69, 75: "StoreError"
+  case 73: "RestoreError"
+  case 77: "CryptoError"
+  case 78: configuration ?? "ConfigError"
+  default: "TermBackupError"
+  }
+}
+
+/// The sentence for the audit log.
+func failureReason(_ status: Int32, _ operation: String?, atStore: Bool) -> String {
+  switch status {
+  case 64: "wrong usage"
+  case 65: "corrupt or incomplete data"
+  case 66: operation == "backup" ? "source missing" : "file or archive missing"
+  case 69: "store unavailable"
+  case 73: "output cannot be created"
+  case 74: "input or output error"
+  case 75: "busy"
+  case 77 where operation == "prune": "refused by the store or by the rules"
+  case 77: atStore ? "access denied by the store" : "incorrect password or altered data"
+  case 78: "wrong configuration"
+  case 129, 130, 131, 141, 143: "interrupted"
+  default: "internal fault"
+  }
+}

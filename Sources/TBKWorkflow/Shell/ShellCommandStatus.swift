@@ -1,0 +1,100 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+import TBKSettings
+
+extension ShellCommand {
+  struct Status: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Report how backups stand, for 'termbackup status'.",
+      discussion: """
+        What commands have found out is in a directory, as for 'tbk-sh doctor'. Ends with status 1 if backups are \
+        overdue.
+        """)
+    @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
+    var facts: RawPath
+    @Flag(name: .long, help: "Print one JSON object.")
+    var json = false
+    @Flag(name: .long, help: "Print metrics for Prometheus.")
+    var prometheus = false
+    @Option(
+      name: .shortAndLong, help: ArgumentHelp("Write metrics there, for others to read.", valueName: "file"))
+    var output: RawPath?
+    @Option(name: .long, help: ArgumentHelp("How old the last backup may be.", valueName: "age"))
+    var maxAge: Age?
+    @Argument(help: ArgumentHelp("A profile.", valueName: "name"))
+    var profiles: [String] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let home = try Home.ofProcess()
+      let facts = CollectedFacts(folder: facts)
+      var scheduled: [ScheduledProfile] = []
+      do throws(Failure) {
+        scheduled = try Schedules(of: home).all()
+      } catch {
+        if error.isOfProcess { throw error }
+        Messages.warning("cannot find out what is scheduled")
+      }
+      let token = facts.status("token").map { _ in ProfileStatus.token(facts) }
+      let noToken = facts.status("token") ?? 0 == 0 ? nil : facts.said("token")
+      var statuses: [ProfileStatus] = []
+      for name in profiles {
+        statuses.append(
+          try ProfileStatus(
+            of: try home.profile(name), in: home, facts.part("profile").part(name), scheduled: scheduled,
+            maxAge: maxAge?.seconds, noToken: noToken))
+      }
+      try write(statuses, token, home)
+      return statuses.contains { $0.isLate } ? ExitStatus.no : ExitStatus.success
+    }
+
+    private func write(_ statuses: [ProfileStatus], _ token: JSON?, _ home: Home) throws(Failure) {
+      if json {
+        let report = JSON.object([
+          "home": .string(home.path.bytes), "token": token ?? .null, "profiles": .array(statuses.map(\.json)),
+        ])
+        try StandardOutput.write(report.line() + [0x0a])
+      } else if prometheus {
+        let text = MetricsReport(statuses.map(\.json)).text
+        if let output {
+          try AtomicFile.write(Array(text.utf8), to: output, mode: 0o644)
+        } else {
+          try StandardOutput.write(text)
+        }
+      } else {
+        var parts = statuses.map { StatusReport($0.json).text }
+        if let token { parts.append("token      \(StatusReport.token(token))\n") }
+        try StandardOutput.write(parts.joined(separator: "\n"))
+        if parts.isEmpty {
+          Messages.notice("there are no profiles: make one with 'termbackup profile create NAME --source DIR'")
+        }
+      }
+      try StandardOutput.flushForVerb()
+    }
+  }
+
+  struct IsEmpty: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "is-empty", abstract: "Whether a store has no backup of a profile, by its summary on standard input."
+    )
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let summary = try JSON.parse(
+        try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the summary"), what: "the summary")
+      return summary["last_id"]?.isNull == true ? ExitStatus.success : ExitStatus.no
+    }
+  }
+}
+
+extension StandardOutput {
+  /// A report that cannot be written is a failure.
+  static func flushForVerb() throws(Failure) {
+    do throws(Failure) {
+      try flush()
+    } catch {
+      guard error.code == .io else { throw error }
+      throw Failure(.io, "cannot write to standard output", hint: "is the disk full?")
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import ArgumentParser
+import TBKArchive
+import TBKCommand
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// tbk-seal reseal: an archive under another password, in another suite or to other recipients. It keeps its
+/// suite if no other is given; one that was sealed to recipients is one of suite 3 then.
+struct SealReseal: SuiteCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reseal",
+    abstract: "Seal an archive under another password, in another suite, or to recipients.",
+    usage: "tbk-seal reseal [<options>] < archive > archive")
+
+  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  var expectId: String?
+
+  @OptionGroup var output: SealOutputOptions
+  @OptionGroup var sealing: SealingOptions
+  @OptionGroup var identities: IdentityOptions
+  @OptionGroup var oldPasswords: OldPasswordOptions
+  @OptionGroup var passwords: PasswordOptions
+  @OptionGroup var progress: ProgressOptions
+  @OptionGroup var common: CommonOptions
+
+  func validate() throws {
+    try validateExpectedID(expectId)
+    try sealing.validateSalt(unsaid: nil)
+    try sealing.refuse(passwords)
+  }
+
+  mutating func execute() throws(Failure) -> Int32 {
+    common.apply()
+    try output.check(readsInput: true)
+    let keys = try oldKeys()
+    // Before the archive is read: it may be long.
+    let held =
+      self.sealing.hasRecipients
+      ? nil : HeldSecret(try passwords.password(confirming: true, inputIsData: true))
+    _ = try self.sealing.cost.cost()
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
+    guard let archive = try sources.next() else {
+      throw Failure(.library, "no archive was read")
+    }
+    let sealing = try sealing.sealing(
+      unsaid: sources.suite, threads: min(processorCount(), 256)
+    ) { () throws(Failure) in
+      guard let held else { throw Failure(.library, "recipients need no password") }
+      return try held.copy()
+    }
+    let meter = ProgressMeter("sealing", mode: progress.progress)
+    let length = try again(archive, sealing, meter)
+    meter.finish()
+    let format = self.sealing.hasRecipients ? "age" : "TBK2"
+    Messages.notice("sealed \(humanSize(length)) again, from \(archive.format) as \(format)")
+    return ExitStatus.success
+  }
+
+  /// The old password is taken before the new one. With an identity there may be none.
+  private func oldKeys() throws(Failure) -> OpeningKeys {
+    let (options, noInput) = (oldPasswords, passwords.input.noInput)
+    if identities.identity.isEmpty || options.isGiven {
+      let held = HeldSecret(try options.password(refusing: noInput, inputIsData: true))
+      return OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in try held.copy() }
+    }
+    return OpeningKeys(identities, refusing: noInput) { (_) throws(Failure) in
+      try options.password(refusing: noInput, inputIsData: true)
+    }
+  }
+
+  /// Of an archive of suite 1, nothing is written before all of it has been verified; one of suite 3 or age
+  /// passes, and gets its end when it has been.
+  private func again(
+    _ archive: any OpenedArchive, _ sealing: ArchiveSealing, _ meter: ProgressMeter
+  ) throws(Failure) -> UInt64 {
+    let advance: (Int) -> Void = { meter.advance($0) }
+    if let archive = archive as? StreamedArchive, case .streamed(let sealing) = sealing {
+      let target = try output.target(lengthIsKnown: true)
+      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance) {
+        (copied) throws(Failure) in _ = try verify(copied)
+      }
+      try target.commit()
+      return length
+    }
+    // What does not hold together is not sealed again as if it did.
+    try archive.keep()
+    let manifest = try verify(archive)
+    guard let archive = archive as? AuthenticatedArchive else {
+      guard case .whole(let key, let compression) = sealing else {
+        throw Failure(.library, "an archive of an unknown kind")
+      }
+      let target = try output.target(lengthIsKnown: false)
+      return try Sealing.again(
+        archive, of: manifest, key: key, threads: compression.threads, output: target,
+        progress: advance)
+    }
+    let target = try output.target(lengthIsKnown: true)
+    meter.setTotal(archive.header.payloadLength)
+    switch sealing {
+    case .whole(let key, _):
+      return try Sealing.again(archive, key: key, output: target, progress: advance)
+    case .streamed(let sealing):
+      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance)
+      try target.commit()
+      return length
+    }
+  }
+
+  private func verify(_ archive: any OpenedArchive) throws(Failure) -> Manifest {
+    var rest: (any OpenedArchive)? = archive
+    let reader = try BackupReader(
+      expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
+      archives: { (_) throws(Failure) in rest.take() })
+    return try reader.manifest(wholly: true).manifest
+  }
+}
