@@ -1,9 +1,9 @@
 #!/bin/sh
-# Reports backups by mail, through the system's sendmail: of postfix, exim, msmtp, ssmtp and others.
+# Reports backups by mail, through the system's sendmail, as provided by postfix, exim, msmtp, ssmtp and others.
 #
 #   termbackup profile edit PROFILE --notify-command '/usr/local/bin/mail.sh me@example.org'
 #
-# With --failures first, it is silent about backups that are in order.
+# With --failures as the first argument, it does not report successful backups.
 set -eu
 
 failures=

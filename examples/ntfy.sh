@@ -1,9 +1,9 @@
 #!/bin/sh
-# Reports backups to ntfy, on https://ntfy.sh or a server of your own.
+# Reports backups to ntfy, on https://ntfy.sh or your own server.
 #
 #   termbackup profile edit PROFILE --notify-command '/usr/local/bin/ntfy.sh https://ntfy.sh/TOPIC'
 #
-# Anyone who knows a topic can read it: choose one that nobody guesses. For a topic that is protected, NTFY_HEADER names a
+# Anyone who knows a topic can read it: choose one that nobody can guess. For a protected topic, NTFY_HEADER names a
 # file of mode 0600 with a line 'Authorization: Bearer TOKEN'.
 set -eu
 

@@ -146,7 +146,7 @@ def test_every_schema_is_printed_by_some_command():
 
 def test_the_page_has_the_table_of_the_commands():
     rows = re.findall(r"^\| `((?:termbackup|tbk-)[^`]*)` \| (.*) \|$", (REPOSITORY / "docs" / "JSON.md").read_text(), re.MULTILINE)
-    shown = {name.removeprefix("termbackup "): (re.findall(r"\(schema/([a-z-]*)\.json\)", links), "one a line" in links)
+    shown = {name.removeprefix("termbackup "): (re.findall(r"\(schema/([a-z-]*)\.json\)", links), "one per line" in links)
              for name, links in rows}
     assert shown == {name: (command["objects"], command["lines"]) for name, command in COMMANDS.items()}
 
