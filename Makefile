@@ -57,25 +57,25 @@ all: suite
 
 help:
 	@printf '%s\n' \
-	  'make                   build, and lay the suite out in $(SUITE)' \
+	  'make                   build the suite in $(SUITE)' \
 	  'make demo [DIR=…]      build, back up a directory, restore it, compare' \
 	  'make check             two minutes: most of swift test, each command and verb once' \
 	  'make test              every test once: lint, swift test, pytest' \
-	  'make completions       write the completions again, from what the commands declare' \
-	  'make pictures          draw the terminal session of README.md again, from a run' \
-	  'make soak              what takes long: random walks, every kill and fault, packages, fuzzing' \
-	  'make format            lay out the Swift files as lint wants them, mend what ruff can' \
-	  'make lint              a part of them; make test-swift, make test-smoke, make test-python and' \
-	  '                       make soak-swift, make soak-python, make soak-fuzz are the others' \
+	  'make completions       update the completions from the declarations of the commands' \
+	  'make pictures          draw the terminal session of README.md again, from a real run' \
+	  'make soak              the long tests: random walks, every kill and fault, packages, fuzzing' \
+	  'make format            format the Swift files, and fix what ruff can fix' \
+	  'make lint              one part of make test; the others are make test-swift, make test-smoke and' \
+	  '                       make test-python. Those of make soak: make soak-swift, soak-python, soak-fuzz' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make fuzz [SECONDS=N] [PARSER=NAME]' \
-	  '                       give each parser what libFuzzer thinks of, for N seconds (60)' \
+	  '                       run libFuzzer on each parser, for N seconds (60)' \
 	  'make install           [PREFIX=/usr/local] [DESTDIR=]' \
 	  'make uninstall         [PREFIX=/usr/local] [DESTDIR=]' \
-	  'make deb               a Debian package, in $(DIST)' \
-	  'make dist              archives of the source and of the programs, with their sums, in $(DIST)' \
-	  '                       make dist-source and make dist-binary make one of them' \
-	  'make clean             remove what was built'
+	  'make deb               make a Debian package, in $(DIST)' \
+	  'make dist              make archives of source and programs, with checksums, in $(DIST);' \
+	  '                       make dist-source and make dist-binary make only one of them' \
+	  'make clean             remove everything that was built'
 
 # Functions for the recipes below: eval "$$FUNCTIONS".
 define FUNCTIONS
@@ -175,7 +175,7 @@ packages:
 	missing=$$(missing_packages); test -z "$$missing" && exit 0; \
 	say "missing:$$missing"; \
 	if ! command -v apt-get >/dev/null 2>&1; then \
-	  say "install what your system calls these packages, then run make again"; exit 1; fi; \
+	  say "install the packages of your system that correspond to these, then run make again"; exit 1; fi; \
 	if test "$$(id -u)" -eq 0; then as_root=; \
 	elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root='sudo -n'; \
 	else say "as root: apt-get install$$missing"; exit 1; fi; \
@@ -357,13 +357,13 @@ bench:
 built:
 	@eval "$$FUNCTIONS"; \
 	if test ! -e $(SUITE)/lib/termbackup/tbk-net; then \
-	  if is_others; then say "nothing is built: run 'make' first, as the owner of this directory"; exit 1; fi; \
+	  if is_others; then say "nothing has been built: run 'make' first, as the owner of this directory"; exit 1; fi; \
 	elif ! is_stale || is_others || ! command -v "$(SWIFT)" >/dev/null 2>&1; then exit 0; fi; \
 	$(MAKE) --no-print-directory suite
 
 install: built
 	@set -eu; umask 022; eval "$$FUNCTIONS"; to="$$DESTDIR$$PREFIX"; from=$(SUITE); \
-	if is_stale; then say "the source has changed since $$from was built; 'make' builds it anew"; fi; \
+	if is_stale; then say "the source has changed since $$from was built; run 'make' to rebuild it"; fi; \
 	install -d "$$to/bin" "$$to/lib/termbackup/verbs" "$$to/lib/termbackup/lib"; \
 	install -m 755 "$$from"/lib/termbackup/tbk "$$from"/lib/termbackup/tbk-net "$$to/lib/termbackup/"; \
 	ln -sfn tbk "$$to/lib/termbackup/tbk-sh"; \

@@ -79,7 +79,7 @@ def without_headers(tree, folder):
 def test_missing_packages_are_named(tree, tmp_path):
     wanted = "missing: libssl-dev libargon2-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev\n"
     said = without_headers(tree, tmp_path)
-    assert wanted in said and "install what your system calls these packages" in said
+    assert wanted in said and "install the packages of your system that correspond to these" in said
 
 
 def test_packages_that_cannot_be_installed_are_named(tree, tmp_path):

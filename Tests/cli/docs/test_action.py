@@ -246,7 +246,7 @@ def test_another_version_and_its_sum_can_be_named(bare, site):  # noqa: F811
     right = re.search(rf"^(\w+)  termbackup-{re.escape(version)}-linux-", sums, re.MULTILINE)[1]
     assert backup(bare, version=version, sha256=right).status == 0
     done = backup(bare, version=version, sha256="0" * 64)
-    assert done.status == 70 and "is not the file whose SHA-256" in done.log
+    assert done.status == 70 and "the SHA-256 of 'termbackup-" in done.log
     assert backup(bare, version="6.9.9").status == 70
 
 
@@ -267,7 +267,7 @@ def test_an_archive_that_the_sums_do_not_know_is_refused(bare, site, tmp_path): 
     archive = next(sums.parent.glob("*.tar.gz"))
     archive.write_bytes(archive.read_bytes() + b"\0")
     done = backup(bare, version="")
-    assert done.status == 70 and "is not the file whose SHA-256" in done.log
+    assert done.status == 70 and "the SHA-256 of 'termbackup-" in done.log
 
 
 def test_a_missing_installation_is_said(bare):
