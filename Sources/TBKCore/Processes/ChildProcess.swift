@@ -40,33 +40,9 @@ package final class ChildProcess {
     output = Descriptor(owning: ends[0])
     let writing = Descriptor(owning: ends[1])
 
-    var actions = unsafe posix_spawn_file_actions_t()
-    unsafe posix_spawn_file_actions_init(&actions)
-    defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
-    unsafe posix_spawn_file_actions_adddup2(&actions, theirInput.number, 0)
-    unsafe posix_spawn_file_actions_adddup2(&actions, writing.number, 1)
-    var attributes = posix_spawnattr_t()
-    unsafe posix_spawnattr_init(&attributes)
-    defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
-    var defaults = sigset_t()
-    unsafe sigemptyset(&defaults)
-    for number in [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGALRM] {
-      unsafe _ = sigaddset(&defaults, number)
-    }
-    unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
-    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
-
-    let vector = unsafe argumentVector(arguments)
-    let variables = unsafe argumentVector(environment)
-    defer {
-      unsafe (vector + variables).forEach { unsafe free($0) }
-    }
-    var child: pid_t = 0
-    let result = unsafe posix_spawnp(&child, vector[0]!, &actions, &attributes, vector, variables)
-    guard result == 0 else {
-      throw .starting("cannot run \(RawPath(command).display)", errno: result)
-    }
-    process = child
+    process = try spawnProcess(
+      arguments, environment: environment, descriptors: [(theirInput, as: 0), (writing, as: 1)],
+      defaults: [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGALRM], failing: "cannot run \(RawPath(command).display)")
   }
 
   deinit {

@@ -84,36 +84,13 @@ struct HandedSecrets {
   ///
   /// - Parameter input: what it reads, if not our standard input.
   func run(_ command: [[UInt8]], input: RawPath? = nil) throws(Failure) -> Int32 {
-    var actions = unsafe posix_spawn_file_actions_t()
-    unsafe posix_spawn_file_actions_init(&actions)
-    defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
-    var pipes: [Descriptor] = []
-    for (index, secret) in secrets.enumerated() {
-      let pipe = try secret.pipe()
-      unsafe posix_spawn_file_actions_adddup2(&actions, pipe.number, Int32(3 + index))
-      pipes.append(pipe)
-    }
-    let opened = try input.map { (path) throws(Failure) in try Descriptor.workingDirectory.open(path, O_RDONLY) }
-    if let opened { unsafe posix_spawn_file_actions_adddup2(&actions, opened.number, 0) }
-    var attributes = posix_spawnattr_t()
-    unsafe posix_spawnattr_init(&attributes)
-    defer { unsafe _ = posix_spawnattr_destroy(&attributes) }
-    var defaults = sigset_t()
-    unsafe sigemptyset(&defaults)
-    for number in [SIGPIPE, SIGXFSZ, SIGALRM] { unsafe _ = sigaddset(&defaults, number) }
-    unsafe posix_spawnattr_setsigdefault(&attributes, &defaults)
-    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
-    let vector = unsafe argumentVector(command)
-    let variables = unsafe argumentVector(processEnvironment())
-    defer {
-      unsafe (vector + variables).forEach { unsafe free($0) }
-    }
-    var child: pid_t = 0
-    let result = unsafe posix_spawn(&child, vector[0]!, &actions, &attributes, vector, variables)
-    guard result == 0 else {
-      throw .starting("cannot run \(RawPath(command[0]).display)", errno: result)
-    }
-    pipes.removeAll()
+    var handed: [(Descriptor, as: Int32)] = []
+    for (index, secret) in secrets.enumerated() { handed.append((try secret.pipe(), as: Int32(3 + index))) }
+    if let input { handed.append((try Descriptor.workingDirectory.open(input, O_RDONLY), as: 0)) }
+    let child = try spawnProcess(
+      command, environment: processEnvironment(), descriptors: handed, defaults: [SIGPIPE, SIGXFSZ, SIGALRM],
+      failing: "cannot run \(RawPath(command[0]).display)")
+    handed.removeAll()
     var status: Int32 = 0
     var isAsked = false
     while unsafe waitpid(child, &status, 0) < 0 {
