@@ -50,7 +50,7 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo check test soak completions pictures format lint lint-shell lint-manuals \
+.PHONY: all built programs suite packages venv demo check test soak completions messages pictures format lint lint-shell lint-manuals \
 	lint-swift lint-python test-swift test-smoke test-python soak-swift soak-python soak-fuzz bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
@@ -62,6 +62,7 @@ help:
 	  'make check             two minutes: most of swift test, each command and verb once' \
 	  'make test              every test once: lint, swift test, pytest' \
 	  'make completions       update the completions from the declarations of the commands' \
+	  'make messages          list all messages again; read the diff' \
 	  'make pictures          draw the terminal session of README.md again, from a real run' \
 	  'make soak              the long tests: random walks, every kill and fault, packages, fuzzing' \
 	  'make format            format the Swift files, and fix what ruff can fix' \
@@ -304,6 +305,11 @@ completions: suite
 	@set -eu; for file in bash/termbackup zsh/_termbackup fish/termbackup.fish; do \
 	  $(SUITE)/lib/termbackup/tbk-sh completions $${file%%/*} termbackup $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) \
 	    >$(COMPLETIONS)/$$file; done
+
+# Every text that the programs have for people. What changed is read in the diff.
+messages:
+	$(PYTHON) Tests/architecture/messages.py >Tests/architecture/messages.txt.new
+	mv Tests/architecture/messages.txt.new Tests/architecture/messages.txt
 
 # A run of the commands in README.md, as they are seen at a terminal.
 pictures: suite
