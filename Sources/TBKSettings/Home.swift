@@ -208,7 +208,7 @@ package final class Home {
     guard let bytes = found else {
       throw Failure(
         .profile, "there is no profile '\(name)'",
-        hint: "'termbackup profile list' shows those there are")
+        hint: "'termbackup profile list' lists the profiles")
     }
     return try Profile(bytes, place: profilePlace(name), name: name)
   }

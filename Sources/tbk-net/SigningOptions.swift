@@ -101,7 +101,7 @@ extension LedgerTrust {
   func report() {
     guard case .unchecked(let key) = self else { return }
     Messages.notice(
-      "the signature of the ledger was not checked: there is no public key here; it is by the key "
+      "the signature of the ledger was not checked: there is no public key here; it was made by the key "
         + key.hex)
   }
 }

@@ -21,12 +21,12 @@ struct ConnectionOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Send at most <n> KiB in a second.", valueName: "n"))
+    help: ArgumentHelp("Send at most <n> KiB per second.", valueName: "n"))
   var limitUpload: Count?
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Fetch at most <n> KiB in a second.", valueName: "n"))
+    help: ArgumentHelp("Fetch at most <n> KiB per second.", valueName: "n"))
   var limitDownload: Count?
 
   @OptionGroup var tokenOptions: TokenOptions

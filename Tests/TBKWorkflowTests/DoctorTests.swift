@@ -71,7 +71,7 @@ import Testing
         """#.utf8))
     #expect(said.message == "it is away" && said.hint == "wait")
     #expect(said.warnings == ["the token expires in 3 days"])
-    #expect(Said([]).message == "it failed without a word" && Said([]).error == nil)
+    #expect(Said([]).message == "it failed without a message" && Said([]).error == nil)
     #expect(Said(Array("sh: tbk-x: not found\n".utf8)).message == "sh: tbk-x: not found")
   }
 

@@ -42,7 +42,7 @@ import Testing
       (nil, "", KeyringTrouble.late(30), 75), (1, "", .failed("secret-tool failed with status 1"), 69),
       (
         1, "The name org.freedesktop.secrets was not provided by any .service files",
-        .missing("nothing keeps secrets on the session bus"), 69
+        .missing("no keyring is running on the session bus"), 69
       ),
       (1, "Could not connect: No such file or directory", .missing("there is no session bus"), 69),
       (

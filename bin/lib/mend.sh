@@ -60,10 +60,10 @@ tb_mark_verified() {
 		marked=$(($(wc -l <"$tb_work/marked")))
 		left=$(($(wc -l <"$tb_work/held") - marked))
 		test "$left" -eq 0 ||
-			tb_note "not marked, for they have gone or have other archives by now: $left"
+			tb_note "not marked, because they are gone or their archives were replaced: $left"
 		return
 	fi
-	tb_warn 'what holds could not be marked in the ledger' "$tb_work/marking.status"
+	tb_warn 'verified backups could not be marked in the ledger' "$tb_work/marking.status"
 	tb_note 'with --no-mark nothing is written'
 }
 

@@ -106,7 +106,7 @@ tb_password_for_reading() {
 		IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
 		test -n "${opt_unsigned-}" || test "$tb_trust" = verified ||
 			tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
-				'--unsigned takes it for what it seems to be'
+				'--unsigned accepts it as it is'
 		if test -z "${opt_identity-}"; then
 			tb_reads_sealed=1
 			tb_get_password

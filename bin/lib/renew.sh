@@ -4,7 +4,7 @@
 # they are under it already. Sets tb_recipients to whom the next ones are sealed.
 tb_renew_identity() {
 	tb_pull_identity || tb_die 64 "the backups of '$profile_name' are sealed to recipients whose identities are elsewhere" \
-		"'termbackup profile edit $profile_name --recipient …' takes others from the next backup on"
+		"'termbackup profile edit $profile_name --recipient …' changes them from the next backup on"
 	tb_reads_sealed=1
 	tb_get_password
 	tb_given new_password || tb_read_secret new_password --confirm ${tb_no_input:+--no-input}

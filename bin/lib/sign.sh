@@ -44,7 +44,7 @@ tb_prepare_signing() {
 	tb_ledger_trust=
 	! test -f "$tb_work/trust" || IFS=$tb_tab read -r tb_ledger_trust _ <"$tb_work/trust"
 	if test "$tb_signing_enabled" != true; then
-		test -z "$tb_adopt" || tb_usage_error '--adopt signs the ledger, and signing is off' \
+		test -z "$tb_adopt" || tb_usage_error '--adopt signs the ledger, but signing is off' \
 			"'termbackup generate-key --enable' makes a key and signs from then on"
 		# Told before anything is sealed.
 		case $tb_ledger_trust in

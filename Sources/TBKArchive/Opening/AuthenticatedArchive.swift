@@ -385,7 +385,7 @@ extension ArchiveHeader {
       switch self {
       case .tbk2: "the format cannot tell which: try the password again"
       case .tbk1: nil
-      case .mbu: "it may also be of another mbu, with a config.toml of its own"
+      case .mbu: "it may also have been made by another mbu, which has its own config.toml"
       }
     return Failure(
       .authentication, "the archive does not open with this password, or it has been altered",

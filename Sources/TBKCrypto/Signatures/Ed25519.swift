@@ -70,7 +70,7 @@ package struct SigningKey: ~Copyable {
     let version = try all.integer(in: der)
     try KeyAlgorithm.readEd25519(&all, der)
     guard version == 0 else {
-      throw Failure(.malformed, "it is PKCS#8 in another version than the first")
+      throw Failure(.malformed, "it is in an unsupported version of PKCS#8")
     }
     var inner = DERReader(try all.read(.octetString, from: der))
     try all.finish()

@@ -59,7 +59,7 @@ struct EncryptedKey {
     var algorithm = try all.sequence(in: text)
     guard try algorithm.identifier(in: text) == Identifier.pbes2 else {
       throw Failure(
-        .malformed, "its encryption is of an old kind",
+        .malformed, "its encryption is obsolete",
         hint: "openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW encrypts it again")
     }
     var scheme = try algorithm.sequence(in: text)

@@ -87,6 +87,6 @@ extension Profile {
     guard sealing.level != nil, let complaint = levelComplaint(in: sealing.suite) else { return }
     throw Failure(
       .profile, "\(place): \(complaint)",
-      hint: "'termbackup profile edit \(name) --unset compression_level' takes the usual one")
+      hint: "'termbackup profile edit \(name) --unset compression_level' restores the default")
   }
 }

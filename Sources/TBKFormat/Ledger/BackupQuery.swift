@@ -27,7 +27,7 @@ package enum BackupQuery: Equatable, Sendable {
         let before = Int(String(decoding: rest.dropFirst(), as: UTF8.self))
       else {
         throw Failure(
-          .usage, "\(operand.display) is no backup",
+          .usage, "\(operand.display) is not a backup",
           hint: "'latest' is the last one, and 'latest~2' the second before it")
       }
       self = .latest(before: before)

@@ -108,7 +108,7 @@ package struct Ledger: Equatable, Sendable {
     }
     identity = try Ledger.identity(ours)
     if groups != nil, identity == nil {
-      throw Failure(.malformed, "\"store_id\" is missing where \"groups\" is there")
+      throw Failure(.malformed, "\"store_id\" is missing, but \"groups\" is present")
     }
   }
 
@@ -154,7 +154,7 @@ package struct Ledger: Equatable, Sendable {
     var history: [Digest] = []
     for element in list {
       guard let hash = element.text.flatMap({ Digest(hex: $0) }) else {
-        throw Failure(.malformed, "\"history\" holds what is not a hash")
+        throw Failure(.malformed, "\"history\" contains an invalid hash")
       }
       history.append(hash)
     }

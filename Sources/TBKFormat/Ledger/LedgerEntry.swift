@@ -134,7 +134,7 @@ package struct LedgerEntry: Equatable, Sendable {
     var dependsOn: [Digest] = []
     for id in try json.list("depends_on") {
       guard let digest = id.text.flatMap({ Digest(hex: $0) }) else {
-        throw Failure(.malformed, "\"depends_on\" holds what is not an id")
+        throw Failure(.malformed, "\"depends_on\" contains an invalid id")
       }
       if digest == self.id { throw Failure(.malformed, "it depends on itself") }
       dependsOn.append(digest)

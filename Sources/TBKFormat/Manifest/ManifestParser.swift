@@ -38,7 +38,7 @@ package final class ManifestParser: ByteSink {
       case .member: try endMember(&local)
       case .entry: try endEntry(&local)
       case .files:
-        guard seen.insert("files").inserted else { throw local.malformed("\"files\" stands twice") }
+        guard seen.insert("files").inserted else { throw local.malformed("\"files\" appears twice") }
       }
     }
   }
@@ -71,7 +71,7 @@ package final class ManifestParser: ByteSink {
       }
       scanner.memberLength -= scanner.unit.count
       guard seen.insert(member.key).inserted else {
-        throw Failure(.malformed, "\"\(member.key)\" stands twice")
+        throw Failure(.malformed, "\"\(member.key)\" appears twice")
       }
       top.append(member)
     } catch {
@@ -329,7 +329,7 @@ extension Manifest {
       for element in elements {
         guard let path = element["relative_path"]?.bytes, let reason = element["reason"]?.text,
           element.members?.count == 2
-        else { throw Failure(.malformed, "\"unreadable\" holds something else") }
+        else { throw Failure(.malformed, "\"unreadable\" has an invalid entry") }
         unreadable?.append(UnreadableEntry(path: path, reason: reason))
       }
     }

@@ -98,7 +98,7 @@ package struct Profile: Equatable, Sendable {
     object = try parseObject(bytes, place: place, code: .profile)
     if object["excludes"] != nil {
       guard object["exclude_patterns"] == nil, let members = object.members else {
-        throw Failure(.profile, "\(place): \"excludes\" and \"exclude_patterns\" are both there")
+        throw Failure(.profile, "\(place): \"excludes\" and \"exclude_patterns\" are both present")
       }
       object = .object(
         members.map { $0.key == "excludes" ? JSON.Member("exclude_patterns", $0.value) : $0 })

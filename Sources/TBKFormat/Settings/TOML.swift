@@ -130,7 +130,7 @@ private struct TOMLReader {
     guard take(UInt8(ascii: "]")) else { throw Failure(.malformed, "a table's name has no end") }
     let name = shown(path)
     if values.contains(path) || !headers.insert(path).inserted || dotted.contains(path) {
-      throw Failure(.malformed, "\(name) is there twice")
+      throw Failure(.malformed, "\(name) appears twice")
     }
     try reach(path)
     return path
@@ -145,14 +145,14 @@ private struct TOMLReader {
     for length in (table.count + 1)..<max(path.count, table.count + 1) {
       let inner = Array(path[..<length])
       if headers.contains(inner) {
-        throw Failure(.malformed, "\(shown(inner)) is there twice")
+        throw Failure(.malformed, "\(shown(inner)) appears twice")
       }
       dotted.insert(inner)
     }
     if headers.contains(path) || dotted.contains(path) || above.contains(path)
       || values.contains(path)
     {
-      throw Failure(.malformed, "\(name) is there twice")
+      throw Failure(.malformed, "\(name) appears twice")
     }
     try reach(path)
     values.insert(path)

@@ -54,7 +54,7 @@ struct PaxHeader {
     if xattrs.count > 1 {
       let names = xattrs.map { RawPath($0.name) }.sorted()
       for (one, next) in zip(names, names.dropFirst()) where one == next {
-        throw Failure(.malformed, "the extended attribute \(one.display) is there twice")
+        throw Failure(.malformed, "the extended attribute \(one.display) appears twice")
       }
     }
   }

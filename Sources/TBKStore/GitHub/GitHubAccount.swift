@@ -26,7 +26,7 @@ extension GitHubAPI {
   /// Makes a private repository without a commit: the user's own, or an organisation's.
   func create(_ repository: GitHubRepository) throws(Failure) {
     guard repository.branch == nil else {
-      throw Failure(.usage, "a branch is made with the first backup that goes to it")
+      throw Failure(.usage, "the first backup that goes to it creates the branch")
     }
     let user = try send("GET", "user").json("the user")
     guard let login = user["login"]?.text else {

@@ -289,7 +289,7 @@ final class GitHubReleases {
           guard let asset = GitHubReleases.asset(json), asset.holds(part),
             asset.name == part.name.description
           else {
-            throw Failure(.integrity, "GitHub says that it holds something else than was sent")
+            throw Failure(.integrity, "GitHub reports other content than was sent")
           }
           known.insert(asset.name)
         case 422:

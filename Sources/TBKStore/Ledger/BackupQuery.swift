@@ -28,7 +28,7 @@ package enum BackupScope: Equatable, Sendable {
     let names = groups.compactMap { $0?.description }.sorted()
     if names.isEmpty { return "the store \(store.display), outside of any group," }
     let place = "the group \(names.joined(separator: " or ")) of the store \(store.display)"
-    return groups.contains(nil) ? "\(place), with what is in no group," : place
+    return groups.contains(nil) ? "\(place), with the ungrouped backups," : place
   }
 }
 

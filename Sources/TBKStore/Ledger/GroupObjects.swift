@@ -109,7 +109,7 @@ extension LedgerSession {
       .tryAgain,
       "the store \(store.address.display) has another \(part.noun) for \(group) by now: nothing was "
         + "stored",
-      hint: "the password may have been changed meanwhile: try again with the one of now")
+      hint: "the password may have been changed meanwhile: try again with the current one")
   }
 }
 

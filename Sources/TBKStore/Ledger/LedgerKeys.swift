@@ -149,7 +149,7 @@ package final class LedgerKeys {
     guard try key.verify(signature.bytes, of: message.span) else {
       throw Failure(
         .integrity,
-        "the signature of the ledger of the store \(place) does not hold, by the key "
+        "the signature of the ledger of the store \(place) does not hold; it names the key "
           + signature.key.hex,
         hint: "the ledger was altered: find out by whom before anything is stored there")
     }
@@ -167,7 +167,7 @@ package final class LedgerKeys {
     guard
       let signature = LedgerSignature(
         key: signer.fingerprint, bytes: try signer.sign(message.span))
-    else { throw Failure(.library, "a signature that is none") }
+    else { throw Failure(.library, "an invalid signature") }
     return ledger.signed(signature)
   }
 }

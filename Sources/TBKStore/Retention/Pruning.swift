@@ -33,8 +33,8 @@ extension LedgerSession {
     if refusingSudden, retention.isSudden(judgement) {
       throw Failure(
         .denied,
-        "\(judgement.gone.count) of \(judgement.verdicts.count) backups in the store \(store.address.display) would "
-          + "go at once for their age: nothing was removed",
+        "\(judgement.gone.count) of \(judgement.verdicts.count) backups in the store \(store.address.display) would be "
+          + "removed at once because of their age: nothing was removed",
         hint: "if the clock is right, 'termbackup prune' removes them, or tbk-prune without --refuse-sudden")
     }
     if !allowingEmpty, let group = judgement.emptied.first {

@@ -1,7 +1,7 @@
 extension RetentionRules {
   /// Rules as one word, as in `max-backups=30,retention-days=90`: the names of tbk-prune's options.
   ///
-  /// Nil for anything else, for a rule that is there twice, and for rules of both kinds.
+  /// Nil for anything else, for a rule that appears twice, and for rules of both kinds.
   package init?(_ text: String) {
     self.init()
     for rule in text.split(separator: ",", omittingEmptySubsequences: false) {

@@ -14,7 +14,7 @@ struct WhoseOptions: ParsableArguments {
   var profile: String?
   @Option(name: .long, help: ArgumentHelp("The profile's store.", valueName: "store"))
   var address: RawPath?
-  @Flag(name: .long, help: "The backups in no group are the profile's.")
+  @Flag(name: .long, help: "The ungrouped backups are the profile's.")
   var ungrouped = false
 
   var words: String { store.map { "the store \($0.display)" } ?? "the profile '\(profile ?? "")'" }
@@ -66,7 +66,7 @@ struct WhoseOptions: ParsableArguments {
           ? "the store has 1 backup of a group that no profile here has"
           : "the store has \(grouped) backups of groups that no profile here has",
         "'termbackup list --store \(inShell(address?.bytes ?? []))' shows the groups, and 'termbackup profile edit "
-          + "\(name) --group GROUP' goes on with one"
+          + "\(name) --group GROUP' continues one"
       )
     }
   }
@@ -97,7 +97,7 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print what else the store of a profile without backups has, as assignments for a shell.",
       discussion: "All that 'tbk-pull --list' prints of the store comes on standard input.")
-    @Flag(name: .long, help: "Fail, for there are no backups, and say so.")
+    @Flag(name: .long, help: "Fail, and report that there are no backups.")
     var none = false
     @OptionGroup var whose: WhoseOptions
 
@@ -117,7 +117,7 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the profiles that have a claim to the same backups, as assignments for a shell.",
       discussion: "What 'tbk-pull --list' prints comes on standard input.")
-    @Flag(name: .long, help: "The list has not been read: there may be backups in no group.")
+    @Flag(name: .long, help: "The list has not been read: there may be ungrouped backups.")
     var unseen = false
     @OptionGroup var whose: WhoseOptions
 

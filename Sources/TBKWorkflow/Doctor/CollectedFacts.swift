@@ -27,7 +27,7 @@ struct Said {
     }
     self.error = error
     self.warnings = warnings
-    message = error?["message"]?.text ?? other ?? "it failed without a word"
+    message = error?["message"]?.text ?? other ?? "it failed without a message"
     hint = error?["hint"]?.text
   }
 }

@@ -23,7 +23,7 @@ struct DailyChecks {
     } else {
       found.append(
         Finding(
-          result: .note, check: "schedule", message: "\(profile): nothing makes backups of it by itself",
+          result: .note, check: "schedule", message: "\(profile): nothing backs it up automatically",
           hint: "'termbackup schedule-enable \(profile)'"))
     }
     if let run = times.lastRun, run.status != 0 {

@@ -44,7 +44,7 @@ enum KeyringChecks {
       case .late, .failed:
         return Finding(
           result: .warn, check: "password",
-          message: "\(profile): the keyring gives no password: \(error.reason)", hint: item.hint)
+          message: "\(profile): the keyring returned no password: \(error.reason)", hint: item.hint)
       }
     }
     return Finding(

@@ -25,7 +25,7 @@ enum MachineChecks {
     }
     let mebibytes = free >> 20
     switch mebibytes {
-    case ..<0: return finding(.note, "\(path.display) does not say how much is free")
+    case ..<0: return finding(.note, "\(path.display) does not report its free space")
     case ..<none: return finding(.fail, "\(mebibytes) MiB free in \(path.display)", "make room")
     case ..<scarce:
       return finding(
@@ -55,7 +55,7 @@ enum MachineChecks {
     }
     let lines = network.split(separator: "\n")
     guard let curl = lines.first(where: { $0.hasPrefix("libcurl ") })?.dropFirst(8) else {
-      let why = lines.first.map(String.init) ?? "it failed without a word"
+      let why = lines.first.map(String.init) ?? "it failed without a message"
       return found + [finding(.fail, "libcurl: \(why)", "install libcurl 4")]
     }
     if curl.contains("SSL") || curl.contains("TLS") {

@@ -45,7 +45,7 @@ struct StoreChecks {
     switch facts.status("identity") {
     case nil: return []
     case 0?: return finding(.ok, "its identity is in the store, under the password: nothing here opens its backups")
-    case 69?: return finding(.note, "only who holds the identity opens its backups: nothing here does")
+    case 69?: return finding(.note, "only the holder of the identity can open its backups: nothing here can")
     default:
       let said = facts.said("identity")
       return finding(

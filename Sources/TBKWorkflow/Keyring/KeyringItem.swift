@@ -79,7 +79,7 @@ enum KeyringItem: Equatable {
   /// That another secret is there than the one that was put there.
   var notReturned: Failure {
     switch self {
-    case .token: Failure(.unavailable, "the keyring does not give back the token that was put there")
+    case .token: Failure(.unavailable, "the keyring does not return the token that was stored there")
     case .password:
       Failure(.unavailable, "the keyring does not return the password that was stored there", hint: hint)
     }

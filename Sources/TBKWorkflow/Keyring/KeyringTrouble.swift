@@ -36,7 +36,7 @@ enum KeyringTrouble: Error, Equatable {
     if status == nil {
       self = .late(patience)
     } else if complaint.contains("not provided by any") {
-      self = .missing("nothing keeps secrets on the session bus")
+      self = .missing("no keyring is running on the session bus")
     } else if complaint.hasPrefix("Could not connect") {
       self = .missing("there is no session bus")
     } else if complaint.isEmpty {

@@ -108,17 +108,17 @@ struct WaitOptions: ParsableArguments {
 struct RateOptions: ParsableArguments {
   @Option(
     name: .long,
-    help: ArgumentHelp("Send at most <n> KiB in a second to the store.", valueName: "n"))
+    help: ArgumentHelp("Send at most <n> KiB per second to the store.", valueName: "n"))
   var limitUpload: Int?
   @Option(
     name: .long,
-    help: ArgumentHelp("Fetch at most <n> KiB in a second from the store.", valueName: "n"))
+    help: ArgumentHelp("Fetch at most <n> KiB per second from the store.", valueName: "n"))
   var limitDownload: Int?
 
   func validate() throws {
     for rate in [limitUpload, limitDownload] {
       if let rate, !(1...Int(Int32.max)).contains(rate) {
-        throw ValidationError("--limit-upload and --limit-download take KiB in a second, from 1")
+        throw ValidationError("--limit-upload and --limit-download take KiB per second, from 1")
       }
     }
   }

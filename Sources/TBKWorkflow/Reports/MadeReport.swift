@@ -63,7 +63,7 @@ struct MadeReport: VerbReport {
       switch facts.text("status") {
       case "sealed": "sealed  \(old) as \(new)\n"
       case "removed": "removed \(old)\n"
-      case "kept": "packages of mbu open with its \(old): keep it, or seal them anew with --reseal\n"
+      case "kept": "packages of mbu open with its \(old): keep it, or reseal them with --reseal\n"
       default: "left    \(old): \(new) is there\n"
       }
     return MadeReport(text: line, json: .object([]))

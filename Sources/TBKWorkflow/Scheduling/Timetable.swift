@@ -169,7 +169,7 @@ private struct Field {
       var step = 1
       if parts.count == 2 {
         guard let number = Field.number(parts[1]), number > 0 else {
-          throw Failure(.usage, "'\(parts[1])' is no step", hint: Timetable.hint)
+          throw Failure(.usage, "'\(parts[1])' is not a step", hint: Timetable.hint)
         }
         step = number
       }
@@ -198,7 +198,7 @@ private struct Field {
   }
 
   private func none(_ text: Substring) -> Failure {
-    Failure(.usage, "'\(text)' is no \(title)", hint: Timetable.hint)
+    Failure(.usage, "'\(text)' is not a valid \(title)", hint: Timetable.hint)
   }
 
   /// One or two digits.
@@ -211,7 +211,7 @@ private struct Field {
     guard let number = Field.number(word), range.contains(number) else {
       throw Failure(
         .usage,
-        "'\(word)' is no \(title), which is from \(range.lowerBound) to \(range.upperBound)",
+        "'\(word)' is not a valid \(title), which is from \(range.lowerBound) to \(range.upperBound)",
         hint: Timetable.hint)
     }
     return number

@@ -109,7 +109,7 @@ struct UserUnits {
         throw Failure(.unavailable, "systemd did not start the timer" + (complaint.isEmpty ? "" : ": \(complaint)"))
       }
     } else {
-      throw Failure(.tryAgain, "no systemd of this user is running: the timer begins with the next login")
+      throw Failure(.tryAgain, "no systemd of this user is running: the timer starts at the next login")
     }
   }
 

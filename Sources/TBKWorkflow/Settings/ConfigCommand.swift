@@ -126,7 +126,7 @@ extension ConfigCommand {
         if bytes.last == 0x0a { bytes.removeLast() }
       } else if known.secret {
         throw Failure(
-          .usage, "\(key) is a secret, and all users can see arguments",
+          .usage, "\(key) is a secret, and all users can see command-line arguments",
           hint: "give it on standard input: tbk-config set \(key) - <FILE")
       }
       do throws(Failure) {

@@ -78,7 +78,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var retentionDays: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take backups for overdue when the last is older, as 2d.", valueName: "age"))
+    help: ArgumentHelp("Report backups as overdue when the last is older, as 2d.", valueName: "age"))
   var maxAge: String?
   @Option(
     name: .long,
@@ -129,7 +129,7 @@ struct ProfileFieldOptions: ParsableArguments {
   @OptionGroup var commands: ProfileCommandOptions
   @Flag(
     name: .long,
-    help: "The store's backups that are in no group, as TermBackup 6 made them, are its own.")
+    help: "The store's ungrouped backups, as TermBackup 6 made them, are its own.")
   var ungrouped = false
 
   /// Sets what was given. Throws `.usage`.

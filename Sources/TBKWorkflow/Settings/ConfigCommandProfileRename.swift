@@ -21,7 +21,7 @@ extension ProfileGroup {
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let (old, new) = (try operand.name(), try Profile.checkedName(newName.bytes, new: true))
-      if old == new { throw Failure(.usage, "'\(old)' is its name already") }
+      if old == new { throw Failure(.usage, "'\(old)' is already its name") }
       let home = try Home.ofProcess()
       let profile = try copy(old, as: new, in: home)
       // What fails here leaves both names, and can be tried again.

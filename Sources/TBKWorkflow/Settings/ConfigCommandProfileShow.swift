@@ -223,7 +223,7 @@ extension Profile {
       } catch {
         throw Failure(
           error.code, "exclude_from: \(error.message)",
-          hint: "'termbackup profile edit \(name) --unset exclude_from' does without it")
+          hint: "'termbackup profile edit \(name) --unset exclude_from' removes the setting")
       }
       if !lines.isEmpty, lines.last != 0x0a { lines.append(0x0a) }
     }

@@ -32,11 +32,11 @@ struct ProfileChoiceOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Send at most <n> KiB in a second to the store.", valueName: "n"))
+    help: ArgumentHelp("Send at most <n> KiB per second to the store.", valueName: "n"))
   var limitUpload: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Fetch at most <n> KiB in a second from the store.", valueName: "n"))
+    help: ArgumentHelp("Fetch at most <n> KiB per second from the store.", valueName: "n"))
   var limitDownload: String?
 
   /// Sets what was given. Throws `.usage`.

@@ -35,7 +35,7 @@ extension ShellCommand {
   struct Cache: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Keep the sealed manifest of a profile's last backup in the home, for its next run.",
-      discussion: "That it cannot be kept is no failure: the next run gets it from the store.")
+      discussion: "If it cannot be kept, nothing fails: the next run gets it from the store.")
     @Argument(help: ArgumentHelp("The group of the profile.", valueName: "group"))
     var group: String
     @Argument(help: ArgumentHelp("The id of the backup.", valueName: "id"))

@@ -151,7 +151,7 @@ extension ShellCommand {
     private func temporary(_ home: Home) -> Finding {
       do throws(Failure) {
         let left = try LocalLeftovers(of: home, dryRun: true, but: facts?.parent)
-        guard !left.hasFailed else { throw Failure(.io, left.notes.last ?? "it failed without a word") }
+        guard !left.hasFailed else { throw Failure(.io, left.notes.last ?? "it failed without a message") }
         if left.found.isEmpty {
           return Finding(result: .ok, check: "temporary", message: "nothing was left behind")
         }

@@ -12,7 +12,7 @@ extension ShellCommand {
       abstract: "Print one JSON object on one line.")
     @Argument(
       help: ArgumentHelp(
-        "KEY=TEXT, KEY:=JSON for what is no text, or KEY:=@FILE for the JSON in a file.",
+        "KEY=TEXT, KEY:=JSON for a value that is not text, or KEY:=@FILE for the JSON in a file.",
         valueName: "member"))
     var members: [RawPath] = []
 

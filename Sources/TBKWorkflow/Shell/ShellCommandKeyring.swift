@@ -113,7 +113,7 @@ extension ShellCommand {
   static func forgetPassword(of profile: String, isAlone: Bool) throws(Failure) -> Bool {
     do throws(KeyringTrouble) {
       guard try keyring(isAlone: isAlone).forget(.password(profile: profile)) else {
-        Messages.notice("the keyring had no password of it")
+        Messages.notice("the keyring had no password for it")
         return false
       }
     } catch {
@@ -148,7 +148,7 @@ extension ShellCommand {
           .tryAgain,
           "it is not known whether there is a password: the keyring did not answer within \(counted(UInt64(seconds), "second"))",
           hint: item.hint)
-      case .late, .failed: Messages.warning("the keyring gives no password: \(error.reason)")
+      case .late, .failed: Messages.warning("the keyring returned no password: \(error.reason)")
       }
     }
     return nil
@@ -192,7 +192,7 @@ enum KeptToken: ~Copyable {
     }
     switch trouble {
     case nil, .missing?: break
-    case let trouble?: Messages.warning("the keyring gives no token: \(trouble.reason)")
+    case let trouble?: Messages.warning("the keyring returned no token: \(trouble.reason)")
     }
     return kept
   }

@@ -74,7 +74,7 @@ extension ShellCommand {
       abstract: "Print a pattern, for --exclude-from, for each of the directories that lies below another.")
     @Argument(help: ArgumentHelp("The directory that is read.", valueName: "source"))
     var source: RawPath
-    @Argument(help: ArgumentHelp("What is no part of it.", valueName: "dir"))
+    @Argument(help: ArgumentHelp("What is not part of it.", valueName: "dir"))
     var directories: [RawPath] = []
 
     mutating func execute() throws(Failure) -> Int32 {

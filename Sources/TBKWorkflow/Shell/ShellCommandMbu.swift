@@ -9,7 +9,7 @@ extension ShellCommand {
   struct MbuSettingsImport: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "mbu-settings",
-      abstract: "Carry the settings of an mbu config.toml over, and write assignments for a shell into a file.",
+      abstract: "Import the settings of an mbu config.toml, and write assignments for a shell into a file.",
       discussion: """
         mbu_carried and mbu_others count what was set, and what has no counterpart. Standard output gets what was done, \
         in lines for people.

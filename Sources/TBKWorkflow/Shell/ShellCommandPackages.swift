@@ -12,7 +12,7 @@ extension ShellCommand {
       abstract: "Print what a package is made of and where it goes, as assignments for a shell.",
       discussion: """
         name is what the package of a directory is called, source the directory's real path and output where the package \
-        goes. Patterns for what is no part of it go into a file. Without a directory, \
+        goes. Patterns for what is not part of it go into a file. Without a directory, \
         tb_packages is the directory of packages.
         """)
 

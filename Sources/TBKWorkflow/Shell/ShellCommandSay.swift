@@ -21,7 +21,7 @@ extension ShellCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       var said = onOneLine(text.bytes)
-      if let because { said += ": " + (StageEnd(of: because).message ?? "it ended before its time") }
+      if let because { said += ": " + (StageEnd(of: because).message ?? "it ended too early") }
       if warning { Messages.warning(said) } else { Messages.relay(said) }
       return ExitStatus.success
     }
@@ -195,7 +195,7 @@ extension ShellCommand {
   struct Ask: SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Ask a person at the terminal for a yes.")
 
-    @Option(name: .long, help: ArgumentHelp("Show this file to who answers with l.", valueName: "file"))
+    @Option(name: .long, help: ArgumentHelp("Show this file to a person who answers l.", valueName: "file"))
     var list: RawPath?
     @Argument(help: ArgumentHelp("The question.", valueName: "text"))
     var question: RawPath

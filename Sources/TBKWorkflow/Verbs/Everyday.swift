@@ -9,8 +9,8 @@ struct Run: SealingVerb {
     abstract: "Make a backup.",
     discussion: """
       Reads the profile's directory, encrypts it and stores it. The password is asked for at most \
-      once, twice for the first backup of a profile. Then backups go that are beyond the profile's \
-      max_backups or retention_days. With signing_enabled in config.json the backup and the ledger \
+      once, twice for the first backup of a profile. Then backups beyond the profile's max_backups \
+      or retention_days are removed. With signing_enabled in config.json the backup and the ledger \
       are signed; see 'termbackup generate-key'.
 
       Several profiles are backed up one after the other, each as if alone; one that fails stops \
@@ -30,7 +30,7 @@ struct Run: SealingVerb {
   var dryRun = false
   @Flag(
     name: .long,
-    help: "Print what has changed since the last backup, a path a line, as 'termbackup diff' does.")
+    help: "Print what has changed since the last backup, one path per line, as 'termbackup diff' does.")
   var list = false
   @Flag(name: .long, help: "Store everything, also in an incremental profile.")
   var full = false
@@ -76,7 +76,7 @@ struct Run: SealingVerb {
     }
     if list, report.json { throw ValidationError("--list and --json cannot be used together") }
     if adopt, dryRun {
-      throw ValidationError("--adopt changes the store, and --dry-run nothing")
+      throw ValidationError("--adopt and --dry-run cannot be used together")
     }
   }
 }
@@ -302,7 +302,7 @@ struct Status: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take backups for overdue when the last is older, as 2d, in place of each profile's max_age.",
+      "Report backups as overdue when the last is older, as 2d, in place of each profile's max_age.",
       valueName: "age"))
   var maxAge: Age?
   @Flag(

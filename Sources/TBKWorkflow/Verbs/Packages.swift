@@ -106,7 +106,7 @@ struct Unpack: Verb {
 
   func validate() throws {
     if package == "-", to == nil {
-      throw ValidationError("what comes on standard input has no name: give --to <dir>")
+      throw ValidationError("standard input has no name: give --to <dir>")
     }
     if mbuConfig != nil, !identity.identity.isEmpty {
       throw ValidationError("a package of mbu is under a password, not sealed to recipients")

@@ -51,7 +51,7 @@ struct NotifyCommand: SuiteCommand {
       throw ValidationError("--max-wait is 0 to 86400 seconds")
     }
     if ping != nil, format != nil {
-      throw ValidationError("--ping sends text, and has no --format")
+      throw ValidationError("--format cannot be used with --ping, which sends text")
     }
   }
 

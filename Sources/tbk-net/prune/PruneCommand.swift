@@ -60,7 +60,7 @@ struct PruneCommand: SuiteCommand, FormerOptions {
     }
     if rules.keepsAny, rules.hasLimits {
       throw ValidationError(
-        "--keep-... says what stays, --max-backups and --retention-days what goes: give one kind")
+        "--keep-... cannot be used with --max-backups or --retention-days")
     }
     if nextMode {
       if rules.keepsAny {

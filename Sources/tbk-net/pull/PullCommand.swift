@@ -136,7 +136,7 @@ struct PullCommand: SuiteCommand {
       throw ValidationError("unexpected argument \(operands[1].display): --each takes several ids")
     }
     if ids != nil, !each { throw ValidationError("--ids can only be used with --each") }
-    if each, chain || unvouched { throw ValidationError("--each takes no --chain and --unvouched") }
+    if each, chain || unvouched { throw ValidationError("--each cannot be used with --chain or --unvouched") }
     if partial, !chain { throw ValidationError("--partial can only be used with --chain") }
     if chain, !hasBackup { throw ValidationError("--chain needs a backup's id or 'latest'") }
     if check || identity, groups.onlyNamed == nil {
@@ -150,14 +150,16 @@ struct PullCommand: SuiteCommand {
     }
     if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
     if preparing.prepare != nil, output != nil {
-      throw ValidationError("--prepare writes into a directory: no --output")
+      throw ValidationError("--prepare and --output cannot be used together")
     }
     if present, !list { throw ValidationError("--present can only be used with --list") }
     if pinOut != nil, !check, !identity {
       throw ValidationError("--pin-out can only be used with --check and --identity")
     }
     if hex, signature == nil { throw ValidationError("--hex can only be used with --signature") }
-    if serve, output != nil { throw ValidationError("--serve answers on standard output: no --output") }
+    if serve, output != nil {
+      throw ValidationError("--serve and --output cannot be used together")
+    }
     if ledger, groups.isGiven { throw ValidationError("--ledger prints all of it: --group does not apply") }
     if seen, groups.isGiven || trustOut != nil || trust.isRequired {
       throw ValidationError(

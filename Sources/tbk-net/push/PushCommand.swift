@@ -64,7 +64,7 @@ struct PushCommand: SuiteCommand, FormerOptions {
       "Then remove old backups of the group, as in max-backups=30,retention-days=90.", valueName: "rules"))
   var thenPrune: RetentionRules?
 
-  @Flag(name: .long, help: "With --then-prune, the backups that are in no group count as of the group.")
+  @Flag(name: .long, help: "With --then-prune, ungrouped backups count as part of the group.")
   var withUngrouped = false
 
   @OptionGroup var placing: PlacementOptions

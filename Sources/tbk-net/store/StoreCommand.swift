@@ -176,7 +176,7 @@ extension StoreCommand {
       let found = try options.session(store).clean(dryRun: dryRun)
       for leftover in found { try StandardOutput.write(json ? leftover.json : leftover.row) }
       if found.isEmpty {
-        Messages.notice("there is nothing that no ledger names")
+        Messages.notice("the ledger names every file: there is nothing to remove")
         return ExitStatus.success
       }
       let size = found.reduce(UInt64(0)) {

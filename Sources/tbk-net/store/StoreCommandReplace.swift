@@ -71,7 +71,7 @@ extension StoreCommand {
 
     func validate() throws {
       try options.signing.requireKey()
-      if rekeyed, receipt != nil { throw ValidationError("--receipt is for another backup, which --rekeyed is not") }
+      if rekeyed, receipt != nil { throw ValidationError("--receipt and --rekeyed cannot be used together") }
     }
 
     func execute() throws(Failure) -> Int32 {

@@ -154,7 +154,7 @@ extension AuditCommand {
         try StandardOutput.write("ok \(found.lines) \(found.last.hex)\n")
         if found.unhashed > 0 {
           Messages.notice(
-            "\(found.unhashed) of the lines are TermBackup 6's, for which no hash vouches")
+            "\(found.unhashed) of the lines were written by TermBackup 6, without a hash")
         }
         return ExitStatus.success
       }

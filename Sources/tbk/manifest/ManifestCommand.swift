@@ -123,7 +123,7 @@ struct ManifestDiffCommand: SuiteCommand {
   @Argument(help: ArgumentHelp("The newer manifest.", valueName: "new"))
   var new: RawPath
 
-  @Flag(name: .long, help: "Print an object a line.")
+  @Flag(name: .long, help: "Print one object per line.")
   var json = false
 
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
@@ -173,7 +173,7 @@ struct ManifestCheckCommand: SuiteCommand {
   @Flag(name: .long, help: "Do not compare owners.")
   var noOwner = false
 
-  @Flag(name: .long, help: "Print an object a line.")
+  @Flag(name: .long, help: "Print one object per line.")
   var json = false
 
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
@@ -219,7 +219,7 @@ struct ManifestShow: SuiteCommand {
   @Flag(name: .customShort("l"), help: "Print mode, owner, size and time as well.")
   var long = false
 
-  @Flag(name: .long, help: "Print an object a line.")
+  @Flag(name: .long, help: "Print one object per line.")
   var json = false
 
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
@@ -246,7 +246,7 @@ struct ManifestID: SuiteCommand {
   @Flag(name: .long, help: "Print the id that the backup has once it is consolidated; its own if it needs no others.")
   var consolidated = false
 
-  @Flag(name: .long, help: "Print the ids of the backups that this one needs to be restored, one a line.")
+  @Flag(name: .long, help: "Print the ids of the backups that this one needs to be restored, one per line.")
   var needed = false
 
   func validate() throws {

@@ -323,7 +323,7 @@ struct OpenCommand: SuiteCommand {
     }
     if summary.keepsRoot {
       Messages.notice(
-        "\(directory.display) was there and keeps its mode and owner: see --overwrite")
+        "\(directory.display) existed before and keeps its mode and owner: see --overwrite")
     }
     if json {
       try StandardOutput.write(summary.json.line() + [UInt8(ascii: "\n")])

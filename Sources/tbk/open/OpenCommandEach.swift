@@ -12,7 +12,7 @@ extension OpenCommand {
     if !verify { throw ValidationError("--each can only be used with --verify") }
     if chain || partial || expectId != nil || against != nil || mbuConfig != nil {
       throw ValidationError(
-        "--each takes no --chain, --partial, --expect-id, --against and --mbu-config")
+        "--each cannot be used with --chain, --partial, --expect-id, --against or --mbu-config")
     }
   }
 

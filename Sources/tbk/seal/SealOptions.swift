@@ -68,7 +68,7 @@ struct SealOutputOptions: ParsableArguments {
     target.replaces = false
     if try Descriptor.workingDirectory.statusIfPresent(of: path) != nil {
       throw Failure(
-        .cannotCreate, "\(path.display) is not replaced by what is not complete",
+        .cannotCreate, "\(path.display) is not replaced: the new one is not complete",
         hint: "fix what was named above, or give --overwrite always")
     }
   }
@@ -369,7 +369,8 @@ struct SealLocalOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Whom --local-manifest-out is for; the archive is not sealed to it.", valueName: "recipient"))
+    help: ArgumentHelp(
+      "The recipient of --local-manifest-out, and not of the archive.", valueName: "recipient"))
   var localRecipient: RawPath?
 
   func validate(_ sealing: SealingOptions) throws {

@@ -62,7 +62,7 @@ struct WatchCommand: SuiteCommand {
 
   @OptionGroup var walk: WalkOptionGroup
 
-  @Flag(name: .long, help: "Print an object for each report.")
+  @Flag(name: .long, help: "Print one object per report.")
   var json = false
 
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
@@ -74,7 +74,7 @@ struct WatchCommand: SuiteCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    if once, initial { throw ValidationError("--initial would be all that --once reports") }
+    if once, initial { throw ValidationError("--initial and --once cannot be used together") }
     if [json, nul, count].count(where: { $0 }) > 1 {
       throw ValidationError("only one of --json, --count and -0")
     }
@@ -125,7 +125,7 @@ struct WatchCommand: SuiteCommand {
       if let hint { Messages.notice("hint: \(hint)") }
     case .onNetwork:
       Messages.warning(
-        "\(name) is on a network: what other machines change is noticed with --poll alone")
+        "\(name) is on a network: changes by other machines are noticed only with --poll")
     }
   }
 

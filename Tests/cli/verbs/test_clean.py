@@ -90,7 +90,7 @@ def test_what_is_young_or_named_stays(docs):
     before = files()
     assert removed(docs, "--store") == []
     assert files() == before
-    assert b"nothing that no ledger names" in docs.tbk.run("tbk-store", "clean", store).err
+    assert b"nothing to remove" in docs.tbk.run("tbk-store", "clean", store).err
     assert files() == before
     put(store / CLEAR, b"x")
     assert [entry["name"] for entry in removed(docs, "--store")] == [CLEAR]

@@ -160,7 +160,7 @@ def test_time_that_runs_out_is_not_taken_for_absence(shell, session, tmp_path):
     # What comes after the keyring is still taken.
     unreachable = {**environment, "GITHUB_TOKEN": TOKEN, "TERMBACKUP_GITHUB_API": "http://127.0.0.1:1"}
     done = shell.run("list", "remote", "--no-input", "--max-wait", "0", env=unreachable, status=75)
-    assert b"warning: the keyring gives no token: it did not answer" in done.stderr and b"not known" not in done.stderr
+    assert b"warning: the keyring returned no token: it did not answer" in done.stderr and b"not known" not in done.stderr
 
 
 def programs(session):

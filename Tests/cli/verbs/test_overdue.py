@@ -133,7 +133,7 @@ def said(shell, check, word, **options):
 def test_doctor_notes_what_days_without_looking_cost(shell, cron, small, tmp_path):
     shell.profile("docs", small)
     shell.run("run", "docs")
-    notes = [("schedule", "by itself"), ("stores", "never verified"), ("stores", "on the disk of what it backs up")]
+    notes = [("schedule", "automatically"), ("stores", "never verified"), ("stores", "on the disk of what it backs up")]
     assert [said(shell, *note) for note in notes] == [["note"]] * 3
     shell.run("verify", "latest", "-p", "docs")
     enable(shell, "docs", "--password-file", secret(shell))

@@ -246,11 +246,11 @@ def test_what_cron_reads_in_two_ways_is_refused(shell, cron, small):
 
 
 @pytest.mark.parametrize("wrong, why", [
-    ("60 * * * *", "'60' is no minute"), ("* 24 * * *", "'24' is no hour"), ("* * 0 * *", "'0' is no day of the month"),
-    ("* * * 13 *", "'13' is no month"), ("* * * * 8", "'8' is no day of the week"), ("* * * *", "five fields"),
+    ("60 * * * *", "'60' is not a valid minute"), ("* 24 * * *", "'24' is not a valid hour"), ("* * 0 * *", "'0' is not a valid day of the month"),
+    ("* * * 13 *", "'13' is not a valid month"), ("* * * * 8", "'8' is not a valid day of the week"), ("* * * *", "five fields"),
     ("* * * * * *", "five fields"), ("", "needs a value"), ("@reboot", "@reboot"), ("0 0 30 2 *", "no month has that day"),
-    ("5-1 * * * *", "ends before it begins"), ("*/0 * * * *", "no step"), ("1,,2 * * * *", "no minute"),
-    ("0 2 * * *\n* * * * * evil", "one line"), ("0 2 * * * evil", "five fields"), ("* * * * %", "no day of the week")])
+    ("5-1 * * * *", "ends before it begins"), ("*/0 * * * *", "not a step"), ("1,,2 * * * *", "not a valid minute"),
+    ("0 2 * * *\n* * * * * evil", "one line"), ("0 2 * * * evil", "five fields"), ("* * * * %", "not a valid day of the week")])
 def test_a_schedule_that_is_none_is_refused(shell, small, wrong, why):
     shell.profile("docs", small)
     assert why.encode() in enable(shell, "docs", "--schedule", wrong, status=64).stderr
@@ -471,7 +471,7 @@ def test_the_password_in_the_keyring_is_enough(shell, cron, small, session):
     # A locked one fails, and says why.
     session.lock()
     done = cron.run(line)
-    assert done.returncode == 64 and b"the keyring gives no password: it is locked" in done.stderr
+    assert done.returncode == 64 and b"the keyring returned no password: it is locked" in done.stderr
     assert b"nothing is scheduled" in enable(shell, "docs", env=env, status=64).stderr
 
 

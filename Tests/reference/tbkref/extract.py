@@ -37,7 +37,7 @@ class Backup:
             if entry is None:
                 raise corrupt(f"{member.name!r} is not in the manifest")
             if member.name in self.members:
-                raise corrupt(f"{member.name!r} is there twice")
+                raise corrupt(f"{member.name!r} appears twice")
             if member.mode & 0o6000 & ~entry["permissions"]:
                 raise corrupt(f"{member.name!r} has a set-id bit that the manifest has not")
             (self._check_old if self.old else self._check)(member, entry)
