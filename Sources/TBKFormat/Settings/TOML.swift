@@ -1,12 +1,13 @@
 import TBKCore
 
-/// Reads the part of TOML 1.0 that settings are written in: tables, dotted and quoted keys, strings
-/// of all four kinds, decimal integers, booleans, arrays and comments.
+/// Reads what the configuration of mbu has of TOML 1.0: tables that are in no other, keys of one part, strings,
+/// decimal integers, booleans, arrays and comments.
 ///
-/// Everything else of TOML is refused by name: floats, dates, inline tables, arrays of tables.
+/// Everything else of TOML is rejected by name: dotted keys, floats, dates, inline tables, arrays of tables.
 package enum TOML {
-  /// A key with the tables it stands in, and its value: a string, a number, a boolean or an array.
+  /// A key and its value: a string, a number, a boolean or an array.
   package struct Member: Equatable, Sendable {
+    /// The table, unless the key is in none, and the key.
     package let path: [String]
     package let value: JSON
   }
@@ -15,8 +16,6 @@ package enum TOML {
   package static let maximumLength = 64 << 10
   /// Arrays in arrays.
   package static let maximumDepth = 16
-  /// Parts of one dotted key, the table's included.
-  package static let maximumParts = 16
 
   /// The keys of a document in their order. Throws `.malformed`, with the line.
   package static func parse(_ bytes: [UInt8]) throws(Failure) -> [Member] {
@@ -39,12 +38,8 @@ private struct TOMLReader {
   private let bytes: [UInt8]
   private var position = 0
   private var members: [TOML.Member] = []
-  /// Keys that have a value; tables that have a header; tables that dotted keys made; and every
-  /// table above one of these.
-  private var values: Set<[String]> = []
-  private var headers: Set<[String]> = []
-  private var dotted: Set<[String]> = []
-  private var above: Set<[String]> = []
+  /// Tables, and keys that have a value with the table before them: no table is in another, so one set will do.
+  private var known: Set<[String]> = []
 
   init(_ bytes: [UInt8]) { self.bytes = bytes }
 
@@ -52,7 +47,7 @@ private struct TOMLReader {
   var line: Int { 1 + bytes[..<min(position, bytes.count)].count { $0 == 0x0a } }
 
   mutating func document() throws(Failure) -> [TOML.Member] {
-    var table: [String] = []
+    var table: String?
     while true {
       try skipBlankLines()
       guard let next = peek else { return members }
@@ -120,74 +115,45 @@ private struct TOMLReader {
 
   // MARK: Tables and keys
 
-  private mutating func header() throws(Failure) -> [String] {
+  private mutating func header() throws(Failure) -> String {
     position += 1
     if peek == UInt8(ascii: "[") {
       throw Failure(.malformed, "arrays of tables are not read here")
     }
     skipBlanks()
-    let path = try key(below: [])
+    let name = try key()
     guard take(UInt8(ascii: "]")) else { throw Failure(.malformed, "a table's name has no end") }
-    let name = shown(path)
-    if values.contains(path) || !headers.insert(path).inserted || dotted.contains(path) {
-      throw Failure(.malformed, "\(name) appears twice")
-    }
-    try reach(path)
-    return path
+    try add([name])
+    return name
   }
 
-  private mutating func pair(in table: [String]) throws(Failure) {
-    let path = try key(below: table)
-    let name = shown(path)
-    guard take(UInt8(ascii: "=")) else { throw Failure(.malformed, "\(name) has no '='") }
+  private mutating func pair(in table: String?) throws(Failure) {
+    let key = try key()
+    let path = (table.map { [$0] } ?? []) + [key]
+    guard take(UInt8(ascii: "=")) else { throw Failure(.malformed, "\(shown(path)) has no '='") }
     skipBlanks()
-    // The tables that the key itself names are its own: no header may open them again.
-    for length in (table.count + 1)..<max(path.count, table.count + 1) {
-      let inner = Array(path[..<length])
-      if headers.contains(inner) {
-        throw Failure(.malformed, "\(shown(inner)) appears twice")
-      }
-      dotted.insert(inner)
-    }
-    if headers.contains(path) || dotted.contains(path) || above.contains(path)
-      || values.contains(path)
-    {
-      throw Failure(.malformed, "\(name) appears twice")
-    }
-    try reach(path)
-    values.insert(path)
+    try add(path)
     let value: JSON
     do throws(Failure) {
       value = try self.value(depth: 0)
     } catch {
-      throw error.within(name)
+      throw error.within(shown(path))
     }
     members.append(TOML.Member(path: path, value: value))
   }
 
-  /// Notes the tables above `path`, none of which may be a value.
-  private mutating func reach(_ path: [String]) throws(Failure) {
-    for length in 1..<max(path.count, 1) {
-      let outer = Array(path[..<length])
-      if values.contains(outer) {
-        throw Failure(.malformed, "\(shown(outer)) is a value and a table")
-      }
-      above.insert(outer)
-    }
+  private mutating func add(_ path: [String]) throws(Failure) {
+    guard known.insert(path).inserted else { throw Failure(.malformed, "\(shown(path)) appears twice") }
   }
 
   private func shown(_ path: [String]) -> String { RawPath(path.joined(separator: ".")).display }
 
-  /// A key of one or more parts and the blanks after it.
-  private mutating func key(below table: [String]) throws(Failure) -> [String] {
-    var path = table
-    repeat {
-      skipBlanks()
-      path.append(try keyPart())
-      if path.count > TOML.maximumParts { throw Failure(.malformed, "a key has too many parts") }
-      skipBlanks()
-    } while take(UInt8(ascii: "."))
-    return path
+  /// A key of one part and the blanks after it.
+  private mutating func key() throws(Failure) -> String {
+    let key = try keyPart()
+    skipBlanks()
+    if peek == UInt8(ascii: ".") { throw Failure(.malformed, "dotted keys are not read here") }
+    return key
   }
 
   private mutating func keyPart() throws(Failure) -> String {
