@@ -14,61 +14,19 @@ package enum StoreAddress: Hashable, Sendable {
   ///
   /// Throws `.usage` for what is no address.
   package init(_ operand: RawPath) throws(Failure) {
-    let bytes = operand.bytes
-    if bytes.isEmpty { throw Failure(.usage, "the address of the store is empty") }
-    if bytes.contains(0) { throw Failure(.usage, "the address of the store holds a NUL byte") }
     let host = environment("TERMBACKUP_GITHUB_API").map { String(decoding: $0, as: UTF8.self) }
-    try StoreReference.refusePasted(bytes, host: host.flatMap { HTTPURL($0)?.host })
-    guard let scheme = StoreAddress.scheme(bytes) else {
-      self = .directory(operand)
-      return
-    }
-    let rest = Array(bytes[(scheme.utf8.count + 1)...])
-    switch scheme {
-    case "file":
-      guard rest.starts(with: "///".utf8) else {
-        throw Failure(
-          .usage, "\(operand.display) is not the address of a store",
-          hint: "a directory is /path, ./path or file:///path")
-      }
-      guard let path = RawPath(percentEncoded: rest[2...]) else {
-        throw Failure(.usage, "\(operand.display) has an escape that is not %XX")
-      }
-      self = .directory(path)
-    case "github":
-      guard let text = String(validating: rest, as: UTF8.self),
-        let repository = GitHubRepository(text)
-      else {
-        throw Failure(
-          .usage, "\(operand.display) does not name a repository",
-          hint: "as in github:owner/repo, or github:owner/repo#branch")
+    let reference = try StoreReference(
+      operand.bytes, isOperand: true, host: host.flatMap { HTTPURL($0)?.host })
+    switch reference {
+    case .directory, .file:
+      self = .directory(reference.path ?? operand)
+    case .gitHub(let name):
+      guard let repository = GitHubRepository(name) else {
+        throw Failure(.library, "the repository \(name) has two grammars")
       }
       self = .gitHub(repository)
-    default:
-      if rest.isEmpty {
-        throw Failure(.usage, "nothing follows the colon of \(operand.display)")
-      }
-      // The program gets it in a line's place, and messages name it.
-      if bytes.contains(0x0a) {
-        throw Failure(.usage, "the address of the store holds a line feed")
-      }
-      self = .helper(HelperAddress(bytes, name: scheme))
+    case .helper(let name, let bytes): self = .helper(HelperAddress(bytes, name: name))
     }
-  }
-
-  /// What precedes the first colon, if that is `[a-z0-9-]+`.
-  private static func scheme(_ bytes: [UInt8]) -> String? {
-    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0 else { return nil }
-    let name = bytes[..<colon]
-    let allowed = name.allSatisfy {
-      switch $0 {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-        UInt8(ascii: "-"):
-        true
-      default: false
-      }
-    }
-    return allowed ? String(decoding: name, as: UTF8.self) : nil
   }
 
   /// What messages call the store.

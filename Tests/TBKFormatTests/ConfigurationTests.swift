@@ -82,8 +82,7 @@ import Testing
   func anotherHostIsNotGitHub(text: String) throws {
     _ = try StoreReference(Array(text.utf8))
     #expect(throws: Failure.self) {
-      try StoreReference.refusePasted(
-        Array("https://git.example.org/ada/b".utf8), host: "git.example.org")
+      try StoreReference(Array("https://git.example.org/ada/b".utf8), host: "git.example.org")
     }
   }
 
@@ -96,6 +95,22 @@ import Testing
     for text in ["owner/repo#\(branch)", "github:owner/repo#\(branch)"] {
       let failure = #expect(throws: Failure.self) { try StoreReference(Array(text.utf8)) }
       #expect(failure?.code == .usage)
+    }
+  }
+
+  @Test(arguments: ["owner/repo", "owner/repo#..", "a\nb"])
+  func anOperandWithoutASchemeIsADirectory(text: String) throws {
+    let bytes = Array(text.utf8)
+    #expect(try StoreReference(bytes, isOperand: true) == .directory(RawPath(bytes)))
+  }
+
+  @Test func gitHubMayCallItsDefaultBranchWhatAnAddressCannot() {
+    for name in ["main", "a/b.c_d-1", "feature+x", "@"] {
+      #expect(BranchName.isValid(name.utf8, inAddress: false))
+    }
+    #expect(!BranchName.isValid("feature+x".utf8, inAddress: true))
+    for name in ["", "-a", "a..b", "a b", "a.lock", "a//b", "a~1", "caf\u{e9}"] {
+      #expect(!BranchName.isValid(name.utf8, inAddress: false))
     }
   }
 

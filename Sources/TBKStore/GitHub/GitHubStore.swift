@@ -154,7 +154,7 @@ package final class GitHubStore: Store {
       throw api.unexpected(response, "the repository \(repository.fullName)")
     }
     let json = try response.json("the repository \(repository.fullName)")
-    guard let branch = json["default_branch"]?.text, GitHubStore.isBranch(branch) else {
+    guard let branch = json["default_branch"]?.text, BranchName.isValid(branch.utf8, inAddress: false) else {
       throw Failure(.malformed, "the answer to the repository names no default branch")
     }
     if json["private"]?.boolean == false {
@@ -169,13 +169,6 @@ package final class GitHubStore: Store {
   }
 
   private var defaultBranch: String?
-
-  /// What git takes as a name (git-check-ref-format(1)), and no more than is safe in a URL.
-  static func isBranch(_ name: String) -> Bool {
-    (1...255).contains(name.utf8.count) && !name.contains("..") && !name.hasPrefix("/")
-      && !name.hasSuffix("/") && !name.hasSuffix(".lock") && !name.hasPrefix("-")
-      && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"~^:?*[\\".utf8.contains($0) }
-  }
 
   /// Whether the repository has no commit at all. Where the default branch is missing it is so.
   private func isRepositoryEmpty() throws(Failure) -> Bool {
