@@ -47,7 +47,7 @@ extension BackupReader {
     if manifest.isTermBackup6 { return nil }
     let verified = VerifiedManifest(
       reading: manifest, isAlone: payload.locator.offset == 0 && !finder.isFollowed)
-    return try judge(verified, archive)
+    return try compareClaims(verified, archive)
   }
 
   // MARK: Content

@@ -28,24 +28,25 @@ extension BackupReader {
       try refusePart(manifest)
     }
     return try send(verifier, to: sink) { () throws(Failure) in
-      let verified = try judge(verifier.verdict(locator: newest.locator), newest)
+      let verified = try compareClaims(verifier.verdict(locator: newest.locator), newest)
       try check(id: verified.id)
       try refuseAlone(verified)
       return isPartial ? try part(verified) : verified
     }
   }
 
-  /// Sends the newest archive's tar as `handler` passes it, and its end once `judge` has.
+  /// Sends the newest archive's tar as `handler` passes it, and its end once `conclude` has
+  /// returned what it was.
   private func send(
     _ handler: any TarHandler, to sink: any ByteSink,
-    _ judge: () throws(Failure) -> VerifiedManifest
+    _ conclude: () throws(Failure) -> VerifiedManifest
   ) throws(Failure) -> VerifiedManifest {
     let checking = CheckingSink(
       TarParser(handler: handler, limits: TarLimits(maximumSize: newest.maximumContentLength)),
       into: sink)
     do throws(Failure) {
       try newest.replayTar(into: TickingSink(into: checking, progress))
-      let verified = try judge()
+      let verified = try conclude()
       try checking.release()
       return verified
     } catch {

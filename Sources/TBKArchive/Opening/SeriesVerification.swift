@@ -79,7 +79,7 @@ package final class SeriesVerification {
         sealed = try self.attempt { () throws(Failure) in try self.sealedManifest(source) }
       })
       guard let link else { return }
-      let verdict = try judge(link, sealed)
+      let verdict = try verify(link, sealed)
       // Of one that is cut off, it is the stream that is at fault.
       try chain.passRest()
       if link.claims?.isWanted ?? true { try report(verdict) }
@@ -99,7 +99,7 @@ package final class SeriesVerification {
         throw error == keys.failure ? error : error.within(name)
       }
     }
-    try report(try judge(result, nil, sealed: nil))
+    try report(try conclude(result, nil, sealed: nil))
   }
 
   // MARK: One backup
@@ -109,7 +109,7 @@ package final class SeriesVerification {
     let format: String
   }
 
-  private func judge(
+  private func verify(
     _ link: ChainReader.Link, _ sealed: Result<VerifiedManifest?, Failure>?
   ) throws(Failure) -> Verdict {
     defer { release(link.claims) }
@@ -127,10 +127,10 @@ package final class SeriesVerification {
     }
     // Where the next one begins is not known then.
     if case .failure(let failure) = result, !link.isFramed { throw failure }
-    return try judge(result, link.claims, sealed: sealed)
+    return try conclude(result, link.claims, sealed: sealed)
   }
 
-  private func judge(
+  private func conclude(
     _ result: Result<Opened, Failure>, _ claims: BackupClaims?,
     sealed: Result<VerifiedManifest?, Failure>?
   ) throws(Failure) -> Verdict {

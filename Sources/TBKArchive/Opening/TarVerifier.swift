@@ -33,7 +33,7 @@ package final class TarVerifier: TarHandler {
   }
 
   private let consumer: (any MemberConsumer)?
-  private let judge: (Manifest) throws(Failure) -> Void
+  private let approve: (Manifest) throws(Failure) -> Void
   private var hash: SHA256
   private var current: Current?
   private var member = TarMember(name: [], kind: .file)
@@ -50,14 +50,14 @@ package final class TarVerifier: TarHandler {
   /// Where the manifest was.
   private var place: ManifestLocator?
 
-  /// - Parameter judge: shown the manifest as soon as it has passed, before anything is known to
+  /// - Parameter approve: shown the manifest as soon as it has passed, before anything is known to
   ///   agree with it; may refuse it.
   package init(
     consumer: (any MemberConsumer)? = nil,
-    judge: @escaping (Manifest) throws(Failure) -> Void = { _ in }
+    approve: @escaping (Manifest) throws(Failure) -> Void = { _ in }
   ) throws(Failure) {
     self.consumer = consumer
-    self.judge = judge
+    self.approve = approve
     hash = try SHA256()
   }
 
@@ -121,7 +121,7 @@ package final class TarVerifier: TarHandler {
       let manifest = try TarVerifier.checked(parser)
       // In a tar of TermBackup 6 a tree's own comes again, under the same name.
       if !manifest.isTermBackup6 { try names.add(Manifest.fileName, isDirectory: false) }
-      try judge(manifest)
+      try approve(manifest)
       parsed = manifest
     case .content(let wanted):
       let digest = try hash.finish()

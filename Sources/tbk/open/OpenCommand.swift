@@ -272,7 +272,8 @@ struct OpenCommand: SuiteCommand {
 
   func archiveSources(_ mbu: MbuSettings? = nil) -> ArchiveSources {
     ArchiveSources(
-      archives, isChain: chain, isPartial: partial, limits: limits, mbu: mbu, keys: openingKeys)
+      archives, isChain: chain, isPartial: partial, limits: limits, mbu: mbu, keys: openingKeys,
+      warn: { Messages.warning($0) })
   }
 
   var limits: OpenLimits {
@@ -307,7 +308,7 @@ struct OpenCommand: SuiteCommand {
           try report.print(word, path)
         })
     }
-    let destination = try Destination(directory)
+    let destination = try RestoreDestination(directory)
     let summary = try reader.restore(
       to: destination.directory, destinationIsNew: destination.isNew, options)
     destination.keep()

@@ -114,7 +114,8 @@ extension OpenCommand {
     guard let id = Digest(hex: claims.id) else { return nil }
     do throws(Failure) {
       let sources = ServedSources(
-        id, archives, keys: keys, limits: limits, wantsManifest: true, rereads: false, served: served)
+        id, archives, keys: keys, limits: limits, wantsManifest: true, rereads: false, served: served,
+        warn: { Messages.warning($0) })
       let reader = try BackupReader(
         expectedID: claims.id, expected: [claims.id: claims], isChain: true, progress: { _ in },
         warn: { Messages.warning($0) }, archives: { (wanted) throws(Failure) in try sources.next(wanted) })

@@ -37,7 +37,7 @@ struct SealConsolidate: SuiteCommand {
     let (kind, keys) = try sealing.sealingAgain(
       level: compression.level, threads: compression.threads, identities, passwords)
     let sealing = try kind(.whole)
-    let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys)
+    let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys, warn: { Messages.warning($0) })
     let reader = try BackupReader(
       expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
       archives: { (_) throws(Failure) in try sources.next() })

@@ -32,14 +32,14 @@ struct SealManifest: SuiteCommand {
     common.apply()
     try output.check(readsInput: true)
     let (kind, keys) = try sealing.sealingAgain(threads: 1, identities, passwords)
-    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys, warn: { Messages.warning($0) })
     let meter = ProgressMeter("verifying", mode: progress.progress)
     let reader = try BackupReader(
       expectedID: expectId, progress: { meter.advance($0) }, warn: { Messages.warning($0) },
       archives: { (_) throws(Failure) in try sources.next() })
     let verified = try reader.manifest(wholly: true)
     meter.finish()
-    switch try kind(sources.suite) {
+    switch try kind(sources.isChunked ? .chunked : .whole) {
     case .whole(let key, _):
       try Sealing.manifest(
         verified.manifest, key: key, output: try output.target(lengthIsKnown: false))

@@ -39,12 +39,12 @@ struct SealReseal: SuiteCommand {
       self.sealing.hasRecipients
       ? nil : HeldSecret(try passwords.password(confirming: true, inputIsData: true))
     _ = try self.sealing.cost.cost()
-    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys)
+    let sources = ArchiveSources([], isChain: false, limits: OpenLimits(), keys: keys, warn: { Messages.warning($0) })
     guard let archive = try sources.next() else {
       throw Failure(.library, "no archive was read")
     }
     let sealing = try sealing.sealing(
-      unsaid: sources.suite, threads: min(processorCount(), 256)
+      unsaid: sources.isChunked ? .chunked : .whole, threads: min(processorCount(), 256)
     ) { () throws(Failure) in
       guard let held else { throw Failure(.library, "recipients need no password") }
       return try held.copy()

@@ -1,12 +1,9 @@
-import ArgumentParser
 import Glibc
-import TBKArchive
-import TBKCommand
 import TBKCore
 import TBKFormat
 
 /// The archives of one backup, the newest first, each opened when it is asked for.
-final class ArchiveSources {
+package final class ArchiveSources {
   private var operands: [RawPath]
   private let isChain: Bool
   private let limits: OpenLimits
@@ -16,6 +13,7 @@ final class ArchiveSources {
   /// Whether an archive other than the first may be missing or damaged.
   private let isPartial: Bool
   private var hasBegun = false
+  private let warn: (String) -> Void
   /// The archive that was given last: on a pipe, the next one comes behind it.
   private var last: (any OpenedArchive)?
   /// With what mbu packages are opened, if the operand is one.
@@ -25,10 +23,12 @@ final class ArchiveSources {
   ///   - operands: oldest first; standard input if there are none.
   ///   - mbu: the settings of an mbu whose package the one operand is.
   ///   - keys: set to whether standard input is an archive.
-  init(
+  ///   - warn: told of an archive that is skipped.
+  package init(
     _ operands: [RawPath], isChain: Bool, isPartial: Bool = false, limits: OpenLimits,
-    mbu: MbuSettings? = nil, keys: OpeningKeys
+    mbu: MbuSettings? = nil, keys: OpeningKeys, warn: @escaping (String) -> Void
   ) {
+    self.warn = warn
     self.mbu = mbu
     self.operands = operands.isEmpty ? [RawPath("-")] : operands
     self.isChain = isChain
@@ -39,22 +39,22 @@ final class ArchiveSources {
   }
 
   /// The front of the newest archive, unverified.
-  func firstFront() throws(Failure) -> ArchiveFront {
+  package func firstFront() throws(Failure) -> ArchiveFront {
     guard let path = operands.last else { throw Failure(.usage, "no archive is given") }
     var source = PeekingSource(DescriptorSource(try open(path)))
     if isChain, let archive = try ChainReader(source).next()?.archive { source = archive }
     return try ArchiveFront.read(source, limits: .unlimited).0
   }
 
-  /// The suite of the archive that was given last; that of an age file is 3, whose payload it has.
-  private(set) var suite = CipherSuite.whole
+  /// Whether the archive that was given last is in chunks: of suite 3, or an age file, which has the same payload.
+  package private(set) var isChunked = false
 
   /// The next archive; nil when there are no more.
-  func next() throws(Failure) -> (any OpenedArchive)? {
+  package func next() throws(Failure) -> (any OpenedArchive)? {
     // Of one on a pipe, all has to pass before the next one comes.
     if chain != nil { try last?.proveRest() }
     last = try following()
-    if let last { suite = last is StreamedArchive ? .chunked : .whole }
+    if let last { isChunked = last is StreamedArchive }
     return last
   }
 
@@ -69,7 +69,7 @@ final class ArchiveSources {
         return archive
       } catch {
         guard isPartial, !isFirst, isFault(error) else { throw error }
-        Messages.warning("\(error.message): skipped")
+        warn("\(error.message): skipped")
       }
     }
     return nil
@@ -140,7 +140,7 @@ final class ArchiveSources {
       } catch {
         guard isPartial, !isFirst, link.isFramed, isFault(error) else { throw error }
         let name = link.claims.map { "the archive of backup \($0.id)" } ?? "an archive"
-        Messages.warning("\(name): \(error.message): skipped")
+        warn("\(name): \(error.message): skipped")
       }
     }
     self.chain = nil
@@ -150,7 +150,7 @@ final class ArchiveSources {
 
   /// Verifies the archives that were not needed: what was given is read to its end, and nothing
   /// but archives may be in it.
-  func finish() throws(Failure) {
+  package func finish() throws(Failure) {
     while let archive = try next() { try archive.proveRest() }
   }
 
@@ -170,51 +170,5 @@ extension OpenLimits {
     (limits.argon2.memory, limits.argon2.passes, limits.argon2.lanes) = (.max, .max, .max)
     limits.pbkdf2 = .max
     return limits
-  }
-}
-
-/// The directory that is extracted into: made if it is not there, closed to others, and removed again
-/// on failure.
-final class Destination {
-  let directory: Descriptor
-  let isNew: Bool
-  private let parent: Descriptor
-  private let name: RawPath
-  private var kept = false
-
-  init(_ path: RawPath) throws(Failure) {
-    var bytes = path.bytes
-    while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
-    let trimmed = RawPath(bytes)
-    name = trimmed.lastComponent
-    let flags = O_RDONLY | O_DIRECTORY
-    do throws(Failure) {
-      if let there = try Descriptor.workingDirectory.openIfPresent(path, flags) {
-        (directory, parent, isNew) = (there, there, false)
-        return
-      }
-      parent = try Descriptor.workingDirectory.open(trimmed.parent, flags)
-      directory = try PrivateDirectory(making: name, in: parent).directory
-      isNew = true
-    } catch {
-      // A file stands there, or it is not ours: it is not the input that is missing, nor a password.
-      let isRefused = error.code == .inputMissing || error.code == .denied
-      throw isRefused ? Failure(.cannotCreate, error.message) : error
-    }
-  }
-
-  deinit {
-    if isNew, !kept { _ = try? parent.unlink(name, directory: true) }
-  }
-
-  func keep() { kept = true }
-}
-
-/// What `--expect-id` takes.
-func validateExpectedID(_ id: String?) throws {
-  guard let id else { return }
-  let isHex = id.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
-  guard isHex, (8...64).contains(id.utf8.count) else {
-    throw ValidationError("--expect-id takes 8 to 64 lower-case hexadecimal digits")
   }
 }

@@ -1,12 +1,10 @@
-import TBKArchive
-import TBKCommand
 import TBKCore
 import TBKCrypto
 
 /// Asks for what opens archives, once, when the first header that needs it has been found good.
-final class OpeningKeys: ArchiveKeys {
+package final class OpeningKeys: ArchiveKeys {
   /// Whether standard input is an archive, and so has no password in it.
-  var inputIsData = false
+  package var inputIsData = false
   private let askPassword: (_ inputIsData: Bool) throws(Failure) -> Secret
   private let askIdentities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
   /// KiB that a passphrase may cost.
@@ -15,10 +13,10 @@ final class OpeningKeys: ArchiveKeys {
   private var passwordRing: KeyRing?
   private var identities: [AgeIdentity]?
   /// Why there is no password or identity, which is no fault of an archive.
-  private(set) var failure: Failure?
+  package private(set) var failure: Failure?
 
   /// - Parameter identities: nil where there are none.
-  init(
+  package init(
     memoryLimit: UInt32, password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret,
     identities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
   ) {
@@ -28,14 +26,14 @@ final class OpeningKeys: ArchiveKeys {
   }
 
   /// A password that is there, and no identities.
-  convenience init(password: consuming Secret) {
+  package convenience init(password: consuming Secret) {
     let held = HeldSecret(password)
     self.init(
       memoryLimit: OpenLimits().argon2.memory, password: { (_) throws(Failure) in try held.copy() },
       identities: nil)
   }
 
-  func ring() throws(Failure) -> KeyRing {
+  package func ring() throws(Failure) -> KeyRing {
     if let passwordRing { return passwordRing }
     let ring = KeyRing(try givenPassword())
     passwordRing = ring
@@ -43,7 +41,7 @@ final class OpeningKeys: ArchiveKeys {
   }
 
   /// The key of an age file: from its passphrase if it has one, else from the identities.
-  func key(of header: AgeHeader) throws(Failure) -> AgeFileKey {
+  package func key(of header: AgeHeader) throws(Failure) -> AgeFileKey {
     try header.checkStanzas()
     guard header.hasPassphrase, askIdentities == nil else {
       // Where there is nobody that it could be sealed to, no identity is missing.
@@ -55,7 +53,7 @@ final class OpeningKeys: ArchiveKeys {
   }
 
   /// What seals for whoever can open: to the recipients of the identities, or else under the password.
-  func encryption() throws(Failure) -> StreamSealing.Encryption {
+  package func encryption() throws(Failure) -> StreamSealing.Encryption {
     guard askIdentities != nil else {
       return .password(try SealingKey(password: try givenPassword(), cost: .standard))
     }
@@ -92,43 +90,9 @@ final class OpeningKeys: ArchiveKeys {
   }
 }
 
-final class HeldSecret {
+/// A secret that is asked for more than once.
+package final class HeldSecret {
   private let secret: Secret
-  init(_ secret: consuming Secret) { self.secret = secret }
-  func copy() throws(Failure) -> Secret { try secret.copy() }
-}
-
-extension OpeningKeys {
-  /// - Parameters:
-  ///   - identities: those that were named, read when they are needed.
-  ///   - refusing: whether nothing may be asked.
-  convenience init(
-    _ identities: IdentityOptions, refusing: Bool,
-    password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
-  ) {
-    let memoryLimit = OpenLimits().argon2.memory
-    let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
-      try identities.read(
-        refusing: refusing, inputIsData: inputIsData, memoryLimit: UInt64(memoryLimit))
-    }
-    self.init(
-      memoryLimit: memoryLimit, password: password,
-      identities: identities.identity.isEmpty ? nil : read)
-  }
-}
-
-extension OpenCommand {
-  var openingKeys: OpeningKeys {
-    let (passwords, identities, memoryLimit) = (passwords, identities, maxMemory)
-    let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
-      try identities.read(
-        refusing: passwords.input.noInput, inputIsData: inputIsData,
-        memoryLimit: UInt64(memoryLimit))
-    }
-    return OpeningKeys(
-      memoryLimit: memoryLimit,
-      password: { (inputIsData) throws(Failure) in
-        try passwords.password(confirming: false, inputIsData: inputIsData)
-      }, identities: identities.identity.isEmpty ? nil : read)
-  }
+  package init(_ secret: consuming Secret) { self.secret = secret }
+  package func copy() throws(Failure) -> Secret { try secret.copy() }
 }

@@ -1,13 +1,9 @@
-import ArgumentParser
-import Glibc
-import TBKArchive
-import TBKCommand
 import TBKCore
 import TBKCrypto
 import TBKFormat
 
 /// The archives of one backup as a command serves them, in parts: the newest first, then those that are asked for.
-final class ServedSources {
+package final class ServedSources {
   private let newest: Digest
   private let command: [[UInt8]]
   private let keys: OpeningKeys
@@ -18,16 +14,19 @@ final class ServedSources {
   private let rereads: Bool
   private var served: ServedArchives?
   private var given: Set<String> = []
-
   private var hasBegun = false
+  private let warn: (String) -> Void
 
   /// - Parameters:
   ///   - id: of the newest, all 64 digits.
   ///   - served: the command, if it runs already.
-  init(
+  ///   - warn: told of a sealed manifest that is not used.
+  package init(
     _ id: Digest, _ command: [RawPath], keys: OpeningKeys, limits: OpenLimits, wantsManifest: Bool,
-    rereads: Bool, served: ServedArchives? = nil
+    rereads: Bool, served: ServedArchives? = nil,
+    warn: @escaping (String) -> Void
   ) {
+    self.warn = warn
     newest = id
     self.served = served
     self.command = command.map(\.bytes)
@@ -38,7 +37,7 @@ final class ServedSources {
   }
 
   /// The newest archive at first, then one of those that are wanted and were not given yet; nil if there is none.
-  func next(_ wanted: [String]) throws(Failure) -> (any OpenedArchive)? {
+  package func next(_ wanted: [String]) throws(Failure) -> (any OpenedArchive)? {
     if served == nil { served = try ServedArchives(command) }
     guard let served else { return nil }
     if !hasBegun {
@@ -60,7 +59,7 @@ final class ServedSources {
   }
 
   /// Ends the command.
-  func finish() { served?.end() }
+  package func finish() { served?.end() }
 
   private func first(_ served: ServedArchives) throws(Failure) -> any OpenedArchive {
     var failure: Failure?
@@ -78,7 +77,7 @@ final class ServedSources {
         .unavailable, "the store has no backup \(newest.hex)", hint: "see 'tbk-pull --list STORE'")
     }
     // The archive opens, so it was not the password.
-    if let failure { Messages.warning("the sealed manifest is not used: \(failure.message)") }
+    if let failure { warn("the sealed manifest is not used: \(failure.message)") }
     return archive
   }
 
@@ -119,43 +118,5 @@ final class ServedSources {
         hint: "the store has lost or altered it; another copy of the store may still have it")
     }
     return file
-  }
-}
-
-extension OpenCommand {
-  func validateServed() throws {
-    guard let from else { return try validateFind() }
-    guard Digest(hex: from) != nil else {
-      throw ValidationError("--from takes an id of 64 lower-case hexadecimal digits")
-    }
-    if archives.isEmpty {
-      throw ValidationError("--from needs a command that serves archives, as in -- tbk-pull --serve STORE")
-    }
-    if chain || each || partial || raw || header || mbuConfig != nil || expectId != nil {
-      throw ValidationError(
-        "--from cannot be used with --chain, --each, --partial, --raw, --header, --expect-id or --mbu-config")
-    }
-  }
-
-  /// The command gets the descriptors of the caller, but those of secrets.
-  func withholdSecrets() {
-    var numbers = [passwords.passwordFd, identities.passwords.identityPasswordFd].compactMap { $0 }
-    let files = [passwords.passwordFile, identities.passwords.identityPasswordFile].compactMap { $0 }
-    for path in identities.identity + files {
-      for folder in ["/dev/fd/", "/proc/self/fd/"] where path.bytes.starts(with: folder.utf8) {
-        let digits = String(decoding: path.bytes.dropFirst(folder.utf8.count), as: UTF8.self)
-        if let number = Int32(digits) { numbers.append(number) }
-      }
-    }
-    for number in numbers where number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
-  }
-
-  /// What `--from` reads; nil without it.
-  func servedSources() -> ServedSources? {
-    guard let from, let id = Digest(hex: from) else { return nil }
-    withholdSecrets()
-    return ServedSources(
-      id, archives, keys: openingKeys, limits: limits, wantsManifest: list || manifest,
-      rereads: cat != nil)
   }
 }

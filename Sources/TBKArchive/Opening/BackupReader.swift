@@ -1,0 +1,344 @@
+import Glibc
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
+package final class BackupReader {
+  /// Gives the archives one after the other, the newest first; nil when there are no more.
+  ///
+  /// - Parameter wanted: the ids of the backups that are needed, for one that can choose.
+  package typealias ArchiveProvider = (_ wanted: [String]) throws(Failure) -> (any OpenedArchive)?
+
+  private let provide: ArchiveProvider
+  let newest: any OpenedArchive
+  let expectedID: String?
+  let progress: (Int) -> Void
+  /// Told of what a person should know and what does not stop the work.
+  let warn: (String) -> Void
+  let stripsTop: Bool
+  /// Whether the archives are those that a store's ledger names, and no others can be added.
+  let isChain: Bool
+  /// Whether content whose archives are not there is left out and named, and the rest restored.
+  let isPartial: Bool
+  /// What a ledger says of the backups, by their ids: the newest must be one of them.
+  let expected: [String: BackupClaims]?
+  private var hasWarnedOfReceipt = false
+  /// What an mbu package holds and no backup can, or not as it is.
+  package private(set) var flawed: Set<[UInt8]> = []
+
+  /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
+  ///   names.
+  package init(
+    expectedID: String? = nil, expected: [String: BackupClaims]? = nil, stripsTop: Bool = false,
+    isChain: Bool = false, isPartial: Bool = false, progress: @escaping (Int) -> Void,
+    warn: @escaping (String) -> Void, archives: @escaping ArchiveProvider
+  ) throws(Failure) {
+    self.stripsTop = stripsTop
+    self.isChain = isChain
+    self.isPartial = isPartial
+    self.expected = expected
+    guard let first = try archives([]) else { throw Failure(.usage, "no archive is given") }
+    newest = first
+    provide = archives
+    self.expectedID = expectedID
+    self.progress = progress
+    self.warn = warn
+  }
+
+  /// The next archive; nil when there are no more.
+  ///
+  /// - Parameter wanted: the backups that are still needed; one that can choose gives no others.
+  func next(_ wanted: [String] = []) throws(Failure) -> (any OpenedArchive)? { try provide(wanted) }
+
+  // MARK: One archive
+
+  /// Reads all of an archive, and verifies everything that can be verified without the others.
+  func read(
+    _ archive: any OpenedArchive, consumer: (any MemberConsumer)? = nil
+  ) throws(Failure) -> VerifiedManifest {
+    if archive.hasNoManifest { return try readPackage(archive, consumer) }
+    let verifier = try TarVerifier(consumer: consumer)
+    let parser = TarParser(
+      handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+    return try compareClaims(verifier.verdict(locator: archive.locator), archive)
+  }
+
+  /// Compares what an archive says with what a ledger does.
+  func compareClaims(
+    _ verified: VerifiedManifest, _ archive: any OpenedArchive
+  ) throws(Failure) -> VerifiedManifest {
+    try archive.claims?.check(verified.manifest, id: verified.id)
+    if archive === newest, archive.claims?.facts?.isWithoutReceipt == true, !hasWarnedOfReceipt {
+      hasWarnedOfReceipt = true
+      warn("the backup was stored without a receipt: its date in the ledger proves nothing")
+    }
+    guard let expected else { return verified }
+    if let claims = expected[ledgerID(verified.id, archive)] {
+      try claims.check(verified.manifest, id: verified.id)
+    } else if archive === newest {
+      throw Failure(
+        .integrity, "the archive is backup \(verified.id), which is not among those expected",
+        hint: "the store sent a different archive")
+    }
+    return verified
+  }
+
+  /// The id under which a ledger has a backup: without a receipt it knows the SHA-256 of the archive alone.
+  private func ledgerID(_ id: String, _ archive: any OpenedArchive) -> String {
+    if let claims = archive.claims { return claims.facts?.isWithoutReceipt == true ? claims.id : id }
+    guard archive === newest, let expectedID, expected?[expectedID]?.facts?.isWithoutReceipt == true else {
+      return id
+    }
+    return expectedID
+  }
+
+  /// Of an mbu package the manifest is made of what its tar holds.
+  private func readPackage(
+    _ archive: any OpenedArchive, _ consumer: (any MemberConsumer)?
+  ) throws(Failure) -> VerifiedManifest {
+    let survey = try TarSurvey(consumer: consumer, stripsTop: stripsTop, report: note)
+    try replay(archive, to: survey)
+    return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
+  }
+
+  /// Names what an mbu package holds and no backup can, or not as it is, once.
+  func note(_ entry: UnreadableEntry) {
+    guard flawed.insert(entry.path).inserted else { return }
+    warn("\(RawPath(entry.path).display): \(entry.reason)")
+  }
+
+  /// Reads all of an archive's tar.
+  func replay(
+    _ archive: any OpenedArchive, to handler: any TarHandler
+  ) throws(Failure) {
+    let parser = TarParser(
+      handler: handler, limits: TarLimits(maximumSize: archive.maximumContentLength))
+    try archive.replayTar(into: TickingSink(into: parser, progress))
+  }
+
+  /// Throws `.integrity` if the newest archive, which holds the backup `id`, is not the one that was expected.
+  func check(id: String) throws(Failure) {
+    if let expectedID, !ledgerID(id, newest).hasPrefix(expectedID) {
+      throw Failure(
+        .integrity, "the archive is backup \(id), and not \(expectedID)",
+        hint: "the store sent a different archive")
+    }
+  }
+
+  /// The format of the newest archive: "TBK2", "TBK1", "mbu" or "age".
+  package var format: String { newest.format }
+
+  /// The manifest of the newest archive, verified against that archive; where parts of it can be read,
+  /// without its content.
+  ///
+  /// - Parameter wholly: whether all of the archive is read in any case.
+  package func manifest(wholly: Bool = false) throws(Failure) -> VerifiedManifest {
+    let alone = wholly ? nil : try manifestAlone(newest)
+    let verified = if let alone { alone } else { try read(newest) }
+    try check(id: verified.id)
+    return verified
+  }
+
+  /// The others were given, and what the backup says of them is not so.
+  func lacking(_ ids: [String]) -> Failure {
+    Failure(
+      .integrity,
+      "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
+      hint: "restore an older backup, or use --partial to restore what is there")
+  }
+
+  func missingBackups(_ ids: [String]) -> Failure {
+    Failure(
+      .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
+      hint: (isChain
+        ? "the store has lost them, or its ledger does not say so: it has been altered, or is "
+          + "TermBackup 6's, which never did"
+        : "give their archives too, or use tbk-pull --chain") + "; --partial restores the rest")
+  }
+
+  /// The tree that the backup stands for: of an increment of TermBackup 6, laid over those that it
+  /// was made over. Reads all archives; `manifest()` the newest alone.
+  package func wholeManifest() throws(Failure) -> VerifiedManifest {
+    let verified = try manifest()
+    guard verified.manifest.isTermBackup6, verified.manifest.parentBackupID != nil else {
+      return verified
+    }
+    return try gather(staging: nil, known: verified, RestoreOptions(), wanted: { (_, _) in true })
+  }
+
+  // MARK: Verifying
+
+  /// Verifies the backup with all the archives that it needs, and returns its manifest.
+  package func verifyAll() throws(Failure) -> VerifiedManifest {
+    try gather(staging: nil, known: nil, RestoreOptions(), wanted: { (_, _) in true })
+  }
+
+  func refuseAlone(_ verified: VerifiedManifest) throws(Failure) {
+    if verified.isAlone {
+      throw Failure(
+        .malformed, "this is a sealed manifest: it holds no files",
+        hint: "give the archive of backup \(verified.id)")
+    }
+  }
+
+  // MARK: Several archives
+
+  /// Reads the newest archive, then as many of the others as are needed.
+  ///
+  /// - Parameters:
+  ///   - staging: where entries grow, or nil to verify them only.
+  ///   - known: the newest archive's manifest, if it has been read already.
+  ///   - wanted: whether an entry of it is taken; asked only if `known`.
+  func gather(
+    staging: Staging?, known: VerifiedManifest?, _ options: RestoreOptions,
+    wanted: @escaping (Manifest, Int) -> Bool
+  ) throws(Failure) -> VerifiedManifest {
+    if let known, known.manifest.isTermBackup6 {
+      return try gatherTermBackup6(known, staging: staging, isStaged: false) { path in
+        Selection.chooses(path, isDirectory: false, options)
+      }
+    }
+    var lookup: NameLookup?
+    if let known { lookup = NameLookup(known.manifest) }
+    let first = staging.map { staging in
+      StagingConsumer(staging) { (member) throws(Failure) in
+        guard let lookup, let known else { return .take }
+        guard let index = lookup.find(member.name) else { return .leave }
+        return wanted(known.manifest, index) ? .take : .leave
+      }
+    }
+    let verified: VerifiedManifest
+    if let known, staging == nil, known.coversContent {
+      verified = known
+    } else if let known, try readParts(of: known, consumer: first, wanted: wanted) {
+      verified = known
+    } else {
+      verified = try read(newest, consumer: first)
+      try check(id: verified.id)
+    }
+    try refuseAlone(verified)
+    if verified.manifest.isTermBackup6 {
+      return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
+    }
+    return try gatherOthers(
+      verified, staging: staging, partly: staging != nil || known != nil, wanted: wanted)
+  }
+
+  /// Takes from older archives what the newest leaves to them.
+  ///
+  /// - Parameter partly: whether no more is read of them than is needed, where that can be.
+  private func gatherOthers(
+    _ verified: VerifiedManifest, staging: Staging?, partly: Bool,
+    wanted: @escaping (Manifest, Int) -> Bool
+  ) throws(Failure) -> VerifiedManifest {
+    let manifest = verified.manifest
+    var pending: [String: Int] = [:]
+    for index in manifest.files.indices where wanted(manifest, index) {
+      if let id = manifest.files.storedIn(index) { pending[id, default: 0] += 1 }
+    }
+    let lookup = NameLookup(manifest)
+    let have = Gathered(manifest.files.count)
+    var given: Set<String> = []
+    while !pending.isEmpty, let archive = try next(pending.keys.sorted()) {
+      if partly,
+        let id = try readParts(of: archive, for: manifest, staging, have, wanted: wanted)
+      {
+        pending[id] = nil
+        given.insert(id)
+        continue
+      }
+      let consumer = OfferConsumer(staging) { member, offset in
+        self.supplied(by: member, at: offset, to: manifest, lookup, have).compactMap { index in
+          let entry = manifest.files[index]
+          guard wanted(manifest, index), let sha256 = entry.sha256 else { return nil }
+          return StagingConsumer.Offer(sha256: sha256, name: entry.tarName, index: index)
+        }
+      } accepted: { offer in
+        have[offer.index] = true
+      }
+      let other = try read(archive, consumer: consumer)
+      pending[other.id] = nil
+      given.insert(other.id)
+    }
+    // Nothing is put in place while anything that was given is in doubt.
+    try proveOthers()
+    let lost = try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
+    if let staging {
+      try linkToSupplied(manifest, staging) { wanted(manifest, $0) && !lost.entries.contains($0) }
+    }
+    var rest = verified
+    rest.missing += lost.entries.sorted().map { manifest.files.path($0) }
+    rest.absent = lost.ids
+    return rest
+  }
+
+  /// Verifies the archives that were not needed.
+  func proveOthers() throws(Failure) {
+    while let archive = try next() { try archive.proveRest() }
+  }
+
+  /// The entries of the newest manifest that still want content, and may have it from this member
+  /// of an older archive, whose content begins at `offset` of its tar.
+  func supplied(
+    by member: TarMember, at offset: UInt64, to manifest: Manifest, _ lookup: NameLookup,
+    _ have: Gathered
+  ) -> [Int] {
+    guard member.kind == .file else { return [] }
+    return lookup.entries(heldAs: member.name, at: offset).filter { index in
+      !have[index] && manifest.files.storedIn(index) != nil
+        && manifest.files.size(index) == member.size
+    }
+  }
+
+  /// The entries that nobody has content for, with the hard links to them, and the backups that have it.
+  ///
+  /// Unless `isPartial`, throws `.inputMissing` for archives that are needed and were not given,
+  /// `.integrity` for those that were given and do not have what the newest leaves to them.
+  @discardableResult
+  func refuseMissing(
+    _ manifest: Manifest, _ have: Gathered, given: Set<String>, _ wanted: (Int) -> Bool
+  ) throws(Failure) -> (entries: Set<Int>, ids: [String]) {
+    var missing: Set<String> = []
+    var entries: Set<Int> = []
+    for index in manifest.files.indices where !have[index] && wanted(index) {
+      guard let id = manifest.files.storedIn(index) else { continue }
+      missing.insert(id)
+      if isPartial { entries.insert(index) }
+    }
+    if missing.isEmpty { return ([], []) }
+    let absent = missing.subtracting(given)
+    if isPartial {
+      for id in absent.sorted() { warn(absence(of: id)) }
+      for index in manifest.files.indices where manifest.files.isHardLink(index) && wanted(index) {
+        if let first = manifest.files[index].hardLink, let target = manifest.files.find(first),
+          entries.contains(target)
+        {
+          entries.insert(index)
+        }
+      }
+      return (entries, missing.sorted())
+    }
+    throw absent.isEmpty ? lacking(missing.sorted()) : missingBackups(absent.sorted())
+  }
+
+  /// What is said of a backup that is needed and not there.
+  func absence(of id: String) -> String {
+    "backup \(id) is missing: what no other archive holds is left out"
+  }
+
+  /// Hard links to content of other archives are in no tar.
+  private func linkToSupplied(
+    _ manifest: Manifest, _ staging: Staging, _ wanted: (Int) -> Bool
+  ) throws(Failure) {
+    for index in manifest.files.indices
+    where manifest.files.isHardLink(index) && wanted(index) {
+      let entry = manifest.files[index]
+      guard let first = entry.hardLink, let target = manifest.files.find(first),
+        manifest.files.storedIn(target) != nil
+      else { continue }
+      try staging.makeHardLink(entry.tarName, to: manifest.files[target].tarName)
+    }
+  }
+}
