@@ -189,7 +189,7 @@ struct PresenceTests {
       let retention = Retention(rules, now: .now())
       if rules.last == 3 {
         // The one in no group is of the same series, and can be restored.
-        #expect(try session.judge(session.snapshot(), retention, scope, allowingEmpty: false).gone.count == 2)
+        #expect(try session.decidePruning(session.snapshot(), retention, scope, allowingEmpty: false).gone.count == 2)
         continue
       }
       let refused = failure { _ = try session.prune(retention, scope) }

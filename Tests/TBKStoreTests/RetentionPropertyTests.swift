@@ -91,7 +91,7 @@ struct RetentionPropertyTests {
   private func kept(
     _ entries: [LedgerEntry], _ rules: RetentionRules, _ scope: BackupScope = .all
   ) -> [LedgerEntry] {
-    let gone = Set(Retention(rules, now: now).judge(entries, scope).gone.map(\.id))
+    let gone = Set(Retention(rules, now: now).decide(entries, scope).gone.map(\.id))
     return entries.filter { !gone.contains($0.id) }
   }
 
@@ -104,7 +104,7 @@ struct RetentionPropertyTests {
       var dice = Dice(seed)
       let entries = try ledger(&dice)
       let rules = dice.roll(2) == 0 ? keepRules(&dice) : limits(&dice)
-      removals += Retention(rules, now: now).judge(entries, .all).gone.count
+      removals += Retention(rules, now: now).decide(entries, .all).gone.count
       try body(entries, rules, &dice)
     }
     #expect(removals > 600, "the ledgers leave nothing to remove")
@@ -165,16 +165,16 @@ struct RetentionPropertyTests {
   @Test func aGroupIsJudgedAsIfItWereAlone() throws {
     try forAll { entries, rules, _ in
       let scope = BackupScope.group(GroupID("a"))
-      let judged = Retention(rules, now: now).judge(entries, scope)
+      let judged = Retention(rules, now: now).decide(entries, scope)
       #expect(judged.verdicts.map(\.entry) == entries.filter { $0.group == GroupID("a") })
       // Others can only need something of it.
-      let alone = Retention(rules, now: now).judge(judged.verdicts.map(\.entry), .all)
+      let alone = Retention(rules, now: now).decide(judged.verdicts.map(\.entry), .all)
       #expect(Set(judged.gone.map(\.id)).isSubset(of: alone.gone.map(\.id)))
       for (one, two) in zip(judged.verdicts, alone.verdicts) where two.isKept {
         #expect(one.isKept && one.reasons == two.reasons)
       }
       // And what happens to it hides nothing from the others.
-      let all = Retention(rules, now: now).judge(entries, .all)
+      let all = Retention(rules, now: now).decide(entries, .all)
       #expect(Set(judged.gone.map(\.id)).isSubset(of: all.gone.map(\.id)))
     }
   }

@@ -32,7 +32,7 @@ private func judge(
   _ entries: [LedgerEntry], _ scope: BackupScope = .all, at time: Timestamp = now,
   _ body: (inout RetentionRules) -> Void
 ) -> Retention.Judgement {
-  Retention(rules(body), now: time).judge(entries, scope)
+  Retention(rules(body), now: time).decide(entries, scope)
 }
 
 extension Retention.Judgement {
@@ -91,7 +91,7 @@ struct RetentionTests {
           $0.retentionDays = limit
           $0.maxBackups = count
         }, now: now)
-      return retention.isSudden(retention.judge(entries, .all))
+      return retention.isSudden(retention.decide(entries, .all))
     }
     // Two years ahead, with many backups or one.
     #expect(try isSudden([750, 740, 731, 0], limit: 30) && isSudden([730, 0], limit: 30))

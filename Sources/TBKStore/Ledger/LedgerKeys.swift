@@ -116,14 +116,14 @@ package final class LedgerKeys {
     }
   }
 
-  // MARK: Judging
+  // MARK: Checking
 
   /// What the signature of a ledger is worth. Throws `.integrity` for one that does not hold, that
   /// is by a key that is not trusted where some are, or that is missing where it is required, and
   /// `.configuration` where it is required and there is no key.
   ///
   /// - Parameter place: what failures call the store.
-  package func judge(_ ledger: Ledger, of place: String) throws(Failure) -> LedgerTrust {
+  package func trust(in ledger: Ledger, of place: String) throws(Failure) -> LedgerTrust {
     if isRequired, trusted.isEmpty {
       throw Failure(
         .configuration, "a signature is required, and there is no key to check it with",

@@ -89,7 +89,7 @@ package final class LedgerSession {
     }
     let ledger = try Ledger(parsing: stored.bytes)
     let hash = try SHA256.hash(try ledger.canonical())
-    let trust = try keys.judge(ledger, of: store.address.display)
+    let trust = try keys.trust(in: ledger, of: store.address.display)
     return Snapshot(
       ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash, trust: trust)
   }
@@ -141,7 +141,7 @@ package final class LedgerSession {
       switch try store.commit(commit, over: snapshot.version) {
       case .committed(let version):
         let hash = try SHA256.hash(try ledger.canonical())
-        let trust = try keys.judge(ledger, of: store.address.display)
+        let trust = try keys.trust(in: ledger, of: store.address.display)
         try seen.raise(to: ledger, hash: hash, trust: trust)
         committed = Snapshot(
           ledger: ledger, bytes: commit.ledger, version: version, hash: hash, trust: trust)

@@ -139,7 +139,7 @@ extension LedgerSession {
     let entries = snapshot.entries
     found.last = entries.last { request.scope.holds($0) }
     let retention = request.rules.map { Retention($0, now: .now()) }
-    if let retention { found.wouldPrune = !retention.judge(entries, request.scope).gone.isEmpty }
+    if let retention { found.wouldPrune = !retention.decide(entries, request.scope).gone.isEmpty }
     if let group = request.group {
       found.keyEpoch = snapshot.ledger?.group(group)?.keyEpoch
       (found.check, found.checkHash) = try state(of: group, in: snapshot, check)

@@ -14,7 +14,7 @@ extension LedgerSession {
     refusingSudden: Bool = false, continuing: Bool = false
   ) throws(Failure) -> Retention.Judgement {
     try transact(continuing: continuing) { (snapshot, _) throws(Failure) in
-      let judgement = try self.judge(
+      let judgement = try decidePruning(
         snapshot, retention, scope, allowingEmpty: allowingEmpty, refusingSudden: refusingSudden)
       let gone = judgement.gone
       if gone.isEmpty { return .done(judgement) }
@@ -25,11 +25,11 @@ extension LedgerSession {
   }
 
   /// What `prune` would do to a snapshot, and would refuse.
-  package func judge(
+  package func decidePruning(
     _ snapshot: Snapshot, _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool,
     refusingSudden: Bool = false
   ) throws(Failure) -> Retention.Judgement {
-    let judgement = retention.judge(snapshot.entries, scope)
+    let judgement = retention.decide(snapshot.entries, scope)
     if refusingSudden, retention.isSudden(judgement) {
       throw Failure(
         .denied,

@@ -124,7 +124,7 @@ package struct Retention: Sendable {
     horizon = Timestamp(nanoseconds: overflow ? .max : sum)
   }
 
-  package func judge(_ entries: [LedgerEntry], _ scope: BackupScope) -> Judgement {
+  package func decide(_ entries: [LedgerEntry], _ scope: BackupScope) -> Judgement {
     let times = entries.map { time(of: $0) }
     var found = entries.map { Verdict(entry: $0, isKept: !scope.holds($0), reasons: []) }
     let groups = Retention.groups(of: entries, scope)

@@ -89,7 +89,7 @@ struct PruneCommand: SuiteCommand, FormerOptions {
     }
     let judgement =
       dryRun
-      ? try session.judge(snapshot, retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
+      ? try session.decidePruning(snapshot, retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
       : try session.prune(
         retention, scope, allowingEmpty: allowEmpty, refusingSudden: refuseSudden)
     for verdict in judgement.verdicts {
