@@ -41,11 +41,14 @@ final class HashingPool {
     var visit: TreeWalker.Visit
     /// Whether the file is read. Other entries only keep their place in the order.
     let reads: Bool
+    /// The hash of content that is stored already and may be this file's; nil if there is none.
+    let stored: Digest?
     var failure: Failure?
 
-    init(_ visit: TreeWalker.Visit, reads: Bool) {
+    init(_ visit: TreeWalker.Visit, reads: Bool, stored: Digest? = nil) {
       self.visit = visit
       self.reads = reads
+      self.stored = stored
     }
   }
 

@@ -124,7 +124,7 @@ package struct ManifestCreation {
         }
         (entry.sha256, entry.size) = (known.sha256, known.size)
       } else if entry.type == .file {
-        settle(&entry)
+        settle(&entry, job.stored)
         if job.visit.isLinked {
           linked.content[entry.path] = (entry.sha256, entry.size)
         }
@@ -135,9 +135,9 @@ package struct ManifestCreation {
     }
     try walker.walk(root) { (visit) throws(Failure) in
       var visit = visit
-      var reads = false
+      var (reads, stored): (Bool, Digest?) = (false, nil)
       if visit.entry.type == .file, visit.entry.hardLink == nil {
-        reads = prepare(&visit.entry, earlier)
+        (reads, stored) = prepare(&visit.entry, earlier)
         // What will be packed has to be readable: better known now than when the archive is made.
         if !reads, visit.entry.storedIn == nil, let reason = refusal(visit) {
           unreadable.note(
@@ -145,7 +145,7 @@ package struct ManifestCreation {
           return
         }
       }
-      try hashing.add(HashingPool.Job(visit, reads: reads))
+      try hashing.add(HashingPool.Job(visit, reads: reads, stored: stored))
     }
     try hashing.finish()
     try tracker?.finish()
@@ -163,32 +163,36 @@ package struct ManifestCreation {
   }
 
   /// Decides from an earlier entry whether a file has to be read now.
-  private func prepare(_ entry: inout ManifestEntry, _ earlier: EarlierEntries?) -> Bool {
+  ///
+  /// - Returns: that, and the hash of content that is stored already and may be the file's, if its own hash has to be
+  ///   compared with it.
+  private func prepare(
+    _ entry: inout ManifestEntry, _ earlier: EarlierEntries?
+  ) -> (reads: Bool, stored: Digest?) {
     guard let old = earlier?.find(entry.path), old.type == .file, old.sha256 != nil else {
-      return !defersHash
+      return (!defersHash, nil)
     }
     if old.size == entry.size, old.mtime == entry.mtime, old.ctime == entry.ctime,
       old.inode == entry.inode, old.mtime != nil, old.inode != nil
     {
       entry.sha256 = old.sha256
-      guard incremental else { return false }
+      guard incremental else { return (false, nil) }
       if let place = place(of: old) {
         entry.storedIn = place
         entry.offset = old.offset
       } else if defersHash {
         entry.sha256 = nil
       }
-      return false
+      return (false, nil)
     }
     // The same size under another time may be the same content: it is worth a look, because
     // content that is already stored need not be packed again.
     if incremental, old.size == entry.size, let place = place(of: old) {
       entry.storedIn = place
       entry.offset = old.offset
-      entry.extras = [.init(key: candidateKey, value: old.sha256?.bytes ?? [])]
-      return true
+      return (true, old.sha256)
     }
-    return !defersHash
+    return (!defersHash, nil)
   }
 
   /// The backup that holds an earlier entry's content under its path; nil for a hard link, whose
@@ -198,10 +202,9 @@ package struct ManifestCreation {
   }
 
   /// Ends what `prepare` began: content that is not the earlier one has to be stored here.
-  private func settle(_ entry: inout ManifestEntry) {
-    guard let candidate = entry.extras.first, candidate.key == candidateKey else { return }
-    entry.extras = []
-    if entry.sha256?.bytes != candidate.value {
+  private func settle(_ entry: inout ManifestEntry, _ stored: Digest?) {
+    guard let stored else { return }
+    if entry.sha256 != stored {
       entry.storedIn = nil
       entry.offset = nil
       if defersHash { entry.sha256 = nil }
@@ -231,9 +234,6 @@ package struct ManifestCreation {
     return manifest
   }
 }
-
-/// Marks an entry, inside this file alone, whose earlier hash has yet to be compared.
-private let candidateKey = ""
 
 /// Opens a source directory and finds its absolute path.
 package func openDirectory(
