@@ -16,22 +16,14 @@ extension BackupReader {
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
   ) throws(Failure) -> SealedBackup {
-    let (listed, wanted) = try consolidation()
-    var whole = wanted
+    let (listed, whole) = try consolidation()
     let total = whole.totalSize
     try Sealing.refuseTooLarge(total, level: compression.level)
     begin(total)
-    let sealer = try Sealer(key, to: output)
-    let gzip = try GzipCompressor(
-      level: compression.level, threads: compression.threads, into: sealer)
-    try pack(listed, as: whole, into: gzip, progress)
-    let length = try TreePacker.identify(&whole)
-    try TreePacker.append(whole, length: length, to: gzip)
-    try gzip.finish()
-    return SealedBackup(
-      whole, isComplete: (whole.unreadable ?? []).isEmpty, archiveLength: sealer.archiveLength,
-      contentLength: total
-    ) { () throws(Failure) in try sealer.commit() }
+    let archive = try WholeArchive(key, compression: compression, to: output)
+    try pack(listed, as: whole, into: archive.tar, progress)
+    return try archive.finish(
+      identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
   }
 
   /// Likewise in suite 3 or age. No entry has an offset yet, so the id is known beforehand.
@@ -161,7 +153,7 @@ private final class ContentPacker {
     guard manifest.files[index].sha256 == sha256 else {
       throw Failure(.integrity, "an archive changed while it was read")
     }
-    try TreePacker.pad(tar, after: manifest.files.size(index))
+    try TarWriter.pad(tar, after: manifest.files.size(index))
   }
 
   /// Writes what has no content of its own. Directories come behind what is in them: an extractor

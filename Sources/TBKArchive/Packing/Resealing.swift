@@ -16,9 +16,10 @@ extension Sealing {
     progress: @escaping (Int) -> Void
   ) throws(Failure) -> UInt64 {
     let length = try archive.contentLength()
-    let sealer = try KnownLengthSealer(key, length: length, into: output)
+    let sealer = try Sealer(key, length: length, to: output)
     try archive.replay(into: TickingSink(into: sealer, progress))
-    return try KnownLengthSealer.length(of: key, content: length)
+    try sealer.commit()
+    return sealer.archiveLength
   }
 }
 

@@ -35,22 +35,12 @@ extension Sealing {
       try gzip.finish()
     }
     try manifest.validate()
-    let length = try TreePacker.identify(&manifest)
-    let memory = MemorySink()
-    let tail = try GzipCompressor(level: compression.level, threads: 1, into: memory)
-    try TreePacker.append(manifest, length: length, to: tail)
-    try tail.finish()
-    let (members, end, sealed) = (spool, memory.bytes, manifest)
-    let total = members.count + UInt64(end.count)
-    return SealedBackup(
-      sealed, isComplete: isComplete,
-      archiveLength: try KnownLengthSealer.length(of: key, content: total), contentLength: content
-    ) { () throws(Failure) in
-      let sealer = try KnownLengthSealer(key, length: total, into: output)
-      try members.replay(into: sealer)
-      try sealer.write(end)
-      try sealer.finish()
+    let length = try ManifestMember.identify(&manifest)
+    let tail = try WholeArchive.member(level: compression.level) { (tar) throws(Failure) in
+      try ManifestMember.append(manifest, length: length, to: tar)
     }
+    return try WholeArchive.waiting(
+      manifest, isComplete: isComplete, contentLength: content, key: key, spool: spool, tail: tail, output: output)
   }
 }
 

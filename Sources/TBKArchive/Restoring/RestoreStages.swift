@@ -108,7 +108,7 @@ final class MemberCopier: MemberConsumer {
   }
 
   func body(_ bytes: Span<UInt8>) throws(Failure) { try tar.write(bytes) }
-  func end(_ sha256: Digest) throws(Failure) { try TreePacker.pad(tar, after: size) }
+  func end(_ sha256: Digest) throws(Failure) { try TarWriter.pad(tar, after: size) }
 }
 
 /// Counts what passes, for the progress meter.

@@ -218,34 +218,39 @@ private final class TrailingSink: ByteSink {
 package final class Sealer: ByteSink {
   private let output: ArchiveOutput
   private let header: TBK2Header
-  private var cipher: AESGCM?
-  private var ciphertext: [UInt8] = []
-  /// Bytes of ciphertext and tag.
-  private var payloadLength: UInt64 = 0
+  private let encryptor: GCMEncryptor
+  /// Bytes that the header says will be written; nil where it is patched in the end.
+  private let announced: UInt64?
 
-  package init(_ key: SealingKey, to output: ArchiveOutput) throws(Failure) {
+  /// Writes the header.
+  ///
+  /// - Parameter length: bytes that will be written, if they are known before the first: nothing is spooled then.
+  package init(_ key: SealingKey, length: UInt64? = nil, to output: ArchiveOutput) throws(Failure) {
+    if let length, length > gcmMaximumLength {
+      throw Failure(
+        .usage, "one archive holds at most \(gcmMaximumLength) bytes of compressed data")
+    }
     self.output = output
-    header = try key.header()
-    cipher = try AESGCM(key: key.key, nonce: header.nonce, encrypting: true)
+    announced = length
+    header = try key.header(payloadLength: length.map { $0 + UInt64(gcmTagLength) } ?? 0)
+    encryptor = try GCMEncryptor(key: key.key, nonce: header.nonce, into: output)
     try output.write(header.bytes)
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    guard cipher != nil else { throw Failure(.library, "the archive has ended") }
-    var piece: [UInt8] = []
-    swap(&piece, &ciphertext)
-    defer { swap(&piece, &ciphertext) }
-    try cipher!.update(bytes, into: &piece)
-    try output.write(piece.span.extracting(0..<bytes.count))
-    payloadLength += UInt64(bytes.count)
+    if let announced, UInt64(bytes.count) > announced - encryptor.count {
+      throw Failure(.library, "more was sealed than was announced")
+    }
+    try encryptor.write(bytes)
   }
 
   /// Writes the tag. The archive is complete, and not one yet: see `commit()`.
   package func finish() throws(Failure) {
-    guard let running = cipher.take() else { throw Failure(.library, "the archive has ended") }
-    let tag = try running.finish()
-    try output.write(tag)
-    payloadLength += UInt64(tag.count)
+    if let announced, encryptor.count < announced {
+      throw Failure(.library, "less was sealed than was announced")
+    }
+    try encryptor.finish()
+    try output.write(encryptor.tag)
     try output.finish()
   }
 
@@ -254,107 +259,17 @@ package final class Sealer: ByteSink {
     try output.commit(payloadLength: payloadLength, lengthOffset: header.payloadLengthOffset)
   }
 
+  /// Bytes of ciphertext and tag.
+  private var payloadLength: UInt64 { encryptor.count + UInt64(encryptor.tag.count) }
+
   /// Bytes of the whole archive.
   package var archiveLength: UInt64 { UInt64(header.headerLength) + payloadLength }
-}
 
-/// Seals a payload whose length is known before its first byte, so that nothing is spooled.
-package final class KnownLengthSealer: ByteSink {
-  private let next: ArchiveOutput
-  private let header: TBK2Header
-  private var cipher: AESGCM?
-  private var ciphertext: [UInt8] = []
-  private var remaining: UInt64
-
-  /// - Parameter length: bytes that will be written, the tag not counted.
-  package init(_ key: SealingKey, length: UInt64, into next: ArchiveOutput) throws(Failure) {
-    guard length <= gcmMaximumLength else {
-      throw Failure(
-        .usage, "one archive holds at most \(gcmMaximumLength) bytes of compressed data")
-    }
-    header = try key.header(payloadLength: length + UInt64(gcmTagLength))
-    self.next = next
-    remaining = length
-    cipher = try AESGCM(key: key.key, nonce: header.nonce, encrypting: true)
-    try next.write(header.bytes)
-  }
-
-  package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    guard cipher != nil, UInt64(bytes.count) <= remaining else {
-      throw Failure(.library, "more was sealed than was announced")
-    }
-    remaining -= UInt64(bytes.count)
-    var piece: [UInt8] = []
-    swap(&piece, &ciphertext)
-    defer { swap(&piece, &ciphertext) }
-    try cipher!.update(bytes, into: &piece)
-    try next.write(piece.span.extracting(0..<bytes.count))
-  }
-
-  package func finish() throws(Failure) {
-    guard remaining == 0, let running = cipher.take() else {
-      throw Failure(.library, "less was sealed than was announced")
-    }
-    try next.write(try running.finish())
-    try next.finish()
-    try next.commit(
-      payloadLength: header.payloadLength, lengthOffset: header.payloadLengthOffset)
-  }
-}
-
-/// A place for a compressed stream whose length is not known yet: a file without a name, encrypted
-/// under a key that never leaves this object.
-package final class EncryptedSpool: ByteSink {
-  private let file: Descriptor
-  private let buffer: DescriptorSink
-  private let key: Secret
-  private let nonce: [UInt8]
-  private var cipher: AESGCM?
-  private var ciphertext: [UInt8] = []
-  private var tag: [UInt8] = []
-  /// Bytes written.
-  package private(set) var count: UInt64 = 0
-
-  package init() throws(Failure) {
-    file = try TemporaryFile.anonymous()
-    buffer = DescriptorSink(file, name: RawPath("temporary file"))
-    var bytes = try randomBytes(32)
-    defer { wipe(&bytes) }
-    key = try Secret(copying: bytes.span)
-    nonce = try randomBytes(12)
-    cipher = try AESGCM(key: key, nonce: nonce, encrypting: true)
-  }
-
-  package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    guard cipher != nil else { throw Failure(.library, "the spool has ended") }
-    var piece: [UInt8] = []
-    swap(&piece, &ciphertext)
-    defer { swap(&piece, &ciphertext) }
-    try cipher!.update(bytes, into: &piece)
-    try buffer.write(piece.span.extracting(0..<bytes.count))
-    count += UInt64(bytes.count)
-  }
-
-  package func finish() throws(Failure) {
-    guard let running = cipher.take() else { throw Failure(.library, "the spool has ended") }
-    tag = try running.finish()
-    try buffer.finish()
-  }
-
-  /// Writes everything to `sink`, which must not use it for good before this returns.
-  package func replay(into sink: any ByteSink) throws(Failure) {
-    try file.seek(to: 0)
-    var decryption = try AESGCM(key: key, nonce: nonce, encrypting: false)
-    var input = [UInt8](repeating: 0, count: chunkSize)
-    var output: [UInt8] = []
-    while true {
-      let more = try file.read(into: &input)
-      if more == 0 { break }
-      try decryption.update(input.span.extracting(0..<more), into: &output)
-      try sink.write(output.span.extracting(0..<more))
-    }
-    guard decryption.verify(tag: tag) else {
-      throw Failure(.io, "the temporary file changed while it was in use")
-    }
+  /// Bytes of the archive that `content` bytes of payload make.
+  package static func archiveLength(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
+    let (sum, overflow) = content.addingReportingOverflow(
+      UInt64(try key.headerLength() + gcmTagLength))
+    if overflow { throw Failure(.malformed, "the archive is too long") }
+    return sum
   }
 }

@@ -66,23 +66,16 @@ package enum Sealing {
     output: ArchiveOutput, begin: (UInt64) -> Void, progress: @escaping (Int) -> Void,
     report: @escaping (TreePacker.Mishap) -> Void
   ) throws(Failure) -> SealedBackup {
-    let sealer = try Sealer(key, to: output)
-    let gzip = try GzipCompressor(
-      level: compression.level, threads: compression.threads, into: sealer)
+    let archive = try WholeArchive(key, compression: compression, to: output)
     let wasWhole = (manifest.unreadable ?? []).isEmpty
     let packer = try TreePacker(
-      manifest, root: root, tar: gzip, progress: progress, report: report)
+      manifest, root: root, tar: archive.tar, progress: progress, report: report)
     try refuseTooLarge(packer.contentSize, level: compression.level)
     begin(packer.contentSize)
     try packer.pack()
-    var sealed = packer.manifest
-    let length = try TreePacker.identify(&sealed)
-    try TreePacker.append(sealed, length: length, to: gzip)
-    try gzip.finish()
-    return SealedBackup(
-      sealed, isComplete: wasWhole && packer.mishapCount == 0, archiveLength: sealer.archiveLength,
-      contentLength: packer.contentLength
-    ) { () throws(Failure) in try sealer.commit() }
+    return try archive.finish(
+      identifying: packer.manifest, isComplete: wasWhole && packer.mishapCount == 0,
+      contentLength: packer.contentLength)
   }
 
   /// Seals a stream of unknown length as one file.
@@ -111,28 +104,18 @@ package enum Sealing {
     var manifest = try streamManifest(group)
     let entry = streamEntry(name, size: hashing.count, sha256: try hashing.digest())
     manifest.files.append(entry)
-    let length = try TreePacker.identify(&manifest)
+    let length = try ManifestMember.identify(&manifest)
 
-    let head = try member(compression) { (tar) throws(Failure) in
+    let head = try WholeArchive.member(level: compression.level) { (tar) throws(Failure) in
       try tar.write(try TarWriter.header(for: TarMember(entry)))
     }
-    let tail = try member(compression) { (tar) throws(Failure) in
-      try TreePacker.pad(tar, after: entry.size)
-      try TreePacker.append(manifest, length: length, to: tar)
+    let tail = try WholeArchive.member(level: compression.level) { (tar) throws(Failure) in
+      try TarWriter.pad(tar, after: entry.size)
+      try ManifestMember.append(manifest, length: length, to: tar)
     }
-    let total = UInt64(head.count) + spool.count + UInt64(tail.count)
-    let sealedManifest = manifest
-    // The sealer writes its header at once, so it is made only when the receipts are in place.
-    let header = try KnownLengthSealer.length(of: key, content: total)
-    return SealedBackup(
-      sealedManifest, isComplete: true, archiveLength: header, contentLength: hashing.count
-    ) { () throws(Failure) in
-      let sealer = try KnownLengthSealer(key, length: total, into: output)
-      try sealer.write(head)
-      try spool.replay(into: sealer)
-      try sealer.write(tail)
-      try sealer.finish()
-    }
+    return try WholeArchive.waiting(
+      manifest, isComplete: true, contentLength: hashing.count, key: key, head: head, spool: spool, tail: tail,
+      output: output)
   }
 
   static func checkStreamName(_ name: RawPath) throws(Failure) {
@@ -173,24 +156,11 @@ package enum Sealing {
   package static func manifest(
     _ manifest: Manifest, key: SealingKey, output: ArchiveOutput
   ) throws(Failure) {
-    let sealer = try Sealer(key, to: output)
-    let gzip = try GzipCompressor(level: 6, threads: 1, into: sealer)
+    let archive = try WholeArchive(key, compression: Compression(), to: output)
     let counted = CountingSink()
     try ManifestWriter.write(manifest, backupID: manifest.backupID, to: counted)
-    try TreePacker.append(manifest, length: counted.count, to: gzip)
-    try gzip.finish()
-    try sealer.commit()
-  }
-
-  /// A small gzip member, in memory.
-  private static func member(
-    _ compression: Compression, _ write: (any ByteSink) throws(Failure) -> Void
-  ) throws(Failure) -> [UInt8] {
-    let memory = MemorySink()
-    let gzip = try GzipCompressor(level: compression.level, threads: 1, into: memory)
-    try write(gzip)
-    try gzip.finish()
-    return memory.bytes
+    try ManifestMember.append(manifest, length: counted.count, to: archive.tar)
+    try archive.finish(manifest, isComplete: true, contentLength: 0).commit()
   }
 
   /// Deflate makes nothing smaller than a 1032nd: what is too large even so is refused before it
@@ -202,15 +172,5 @@ package enum Sealing {
         .usage, "\(size) bytes are more than one archive can hold",
         hint: "back up parts of the tree as archives of their own")
     }
-  }
-}
-
-extension KnownLengthSealer {
-  /// Bytes of the archive that `content` bytes of payload make.
-  static func length(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
-    let (sum, overflow) = content.addingReportingOverflow(
-      UInt64(try key.headerLength() + gcmTagLength))
-    if overflow { throw Failure(.malformed, "the archive is too long") }
-    return sum
   }
 }

@@ -92,7 +92,7 @@ final class FramedArchive {
     identifying manifest: Manifest, isComplete: Bool, contentLength: UInt64
   ) throws(Failure) -> StreamedBackup {
     var manifest = manifest
-    let length = try TreePacker.identify(&manifest)
+    let length = try ManifestMember.identify(&manifest)
     return try finish(
       manifest, length: length, isComplete: isComplete, contentLength: contentLength)
   }
@@ -106,7 +106,7 @@ final class FramedArchive {
     var copy: (any ByteSink)?
     if let sealedManifest { copy = try sealing.begin(into: sealedManifest) }
     try frames.beginManifest(length: length, copy: copy)
-    try TreePacker.append(manifest, length: length, to: frames)
+    try ManifestMember.append(manifest, length: length, to: frames)
     try frames.finish()
     return StreamedBackup(
       manifest: manifest, isComplete: isComplete, archiveLength: archive.count,
@@ -189,7 +189,7 @@ extension Sealing {
         try spool.replay(into: sink)
       }
     }
-    try TreePacker.pad(archive.frames, after: entry.size)
+    try TarWriter.pad(archive.frames, after: entry.size)
     var manifest = try streamManifest(group)
     manifest.files.append(entry)
     return try archive.finish(
