@@ -20,7 +20,7 @@ NETWORK_COMMANDS = tbk-push tbk-pull tbk-store tbk-prune tbk-token tbk-notify
 SUITE = .build/suite
 # Its time is that of the last complete `make suite`.
 MADE = .build/suite.made
-SWIFT_FILES = Package.swift Sources Tests
+SWIFT_FILES = Package.swift Sources Tests examples/swift
 VENV = .build/venv
 # A debug build shares its objects with those of the tests, and these are linked dynamically.
 STATIC = $(if $(filter debug,$(CONFIGURATION)),,--static-swift-stdlib)
@@ -34,7 +34,8 @@ HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
 # What goes below share/doc/termbackup, under the same names.
 DOCUMENTS = README.md LICENSE SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/how-to/*.md docs/pictures/*.svg \
-	docs/schema/*.json examples/*.* examples/Makefile examples/systemd/*)
+	docs/schema/*.json examples/*.* examples/Makefile examples/systemd/* examples/swift/Package.swift \
+	examples/swift/Sources/*/*.swift)
 # Where completions are, and where each shell looks for them below a prefix.
 COMPLETIONS = completions
 BASH_COMPLETIONS = share/bash-completion/completions
@@ -50,7 +51,7 @@ DIST = .build/dist
 # make words these as the shell wants them, whatever is in them.
 export PREFIX DESTDIR DIR DIST
 
-.PHONY: all built programs suite packages venv demo check test soak completions messages pictures format lint lint-shell lint-manuals \
+.PHONY: all built programs suite packages venv demo check test soak completions messages pictures docs format lint lint-shell lint-manuals \
 	lint-swift lint-python test-swift test-smoke test-python soak-swift soak-python soak-fuzz bench fuzz install uninstall deb dist dist-source dist-binary clean help
 
 all: suite
@@ -63,6 +64,7 @@ help:
 	  'make test              every test once: lint, swift test, pytest' \
 	  'make completions       update the completions from the declarations of the commands' \
 	  'make messages          list all messages again; read the diff' \
+	  'make docs              write the reference of the library TermBackup, with DocC, to $(DOCUMENTATION)' \
 	  'make pictures          draw the terminal session of README.md again, from a real run' \
 	  'make soak              the long tests: random walks, every kill and fault, packages, fuzzing' \
 	  'make format            format the Swift files, and fix what ruff can fix' \
@@ -355,6 +357,14 @@ fuzz: packages
 	    -print_final_stats=1 -artifact_prefix="$(FUZZER)/$$parser-" "$$of" Tests/Fuzz/Seeds/"$$parser" 2>&1); status=$$?; \
 	  printf "\n%s\n%s\n" "$$parser" "$$said"; exit "$$status"' fuzz {}
 
+# The library for other programs. A warning, as of a link that leads nowhere, fails.
+DOCUMENTATION = .build/docs/TermBackup.doccarchive
+
+docs: packages
+	mkdir -p .build/docs
+	TERMBACKUP_DOCS=1 $(SWIFT) package --scratch-path .build/docs/build --allow-writing-to-directory .build/docs \
+	  generate-documentation --target TermBackup --warnings-as-errors --output-path $(DOCUMENTATION)
+
 bench:
 	@$(MAKE) --no-print-directory suite
 	$(PYTHON) Tests/bench/bench.py $(BENCH)
@@ -399,7 +409,8 @@ uninstall:
 	eval "$$FUNCTIONS"; each_completion remove_completion "$$from"; \
 	test -n "$$DESTDIR" || index_manuals "$$from"; \
 	for file in $(DOCUMENTS); do rm -f "$$from/share/doc/termbackup/$$file"; done; \
-	for folder in lib/termbackup/verbs lib/termbackup/lib lib/termbackup $(addprefix share/doc/termbackup/,docs/how-to docs/pictures docs/schema docs examples/systemd examples) \
+	for folder in lib/termbackup/verbs lib/termbackup/lib lib/termbackup $(addprefix share/doc/termbackup/,docs/how-to docs/pictures docs/schema docs examples/systemd \
+	    examples/swift/Sources/read-backup examples/swift/Sources examples/swift examples) \
 	  share/doc/termbackup; do \
 	  test ! -d "$$from/$$folder" || rmdir "$$from/$$folder" 2>/dev/null || :; done
 

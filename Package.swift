@@ -19,15 +19,22 @@ let fuzzer: [Target] =
       swiftSettings: strict)
   ]
 
+/// What `make docs` runs: DocC.
+let documentation: [Package.Dependency] =
+  Context.environment["TERMBACKUP_DOCS"] == nil
+  ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", exact: "1.5.0")]
+
 let package = Package(
   name: "termbackup",
   products: [
     .executable(name: "tbk", targets: ["tbk"]),
     .executable(name: "tbk-net", targets: ["tbk-net"]),
+    // For other programs that read backups.
+    .library(name: "TermBackup", targets: ["TermBackup"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
-  ],
+  ] + documentation,
   targets: [
     // The five libraries of the system, and the calls that Swift cannot import.
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
@@ -53,6 +60,9 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "TBKSettings", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat"],
+      swiftSettings: strict),
+    .target(
+      name: "TermBackup", dependencies: ["TBKCore", "TBKCrypto", "TBKFormat", "TBKArchive"],
       swiftSettings: strict),
     .target(name: "TBKWatch", dependencies: ["TBKCore", "TBKFormat", "TBKArchive"], swiftSettings: strict),
     .target(
@@ -91,6 +101,9 @@ let package = Package(
       name: "TBKSettingsTests", dependencies: ["TBKSettings", "TBKFormat", "TBKCrypto", "TBKCore"],
       swiftSettings: strict),
     .testTarget(name: "TBKWorkflowTests", dependencies: ["TBKWorkflow", "TBKCommand"], swiftSettings: strict),
+    .testTarget(
+      name: "TermBackupTests", dependencies: ["TermBackup", "TBKArchive", "TBKCore", "TBKCrypto", "TBKFormat"],
+      swiftSettings: strict),
     .testTarget(name: "TBKWatchTests", dependencies: ["TBKWatch", "TBKCore"], swiftSettings: strict),
     .testTarget(name: "TBKStoreTests", dependencies: ["TBKStore"], swiftSettings: strict),
     .target(

@@ -18,6 +18,7 @@ ARROWS = {
     "TBKArchive": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CZlib", "CZstd"},
     "TBKStore": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem", "CCurl"},
     "TBKSettings": {"TBKCore", "TBKCrypto", "TBKFormat", "CSystem"},
+    "TermBackup": {"TBKArchive", "TBKCore", "TBKCrypto", "TBKFormat"},
     "TBKWatch": {"TBKArchive", "TBKCore", "TBKFormat", "CSystem"},
     "TBKCommand": {"TBKCore", "CSystem", "ArgumentParser"},
     "TBKWorkflow": {"TBKArchive", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CSystem",

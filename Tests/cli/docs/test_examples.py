@@ -17,7 +17,7 @@ from test_shell_layer import shell  # noqa: F401
 from webhook_fixture import running
 
 EXAMPLES = REPOSITORY / "examples"
-TESTED = {"Makefile", "github-workflow.yml", "mail.sh", "ntfy.sh", "postgresql.sh", "systemd"}
+TESTED = {"Makefile", "github-workflow.yml", "mail.sh", "ntfy.sh", "postgresql.sh", "swift", "systemd"}
 
 
 def run(*command, status=0, **options):
@@ -298,3 +298,48 @@ def test_ntfy_and_mail_report_a_backup(shell, small, tbk):
     text = mailbox.read_text()
     assert text.startswith("for -i -- me@example.org\nTo: me@example.org\nSubject: Backup of docs failed\n")
     assert text.count("Subject:") == 1 and "\nERROR: source missing\n" in text
+
+
+# Swift
+
+
+@pytest.mark.soak
+def test_a_swift_program_reads_backups(tbk, tmp_path):
+    """Built as another program is, against the repository; the library gets no more of it than that."""
+    require("swift")
+    tree, store, password = tmp_path / "tree", tmp_path / "store", tmp_path / "password"
+    put(tree / "a file", b"first\n")
+    put(tree / "kept", b"kept\n")
+    password.write_bytes(PASSWORD + b"\n")
+    store.mkdir()
+    archive = tbk.run("tbk-seal", "--receipt", tmp_path / "receipt", tree).out
+    tbk.run("tbk-push", store, "--receipt", tmp_path / "receipt", stdin=archive)
+    package = tmp_path / "package"
+    shutil.copytree(EXAMPLES / "swift", package)
+    described = (package / "Package.swift").read_text()
+    assert 'path: "../.."' in described
+    (package / "Package.swift").write_text(described.replace("../..", str(REPOSITORY)))
+    # What the documentation shows compiles, too.
+    shown = re.findall(r"```swift\nimport TermBackup\n(.*?)```", (REPOSITORY / "docs/how-to/swift.md").read_text(), re.DOTALL)
+    assert len(shown) == 1
+    (package / "Sources" / "read-backup" / "Shown.swift").write_text(
+        f"import TermBackup\nfunc shown(password: [UInt8], file: [UInt8]) throws {{\n{shown[0]}\n}}\n")
+    build = ["swift", "build", "--package-path", package, "--scratch-path", REPOSITORY / ".build" / "example"]
+    built = subprocess.run(build, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE * 4)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "Sources/TermBackup" not in built.stdout + built.stderr, "a warning"
+    program = pathlib.Path(run(*build, "--show-bin-path").stdout.strip()) / "read-backup"
+    backup = ids(tbk, store)[0][:12]
+
+    def read(*arguments, status=0):
+        with open(password) as given:
+            done = subprocess.run([program, store, backup, *arguments], capture_output=True, stdin=given, timeout=PATIENCE)
+        assert done.returncode == status, done.stderr
+        return done
+
+    assert [line.split(b"\t")[1:] for line in read().stdout.splitlines()] == [[b"6", b"a file"], [b"5", b"kept"]]
+    assert read("a file").stdout == b"first\n"
+    assert read("missing", status=66).stdout == b""
+    password.write_bytes(b"another\n")
+    refused = read("kept", status=65)
+    assert refused.stdout == b"" and b"password" in refused.stderr

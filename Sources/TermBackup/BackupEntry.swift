@@ -1,0 +1,64 @@
+internal import TBKCore
+internal import TBKFormat
+
+/// A file, directory or symbolic link in a backup.
+public struct BackupEntry: Equatable, Sendable {
+  /// What an entry is. Devices, FIFOs and sockets are never backed up.
+  public enum Kind: Sendable {
+    case file, directory, symbolicLink
+  }
+
+  /// Relative to the directory that was backed up, without "." or "..". Bytes, because a name on Linux need not be
+  /// UTF-8, and two names that a `String` takes for equal may be two files.
+  public let path: [UInt8]
+  public let kind: Kind
+  /// Bytes of content; 0 for what is not a file.
+  public let size: UInt64
+  /// The SHA-256 of a file's content, 32 bytes; nil for what has none.
+  public let sha256: [UInt8]?
+  /// `st_mode`, type bits included.
+  public let mode: UInt32
+  /// Seconds since 1970-01-01T00:00:00Z, rounded down; nil if the backup has no time that a file can have.
+  public let modificationSeconds: Int64?
+  /// 0...999,999,999, after `modificationSeconds`.
+  public let modificationNanoseconds: UInt32
+  public let userID: UInt32?
+  public let groupID: UInt32?
+  /// Where a symbolic link points.
+  public let linkTarget: [UInt8]?
+  /// The path of an earlier entry that is the same file.
+  public let hardLink: [UInt8]?
+
+  /// The path for people: unchanged if it is plain ASCII, else in double quotes with C escapes, as git shows names.
+  public var displayName: String { RawPath(path).quoted }
+
+  init(_ entry: ManifestEntry) {
+    path = entry.path
+    kind =
+      switch entry.type {
+      case .file: .file
+      case .directory: .directory
+      case .symlink: .symbolicLink
+      }
+    size = entry.size
+    sha256 = entry.type == .file ? entry.sha256?.bytes : nil
+    mode = entry.mode
+    modificationSeconds = entry.modification?.seconds
+    modificationNanoseconds = entry.modification?.nanoseconds ?? 0
+    (userID, groupID) = (entry.uid, entry.gid)
+    (linkTarget, hardLink) = (entry.linkTarget, entry.hardLink)
+  }
+}
+
+/// The entries of a backup in the order of its manifest, which is that of their paths' bytes (but TermBackup 6 kept
+/// another). They are kept packed; an entry is made when it is asked for.
+public struct BackupEntries: RandomAccessCollection, Sendable {
+  private let table: EntryTable
+
+  public var startIndex: Int { 0 }
+  public var endIndex: Int { table.count }
+
+  public subscript(position: Int) -> BackupEntry { BackupEntry(table[position]) }
+
+  init(_ table: EntryTable) { self.table = table }
+}
