@@ -15,7 +15,10 @@ package enum ProgressMode: String, ExpressibleByArgument, CaseIterable, Sendable
 /// A line on standard error that says how far long work has come. Drawn at most ten times a second.
 package final class ProgressMeter: Sendable {
   private struct State {
+    /// When bytes began to flow, what was done by then, and when the last ones came.
     var started: Int64
+    var before: UInt64 = 0
+    var last: Int64 = 0
     var drawn: Int64 = 0
     var done: UInt64 = 0
     var total: UInt64?
@@ -57,6 +60,11 @@ package final class ProgressMeter: Sendable {
     guard enabled else { return }
     let now = Timestamp.now().nanoseconds
     let line: String? = state.withLock { state in
+      // What waits at the start, as for a key to be derived, says nothing of the rate.
+      if now - state.last > 300_000_000, state.last - state.started < 1_000_000_000 {
+        (state.started, state.before) = (now, state.done)
+      }
+      state.last = now
       state.done =
         bytes < 0 ? state.done - min(state.done, UInt64(bytes.magnitude)) : state.done + UInt64(bytes)
       guard now - state.drawn >= 100_000_000 else { return nil }
@@ -89,23 +97,27 @@ package final class ProgressMeter: Sendable {
 
   private func put(_ text: String) {
     TerminalTurn.borrow(terminal) {
-      _ = try? Descriptor.standardError.write(Array(text.utf8).span)
+      // Also after a signal: what is drawn has to go.
+      Descriptor.standardError.writeMessage(Array(text.utf8).span)
     }
   }
 
   private func render(_ state: State, _ now: Int64) -> String {
     let seconds = max(0.001, Double(now - state.started) / 1e9)
-    let rate = Double(state.done) / seconds
+    let rate = state.done > state.before ? Double(state.done - state.before) / seconds : 0
     return ProgressMeter.line(
-      label, done: state.done, total: state.total, rate: rate, columns: state.columns)
+      label, done: state.done, total: state.total, rate: rate, columns: state.columns,
+      estimates: now - state.started >= 1_000_000_000)
   }
 
   /// The line for a terminal of so many columns, one of which stays free: where it is too narrow, first
   /// the bar goes, then the amounts, then the rate.
   ///
-  /// - Parameter rate: bytes a second.
+  /// - Parameters:
+  ///   - rate: bytes a second.
+  ///   - estimates: whether the rate is known long enough to say how long the rest takes.
   package static func line(
-    _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int
+    _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int, estimates: Bool = true
   ) -> String {
     let room = max(0, columns - 1)
     let speed = "\(humanSize(UInt64(max(0, min(rate, 1e18)))))/s"
@@ -116,7 +128,7 @@ package final class ProgressMeter: Sendable {
     let fraction = min(1, Double(done) / Double(total))
     let percent = "\(Int(fraction * 100))%"
     let rest = rate > 0 && total > done ? Double(total - done) / rate : 0
-    let left = rest >= 0.5 ? "  \(duration(rest)) left" : ""
+    let left = rest >= 0.5 && estimates ? "  \(duration(rest)) left" : ""
     let front = "\(label)  \(humanSize(done)) of \(humanSize(total))  \(percent)"
     let width = room - front.count - speed.count - left.count - 6
     if width >= 10 {

@@ -27,7 +27,8 @@ package final class Terminal {
     defer { stops.end() }
     defer {
       set(shown)
-      _ = try? descriptor.write(Array("\n".utf8).span)
+      // Also after a signal.
+      descriptor.writeMessage(Array("\n".utf8).span)
     }
     var line = [UInt8](repeating: 0, count: limit + 1)
     defer { wipe(&line) }
@@ -84,12 +85,37 @@ package final class Terminal {
     while unsafe tcsetattr(descriptor.number, TCSAFLUSH, &settings) != 0, errno == EINTR {}
   }
 
+  /// Shows again what is typed, unless the shell has taken the terminal back by now and set it up itself: it
+  /// does as soon as the command that started this one has stopped.
+  private func giveBack(_ shown: termios) {
+    // In the background a change of the terminal would stop this process before it stops itself.
+    Terminal.withBlocked(SIGTTOU) {
+      guard var now = try? settings(), now.c_lflag & tcflag_t(ECHO) == 0, now.c_lflag & tcflag_t(ICANON) != 0 else {
+        return
+      }
+      now.c_lflag = shown.c_lflag
+      let action = tcgetpgrp(descriptor.number) == getpgrp() ? TCSAFLUSH : TCSANOW
+      unsafe tcsetattr(descriptor.number, action, &now)
+    }
+  }
+
+  /// Does something while a signal to this thread waits.
+  fileprivate static func withBlocked(_ number: Int32, _ body: () -> Void) {
+    var blocked = sigset_t()
+    var before = sigset_t()
+    unsafe sigemptyset(&blocked)
+    unsafe sigaddset(&blocked, number)
+    unsafe pthread_sigmask(SIG_BLOCK, &blocked, &before)
+    body()
+    unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
+  }
+
   /// Stops as the terminal asked, with its settings as they were. Returns whether the prompt has to be
   /// repeated: this process was stopped, by this or by something else.
   private func wasStopped(_ stops: StopSignals, _ shown: termios) throws(Failure) -> Bool {
     try Interruption.check()
     if stops.isStopping {
-      set(shown)
+      giveBack(shown)
       // Other commands may prompt meanwhile.
       turn = nil
       stops.stop()
@@ -133,7 +159,10 @@ private final class StopSignals {
 
   private func handle() {
     guard isHeeded else { return }
-    _ = tbk_handle_signal(SIGTSTP) { _ in StopSignals.stopping.store(true, ordering: .relaxed) }
+    _ = tbk_handle_signal(SIGTSTP) { _ in
+      StopSignals.continued.store(false, ordering: .relaxed)
+      StopSignals.stopping.store(true, ordering: .relaxed)
+    }
   }
 
   func end() {
@@ -146,10 +175,14 @@ private final class StopSignals {
   /// Whether the process was continued since it was last asked.
   var wasContinued: Bool { Self.continued.exchange(false, ordering: .relaxed) }
 
-  /// Stops the process; returns when it is continued.
+  /// Stops the process, unless it has been continued since it was asked to stop; returns when it is continued.
   func stop() {
-    _ = tbk_default_signal(SIGTSTP)
-    raise(SIGTSTP)
+    // A SIGCONT takes back a stop that waits, so none comes too late.
+    Terminal.withBlocked(SIGTSTP) {
+      _ = tbk_default_signal(SIGTSTP)
+      raise(SIGTSTP)
+      if Self.continued.load(ordering: .relaxed) { _ = tbk_ignore_signal(SIGTSTP) }
+    }
     Self.stopping.store(false, ordering: .relaxed)
     Self.continued.store(false, ordering: .relaxed)
     handle()

@@ -101,6 +101,27 @@ def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_termin
     assert tbk.open((tmp_path / "x.tbk").read_bytes(), "--cat", "file").out == b"content"
 
 
+def test_a_prompt_of_a_script_that_was_stopped_goes_on_every_time(on_terminal, tbk, tmp_path):
+    # The shell takes the terminal back as soon as the script has stopped, which the command below it may not have.
+    require("bash")
+    terminal = on_terminal("bash", "--norc", "--noprofile", "-i")
+    at = terminal.until("$ ")
+    terminal.type("sh -c 'tbk-seal src -o x.tbk; exit $?'\n")
+    at = terminal.until("Password: ", at)
+    for _ in range(15):
+        terminal.type("begun\x1a")
+        at = terminal.until("Stopped", at)
+        terminal.type("fg\n")
+        at = terminal.until("Password: ", at)
+    terminal.type(SECRET + "\n")
+    at = terminal.until("Password again: ", at)
+    terminal.type(SECRET + "\n")
+    at = terminal.until("$ ", terminal.until("sealed 1 file", at))
+    terminal.type("echo ended $?\n")
+    terminal.until("ended 0", at)
+    assert SECRET not in terminal.shown and "begun" not in terminal.shown
+
+
 def test_a_stopped_prompt_keeps_no_other_command_from_asking(on_terminal, tbk, tmp_path):
     require("bash")
     terminal = on_terminal("bash", "--norc", "--noprofile", "-i")
