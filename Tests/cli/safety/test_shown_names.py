@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import PASSWORD, PATIENCE
+from conftest import PASSWORD, PATIENCE, put
 from test_shell_layer import shell  # noqa: F401
 
 # Changes a colour, in both of its spellings; leaves the line; and says something else than it is.
@@ -18,6 +18,15 @@ def wild(text):
 
 
 def test_no_verb_writes_control_characters_of_a_profile_to_the_terminal(shell, tmp_path):
+    # Not the crontab of whoever runs this.
+    put(tmp_path / "tools" / "crontab", f"""#!/bin/sh
+        case $1 in
+        -l) cat '{tmp_path}/crontab' 2>/dev/null || {{ echo 'no crontab for ada' >&2; exit 1; }} ;;
+        -) cat >'{tmp_path}/crontab' ;;
+        esac
+        """.encode(), 0o755)
+    put(tmp_path / "tools" / "systemctl", b"#!/bin/sh\nexit 1\n", 0o755)
+    shell.environment["PATH"] = f"{tmp_path}/tools:{shell.environment['PATH']}"
     shell.run("init")
     for name, fields in (("gone", {"source_dir": f"{tmp_path}/{EVIL}"}), ("store", {"repo": f"{tmp_path}/{EVIL} store".replace("\n", "")}),
                          ("there", {"source_dir": f"{tmp_path}/{EVIL} there", "restore_dir": f"{tmp_path}/{EVIL}/out"})):
