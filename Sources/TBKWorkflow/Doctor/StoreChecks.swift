@@ -7,6 +7,8 @@ struct StoreChecks {
   /// Its address.
   let store: String
   let home: RawPath
+  /// Whether what goes into stores is to be signed.
+  var isSigning = false
   /// Of the profile.
   let facts: CollectedFacts
 
@@ -24,7 +26,7 @@ struct StoreChecks {
     }
     let backups = facts.rows("list").filter { $0.count >= 13 }
     var found = said.warnings.map { Finding(result: .warn, check: "stores", message: $0) }
-    found.append(ledger(backups.count))
+    found.append(ledger(backups))
     found += objects(backups)
     let others = facts.text("others").split(separator: "\n").map(String.init)
     if let first = others.first { found.append(finding(.note, first, hint: others.dropFirst().first ?? "")) }
@@ -53,20 +55,23 @@ struct StoreChecks {
     }
   }
 
-  private func ledger(_ count: Int) -> Finding {
+  private func ledger(_ backups: [[String]]) -> Finding {
     let trust = facts.rows("trust").first ?? []
     let key = (trust.count > 1 ? trust[1] : "").prefix(12)
-    let signed =
-      switch trust.first {
-      case "verified": "its ledger is signed by the trusted key \(key)"
-      case "unchecked": "its ledger is signed by the key \(key), which is not trusted here"
-      default: "its ledger is not signed"
-      }
-    let isUnchecked = trust.first == "unchecked"
-    let hint =
-      isUnchecked ? "put the public key of that machine into '\(home.appending("trusted_keys").quoted)'" : ""
-    return finding(
-      isUnchecked ? .warn : .ok, "\(store), \(counted(UInt64(count), "backup")); \(signed)", hint: hint)
+    var (result, hint) = (Finding.Result.ok, "")
+    let signed: String
+    switch trust.first {
+    case "verified": signed = "its ledger is signed by the trusted key \(key)"
+    case "unchecked":
+      signed = "its ledger is signed by the key \(key), which is not trusted here"
+      (result, hint) = (.warn, "put the public key of that machine into '\(home.appending("trusted_keys").quoted)'")
+    // What TermBackup 6 left, which names no mode, is signed by the next run.
+    case _ where isSigning && backups.contains { $0[4] != "-" }:
+      signed = "its ledger is not signed, and signing is on: runs are refused"
+      (result, hint) = (.fail, "if it shows all backups that should be there: termbackup run \(profile) --adopt")
+    default: signed = "its ledger is not signed"
+    }
+    return finding(result, "\(store), \(counted(UInt64(backups.count), "backup")); \(signed)", hint: hint)
   }
 
   /// Whether the store holds, whole, what its ledger names.

@@ -77,9 +77,10 @@ extension ShellCommand {
       }
       let token = TokenChecks(facts: facts, isNeeded: onGitHub)
       found += token.findings()
+      let isSigning = (try? home.configuration()["signing_enabled"]?.boolean) == true
       for profile in profiles {
         found += StoreChecks(
-          profile: profile.name, store: Self.address(of: profile), home: home.path,
+          profile: profile.name, store: Self.address(of: profile), home: home.path, isSigning: isSigning,
           facts: facts.part("profile").part(profile.name)
         ).findings()
       }

@@ -157,9 +157,20 @@ def test_what_is_broken_fails_with_a_hint(docs, fault, check):
 
 def test_a_key_without_a_password_is_no_failure(docs):
     docs.run("generate-key", "--no-password", "--enable", password=None)
+    docs.run("run", "docs", "--adopt")
     found = examine(docs)
     copy, key = [entry["message"] for entry in found["signing"] if entry["result"] == "note"]
     assert "only known copy" in copy and "no password" in key and one(found, "signing", "ok")
+
+
+def test_a_store_that_runs_will_refuse_because_signing_is_on_fails(docs):
+    docs.run("generate-key", "--no-password", "--enable", password=None)
+    failed = one(examine(docs, status=1), "stores", "fail")
+    assert "not signed, and signing is on" in failed["message"]
+    docs.run("run", "docs", status=65)
+    assert failed["hint"].endswith("termbackup run docs --adopt")
+    docs.run("run", "docs", "--adopt")
+    assert worst(examine(docs), "stores") == "ok"
 
 
 def test_a_disk_that_is_full_is_a_failure(docs):
