@@ -119,6 +119,7 @@ package final class AuthenticatedArchive: OpenedArchive {
   package let header: ArchiveHeader
   /// What a ledger says of the backup, by whoever sent the archive.
   package var claims: BackupClaims?
+  package var isSealedManifest = false
   private let storage: Storage
   private let key: Secret
 
@@ -138,7 +139,13 @@ package final class AuthenticatedArchive: OpenedArchive {
     return overflow ? UInt64(Int64.max) : min(product + 4096, UInt64(Int64.max))
   }
 
-  package var format: String { header.format }
+  package var kind: ArchiveKind {
+    switch header {
+    case .tbk2: .whole
+    case .tbk1: .tbk1
+    case .mbu: .mbu
+    }
+  }
 
   /// Whether its tar has no manifest.
   package var hasNoManifest: Bool {

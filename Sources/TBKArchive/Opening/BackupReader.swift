@@ -58,7 +58,7 @@ package final class BackupReader {
     _ archive: any OpenedArchive, consumer: (any MemberConsumer)? = nil
   ) throws(Failure) -> VerifiedManifest {
     if archive.hasNoManifest { return try readPackage(archive, consumer) }
-    let verifier = try TarVerifier(consumer: consumer)
+    let verifier = try TarVerifier(consumer: consumer, termBackup6: archive.admitsTermBackup6)
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
@@ -69,6 +69,7 @@ package final class BackupReader {
   func compareClaims(
     _ verified: VerifiedManifest, _ archive: any OpenedArchive
   ) throws(Failure) -> VerifiedManifest {
+    try archive.claims?.check(archive.kind, isManifest: verified.isAlone)
     try archive.claims?.check(verified.manifest, id: verified.id)
     if archive === newest, archive.claims?.facts?.isWithoutReceipt == true, !hasWarnedOfReceipt {
       hasWarnedOfReceipt = true
@@ -76,6 +77,7 @@ package final class BackupReader {
     }
     guard let expected else { return verified }
     if let claims = expected[ledgerID(verified.id, archive)] {
+      try claims.check(archive.kind, isManifest: verified.isAlone)
       try claims.check(verified.manifest, id: verified.id)
     } else if archive === newest {
       throw Failure(

@@ -4,8 +4,10 @@ import TBKFormat
 
 /// An archive whose password or identity is right. Whatever comes out of it has been verified.
 package protocol OpenedArchive: AnyObject {
-  /// "TBK2", "TBK1", "mbu" or "age".
-  var format: String { get }
+  var kind: ArchiveKind { get }
+
+  /// Whether it was given as a sealed manifest. What it says of a backup is believed if that has the id.
+  var isSealedManifest: Bool { get set }
 
   /// What a ledger says of the backup, by whoever sent the archive.
   var claims: BackupClaims? { get set }
@@ -37,6 +39,15 @@ package protocol OpenedArchive: AnyObject {
 
 /// What holds for an archive with one tag over all of it, verified before anything is used.
 extension OpenedArchive {
+  /// "TBK2", "TBK1", "mbu" or "age".
+  package var format: String { kind.format }
+
+  /// Which manifests of TermBackup 6 it may hold.
+  var admitsTermBackup6: TermBackup6Manifests {
+    let admitted = kind.admitsTermBackup6
+    return isSealedManifest && admitted == .all ? .proven : admitted
+  }
+
   package func keep() {}
   package func proveRest() {}
   package var locator: ManifestLocator? { nil }

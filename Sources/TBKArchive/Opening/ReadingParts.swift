@@ -30,7 +30,7 @@ extension BackupReader {
   /// The manifest of an archive, without its content; nil if all of the archive has to be read for it.
   func manifestAlone(_ archive: any OpenedArchive) throws(Failure) -> VerifiedManifest? {
     guard let payload = try archive.parts() else { return nil }
-    let finder = ManifestFinder(length: payload.locator.length)
+    let finder = ManifestFinder(length: payload.locator.length, archive.admitsTermBackup6)
     let parser = TarParser(handler: finder)
     let sink = TickingSink(into: parser, progress)
     var position = payload.locator.offset
@@ -180,13 +180,17 @@ private final class PartSink: ByteSink {
 /// Reads a manifest from where it should be in a tar.
 private final class ManifestFinder: TarHandler {
   private let length: UInt64
+  private let termBackup6: TermBackup6Manifests
   private var parser: ManifestParser?
   private(set) var manifest: Manifest?
   /// Whether something comes behind it.
   private(set) var isFollowed = false
 
   /// - Parameter length: bytes that it should have.
-  init(length: UInt64) { self.length = length }
+  init(length: UInt64, _ termBackup6: TermBackup6Manifests) {
+    self.length = length
+    self.termBackup6 = termBackup6
+  }
 
   func begin(_ member: TarMember) throws(Failure) {
     if manifest != nil {
@@ -203,7 +207,7 @@ private final class ManifestFinder: TarHandler {
 
   func end() throws(Failure) {
     guard let parser else { return }
-    manifest = try TarVerifier.checked(parser)
+    manifest = try TarVerifier.checked(parser, termBackup6)
     self.parser = nil
   }
 }

@@ -24,7 +24,7 @@ extension BackupReader {
       try check(id: known.id)
       try refuseAlone(known)
     }
-    let verifier = try TarVerifier { [self] (manifest) throws(Failure) in
+    let verifier = try TarVerifier(termBackup6: newest.admitsTermBackup6) { [self] (manifest) throws(Failure) in
       try refusePart(manifest)
     }
     return try send(verifier, to: sink) { () throws(Failure) in

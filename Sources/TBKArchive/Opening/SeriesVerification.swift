@@ -106,7 +106,7 @@ package final class SeriesVerification {
 
   private struct Opened {
     let verified: VerifiedManifest
-    let format: String
+    let kind: ArchiveKind
   }
 
   private func verify(
@@ -139,7 +139,7 @@ package final class SeriesVerification {
     ) -> Verdict {
       Verdict(
         kind: kind, id: claims?.id ?? opened?.verified.id, verified: opened?.verified,
-        format: opened?.format, failure: failure, lacking: lacking,
+        format: opened?.kind.format, failure: failure, lacking: lacking,
         manifest: word(sealed, opened?.verified.id), signature: claims?.signature)
     }
     let opened: Opened
@@ -154,6 +154,7 @@ package final class SeriesVerification {
         .corrupt, nil, Failure(.malformed, "this is a sealed manifest: it holds no files"))
     }
     let said = try attempt { () throws(Failure) in
+      try claims?.check(opened.kind)
       try claims?.check(verified.manifest, id: verified.id)
       guard let expected else { return }
       let isWithoutReceipt = claims?.facts?.isWithoutReceipt == true
@@ -161,6 +162,7 @@ package final class SeriesVerification {
         guard claims?.isWanted ?? true else { return }
         throw Failure(.integrity, "backup \(verified.id) is not among those expected")
       }
+      try listed.check(opened.kind)
       try listed.check(verified.manifest, id: verified.id)
     }
     if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
@@ -179,19 +181,21 @@ package final class SeriesVerification {
   }
 
   private func read(_ archive: any OpenedArchive) throws(Failure) -> Opened {
-    let verifier = try TarVerifier()
+    let verifier = try TarVerifier(termBackup6: archive.admitsTermBackup6)
     let parser = TarParser(
       handler: verifier, limits: TarLimits(maximumSize: archive.maximumContentLength))
     try archive.replayTar(into: TickingSink(into: parser, progress))
     return Opened(
-      verified: try verifier.verdict(locator: archive.locator), format: archive.format)
+      verified: try verifier.verdict(locator: archive.locator), kind: archive.kind)
   }
 
   /// Nil for one that is empty: the sender does not have it.
   private func sealedManifest(_ source: any ByteSource) throws(Failure) -> VerifiedManifest? {
     let whole = PeekingSource(source)
     if try whole.peek(1).isEmpty { return nil }
-    return try read(opener.open(stream: whole, isFramed: true)).verified
+    let archive = try opener.open(stream: whole, isFramed: true)
+    archive.isSealedManifest = true
+    return try read(archive).verified
   }
 
   private func word(

@@ -83,7 +83,9 @@ package final class ServedSources {
 
   private func sealedManifest(_ served: ServedArchives) throws(Failure) -> (any OpenedArchive)? {
     guard let source = try served.manifest(of: newest) else { return nil }
-    return try ArchiveOpener(keys, limits: limits).open(stream: PeekingSource(source), isFramed: true)
+    let archive = try ArchiveOpener(keys, limits: limits).open(stream: PeekingSource(source), isFramed: true)
+    archive.isSealedManifest = true
+    return archive
   }
 
   private func open(_ id: Digest, _ served: ServedArchives) throws(Failure) -> (any OpenedArchive)? {

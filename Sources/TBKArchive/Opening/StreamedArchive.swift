@@ -22,12 +22,13 @@ package final class StreamedArchive: OpenedArchive {
   package private(set) var locator: ManifestLocator?
 
   package var claims: BackupClaims?
-  package let format: String
+  package var isSealedManifest = false
+  package let kind: ArchiveKind
 
-  private init(_ key: any MessageKey, _ place: Place, format: String) {
+  private init(_ key: any MessageKey, _ place: Place, _ kind: ArchiveKind) {
     self.key = key
     self.place = place
-    self.format = format
+    self.kind = kind
   }
 
   // MARK: Opening
@@ -40,7 +41,7 @@ package final class StreamedArchive: OpenedArchive {
   ) throws(Failure) -> StreamedArchive {
     let key = PasswordKey(header, key, front: try ChunkedArchive.front(of: source))
     _ = try key.cipher()
-    return StreamedArchive(key, .stream(source), format: "TBK2")
+    return StreamedArchive(key, .stream(source), .chunked)
   }
 
   /// An archive of suite 3 that fills a region, its header included.
@@ -52,7 +53,7 @@ package final class StreamedArchive: OpenedArchive {
     try PasswordKey.checkTrailer(rest)
     let front = try ChunkedArchive.front(of: RegionSource(rest))
     let archive = StreamedArchive(
-      PasswordKey(header, key, front: front), .region(rest), format: "TBK2")
+      PasswordKey(header, key, front: front), .region(rest), .chunked)
     _ = try archive.message(in: rest)
     return archive
   }
@@ -64,7 +65,7 @@ package final class StreamedArchive: OpenedArchive {
     _ key: consuming AgeFileKey, stream source: any ByteSource
   ) throws(Failure) -> StreamedArchive {
     let key = FileKey(key, nonce: try FileKey.nonce(of: source))
-    return StreamedArchive(key, .stream(source), format: "age")
+    return StreamedArchive(key, .stream(source), .age)
   }
 
   /// An age file that is not armored and fills a region, its header of `headerLength` bytes included.
@@ -73,7 +74,7 @@ package final class StreamedArchive: OpenedArchive {
   ) throws(Failure) -> StreamedArchive {
     let rest = TailRegion(region, from: UInt64(headerLength))
     let key = FileKey(key, nonce: try FileKey.nonce(of: RegionSource(rest)))
-    let archive = StreamedArchive(key, .region(rest), format: "age")
+    let archive = StreamedArchive(key, .region(rest), .age)
     _ = try archive.message(in: rest)
     return archive
   }

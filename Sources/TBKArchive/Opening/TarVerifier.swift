@@ -33,6 +33,7 @@ package final class TarVerifier: TarHandler {
   }
 
   private let consumer: (any MemberConsumer)?
+  private let termBackup6: TermBackup6Manifests
   private let approve: (Manifest) throws(Failure) -> Void
   private var hash: SHA256
   private var current: Current?
@@ -50,13 +51,16 @@ package final class TarVerifier: TarHandler {
   /// Where the manifest was.
   private var place: ManifestLocator?
 
-  /// - Parameter approve: shown the manifest as soon as it has passed, before anything is known to
-  ///   agree with it; may refuse it.
+  /// - Parameters:
+  ///   - termBackup6: which manifests of TermBackup 6 are believed.
+  ///   - approve: shown the manifest as soon as it has passed, before anything is known to agree with it; may
+  ///     refuse it.
   package init(
-    consumer: (any MemberConsumer)? = nil,
+    consumer: (any MemberConsumer)? = nil, termBackup6: TermBackup6Manifests,
     approve: @escaping (Manifest) throws(Failure) -> Void = { _ in }
   ) throws(Failure) {
     self.consumer = consumer
+    self.termBackup6 = termBackup6
     self.approve = approve
     hash = try SHA256()
   }
@@ -118,7 +122,7 @@ package final class TarVerifier: TarHandler {
   package func end() throws(Failure) {
     switch current {
     case .manifest(let parser):
-      let manifest = try TarVerifier.checked(parser)
+      let manifest = try TarVerifier.checked(parser, termBackup6)
       // In a tar of TermBackup 6 a tree's own comes again, under the same name.
       if !manifest.isTermBackup6 { try names.add(Manifest.fileName, isDirectory: false) }
       try approve(manifest)
@@ -166,21 +170,37 @@ package final class TarVerifier: TarHandler {
   }
 
   /// The manifest that has been parsed, which by itself is one that an archive can hold.
-  static func checked(_ parser: ManifestParser) throws(Failure) -> Manifest {
+  ///
+  /// - Parameter termBackup6: which manifests of TermBackup 6 are believed.
+  static func checked(
+    _ parser: ManifestParser, _ termBackup6: TermBackup6Manifests
+  ) throws(Failure) -> Manifest {
     try parser.finish()
     let manifest = try parser.manifest()
+    if manifest.isTermBackup6, termBackup6 == .none {
+      throw Failure(
+        .malformed, "the manifest is one of TermBackup 6, which never wrote archives of suite 3 or age",
+        hint: "it was forged, or sealed again by an earlier version")
+    }
     try manifest.validate()
-    try checkID(manifest)
+    try checkID(manifest, termBackup6)
     if !manifest.isTermBackup6 { try manifest.refuseUnnamed() }
     return manifest
   }
 
-  private static func checkID(_ manifest: Manifest) throws(Failure) {
+  /// An id proves something only if it was computed again.
+  private static func checkID(
+    _ manifest: Manifest, _ termBackup6: TermBackup6Manifests
+  ) throws(Failure) {
     guard let id = manifest.backupID else {
       throw Failure(.integrity, "the manifest has no backup id")
     }
-    // TermBackup 6 computed the id of an increment over a list that is not stored.
-    if manifest.isTermBackup6, manifest.mode == "incremental" { return }
+    if manifest.hasUnprovenID {
+      if termBackup6 == .all { return }
+      throw Failure(
+        .integrity, "the sealed manifest of an increment of TermBackup 6 proves nothing",
+        hint: "read its archive")
+    }
     guard try manifest.computeID().id.hex == id else {
       throw Failure(.integrity, "the manifest's backup id is not the hash of its content")
     }

@@ -50,6 +50,7 @@ private final class CopiedArchive: OpenedArchive {
   private(set) var isCopied = false
   private(set) var locator: ManifestLocator?
   var claims: BackupClaims?
+  var isSealedManifest = false
 
   /// - Parameter copy: gets the payload; it is not ended.
   init(_ archive: StreamedArchive, to copy: any ByteSink) {
@@ -58,7 +59,7 @@ private final class CopiedArchive: OpenedArchive {
     claims = archive.claims
   }
 
-  var format: String { archive.format }
+  var kind: ArchiveKind { archive.kind }
   var hasNoManifest: Bool { false }
   var maximumContentLength: UInt64 { archive.maximumContentLength }
 

@@ -29,6 +29,18 @@ package struct BackupClaims: Equatable, Sendable {
     package let dependsOn: Set<String>
     /// Whether the archive was stored without a receipt, so that the ledger knows its bytes alone.
     package let isWithoutReceipt: Bool
+    /// What it says of the archive's format; nil where that is not known.
+    package let format: Format?
+  }
+
+  /// What a ledger says of the format of an archive.
+  package struct Format: Equatable, Sendable {
+    /// Bare: archives of age end in ".age", and no others do.
+    package let filename: String
+    /// `archive_version`; nil where it is not given.
+    package let version: UInt64?
+    /// `suite`, likewise.
+    package let suite: String?
   }
 
   /// Whether a store holds an object, in the words of `tbk-pull --list --present`.
@@ -44,7 +56,7 @@ package struct BackupClaims: Equatable, Sendable {
     if json["filename"] == nil {
       facts = nil
     } else {
-      do throws(Failure) { facts = Facts(try LedgerEntry(json)) } catch {
+      do throws(Failure) { facts = Facts(try LedgerEntry(json), json) } catch {
         throw Failure(.malformed, "an entry of the ledger: \(error.message)")
       }
     }
@@ -73,7 +85,8 @@ package struct BackupClaims: Equatable, Sendable {
       createdAt: fields[1], fileCount: count, mode: fields[4] == "-" ? nil : fields[4],
       group: fields[5] == "-" ? nil : GroupID(fields[5]),
       dependsOn: fields[8] == "-" ? [] : Set(fields[8].split(separator: ",").map(String.init)),
-      isWithoutReceipt: fields[9] == fields[0])
+      isWithoutReceipt: fields[9] == fields[0],
+      format: Format(filename: fields[7], version: nil, suite: nil))
     (archive, manifest, dependents, signature) = (nil, nil, nil, nil)
     isWanted = true
   }
@@ -85,10 +98,39 @@ package struct BackupClaims: Equatable, Sendable {
     self.id = id.hex
     facts =
       isWithoutReceipt
-      ? Facts(createdAt: "", fileCount: 0, mode: nil, group: nil, dependsOn: [], isWithoutReceipt: true) : nil
+      ? Facts(
+        createdAt: "", fileCount: 0, mode: nil, group: nil, dependsOn: [], isWithoutReceipt: true,
+        format: nil) : nil
     (archive, manifest, dependents, signature) = (nil, nil, nil, nil)
     isWanted = true
     isExact = !isWithoutReceipt
+  }
+
+  /// Compares with what was opened, of which neither an id nor a tag says what it was: anyone who has a recipient can
+  /// make an age file.
+  ///
+  /// Throws `.integrity` for the first difference, and names it.
+  ///
+  /// - Parameter isManifest: whether a sealed manifest was opened, which may be of another suite than its archive.
+  package func check(_ kind: ArchiveKind, isManifest: Bool = false) throws(Failure) {
+    guard let format = facts?.format else { return }
+    func differs(_ name: String, _ said: String, _ is: String) -> Failure {
+      Failure(
+        .integrity,
+        "the ledger's \"\(name)\" of backup \(id.prefix(12)) is \(RawPath(said).display), and its "
+          + "\(isManifest ? "sealed manifest" : "archive") is \(`is`)",
+        hint: "the store has altered the ledger or exchanged the archive")
+    }
+    guard format.filename.hasSuffix(".age") == (kind == .age) else {
+      throw differs("filename", format.filename, kind == .age ? "an age file" : "no age file")
+    }
+    if isManifest { return }
+    if let version = format.version, version != kind.version {
+      throw differs("archive_version", String(version), "of version \(kind.version)")
+    }
+    if let suite = format.suite, suite != kind.suite {
+      throw differs("suite", suite, kind.suite.map { "of suite \($0)" } ?? "of none")
+    }
   }
 
   /// Compares with what an archive says under its tag, or a sealed manifest.
@@ -121,8 +163,16 @@ package struct BackupClaims: Equatable, Sendable {
     if let group = facts.group, let own = manifest.group, group.description != own {
       throw differs("group", group.description, RawPath(own).display)
     }
-    // TermBackup 6 counts other things, and does not say what a backup depends on.
-    if manifest.isTermBackup6 { return }
+    if manifest.isTermBackup6 {
+      // Nobody else's manifest is believed as little as that.
+      guard facts.mode == nil else {
+        throw Failure(
+          .integrity, "the ledger does not say that TermBackup 6 made backup \(found.prefix(12)), and the archive does",
+          hint: "the store exchanged one backup for another")
+      }
+      // It counts other things, and does not say what a backup depends on.
+      return
+    }
     guard facts.fileCount == UInt64(manifest.fileCount) else {
       throw differs("file_count", String(facts.fileCount), String(manifest.fileCount))
     }
@@ -137,12 +187,17 @@ package struct BackupClaims: Equatable, Sendable {
 }
 
 extension BackupClaims.Facts {
-  fileprivate init(_ entry: LedgerEntry) {
+  /// - Parameter json: of the entry.
+  fileprivate init(_ entry: LedgerEntry, _ json: JSON) {
     createdAt = entry.createdAt
     fileCount = entry.fileCount
     mode = entry.mode
     group = entry.group
     dependsOn = Set(entry.dependsOn.map(\.hex))
     isWithoutReceipt = entry.id == entry.sha256
+    let suite = json["suite"]
+    format = BackupClaims.Format(
+      filename: entry.filename.description, version: json["archive_version"]?.integer(),
+      suite: suite?.text ?? suite?.integer(UInt64.self).map { String($0) })
   }
 }

@@ -43,6 +43,9 @@ package struct Manifest: Sendable {
   /// Whether TermBackup 6 wrote it, whose manifests differ (tbk(5), "TermBackup 6").
   package var isTermBackup6: Bool { version == "1.0" }
 
+  /// Whether the id cannot be computed again: TermBackup 6 computed that of an increment over a list that is not stored.
+  package var hasUnprovenID: Bool { isTermBackup6 && mode == "incremental" }
+
   /// The distinct backups that hold content of this one, in order of first use.
   package var dependsOn: [String] {
     var seen: Set<String> = []

@@ -342,7 +342,8 @@ struct OpenCommand: SuiteCommand {
   private func report(_ verified: VerifiedManifest, format: String) throws(Failure) -> Int32 {
     if let against {
       let other = try readManifest(against, allowsDeferred: false)
-      if try other.computeID().id.hex != verified.id {
+      let id = try other.computeID().id.hex
+      if verified.manifest.hasUnprovenID || id != verified.id {
         throw Failure(.integrity, "the archive is not the backup that the manifest describes")
       }
     }

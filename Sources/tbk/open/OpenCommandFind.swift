@@ -99,6 +99,7 @@ extension OpenCommand {
       meter.advance(bytes.count)
       archive = try ArchiveOpener(keys, limits: limits).open(
         stream: PeekingSource(MemorySource(bytes)), isFramed: true)
+      archive.isSealedManifest = true
     } catch {
       guard [.malformed, .truncated, .integrity, .authentication].contains(error.code), error != keys.failure
       else { throw error }

@@ -39,7 +39,13 @@ struct SealManifest: SuiteCommand {
       archives: { (_) throws(Failure) in try sources.next() })
     let verified = try reader.manifest(wholly: true)
     meter.finish()
-    switch try kind(sources.isChunked ? .chunked : .whole) {
+    let chosen = try kind(sources.isChunked ? .chunked : .whole)
+    if verified.manifest.hasUnprovenID {
+      throw Failure(
+        .configuration, "the manifest of an increment of TermBackup 6 proves nothing without its archive")
+    }
+    if case .streamed = chosen, verified.manifest.isTermBackup6 { throw .staysInSuite1 }
+    switch chosen {
     case .whole(let key, _):
       try Sealing.manifest(
         verified.manifest, key: key, output: try output.target(lengthIsKnown: false))

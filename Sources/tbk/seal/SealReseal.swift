@@ -86,6 +86,7 @@ struct SealReseal: SuiteCommand {
     // What does not hold together is not sealed again as if it did.
     try archive.keep()
     let manifest = try verify(archive)
+    if case .streamed = sealing, manifest.isTermBackup6 { throw .staysInSuite1 }
     guard let archive = archive as? AuthenticatedArchive else {
       guard case .whole(let key, let compression) = sealing else {
         throw Failure(.library, "an archive of an unknown kind")
@@ -114,4 +115,11 @@ struct SealReseal: SuiteCommand {
       archives: { (_) throws(Failure) in rest.take() })
     return try reader.manifest(wholly: true).manifest
   }
+}
+
+extension Failure {
+  /// In suite 3 and age its manifests would not be believed.
+  static let staysInSuite1 = Failure(
+    .configuration, "TermBackup 6 made the backup, which stays in suite 1",
+    hint: "restore it, and back that up")
 }

@@ -111,7 +111,7 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
       }
     case .manifest: return try manifest(bytes)
     case .members:
-      let verifier = try TarVerifier()
+      let verifier = try TarVerifier(termBackup6: .all)
       let parser = TarParser(handler: verifier, limits: TarLimits(maximumSize: 1 << 40))
       try inTwo(bytes, parser)
       try parser.finish()

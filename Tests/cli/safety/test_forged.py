@@ -1,0 +1,180 @@
+"""What a store can make by itself. It knows the recipient, which is public, and what its own ledger says; it has no
+password, no identity and no key that signs."""
+
+import hashlib
+import io
+import json
+import os
+import pty
+import shlex
+import shutil
+import struct
+import subprocess
+import tarfile
+
+import pytest
+from conftest import COST, FAST, PASSWORD, PATIENCE, crypto, gz, put, require, shown_on
+from tbkref import age, frames, tbk6
+from test_termbackup6_store import dash  # noqa: F401, a fixture
+
+ONE = age.Identity(bytes(range(32)))
+CONTENT = b"#!/bin/sh\necho forged\n"
+
+
+def claimed(backup_id, content=CONTENT, **members):
+    """A manifest of TermBackup 6, whose increments have an id that nobody can compute again."""
+    return {
+        "version": "1.0", "os_name": "Linux", "architecture": "x86_64", "created_at": "2026-02-01T00:00:00+00:00",
+        "backup_mode": "incremental", "parent_backup_id": None, "backup_id": backup_id,
+        "files": [{"relative_path": "script.sh", "size": len(content), "sha256": hashlib.sha256(content).hexdigest(),
+                   "permissions": 0o100755, "modified_at": 1.0}], **members}
+
+
+def tar(manifest, content=CONTENT):
+    """The tar that holds it, and where the manifest is in it."""
+    out = io.BytesIO()
+    text = json.dumps(manifest).encode()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as made:
+        for name, data in (("script.sh", content), ("manifest.json", text)):
+            at = made.offset
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o755
+            made.addfile(member, io.BytesIO(data))
+    return out.getvalue(), at, len(text)
+
+
+def forge(manifest, seal, size=None):
+    """An archive that holds it, of so many bytes if that is given."""
+    data, at, length = tar(manifest)
+    more = 0
+    while True:
+        archive = seal(frames.payload(data + bytes(more), at, length))
+        if size is None or len(archive) == size:
+            return archive
+        assert more + size - len(archive) >= 0
+        more += size - len(archive)
+
+
+def to_one(payload):
+    return frames.seal_age(payload, ONE)
+
+
+def under_password(payload):
+    return frames.seal3(payload, PASSWORD)
+
+
+@pytest.fixture
+def identity(tmp_path):
+    put(tmp_path / "identity", ONE.text.encode() + b"\n", 0o600)
+    return tmp_path / "identity"
+
+
+class Ledger:
+    """A store's directory in the store's own hands."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self):
+        return json.loads((self.path / "metadata.json").read_text())
+
+    def write(self, change):
+        """A ledger that follows the one before, as every machine wants it, and that nobody has signed."""
+        ledger = self.read()
+        before = json.dumps(ledger, sort_keys=True, separators=(",", ":"))
+        ledger["history"].append(hashlib.sha256(before.encode()).hexdigest())
+        ledger["sequence"] += 1
+        change(ledger)
+        put(self.path / "metadata.json", json.dumps(ledger).encode())
+
+
+# A signed ledger, and other contents under it
+
+
+@pytest.fixture
+def signed(dash, tmp_path):  # noqa: F811
+    """A profile with a recipient whose ledger is signed; a store that put a forged archive in the place of the last."""
+    source = tmp_path / "source"
+    put(source / "script.sh", b"#!/bin/sh\necho ours\n")
+    put(source / "data", os.urandom(40_000))
+    dash.profile("p", source, "--recipient", ONE.recipient)
+    dash.run("generate-key", "--enable", "--no-password", password=None)
+    dash.run("run", "p", password=None)
+    put(source / "later", b"later\n")
+    dash.run("run", "p", password=None)
+    store = Ledger(dash.home / "store")
+    entry = store.read()["backups"][-1]
+    forged = forge(claimed(entry["id"], created_at=entry["created_at"]), to_one, entry["size"])
+    put(store.path / "backups" / entry["filename"], forged)
+    return dash, store, entry
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["with its manifest", "without"])
+def test_a_manifest_whose_id_proves_nothing_is_not_believed_in_an_age_file(signed, identity, tmp_path, lost):
+    dash, store, entry = signed  # noqa: F811
+    if lost:
+        (store.path / "manifests" / entry["manifest"]["filename"]).unlink()
+    reading = ["-p", "p", "--no-input", "-i", identity]
+    for words in (["cat", "latest", "script.sh"], ["restore", "latest", "script.sh", "--to", tmp_path / "out"]):
+        done = dash.run(*words, *reading, password=None, status=65)
+        assert b"forged" not in done.stdout and not (tmp_path / "out").exists()
+    dash.run("verify", "latest", *reading, password=None, status=1)
+    if not lost:
+        return
+    for words, status in ((["ls", "latest"], 65), (["diff"], 65), (["find", "script.sh"], 3)):
+        done = dash.run(*words, *reading, password=None, status=status)
+        assert b"%d B" % len(CONTENT) not in done.stdout and entry["id"][:12].encode() not in done.stdout
+    # Nor is it what the next search knows.
+    again = dash.run("find", "script.sh", *reading, password=None, status=3)
+    assert entry["id"][:12].encode() not in again.stdout
+
+
+OPENING = [["--list"], ["--manifest"], ["--verify"], ["--cat", "script.sh"], ["-C"], [], ["--verify", "--each"]]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("seal", [to_one, under_password])
+def test_termbackup_6_made_no_archives_of_suite_3_and_none_of_age(tbk, tmp_path, identity, seal, mode):
+    manifest = claimed("ab" * 32, backup_mode=mode)
+    if mode == "full":
+        manifest["backup_id"] = tbk6.mf.backup_id({**manifest, "backup_id": None})
+    put(tmp_path / "archive", forge(manifest, seal))
+    options = ["-i", identity] if seal is to_one else []
+    for words in OPENING:
+        if words == ["-C"]:
+            words = ["-C", tmp_path / "out"]
+        done = tbk.run("tbk-open", *options, *words, tmp_path / "archive", status=1 if "--each" in words else 65)
+        assert b"forged" not in done.out and not (tmp_path / "out").exists()
+        if words and "--each" not in words:
+            tbk.run("tbk-open", *options, *words, input=(tmp_path / "archive").read_bytes(), status=65)
+    for words in (["reseal"], ["manifest"]):
+        given = ["--old-password-file", tbk.scratch / "old"] if words == ["reseal"] and not options else []
+        put(tbk.scratch / "old", PASSWORD)
+        done = tbk.run("tbk-seal", *words, *FAST, *options, *given, input=(tmp_path / "archive").read_bytes(), status=65)
+
+
+def test_what_termbackup_6_made_stays_in_suite_1(tbk, tmp_path, identity):
+    for mode in ("full", "incremental"):
+        manifest = claimed("ab" * 32, backup_mode=mode)
+        if mode == "full":
+            manifest["backup_id"] = tbk6.mf.backup_id({**manifest, "backup_id": None})
+        archive = crypto.seal_tbk2(gz.compress(tar(manifest)[0]), PASSWORD, **COST)
+        put(tbk.scratch / "old", PASSWORD)
+        old = ["--old-password-file", tbk.scratch / "old"]
+        for options in (["--suite", "3", *FAST], ["-r", ONE.recipient]):
+            done = tbk.run("tbk-seal", "reseal", *old, *options, input=archive, status=78,
+                           password=None if "-r" in options else PASSWORD)
+            assert b"suite 1" in done.err
+        tbk.run("tbk-seal", "reseal", *old, *FAST, input=archive)
+        assert tbk.run("tbk-open", "--cat", "script.sh", input=archive).out == CONTENT
+        tbk.run("tbk-seal", "manifest", *FAST, input=archive, status=78 if mode == "incremental" else 0)
+
+
+def test_an_id_that_was_not_computed_again_agrees_with_no_manifest(tbk, tmp_path, small):
+    put(tmp_path / "manifest", tbk.manifest(small))
+    wanted = tbk.run("tbk-manifest", "id", tmp_path / "manifest").lines[0]
+    archive = crypto.seal_tbk2(gz.compress(tar(claimed(wanted))[0]), PASSWORD, **COST)
+    tbk.run("tbk-open", "--verify", input=archive)
+    for words in (["--verify"], ["-C", tmp_path / "out"]):
+        tbk.run("tbk-open", *words, "--against", tmp_path / "manifest", input=archive, status=65)
+    assert not (tmp_path / "out").exists()
