@@ -3,6 +3,8 @@
 # How often a person at the terminal was asked for the password; whether a backup that is read needs one, although the
 # profile does not.
 tb_asked='' tb_reads_sealed=''
+# Set where nothing vouches for what is sealed to recipients, whatever its name is.
+tb_no_age=''
 
 # tb_wants_password: whether the profile is sealed under one, or a backup that is read.
 tb_wants_password() {
@@ -29,8 +31,9 @@ tb_asks_again() {
 	tb_read_secret password
 }
 
-# What a check of our own costs to open; no other is paid.
-tb_check_costs='--max-memory 65536 --max-iterations 3 --max-lanes 4'
+# What a check of our own costs to open, and the manifest of a last backup; nothing else is paid.
+tb_costs='--max-memory 65536 --max-iterations 3 --max-lanes 4'
+tb_check_costs="--no-age $tb_costs"
 # Whether one that the ledger names and the store has lost counts as none.
 tb_lost_check=
 
@@ -52,7 +55,7 @@ tb_pull_check() {
 # manifest that stands for it.
 tb_open_check() {
 	# shellcheck disable=SC2086 # Words without blanks.
-	test $# -gt 0 || set -- --verify $tb_check_costs
+	set -- "${1:---verify}" $tb_check_costs
 	tb_open_asking "$tb_work/check" "$@"
 	tb_judge_open open-check "this is not the password of the backups of '$profile_name'" \
 		'or the store has altered its password check'
@@ -99,12 +102,13 @@ tb_judge_open() {
 # tells a wrong one before anything is fetched. Ends if there is no identity, or nothing vouches for what is sealed to
 # one: anyone who has the recipient could have sealed it.
 tb_password_for_reading() {
+	IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
+	test -n "${opt_unsigned-}" || test "$tb_trust" = verified || tb_no_age=--no-age
 	case ${tb_file-}$tb_newline in
 	*.age"$tb_newline"*)
 		test -n "${opt_identity-}" || tb_pull_identity ||
 			tb_usage_error 'it is sealed to recipients, and no identity is given' 'give the file of one with -i'
-		IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
-		test -n "${opt_unsigned-}" || test "$tb_trust" = verified ||
+		test -z "$tb_no_age" ||
 			tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
 				'--unsigned accepts it as it is'
 		if test -z "${opt_identity-}"; then

@@ -17,6 +17,7 @@ tb_sealed() {
 		;;
 	esac
 	test -n "${tb_password-}$tb_password_file" || tb_options="$tb_options ${tb_no_input:+--no-input}"
+	case $2 in *tbk-open) tb_options="$tb_no_age $tb_options" ;; esac
 	tb_fed "$tb_opening" tb_with "$tb_wanted" "$@"
 	set -- $?
 	# What a pipe has used is still here.

@@ -5,6 +5,8 @@ import TBKCrypto
 package final class OpeningKeys: ArchiveKeys {
   /// Whether standard input is an archive, and so has no password in it.
   package var inputIsData = false
+  /// Whether age files are refused, whatever opens them.
+  package var refusesAge = false
   private let askPassword: (_ inputIsData: Bool) throws(Failure) -> Secret
   private let askIdentities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
   /// KiB that a passphrase may cost.
@@ -42,6 +44,11 @@ package final class OpeningKeys: ArchiveKeys {
 
   /// The key of an age file: from its passphrase if it has one, else from the identities.
   package func key(of header: AgeHeader) throws(Failure) -> AgeFileKey {
+    if refusesAge {
+      throw Failure(
+        .denied, "it is an age file, and no trusted key vouches for it: anyone who has a recipient can make one",
+        hint: "a signed ledger vouches for what it lists; 'termbackup' takes --unsigned")
+    }
     try header.checkStanzas()
     guard header.hasPassphrase, askIdentities == nil else {
       // Where there is nobody that it could be sealed to, no identity is missing.
@@ -54,7 +61,7 @@ package final class OpeningKeys: ArchiveKeys {
 
   /// What seals for whoever can open: to the recipients of the identities, or else under the password.
   package func encryption() throws(Failure) -> StreamSealing.Encryption {
-    guard askIdentities != nil else {
+    guard askIdentities != nil, !refusesAge else {
       return .password(try SealingKey(password: try givenPassword(), cost: .standard))
     }
     var recipients: [AgeRecipient] = []

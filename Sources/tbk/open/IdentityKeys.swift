@@ -26,14 +26,17 @@ extension OpenCommand {
   var openingKeys: OpeningKeys {
     let (passwords, identities, memoryLimit) = (passwords, identities, maxMemory)
     let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
+      // It is the user's own, whatever archives may cost.
       try identities.read(
         refusing: passwords.input.noInput, inputIsData: inputIsData,
-        memoryLimit: UInt64(memoryLimit))
+        memoryLimit: UInt64(max(memoryLimit, OpenLimits().argon2.memory)))
     }
-    return OpeningKeys(
+    let keys = OpeningKeys(
       memoryLimit: memoryLimit,
       password: { (inputIsData) throws(Failure) in
         try passwords.password(confirming: false, inputIsData: inputIsData)
       }, identities: identities.identity.isEmpty ? nil : read)
+    keys.refusesAge = noAge
+    return keys
   }
 }

@@ -146,6 +146,11 @@ struct OpenCommand: SuiteCommand {
   @Flag(name: .long, help: "Strip the top directory of an mbu package from the names.")
   var stripTop = false
 
+  @Flag(
+    name: .long,
+    help: "Refuse age files: anyone who has a recipient can make one, and nothing else vouches for these.")
+  var noAge = false
+
   @Option(name: .long, help: ArgumentHelp("The most Argon2id memory to spend, in KiB.", valueName: "kib"))
   var maxMemory = Argon2Limits().memory
 
@@ -185,6 +190,9 @@ struct OpenCommand: SuiteCommand {
     if recursive, within == nil { throw ValidationError("--recursive can only be used with --in") }
     if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
     if json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
+    if noAge, header || raw || mbuConfig != nil {
+      throw ValidationError("--no-age cannot be used with --header, --raw or --mbu-config")
+    }
     if header, expectId != nil {
       throw ValidationError("--expect-id needs what --header does not read: see --verify")
     }

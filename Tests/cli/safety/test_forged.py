@@ -178,3 +178,53 @@ def test_an_id_that_was_not_computed_again_agrees_with_no_manifest(tbk, tmp_path
     for words in (["--verify"], ["-C", tmp_path / "out"]):
         tbk.run("tbk-open", *words, "--against", tmp_path / "manifest", input=archive, status=65)
     assert not (tmp_path / "out").exists()
+
+
+# An unsigned ledger, and age files under other names
+
+
+@pytest.mark.parametrize("said", [{"suite": 3, "archive_version": 2}, {"archive_version": 2}])
+def test_an_age_file_is_one_whatever_it_is_called(dash, tmp_path, identity, small, said):  # noqa: F811
+    dash.profile("p", small, "--recipient", ONE.recipient)
+    dash.run("run", "p", password=None)
+    tbk, store = dash.tbk, Ledger(dash.home / "store")
+    put(tmp_path / "theirs" / "script.sh", CONTENT)
+    listed = tbk.manifest(tmp_path / "theirs")
+    archive = tbk.run("tbk-seal", "-r", ONE.recipient, "--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "sealed",
+                      input=listed, password=None).out
+    receipt, sealed = json.loads((tmp_path / "receipt").read_bytes()), (tmp_path / "sealed").read_bytes()
+    short = receipt["id"][:12]
+    put(store.path / "backups" / f"backup_{short}.tbk", archive)
+    put(store.path / "manifests" / f"manifest_{short}.tbk", sealed)
+
+    def add(ledger):
+        entry = {**ledger["backups"][-1], **{key: receipt[key] for key in ("id", "created_at", "file_count", "size", "sha256")},
+                 "filename": f"backup_{short}.tbk",
+                 "manifest": {"filename": f"manifest_{short}.tbk", "sha256": hashlib.sha256(sealed).hexdigest(), "size": len(sealed)}}
+        entry.pop("suite", None)
+        ledger["backups"].append({**entry, **said})
+
+    store.write(add)
+    reading = ["-p", "p", "--no-input", "-i", identity]
+    wanted = [["restore", "latest", "--to", tmp_path / "out"], ["restore", "latest", "script.sh", "--to", tmp_path / "out"],
+              ["cat", "latest", "script.sh"], ["ls", "latest"], ["verify", "latest"]]
+    for words in wanted:
+        done = dash.run(*words, *reading, status=77)
+        assert b"--unsigned" in done.stderr and b"script.sh" not in done.stdout and CONTENT not in done.stdout
+        # What it seems to be is something else, too.
+        done = dash.run(*words, *reading, "--unsigned", status=1 if words[0] == "verify" else 65)
+        assert b"script.sh" not in done.stdout and CONTENT not in done.stdout
+    assert not (tmp_path / "out").exists()
+    dash.run("find", "script.sh", *reading, status=77)
+    dash.run("diff", *reading, status=77)
+
+
+def test_an_age_file_is_refused_where_nothing_vouches_for_it(tbk, tmp_path, identity, small):
+    archive = tbk.run("tbk-seal", "-r", ONE.recipient, input=tbk.manifest(small), password=None).out
+    put(tmp_path / "archive", archive)
+    for words in OPENING[:4]:
+        done = tbk.run("tbk-open", "--no-age", "-i", identity, *words, tmp_path / "archive", status=77)
+        assert done.out == b"" and b"recipient" in done.err
+    tbk.run("tbk-open", "--no-age", "--raw", "-i", identity, tmp_path / "archive", status=64)
+    ours = tbk.run("tbk-seal", *FAST, "--suite", "3", input=tbk.manifest(small)).out
+    tbk.run("tbk-open", "--no-age", "--verify", input=ours)
