@@ -15,8 +15,9 @@ tb_prove_password() {
 }
 
 tb_open_latest() {
+	# shellcheck disable=SC2086 # Words without blanks.
 	tb_pull pull-latest --quiet --progress "$tb_progress" -- "$profile_store" "$tb_latest" |
-		tb_quietly tb_sealed open-check "${tb_bin}tbk-open" --manifest --quiet --progress never >/dev/null
+		tb_quietly tb_sealed open-check "${tb_bin}tbk-open" --manifest --quiet --progress never $tb_check_costs >/dev/null
 }
 
 # tb_push_check OPTION…: stores the password check that is in new-check. Another machine may have been first: what

@@ -12,7 +12,8 @@ tb_open_previous() {
 		;;
 	*) sealed=$tb_work/manifest ;;
 	esac
-	tb_quietly tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet --expect-id "$tb_latest" "$@" <"$sealed" >&5
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_quietly tb_sealed previous "${tb_bin}tbk-open" --manifest --quiet $tb_costs --expect-id "$tb_latest" "$@" <"$sealed" >&5
 	if test "$prepared_proof" = manifest && tb_asks_again previous; then
 		tb_open_previous
 		return
@@ -45,7 +46,7 @@ tb_compare_readers() {
 	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
 	-.age.age)
 		tb_readers=
-		{ IFS= read -r tb_readers <"$tb_home/cache/$profile_group/recipients"; } 2>/dev/null
+		test ! -f "$tb_home/cache/$profile_group/recipients" || { IFS= read -r tb_readers <"$tb_home/cache/$profile_group/recipients"; } 2>/dev/null
 		if test "$tb_readers" != "$tb_latest $profile_recipients"; then
 			prepared_full=readers
 		elif test "$prepared_manifest" = local; then

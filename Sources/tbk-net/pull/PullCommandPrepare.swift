@@ -132,6 +132,9 @@ extension PrepareOptions {
       manifest: { (entry) throws(Failure) in
         try receive("manifest") { (sink) throws(Failure) in
           try retrieval.sendManifest(entry, to: sink, isStaging: true)
+          try sink.flush()
+          let path = directory.appending(RawPath("manifest"))
+          try ManifestCost.check(DescriptorSource(try Descriptor.openForReading(path), name: path))
         }
       },
       check: { (group) throws(Failure) in

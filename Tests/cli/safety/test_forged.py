@@ -228,3 +228,38 @@ def test_an_age_file_is_refused_where_nothing_vouches_for_it(tbk, tmp_path, iden
     tbk.run("tbk-open", "--no-age", "--raw", "-i", identity, tmp_path / "archive", status=64)
     ours = tbk.run("tbk-seal", *FAST, "--suite", "3", input=tbk.manifest(small)).out
     tbk.run("tbk-open", "--no-age", "--verify", input=ours)
+
+
+# What an unsigned ledger makes a run pay
+
+
+def test_a_last_manifest_that_costs_more_than_ours_is_not_opened(dash, small):  # noqa: F811
+    dash.profile("p", small, "--mode", "incremental")
+    dash.run("run", "p")
+    put(os.path.join(small, "later"), b"later\n")
+    store = Ledger(dash.home / "store")
+    entry = store.read()["backups"][-1]
+    manifest = store.path / "manifests" / entry["manifest"]["filename"]
+    data = bytearray(manifest.read_bytes())
+    data[6:13] = struct.pack(">IHB", 1 << 20, 1, 1)
+    put(manifest, bytes(data))
+    store.write(lambda ledger: ledger["backups"][-1]["manifest"].update(sha256=hashlib.sha256(data).hexdigest()))
+    shutil.rmtree(dash.home / "cache")
+    done = dash.run("run", "p", "--json", "--no-input")
+    assert json.loads(done.stdout)["mode"] == "full"
+    assert len(store.read()["backups"]) == 2
+
+
+def test_a_last_manifest_under_a_passphrase_of_age_is_not_opened(dash, small):  # noqa: F811
+    dash.profile("p", small, "--mode", "incremental")
+    dash.run("run", "p")
+    put(os.path.join(small, "later"), b"later\n")
+    store = Ledger(dash.home / "store")
+    entry = store.read()["backups"][-1]
+    manifest = store.path / "manifests" / entry["manifest"]["filename"]
+    stanzas = [age.Passphrase(b"any").wrap(bytes(16), bytes(16), 10)]
+    data = age.header(bytes(16), stanzas).replace(b" 10\n", b" 20\n") + age.payload(bytes(16), b"nothing", bytes(16))
+    put(manifest, data)
+    store.write(lambda ledger: ledger["backups"][-1]["manifest"].update(sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
+    shutil.rmtree(dash.home / "cache")
+    assert json.loads(dash.run("run", "p", "--json", "--no-input").stdout)["mode"] == "full"
