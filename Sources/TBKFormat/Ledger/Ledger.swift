@@ -90,7 +90,7 @@ package struct Ledger: Equatable, Sendable {
       case "backups":
         hasBackups = true
         entries = try Ledger.entries(&reader)
-      case "groups": groups = try Ledger.groups(&reader)
+      case "groups": groups = try Ledger.groups(&reader, atMost: rest)
       case "store_id", "sequence", "history", "ledger_signature":
         ours[key] = try reader.value(atMost: rest)
       default: members.append(JSON.Member(key, try reader.value(atMost: rest)))
@@ -261,6 +261,12 @@ package struct Ledger: Equatable, Sendable {
     }
     output.append(UInt8(ascii: "}"))
     return output
+  }
+
+  /// As `serialized()`, for a terminal: without a character that it would obey.
+  package func printable() -> [UInt8] {
+    // Only in strings.
+    serialized().flatMap { $0 == 0x7f ? Array("\\u007f".utf8) : [$0] }
   }
 
   /// The file: a line for each member and each backup, so that people and git see what changed.

@@ -102,7 +102,10 @@ extension Ledger {
   package static let groupLimit = 10_000
 
   /// Reads the member `groups`, of which each key and each name of an object stands once.
-  static func groups(_ reader: inout JSONReader) throws(Failure) -> [LedgerGroup] {
+  ///
+  /// - Parameter limit: bytes of text of all of them together.
+  static func groups(_ reader: inout JSONReader, atMost limit: Int) throws(Failure) -> [LedgerGroup] {
+    let start = reader.position
     var groups: [LedgerGroup] = []
     // As text, whose hash nobody can aim at.
     var ids: Set<String> = []
@@ -117,7 +120,7 @@ extension Ledger {
       guard let id = String(validating: key, as: UTF8.self).flatMap({ GroupID($0) }) else {
         throw Failure(.malformed, "\(RawPath(key).display) is not the name of a group")
       }
-      let json = try reader.value()
+      let json = try reader.value(atMost: max(0, limit - (reader.position - start)))
       do throws(Failure) {
         let group = try LedgerGroup(id, json)
         guard ids.insert(id.description).inserted else {

@@ -198,6 +198,8 @@ final class DirectoryCommit {
     }
 
     private static let mark = "kept/"
+    /// The longest folder and name.
+    static let lineLimit = 256
 
     /// Nil for a line that is none of ours.
     init?(line: some Collection<UInt8>) {
@@ -229,9 +231,23 @@ final class DirectoryCommit {
     guard let file = try store.regularFile(DirectoryStore.journalName, in: store.root) else {
       return []
     }
-    return try DescriptorSource(file).readAll(limit: 64 << 20, what: "the journal of the store")
-      .split(separator: UInt8(ascii: "\n")).compactMap { JournalEntry(line: $0) }
+    // Whoever owns the store can write there. What is past the limits stays for 'tbk-store clean' to find.
+    let lines = PeekingSource(DescriptorSource(file))
+    var entries: [JournalEntry] = []
+    var rest = DirectoryCommit.journalLimit
+    do throws(Failure) {
+      while rest > 0, let line = try lines.line(limit: JournalEntry.lineLimit) {
+        rest -= line.count + 1
+        if let entry = JournalEntry(line: line) { entries.append(entry) }
+      }
+    } catch {
+      guard error.code == .malformed || error.code == .truncated else { throw error }
+    }
+    return entries
   }
+
+  /// Bytes of a journal that are read: of 20,000 backups and more.
+  private static let journalLimit = 4 << 20
 
   /// Removes what a killed commit left: names in its journal that the ledger does not mention.
   private func recover(_ journal: [JournalEntry], _ ledger: [UInt8]) throws(Failure) {

@@ -263,3 +263,33 @@ def test_a_last_manifest_under_a_passphrase_of_age_is_not_opened(dash, small):  
     store.write(lambda ledger: ledger["backups"][-1]["manifest"].update(sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
     shutil.rmtree(dash.home / "cache")
     assert json.loads(dash.run("run", "p", "--json", "--no-input").stdout)["mode"] == "full"
+
+
+# What a ledger and a journal may hold
+
+
+def test_a_group_of_a_ledger_holds_no_more_than_a_ledger_does(tbk, store_with_one):
+    ledger = store_with_one.read()
+    group = next(iter(ledger["groups"]))
+    ledger["groups"][group]["z"] = [0] * (3 << 20)
+    put(store_with_one.path / "metadata.json", json.dumps(ledger).encode())
+    assert b"too long" in tbk.run("tbk-pull", store_with_one.path, "--list", status=65).err
+
+
+def test_a_journal_of_a_store_is_read_as_far_as_one_of_ours_goes(tbk, tmp_path, store_with_one):
+    journal = store_with_one.path / ".tbk-journal"
+    left = store_with_one.path / "backups" / "left.tbk"
+    for junk in (b"x" * (100 << 20), b"backups/none.tbk\n" * (6 << 20)):
+        put(left)
+        put(journal, b"backups/left.tbk\n" + junk)
+        archive = tbk.run("tbk-seal", "stream", "more", *FAST, "--receipt", tmp_path / "receipt", "--overwrite", "always",
+                          input=os.urandom(8)).out
+        tbk.run("tbk-push", store_with_one.path, "--receipt", tmp_path / "receipt", input=archive)
+        assert not left.exists() and not journal.exists()
+
+
+@pytest.fixture
+def store_with_one(dash, small):  # noqa: F811
+    dash.profile("p", small)
+    dash.run("run", "p")
+    return Ledger(dash.home / "store")
