@@ -79,10 +79,7 @@ package struct AuditFile {
   }
 
   func storedState() throws(Failure) -> AuditState? {
-    guard let file = try Descriptor.workingDirectory.openIfPresent(statePath, O_RDONLY | O_NOFOLLOW)
-    else { return nil }
-    let bytes = try DescriptorSource(file, name: statePath).readAll(
-      limit: AuditFile.lineLimit, what: statePath.display)
+    guard let bytes = try readKeptFile(statePath, limit: AuditFile.lineLimit, follows: false) else { return nil }
     return try AuditState(bytes, place: statePath.display)
   }
 

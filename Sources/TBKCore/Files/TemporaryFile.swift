@@ -171,6 +171,21 @@ package final class AtomicFile {
   }
 }
 
+/// The bytes of a regular file that another command of ours has written; nil if it is not there. Never waits: throws
+/// `.cannotCreate` for a FIFO, or whatever else is no file, of its name.
+///
+/// - Parameters:
+///   - limit: refused past this many bytes.
+///   - follows: whether a symbolic link of its name is followed.
+package func readKeptFile(_ path: RawPath, limit: Int, follows: Bool = true) throws(Failure) -> [UInt8]? {
+  let flags = O_RDONLY | O_NONBLOCK | (follows ? 0 : O_NOFOLLOW)
+  guard let file = try Descriptor.workingDirectory.openIfPresent(path, flags) else { return nil }
+  guard try file.status().st_mode & S_IFMT == S_IFREG else {
+    throw Failure(.cannotCreate, "\(path.display) is not a regular file")
+  }
+  return try DescriptorSource(file, name: path).readAll(limit: limit, what: path.display)
+}
+
 /// Reads a whole small file.
 ///
 /// - Parameter limit: refused past this many bytes.

@@ -42,7 +42,7 @@ struct GitHubCache {
 
   func facts() -> Facts? {
     guard let directory,
-      let bytes = try? readFile(directory.appending(factsName), limit: GitHubCache.factsLimit),
+      let bytes = try? readKeptFile(directory.appending(factsName), limit: GitHubCache.factsLimit),
       let json = try? JSON.parse(bytes, what: "cache"), let branch = json["branch"]?.text
     else { return nil }
     var facts = Facts(branch: branch)
@@ -57,7 +57,7 @@ struct GitHubCache {
   /// The ledger that the facts vouch for.
   func ledger(_ digest: Digest) -> [UInt8]? {
     guard let directory,
-      let bytes = try? readFile(directory.appending(ledgerName), limit: Ledger.byteLimit),
+      let bytes = try? readKeptFile(directory.appending(ledgerName), limit: Ledger.byteLimit),
       (try? SHA256.hash(bytes)) == digest
     else { return nil }
     return bytes
@@ -87,7 +87,7 @@ struct GitHubCache {
   /// The sizes of all files of a tree, by path; nil if another tree was listed last.
   func sizes(of tree: GitObjectID) -> [String: UInt64]? {
     guard let directory,
-      let bytes = try? readFile(directory.appending(listingName), limit: GitHubCache.listingLimit),
+      let bytes = try? readKeptFile(directory.appending(listingName), limit: GitHubCache.listingLimit),
       let json = try? JSON.parse(bytes, what: "cache"), json["tree"]?.text == tree.description,
       let members = json["sizes"]?.members
     else { return nil }

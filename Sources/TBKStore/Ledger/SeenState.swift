@@ -181,11 +181,8 @@ package final class SeenState {
     let path = directory.appending(name)
     let bytes: [UInt8]
     do throws(Failure) {
-      guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY) else {
-        return nil
-      }
-      bytes = try DescriptorSource(file, name: path)
-        .readAll(limit: SeenState.fileLimit, what: path.display)
+      guard let kept = try readKeptFile(path, limit: SeenState.fileLimit) else { return nil }
+      bytes = kept
     } catch {
       if error.code == .inputMissing { return nil }  // Something above it is no directory.
       if error.isOfProcess { throw error }

@@ -87,11 +87,22 @@ extension ShellCommand {
   struct MakeFile: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "make-file",
-      abstract: "Make an empty file that belongs to its directory's owner, unless it is there.")
+      abstract: "Make an empty file, or a directory, that belongs to its directory's owner, unless it is there.")
+    @Flag(name: .long, help: "Make a directory.")
+    var directory = false
     @Argument(help: ArgumentHelp("The file.", valueName: "file"))
     var file: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {
+      if directory {
+        do throws(Failure) {
+          try Descriptor.workingDirectory.makeOwnedDirectory(file)
+        } catch {
+          // Another process was faster, perhaps.
+          guard try Descriptor.workingDirectory.openIfPresent(file, O_RDONLY | O_DIRECTORY) != nil else { throw error }
+        }
+        return ExitStatus.success
+      }
       _ = try Descriptor.workingDirectory.openOwned(file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
       return ExitStatus.success
     }

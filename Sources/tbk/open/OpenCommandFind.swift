@@ -136,12 +136,13 @@ extension OpenCommand {
 
   // MARK: The index
 
-  /// What was known the last time; nothing if that cannot be opened, as under an earlier password.
+  /// What was known the last time; nothing if that cannot be read or opened, as under an earlier password.
   private func readIndex(_ keys: OpeningKeys) throws(Failure) -> VersionIndex {
-    guard let index,
-      let file = try Descriptor.workingDirectory.openIfPresent(index, O_RDONLY | O_NOFOLLOW)
-    else { return VersionIndex() }
+    guard let index else { return VersionIndex() }
     do throws(Failure) {
+      guard let file = try Descriptor.workingDirectory.openIfPresent(index, O_RDONLY | O_NOFOLLOW | O_NONBLOCK),
+        try file.status().st_mode & S_IFMT == S_IFREG
+      else { return VersionIndex() }
       let opener = ArchiveOpener(keys, limits: limits)
       return try VersionIndex(parsing: try opener.sealedBytes(file, limit: OpenCommand.indexLimit))
     } catch {
@@ -153,7 +154,12 @@ extension OpenCommand {
   /// Sealed to the identities that opened the backups, or else under the password.
   private func write(_ known: VersionIndex, _ keys: OpeningKeys) throws(Failure) {
     guard let index else { return }
-    let file = try AtomicFile(index)
+    let file: AtomicFile
+    do throws(Failure) { file = try AtomicFile(index, inherits: true) } catch {
+      // It costs time at the next search, and nothing else.
+      guard error.code == .cannotCreate || error.code == .denied else { throw error }
+      return Messages.warning("the index is not kept: \(error.message)")
+    }
     let sink = DescriptorSink(file.descriptor, name: index)
     try StreamSealing(try keys.encryption(), threads: 1).seal(known.bytes, into: sink)
     try file.commit()

@@ -293,3 +293,53 @@ def store_with_one(dash, small):  # noqa: F811
     dash.profile("p", small)
     dash.run("run", "p")
     return Ledger(dash.home / "store")
+
+
+# What lies in the home
+
+
+@pytest.mark.parametrize("what", ["fifo", "closed"])
+def test_an_index_that_cannot_be_read_is_none(dash, small, what):  # noqa: F811
+    dash.profile("p", small)
+    dash.run("run", "p")
+    before = dash.run("find", "*", "-p", "p").stdout
+    index = next((dash.home / "cache").glob("*/versions"))
+    index.unlink()
+    if what == "fifo":
+        os.mkfifo(index)
+    elif os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    else:
+        put(index, b"", 0)
+    assert dash.run("find", "*", "-p", "p").stdout == before
+    assert what == "fifo" or index.is_file()
+
+
+def test_a_fifo_in_the_place_of_a_file_of_the_home_hangs_nothing(dash, small):  # noqa: F811
+    dash.profile("p", small)
+    dash.run("run", "p")
+    lock = dash.home / "state" / "run-p.lock"
+    lock.unlink()
+    os.mkfifo(lock)
+    assert b"not a regular file" in dash.run("run", "p", status=73).stderr
+    lock.unlink()
+    for seen in [path for path in (dash.home / "state").rglob("*.json") if path.is_file()]:
+        seen.unlink()
+        os.mkfifo(seen)
+        dash.run("list", "p")
+        assert seen.exists()
+        seen.unlink()
+        dash.run("list", "p")
+
+
+def test_root_leaves_no_file_of_its_own_in_the_home_of_another(dash, small):  # noqa: F811
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    dash.profile("p", small)
+    dash.run("run", "p")
+    for folder in [dash.home, *(path for path in dash.home.rglob("*"))]:
+        os.chown(folder, 12345, 12345, follow_symlinks=False)
+    shutil.rmtree(dash.home / "cache")
+    dash.run("find", "*", "-p", "p")
+    made = list((dash.home / "cache").rglob("*"))
+    assert made and {path.lstat().st_uid for path in made} == {12345}
