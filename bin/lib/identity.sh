@@ -47,3 +47,20 @@ tb_seal_to() {
 	done
 	tb_config profile edit "$profile_name" --quiet "$@"
 }
+
+# tb_read_identities: those of -i that can be read only once: tb_sealed hands them on, as those of a store.
+tb_read_identities() {
+	set -- ''
+	if test -n "$tb_identity_password_file"; then
+		set -- '' --identity-password-file "$tb_identity_password_file"
+	elif test -n "${tb_identity_password:+1}"; then
+		# The number of none that an identity comes by.
+		set -- 9:tb_identity_password --identity-password-fd 9
+	fi
+	tb_feed_first=$1
+	shift
+	eval "set -- $tb_piped ${tb_no_input:+--no-input} \"\$@\""
+	tb_identities=$(tb_fed "$tb_feed_first" tb_stage identities "$tb_sh" plain-identities "$@")
+	tb_end_of identities
+	test "$tb_ended" -eq 0 || tb_failed "$tb_ended" identities
+}

@@ -43,7 +43,7 @@ export TERMBACKUP_VERB="$tb_verb"
 tb_verbs=${0%/*}
 tb_top=$tb_verbs/..
 tb_lib=$tb_top/lib
-tb_home='' tb_work='' tb_at_once='' tb_lasting='' tb_assignments='' tb_whole='' tb_signing_enabled=''
+tb_home='' tb_work='' tb_at_once='' tb_piped='' tb_lasting='' tb_assignments='' tb_whole='' tb_signing_enabled=''
 tb_json='' tb_quiet='' tb_no_input='' tb_progress=auto tb_bin=''
 tb_tab='	' tb_newline='
 '
@@ -105,6 +105,7 @@ tb_start() {
 		if test "$tb_each" = password; then tb_get_password; else tb_given "$tb_each"; fi
 	done
 	tb_given identity_password || :
+	test -z "$tb_piped" || tb_read_identities
 	case $profile_store in
 	github:*) tb_get_token ;;
 	esac

@@ -53,6 +53,8 @@ struct VerbBeginning {
       }
     }
     try secrets(values, readingAtOnce: !needs.contains(.secretsLater))
+    try identities(values)
+    let recipients = try recipients(values)
     let home = try Home.ofProcess()
     assign("tb_home", home.path.bytes)
     guard exists(home) else {
@@ -65,8 +67,8 @@ struct VerbBeginning {
     if needs.contains(.profile), values["store"] == nil {
       let operands = try splitShellWords(values["profiles"] ?? [])
       let profile = try profile(in: home, values["profile"] ?? operands.first)
-      let sealing = try home.sealing(
-        of: profile, values.sealing?.suite, try values.sealing?.recipients.read() ?? [])
+      let readers = if let recipients { recipients } else { try values.sealing?.recipients.read() ?? [] }
+      let sealing = try home.sealing(of: profile, values.sealing?.suite, readers)
       script += try shellAssignments(profile, sealing)
       if needs.contains(.excludes) { try write(excludesOf: profile, home, into: directory) }
     }
@@ -109,6 +111,29 @@ struct VerbBeginning {
     }
     assign("tb_lasting", lasting.joined(separator: " "))
     assign("tb_at_once", (readingAtOnce ? atOnce : []).joined(separator: " "))
+  }
+
+  /// `tb_piped` holds the options of identities that can be read only once, and the others stay in `args_identity`.
+  private mutating func identities(_ values: OptionValues) throws(Failure) {
+    let given = try splitShellWords(values["identity"] ?? [])
+    let piped = given.filter { !SecretFiles.lasts(RawPath($0)) }
+    if piped.isEmpty { return }
+    func words(_ files: [[UInt8]]) -> [UInt8] {
+      files.flatMap { Array("--identity ".utf8) + ShellScript.quote($0) + [0x20] }
+    }
+    assign("tb_piped", words(piped))
+    assign("args_identity", words(given.filter { SecretFiles.lasts(RawPath($0)) }))
+  }
+
+  /// The recipients, where files of them can be read only once: the options are those themselves then. Nil for any others.
+  private mutating func recipients(_ values: OptionValues) throws(Failure) -> [[UInt8]]? {
+    let files = try splitShellWords(values["recipients_file"] ?? []).map { RawPath($0) }
+    if files.allSatisfy({ SecretFiles.lasts($0) }) { return nil }
+    let given = try splitShellWords(values["recipient"] ?? []).map { RawPath($0) }
+    let all = try readRecipients(given, files: files)
+    assign("args_recipient", all.flatMap { Array("--recipient ".utf8) + ShellScript.quote($0) + [0x20] })
+    assign("args_recipients_file", "")
+    return all
   }
 
   private static let secretNames: KeyValuePairs = [

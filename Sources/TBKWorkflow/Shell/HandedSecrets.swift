@@ -8,6 +8,8 @@ final class HandedSecret {
   let option: String
   /// What stood on the command line for it.
   let given: String
+  /// Whether the option names a file.
+  private let isPath: Bool
   private var bytes: [UInt8]
 
   /// Reads it. Nil for what each program can read for itself, or does not have.
@@ -39,8 +41,19 @@ final class HandedSecret {
     } else {
       return nil
     }
-    self.option = option
+    (self.option, isPath) = (option, false)
     bytes = try DescriptorSource(source).readAll(limit: 32 << 10, what: place)
+  }
+
+  /// Likewise, of a file that an option of this name is given.
+  init(_ option: String, contentOf path: RawPath) throws(Failure) {
+    (self.option, given, isPath) = (option, "", true)
+    bytes = try DescriptorSource(try Descriptor.openForReading(path)).readAll(limit: 32 << 10, what: path.display)
+  }
+
+  /// What a program is given in its place.
+  fileprivate func argument(_ number: Int) -> [UInt8] {
+    Array((isPath ? "\(option)=/dev/fd/\(number)" : "\(option)-fd=\(number)").utf8)
   }
 
   deinit { wipe(&bytes) }
@@ -76,7 +89,7 @@ struct HandedSecrets {
 
   /// What programs are given instead.
   var arguments: [[UInt8]] {
-    secrets.enumerated().map { Array("\($1.option)-fd=\(3 + $0)".utf8) }
+    secrets.enumerated().map { $1.argument(3 + $0) }
   }
 
   /// Runs a program with our standard streams and these secrets, and returns its status. A signal to this

@@ -33,12 +33,17 @@ extension ShellCommand {
           .usage, "there are no profiles",
           hint: "make one with 'termbackup profile create NAME --source DIR'")
       }
-      let secrets = try HandedSecrets(
-        [
-          HandedSecret("--password", run.password.passwordFd?.number, run.password.passwordFile),
-          HandedSecret("--key-password", run.keyPassword.keyPasswordFd?.number, run.keyPassword.keyPasswordFile),
-          HandedSecret("--token", run.token.tokenFd?.number, run.token.tokenFile),
-        ])
+      var handed = [
+        try HandedSecret("--password", run.password.passwordFd?.number, run.password.passwordFile),
+        try HandedSecret("--key-password", run.keyPassword.keyPasswordFd?.number, run.keyPassword.keyPasswordFile),
+        try HandedSecret("--token", run.token.tokenFd?.number, run.token.tokenFile),
+      ]
+      for value in DeclaredValue.all(of: run) where Run.filesReadOnce.contains(value.option ?? "") {
+        for word in value.words where !word.isEmpty && !SecretFiles.lasts(RawPath(word)) {
+          handed.append(try HandedSecret(value.option ?? "", contentOf: RawPath(word)))
+        }
+      }
+      let secrets = HandedSecrets(handed)
       let options = run.options(without: secrets.options)
       var failed: [String] = []
       var worst: Int32 = 0
@@ -59,6 +64,9 @@ extension ShellCommand {
 }
 
 extension Run {
+  /// Options that name a file, which may be a pipe.
+  static let filesReadOnce = ["--identity", "--recipients-file"]
+
   /// The options as they are typed, but for those that name profiles and those that are left out.
   func options(without others: Set<String>) -> [[UInt8]] {
     var words: [[UInt8]] = []
@@ -68,7 +76,11 @@ extension Run {
       if value.isFlag {
         words.append(Array(option.utf8))
       } else {
-        for word in value.words { words.append(Array(option.utf8) + [UInt8(ascii: "=")] + word) }
+        for word in value.words {
+          // It is handed on by a descriptor.
+          if Run.filesReadOnce.contains(option), !SecretFiles.lasts(RawPath(word)) { continue }
+          words.append(Array(option.utf8) + [UInt8(ascii: "=")] + word)
+        }
       }
     }
     return words

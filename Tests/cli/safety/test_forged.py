@@ -343,3 +343,50 @@ def test_root_leaves_no_file_of_its_own_in_the_home_of_another(dash, small):  # 
     dash.run("find", "*", "-p", "p")
     made = list((dash.home / "cache").rglob("*"))
     assert made and {path.lstat().st_uid for path in made} == {12345}
+
+
+# Identities that can be read only once
+
+
+def test_an_identity_from_a_pipe_opens_all_that_a_verb_reads(dash, small, tmp_path):  # noqa: F811
+    require("bash")
+    dash.profile("p", small, "--recipient", ONE.recipient)
+    dash.run("run", "p", password=None)
+    put(os.path.join(small, "later"), b"later\n")
+    dash.run("run", "p", password=None)
+    text = tmp_path / "text"
+    put(text, ONE.text.encode() + b"\n", 0o600)
+
+    def piped(verb, *words, given=text, status=0, **more):
+        words = " ".join(shlex.quote(str(word)) for word in dash.command(verb, *words))
+        done = subprocess.run(["bash", "-c", f"{words} -p p --no-input --unsigned -i <(cat {shlex.quote(str(given))})"],
+                              env={**dash.environment_with(None, {}), **more}, capture_output=True, timeout=PATIENCE,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == status, done
+        return done
+
+    assert b"later" in piped("diff", "latest~1", "latest", status=1).stdout
+    assert piped("cat", "latest", "later").stdout == b"later\n"
+    piped("verify", "--all")
+    piped("restore", "latest", "--to", tmp_path / "out")
+    assert (tmp_path / "out" / "later").read_bytes() == b"later\n"
+    # One by the descriptor of a secret, and one under a passphrase.
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 3<' + shlex.quote(str(text)), "sh", *dash.command(
+            "diff", "latest~1", "latest", "-p", "p", "--unsigned", "--no-input", "-i", "/dev/fd/3")],
+        env=dash.environment_with(None, {}), capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, done
+    assert b"no identity" in piped("diff", given="/dev/null", status=65).stderr
+
+
+def test_recipients_from_a_pipe_are_read_once(dash, small, tmp_path):  # noqa: F811
+    require("bash")
+    dash.profile("p", small)
+    put(tmp_path / "to", ONE.recipient.encode() + b"\n")
+    for verb, words in (("run", ["p"]), ("package", [small, "-o", tmp_path / "package"])):
+        command = " ".join(shlex.quote(str(word)) for word in dash.command(verb, *words))
+        done = subprocess.run(["bash", "-c", f"{command} --no-input -R <(cat {shlex.quote(str(tmp_path / 'to'))})"],
+                              env=dash.environment_with(None, {}), capture_output=True, timeout=PATIENCE,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done
+    assert age.read((tmp_path / "package").read_bytes(), ONE)
