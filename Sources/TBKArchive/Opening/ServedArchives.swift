@@ -60,6 +60,11 @@ package final class ServedArchives {
     let words = try ask(request)
     if words == ["missing"] { return nil }
     guard words.count == 2, words[0] == "ok", let size = number(words[1]) else { throw nonsense(request) }
+    guard size <= UInt64(Ledger.byteLimit) else {
+      // Nor is it read over.
+      end()
+      throw nonsense(request)
+    }
     left = size
     return AnswerSource(self)
   }

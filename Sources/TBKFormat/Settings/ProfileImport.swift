@@ -21,14 +21,28 @@ extension Profile {
       found.append(
         "exclude_patterns: \(RawPath(pattern).display) leaves out everything, or nearly so")
     }
+    if let path = self["exclude_from"]?.bytes {
+      found.append("exclude_from: what matches a line of \(RawPath(path).display) is left out")
+    }
+    if let size = self["exclude_larger_than"], !size.isNull {
+      found.append("exclude_larger_than: files larger than \(Profile.shown(size)) are left out")
+    }
+    for recipient in recipientTexts {
+      found.append("recipients: whoever has the identity of \(RawPath(recipient).display) can open each backup")
+    }
     return found
   }
+
+  /// The recipients, as they are written.
+  package var recipientTexts: [[UInt8]] { self["recipients"]?.elements?.compactMap(\.bytes) ?? [] }
 
   /// The rest that differs from a new profile, a `field: value` each.
   package var particulars: [String] {
     Profile.fields.compactMap { field in
       switch field.name {
-      case "name", "group", "webhook_url", "ping_url", "restore_dir": return nil
+      case "name", "group", "webhook_url", "ping_url", "restore_dir", "exclude_from", "exclude_larger_than",
+        "recipients":
+        return nil
       default: break
       }
       guard let value = self[field.name], !value.isNull, value != field.standard else { return nil }

@@ -41,7 +41,9 @@ extension LedgerSession {
         throw Failure(
           .cannotCreate,
           "the store \(self.store.address.display) has another \(part.noun) for \(group)",
-          hint: "if the password has changed, use 'tbk-store \(part.command) --replace'")
+          hint: part == .identity
+            ? "another machine was quicker: run it again, and it takes the one that is there"
+            : "if the password has changed, use 'tbk-store \(part.command) --replace'")
       }
       if isOther, let expected, known?.sha256 != expected { throw self.other(part, of: group) }
       var plan = Plan(entries: snapshot.entries, summary: "Add the \(part.noun) of \(group)")

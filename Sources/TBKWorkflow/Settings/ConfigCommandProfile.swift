@@ -461,7 +461,7 @@ extension ProfileGroup {
     @OptionGroup var common: CommonOptions
     @Argument(help: "The file; '-' is standard input.")
     var file: RawPath
-    @Flag(name: .long, help: "Import commands, and stores that run programs, too.")
+    @Flag(name: .long, help: "Import commands, stores that run programs, and unknown recipients, too.")
     var trust = false
     @Option(name: .long, help: ArgumentHelp("Call it <name>.", valueName: "name"))
     var name: RawPath?
@@ -487,6 +487,7 @@ extension ProfileGroup {
           .profile, "\(place): \(suspicion)",
           hint: "read the file, and give --trust if that is what you want")
       }
+      if !trust { try refuseStrangers(profile, home, place) }
       _ = try home.make()
       let others = try home.profileNames().filter { $0 != target }
         .compactMap { try? home.profile($0) }
@@ -512,6 +513,21 @@ extension ProfileGroup {
       for particular in profile.particulars { Messages.notice("  \(particular)") }
       try report.print(profile)
       return ExitStatus.success
+    }
+
+    /// Backups could be opened by whoever wrote the file: refused, unless config.json or a profile here has them too.
+    private func refuseStrangers(
+      _ profile: Profile, _ home: Home, _ place: String
+    ) throws(Failure) {
+      let names = (try? home.profileNames()) ?? []
+      let known = names.compactMap { try? home.profile($0) }.flatMap(\.recipientTexts)
+      let own = (try? home.configuration())?["recipients"]?.elements?.compactMap(\.bytes) ?? []
+      guard let stranger = profile.recipientTexts.first(where: { !known.contains($0) && !own.contains($0) }) else {
+        return
+      }
+      throw Failure(
+        .profile, "\(place): \"recipients\" has \(RawPath(stranger).display), which no profile here has",
+        hint: "whoever has its identity can open the backups: give --trust if that is what you want")
     }
   }
 }

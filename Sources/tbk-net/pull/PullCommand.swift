@@ -242,10 +242,12 @@ struct PullCommand: SuiteCommand {
           try sink.write(json ? try line(entry, known) : row(entry, known))
         }
       } else if ledger {
-        guard snapshot.ledger != nil else {
+        guard let ledger = snapshot.ledger else {
           throw Failure(.unavailable, "the store \(store.display) is still empty")
         }
-        try sink.write(snapshot.bytes)
+        // Whatever the store wrote moves no cursor.
+        let isShown = output == nil && Descriptor.standardOutput.isTerminal
+        try sink.write(isShown ? ledger.printable() : snapshot.bytes)
       } else if each {
         let steps = try steps(in: scope, of: snapshot, session)
         meter.setTotal(total(steps))

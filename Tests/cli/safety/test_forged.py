@@ -390,3 +390,45 @@ def test_recipients_from_a_pipe_are_read_once(dash, small, tmp_path):  # noqa: F
                               stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done
     assert age.read((tmp_path / "package").read_bytes(), ONE)
+
+
+# What comes from elsewhere
+
+
+def test_recipients_of_a_stranger_are_not_taken_over_unseen(tbk, tmp_path, small):
+    tbk.run("tbk-config", "init")
+    profile = {"name": "x", "source_dir": str(small), "repo": str(tmp_path / "store"), "recipients": [ONE.recipient],
+               "exclude_from": "/etc/left-out", "exclude_larger_than": "1K"}
+    put(tmp_path / "p.json", json.dumps(profile).encode())
+    done = tbk.run("tbk-config", "profile", "import", tmp_path / "p.json", status=78)
+    assert ONE.recipient.encode() in done.err and b"--trust" in done.err
+    done = tbk.run("tbk-config", "profile", "import", "--quiet", tmp_path / "p.json", "--trust")
+    for field in (b"recipients", b"exclude_from", b"exclude_larger_than"):
+        assert b"warning: " in done.err and field in done.err
+    # Now it is one that is known here.
+    tbk.run("tbk-config", "profile", "import", tmp_path / "p.json", "--name", "y")
+
+
+def test_a_ledger_moves_no_cursor(tbk, tmp_path, store_with_one):
+    store_with_one.write(lambda ledger: ledger.update(repository="here\x7f\x9b31m\u202e"))
+    put(store_with_one.path / "metadata.json", json.dumps(store_with_one.read(), ensure_ascii=False).encode())
+    raw = tbk.run("tbk-pull", store_with_one.path, "--ledger").out
+    assert raw == (store_with_one.path / "metadata.json").read_bytes()
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(str(tbk.path("tbk-pull")), ["tbk-pull", str(store_with_one.path), "--ledger"], tbk.environment)
+    shown = b"".join(shown_on(terminal))
+    assert os.waitpid(process, 0)[1] == 0
+    os.close(terminal)
+    assert b"\\u009b31m" in shown and all(byte in b"\r\n\t" or 0x20 <= byte < 0x7f for byte in shown)
+
+
+@pytest.mark.parametrize("kind", ["--list", "--find"])
+def test_a_sealed_manifest_of_any_size_is_not_read(tbk, tmp_path, kind):
+    script = tmp_path / "serve"
+    put(script, b"#!/bin/sh\nread -r line; echo 'ok 1'; read -r line; echo 'ok 99999999999'; exec cat /dev/zero\n", 0o755)
+    put(tmp_path / "list", "\t".join(["ab" * 32, "2026-01-01T00:00:00+00:00", "1", "1", "full", "-", "no", "backup_a.tbk", "-",
+                                      "cd" * 32]).encode() + b"\n")
+    words = ["--from", "ab" * 32, "--list"] if kind == "--list" else ["--find=x", "--expect", tmp_path / "list"]
+    done = tbk.run("tbk-open", *words, "--", script, status=None)
+    assert done.status in (3, 65, 69, 75) and done.out == b""
