@@ -58,14 +58,10 @@ tb_seal_and_push() {
 }
 
 # tb_walk_seal_and_push: all of it in one pipe.
-tb_walk_seal_and_push() {
-	tb_make_manifest | tb_seal_and_push
-}
+tb_walk_seal_and_push() { tb_make_manifest | tb_seal_and_push; }
 
 # tb_seal_and_push_walked: of the manifest on descriptor 8.
-tb_seal_and_push_walked() {
-	tb_seal_and_push <&8 8<&-
-}
+tb_seal_and_push_walked() { tb_seal_and_push <&8 8<&-; }
 
 # tb_open_empty: an empty manifest, where there is nothing to compare with.
 tb_open_empty() {

@@ -34,9 +34,7 @@ tb_tell_recipients() {
 }
 
 # tb_print_identities: to standard output, all that open a backup.
-tb_print_identities() {
-	printf '%s\n' "$tb_identities" 2>/dev/null || tb_unwritable "$?"
-}
+tb_print_identities() { printf '%s\n' "$tb_identities" 2>/dev/null || tb_unwritable "$?"; }
 
 # tb_seal_to RECIPIENT…: has the profile's backups sealed to these and no others from now on.
 tb_seal_to() {
@@ -50,17 +48,6 @@ tb_seal_to() {
 
 # tb_read_identities: those of -i that can be read only once: tb_sealed hands them on, as those of a store.
 tb_read_identities() {
-	set -- ''
-	if test -n "$tb_identity_password_file"; then
-		set -- '' --identity-password-file "$tb_identity_password_file"
-	elif test -n "${tb_identity_password:+1}"; then
-		# The number of none that an identity comes by.
-		set -- 9:tb_identity_password --identity-password-fd 9
-	fi
-	tb_feed_first=$1
-	shift
-	eval "set -- $tb_piped ${tb_no_input:+--no-input} \"\$@\""
-	tb_identities=$(tb_fed "$tb_feed_first" tb_stage identities "$tb_sh" plain-identities "$@")
-	tb_end_of identities
-	test "$tb_ended" -eq 0 || tb_failed "$tb_ended" identities
+	tb_identities=$(tb_options="$tb_piped ${tb_no_input:+--no-input}" &&
+		tb_with identity-password=identity_password identities "$tb_sh" plain-identities) || tb_failed "$(tb_status identities)" identities
 }

@@ -8,14 +8,10 @@ tb_on_failure=
 # for whoever started this process, in the place of standard error.
 tb_cause='' tb_configuration='' tb_into='' tb_reason=''
 
-tb_note() {
-	test -n "$tb_quiet" || "$tb_sh" say -- "$1"
-}
+tb_note() { test -n "$tb_quiet" || "$tb_sh" say -- "$1"; }
 
 # tb_warn TEXT [FILE]: with FILE, the end of a stage, why that failed.
-tb_warn() {
-	"$tb_sh" say --warning ${2:+"--because=$2"} -- "$1"
-}
+tb_warn() { "$tb_sh" say --warning ${2:+"--because=$2"} -- "$1"; }
 
 # tb_fails STATUS OPTION…: reports the failure, and sets tb_failed_status and tb_reason.
 tb_fails() {

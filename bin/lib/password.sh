@@ -1,15 +1,11 @@
 # The password of a profile, and what it is checked with. lib/setup.sh sources this.
 
 # How often a person at the terminal was asked for the password; whether a backup that is read needs one, although the
-# profile does not.
-tb_asked='' tb_reads_sealed=''
-# Set where nothing vouches for what is sealed to recipients, whatever its name is.
-tb_no_age=''
+# profile does not; set where nothing vouches for what is sealed to recipients, whatever its name is.
+tb_asked='' tb_reads_sealed='' tb_no_age=''
 
 # tb_wants_password: whether the profile is sealed under one, or a backup that is read.
-tb_wants_password() {
-	test "$profile_cipher_suite" != age || test -n "$tb_reads_sealed"
-}
+tb_wants_password() { test "$profile_cipher_suite" != age || test -n "$tb_reads_sealed"; }
 
 # tb_get_password [--confirm]: the password, from the first place that has one, the keyring too (asked for once, or
 # twice to confirm it).
@@ -108,8 +104,7 @@ tb_password_for_reading() {
 	*.age"$tb_newline"*)
 		test -n "${opt_identity-}" || tb_pull_identity ||
 			tb_usage_error 'it is sealed to recipients, and no identity is given' 'give the file of one with -i'
-		test -z "$tb_no_age" ||
-			tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
+		test -z "$tb_no_age" || tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
 				'--unsigned accepts it as it is'
 		if test -z "${opt_identity-}"; then
 			tb_reads_sealed=1

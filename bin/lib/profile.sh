@@ -3,9 +3,7 @@
 tb_token_known='' tb_store='' tb_group='' tb_present='' tb_others='' tb_rivals=''
 
 # tb_config ARGUMENT…: sets tb_answer to what tbk-config prints; ends if it fails.
-tb_config() {
-	tb_answer=$(tb_stage config "${tb_bin}tbk-config" "$@") || tb_failed "$(tb_status config)" config
-}
+tb_config() { tb_answer=$(tb_stage config "${tb_bin}tbk-config" "$@") || tb_failed "$(tb_status config)" config; }
 
 # tb_load_profile NAME: sets these, and gets the token if the store wants one and tb_token_known is not set.
 tb_load_profile() {

@@ -51,9 +51,7 @@ tb_push() {
 }
 
 # tb_on_store NAME VERB ARGUMENT…: tbk-store, likewise.
-tb_on_store() {
-	tb_talk tbk-store "$@"
-}
+tb_on_store() { tb_talk tbk-store "$@"; }
 
 # tb_prune NAME ARGUMENT…: tbk-prune on the profile's backups, as one series. What may be another profile's is not
 # counted, and stays.
