@@ -41,6 +41,18 @@ int tbk_link_descriptor(int descriptor, int directory, const char *name) {
   return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }
 
+DIR *tbk_list(int directory) {
+  int again = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (again < 0) return NULL;
+  DIR *stream = fdopendir(again);
+  if (stream == NULL) {
+    int number = errno;
+    close(again);
+    errno = number;
+  }
+  return stream;
+}
+
 int tbk_readdir(DIR *stream, const char **name, uint64_t *inode, unsigned char *type) {
   for (;;) {
     errno = 0;

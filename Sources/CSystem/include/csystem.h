@@ -18,6 +18,8 @@ int tbk_openat(int directory, const char *path, int flags, unsigned int mode);
 int tbk_rename_noreplace(int old_directory, const char *old_path, int new_directory, const char *new_path);
 /* Gives a name to an O_TMPFILE descriptor; fails with EEXIST if the name is taken. */
 int tbk_link_descriptor(int descriptor, int directory, const char *name);
+/* The names of an open directory from the first one on, whatever has been read of it; to be closed. NULL on error. */
+struct __dirstream *tbk_list(int directory);
 /* The next name of a directory, never "." or "..": 1 and its fields, 0 at the end, -1 on error.
  * The name belongs to the stream until the next call. */
 int tbk_readdir(struct __dirstream *stream, const char **name, uint64_t *inode, unsigned char *type);

@@ -16,6 +16,8 @@ package struct StreamSealing {
   let encryption: Encryption
   let level: Int
   let threads: Int
+  /// Whether the hash of the archive is wanted, as a receipt has it.
+  package var hashesArchive = true
 
   /// - Parameters:
   ///   - level: 1 to 19.
@@ -47,8 +49,8 @@ package struct StreamedBackup {
   package let isComplete: Bool
   /// Bytes of the archive.
   package let archiveLength: UInt64
-  /// Of the archive.
-  package let sha256: Digest
+  /// Of the archive; nil if it was not wanted.
+  package let sha256: Digest?
   /// Bytes of content that were read.
   package let contentLength: UInt64
 
@@ -57,7 +59,7 @@ package struct StreamedBackup {
   package func receipt() -> JSON {
     var receipt = manifest.receipt(isComplete: isComplete)
     receipt["size"] = .number(archiveLength)
-    receipt["sha256"] = .string(sha256.hex)
+    if let sha256 { receipt["sha256"] = .string(sha256.hex) }
     return receipt
   }
 }
@@ -68,7 +70,8 @@ package struct StreamedBackup {
 final class FramedArchive {
   let frames: ZstdCompressor
   private let sealing: StreamSealing
-  private let archive: HashingSink
+  private let archive: CountingSink
+  private let hashing: HashingSink?
   private let sealedManifest: (any ByteSink)?
 
   /// - Parameters:
@@ -80,7 +83,9 @@ final class FramedArchive {
   ) throws(Failure) {
     self.sealing = sealing
     self.sealedManifest = sealedManifest
-    let archive = try HashingSink(into: output)
+    let hashing = sealing.hashesArchive ? try HashingSink(into: output) : nil
+    self.hashing = hashing
+    let archive = CountingSink(into: hashing ?? output)
     self.archive = archive
     // Encryption and output have a thread of their own beside those that compress.
     let payload = PipelinedSink(into: try sealing.begin(into: archive))
@@ -110,7 +115,7 @@ final class FramedArchive {
     try frames.finish()
     return StreamedBackup(
       manifest: manifest, isComplete: isComplete, archiveLength: archive.count,
-      sha256: try archive.digest(), contentLength: contentLength)
+      sha256: try hashing?.digest(), contentLength: contentLength)
   }
 
   /// Ends an archive whose tar has its manifest already; returns its length in bytes.

@@ -23,7 +23,8 @@ package func openRegularFile(
   guard FileFacts.type(ofMode: facts.st_mode) == .file else {
     throw Failure(.malformed, "\(name.display) is not a regular file any more")
   }
-  tbk_advise_sequential(file.number)
+  // What is smaller is read at once.
+  if facts.st_size > 1 << 17 { tbk_advise_sequential(file.number) }
   return (file, facts)
 }
 

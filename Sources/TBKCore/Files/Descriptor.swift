@@ -296,13 +296,7 @@ package final class Descriptor: Sendable {
 
   /// The names in this directory, in the order the file system gives them, with their `d_type`.
   package func names() throws(Failure) -> [(name: RawPath, type: UInt8)] {
-    let copy = try open(RawPath("."), O_RDONLY | O_DIRECTORY)
-    let duplicate = dup(copy.number)
-    guard duplicate >= 0, let stream = unsafe fdopendir(duplicate) else {
-      let failure = Failure.system("cannot list directory")
-      if duplicate >= 0 { close(duplicate) }
-      throw failure
-    }
+    guard let stream = unsafe tbk_list(number) else { throw .system("cannot list directory") }
     defer { unsafe _ = closedir(stream) }
     var names: [(name: RawPath, type: UInt8)] = []
     while true {

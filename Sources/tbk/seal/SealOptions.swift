@@ -183,6 +183,14 @@ struct SealingOptions: ParsableArguments {
     unsaid: CipherSuite = .whole, level: Int? = nil, threads: Int,
     password: () throws(Failure) -> Secret
   ) throws(Failure) -> ArchiveSealing {
+    try beginSealing(unsaid: unsaid, level: level, threads: threads, password: password)()
+  }
+
+  /// Likewise; the key, if there is one, is derived when what is returned is called.
+  func beginSealing(
+    unsaid: CipherSuite = .whole, level: Int? = nil, threads: Int,
+    password: () throws(Failure) -> Secret
+  ) throws(Failure) -> () throws(Failure) -> ArchiveSealing {
     let suite = suite ?? unsaid
     let isWhole = !hasRecipients && suite != .chunked
     let levels = isWhole ? 0...9 : 1...19
@@ -193,28 +201,34 @@ struct SealingOptions: ParsableArguments {
           + (isWhole ? " in suite 1" : ""))
     }
     if hasRecipients {
-      return .streamed(
-        StreamSealing(.recipients(try recipients(), armored: armor), level: level ?? 3, threads: threads))
+      let kind = StreamSealing(.recipients(try recipients(), armored: armor), level: level ?? 3, threads: threads)
+      return { () throws(Failure) in .streamed(kind) }
     }
     let cost = try cost.cost()
-    let password = try password()
+    let held = HeldSecret(try password())
     guard suite == .chunked else {
       var settings = Compression()
       (settings.level, settings.threads) = (level ?? settings.level, threads)
-      return .whole(try SealingKey(password: password, cost: cost), settings)
-    }
-    let key: SealingKey
-    if let saltFrom {
-      do throws(Failure) {
-        let file = DescriptorSource(try Descriptor.openForReading(saltFrom), name: saltFrom)
-        key = try SealingKey.sharing(file, password: password, cost: cost)
-      } catch {
-        throw error.within(saltFrom.display)
+      return { [settings] () throws(Failure) in
+        .whole(try SealingKey(password: try held.copy(), cost: cost), settings)
       }
-    } else {
-      key = try SealingKey(password: password, cost: cost)
     }
-    return .streamed(StreamSealing(.password(key), level: level ?? 3, threads: threads))
+    return { [saltFrom] () throws(Failure) in
+      let key = try Self.chunkedKey(saltFrom, try held.copy(), cost)
+      return .streamed(StreamSealing(.password(key), level: level ?? 3, threads: threads))
+    }
+  }
+
+  private static func chunkedKey(
+    _ saltFrom: RawPath?, _ password: borrowing Secret, _ cost: Argon2Cost
+  ) throws(Failure) -> SealingKey {
+    guard let saltFrom else { return try SealingKey(password: password, cost: cost) }
+    do throws(Failure) {
+      let file = DescriptorSource(try Descriptor.openForReading(saltFrom), name: saltFrom)
+      return try SealingKey.sharing(file, password: password, cost: cost)
+    } catch {
+      throw error.within(saltFrom.display)
+    }
   }
 
   /// Likewise where the password opens archives as well: it is asked for once, and only if something needs it.

@@ -61,7 +61,8 @@ struct SealStream: SuiteCommand {
       ) { () throws(Failure) in try end(child) }
       meter.finish()
       return try records.finish(backup, key, output, target).sealStatus
-    case .streamed(let sealing):
+    case .streamed(var sealing):
+      sealing.hashesArchive = records.receipt != nil
       let sealed = try records.manifestFile()
       let backup = try Sealing.stream(
         source, name: name, group: group.group, sealing: sealing, sealedManifest: sealed?.sink,

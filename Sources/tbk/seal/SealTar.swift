@@ -50,7 +50,8 @@ struct SealTar: SuiteCommand {
         output: target, progress: { meter.advance($0) }, report: report)
       meter.finish()
       return try records.finish(backup, key, output, target).sealStatus
-    case .streamed(let sealing):
+    case .streamed(var sealing):
+      sealing.hashesArchive = records.receipt != nil
       let sealed = try records.manifestFile()
       let backup = try Sealing.tar(
         source, stripsTop: stripTop, group: group.group, sealing: sealing,

@@ -49,11 +49,13 @@ struct SealTree: SuiteCommand {
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: source == nil)
-    let sealing = try sealing.sealing(
+    let begin = try sealing.beginSealing(
       level: compression.level, threads: compression.threads
     ) { () throws(Failure) in
       try passwords.password(confirming: true, inputIsData: source == nil)
     }
+    // The key is derived while the tree is walked, or the manifest read.
+    let pending = try Beside(begin)
     var manifest: Manifest
     if let source {
       manifest = try walkTree(source)
@@ -74,7 +76,7 @@ struct SealTree: SuiteCommand {
     let report: (TreePacker.Mishap) -> Void = {
       Messages.warning("\(RawPath($0.path).display): \($0.reason)")
     }
-    switch sealing {
+    switch try pending.value() {
     case .whole(let key, let compression):
       let target = try output.target(lengthIsKnown: false)
       try records.begin(output)
@@ -84,7 +86,8 @@ struct SealTree: SuiteCommand {
       meter.finish()
       reportEarlier(manifest)
       return try records.finish(backup, key, output, target).sealStatus
-    case .streamed(let sealing):
+    case .streamed(var sealing):
+      sealing.hashesArchive = records.receipt != nil
       let target = try output.target(lengthIsKnown: true)
       try records.begin(output)
       let sealed = try records.manifestFile()
