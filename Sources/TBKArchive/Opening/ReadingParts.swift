@@ -181,7 +181,7 @@ private final class PartSink: ByteSink {
 private final class ManifestFinder: TarHandler {
   private let length: UInt64
   private let termBackup6: TermBackup6Manifests
-  private var parser: ManifestParser?
+  private var text: ManifestText?
   private(set) var manifest: Manifest?
   /// Whether something comes behind it.
   private(set) var isFollowed = false
@@ -200,14 +200,14 @@ private final class ManifestFinder: TarHandler {
     guard EntryName.normalised(member.name) == Manifest.fileName, member.kind == .file,
       member.size == length
     else { throw Failure(.malformed, "the payload's locator does not point to the manifest") }
-    parser = ManifestParser()
+    text = try ManifestText()
   }
 
-  func body(_ bytes: Span<UInt8>) throws(Failure) { try parser?.write(bytes) }
+  func body(_ bytes: Span<UInt8>) throws(Failure) { try text?.write(bytes) }
 
   func end() throws(Failure) {
-    guard let parser else { return }
-    manifest = try TarVerifier.checked(parser, termBackup6)
-    self.parser = nil
+    guard let text else { return }
+    manifest = try TarVerifier.checked(text, termBackup6)
+    self.text = nil
   }
 }

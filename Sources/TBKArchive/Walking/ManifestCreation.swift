@@ -154,7 +154,7 @@ package struct ManifestCreation {
 
   /// Why a file that is not read now could not be read later; nil if it could.
   private func refusal(_ visit: TreeWalker.Visit) -> String? {
-    if geteuid() == 0 { return nil }
+    if isRoot { return nil }
     let result = try? unsafe visit.name.withCString { (name) throws(Failure) in
       unsafe faccessat(visit.directory.number, name, R_OK, AT_EACCESS)
     }
@@ -234,6 +234,9 @@ package struct ManifestCreation {
     return manifest
   }
 }
+
+/// Root may read everything; asked once, not for each file.
+private let isRoot = geteuid() == 0
 
 /// Opens a source directory and finds its absolute path.
 package func openDirectory(

@@ -19,21 +19,22 @@ package struct Digest: Hashable, Sendable {
   /// - Parameter digits: exactly 64 lower-case hexadecimal digits.
   package init?(hexDigits digits: [UInt8]) {
     guard digits.count == 64 else { return nil }
-    func word(_ start: Int) -> UInt64? {
+    let digits = digits.span
+    // Without a branch for each digit, which no processor foresees.
+    var wrong: UInt8 = 0
+    func word(_ start: Int) -> UInt64 {
       var value: UInt64 = 0
       for index in start..<start + 16 {
         let digit = digits[index]
-        switch digit {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(digit & 15)
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt64(digit & 15 + 9)
-        default: return nil
-        }
+        let isDecimal: UInt8 = digit &- UInt8(ascii: "0") < 10 ? 1 : 0
+        let isLetter: UInt8 = digit &- UInt8(ascii: "a") < 6 ? 1 : 0
+        wrong |= 1 &- isDecimal &- isLetter
+        value = value << 4 | UInt64((digit & 15) &+ 9 &* isLetter)
       }
       return value
     }
-    guard let first = word(0), let second = word(16), let third = word(32), let last = word(48)
-    else { return nil }
-    words = (first, second, third, last)
+    words = (word(0), word(16), word(32), word(48))
+    if wrong != 0 { return nil }
   }
 
   package var bytes: [UInt8] {
@@ -46,14 +47,24 @@ package struct Digest: Hashable, Sendable {
   /// 64 lower-case hexadecimal digits.
   package var hex: String { bytes.hex }
 
-  /// Gives the 64 digits of `hex` one by one.
-  package func forEachHexDigit(_ body: (UInt8) -> Void) {
-    for word in [words.0, words.1, words.2, words.3] {
-      for shift in stride(from: UInt64(60), through: 0, by: -4) {
-        let digit = UInt8(truncatingIfNeeded: word >> shift) & 15
-        body(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
+  /// The digits of `hex`.
+  package var hexDigits: InlineArray<64, UInt8> {
+    var digits = InlineArray<64, UInt8>(repeating: 0)
+    func put(_ word: UInt64, _ start: Int) {
+      var rest = word
+      for place in 0..<16 {
+        let digit = UInt8(truncatingIfNeeded: rest) & 15
+        // "a" is 39 further than what follows "9".
+        let isLetter: UInt8 = digit > 9 ? 1 : 0
+        digits[start + 15 - place] = UInt8(ascii: "0") &+ digit &+ 39 &* isLetter
+        rest >>= 4
       }
     }
+    put(words.0, 0)
+    put(words.1, 16)
+    put(words.2, 32)
+    put(words.3, 48)
+    return digits
   }
 
   package static func == (one: Digest, other: Digest) -> Bool { one.words == other.words }

@@ -133,7 +133,9 @@ private struct Scanner {
   mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) throws(Failure) -> Event {
     let start = position
     // Most bytes are inside a unit and mean nothing here.
-    if inString {
+    if depth > (place == .files ? 2 : 1) {
+      position = inside(bytes, from: position)
+    } else if inString {
       while position < bytes.count, bytes[position] != UInt8(ascii: "\""),
         bytes[position] != UInt8(ascii: "\\"), !escaped
       { position += 1 }
@@ -151,6 +153,40 @@ private struct Scanner {
     let event = try decide(byte)
     offset += 1
     return event
+  }
+
+  /// Where an object or array within a unit ends, or white space comes in it that is no part of a string; the
+  /// end of `bytes`, or of what a unit may be long, if that comes first.
+  private mutating func inside(_ bytes: Span<UInt8>, from start: Int) -> Int {
+    let limit = (place == .files ? entryLength : memberLength) - unit.count + 1
+    let end = min(bytes.count, start + max(limit, 0))
+    let base = place == .files ? 2 : 1
+    var (inString, escaped, depth) = (inString, escaped, depth)
+    var position = start
+    walk: while position < end {
+      let byte = bytes[position]
+      if inString {
+        if escaped {
+          escaped = false
+        } else if byte == UInt8(ascii: "\\") {
+          escaped = true
+        } else if byte == UInt8(ascii: "\"") {
+          inString = false
+        }
+      } else {
+        switch byte {
+        case UInt8(ascii: "\""): inString = true
+        case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
+        case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+        case 0x20, 0x0a, 0x0d, 0x09: break walk
+        default: break
+        }
+      }
+      position += 1
+      if depth == base { break }
+    }
+    (self.inString, self.escaped, self.depth) = (inString, escaped, depth)
+    return position
   }
 
   /// Letters, digits, signs and colons: part of a value wherever one may be.

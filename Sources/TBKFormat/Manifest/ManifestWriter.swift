@@ -232,7 +232,8 @@ extension Array where Element == UInt8 {
   }
 
   mutating func appendHex(_ digest: Digest) {
-    digest.forEachHexDigit { append($0) }
+    let digits = digest.hexDigits
+    append(digits.span)
   }
 }
 

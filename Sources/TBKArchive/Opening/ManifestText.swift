@@ -1,0 +1,64 @@
+import TBKCore
+import TBKCrypto
+import TBKFormat
+
+/// The text of a manifest on its way out of an archive: parsed, and hashed as it stands.
+///
+/// The id is the hash of the canonical text with null in its own place. If the text that came has that hash, it need
+/// not be made again of what was parsed, which takes longer than parsing.
+final class ManifestText: ByteSink {
+  private let parser = ManifestParser()
+  private var hash: SHA256
+  /// What has come so far, until the id is found in it.
+  private var front: [UInt8] = []
+  private var phase = Phase.seeking
+
+  private enum Phase { case seeking, found, lost }
+
+  /// In canonical order nothing long stands before the id.
+  private static let frontLimit = 4096
+  private static let key = Array("\"backup_id\":\"".utf8)
+
+  init() throws(Failure) { hash = try SHA256() }
+
+  func write(_ bytes: Span<UInt8>) throws(Failure) {
+    try parser.write(bytes)
+    switch phase {
+    case .found: try hash.update(bytes)
+    case .lost: break
+    case .seeking:
+      front.append(bytes)
+      if front.count >= Self.frontLimit { try seek() }
+    }
+  }
+
+  func finish() throws(Failure) {
+    try parser.finish()
+    if phase == .seeking { try seek() }
+  }
+
+  /// After `finish()`.
+  func manifest() throws(Failure) -> Manifest { try parser.manifest() }
+
+  /// Whether the text, as it came, has this hash; after `finish()`, once.
+  func hasID(_ id: String) throws(Failure) -> Bool {
+    guard phase == .found else { return false }
+    return try hash.finish().hex == id
+  }
+
+  private func seek() throws(Failure) {
+    phase = .lost
+    let (front, key) = (front, Self.key)
+    let last = min(front.count, Self.frontLimit) - key.count - 65
+    guard last >= 0,
+      let start = (0...last).first(where: { front[$0..<$0 + key.count].elementsEqual(key) })
+    else { return }
+    let id = start + key.count
+    guard front[id + 64] == UInt8(ascii: "\"") else { return }
+    try hash.update(front.span.extracting(0..<id - 1))
+    try hash.update(Array("null".utf8).span)
+    try hash.update(front.span.extracting(id + 65..<front.count))
+    self.front = []
+    phase = .found
+  }
+}
