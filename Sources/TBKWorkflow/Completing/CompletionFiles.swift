@@ -34,6 +34,30 @@ enum CompletionFiles {
     # Completion of termbackup and its tbk- commands for bash. Made by 'make completions'. What may stand where is termbackup's own
     # answer; here it meets readline.
 
+    # _termbackup_unquote WORD: sets bare to what a word means, open to the quote in it that is not closed, and cut to what
+    # of it readline lets stand: up to that quote, or to the last '=' or ':' that it divides words at.
+    _termbackup_unquote() {
+    	local rest=$1 char before=
+    	bare='' open='' cut=''
+    	while test -n "$rest"; do
+    		char=${rest:0:1} rest=${rest:1}
+    		case $open$char in
+    		\\) bare+=${rest:0:1} rest=${rest:1} ;;
+    		\" | \') open=$char before=$cut cut=$bare ;;
+    		\"\" | \'\') open='' cut=$before ;;
+    		\"\\)
+    			case $rest in [\"\\\$\`]*) char=${rest:0:1} rest=${rest:1} ;; esac
+    			bare+=$char
+    			;;
+    		[=:])
+    			bare+=$char
+    			case $COMP_WORDBREAKS in *$char*) cut=$bare ;; esac
+    			;;
+    		*) bare+=$char ;;
+    		esac
+    	done
+    }
+
     _termbackup() {
     	COMPREPLY=()
     	# Readline divides words at '=' and ':'; the command does not.
@@ -49,12 +73,12 @@ enum CompletionFiles {
     		fi
     		rest=${rest#"$word"}
     	done
-    	local current=${words[${#words[@]} - 1]}
-    	# A value behind '=' is a word of its own to readline, and so is what stands behind a ':'.
-    	local cut=
-    	case $current in
-    	*[=:]*) case $COMP_WORDBREAKS in *[=:]*) cut=${current%"${current##*[=:]}"} ;; esac ;;
-    	esac
+    	local bare open cut
+    	for index in "${!words[@]}"; do
+    		_termbackup_unquote "${words[index]}"
+    		words[index]=$bare
+    	done
+    	local current=$bare
 
     	local line directive=
     	while IFS= read -r line; do
@@ -64,7 +88,11 @@ enum CompletionFiles {
     			line=${line%%$'\t'*}
     			line=${line#"$cut"}
     			# A path in a backup may be any text.
-    			case $line in *[[:space:]\'\"\\\$\&\;\|\<\>\(\)\*\?\`]*) printf -v line %q "$line" ;; esac
+    			case ${open:-.}$line in
+    			\"*) line=$(printf '%s' "$line" | sed 's/["\\$`]/\\&/g') ;;
+    			\'*) line=${line//"'"/"'\\''"} ;;
+    			*[[:space:]\'\"\\\$\&\;\|\<\>\(\)\*\?\`]*) printf -v line %q "$line" ;;
+    			esac
     			COMPREPLY+=("$line")
     			;;
     		esac

@@ -223,6 +223,37 @@ def test_the_paths_are_those_of_the_backup_that_is_meant(machine, tmp_path):
     assert answer(machine, "termbackup", "cat", *at, "") == []
 
 
+def test_a_path_that_is_begun_in_quotes_is_completed_in_them(machine, tmp_path):
+    require("bash")
+    for name in ("My Documents/a letter", "My Documents/the \"second\" of $5", "one's own", "deep/a:b c"):
+        put(tmp_path / "source" / name, b"x")
+    machine.run("run", "docs")
+    machine.environment["TERMBACKUP_PASSWORD_FILE"] = str(machine.tbk.scratch / "given password")
+    typist = Typist(machine, ["bash", "--norc", "--noprofile", "-i"],
+                    f"source '{COMPLETIONS}/bash/termbackup'", "bind 'set completion-query-items 0'",
+                    r"""bind -x '"\C-xw": printf "<<%s>>\n" "$READLINE_LINE"'""")
+    try:
+        for text, line in [
+                ('"My Do', '"My Documents/"'),
+                ("'My Do", "'My Documents/'"),
+                (r"My\ Do", r"My\ Documents/"),
+                ('"My Documents/a', '"My Documents/a letter" '),
+                ('"My Documents/"a', r'My\ Documents/a\ letter '),
+                ('"My Documents/t', r'"My Documents/the \"second\" of \$5" '),
+                ("'My Documents/t", "'My Documents/the \"second\" of $5' "),
+                (r"My\ Documents/the\ ", r"My\ Documents/the\ \"second\"\ of\ \$5 "),
+                ('"one', '"one\'s own" '),
+                ("'one", r"'one'\''s own' "),
+                ('"deep/a:b', '"deep/a:b c" '),
+                ("deep/a:b", r"deep/a:b\ c ")]:
+            assert typist.complete(f"termbackup cat -p docs latest {text}") == f"termbackup cat -p docs latest {line}", text
+        assert typist.complete('termbackup cat -p "docs" latest fi') == 'termbackup cat -p "docs" latest file '
+        assert typist.complete('tbk-seal --password-file "pas') == 'tbk-seal --password-file "pass word" '
+        assert typist.complete('tbk-seal --password-file="pas') == 'tbk-seal --password-file="pass word" '
+    finally:
+        typist.close()
+
+
 def test_the_backups_are_those_of_the_profile_that_is_meant(machine):
     newest = [*reversed(machine.known), "latest"]
     assert answer(machine, "termbackup", "restore", "") == []
