@@ -55,6 +55,10 @@ class FramedParts:
         times = race(contenders, self.number("ROUNDS"), note)
         self.each_against(f"seal {what}", times, targets)
         if pipe in times:
+            used = {contender.name: contender.processor for contender in contenders}
+            for name in ("suite 3", "age"):
+                ratio = times_as_fast(used[pipe], used[f"tbk-seal, {name}"])
+                self.row(f"processor time of sealing {what}, {name}: {pipe}", f"theirs is {ratio:.2f} x as much")
             theirs = out["peer"].stat().st_size
             for name in ("suite 3", "age"):
                 share = out[name].stat().st_size / theirs

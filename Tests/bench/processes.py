@@ -20,6 +20,7 @@ class Usage:
     seconds: float
     peak_rss: int  # bytes, of the largest process
     temporary: int = 0  # bytes of unlinked files held open, at most
+    processor: float = 0  # seconds, in user mode and in the kernel, of all that was started
 
 
 def _unlinked_bytes(pid):
@@ -88,7 +89,7 @@ def run(command, *, env, cwd=None, stdin=None, stdout=None, watch_disk=False, wa
         if process.returncode != 0:
             errors.seek(0)
             raise Failed(f"{argv}: status {process.returncode}\n{errors.read().decode(errors='replace')}")
-    return Usage(seconds, usage.ru_maxrss * 1024, temporary)
+    return Usage(seconds, usage.ru_maxrss * 1024, temporary, usage.ru_utime + usage.ru_stime)
 
 
 def start_up(argv, env):
@@ -115,6 +116,7 @@ class Contender:
     action: object
     before: object = None
     after: object = None
+    processor: list = dataclasses.field(default_factory=list)  # seconds of each round
 
 
 def race(contenders, rounds, note):
@@ -130,6 +132,7 @@ def race(contenders, rounds, note):
                 contender.after()
             if number:
                 times[contender.name].append(usage.seconds)
+                contender.processor.append(usage.processor)
             note(f"  {'warm-up' if number == 0 else f'round {number}'}: {contender.name}: {usage.seconds:.2f} s")
     return times
 
