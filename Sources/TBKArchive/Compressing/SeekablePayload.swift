@@ -11,6 +11,12 @@ package final class SeekablePayload {
   private let job = ZstdFrameJob()
   /// The frame whose content `job` holds.
   private var held: Int?
+  /// What of the payload will be read, by `expect`, and how much of that is behind us.
+  private var runs: [Range<UInt64>] = []
+  private var nextRun = 0
+
+  /// So many bytes between two frames are read with them rather than asked for twice.
+  private static let gap: UInt64 = 64 << 10
 
   /// Where the manifest stands.
   package let locator: ManifestLocator
@@ -47,6 +53,34 @@ package final class SeekablePayload {
     decompressor = try FrameDecompressor()
   }
 
+  /// Says what of the tar will be read, and in this order: frames that lie side by side can come together.
+  /// What does not lie in the tar is passed over.
+  ///
+  /// - Parameter ranges: ascending.
+  package func expect(_ ranges: [Range<UInt64>]) {
+    (runs, nextRun) = ([], 0)
+    for range in ranges where !range.isEmpty {
+      guard let first = table.index(ofOffset: range.lowerBound),
+        let last = table.index(ofOffset: range.upperBound - 1)
+      else { continue }
+      let (start, end) = (table.frame(first).position, table.frame(last))
+      let run = start..<max(start, end.position + UInt64(end.compressed))
+      if let before = runs.last, before.lowerBound <= run.lowerBound,
+        run.lowerBound <= before.upperBound + Self.gap
+      {
+        runs[runs.count - 1] = before.lowerBound..<max(before.upperBound, run.upperBound)
+      } else {
+        runs.append(run)
+      }
+    }
+  }
+
+  /// How far the payload will be read on from a place.
+  private func end(ofRunAt position: UInt64) -> UInt64? {
+    while nextRun < runs.count, runs[nextRun].upperBound <= position { nextRun += 1 }
+    return nextRun < runs.count && runs[nextRun].contains(position) ? runs[nextRun].upperBound : nil
+  }
+
   /// Passes a part of the tar to `sink` without ending it; `.malformed` if it is not all there.
   package func read(_ range: Range<UInt64>, into sink: any ByteSink) throws(Failure) {
     guard range.upperBound <= table.length else {
@@ -76,7 +110,8 @@ package final class SeekablePayload {
     if held == index { return frame }
     held = nil
     job.clear()
-    let bytes = try message.read(frame.position..<frame.position + UInt64(frame.compressed))
+    let bytes = try message.read(
+      frame.position..<frame.position + UInt64(frame.compressed), expecting: end(ofRunAt: frame.position))
     var scanner = ZstdFrameScanner(skippableLimit: 0)
     guard let end = try scanner.end(in: bytes.span), end.length == bytes.count,
       case .frame(let header) = end.kind, header.contentSize == frame.length

@@ -245,7 +245,9 @@ package final class BackupReader {
     var given: Set<String> = []
     while !pending.isEmpty, let archive = try next(pending.keys.sorted()) {
       if partly,
-        let id = try readParts(of: archive, for: manifest, staging, have, wanted: wanted)
+        let id = try readParts(
+          of: archive, for: manifest, have,
+          consumer: staging.map { staging in StagingConsumer(staging) { _ in .take } }, wanted: wanted)
       {
         pending[id] = nil
         given.insert(id)

@@ -34,6 +34,8 @@ extension BackupReader {
     let parser = TarParser(handler: finder)
     let sink = TickingSink(into: parser, progress)
     var position = payload.locator.offset
+    let (end, overflow) = position.addingReportingOverflow(payload.locator.length)
+    if !overflow { payload.expect([position..<end]) }
     // What follows shows whether there is anything but the manifest.
     while !finder.isFollowed, !parser.isPastMembers, position < payload.length {
       let end = min(payload.length, position + UInt64(chunkSize))
@@ -88,13 +90,12 @@ extension BackupReader {
   /// Takes from an older archive what the newest leaves to it; returns its id, or nil if it has to be
   /// read as a whole.
   func readParts(
-    of archive: any OpenedArchive, for manifest: Manifest, _ staging: Staging?, _ have: Gathered,
-    wanted: (Manifest, Int) -> Bool
+    of archive: any OpenedArchive, for manifest: Manifest, _ have: Gathered,
+    consumer: (any MemberConsumer)?, wanted: (Manifest, Int) -> Bool
   ) throws(Failure) -> String? {
     guard let other = try manifestAlone(archive), !other.isAlone, let payload = try archive.parts(),
       let parts = try parts(of: other, for: manifest, have, wanted: { wanted(manifest, $0) })
     else { return nil }
-    let consumer = staging.map { staging in StagingConsumer(staging) { _ in .take } }
     try read(parts.map(\.part), of: payload, consumer: consumer)
     for (index, _) in parts { have[index] = true }
     return other.id
@@ -134,7 +135,13 @@ extension BackupReader {
   private func read(
     _ parts: [Part], of payload: SeekablePayload, consumer: (any MemberConsumer)?
   ) throws(Failure) {
-    for part in parts.sorted(by: { $0.offset < $1.offset }) {
+    let parts = parts.sorted { $0.offset < $1.offset }
+    payload.expect(
+      parts.map { part in
+        let (end, overflow) = part.offset.addingReportingOverflow(part.member.size)
+        return part.offset..<(overflow ? part.offset : end)
+      })
+    for part in parts {
       try Interruption.check()
       let isWanted = try consumer?.begin(part.member) ?? false
       let sink = try PartSink(isWanted ? consumer : nil, progress)

@@ -195,8 +195,8 @@ package final class ServedRegion: ByteRegion {
   private static let frontLength: UInt64 = 16 << 10
   /// Of the end: the trailer, the last chunk, and mostly the seek table.
   private static let tailLength: UInt64 = 128 << 10
-  /// The most that is asked for at once: a frame, encrypted.
-  private static let windowLength: UInt64 = 5 << 20
+  /// The most that is asked for at once: some frames, encrypted.
+  private static let windowLength: UInt64 = 16 << 20
 
   private let archives: ServedArchives
   private let id: Digest

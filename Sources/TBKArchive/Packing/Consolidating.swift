@@ -5,8 +5,8 @@ import TBKFormat
 extension BackupReader {
   /// Seals the backup as one that holds all of its bytes itself (tbk(5), "Consolidated backups").
   ///
-  /// Each archive is taken once, and decrypted twice: to prove it, then to pack what is needed of
-  /// it. Nothing of it is kept. The members come as the archives bring them; what has no content
+  /// Each archive is taken once. Of one that can be read from any place, what is needed is read and no more;
+  /// another is decrypted twice: to prove it, then to pack what is needed of it. Nothing of it is kept. The members come as the archives bring them; what has no content
   /// of its own, directories and links, comes behind.
   ///
   /// - Parameters:
@@ -16,12 +16,12 @@ extension BackupReader {
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
   ) throws(Failure) -> SealedBackup {
-    let (listed, whole) = try consolidation()
+    let (verified, whole) = try consolidation()
     let total = whole.totalSize
     try Sealing.refuseTooLarge(total, level: compression.level)
     begin(total)
     let archive = try WholeArchive(key, compression: compression, to: output)
-    try pack(listed, as: whole, into: archive.tar, progress)
+    try pack(verified, as: whole, into: archive.tar, progress)
     return try archive.finish(
       identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
   }
@@ -36,37 +36,48 @@ extension BackupReader {
     sealing: StreamSealing, sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
     begin: (UInt64) -> Void, progress: @escaping (Int) -> Void, ended: () throws(Failure) -> Void
   ) throws(Failure) -> StreamedBackup {
-    let (listed, whole) = try consolidation()
+    let (verified, whole) = try consolidation()
     let total = whole.totalSize
     begin(total)
     let archive = try FramedArchive(sealing, sealedManifest: sealedManifest, into: output)
-    try pack(listed, as: whole, into: archive.frames, progress)
+    try pack(verified, as: whole, into: archive.frames, progress)
     try ended()
     return try archive.finish(
       identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
   }
 
   /// The manifest of the newest archive, and what it says once the backup holds all itself.
-  private func consolidation() throws(Failure) -> (listed: Manifest, whole: Manifest) {
+  private func consolidation() throws(Failure) -> (verified: VerifiedManifest, whole: Manifest) {
     try newest.keep()
     let verified = try manifest()
     try refuseAlone(verified)
-    return (verified.manifest, try verified.manifest.consolidated())
+    return (verified, try verified.manifest.consolidated())
   }
 
   /// Writes the members of the consolidated backup, without its manifest.
   private func pack(
-    _ listed: Manifest, as whole: Manifest, into tar: any ByteSink, _ progress: @escaping (Int) -> Void
+    _ verified: VerifiedManifest, as whole: Manifest, into tar: any ByteSink,
+    _ progress: @escaping (Int) -> Void
   ) throws(Failure) {
+    let listed = verified.manifest
     let packer = ContentPacker(whole, tar: tar, progress)
     let lookup = NameLookup(listed)
-    _ = try read(newest, consumer: packer.consumer { lookup.find($0.name) })
+    let named = packer.consumer { lookup.find($0.name) }
+    let isContent: (Manifest, Int) -> Bool = { $0.files.type($1) == .file && !$0.files.isHardLink($1) }
+    if try !readParts(of: verified, consumer: named, wanted: isContent) {
+      _ = try read(newest, consumer: named)
+    }
 
     let have = Gathered(listed.files.count)
     var pending = Set(listed.dependsOn)
     var given: Set<String> = []
     while !pending.isEmpty, let archive = try next(pending.sorted()) {
       try archive.keep()
+      if let id = try readParts(of: archive, for: listed, have, consumer: named, wanted: isContent) {
+        pending.remove(id)
+        given.insert(id)
+        continue
+      }
       let finder = ContentFinder { member, offset in
         self.supplied(by: member, at: offset, to: listed, lookup, have).compactMap { index in
           listed.files[index].sha256.map { (index, $0) }

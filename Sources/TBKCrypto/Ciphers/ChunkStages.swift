@@ -204,12 +204,17 @@ package final class ChunkedMessage {
   deinit { wipe(&opened) }
 
   /// Passes the plaintext in `range`, which must lie in the message, to `sink` without ending it.
-  package func read(_ range: Range<UInt64>, into sink: any ByteSink) throws(Failure) {
+  ///
+  /// - Parameter further: up to where the next calls will read on, if that is known.
+  package func read(
+    _ range: Range<UInt64>, expecting further: UInt64? = nil, into sink: any ByteSink
+  ) throws(Failure) {
     precondition(range.upperBound <= length)
     let size = UInt64(scheme.chunkSize)
     var position = range.lowerBound
     if !range.isEmpty {
-      let end = start + ((range.upperBound - 1) / size + 1) * UInt64(scheme.sealedSize)
+      let upper = min(max(range.upperBound, further ?? 0), length)
+      let end = start + ((upper - 1) / size + 1) * UInt64(scheme.sealedSize)
       region.expect(upTo: min(end, region.length))
     }
     while position < range.upperBound {
@@ -222,9 +227,9 @@ package final class ChunkedMessage {
   }
 
   /// The plaintext in `range`, which must lie in the message and be small enough to hold.
-  package func read(_ range: Range<UInt64>) throws(Failure) -> [UInt8] {
+  package func read(_ range: Range<UInt64>, expecting further: UInt64? = nil) throws(Failure) -> [UInt8] {
     let memory = MemorySink()
-    try read(range, into: memory)
+    try read(range, expecting: further, into: memory)
     return memory.bytes
   }
 

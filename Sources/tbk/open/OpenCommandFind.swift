@@ -30,7 +30,7 @@ extension OpenCommand {
 
   func findVersions() throws(Failure) -> Int32 {
     guard let find, let expect else { return ExitStatus.success }
-    withholdSecrets()
+    ServedSources.withhold(passwords, identities)
     let keys = openingKeys
     let listed = try readClaims(expect)
     var known = try readIndex(keys)

@@ -19,8 +19,19 @@ extension OpenCommand {
     }
   }
 
+  /// What `--from` reads; nil without it.
+  func servedSources() -> ServedSources? {
+    guard let from, let id = Digest(hex: from) else { return nil }
+    ServedSources.withhold(passwords, identities)
+    return ServedSources(
+      id, archives, keys: openingKeys, limits: limits, wantsManifest: list || manifest,
+      rereads: cat != nil, warn: { Messages.warning($0) })
+  }
+}
+
+extension ServedSources {
   /// The command gets the descriptors of the caller, but those of secrets.
-  func withholdSecrets() {
+  static func withhold(_ passwords: PasswordOptions, _ identities: IdentityOptions) {
     var numbers = [passwords.passwordFd, identities.passwords.identityPasswordFd].compactMap { $0 }
     let files = [passwords.passwordFile, identities.passwords.identityPasswordFile].compactMap { $0 }
     for path in identities.identity + files {
@@ -30,14 +41,5 @@ extension OpenCommand {
       }
     }
     for number in numbers where number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
-  }
-
-  /// What `--from` reads; nil without it.
-  func servedSources() -> ServedSources? {
-    guard let from, let id = Digest(hex: from) else { return nil }
-    withholdSecrets()
-    return ServedSources(
-      id, archives, keys: openingKeys, limits: limits, wantsManifest: list || manifest,
-      rereads: cat != nil, warn: { Messages.warning($0) })
   }
 }

@@ -9,7 +9,21 @@ struct SealConsolidate: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "consolidate",
     abstract: "Make one archive of a backup and those it needs, as tbk-pull --chain sends them.",
-    usage: "tbk-seal consolidate [<options>] < archives > archive")
+    usage: """
+      tbk-seal consolidate [<options>] < archives > archive
+      tbk-seal consolidate --from <id> [<options>] -- <command> [<argument> ...] > archive
+      """)
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Read what is needed of backup <id>, and no more, from a command that serves archives, as tbk-pull --serve does.",
+      valueName: "id"))
+  var from: String?
+
+  @Argument(
+    parsing: .postTerminator, help: ArgumentHelp("What serves the archives of --from.", valueName: "command"))
+  var command: [RawPath] = []
 
   @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
@@ -28,19 +42,30 @@ struct SealConsolidate: SuiteCommand {
     try sealing.validateSalt()
     try local.validate(sealing)
     try validateExpectedID(expectId)
+    if let from {
+      guard Digest(hex: from) != nil else {
+        throw ValidationError("--from takes an id of 64 lower-case hexadecimal digits")
+      }
+      if expectId != nil { throw ValidationError("--from cannot be used with --expect-id") }
+      if command.isEmpty {
+        throw ValidationError("--from needs a command that serves archives, as in -- tbk-pull --serve STORE")
+      }
+    } else if !command.isEmpty {
+      throw ValidationError("a command that serves archives needs --from")
+    }
   }
 
   /// The password opens the archives, and seals the new one unless there are recipients.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
-    try output.check(readsInput: true)
+    try output.check(readsInput: from == nil)
     let (kind, keys) = try sealing.sealingAgain(
       level: compression.level, threads: compression.threads, identities, passwords)
     let sealing = try kind(.whole)
-    let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys, warn: { Messages.warning($0) })
+    let (provide, finish) = sources(keys)
     let reader = try BackupReader(
-      expectedID: expectId, progress: { _ in }, warn: { Messages.warning($0) },
-      archives: { (_) throws(Failure) in try sources.next() })
+      expectedID: from ?? expectId, isChain: from != nil, progress: { _ in }, warn: { Messages.warning($0) },
+      archives: provide)
     let meter = ProgressMeter("consolidating", mode: progress.progress)
     // What could not be read when it was made is no failure of today's.
     switch sealing {
@@ -50,21 +75,41 @@ struct SealConsolidate: SuiteCommand {
       let backup = try reader.consolidate(
         key: key, compression: compression, output: target, begin: { meter.setTotal($0) },
         progress: { meter.advance($0) })
-      try sources.finish()
+      try finish()
       meter.finish()
       _ = try records.finish(backup, key, output, target)
-    case .streamed(let sealing):
+    case .streamed(var sealing):
+      sealing.hashesArchive = records.receipt != nil
       let target = try output.target(lengthIsKnown: true)
       try records.begin(output)
       let sealed = try records.manifestFile()
       let backup = try reader.consolidate(
         sealing: sealing, sealedManifest: sealed?.sink, into: target,
         begin: { meter.setTotal($0) }, progress: { meter.advance($0) },
-        ended: { () throws(Failure) in try sources.finish() })
+        ended: finish)
       meter.finish()
       try local.write(backup.manifest)
       _ = try records.finish(backup, sealed, output, target)
     }
     return ExitStatus.success
+  }
+
+  /// What gives the archives, and what is to be called at their end.
+  private func sources(
+    _ keys: OpeningKeys
+  ) -> (BackupReader.ArchiveProvider, () throws(Failure) -> Void) {
+    guard let from, let id = Digest(hex: from) else {
+      let sources = ArchiveSources([], isChain: true, limits: OpenLimits(), keys: keys, warn: { Messages.warning($0) })
+      return (
+        { (_) throws(Failure) in try sources.next() }, { () throws(Failure) in try sources.finish() }
+      )
+    }
+    ServedSources.withhold(passwords, identities)
+    let sources = ServedSources(
+      id, command, keys: keys, limits: OpenLimits(), wantsManifest: false, rereads: true,
+      warn: { Messages.warning($0) })
+    return (
+      { (wanted) throws(Failure) in try sources.next(wanted) }, { () throws(Failure) in sources.finish() }
+    )
   }
 }

@@ -255,6 +255,61 @@ def test_no_more_is_read_than_is_needed(place, tmp_path, key, suite):
     assert place.tbk.leftovers() == []
 
 
+@pytest.mark.parametrize("suite", ["3", "age"])
+def test_frames_side_by_side_come_in_one_request(place, tmp_path, key, suite):
+    tree = tmp_path / "tree"
+    chance = random.Random(4)
+    for folder in "abc":
+        for number in range(30):
+            put(tree / folder / f"{number:03}", chance.randbytes(500_000))
+    backup = place.back_up(tree, *sealing(suite, key))
+    options = {"password": password(suite)}
+    place.open(backup, *opening(suite, key), "-C", tmp_path / "out", "--path", "b", **options)
+    assert snapshot(tmp_path / "out" / "b") == snapshot(tree / "b")
+    # Front, end, the manifest, and the 15 MB of the directory with the frames at its ends.
+    assert len(place.requests()) <= 6 and place.read() < 15_000_000 + 2 * 4 * MIB + MIB
+
+
+@pytest.mark.parametrize("suite", ["3", "age"])
+def test_a_chain_is_consolidated_out_of_what_is_needed_of_it(place, tmp_path, key, suite):
+    tree = tmp_path / "tree"
+    chance = random.Random(6)
+    for number in range(60):
+        put(tree / f"{number:03}", chance.randbytes(500_000))
+    place.back_up(tree, *sealing(suite, key))
+    for number in range(2, 60):
+        (tree / f"{number:03}").unlink()
+    put(tree / "new", chance.randbytes(200_000))
+    os.link(tree / "000", tree / "link")
+    (tree / "symlink").symlink_to("000")
+    backup = place.back_up(tree, *sealing(suite, key), previous=place.manifest(place.ids[-1], *opening(suite, key)))
+    (place.at / "log").unlink()
+    options = {"password": password(suite)}
+    command = ["tbk-seal", "consolidate", "--from", backup, *(sealing(suite, key) if suite == "age" else [*FAST, "--suite", "3"]),
+               *opening(suite, key)]
+    archive = place.tbk.run(*command, "--", *place.server(), **options).out
+    assert place.read() < 2 * 4 * MIB + 200_000 + 2 * (FRONT + TAIL) + 100 * KIB
+    put(tmp_path / "whole", archive)
+    place.tbk.run("tbk-open", *opening(suite, key), "-C", tmp_path / "out", tmp_path / "whole", **options)
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+    # The id is the one that all of the archives give.
+    put(tmp_path / "chain", place.tbk.run("tbk-pull", "--chain", place.store, backup).out)
+    other = place.tbk.run("tbk-seal", "consolidate", *command[4:], input=(tmp_path / "chain").read_bytes(), **options).out
+    ids = [json.loads(place.tbk.run("tbk-open", *opening(suite, key), "--manifest", input=one, **options).out)["backup_id"]
+           for one in (archive, other)]
+    assert ids[0] == ids[1] != backup and place.tbk.leftovers() == []
+    for fault, statuses in (("flip@1:100", (65, 77)), ("flip@4:9", (65, 77)), ("die@3", (75,))):
+        done = place.tbk.run(*command, "-o", tmp_path / "none", "--", *place.server(fault), status=None, **options)
+        assert done.status in statuses and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--from", "1234", "--", "true"], ["--from", "0" * 64], ["--from", "0" * 64, "--expect-id", "0" * 64, "--", "true"],
+    ["--", "true"]])
+def test_contradictions_of_consolidate_are_wrong_usage(tbk, arguments):
+    tbk.run("tbk-seal", "consolidate", *arguments, status=64)
+
+
 def test_of_a_chain_only_what_holds_the_file_is_read(place, tmp_path):
     tree = tmp_path / "tree"
     for number in range(3):
