@@ -18,14 +18,20 @@ tb_from() {
 	tb_open_parts "$tb_name" --from "$@"
 }
 
-# tb_open_parts NAME OPTION…: likewise, on what the options say, with tbk-pull, which it starts.
+# tb_open_parts NAME OPTION…: likewise, on what the options say.
 tb_open_parts() {
+	tb_name=$1
+	shift
+	tb_with_parts "$tb_name" "${tb_bin}tbk-open" --quiet --expect "$tb_work/list" "$@"
+}
+
+# tb_with_parts NAME COMMAND ARGUMENT…: a command as a stage that takes parts of archives from tbk-pull, which it starts.
+tb_with_parts() {
 	tb_name=$1
 	shift
 	tb_pull_options
 	tb_options="$tb_options ${tb_max_wait:+--max-wait $tb_max_wait} ${tb_down:+--limit-download $tb_down}"
-	eval "set -- --expect \"\$tb_work/list\" \"\$@\" -- \"\${tb_bin}tbk-pull\" $tb_options"
+	eval "set -- \"\$@\" -- \"\${tb_bin}tbk-pull\" $tb_options"
 	tb_options=
-	tb_fed "${tb_token:+6:tb_token}" tb_sealed "$tb_name" "${tb_bin}tbk-open" --quiet "$@" ${tb_token:+--token-fd 6} \
-		--serve --quiet -- "$profile_store"
+	tb_fed "${tb_token:+6:tb_token}" tb_sealed "$tb_name" "$@" ${tb_token:+--token-fd 6} --serve --quiet -- "$profile_store"
 }
