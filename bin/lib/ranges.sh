@@ -10,8 +10,7 @@ tb_choose_backup() {
 	tb_password_for_reading
 }
 
-# tb_from NAME ID OPTION…: tbk-open as a stage on a backup of the list: it gets no more of the archives than it
-# needs.
+# tb_from NAME ID OPTION…: tbk-open as a stage on a backup of the list.
 tb_from() {
 	tb_name=$1
 	shift
@@ -25,7 +24,7 @@ tb_open_parts() {
 	tb_with_parts "$tb_name" "${tb_bin}tbk-open" --quiet --expect "$tb_work/list" "$@"
 }
 
-# tb_with_parts NAME COMMAND ARGUMENT…: a command as a stage that takes parts of archives from tbk-pull, which it starts.
+# tb_with_parts NAME COMMAND ARGUMENT…: a command as a stage that gets what it needs of archives from tbk-pull, which it starts.
 tb_with_parts() {
 	tb_name=$1
 	shift
