@@ -62,6 +62,10 @@ package struct Failure: Error, Equatable, Sendable {
   /// interrupted, or has run out of something. What goes on after other failures ends with this one.
   package var isOfProcess: Bool { code == .interrupted || code == .exhausted }
 
+  /// Nothing came where an archive should: as a rule whatever was to send it has failed, and has said so.
+  package static let emptyArchive = Failure(
+    .truncated, "the archive is empty", hint: "did the command that sends it fail?")
+
   /// The last part of the message: what the system said, without what was tried.
   package var reason: String {
     message.split(separator: ": ").last.map(String.init) ?? message

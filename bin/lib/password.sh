@@ -89,7 +89,10 @@ tb_judge_open() {
 	case $tb_ended.$# in
 	0.*) ;;
 	77.1) return 1 ;;
-	77.*) tb_die 77 "$2" "$3" ;;
+	77.*)
+		tb_cause='incorrect password or altered data'
+		tb_die 77 "$2" "$3"
+		;;
 	*) tb_failed "$tb_ended" "$1" ;;
 	esac
 }
@@ -103,7 +106,7 @@ tb_password_for_reading() {
 	case ${tb_file-}$tb_newline in
 	*.age"$tb_newline"*)
 		test -n "${opt_identity-}" || tb_pull_identity ||
-			tb_usage_error 'it is sealed to recipients, and no identity is given' 'give the file of one with -i'
+			tb_usage_error 'the backup is sealed to recipients, and no identity is given' 'give the file of one with -i'
 		test -z "$tb_no_age" || tb_die 77 "a backup is sealed to recipients, and no trusted key has signed the ledger of '$profile_store': anyone who has a recipient can seal to it" \
 				'--unsigned accepts it as it is'
 		if test -z "${opt_identity-}"; then

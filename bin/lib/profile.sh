@@ -34,6 +34,7 @@ tb_load_store() {
 tb_need_source() {
 	test -n "$profile_source_dir" || tb_die 78 "the profile '$profile_name' has no source directory yet" \
 		"set it with 'termbackup profile edit $profile_name --source DIR'"
+	test -d "$profile_source_dir" || tb_cause='source missing'
 	test -d "$profile_source_dir" ||
 		tb_die 66 "the directory '$profile_source_dir' does not exist" 'mount it, or change the profile'
 }

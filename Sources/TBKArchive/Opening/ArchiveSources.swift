@@ -144,7 +144,7 @@ package final class ArchiveSources {
       }
     }
     self.chain = nil
-    guard hasBegun else { throw Failure(.truncated, "the archive is empty") }
+    guard hasBegun else { throw Failure.emptyArchive }
     return operands.isEmpty ? nil : try following()
   }
 

@@ -172,7 +172,7 @@ package final class AuthenticatedArchive: OpenedArchive {
         }
         let more = try source.read(upTo: 1)
         if more.isEmpty {
-          throw bytes.isEmpty ? Failure(.truncated, "the archive is empty") : error
+          throw bytes.isEmpty ? Failure.emptyArchive : error
         }
         bytes += more
       }

@@ -23,7 +23,11 @@ package final class RestoreDestination {
         return
       }
       parent = try Descriptor.workingDirectory.open(trimmed.parent, flags)
-      directory = try PrivateDirectory(making: name, in: parent).directory
+      do throws(Failure) {
+        directory = try PrivateDirectory(making: name, in: parent).directory
+      } catch {
+        throw Failure(error.code, "cannot create the directory \(path.display): \(error.reason)", hint: error.hint)
+      }
       isNew = true
     } catch {
       // A file stands there, or it is not ours: it is not the input that is missing, nor a password.

@@ -50,7 +50,9 @@ package enum Messages {
     let isNoted = unsafe note.withUnsafeBufferPointer { bytes in
       unsafe bytes.withMemoryRebound(to: CChar.self) { unsafe tbk_note_stage($0.baseAddress!, $0.count) }
     }
-    if !json || isNoted == 0 { put(text(of: failure)) }
+    // Whoever started a stage that got nothing knows whether another one is at fault.
+    if isNoted != 0, json || failure == .emptyArchive { return }
+    put(text(of: failure))
   }
 
   /// An error that a script has found.

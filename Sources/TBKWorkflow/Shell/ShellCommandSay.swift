@@ -60,20 +60,19 @@ extension ShellCommand {
     var stages: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
-      var atStore = false
+      var found = FailureReason(status: status, operation: operation)
       if let message {
         try report(status, onOneLine(message.bytes), hint.map { onOneLine($0.bytes) })
       } else if !reason {
-        atStore = try reportStages()
+        found = try reportStages()
       }
-      let reason = cause.map { onOneLine($0.bytes) } ?? failureReason(status, operation, atStore: atStore)
+      let reason = cause.map { onOneLine($0.bytes) } ?? found.text
       try StandardOutput.write(
         ShellScript.assignment(to: "tb_failed_status", "\(status)") + ShellScript.assignment(to: "tb_reason", reason))
       return ExitStatus.success
     }
 
-    /// - Returns: whether it was one that talks to the store.
-    private mutating func reportStages() throws(Failure) -> Bool {
+    private mutating func reportStages() throws(Failure) -> FailureReason {
       if into == nil, !Messages.json {
         for stage in stages {
           let said = (try? readFile((work ?? RawPath(".")).appending(RawPath("\(stage).err")), limit: 1 << 24)) ?? []
@@ -88,6 +87,7 @@ extension ShellCommand {
           "make room for it, or move the home with TERMBACKUP_HOME")
       } else if status == 70, let killed = ends.first(where: { $0.end.isRunning }) {
         try report(70, "the command for '\(killed.name)' was killed", "is there enough memory?")
+        return FailureReason(status: status, operation: operation, wasKilled: true)
       } else if let noted = ends.lazy.compactMap(\.end.report).first {
         if let into {
           try write(noted, to: into)
@@ -95,13 +95,14 @@ extension ShellCommand {
           write(noted)
         }
       } else if json, status != 141 {
-        try report(status, failureReason(status, operation, atStore: false), nil)
+        try report(status, FailureReason(status: status, operation: operation).text, nil)
       }
-      let talking = ["push", "pull", "prune", "token"]
-      return ends.contains { name, end in
-        end.status == status
-          && (talking.contains { name.hasPrefix($0) } || ["preview", "list", "check"].contains(name))
+      let guilty = ends.first { $0.end.status == status }
+      if into == nil, !Messages.json, guilty?.end.message == Failure.emptyArchive.message {
+        try report(status, Failure.emptyArchive.message, nil)
       }
+      return FailureReason(
+        status: status, operation: operation, stage: guilty?.name ?? "", type: guilty?.end.type ?? "")
     }
 
     private func report(_ status: Int32, _ message: String, _ hint: String?) throws(Failure) {
@@ -268,6 +269,9 @@ struct StageEnd {
   /// The error as JSON, with the newline.
   var report: [UInt8]? { lines.count > 1 && !isRunning ? lines[1] + [0x0a] : nil }
 
+  /// The kind of the error, as `Failure.typeName`.
+  var type: String? { report.flatMap { (try? JSON.parse($0, what: "the error"))?["error"]?["type"]?.text } }
+
   /// What it says of why.
   var message: String? {
     guard let report else { return status == 143 ? "interrupted" : nil }
@@ -289,20 +293,45 @@ func failureType(_ status: Int32, _ configuration: String? = nil) -> String {
   }
 }
 
-/// The sentence for the audit log.
-func failureReason(_ status: Int32, _ operation: String?, atStore: Bool) -> String {
-  switch status {
-  case 64: "wrong usage"
-  case 65: "corrupt or incomplete data"
-  case 66: operation == "backup" ? "source missing" : "file or archive missing"
-  case 69: "store unavailable"
-  case 73: "output cannot be created"
-  case 74: "input or output error"
-  case 75: "busy"
-  case 77 where operation == "prune": "refused by the store or by the rules"
-  case 77: atStore ? "access denied by the store" : "incorrect password or altered data"
-  case 78: "wrong configuration"
-  case 129, 130, 131, 141, 143: "interrupted"
-  default: "internal fault"
+/// Why a verb fails, in words for the audit log and for messages to others: no path, no name and nothing that was not
+/// found out. What a status alone does not say is left open.
+struct FailureReason {
+  var status: Int32
+  /// What the audit log calls that which fails.
+  var operation: String?
+  /// The stage at fault; empty if the verb itself found what is wrong.
+  var stage = ""
+  /// What kind of error the stage noted, as `Failure.typeName`; empty if it noted none.
+  var type = ""
+  var wasKilled = false
+
+  private var isAtStore: Bool {
+    ["push", "pull", "prune", "token"].contains { stage.hasPrefix($0) }
+      || ["preview", "list", "check", "others"].contains(stage)
+  }
+
+  var text: String {
+    switch status {
+    case 64: "wrong usage"
+    case 65 where type == "ArchiveError": "corrupt or incomplete data"
+    case 65 where type == "IntegrityError": "data that is not what it should be"
+    case 65: "data is corrupt, incomplete or not signed as it should be"
+    case 66 where operation == "backup" && stage == "manifest": "source missing"
+    case 66: "input missing"
+    case 69 where isAtStore || stage.isEmpty && operation == "prune": "store unavailable"
+    case 69: "not in the store, or the store is unavailable"
+    case 73: "output cannot be created"
+    case 74: "input or output error"
+    case 75 where type == "TermBackupError": "out of memory or processes"
+    case 75: "busy"
+    case 77 where operation == "prune": "refused by the store or by the rules"
+    case 77 where type == "CryptoError": "incorrect password or altered data"
+    case 77 where isAtStore: "access denied by the store"
+    case 77 where type == "AccessError": "access denied"
+    case 77: "refused, or the password is wrong"
+    case 78: "wrong configuration"
+    case 129, 130, 131, 141, 143: "interrupted"
+    default: wasKilled ? "a command was killed" : "internal fault"
+    }
   }
 }

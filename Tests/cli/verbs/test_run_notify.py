@@ -93,6 +93,21 @@ def test_a_failure_is_told_of_without_a_path(told, webhook, pings, small, fault,
     assert len(webhook.requests) == 2
 
 
+def test_a_failure_has_no_reason_that_its_status_alone_suggests(told, webhook, tmp_path):
+    run(told)
+    told.run("run", "docs", "--password-file", tmp_path / "gone", status=66)
+    assert webhook.bodies[-1]["error"]["message"] == "input missing"
+    sign = ["generate-key", "--key-password-file", tmp_path / "word"]
+    put(tmp_path / "word", PASSWORD)
+    told.run(*sign)
+    run(told, status=65)
+    assert webhook.bodies[-1]["error"]["message"] == "data is corrupt, incomplete or not signed as it should be"
+    run(told, "--adopt", "--key-password-file", tmp_path / "word")
+    told.run("config", "x", status=64)
+    assert [json.loads(line)["details"].get("error") for line in (told.home / "audit.log").read_text().splitlines()
+            if json.loads(line)["operation"] == "backup"][-3:-1] == [body["error"]["message"] for body in webhook.bodies[-3:-1]]
+
+
 def test_patterns_that_cannot_be_read_are_told_of_and_noted(told, webhook, pings, tmp_path):
     patterns = tmp_path / "patterns"
     put(patterns, b"*.o\n")
@@ -102,7 +117,7 @@ def test_patterns_that_cannot_be_read_are_told_of_and_noted(told, webhook, pings
     assert b"exclude_from: " in run(told, status=66).stderr
     assert webhook.bodies[-1]["status"] == "failure" and kinds(pings)[-2:] == ["start", "fail"]
     line = json.loads((told.home / "audit.log").read_text().splitlines()[-1])
-    assert (line["operation"], line["status"], line["details"]["error"]) == ("backup", "failure", "source missing")
+    assert (line["operation"], line["status"], line["details"]["error"]) == ("backup", "failure", "input missing")
     assert len(told.ids("docs")) == 1
 
 
@@ -123,6 +138,10 @@ def test_a_part_that_cannot_be_read_is_told_of(told, webhook, pings, small, monk
     told.lib = suite / "lib" / "termbackup"
     run(told, status=3, env={"REAL": str(real)})
     assert webhook.bodies[0]["status"] == "partial" and kinds(pings) == ["start", "fail"]
+    told.run("profile", "edit", "docs", "--mode", "incremental")
+    found = json.loads(run(told, "--json", status=3, env={"REAL": str(real)}).stdout)
+    last = json.loads((told.home / "audit.log").read_text().splitlines()[-1])
+    assert (found["status"], found["id"], last["status"], last["details"]["unchanged"]) == ("partial", None, "partial", True)
 
 
 def test_a_prune_that_fails_is_told_of_with_its_backup(told, webhook, small):
