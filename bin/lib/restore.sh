@@ -54,14 +54,10 @@ keep_archives() {
 # may_replace: whether a person at the terminal says that the files there that differ are replaced, who is told how
 # many they are, and which if wanted.
 may_replace() {
-	tb_can_ask || return 1
-	keep_archives
-	tb_quietly fetch if-changed --dry-run >"$tb_work/preview"
-	test "$tb_result" -eq 0 || tb_failed "$tb_result" pull open
-	sed -n "s/^replace$tb_tab//p" "$tb_work/preview" >"$tb_work/differing"
+	sed -n "s/^replace$tb_tab//p" "$tb_work/existing" >"$tb_work/differing"
 	differing=$(($(wc -l <"$tb_work/differing")))
 	case $differing in
-	0) set -- "No file in '$target' differs from the backup. Restore what is missing?" ;;
+	0) set -- "No file in '$target' differs from the backup. Restore what is missing, and modes and times?" ;;
 	1) set -- "1 file in '$target' differs from the backup. Replace it?" ;;
 	*) set -- "$differing files in '$target' differ from the backup. Replace them?" ;;
 	esac

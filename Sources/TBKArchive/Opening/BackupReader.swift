@@ -26,6 +26,8 @@ package final class BackupReader {
   private var hasWarnedOfReceipt = false
   /// What an mbu package holds and no backup can, or not as it is.
   package private(set) var flawed: Set<[UInt8]> = []
+  /// Whether a path that was named is not in the backup.
+  package internal(set) var lacksNamed = false
 
   /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
   ///   names.

@@ -224,7 +224,7 @@ final class Placement {
       return .merge
     }
     switch policy {
-    case .never: return conflict(index, "exists in the destination", "see --overwrite")
+    case .never: return conflict(index, "exists in the destination", "--overwrite if-changed replaces what differs")
     case .always: break
     case .ifChanged:
       if !isDirectory, let action = try compare(index, directory, name) { return action }

@@ -15,6 +15,11 @@ package struct RestoreOptions {
   /// The patterns of `include` one by one: a restore fails if none of them matches anything, and
   /// warns of each that does not.
   package var includePatterns: [[UInt8]] = []
+  /// Those of them that stand for paths which were named, with these paths.
+  package var named: [[UInt8]: [UInt8]] = [:]
+  /// Where files are there already and `policy` is `.never`: is told what `.ifChanged` would do, in place of a
+  /// failure. It gets pairs as `preview` has them.
+  package var propose: ((String, [UInt8]) throws(Failure) -> Void)?
   /// The id the backup must have: all of it, or its start.
   package var expectedID: String?
   /// A manifest from elsewhere that the backup must agree with.
@@ -38,6 +43,8 @@ package struct RestoreSummary {
   package var withheld: RawPath?
   /// Whether the destination was there and keeps a mode or owner that the backup's root has not.
   package var keepsRoot = false
+  /// Whether nothing was put in place, and `RestoreOptions.propose` told what would be.
+  package var isProposal = false
 }
 
 extension BackupReader {
@@ -117,6 +124,26 @@ extension BackupReader {
         directory: destination, name: options.destinationName, isNew: destinationIsNew),
       wasEmpty: wasEmpty, isClosed: staging.isClosed)
     try placement.plan()
+    if placement.refusal != nil, options.policy == .never, let propose = options.propose {
+      var other = options
+      other.policy = .ifChanged
+      let proposal = self.placement(
+        verified, chosen, other, loosening, placement.destination, wasEmpty: wasEmpty, isClosed: staging.isClosed)
+      try proposal.plan()
+      if let refusal = proposal.refusal { throw refusal }
+      for index in verified.manifest.files.indices {
+        let path = verified.manifest.files.path(index)
+        switch proposal.actions[index] {
+        case .create, .within: try propose("create", path)
+        case .replace: try propose("replace", path)
+        case .adjust: try propose("adjust", path)
+        case .skip, .keep, .merge, .conflict: break
+        }
+      }
+      var summary = RestoreSummary(backup: verified)
+      summary.isProposal = true
+      return summary
+    }
     if let refusal = placement.refusal { throw refusal }
     if options.selects { try dropUnwanted(verified, chosen, staging) }
     try placement.place(from: staging)
@@ -158,15 +185,23 @@ extension BackupReader {
     }
   }
 
-  /// Throws `.inputMissing` if no pattern of those to include matches, and warns of one that does not.
+  /// Throws `.inputMissing` if no pattern or path of those to include matches, and warns of one that does not.
   private func refuseUnmatched(_ manifest: Manifest, _ options: RestoreOptions) throws(Failure) {
     let unmatched = Selection.unmatched(options.includePatterns, manifest)
     if !unmatched.isEmpty, unmatched.count == options.includePatterns.count {
+      if let path = options.named[unmatched[0]] {
+        throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup", hint: "nothing was changed")
+      }
       throw Failure(
         .inputMissing, "nothing in the backup matches \(RawPath(unmatched[0]).display)",
         hint: "patterns are those of gitignore(5), from the top of the backup; nothing was changed")
     }
     for pattern in unmatched {
+      if let path = options.named[pattern] {
+        lacksNamed = true
+        warn("\(RawPath(path).display) is not in this backup")
+        continue
+      }
       warn("\(RawPath(pattern).display): nothing in the backup matches")
     }
   }

@@ -117,6 +117,13 @@ struct OpenCommand: SuiteCommand {
     help: ArgumentHelp("Write to <file> how many files were extracted, a tab, and their bytes.", valueName: "file"))
   var countsOut: RawPath?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Where files are there already, write to <file> what --overwrite if-changed would do, and end with status 73 "
+        + "without an error.", valueName: "file"))
+  var existingOut: RawPath?
+
   @Flag(name: .long, help: "Do not restore owners.")
   var noOwner = false
 
@@ -176,7 +183,7 @@ struct OpenCommand: SuiteCommand {
     if directory == nil {
       let given = [
         !include.isEmpty, !path.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
-        overwrite != .never, countsOut != nil,
+        overwrite != .never, countsOut != nil, existingOut != nil,
       ]
       if given.contains(true) {
         throw ValidationError("options for extracting need -C")
@@ -186,6 +193,10 @@ struct OpenCommand: SuiteCommand {
       throw ValidationError("-l and -0 can only be used with --list")
     }
     if countsOut?.isStandardStream == true { throw ValidationError("--counts-out takes a file") }
+    if existingOut?.isStandardStream == true { throw ValidationError("--existing-out takes a file") }
+    if existingOut != nil, dryRun || overwrite != .never {
+      throw ValidationError("--existing-out cannot be used with --dry-run or --overwrite")
+    }
     if within != nil, !list { throw ValidationError("--in can only be used with --list") }
     if recursive, within == nil { throw ValidationError("--recursive can only be used with --in") }
     if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
@@ -303,6 +314,10 @@ struct OpenCommand: SuiteCommand {
     options.metadata.setID = setuid
     options.destinationName = directory
     options.includePatterns = include.map(\.bytes) + path.map { BackupPath($0.bytes).pattern }
+    for path in path {
+      let named = BackupPath(path.bytes)
+      options.named[named.pattern] = named.bytes
+    }
     for pattern in options.includePatterns { options.include.add(pattern: pattern) }
     for pattern in exclude { options.exclude.add(pattern: pattern.bytes) }
     options.against = try against.map { (path) throws(Failure) in
@@ -311,14 +326,25 @@ struct OpenCommand: SuiteCommand {
     if dryRun {
       let target = try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY)
       let report = EntryReport(key: "action", json: json, nul: nul)
-      return reportMissing(
+      let status = reportMissing(
         try reader.preview(to: target, options) { (word, path) throws(Failure) in
           try report.print(word, path)
         })
+      return reader.lacksNamed ? ExitStatus.incomplete : status
+    }
+    var proposed: [UInt8] = []
+    if existingOut != nil {
+      options.propose = { (word, path) throws(Failure) in
+        proposed += Array("\(word)\t\(RawPath(path).quoted)\n".utf8)
+      }
     }
     let destination = try RestoreDestination(directory)
     let summary = try reader.restore(
       to: destination.directory, destinationIsNew: destination.isNew, options)
+    if summary.isProposal, let existingOut {
+      try AtomicFile.write(proposed, to: existingOut)
+      return Failure(.cannotCreate, "").exitStatus
+    }
     destination.keep()
     meter.finish()
     if let countsOut {
@@ -342,7 +368,7 @@ struct OpenCommand: SuiteCommand {
           + humanSize(summary.bytes)
           + (mbuConfig == nil ? ", of backup \(summary.backup.id.prefix(12))" : ""))
     }
-    return summary.isExact ? status : ExitStatus.incomplete
+    return summary.isExact && !reader.lacksNamed ? status : ExitStatus.incomplete
   }
 
   // MARK: Reports

@@ -75,6 +75,12 @@ def test_paths_are_restored_and_nothing_else(shell, backed_up, tmp_path):
     shell.run("restore", "latest", "d/e/", "./plain", "-p", "p", "--to", out)
     assert {name for name in snapshot(out)} == {b"", b"d", b"d/e", b"d/e/deep", b"plain"}
     shell.run("restore", "latest", "nothing", "-p", "p", "--to", tmp_path / "none", status=66)
+    some = tmp_path / "some"
+    for dry, status in ((["--dry-run"], 3), ([], 3)):
+        done = shell.run("restore", "latest", "plain", "nothing", "-p", "p", "--to", some, *dry, status=status)
+        assert b"'nothing' is not in this backup" in done.stderr
+    assert os.listdir(some) == ["plain"]
+    assert b"'nothing' is not in this backup" in shell.run("restore", "latest", "nothing", "-p", "p", "--to", tmp_path / "none", status=66).stderr
     put(out / "plain", b"changed")
     shell.run("restore", "latest", "plain", "-p", "p", "--to", out, status=73)
     report = json.loads(shell.run("restore", "latest", "plain", "-p", "p", "--to", out, "--overwrite", "if-changed",
