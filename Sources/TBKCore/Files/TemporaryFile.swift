@@ -107,6 +107,9 @@ package final class AtomicFile {
   }
 
   private func takeName(replacing: Bool) throws(Failure) {
+    if !replacing, try directory.statusIfPresent(of: target) != nil {
+      throw Failure(.cannotCreate, "\(target.display) already exists")
+    }
     try directory.rename(temporary, to: directory, target, replacing: replacing)
     pending = false
     unfinished.end()

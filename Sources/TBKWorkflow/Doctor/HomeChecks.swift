@@ -136,6 +136,11 @@ struct HomeChecks {
     return finding(.ok, source.quoted)
   }
 
+  /// Whether a profile here is backed up without a password, to recipients.
+  private var isBlind: Bool {
+    ((try? home.profileNames()) ?? []).contains { (try? home.profile($0))?["recipients"]?.elements?.isEmpty == false }
+  }
+
   func signing() -> [Finding] {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> Finding {
       Finding(result: result, check: "signing", message: message, hint: hint)
@@ -185,7 +190,9 @@ struct HomeChecks {
       found.append(
         finding(
           .note, "'\(key)' has no password: anyone who reads it can sign",
-          "'termbackup generate-key --force' makes one that has"))
+          isBlind
+            ? "backups that nobody enters a password for need it so: keep others from reading it"
+            : "'termbackup generate-key --force' makes one that has"))
     }
     return found
   }

@@ -18,13 +18,13 @@ enum KeyringChecks {
       } catch {
         if case .ended(let failure) = error { throw .ended(failure) }
         return Finding(
-          result: .warn, check: "keyring", message: "\(program): \(error.reason)", hint: KeyringItem.goWithout)
+          result: .warn, check: "keyring", message: "\(program): \(error.reason)", hint: KeyringItem.goWithout(error))
       }
     } catch {
       if case .ended(let failure) = error { throw failure }
       return Finding(
         result: .note, check: "keyring", message: "no keyring is available: \(error.reason)",
-        hint: KeyringItem.goWithout)
+        hint: KeyringItem.goWithout(error))
     }
   }
 

@@ -101,7 +101,9 @@ enum MachineChecks {
     let program = String(editor.split(separator: " ").first ?? "")
     if program.isEmpty {
       found.append(
-        finding(.note, "no editor is set: termbackup profile edit --editor needs one", "set EDITOR"))
+        try findProgram("vi") != nil
+          ? finding(.ok, "vi: edits profiles, as no other editor is set")
+          : finding(.note, "no editor is set: 'termbackup profile edit --editor' needs one", "set EDITOR"))
     } else if try program.hasPrefix("/") ? unsafe access(program, X_OK) == 0 : findProgram(program) != nil {
       found.append(finding(.ok, "\(program): edits profiles"))
     } else {

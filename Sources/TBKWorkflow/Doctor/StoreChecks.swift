@@ -79,7 +79,10 @@ struct StoreChecks {
     func state(_ word: String) -> String {
       word == "missing" ? "is missing" : "has another size than the ledger says"
     }
-    let lost = "put it back from another copy of the store; the next run makes a full backup"
+    // What the last one needs, the next one needs as well.
+    let isNextFull = backups.last.map { $0[10] != "whole" || $0[12] != "-" } ?? false
+    let lost =
+      "put it back from another copy of the store" + (isNextFull ? "; the next run makes a full backup" : "")
     var found: [Finding] = []
     for backup in backups {
       let id = backup[0].prefix(12)

@@ -31,7 +31,7 @@ struct Keyring {
     } catch {
       throw error.isOfProcess ? .ended(error) : .missing(error.message)
     }
-    if program == .secretTool, !Self.hasBus { throw .missing("there is no session bus") }
+    if program == .secretTool, !Self.hasBus { throw .missing(KeyringTrouble.noBus) }
     let hasScreen = environment("DISPLAY") != nil || environment("WAYLAND_DISPLAY") != nil
     patience = Self.patience(program, isAlone: isAlone, hasScreen: hasScreen)
   }

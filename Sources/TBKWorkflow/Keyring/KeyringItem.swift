@@ -44,9 +44,20 @@ enum KeyringItem: Equatable {
 
   // MARK: Messages
 
-  static let goWithout =
-    "install secret-tool (package libsecret-tools or libsecret) and a keyring, or go without: --token-command "
-    + "'gh auth token', or TERMBACKUP_TOKEN_FILE and a file of mode 0600"
+  /// What to do where there is no keyring.
+  static func goWithout(_ trouble: KeyringTrouble) -> String {
+    "\(remedy(trouble)), or go without: --token-command "
+      + "'gh auth token', or TERMBACKUP_TOKEN_FILE and a file of mode 0600"
+  }
+
+  private static func remedy(_ trouble: KeyringTrouble) -> String {
+    switch trouble {
+    case .missing(KeyringTrouble.noBus): "log in to a session that has a bus and a keyring"
+    case .missing(KeyringTrouble.noService): "start a keyring in this session"
+    case .missing: "install secret-tool (package libsecret-tools or libsecret) and a keyring"
+    case .late, .failed, .ended: "unlock it"
+    }
+  }
 
   /// What to do if the keyring does not do it.
   var hint: String {
@@ -63,12 +74,11 @@ enum KeyringItem: Equatable {
     switch (self, trouble) {
     case (_, .ended(let failure)): failure
     case (.token, .missing(let why)):
-      Failure(.unavailable, "there is no keyring to keep the token in: \(why)", hint: Self.goWithout)
+      Failure(.unavailable, "there is no keyring to keep the token in: \(why)", hint: Self.goWithout(trouble))
     case (.password, .missing(let why)):
       Failure(
         .unavailable, "there is no keyring to keep the password in: \(why)",
-        hint: "install secret-tool (package libsecret-tools or libsecret) and a keyring, or use --password-file "
-          + "or --password-command")
+        hint: "\(Self.remedy(trouble)), or use --password-file or --password-command")
     case (.token, _):
       Failure(trouble.code, "the token cannot be put into the keyring: \(trouble.reason)", hint: hint)
     case (.password, _):

@@ -11,6 +11,9 @@ enum KeyringTrouble: Error, Equatable {
   /// This process is to end.
   case ended(Failure)
 
+  static let noBus = "there is no session bus"
+  static let noService = "no keyring is running on the session bus"
+
   var reason: String {
     switch self {
     case .missing(let why), .failed(let why): why
@@ -36,9 +39,9 @@ enum KeyringTrouble: Error, Equatable {
     if status == nil {
       self = .late(patience)
     } else if complaint.contains("not provided by any") {
-      self = .missing("no keyring is running on the session bus")
+      self = .missing(Self.noService)
     } else if complaint.hasPrefix("Could not connect") {
-      self = .missing("there is no session bus")
+      self = .missing(Self.noBus)
     } else if complaint.isEmpty {
       self = .failed("\(program.rawValue) failed with status \(status ?? 0)")
     } else {

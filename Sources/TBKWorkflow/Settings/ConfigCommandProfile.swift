@@ -403,7 +403,10 @@ extension ProfileGroup {
 
   struct Delete: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Delete a profile. Its backups stay where they are.")
+      abstract: "Delete a profile. Its backups stay where they are.",
+      discussion: """
+        Its schedule is removed, and what is cached of its backups. Its password stays in the keyring, for the backups.
+        """)
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
     @OptionGroup var report: ProfileReportOptions
@@ -411,9 +414,29 @@ extension ProfileGroup {
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let name = try operand.name()
-      try Home.ofProcess().removeProfile(name)
+      let home = try Home.ofProcess()
+      guard try home.profileNames().contains(name) else { throw Failure(.profile, "there is no profile '\(name)'") }
+      let group = try? home.profile(name).group
+      // What fails here leaves the profile, and can be tried again.
+      let wasScheduled = try Schedules(of: home).disable(name)
+      try home.removeProfile(name)
+      if wasScheduled { Messages.notice("its schedule is removed") }
+      if let group { try forget(group, in: home) }
       try report.print(["profile": .string(name), "status": .string("deleted")])
       return ExitStatus.success
+    }
+
+    /// Removes what is cached of a group's backups, unless another profile may need it.
+    private func forget(_ group: String, in home: Home) throws(Failure) {
+      for name in try home.profileNames() {
+        guard let other = try? home.profile(name), other.group != group else { return }
+      }
+      do throws(Failure) {
+        try FileTree.remove(home.path.appending("cache").appending(RawPath(group)))
+      } catch {
+        if error.isOfProcess { throw error }
+        Messages.warning(error.message)
+      }
     }
   }
 
@@ -447,6 +470,9 @@ extension ProfileGroup {
       if file.isStandardStream {
         try StandardOutput.write(bytes)
       } else {
+        if !force, try Descriptor.workingDirectory.statusIfPresent(of: file) != nil {
+          throw Failure(.cannotCreate, "\(file.display) already exists", hint: "--force replaces it")
+        }
         try AtomicFile.write(bytes, to: file, replacing: force)
       }
       try report.print([

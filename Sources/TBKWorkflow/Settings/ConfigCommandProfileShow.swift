@@ -7,7 +7,7 @@ import TBKSettings
 extension ProfileGroup {
   struct List: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print name, source, store and mode of every profile, separated by tabs.")
+      abstract: "Print name, source, store and mode of every profile.")
     @OptionGroup var common: CommonOptions
     @Flag(name: .long, help: "Print JSON Lines: the profiles, one per line.")
     var json = false

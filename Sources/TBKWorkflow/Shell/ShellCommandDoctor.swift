@@ -145,6 +145,13 @@ extension ShellCommand {
         if let store = Self.directory(of: profile) { found += checks.place(of: profile.source, in: store) }
         found += checks.schedule(times)
       }
+      let known = try home.profileNames()
+      for gone in Set(scheduled.map(\.profile)).subtracting(known).sorted() {
+        found.append(
+          Finding(
+            result: .warn, check: "schedule", message: "\(gone): there is a schedule, and no such profile",
+            hint: "remove it with 'termbackup schedule-disable \(gone)'"))
+      }
       let named = SecretFiles.named(in: schedules.commandLines(), of: home.path)
       return found + SecretFiles.check(secrets.filter { !$0.isEmpty } + named)
     }
@@ -157,8 +164,9 @@ extension ShellCommand {
           return Finding(result: .ok, check: "temporary", message: "nothing was left behind")
         }
         return Finding(
-          result: .warn, check: "temporary", message: "interrupted runs left \(left.found.count) files behind",
-          hint: "remove them with 'termbackup clean'")
+          result: .warn, check: "temporary",
+          message: "interrupted runs left \(counted(UInt64(left.found.count), "file")) behind",
+          hint: "remove \(left.found.count == 1 ? "it" : "them") with 'termbackup clean'")
       } catch {
         return Finding(
           result: .fail, check: "temporary", message: error.message,

@@ -53,7 +53,7 @@ extension ShellCommand {
         } catch {
           if case .ended(let failure) = error { throw failure }
           Messages.notice("\(none), and no keyring to keep one in: \(error.reason)")
-          Messages.notice("hint: \(KeyringItem.goWithout)")
+          Messages.notice("hint: \(KeyringItem.goWithout(error))")
         }
         return ExitStatus.success
       }

@@ -595,7 +595,7 @@ def test_update_token_needs_a_keyring_before_it_asks(remote):
     shell.run("init", "-q")
     status, shown = on_terminal(shell, [], "update-token")
     assert status == 69 and PROMPT not in shown
-    for words in (b"gh auth token", b"TERMBACKUP_TOKEN_FILE", b"0600", b"libsecret-tools"):
+    for words in (b"gh auth token", b"TERMBACKUP_TOKEN_FILE", b"0600", b"session that has a bus" if shutil.which("secret-tool") else b"libsecret-tools"):
         assert words in shown
 
 

@@ -342,6 +342,26 @@ def test_a_schedule_goes_with_its_profile_to_another_name(shell, systemd, cron, 
     assert (found["profile"], found["backend"], found["schedule"]) == ("notes", "systemd", "30 3 * * *")
 
 
+def test_a_schedule_goes_when_its_profile_is_deleted(shell, systemd, cron, small):
+    for name in ("docs", "notes", "other"):
+        shell.run("profile", "create", name, "--source", small) if name != "docs" else shell.profile(name, small)
+        shell.run("run", "-q", name)
+    enable(shell, "docs", "--password-file", secret(shell))
+    enable(shell, "notes", "--password-file", secret(shell), "--systemd")
+    enable(shell, "other", "--password-file", secret(shell))
+    caches = set(os.listdir(shell.home / "cache"))
+    for name in ("docs", "notes"):
+        group = json.loads((shell.home / "profiles" / f"{name}.json").read_text())["group"]
+        assert b"its schedule is removed" in shell.run("profile", "delete", name, password=None).stderr
+        caches -= {group}
+    assert [entry["profile"] for entry in status(shell)] == ["other"] and set(os.listdir(shell.home / "cache")) == caches
+    # Deleted by other means: doctor names what is left.
+    (shell.home / "profiles" / "other.json").unlink()
+    found = json.loads(shell.run("doctor", "--json", status=0).stdout)["checks"]
+    assert any("other" in entry["message"] and "schedule-disable other" in entry["hint"] for entry in found if entry["check"] == "schedule")
+    assert b"no profile" in shell.run("profile", "delete", "other", password=None, status=78).stderr
+
+
 def test_a_schedule_that_was_changed_by_hand_keeps_its_name(shell, cron, small):
     shell.profile("docs", small)
     enable(shell, "docs", "--password-file", secret(shell))
