@@ -57,7 +57,7 @@ struct VerdictsReport {
     let last = ids.last ?? "ID"
     return """
       \(count) \(noun), \(humanSize(size)), \(verb) only because others need \(pronoun): \(shown)
-      When the rules let those go, so \(needed.count == 1 ? "does it" : "do they"); \
+      \(needed.count == 1 ? "It is" : "They are") removed together with those; \
       'termbackup consolidate \(profile) \(last)' makes \(ids.count == 1 ? "that" : "such a") backup independent at once
 
       """

@@ -7,6 +7,8 @@ import TBKSettings
 struct ProfileStatus {
   let json: JSON
   let isLate: Bool
+  /// Whether the store was reached and is not as this machine has seen it: it went back, or was altered.
+  let isAltered: Bool
 
   /// - Parameters:
   ///   - facts: `summary`, what the store says; `seen`, what it said last; `others`, in words.
@@ -37,6 +39,7 @@ struct ProfileStatus {
     json["overdue"] = times.lateness.reason.map { .string($0) } ?? .null
     self.json = json
     isLate = times.lateness.reason != nil
+    isAltered = !isReached && error["status"]?.integer() == 65
   }
 
   private static func error(_ status: Int32, _ message: String) -> JSON {

@@ -40,7 +40,7 @@ struct RunReport: VerbReport {
     var text: String
     switch status {
     case "would-store":
-      text = "Would back up \(profile), \(mode): \(count ?? 0) entries\(changesInWords)\n"
+      text = "Would back up \(profile), \(mode): \(count ?? 0) \(count == 1 ? "entry" : "entries")\(changesInWords)\n"
     case "unchanged":
       text = "Nothing has changed since \(short(facts.text("latest") ?? "-")): nothing is stored\n"
     default:
@@ -58,9 +58,11 @@ struct RunReport: VerbReport {
 
   var json: JSON {
     let isLook = status == "would-store"
+    // As the audit log has it: what could not be read may have changed.
+    let outcome = status == "unchanged" && facts.text("partial") != nil ? "partial" : status
     var members: [JSON.Member] = [
       JSON.Member("id", json(facts.text("id"))), JSON.Member("profile", json(facts.text("profile"))),
-      JSON.Member("status", .string(status)), JSON.Member("mode", json(facts.text("mode"))),
+      JSON.Member("status", .string(outcome)), JSON.Member("mode", json(facts.text("mode"))),
       JSON.Member("file_count", json(isLook ? nil : count)),
       JSON.Member("entry_count", json(isLook ? count : nil)), JSON.Member("size", json(size)),
     ]

@@ -18,7 +18,8 @@ struct StatusReport {
       rows += troubles(summary)
       rows.append(("ledger", [signature(summary), number].compactMap { $0 }.joined(separator: ", ")))
     } else {
-      rows.append(("offline", profile["error"]?["message"]?.text ?? "it cannot be reached"))
+      let isAltered = profile["error"]?["status"]?.integer() == 65
+      rows.append((isAltered ? "ALTERED" : "offline", profile["error"]?["message"]?.text ?? "it cannot be reached"))
       if let number { rows.append(("ledger", "last seen here: \(number)")) }
     }
     if let run = profile["last_run"], !run.isNull { rows.append(("last run", lastRun(run))) }
@@ -50,7 +51,7 @@ struct StatusReport {
     ]
     return [
       ("last", last.joined(separator: ", ")),
-      ("backups", "\(all), \(humanSize(summary["size"]?.integer() ?? 0)) in the store"),
+      ("backups", "\(all), \(humanSize(summary["size"]?.integer() ?? 0)) in the store, with manifests"),
       ("verified", Self.verified(verified, of: all, last: summary["last_verified"]?.boolean == true)),
     ]
   }

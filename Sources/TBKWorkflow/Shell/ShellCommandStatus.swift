@@ -10,7 +10,7 @@ extension ShellCommand {
       abstract: "Report how backups stand, for 'termbackup status'.",
       discussion: """
         What commands have found out is in a directory, as for 'tbk-sh doctor'. Ends with status 1 if backups are \
-        overdue.
+        overdue, or a store is not as it was seen before.
         """)
     @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
     var facts: RawPath
@@ -46,7 +46,7 @@ extension ShellCommand {
             maxAge: maxAge?.seconds, noToken: noToken))
       }
       try write(statuses, token, home)
-      return statuses.contains { $0.isLate } ? ExitStatus.no : ExitStatus.success
+      return statuses.contains { $0.isLate || $0.isAltered } ? ExitStatus.no : ExitStatus.success
     }
 
     private func write(_ statuses: [ProfileStatus], _ token: JSON?, _ home: Home) throws(Failure) {

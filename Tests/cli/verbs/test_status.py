@@ -110,6 +110,17 @@ def test_a_store_that_is_away_leaves_what_is_known_here(docs):
     assert "offline" in shown and f"last seen here: number {sequence}" in shown and "success" in shown
 
 
+def test_a_store_that_went_back_is_no_store_that_is_away(docs):
+    docs.run("run", "-q", "docs")
+    shutil.copytree(docs.home / "store", docs.home / "before")
+    docs.run("run", "-q", "docs")
+    shutil.rmtree(docs.home / "store")
+    shutil.move(docs.home / "before", docs.home / "store")
+    done = docs.run("status", status=1).stdout.decode()
+    assert re.search("ALTERED +the store .* went back in time", done) and "offline" not in done
+    assert json.loads(docs.run("status", "--json", status=1).stdout)["profiles"][0]["error"]["status"] == 65
+
+
 def test_a_run_that_failed_is_told(docs, small):
     docs.run("run", "-q", "docs")
     shutil.rmtree(small)
