@@ -50,7 +50,7 @@ package enum Program {
       || environment("TERMBACKUP_ERRORS") == Array("json".utf8)
     prepareExhaustion()
     do {
-      var parsed = try command.parseAsRoot(arguments)
+      var parsed = try parse(&arguments, for: command)
       if DeclaredOptions.mayRepeat(arguments),
         let fault = DeclaredOptions.fault(in: arguments, of: command)
       {
@@ -84,6 +84,21 @@ package enum Program {
         flushAndExit(0)
       }
       end(hinted(Failure(.usage, reworded(command.message(for: error)))))
+    }
+  }
+
+  /// A negative number after an option is its value, if not a good one; the parser takes it for an option.
+  private static func parse(
+    _ arguments: inout [String], for command: any ParsableCommand.Type
+  ) throws -> any ParsableCommand {
+    do {
+      return try command.parseAsRoot(arguments)
+    } catch {
+      guard let joined = DeclaredOptions.joiningValues(arguments, of: command, where: { Int($0) != nil }) else {
+        throw error
+      }
+      arguments = joined
+      return try command.parseAsRoot(joined)
     }
   }
 

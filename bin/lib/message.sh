@@ -29,7 +29,7 @@ tb_die() {
 }
 
 tb_usage_error() {
-	test $# -gt 1 || set -- "$1" "see 'termbackup $tb_verb --help'"
+	test $# -gt 1 || set -- "$1" "see 'termbackup $tb_verb${opt_verb:+ $opt_verb} --help'"
 	tb_die 64 "$@"
 }
 

@@ -34,7 +34,7 @@ for tb_name in $tb_secrets mbu_password: identity_password:; do
 done
 # Not those of the environment, in a verb that has no such option.
 for tb_name in accept_store_state editor exclude_larger_than group identity json limit_download limit_upload max_wait no_input \
-	output overwrite placement progress quiet recipient recipients_file require_signature store suite to unsigned; do
+	output overwrite placement progress quiet recipient recipients_file require_signature store suite to unsigned verb; do
 	unset "opt_$tb_name" "args_$tb_name"
 done
 # Where the verbs are; what they share; and tbk-sh beside both.

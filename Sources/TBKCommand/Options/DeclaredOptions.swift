@@ -71,8 +71,10 @@ package struct DeclaredOptions {
 
   /// The arguments with values that begin with a hyphen joined to their options, for the parser takes
   /// such a word for an option; nil if none does. A word that names an option of the command stays an option.
+  ///
+  /// - Parameter isValue: whether a word that begins with a hyphen may be a value.
   package static func joiningValues(
-    _ arguments: [String], of root: any ParsableCommand.Type
+    _ arguments: [String], of root: any ParsableCommand.Type, where isValue: (String) -> Bool = { _ in true }
   ) -> [String]? {
     let (command, rest) = chosen(root, arguments)
     let declared = DeclaredOptions(command)
@@ -84,7 +86,7 @@ package struct DeclaredOptions {
       guard declared.takesValue(argument), let value = pending.first else { continue }
       if !isOption(value) {
         joined.append(value)
-      } else if value == "--" || declared.names[String(name(of: value))] != nil {
+      } else if value == "--" || !isValue(value) || declared.names[String(name(of: value))] != nil {
         continue
       } else {
         joined[joined.count - 1] += (argument.hasPrefix("--") ? "=" : "") + value

@@ -84,7 +84,7 @@ extension LedgerSession.Snapshot {
         .unavailable, "the store \(store.display) has no group \(group)",
         hint: groups.isEmpty
           ? "none of its backups is in a group"
-          : "tbk-pull --list shows the groups; --new-group is for one that is to begin")
+          : "the list of the store's backups shows its groups")
     }
     if found.count > 1 {
       let shown = found.prefix(8).map(\.description)

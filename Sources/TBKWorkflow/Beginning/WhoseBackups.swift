@@ -71,7 +71,18 @@ struct WhoseOptions: ParsableArguments {
     }
   }
 
-  private func inShell(_ bytes: [UInt8]) -> String { onOneLine(ShellScript.quote(bytes)) }
+  /// Quoted if it has to be, for a command that stands in quotes itself.
+  private func inShell(_ bytes: [UInt8]) -> String {
+    let isPlain =
+      !bytes.isEmpty
+      && bytes.allSatisfy {
+        switch $0 {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+        default: Array("._/:@%+,-".utf8).contains($0)
+        }
+      }
+    return isPlain ? String(decoding: bytes, as: UTF8.self) : onOneLine(ShellScript.quote(bytes))
+  }
 
   /// That there are none.
   func none(_ others: [[String]]) -> Failure {

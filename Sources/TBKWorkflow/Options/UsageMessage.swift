@@ -22,6 +22,7 @@ struct UsageMessage {
       let option = Self.option(in: text, after: "missing value for '")
       text = "\(option) needs a value"
       if let value = Self.argument(behind: option, in: arguments), value.hasPrefix("-"), value != "--",
+        Int(value) == nil,
         let long = option == "-p" ? "--profile" : option.hasPrefix("--") ? String(option) : nil
       {
         hint = "'\(value)' is an option; as a value it is given as in \(long)=\(value)"
@@ -30,7 +31,9 @@ struct UsageMessage {
       let words = text[range.upperBound...].replacing("'", with: "")
       text = "\(Self.option(in: text, after: "is invalid for '")) takes \(words)"
     }
-    if hint == nil, let words = (command as? any Verb.Type)?.wordsBeforeProfile, let operand = Self.unexpected(text),
+    let hasProfile = arguments.prefix { $0 != "--" }.contains { $0.hasPrefix("-p") || $0.hasPrefix("--profile") }
+    if hint == nil, !hasProfile, let words = (command as? any Verb.Type)?.wordsBeforeProfile,
+      let operand = Self.unexpected(text),
       Self.mayBeProfile(operand)
     {
       let line = arguments.prefix { $0 != operand } + words + ["-p", operand]

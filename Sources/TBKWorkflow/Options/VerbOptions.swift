@@ -93,7 +93,7 @@ package enum VerbOptions {
     }
     return Failure(
       fault.code, fault.message,
-      hint: "see 'termbackup \(verb) --help'; an operand that begins with '-' stands behind '--'")
+      hint: "see 'termbackup \(verb) --help'; an argument that begins with '-' comes after '--'")
   }
 
   private static func refusal(_ fault: Failure) -> [UInt8] {

@@ -69,7 +69,8 @@ struct SealOutputOptions: ParsableArguments {
     if try Descriptor.workingDirectory.statusIfPresent(of: path) != nil {
       throw Failure(
         .cannotCreate, "\(path.display) is not replaced: the new one is not complete",
-        hint: "fix what was named above, or give --overwrite always")
+        hint: "fix what was named above, or give "
+          + (environment("TERMBACKUP_VERB") == Array("package".utf8) ? "--accept-incomplete" : "--overwrite always"))
     }
   }
 }

@@ -60,7 +60,14 @@ struct SealTree: SuiteCommand {
     if let source {
       manifest = try walkTree(source)
     } else {
-      manifest = try readManifest(nil, allowsDeferred: true)
+      do throws(Failure) {
+        manifest = try readManifest(nil, allowsDeferred: true)
+      } catch {
+        guard error.code == .malformed, error.hint == nil else { throw error }
+        throw Failure(
+          error.code, error.message,
+          hint: "standard input is not a manifest; 'tbk-seal stream NAME' seals any other data")
+      }
     }
     if let group = group.group { manifest.group = group }
     if manifest.mode == "incremental" || manifest.needsOthers, records.receipt == nil {

@@ -24,6 +24,10 @@ def listed(backup):
 # Streams
 
 
+def test_what_is_no_manifest_gets_a_hint_at_streams(tbk):
+    assert b"tbk-seal stream" in tbk.run("tbk-seal", input=b"some text\n", status=65).err
+
+
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 65535, 65536, 65537, 131072, 131073, 3_000_001])
 def test_a_stream_is_sealed_as_one_file(size, tbk):
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]

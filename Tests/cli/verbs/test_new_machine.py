@@ -133,7 +133,7 @@ def test_a_profile_made_anew_is_told_of_the_others(lost, tmp_path):
                          (["restore", lost.ids[0], "-p", "notes"], 69), (["verify", "--all", "-p", "notes"], 69)):
         said = run(*verb, status=status).stderr
         assert b"the store has 3 backups of groups that no profile here has" in said, verb
-        assert b"--group GROUP" in said and f"list --store '{lost.store}'".encode() in said
+        assert b"--group GROUP" in said and f"list --store {lost.store}'".encode() in said
     for verb in ("status", "doctor"):
         done = run(verb, "-p", "notes")
         assert b"has 3 backups of groups" in done.stdout + done.stderr
@@ -234,7 +234,7 @@ def test_a_store_whose_keys_are_lost_is_taken_over_by_name_alone(signed, tmp_pat
     assert b"nothing to take over" in run("tbk-store", "take-over", store, old, *key, status=64).err
     shell.run("run", "notes")
     shell.run("list", "notes", "--require-signature")
-    assert b"3 of 3 backups hold" in shell.run("verify", "--all", "-p", "notes", "--require-signature").stdout
+    assert b"3 of 3 backups verified" in shell.run("verify", "--all", "-p", "notes", "--require-signature").stdout
 
 
 def test_a_ledger_that_another_key_signed_meanwhile_is_not_taken_over(signed, tmp_path):

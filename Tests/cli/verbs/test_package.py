@@ -130,6 +130,7 @@ def test_an_incomplete_package_does_not_replace_a_complete_one(unprivileged):
     (source / "closed").chmod(0)
     said = run(*command, status=73)
     assert b"closed" in said and b"not complete" in said
+    assert b"--accept-incomplete" in said and b"--overwrite" not in said
     assert package.read_bytes() == before
     run(*command, "--accept-incomplete", status=3)
     assert package.read_bytes() != before
