@@ -57,6 +57,8 @@ struct VerbBeginning {
     let recipients = try recipients(values)
     let home = try Home.ofProcess()
     assign("tb_home", home.path.bytes)
+    // What a store holds can be looked at on a machine that makes no backups itself.
+    if values["store"] != nil, !exists(home) { try Descriptor.workingDirectory.makeOwnedDirectory(home.path) }
     guard exists(home) else {
       throw Failure(
         .configuration, "\(home.path.display) does not exist", hint: "make it with 'termbackup init'")

@@ -20,7 +20,7 @@ struct VerifyReport: VerbReport {
 
   var text: String {
     let failed = found.count { !$0.holds }
-    return facts["several"] == nil ? "" : "\(found.count - failed) of \(found.count) backups hold\n"
+    return facts["several"] == nil ? "" : "\(found.count - failed) of \(found.count) backups verified\n"
   }
 
   var json: JSON {

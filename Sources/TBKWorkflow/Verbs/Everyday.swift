@@ -169,7 +169,8 @@ struct Restore: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    try time.requireOne(backup)
+    // With --at the operands are paths; a file that is called like this is './latest'.
+    if time.at == nil || backup == "latest" || backup?.hasPrefix("latest~") == true { try time.requireOne(backup) }
     try refuse(profile.profile, with: store.store)
     if store.store != nil, to == nil {
       throw ValidationError("--store needs --to <dir>: no profile says where it came from")
@@ -201,9 +202,10 @@ struct Diff: Verb {
   @OptionGroup var time: AtOption
   @Flag(
     name: .long,
-    help: "Print the sizes of files before and after, too, in bytes; as without a backup.")
+    help: "Print the sizes of files before and after, too, in bytes; without a backup they are printed anyway.")
   var sizes = false
   @OptionGroup var profile: ProfileOption
+  @OptionGroup var store: StoreOptions
   @Flag(name: .customShort("0"), help: "End each line with a NUL, names as they are.")
   var nul = false
   @OptionGroup var report: ListOptions
@@ -214,6 +216,7 @@ struct Diff: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
+    try refuse(profile.profile, with: store.store)
     if nul, report.json { throw ValidationError("-0 and --json cannot be used together") }
     if time.at != nil, new != nil {
       throw ValidationError("--at stands for the earlier backup: give the later one alone")
@@ -229,10 +232,10 @@ struct Verify: Verb {
     discussion: """
       Fetches backups with all they depend on and does everything that a restore does but the \
       writing: the archive's hash, its tag, the manifest, every file. Signatures are checked \
-      against the public keys that are trusted here. What holds is marked as verified in the \
+      against the public keys that are trusted here. Backups that pass are marked as verified in the \
       ledger, as far as the store can be written to.
 
-      Exit status: 0 if all hold, 1 if one does not.
+      Exit status: 0 if all pass, 1 if one does not.
       """)
 
   @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
@@ -295,7 +298,7 @@ struct Status: Verb {
       backups were verified and the ledger is signed, and what the GitHub token is. Of a store that \
       cannot be reached it prints what this machine knows. A store is waited for 20 seconds without \
       --max-wait. The status is 1 if the backups of a profile are overdue, by its schedule or by its \
-      max_age.
+      max_age, or if its store went back in time or was altered.
       """)
 
   @OptionGroup var profile: ProfileOption

@@ -16,7 +16,7 @@ struct Initialise: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "New profiles back up to <store>: a directory, owner/repo or owner/repo#branch.",
+      "New profiles back up to <store>: a directory, owner/repo, or an address as rclone:REMOTE:PATH.",
       valueName: "store"))
   var repo: String?
   @Flag(name: .long, help: "Create the private repository of --repo if it does not exist.")

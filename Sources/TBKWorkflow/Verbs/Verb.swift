@@ -39,7 +39,7 @@ struct Termbackup: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "termbackup",
     abstract: "Encrypted backups that only you can read.",
-    usage: "termbackup <verb> [<option>] ...\n       termbackup --version [--json]",
+    usage: "termbackup <verb> [<option>] ...\ntermbackup --version [--json]",
     discussion: "'termbackup <verb> --help' lists the options of a verb.",
     groupedSubcommands: [
       CommandGroup(

@@ -113,7 +113,7 @@ def test_the_verbs_take_what_was_stored_without_a_receipt(dash, small, tmp_path)
     for number, arguments in enumerate(([], ["--json"])):
         dash.run("restore", id, "-p", "p", "--to", tmp_path / f"out{number}", *arguments)
         assert (tmp_path / f"out{number}" / "file").read_bytes() == b"piped"
-    assert b"2 of 2 backups hold" in dash.run("verify", "--all", "-p", "p").stdout
+    assert b"2 of 2 backups verified" in dash.run("verify", "--all", "-p", "p").stdout
     dash.run("diff", id, "latest", "-p", "p", status=1)
 
 

@@ -117,7 +117,7 @@ def test_a_user_of_termbackup_6_goes_on_and_keeps_all_backups(old, tmp_path):
     assert told["backup_count"] == 5
     for number in range(3):
         assert old.restored(number, tmp_path)[1] == old.states[number]
-    assert b"5 of 5 backups hold" in shell.run("verify", "--all", "-p", "o").stdout
+    assert b"5 of 5 backups verified" in shell.run("verify", "--all", "-p", "o").stdout
     moved = json.loads(shell.run("migrate", "--archives", "o", "--json").stdout)
     assert moved["migrated_count"] == 1
     assert {entry["archive_version"] for entry in old.ledger()["backups"]} == {2}

@@ -58,7 +58,7 @@ def test_backups_need_no_secret_and_a_restore_the_password(blind, small, tmp_pat
     blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid")
     assert snapshot(tmp_path / "out") == snapshot(small)
     assert b"second" in blind.run("diff", "-p", "docs", status=1).stdout
-    assert b"2 of 2 backups hold" in blind.run("verify", "--all", "-p", "docs").stdout
+    assert b"2 of 2 backups verified" in blind.run("verify", "--all", "-p", "docs").stdout
     refused = blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", password=b"another", status=77)
     assert b"not the password" in refused.stderr and not (tmp_path / "no").exists()
     blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", "--no-input", password=None, status=64)

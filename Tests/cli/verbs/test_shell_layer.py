@@ -229,10 +229,28 @@ def test_an_empty_value_is_none(shell, words):
     (["verify", "latest", "docs"], b"verify latest -p docs\n"),
     (["doctor", "docs"], b"termbackup doctor -p docs\n"), (["clean", "docs"], b"termbackup clean --store -p docs\n"),
     (["audit-log", "docs"], b"termbackup audit-log -p docs\n"), (["status", "docs"], b"termbackup status -p docs\n"),
-    (["profile", "create", "docs"], b"see 'termbackup profile --help'\n")])
+    (["profile", "create", "docs"], b"see 'termbackup profile create --help'\n"),
+    (["find", "a", "b"], b"termbackup find a -p b\n"), (["find", "a", "b", "-p", "docs"], b"see 'termbackup find --help'\n"),
+    (["cat", "latest", "x", "y", "-p", "docs"], b"see 'termbackup cat --help'\n")])
 def test_an_operand_in_the_wrong_place_is_told_where_it_goes(shell, arguments, hint):
     shell.run("init")
     assert shell.run(*arguments, status=64).stderr.endswith(hint)
+
+
+def test_a_negative_number_is_a_value_that_is_wrong(shell, small):
+    shell.profile("docs", small)
+    for words in (["prune", "docs", "--keep-daily", "-1"], ["profile", "edit", "docs", "--max-backups", "-3"]):
+        said = shell.run(*words, status=64).stderr
+        assert words[-1].encode() in said and b"issing value" not in said and b"needs a value" not in said, said
+
+
+def test_a_profile_is_exported_onto_a_file_only_by_force(shell, small, tmp_path):
+    shell.profile("docs", small)
+    put(tmp_path / "saved.json", b"mine")
+    said = shell.run("profile", "export", "docs", tmp_path / "saved.json", status=73).stderr
+    assert b"already exists" in said and b"--force" in said and b".tbk-" not in said
+    assert (tmp_path / "saved.json").read_bytes() == b"mine"
+    shell.run("profile", "export", "docs", tmp_path / "saved.json", "--force")
 
 
 # init and profile
@@ -341,6 +359,9 @@ def test_nothing_is_overwritten_unasked(shell, small):
     assert open(plain, "rb").read() == b"changed since\n"
     lines = shell.run("restore", "latest", "-p", "docs", "--dry-run").stdout.decode().splitlines()
     assert "conflict\tplain" in lines
+    put(os.path.join(small, "..", "no directory"), b"")
+    for place in (f"{small}/plain", f"{small}/../no directory/below"):
+        assert b"--overwrite" not in shell.run("restore", "latest", "-p", "docs", "--to", place, status=73).stderr
     shell.run("restore", "latest", "-p", "docs", "--overwrite", "if-changed")
     assert open(plain, "rb").read() == b"plain\n"
     put(plain, b"changed again\n")
@@ -360,6 +381,35 @@ def test_restore_goes_where_the_profile_says(shell, small, tmp_path):
     assert snapshot(tmp_path / "-dash") == snapshot(small)
     shell.run("package", small, "-o", "-x.tbk", cwd=tmp_path)
     assert (tmp_path / "-x.tbk").exists()
+
+
+def test_a_look_at_an_unchanged_tree_reports_what_a_run_does(shell, small):
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("run", "docs")
+    look, found = (json.loads(shell.run("run", "docs", "--json", *dry).stdout) for dry in (["--dry-run"], []))
+    assert look["status"] == "unchanged" and look["file_count"] is None
+    assert {**look, "seconds": 0} == {**found, "seconds": 0}
+
+
+def test_a_fetch_that_fails_is_one_error(shell, small, tmp_path):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    shutil.rmtree(shell.home / "store" / "backups")
+    for options in ([], ["--include", "plain"]):
+        said = shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", *options, status=66).stderr
+        assert said.count(b"error: ") == 1 and b"is empty" not in said, said
+
+
+def test_a_new_machine_needs_no_home_to_look_at_a_store(shell, small, tmp_path):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    shutil.copytree(shell.home / "store", tmp_path / "store")
+    shutil.rmtree(shell.home)
+    assert b"termbackup init" in shell.run("list", "docs", status=78).stderr and not shell.home.exists()
+    assert shell.run("list", "--store", tmp_path / "store").stdout
+    assert shell.home.stat().st_mode & 0o777 == 0o700
+    shell.run("restore", "latest", "--store", tmp_path / "store", "--to", tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(small)
 
 
 def test_what_matches_nothing_is_no_restore(shell, small, tmp_path):
@@ -418,7 +468,7 @@ def test_verify_says_what_does_not_hold(shell, small):
     shell.run("run", "docs")
     put(os.path.join(small, "more"), b"more\n")
     shell.run("run", "docs")
-    assert shell.run("verify", "--all", "-p", "docs").stdout.decode().splitlines()[-1] == "2 of 2 backups hold"
+    assert shell.run("verify", "--all", "-p", "docs").stdout.decode().splitlines()[-1] == "2 of 2 backups verified"
     first, second = shell.ids("docs")
     archive = shell.home / "store" / "backups" / f"backup_{first}.tbk"
     archive.chmod(0o600)
@@ -511,9 +561,14 @@ def test_a_password_is_asked_for_once_and_twice_the_first_time(shell, small, tmp
     put(os.path.join(small, "more"), b"more\n")
     status, shown = on_terminal(shell, [one], "run", "docs")
     assert status == 0 and shown.count(b"Password") == 1
-    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"n")], "restore", "latest", "-p", "docs")
-    assert status == 73
+    status, shown = on_terminal(shell, [one], "restore", "latest", "-p", "docs")
+    assert status == 0 and b"nothing to restore" in shown and b"error" not in shown, shown
     put(os.path.join(small, "plain"), b"different\n")
+    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"n")], "restore", "latest", "-p", "docs")
+    before, _, after = shown.partition(b"1 file in")
+    assert status == 73 and b"error" not in before and b"hint" not in before, shown
+    assert after.count(b"error: ") == 1 and b"nothing was changed" in after and b"--overwrite if-changed" in after
+    assert open(os.path.join(small, "plain"), "rb").read() == b"different\n"
     status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"l"), (b"[y/N/l: list them] ", b"y")], "restore", "latest", "-p", "docs")
     assert status == 0, shown
     assert b"1 file in" in shown and b"\nplain\r\n" in shown and b"  replaced 1 entry" in shown

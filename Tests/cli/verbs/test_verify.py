@@ -56,7 +56,7 @@ def test_a_sample_is_as_large_as_it_says_and_names_what_it_took(any_shell, small
         assert taken == [id for id in ids if id in taken], "each once, oldest first"
     done = any_shell.run("verify", "--sample=50%", "-pp", "--no-mark")
     lines = done.stdout.decode().splitlines()
-    assert lines[-1] == "2 of 2 backups hold"
+    assert lines[-1] == "2 of 2 backups verified"
     named = [line.split()[1] for line in lines[:-1]]
     assert f"2 of 3 backups: {' '.join(named)}\n" in done.stderr.decode()
 
@@ -177,7 +177,7 @@ def test_the_password_of_the_key_is_taken_from_where_it_is_given(plain_shell, sm
     fill(plain_shell, small)
     del plain_shell.environment["TERMBACKUP_KEY_PASSWORD_FILE"]
     done = plain_shell.run("verify", "latest", "-p", "p")
-    assert b"warning: what holds could not be marked" in done.stderr and b"does not open the key" in done.stderr
+    assert b"warning: verified backups could not be marked" in done.stderr and b"does not open the key" in done.stderr
     assert verified(plain_shell) == ["no"] * BACKUPS
     assert b"warning" not in plain_shell.run("verify", "latest", "-p", "p", "--key-password-file", file).stderr
     assert verified(plain_shell) == ["no", "no", "yes"]
@@ -192,7 +192,7 @@ def test_a_reader_without_a_key_has_its_answer_and_a_warning(plain_shell, small)
     before = snapshot(plain_shell.home / "store")
     done = plain_shell.run("verify", "--all", "-p", "p")
     assert b"warning: what holds could not be marked" in done.stderr and b"is signed" in done.stderr
-    assert b"error:" not in done.stderr and b"3 of 3 backups hold" in done.stdout
+    assert b"error:" not in done.stderr and b"3 of 3 backups verified" in done.stdout
     report = plain_shell.run("verify", "--all", "-p", "p", "--json")
     assert json.loads(report.stdout)["marked_count"] == 0 and b"warning" in report.stderr
     assert b"warning" not in plain_shell.run("verify", "--all", "-p", "p", "--no-mark").stderr
@@ -249,7 +249,7 @@ def test_a_store_that_takes_nothing_is_a_warning(far):
     far.github.fault(method="POST|PATCH|PUT", path="", status=403, times=-1,
                      body='{"message": "Resource not accessible by personal access token"}')
     done = far.run("verify", "--all", "-p", "p")
-    assert b"warning: what holds could not be marked" in done.stderr and b"2 of 2 backups hold" in done.stdout
+    assert b"warning: what holds could not be marked" in done.stderr and b"2 of 2 backups verified" in done.stdout
     far.github.clear_faults()
     assert verified(far) == ["no", "no"]
     far.run("verify", "--all", "-p", "p")
@@ -340,7 +340,7 @@ def test_a_sealed_manifest_is_made_anew_from_its_archive(any_shell, small, loss)
         sealed.unlink()
     any_shell.run("verify", "latest", "-p", "p", "--no-mark", status=1)
     done = any_shell.run("verify", "--all", "-p", "p")
-    assert entry["id"][:12].encode() in done.stderr and b"2 of 2 backups hold" in done.stdout
+    assert entry["id"][:12].encode() in done.stderr and b"2 of 2 backups verified" in done.stdout
     new = ledger_of(any_shell)["backups"][1]
     assert new["manifest"] != entry["manifest"] and new["verified"]
     assert {name: new[name] for name in ("id", "sha256", "filename", "signature")} == {

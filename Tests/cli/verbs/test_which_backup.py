@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 
 import pytest
 from conftest import put
@@ -55,6 +56,19 @@ def test_what_names_none_is_refused(three, tmp_path, words, status):
     assert not (tmp_path / "out").exists()
     if words:
         three.tbk.run("tbk-pull", three.home / "store", *words, status=status)
+
+
+def test_a_time_goes_with_paths_and_a_store_with_a_comparison(three, tmp_path):
+    first, second, _ = (entry["created_at"] for entry in listed(three))
+    three.run("restore", "--at", second, "file 1", "-p", "docs", "--to", tmp_path / "one")
+    assert os.listdir(tmp_path / "one") == ["file 1"]
+    three.run("restore", "--at", second, "file 0", "file 1", "-p", "docs", "--to", tmp_path / "two")
+    assert sorted(os.listdir(tmp_path / "two")) == ["file 0", "file 1"]
+    assert b"'file 2' is not in this backup" in three.run("restore", "--at", second, "file 2", "-p", "docs", "--to", tmp_path / "none", status=66).stderr
+    store = ["--store", three.home / "store"]
+    assert three.run("diff", *store, status=1).stdout == b"added\t-\t3\tfile 2\n"
+    assert three.run("diff", *store, "--at", first, "latest~1", status=1).stdout == b"added\tfile 1\n"
+    assert b"cannot be used together" in three.run("diff", *store, "-p", "docs", status=64).stderr
 
 
 def test_diff_of_nothing_is_of_the_last_two(three, small):
