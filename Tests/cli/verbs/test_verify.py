@@ -191,7 +191,7 @@ def test_a_reader_without_a_key_has_its_answer_and_a_warning(plain_shell, small)
     plain_shell.tbk.run("tbk-config", "set", "signing_enabled", "false")
     before = snapshot(plain_shell.home / "store")
     done = plain_shell.run("verify", "--all", "-p", "p")
-    assert b"warning: what holds could not be marked" in done.stderr and b"is signed" in done.stderr
+    assert b"warning: verified backups could not be marked" in done.stderr and b"is signed" in done.stderr
     assert b"error:" not in done.stderr and b"3 of 3 backups verified" in done.stdout
     report = plain_shell.run("verify", "--all", "-p", "p", "--json")
     assert json.loads(report.stdout)["marked_count"] == 0 and b"warning" in report.stderr
@@ -249,7 +249,7 @@ def test_a_store_that_takes_nothing_is_a_warning(far):
     far.github.fault(method="POST|PATCH|PUT", path="", status=403, times=-1,
                      body='{"message": "Resource not accessible by personal access token"}')
     done = far.run("verify", "--all", "-p", "p")
-    assert b"warning: what holds could not be marked" in done.stderr and b"2 of 2 backups verified" in done.stdout
+    assert b"warning: verified backups could not be marked" in done.stderr and b"2 of 2 backups verified" in done.stdout
     far.github.clear_faults()
     assert verified(far) == ["no", "no"]
     far.run("verify", "--all", "-p", "p")
