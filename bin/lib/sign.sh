@@ -61,7 +61,7 @@ tb_prepare_signing() {
 			"make it with 'termbackup generate-key', or 'tbk-config set signing_enabled false'"
 	tb_open_key "$tb_key"
 	tb_sign_key=$tb_key
-	test "$profile_cipher_suite" = 3 || tb_sign_archive=$tb_key
+	case $profile_cipher_suite in 3 | age) ;; *) tb_sign_archive=$tb_key ;; esac
 	test "$tb_ledger_trust" = unsigned || return 0
 	if test -n "$tb_adopt"; then
 		tb_must adopt tb_on_store adopt adopt --quiet -- "$profile_store" >/dev/null
