@@ -6,6 +6,9 @@ let strict: [SwiftSetting] =
   [.strictMemorySafety()]
   + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
+/// For what runs once and waits for nobody: smaller rather than faster.
+let small: [SwiftSetting] = strict + [.unsafeFlags(["-Osize"], .when(configuration: .release))]
+
 let argumentParser: Target.Dependency =
   .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -73,7 +76,7 @@ let package = Package(
       dependencies: [
         "TBKArchive", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "TBKSettings", argumentParser,
       ],
-      swiftSettings: strict),
+      swiftSettings: small),
 
     // Two programs under many names: only the second one loads libcurl.
     .executableTarget(

@@ -160,6 +160,19 @@ struct LedgerSessionTests {
     #expect(try same.json["key_epoch"]?.integer() == 2)
   }
 
+  @Test func anAgeFileForOthersGetsTheKeyEpochOfItsGroup() throws {
+    let session = try place.session()
+    let old = try session.pushArchive(1, manifest: try archive(10)).entry
+    let store = session.store
+    let new = try session.replace(
+      old.id, archive: try store.stage(try archive(2)), archiveVersion: .age,
+      manifest: try store.stage(try archive(12), in: .manifests), signature: nil, rekeyed: true
+    ).entry
+    // No identity was stored: none is ahead of its group.
+    #expect(try new.json["key_epoch"]?.integer() == 0)
+    #expect(new.filename.description.hasSuffix(".age"))
+  }
+
   @Test func replacingWhatIsNotThereIs69() throws {
     let session = try place.session()
     try session.pushArchive(1)

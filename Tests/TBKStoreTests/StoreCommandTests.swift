@@ -140,8 +140,9 @@ struct StoreCommandTests {
     "change password-check store 1.tbk",
     "change password-check store 1.tbk --group g --group-check \(String(repeating: "a", count: 64))",
     "change remove store abcd --receipt r", "change remove store latest",
-    "change replace store 1234 --rekeyed --receipt r",
-    "change mark store abcd", "change adopt store", "change take-over store abcd --sign-key k",
+    "change mark store abcd", "change mark store",
+    "change mark store abcd:\(String(repeating: "a", count: 64)) --listed f", "change adopt store",
+    "change take-over store abcd --sign-key k",
     "change create store --sign-key k",
   ])
   func wrongUsageIs64(_ command: String) throws {

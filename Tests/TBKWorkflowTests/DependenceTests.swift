@@ -32,19 +32,6 @@ import Testing
   }
 }
 
-@Suite struct SampleTests {
-  @Test func aShareIsRoundedUpAndKeepsTheOrder() throws {
-    let lines = (0..<10).map(String.init)
-    #expect(try #require(sample(lines, "100%")) == lines)
-    #expect(try #require(sample(lines, "1%")).count == 1)
-    #expect(try #require(sample(lines, "25%")).count == 3)
-    #expect(try #require(sample(lines, "99")) == lines)
-    let some = try #require(sample(lines, "4"))
-    #expect(some.count == 4 && some == some.sorted())
-    #expect(sample(lines, "many") == nil)
-  }
-}
-
 @Suite struct VerbReportTests {
   private func facts(_ words: String...) throws -> Facts { try Facts(words.map { RawPath($0) }) }
 

@@ -1,6 +1,6 @@
 # The stages of a run.
 
-prepared_full='' prepared_lost='' prepared_manifest='' prepared_proof='' prepared_prune='' prepared_last_count='' prepared_last_suite=''
+prepared_lost='' prepared_proof='' prepared_prune='' prepared_last_count=''
 
 # tb_prepare OPTION…: all that a run needs to know of the store, in one visit: $tb_work/list, trust, check and
 # manifest, and in prepared_NAME what tbk-pull --prepare says; sets what tb_list and tb_pull_check set, too.
@@ -85,7 +85,7 @@ tb_walk_changes() {
 
 # tb_choose_mode: sets mode to full or incremental, and needs_files.
 tb_choose_mode() {
-	tb_compare_readers
+	tb_find_readers
 	mode=full
 	case ${incremental:-whole}.$prepared_full in
 	whole.*) ;;

@@ -1,7 +1,7 @@
 # The identities of a profile's group, which lie in its store under a password. lib/setup.sh sources this.
 
-# Opened: text that this shell alone has.
-unset tb_identities
+# Opened: text that this shell alone has. Those that a rotation has replaced.
+unset tb_identities tb_former
 
 # tb_pull_identity: gets the sealed identities of the profile's group, which the ledger vouches for; false if it has none.
 tb_pull_identity() {
@@ -21,29 +21,34 @@ tb_open_identity() {
 	tb_judge_open open-identity "this is not the password of the backups of '$profile_name'" ''
 }
 
+# tb_try_identity [COMMAND]: tries the password, or the one with which the command runs others.
 tb_try_identity() {
 	tb_hold=1
-	tb_identities=$(tb_sealed open-identity "$tb_sh" show-identities --quiet "$tb_work/identity")
+	tb_identities=$("$@" tb_sealed open-identity "$tb_sh" show-identities --quiet "$tb_work/identity")
 	tb_hold=
 }
 
-# tb_tell_recipients: prints the recipients of the identities, the newest first.
-tb_tell_recipients() {
-	tb_sealed recipients "$tb_sh" show-identities --quiet --recipients "$tb_work/identity" ||
-		tb_failed "$(tb_status recipients)" recipients
+# tb_has_newest: whether the profile's backups are sealed to the newest of tb_identities, and to no other of them; else
+# sets tb_words to options that say so.
+tb_has_newest() {
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_words=$(printf '%s\n' "$tb_identities" | "$tb_sh" answer successors -- $profile_recipients) || exit
+	test -z "$tb_words"
 }
 
 # tb_print_identities: to standard output, all that open a backup.
 tb_print_identities() { printf '%s\n' "$tb_identities" 2>/dev/null || tb_unwritable "$?"; }
+# tb_follow_identities: has them sealed so from now on; false if they are already.
+tb_follow_identities() {
+	! tb_has_newest || return 1
+	# shellcheck disable=SC2086 # Words without blanks.
+	tb_seal_to $tb_words
+}
 
-# tb_seal_to RECIPIENT…: has the profile's backups sealed to these and no others from now on.
+# tb_seal_to --recipient RECIPIENT …: has the profile's backups sealed to these and no others from now on.
 tb_seal_to() {
-	tb_recipients=$*
-	for tb_word in "$@"; do
-		shift
-		set -- "$@" --recipient "$tb_word"
-	done
 	tb_config profile edit "$profile_name" --quiet "$@"
+	profile_recipients=$*
 }
 
 # tb_read_identities: those of -i that can be read only once: tb_sealed hands them on, as those of a store.

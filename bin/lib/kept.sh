@@ -25,12 +25,20 @@ tb_open_previous() {
 	test "$prepared_manifest" != fetched || tb_keep_manifest "$tb_latest" "$sealed"
 }
 
-# tb_find_local: sets tb_local_recipient to whom the manifest that is kept here is sealed, where the backup itself is
-# sealed to recipients.
-tb_local_recipient=
-tb_find_local() {
-	test "$profile_cipher_suite.$profile_backup_mode" = age.incremental && test -z "$opt_dry_run" || return 0
-	tb_local_recipient=$(tb_stage local "$tb_sh" local-identity) || tb_failed "$(tb_status local)" local
+# tb_find_readers: sets prepared_full to why what is built on cannot be, where it has other readers or does not open here;
+# and tb_local_recipient to whom the manifest that is kept here is sealed, where the backup is sealed to recipients.
+tb_local_recipient='' prepared_full='' prepared_manifest='' prepared_last_suite='' prepared_identity=''
+tb_find_readers() {
+	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
+	*.age.*)
+		tb_assignments=$(tb_stage readers "$tb_sh" answer readers -- "full=$prepared_full" "manifest=$prepared_manifest" \
+			"last=$prepared_last_suite" "latest=$tb_latest" "mode=$profile_backup_mode" "profile=$profile_name" \
+			"group=$profile_group" "identity=$prepared_identity" "dry=$opt_dry_run" "opens=${opt_identity-}" \
+			"readers=$profile_recipients") || tb_failed "$(tb_status readers)" readers
+		eval "$tb_assignments"
+		;;
+	-.*.age) prepared_full=readers ;;
+	esac
 }
 
 # tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run. What only others could open
@@ -39,22 +47,4 @@ tb_keep_manifest() {
 	test "$profile_backup_mode" = incremental || return 0
 	if test -f "$tb_work/local"; then set -- "$1" "$tb_work/local" --local; fi
 	"$tb_sh" cache "$profile_group" "$@" ${profile_recipients:+--readers="$profile_recipients"}
-}
-
-# tb_compare_readers: what is built on has the same readers, and opens here.
-tb_compare_readers() {
-	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
-	-.age.age)
-		tb_readers=
-		test ! -f "$tb_home/cache/$profile_group/recipients" || { IFS= read -r tb_readers <"$tb_home/cache/$profile_group/recipients"; } 2>/dev/null
-		if test "$tb_readers" != "$tb_latest $profile_recipients"; then
-			prepared_full=readers
-		elif test "$prepared_manifest" = local; then
-			test -f "$tb_home/state/local_identity" || prepared_full=identity
-		elif test -z "$opt_identity" || test "$prepared_manifest" != cached; then
-			prepared_full=identity
-		fi
-		;;
-	-.age.* | -.*.age) prepared_full=readers ;;
-	esac
 }

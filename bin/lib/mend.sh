@@ -55,7 +55,6 @@ tb_mark_verified() {
 		tb_note 'the ledger is one of TermBackup 6, and stays as it is'
 		return
 	fi
-	: >"$tb_work/marked"
 	if tb_aside marking tb_mark; then
 		marked=$(($(wc -l <"$tb_work/marked")))
 		left=$(($(wc -l <"$tb_work/held") - marked))
@@ -67,20 +66,6 @@ tb_mark_verified() {
 	tb_note 'with --no-mark nothing is written'
 }
 
-# tb_mark: as many at a time as a command line holds.
 tb_mark() {
-	set --
-	while read -r held; do
-		set -- "$@" "$held"
-		test $# -lt 4000 || {
-			tb_must mark tb_mark_these "$@"
-			set --
-		}
-	done <"$tb_work/held"
-	test $# -eq 0 || tb_must mark tb_mark_these "$@"
-}
-
-# tb_mark_these ID:SHA256…
-tb_mark_these() {
-	tb_on_store mark mark --quiet -- "$profile_store" "$@" </dev/null >>"$tb_work/marked"
+	tb_must mark tb_on_store mark mark --quiet --listed "$tb_work/held" -- "$profile_store" >"$tb_work/marked"
 }

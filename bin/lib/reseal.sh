@@ -2,10 +2,18 @@
 # everywhere; the one to come is tb_new_password or in tb_new_password_file.
 
 # tb_resealed NAME OPTION…: tbk-seal reseal as a stage, with each password through a pipe of its
-# own; standard input, the archive, stays. Of suite 3, it has the salt of the group's check.
+# own; standard input, the archive, stays. Of suite 3, it has the salt of the group's check. With tb_to_recipients, words
+# about it, what one of the identities before opens is sealed to the profile's recipients.
+tb_to_recipients=
 tb_resealed() {
 	tb_name=$1
 	shift
+	if test -n "$tb_to_recipients"; then
+		# shellcheck disable=SC2086 # Words without blanks.
+		tb_fed 7:tb_former tb_with '' "$tb_name" "${tb_bin}tbk-seal" reseal --quiet --no-input -i /dev/fd/7 $profile_recipients \
+			--receipt "$tb_work/receipt" "$@"
+		return
+	fi
 	test ! -f "$tb_work/new-check" || set -- --salt-from "$tb_work/new-check" "$@"
 	tb_with 'password=new_password old-password=password' "$tb_name" "${tb_bin}tbk-seal" reseal --quiet "$@"
 }
@@ -40,7 +48,7 @@ tb_swap() {
 	tb_swapped_archive=$(LC_ALL=C awk -F '\t' -v id="$1" '$1 == id { print $10 }' "$tb_work/list")
 	shift
 	printf '0\n' >"$tb_work/sign.status"
-	if test -n "$tb_sign_key"; then
+	if test -n "$tb_sign_key" && test -z "$tb_to_recipients"; then
 		tb_run 'pull seal sign push' tb_swap_signed "$@"
 	else
 		tb_run 'pull seal sign push' tb_swap_plain "$@"

@@ -1,11 +1,12 @@
 # The steps of a rotation.
 
-# list_ids: the profile's backups, oldest first, into the file ids.
+# list_ids [EDIT]: the profile's backups, oldest first, into the file ids, as sed edits it; without --full not those under
+# no password.
 list_ids() {
 	tb_list
-	# What is sealed to recipients is under no password.
-	LC_ALL=C awk -F '\t' '$8 !~ /[.]age$/ { print $1 }' "$tb_work/list" >"$tb_work/ids"
+	LC_ALL=C awk -F '\t' -v full="${tb_former:+$opt_full}" 'full != "" || $8 !~ /[.]age$/ { print $1 }' "$tb_work/list" | sed "${1-}" >"$tb_work/ids"
 	total=$(($(wc -l <"$tb_work/ids")))
+	test -z "${1-}" || total=$((total + 1))
 }
 
 # is_gone ID: whether the store no longer has the backup, as after a prune meanwhile.
@@ -15,6 +16,11 @@ is_gone() {
 }
 
 neither() {
+	if test -n "$tb_to_recipients"; then
+		outcome=left
+		tb_warn "backup $(tb_short "$1") is sealed to recipients whose identities are elsewhere, and stays as it is"
+		return
+	fi
 	tb_die 77 "backup $(tb_short "$1") opens with neither password" \
 		'or it has been altered; where a rotation was interrupted, both passwords have to be the same again'
 }
@@ -34,12 +40,14 @@ seal_check() {
 rotate() {
 	tb_id=$1
 	outcome=rotated
+	tb_to_recipients=
+	! cut -f 1,8 -- "$tb_work/list" | grep -q "^$1$tb_tab.*[.]age\$" || tb_to_recipients='sealed to the new identity'
 	set --
 	if tb_pull_manifest pull-manifest "$tb_id" "$tb_work/manifest"; then
 		tb_quietly tb_resealed reseal-manifest --expect-id "$tb_id" <"$tb_work/manifest" >"$tb_work/new-manifest"
 		if ! tb_judge_open reseal-manifest; then
-			tb_opens_with_new "$tb_work/manifest" --manifest --expect-id "$tb_id" || neither "$tb_id"
 			outcome=already
+			tb_opens_with_new "$tb_work/manifest" --manifest --expect-id "$tb_id" || neither "$tb_id"
 			return
 		fi
 		set -- --sealed-manifest "$tb_work/new-manifest"
@@ -47,7 +55,7 @@ rotate() {
 		# Its archive alone can tell the password: that it does not open is no error yet.
 		tb_hold=1
 	fi
-	tb_swap "$tb_id" --rekeyed "$@"
+	tb_swap "$tb_id" --rekeyed ${tb_to_recipients:+--receipt "$tb_work/receipt"} "$@"
 	tb_hold=
 	test "$tb_result" -ne 0 || return 0
 	case $(tb_status pull).$(tb_status seal).$(tb_status push) in
@@ -59,8 +67,8 @@ rotate() {
 		;;
 	0.77.* | 141.77.*)
 		if test $# -eq 0; then
-			already_new || neither "$tb_id"
 			outcome=already
+			already_new || neither "$tb_id"
 			return
 		fi
 		;;
@@ -97,7 +105,7 @@ rotate_listed() {
 		rotated)
 			rotated=$((rotated + 1))
 			bytes=$((bytes + tb_size))
-			tb_note "$(tb_short "$listed") is under the new password ($number of $total)"
+			tb_note "$(tb_short "$listed") is ${tb_to_recipients:-under the new password} ($number of $total)"
 			tb_audit success "backup_id=$(tb_short "$listed")" "bytes=$tb_size"
 			tb_audited=rotate-key
 			;;

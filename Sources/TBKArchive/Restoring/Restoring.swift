@@ -25,9 +25,12 @@ package struct RestoreOptions {
   /// A manifest from elsewhere that the backup must agree with.
   package var against: Manifest?
 
+  /// Of the files that match, no more than these, with the directories above them.
+  package var sample: RandomSample?
+
   package init() {}
 
-  var selects: Bool { !include.isEmpty || !exclude.isEmpty }
+  var selects: Bool { !include.isEmpty || !exclude.isEmpty || sample != nil }
 }
 
 /// What was done.

@@ -22,6 +22,13 @@ struct Selection {
       chosen[index] = Selection.chooses(
         path, isDirectory: files.type(index) == .directory, options)
     }
+    if let sample = options.sample {
+      // A second name of a file is no file of its own.
+      let all = chosen
+      let matching = files.indices.filter { all[$0] && files.type($0) != .directory && !files.isHardLink($0) }
+      chosen = Array(repeating: false, count: files.count)
+      for index in sample.taken(of: matching) { chosen[index] = true }
+    }
     needed = chosen
     for index in files.indices where chosen[index] {
       let path = files.path(index)

@@ -42,8 +42,10 @@ package struct SealedBackup: ~Copyable {
 }
 
 extension Manifest {
+  /// What a store needs to know of a backup in clear (tbk(5), "Receipt").
+  ///
   /// - Parameter isComplete: whether all of the source is in the backup as it was.
-  func receipt(isComplete: Bool) -> JSON {
+  package func receipt(isComplete: Bool) -> JSON {
     var receipt = JSON.object([
       "receipt": .number(1), "id": backupID.map { .string($0) } ?? .null,
       "created_at": .string(createdAt), "file_count": .number(fileCount), "mode": .string(mode),

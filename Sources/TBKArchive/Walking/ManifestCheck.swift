@@ -12,6 +12,8 @@ package struct ManifestCheck {
 
   package var walk = WalkOptions()
   package var comparesOwner = true
+  /// Whether set-id bits and attributes that give privileges have to be those of the manifest.
+  package var comparesPrivileges = true
   package var threads = 1
   package var progress: (Int) -> Void = { _ in }
   package var remark: (TreeWalker.Remark) -> Void = { _ in }
@@ -69,7 +71,8 @@ package struct ManifestCheck {
     }
     if listed.linkTarget != found.linkTarget { problems.append(.link) }
     if listed.hardLink != found.hardLink, listed.hasType { problems.append(.hardlink) }
-    if listed.type != .symlink, listed.mode & 0o7777 != found.mode & 0o7777 {
+    let bits: UInt32 = comparesPrivileges ? 0o7777 : 0o1777
+    if listed.type != .symlink, listed.mode & bits != found.mode & bits {
       problems.append(.mode)
     }
     if listed.mtime == nil ? listed.modifiedAt != found.modifiedAt : listed.mtime != found.mtime {
@@ -78,7 +81,14 @@ package struct ManifestCheck {
     if comparesOwner, listed.hasType, listed.uid != found.uid || listed.gid != found.gid {
       problems.append(.owner)
     }
-    if listed.hasType, listed.xattrs != found.xattrs { problems.append(.xattr) }
+    if listed.hasType, compared(listed.xattrs) != compared(found.xattrs) { problems.append(.xattr) }
     return problems
+  }
+
+  /// Those that have to be the same.
+  private func compared(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute] {
+    guard !comparesPrivileges else { return attributes }
+    let privileged = ["security.", "trusted."].map { Array($0.utf8) }
+    return attributes.filter { attribute in !privileged.contains { attribute.name.starts(with: $0) } }
   }
 }

@@ -109,8 +109,9 @@ extension LedgerSession {
   ///
   /// - Parameters:
   ///   - read: the SHA-256 of the archive that the new one was made from.
-  ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`;
-  ///   throws `.cannotCreate` if that would leave a manifest under the old one.
+  ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`, or sealed to
+  ///   other recipients, which makes it that of the group: their identity was stored before. Throws
+  ///   `.cannotCreate` if that would leave a manifest under the old one.
   package func replace(
     _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false
@@ -161,7 +162,7 @@ extension LedgerSession {
       if rekeyed {
         entry = try entry.changing { (json) throws(Failure) in
           let ofGroup = old.group.flatMap { snapshot.ledger?.group($0)?.keyEpoch } ?? 0
-          json["key_epoch"] = .number(max(old.keyEpoch, ofGroup) + 1)
+          json["key_epoch"] = .number(max(old.keyEpoch, ofGroup) + (archiveVersion == .age ? 0 : 1))
         }
       }
       entry = try entry.changing { (json) throws(Failure) in

@@ -53,6 +53,8 @@ package struct Preparation: Sendable {
   package fileprivate(set) var checkHash: Digest?
   /// That of the group; nil if the ledger does not vouch for its keys.
   package fileprivate(set) var keyEpoch: UInt64?
+  /// Of the group's sealed identity; nil if the ledger names none.
+  package fileprivate(set) var identityHash: Digest?
   /// Whether opening the last manifest proves the password as opening the check does.
   package fileprivate(set) var manifestProves = false
   /// Whether the rules would remove a backup.
@@ -142,6 +144,7 @@ extension LedgerSession {
     if let retention { found.wouldPrune = !retention.decide(entries, request.scope).gone.isEmpty }
     if let group = request.group {
       found.keyEpoch = snapshot.ledger?.group(group)?.keyEpoch
+      found.identityHash = snapshot.ledger?.group(group)?.identity?.sha256
       (found.check, found.checkHash) = try state(of: group, in: snapshot, check)
     }
     guard request.isIncremental else { return found }

@@ -34,6 +34,14 @@ struct CachedManifest {
     try Descriptor.workingDirectory.rename(file, to: directory, RawPath("\(id).\(isLocal ? "age" : "tbk")"))
   }
 
+  /// The id of the backup whose manifest is kept, and whom that is sealed to; nil if nothing is noted.
+  func readers() throws(Failure) -> String? {
+    let path = home.appending("cache").appending(RawPath(group)).appending("recipients")
+    guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_NONBLOCK) else { return nil }
+    let text = try DescriptorSource(file, name: path).readAll(limit: 1 << 20, what: path.display)
+    return String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+  }
+
   private func directory(_ name: RawPath, in parent: Descriptor) throws(Failure) -> Descriptor {
     if let there = try parent.openIfPresent(name, O_RDONLY | O_DIRECTORY) { return there }
     try parent.makeDirectory(name)

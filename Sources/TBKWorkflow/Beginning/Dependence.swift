@@ -48,14 +48,3 @@ struct Dependence {
     ].flatMap { ShellScript.assignment(to: $0.0, $0.1) }
   }
 }
-
-/// Some lines, chosen at random, in their order.
-///
-/// - Parameter share: a number of them, or per cent, of which the next whole number is taken.
-func sample(_ lines: [String], _ share: String) -> [String]? {
-  let isPercentage = share.hasSuffix("%")
-  guard let number = Int(isPercentage ? String(share.dropLast()) : share), number >= 0 else { return nil }
-  let wanted = isPercentage ? (lines.count * min(number, 100) + 99) / 100 : number
-  let chosen = Set(lines.indices.shuffled().prefix(wanted))
-  return lines.indices.filter { chosen.contains($0) }.map { lines[$0] }
-}

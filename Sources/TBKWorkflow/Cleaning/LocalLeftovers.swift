@@ -105,15 +105,21 @@ struct LocalLeftovers {
       }
       if let group = profile.group { groups.insert(group) }
     }
-    for name in try names(in: folder) {
-      // Nothing but a group is called so.
+    // Nothing but a group is called so.
+    func isForeign(_ name: ArraySlice<UInt8>) -> Bool {
+      name.count == 32 && name.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+        && !groups.contains(String(decoding: name, as: UTF8.self))
+    }
+    for name in try names(in: folder) where isForeign(name.bytes[...]) {
       let path = folder.appending(name)
-      guard name.bytes.count == 32,
-        name.bytes.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
-        let facts = try Descriptor.workingDirectory.statusIfPresent(of: path), facts.st_mode & S_IFMT == S_IFDIR,
-        !groups.contains(name.text)
+      guard let facts = try Descriptor.workingDirectory.statusIfPresent(of: path), facts.st_mode & S_IFMT == S_IFDIR
       else { continue }
       try remove("cache", path)
+    }
+    let state = home.path.appending("state")
+    let prefix = Array(RecipientsMemory.prefix.utf8)
+    for name in try names(in: state) where name.bytes.starts(with: prefix) && isForeign(name.bytes[prefix.count...]) {
+      try remove("cache", state.appending(name))
     }
   }
 }
@@ -137,6 +143,11 @@ enum FileTree {
     guard facts.st_mode & S_IFMT == S_IFDIR else {
       _ = try Descriptor.workingDirectory.unlink(path)
       return
+    }
+    // A trial restore has given it the mode of the backup.
+    if facts.st_mode & 0o700 != 0o700 {
+      let closed = try Descriptor.workingDirectory.open(path, tbk_o_path | O_DIRECTORY | O_NOFOLLOW)
+      _ = tbk_change_mode(closed.number, 0o700)
     }
     for (name, _) in try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW).names() {
       try remove(path.appending(name))

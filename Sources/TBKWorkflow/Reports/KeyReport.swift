@@ -36,11 +36,13 @@ struct KeyReport: VerbReport {
 struct IdentityReport: VerbReport {
   private let facts: Facts
 
-  /// - Parameter facts: profile, store and recipients, which have a blank between them; public and fingerprint, of the
+  /// - Parameter facts: profile, store and recipients, as options; public and fingerprint, of the
   ///   key that signs; kept, whether the identity lies in the store: true or false.
   init(_ facts: Facts) { self.facts = facts }
 
-  private var recipients: [Substring] { (facts.text("recipients") ?? "").split(separator: " ") }
+  private var recipients: [Substring] {
+    (facts.text("recipients") ?? "").split(separator: " ").filter { $0.first != "-" }
+  }
   private var isKept: Bool { facts.text("kept") == "true" }
 
   var text: String {

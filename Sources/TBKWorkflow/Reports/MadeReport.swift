@@ -193,7 +193,7 @@ struct MadeReport: VerbReport {
     } else {
       notes.append("give the new password from now on: change the file or the command that gives the old one")
     }
-    if facts["same_key"] != nil {
+    if facts["same_key"] != nil, facts["identity"] == nil {
       notes.append(
         "the signing key keeps the old password: give it as that of the key, or make another with 'termbackup generate-key'"
       )
@@ -202,9 +202,20 @@ struct MadeReport: VerbReport {
       notes.append("git keeps what was ever committed: the old password still opens the archives in the history")
       notes.append("archives in releases are gone ('--placement release' puts them there)")
     }
+    let sum = "\(humanSize(size)), \(humanDuration(seconds))"
+    let backups = "\(rotated) \(rotated == 1 ? "backup" : "backups")"
+    var text = "Put \(backups) of \(profile) under the new password: \(sum)\n"
+    if facts["identity"] != nil {
+      text = "Made a new identity for \(profile)"
+      if rotated > 0 || facts["full"] != nil { text += ", and sealed \(backups) again: \(sum)" }
+      text += "\n"
+      if facts["full"] == nil {
+        notes.append(
+          "what was sealed to the old identity stays so; 'termbackup rotate-key --full \(profile)' seals it again")
+      }
+    }
     return MadeReport(
-      text: "Put \(rotated) \(rotated == 1 ? "backup" : "backups") of \(profile) under the new password: "
-        + "\(humanSize(size)), \(humanDuration(seconds))\n" + (already == 0 ? "" : "\(already) had it already\n"),
+      text: text + (already == 0 ? "" : "\(already) had it already\n"),
       json: .object([
         "profile": .string(profile), "status": .string("rotated"), "rotated_count": .number(rotated),
         "already_count": .number(already), "size": .number(size), "whole": .bool(facts["only"] == nil),

@@ -30,6 +30,8 @@ struct ProfileStatus {
     ])
     let others = facts.text("others")
     if !others.isEmpty { json["others"] = .string(others) }
+    let recipients = (try? home.sealing(of: profile, nil, []))?.recipients ?? []
+    json["recipients"] = .array(recipients.map { .string($0) })
     let own = scheduled.filter { $0.profile == profile.name }
     let times = try ProfileTimes(
       of: profile.name, in: home, timetables: own.map(\.timetable), maxAge: maxAge,

@@ -22,6 +22,12 @@ struct StatusReport {
       rows.append((isAltered ? "ALTERED" : "offline", profile["error"]?["message"]?.text ?? "it cannot be reached"))
       if let number { rows.append(("ledger", "last seen here: \(number)")) }
     }
+    let recipients = UInt64((profile["recipients"]?.elements ?? []).count)
+    if recipients > 0 {
+      rows.append(
+        ("sealed", "to \(counted(recipients, "recipient")): to back up, list and 'verify --stored' takes no password"))
+      rows.append(("", "restore, cat, diff and verify ask for it, or take an identity with -i"))
+    }
     if let run = profile["last_run"], !run.isNull { rows.append(("last run", lastRun(run))) }
     let schedules = (profile["schedules"]?.elements ?? []).map { schedule in
       "\(schedule["schedule"]?.text ?? "-"), by \(schedule["backend"]?.text ?? "-")"

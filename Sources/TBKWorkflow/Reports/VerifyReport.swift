@@ -7,6 +7,10 @@ struct VerifyReport: VerbReport {
   private let facts: Facts
   private let marked: UInt64
   private let found: [VerifiedBackup]
+  /// What is not in order of the group, and of no backup.
+  private let ofGroup: [VerifiedBackup]
+  /// How many files a trial restore wrote and compared, and their bytes.
+  private let restored: (files: UInt64, size: UInt64)?
   /// The ids of all: for programs.
   private let ids: [String]
 
@@ -15,16 +19,28 @@ struct VerifyReport: VerbReport {
     self.facts = facts
     marked = try facts.number("marked") ?? 0
     ids = try facts.rows(in: "ids").map { $0[0] }
-    found = try facts.rows(in: "results").compactMap { VerifiedBackup($0) }
+    let results = try facts.rows(in: "results").compactMap { VerifiedBackup($0) }
+    found = results.filter { !$0.isOfGroup }
+    ofGroup = results.filter(\.isOfGroup)
+    if facts["restored"] != nil, let row = try facts.rows(in: "restored").first, row.count > 1,
+      let files = UInt64(row[0]), let size = UInt64(row[1])
+    {
+      restored = (files, size)
+    } else {
+      restored = nil
+    }
   }
 
   var text: String {
     let failed = found.count { !$0.holds }
+    if let restored {
+      return "restored and compared \(counted(restored.files, "file")), \(humanSize(restored.size))\n"
+    }
     return facts["several"] == nil ? "" : "\(found.count - failed) of \(found.count) backups verified\n"
   }
 
   var json: JSON {
-    .object([
+    var report = JSON.object([
       "profile": json(facts.text("profile")), "ledger": json(facts.text("ledger")),
       "checked_count": .number(UInt64(found.count)),
       "signed_count": .number(UInt64(found.count { $0.holds && $0.signature == "holds" })),
@@ -33,6 +49,34 @@ struct VerifyReport: VerbReport {
       "failures": .array(
         found.filter { !$0.holds }.map { .object(["id": .string($0.id), "reason": .string($0.reason)]) }),
     ])
+    if !ofGroup.isEmpty { report["group_failures"] = .array(ofGroup.map { .string($0.reason) }) }
+    if let restored {
+      report["restored_count"] = .number(restored.files)
+      report["restored_size"] = .number(restored.size)
+    }
+    return report
+  }
+}
+
+/// What is not in the store as its ledger has it.
+struct StoredFault {
+  /// `archive`, `manifest`, `check` or `identity`.
+  let kind: String
+  /// The id of the backup, or of the group.
+  let owner: String
+  let reason: String
+
+  /// - Parameter row: the problem, the kind of object, and whose it is.
+  init(_ row: [String]) {
+    (kind, owner) = (row[1], row[2])
+    let noun =
+      ["manifest": "its sealed manifest", "check": "the password check", "identity": "the sealed identity"][kind]
+      ?? "its archive"
+    switch row[0] {
+    case "missing": reason = "\(noun) is missing from the store"
+    case "damaged": reason = "\(noun) has another size than in the ledger"
+    default: reason = "\(noun) has other bytes than in the ledger"
+    }
   }
 }
 
@@ -44,7 +88,7 @@ struct VerifiedBackup {
   /// Of its archive: `holds`, `unchecked`, or what else tbk-open says.
   let signature: String
   /// What does not hold; `-` if all does, and `manifest` if only the sealed manifest has to be made again.
-  let reason: String
+  private(set) var reason: String
 
   var holds: Bool { reason == "-" }
 
@@ -53,6 +97,14 @@ struct VerifiedBackup {
     guard row.count >= 4 else { return nil }
     (id, sha256, signature, reason) = (row[0], row[1], row[2], row[3])
   }
+
+  /// - Parameter reason: what does not hold, or a hyphen.
+  init(id: String, sha256: String, reason: String) {
+    (self.id, self.sha256, self.signature, self.reason) = (id, sha256, "-", reason)
+  }
+
+  /// Whether it is an object of a group, which has no id of a backup.
+  var isOfGroup: Bool { sha256 == "-" }
 
   /// - Parameter verdict: the word, the id, what of the sealed manifest, the signature, and the ids that are lacking.
   init(id: String, sha256: String, verdict: [String]) {
@@ -74,6 +126,16 @@ struct VerifiedBackup {
       reason = "depends on \(lacking), missing or damaged in the store"
     default: reason = "corrupt or incomplete"
     }
+  }
+
+  /// As it is when all that can be has been made again: only a sealed manifest can be.
+  ///
+  /// - Parameter isMended: whether that of an id has been.
+  func mended(_ isMended: (String) -> Bool) -> VerifiedBackup {
+    guard reason == "manifest" else { return self }
+    var mended = self
+    mended.reason = isMended(id) ? "-" : "its sealed manifest is missing or damaged"
+    return mended
   }
 
   var line: String { [id, sha256, signature, reason].joined(separator: "\t") + "\n" }

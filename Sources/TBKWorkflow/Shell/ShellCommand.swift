@@ -12,7 +12,7 @@ package struct ShellCommand: ParsableCommand {
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
       Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
-      KeyringItems.self, NewIdentity.self, ShowIdentities.self, LocalIdentity.self, PlainIdentities.self, Schedule.self,
+      KeyringItems.self, NewIdentity.self, ShowIdentities.self, PlainIdentities.self, Answer.self, Schedule.self,
       Status.self,
       IsEmpty.self, MbuSettingsImport.self, Doctor.self,
       KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,

@@ -5,7 +5,7 @@ import TBKCore
 import TBKCrypto
 import TBKSettings
 
-/// Identities of age: those of a profile's group, under a password, and the one of this home.
+/// Identities of age: those of a profile's group, under a password.
 extension ShellCommand {
   struct NewIdentity: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -56,9 +56,7 @@ extension ShellCommand {
   struct ShowIdentities: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "show-identities",
-      abstract: "Print the identities in a file under a password, or their recipients.")
-    @Flag(name: .long, help: "Print the recipients, which are no secret.")
-    var recipients = false
+      abstract: "Print the identities in a file under a password.")
     @Argument(help: ArgumentHelp("The file.", valueName: "file"))
     var file: RawPath
     @OptionGroup var passwords: TBKCommand.PasswordOptions
@@ -70,56 +68,7 @@ extension ShellCommand {
       let text = try SealedIdentities.text(in: file) { () throws(Failure) in
         try passwords.password(confirming: false, inputIsData: false)
       }
-      if recipients {
-        let identities = try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
-        var lines = ""
-        for identity in identities { lines += try identity.recipient.text() + "\n" }
-        try StandardOutput.write(lines)
-      } else {
-        try text.withBytes { (text) throws(Failure) in try Descriptor.standardOutput.write(text) }
-      }
-      return ExitStatus.success
-    }
-  }
-
-  struct LocalIdentity: ParsableCommand, SuiteCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "local-identity",
-      abstract: "Print the recipient of this home's own identity, which is made if it is not there.",
-      discussion: "It opens the last manifest that is kept in the home, and nothing that is stored.")
-    @OptionGroup var common: CommonOptions
-
-    mutating func execute() throws(Failure) -> Int32 {
-      common.apply()
-      let path = try Home.ofProcess().stateDirectory().appending("local_identity")
-      if try Descriptor.workingDirectory.statusIfPresent(of: path) == nil {
-        let identity = try AgeIdentity.generate()
-        let file = try AtomicFile(path, inherits: true)
-        let text = try AgeIdentityFile.text(of: identity, created: Timestamp.now().iso8601())
-        try text.withBytes { (text) throws(Failure) in try file.descriptor.write(text) }
-        do throws(Failure) {
-          try file.commit(replacing: false)
-        } catch {
-          // Another run has made it meanwhile.
-          if error.code != .cannotCreate { throw error }
-        }
-      }
-      let file = try Descriptor.workingDirectory.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-      let facts = try file.status()
-      guard facts.st_mode & S_IFMT == S_IFREG, facts.st_mode & 0o077 == 0 else {
-        throw Failure(
-          .configuration, "\(path.display) is not a file that only its owner can read",
-          hint: "remove it: the next backup is full, and another one is made")
-      }
-      let text = try Secret(reading: file, limit: AgeIdentityFile.maximumLength, name: path)
-      do throws(Failure) {
-        let identities = try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
-        try StandardOutput.write(try identities[0].recipient.text() + "\n")
-      } catch {
-        throw Failure(
-          .configuration, "\(path.display): \(error.message)",
-          hint: "remove it: the next backup is full, and another one is made")
-      }
+      try text.withBytes { (text) throws(Failure) in try Descriptor.standardOutput.write(text) }
       return ExitStatus.success
     }
   }

@@ -60,10 +60,10 @@ extension ShellCommand {
     mutating func execute() throws(Failure) -> Int32 {
       let lines = try cells(
         try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the lines"), atLeast: 1)
-      guard let chosen = sample(lines.map { $0.joined(separator: "\t") }, share) else {
+      guard let sample = RandomSample(share) else {
         throw Failure(.usage, "'\(share)' is neither a number nor per cent")
       }
-      try StandardOutput.write(chosen.map { $0 + "\n" }.joined())
+      try StandardOutput.write(sample.taken(of: lines).map { $0.joined(separator: "\t") + "\n" }.joined())
       return ExitStatus.success
     }
   }

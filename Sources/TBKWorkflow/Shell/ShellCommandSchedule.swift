@@ -112,15 +112,18 @@ extension ShellCommand {
         try Schedules(of: home).enable(try run.command(), at: timetable, for: run.profile, by: keeper)
         home.record("schedule-enable", of: run.profile, ["schedule": keeper.rawValue])
         let log = try RunLog(of: run.profile, in: home).path
+        let isSealedToRecipients = try home.sealing(of: home.profile(run.profile), nil, []).suite == .recipients
         if json {
           let report = JSON.object([
             "profile": .string(run.profile), "status": .string("enabled"), "backend": .string(keeper.rawValue),
             "schedule": .string(timetable.text), "log": .string(log.bytes),
+            "needs_password": .bool(!isSealedToRecipients),
           ])
           try StandardOutput.write(report.line() + [0x0a])
         } else if !common.quiet {
           try StandardOutput.write(
-            "Scheduled \(run.profile) by \(keeper.rawValue): \(timetable.text)\n  log  \(log.quoted)\n")
+            "Scheduled \(run.profile) by \(keeper.rawValue): \(timetable.text)\n  log  \(log.quoted)\n"
+              + (isSealedToRecipients ? "  It needs no password, and ran without one to prove it.\n" : ""))
         }
         return ExitStatus.success
       }

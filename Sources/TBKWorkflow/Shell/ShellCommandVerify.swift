@@ -52,14 +52,19 @@ extension ShellCommand {
     var held: RawPath
     @Argument(help: ArgumentHelp("All of them.", valueName: "file"))
     var results: RawPath
+    @Argument(help: ArgumentHelp("The ids of those whose sealed manifest could not be made again.", valueName: "file"))
+    var unmended: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {
       let input = try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the verdicts")
-      let found = try cells(input, atLeast: 4).compactMap { VerifiedBackup($0) }
+      let unmended = Set(try cells(try readFile(unmended, limit: Ledger.byteLimit), atLeast: 1).map { $0[0] })
+      let found = try cells(input, atLeast: 4).compactMap { VerifiedBackup($0)?.mended { !unmended.contains($0) } }
       let home = try Home.ofProcess()
       for backup in found {
         let id = String(backup.id.prefix(12))
-        if backup.holds {
+        if backup.isOfGroup {
+          home.record("verify", of: profile, status: "failure", ["error": backup.reason])
+        } else if backup.holds {
           home.record("verify", of: profile, ["backup_id": id])
         } else {
           home.record("verify", of: profile, status: "failure", ["backup_id": id, "error": backup.reason])

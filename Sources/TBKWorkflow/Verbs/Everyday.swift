@@ -235,6 +235,9 @@ struct Verify: Verb {
       against the public keys that are trusted here. Backups that pass are marked as verified in the \
       ledger, as far as the store can be written to.
 
+      --stored needs no secret: it compares the hashes of what is stored with the ledger. --restore \
+      writes files into a temporary directory, compares them with the backup and removes them.
+
       Exit status: 0 if all pass, 1 if one does not.
       """)
 
@@ -247,9 +250,15 @@ struct Verify: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Verify <n> of them, chosen at random; with <n>%, that share of them, and at least one.",
+      "Verify <n> of them, chosen at random; with <n>%, that share of them, and at least one; with --restore, so many "
+        + "files.",
       valueName: "n"), completion: .list(["10%", "25%", "50%"]))
   var sample: Sample?
+  @Flag(
+    name: .long, help: "Compare what is stored with the ledger, all of it if no backup is given; needs no password.")
+  var stored = false
+  @Flag(name: .long, help: "Restore files of one backup, the latest if none is given, compare and remove them.")
+  var restore = false
   @Flag(name: .long, help: "Leave the ledger as it is.")
   var noMark = false
   @OptionGroup var trust: TrustOptions
@@ -263,7 +272,13 @@ struct Verify: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
+    if restore {
+      if stored || all { throw ValidationError("--restore cannot be used with --stored or --all") }
+      if backup != nil, time.at != nil { throw ValidationError("only one of an id and --at") }
+      return
+    }
     switch [backup != nil, time.at != nil, all, sample != nil].count(where: { $0 }) {
+    case 0 where stored: break
     case 0: throw ValidationError("no backup is given: an id, latest, --at, --all or --sample")
     case 1: break
     default: throw ValidationError("only one of an id, --at, --all and --sample")

@@ -125,6 +125,10 @@ struct RotateKey: Verb {
     help: ArgumentHelp("This backup alone; the profile keeps its password.", valueName: "id"))
   var only: String?
   @Flag(
+    name: .long,
+    help: "Seal what is stored again, too, where backups are sealed to an identity: the old one opens nothing then.")
+  var full = false
+  @Flag(
     name: [.customShort("n"), .long], help: "Print which backups are under which password.")
   var dryRun = false
   @OptionGroup var placement: PlacementOptions

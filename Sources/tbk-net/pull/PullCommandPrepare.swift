@@ -159,6 +159,7 @@ extension Preparation {
       ("check", check.rawValue),
       ("check_sha256", checkHash?.hex ?? "-"),
       ("key_epoch", keyEpoch.map(String.init) ?? "-"),
+      ("identity", identityHash?.hex ?? "-"),
       ("proof", manifestProves ? "manifest" : "check"),
       ("prune", wouldPrune ? "yes" : "no"),
     ]

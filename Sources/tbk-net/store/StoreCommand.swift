@@ -123,23 +123,43 @@ extension StoreCommand {
   struct Mark: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Record that backups were read back and verified, if their archives are unchanged.",
-      usage: "tbk-store mark <store> <id>:<sha256> ... [<options>]")
+      usage: """
+        tbk-store mark <store> <id>:<sha256> ... [<options>]
+        tbk-store mark <store> --listed <file> [<options>]
+        """)
 
     @Argument(help: "The store.")
     var store: RawPath
 
     @Argument(help: ArgumentHelp("A backup, and the SHA-256 of the archive that was read.", valueName: "id:sha256"))
-    var archives: [ReadArchive]
+    var archives: [ReadArchive] = []
+
+    @Option(
+      name: .long,
+      help: ArgumentHelp("Take the backups from <file>, one per line, as <id>:<sha256>.", valueName: "file"))
+    var listed: RawPath?
 
     @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
     var json = false
 
     @OptionGroup var options: ChangeOptions
 
-    func validate() throws { try options.signing.requireKey() }
+    func validate() throws {
+      if archives.isEmpty == (listed == nil) { throw ValidationError("give backups, or --listed") }
+      try options.signing.requireKey()
+    }
 
     func execute() throws(Failure) -> Int32 {
       options.common.apply()
+      var archives = self.archives
+      if let listed {
+        for line in try readFile(listed, limit: Ledger.byteLimit).split(separator: UInt8(ascii: "\n")) {
+          guard let archive = ReadArchive(argument: String(decoding: line, as: UTF8.self)) else {
+            throw Failure(.malformed, "\(listed.display): a line is not <id>:<sha256>")
+          }
+          archives.append(archive)
+        }
+      }
       let session = try options.session(store)
       try session.snapshot().trust.report()
       var read: [Digest: Digest] = [:]

@@ -27,7 +27,7 @@ extension StoreCommand {
     static let configuration = CommandConfiguration(
       abstract: "Replace a backup's archive; with --receipt, replace the backup itself.",
       usage: """
-        tbk-store replace <store> <id>[:<sha256>] [--rekeyed] [--sealed-manifest <file>] [--signature <file>] < archive
+        tbk-store replace <store> <id>[:<sha256>] [--rekeyed [--receipt <file>]] [--sealed-manifest <file>] [--signature <file>] < archive
         tbk-store replace <store> <id>[:<sha256>] --receipt <file> [--sealed-manifest <file>] [--signature <file>] < archive
         """)
 
@@ -41,7 +41,8 @@ extension StoreCommand {
 
     @Option(
       name: .long,
-      help: ArgumentHelp("What tbk-seal --receipt wrote: the archive is another backup.", valueName: "file"))
+      help: ArgumentHelp(
+        "What tbk-seal --receipt wrote: the archive is another backup, or with --rekeyed the same.", valueName: "file"))
     var receipt: RawPath?
 
     @Option(
@@ -53,7 +54,7 @@ extension StoreCommand {
     )
     var signature: RawPath?
 
-    @Flag(name: .long, help: "The other archive is under another password.")
+    @Flag(name: .long, help: "The other archive is under another password, or sealed to other recipients.")
     var rekeyed = false
 
     @Flag(name: .long, help: "Print the entry, and report errors, as JSON.")
@@ -69,10 +70,7 @@ extension StoreCommand {
     @OptionGroup var options: ChangeOptions
     @OptionGroup var progress: ProgressOptions
 
-    func validate() throws {
-      try options.signing.requireKey()
-      if rekeyed, receipt != nil { throw ValidationError("--receipt and --rekeyed cannot be used together") }
-    }
+    func validate() throws { try options.signing.requireKey() }
 
     func execute() throws(Failure) -> Int32 {
       options.common.apply()
@@ -114,7 +112,12 @@ extension StoreCommand {
       if input.length == nil { try readFilesBeside() }
       try input.check(archive, receipt, sha256: sha256?.digest)
       let version = input.header.version
-      guard let receipt else {
+      if rekeyed, let receipt, receipt.id != id {
+        throw Failure(
+          .integrity, "the receipt is of the backup \(receipt.id.hex), not of \(id.hex)",
+          hint: "give the receipt that was written with this archive")
+      }
+      guard let receipt, !rekeyed else {
         return try session.replace(
           id, read: backup.read, archive: archive, archiveVersion: version, manifest: manifest,
           signature: signature, rekeyed: rekeyed)

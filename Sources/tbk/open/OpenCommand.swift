@@ -114,6 +114,13 @@ struct OpenCommand: SuiteCommand {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      "With -C, to try it: extract <n> files, or <n>%, chosen at random, compare them with the backup, and remove them.",
+      valueName: "n"))
+  var trial: String?
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("Write to <file> how many files were extracted, a tab, and their bytes.", valueName: "file"))
   var countsOut: RawPath?
 
@@ -183,7 +190,7 @@ struct OpenCommand: SuiteCommand {
     if directory == nil {
       let given = [
         !include.isEmpty, !path.isEmpty, !exclude.isEmpty, dryRun, noOwner, numericOwner, setuid,
-        overwrite != .never, countsOut != nil, existingOut != nil,
+        overwrite != .never, countsOut != nil, existingOut != nil, trial != nil,
       ]
       if given.contains(true) {
         throw ValidationError("options for extracting need -C")
@@ -199,6 +206,13 @@ struct OpenCommand: SuiteCommand {
     }
     if within != nil, !list { throw ValidationError("--in can only be used with --list") }
     if recursive, within == nil { throw ValidationError("--recursive can only be used with --in") }
+    if let trial {
+      if RandomSample(trial) == nil { throw ValidationError("--trial takes a number of files, or per cent of them") }
+      if dryRun || overwrite != .never || partial || mbuConfig != nil || json {
+        throw ValidationError(
+          "--trial cannot be used with --dry-run, --overwrite, --partial, --mbu-config or --json")
+      }
+    }
     if dryRun, countsOut != nil { throw ValidationError("--counts-out needs more than --dry-run") }
     if json, long || nul { throw ValidationError("--json cannot be used with -l or -0") }
     if noAge, header || raw || mbuConfig != nil {
@@ -338,7 +352,9 @@ struct OpenCommand: SuiteCommand {
         proposed += Array("\(word)\t\(RawPath(path).quoted)\n".utf8)
       }
     }
+    options.sample = trial.flatMap { RandomSample($0) }
     let destination = try RestoreDestination(directory)
+    if trial != nil { return try tryOut(reader, destination, directory, options, meter) }
     let summary = try reader.restore(
       to: destination.directory, destinationIsNew: destination.isNew, options)
     if summary.isProposal, let existingOut {
@@ -347,9 +363,7 @@ struct OpenCommand: SuiteCommand {
     }
     destination.keep()
     meter.finish()
-    if let countsOut {
-      try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\t\(summary.replaced)\n".utf8), to: countsOut)
-    }
+    try writeCounts(summary)
     let status = reportMissing(summary.backup)
     if let path = summary.withheld {
       Messages.notice(
@@ -369,6 +383,36 @@ struct OpenCommand: SuiteCommand {
           + (mbuConfig == nil ? ", of backup \(summary.backup.id.prefix(12))" : ""))
     }
     return summary.isExact && !reader.lacksNamed ? status : ExitStatus.incomplete
+  }
+
+  /// Extracts some files, and removes them when they have been compared. The answer is 1 if they are not what
+  /// was backed up.
+  private func tryOut(
+    _ reader: BackupReader, _ destination: RestoreDestination, _ directory: RawPath, _ options: RestoreOptions,
+    _ meter: ProgressMeter
+  ) throws(Failure) -> Int32 {
+    guard destination.isNew else {
+      throw Failure(.cannotCreate, "\(directory.display) exists", hint: "--trial makes and removes its directory")
+    }
+    var differing = 0
+    let report = EntryReport(key: "problem", json: false, nul: nul)
+    let trial = TrialRestore(in: destination.directory, directory)
+    let summary = try trial.run(reader, options) { (problem, path) throws(Failure) in
+      differing += 1
+      try report.print(problem.rawValue, path)
+    }
+    meter.finish()
+    try writeCounts(summary)
+    let status = reportMissing(summary.backup)
+    Messages.notice(
+      "extracted and compared \(summary.files) \(summary.files == 1 ? "file" : "files"), \(humanSize(summary.bytes)), "
+        + "of backup \(summary.backup.id.prefix(12))")
+    return differing > 0 ? ExitStatus.no : status
+  }
+
+  private func writeCounts(_ summary: RestoreSummary) throws(Failure) {
+    guard let countsOut else { return }
+    try AtomicFile.write(Array("\(summary.files)\t\(summary.bytes)\t\(summary.replaced)\n".utf8), to: countsOut)
   }
 
   // MARK: Reports

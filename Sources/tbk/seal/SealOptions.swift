@@ -316,10 +316,7 @@ struct SealRecordOptions: ParsableArguments {
     // There, what is left may stay with the archive that it describes.
     if output.mayStay { return }
     for path in [receipt, manifestOut] {
-      guard let path, let facts = try Descriptor.workingDirectory.statusIfPresent(of: path),
-        facts.st_mode & S_IFMT == S_IFREG
-      else { continue }
-      _ = try Descriptor.workingDirectory.unlink(path)
+      if let path { try removeEarlier(path) }
     }
   }
 
@@ -372,6 +369,14 @@ struct SealRecordOptions: ParsableArguments {
       "sealed \(files) \(files == 1 ? "file" : "files"), \(humanSize(read)) into "
         + "\(humanSize(written)), id \((manifest.backupID ?? "").prefix(12))")
   }
+}
+
+/// Removes the file that an earlier seal wrote beside its archive, if there is one.
+func removeEarlier(_ path: RawPath) throws(Failure) {
+  guard let facts = try Descriptor.workingDirectory.statusIfPresent(of: path),
+    facts.st_mode & S_IFMT == S_IFREG
+  else { return }
+  _ = try Descriptor.workingDirectory.unlink(path)
 }
 
 /// The manifest for this machine, which cannot open what it seals to others.

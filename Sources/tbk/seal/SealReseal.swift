@@ -16,6 +16,11 @@ struct SealReseal: SuiteCommand {
   @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp("With recipients: write what a store needs to know to <file>.", valueName: "file"))
+  var receipt: RawPath?
+
   @OptionGroup var output: SealOutputOptions
   @OptionGroup var sealing: SealingOptions
   @OptionGroup var identities: IdentityOptions
@@ -28,6 +33,10 @@ struct SealReseal: SuiteCommand {
     try validateExpectedID(expectId)
     try sealing.validateSalt(unsaid: nil)
     try sealing.refuse(passwords)
+    if receipt != nil, !sealing.hasRecipients {
+      throw ValidationError("--receipt is for an archive that is sealed to recipients")
+    }
+    if receipt?.isStandardStream == true { throw ValidationError("--receipt takes a file") }
   }
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -76,12 +85,13 @@ struct SealReseal: SuiteCommand {
   ) throws(Failure) -> UInt64 {
     let advance: (Int) -> Void = { meter.advance($0) }
     if let archive = archive as? StreamedArchive, case .streamed(let sealing) = sealing {
-      let target = try output.target(lengthIsKnown: true)
-      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance) {
-        (copied) throws(Failure) in _ = try verify(copied)
+      return try streamed { (target) throws(Failure) in
+        var manifest: Manifest?
+        _ = try Sealing.again(archive, sealing: sealing, into: target, progress: advance) {
+          (copied) throws(Failure) in manifest = try verify(copied)
+        }
+        return manifest
       }
-      try target.commit()
-      return length
     }
     // What does not hold together is not sealed again as if it did.
     try archive.keep()
@@ -96,16 +106,38 @@ struct SealReseal: SuiteCommand {
         archive, of: manifest, key: key, threads: compression.threads, output: target,
         progress: advance)
     }
-    let target = try output.target(lengthIsKnown: true)
     meter.setTotal(archive.header.payloadLength)
     switch sealing {
     case .whole(let key, _):
+      let target = try output.target(lengthIsKnown: true)
       return try Sealing.again(archive, key: key, output: target, progress: advance)
     case .streamed(let sealing):
-      let length = try Sealing.again(archive, sealing: sealing, into: target, progress: advance)
-      try target.commit()
-      return length
+      return try streamed { (target) throws(Failure) in
+        _ = try Sealing.again(archive, sealing: sealing, into: target, progress: advance)
+        return manifest
+      }
     }
+  }
+
+  /// Writes an archive of suite 3 or age, and the receipt before its output is closed.
+  ///
+  /// - Parameter write: writes all of it, and returns its manifest.
+  /// - Returns: bytes of the archive.
+  private func streamed(
+    _ write: (any ByteSink) throws(Failure) -> Manifest?
+  ) throws(Failure) -> UInt64 {
+    let target = try output.target(lengthIsKnown: true)
+    if let receipt { try removeEarlier(receipt) }
+    let hashing = try HashingSink(into: target)
+    let manifest = try write(hashing)
+    if let receipt, let manifest {
+      var record = manifest.receipt(isComplete: (manifest.unreadable ?? []).isEmpty)
+      record["size"] = .number(hashing.count)
+      record["sha256"] = .string(try hashing.digest().hex)
+      try AtomicFile.write(record.line() + [UInt8(ascii: "\n")], to: receipt, mode: 0o644)
+    }
+    try target.commit()
+    return hashing.count
   }
 
   private func verify(_ archive: any OpenedArchive) throws(Failure) -> Manifest {

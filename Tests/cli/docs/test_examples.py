@@ -182,6 +182,28 @@ def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_pat
     assert tbk.open(archive, "--cat", "today").out == b"buy milk\n"
 
 
+def test_the_trial_restore_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_path):
+    """On a machine that makes its backups without a secret, and here is given the password."""
+    text = (SERVICE.parent / "termbackup-trial@.service").read_text()
+    settings = dict(re.findall(r"^(LoadCredential|Environment|ExecStart)=(.*)$", text, re.MULTILINE))
+    put(tmp_path / "credentials" / settings["LoadCredential"].split(":")[0], PASSWORD, 0o400)
+    put(tmp_path / "notes" / "today", b"buy milk\n")
+    tbk.run("termbackup", "init", "--no-input")
+    tbk.run("termbackup", "profile", "create", "notes", "--source", tmp_path / "notes")
+    given = dict(pair.split("=", 1) for pair in settings["Environment"].split())
+    assert given.pop("TERMBACKUP_HOME") == "/root/.termbackup"
+    given = {name: value.replace("%d", str(tmp_path / "credentials")) for name, value in given.items()}
+    tbk.run("termbackup", "generate-identity", "notes", env=given)
+    tbk.run("termbackup", "run", "notes", "--no-input")
+    command, *arguments = settings["ExecStart"].replace("%i", "notes").replace("%%", "%").split()
+    assert command == "termbackup"
+    said = tbk.run("termbackup", *arguments, env={**given, "PATH": "/usr/bin:/bin"})
+    assert b"restored and compared 1 file, 9 B" in said.out
+    damaged, = (pathlib.Path(tbk.environment["TERMBACKUP_HOME"]) / "store" / "backups").iterdir()
+    damaged.write_bytes(damaged.read_bytes()[:-10] + bytes(10))
+    tbk.run("termbackup", *arguments, env={**given, "PATH": "/usr/bin:/bin"}, status=1)
+
+
 # PostgreSQL
 
 

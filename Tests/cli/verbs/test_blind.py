@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from conftest import PASSWORD, put, require, snapshot
 from tbkref import age
+from test_schedule import systemd  # noqa: F401
 from test_shell_layer import shell  # noqa: F401
 
 
@@ -114,6 +115,28 @@ def test_an_attempt_that_was_cut_short_goes_on_with_its_identity(blind, small):
 
 def test_doctor_says_what_opens_the_backups(blind):
     assert b"under the password: nothing here opens its backups" in blind.run("doctor", password=None).stdout
+
+
+def test_status_says_what_the_machine_can_do_and_what_not(blind, small):
+    said = blind.run("status", password=None).stdout
+    assert b"sealed    to 1 recipient: to back up, list and 'verify --stored' takes no password" in said
+    assert b"restore, cat, diff and verify ask for it, or take an identity with -i" in said
+    (profile,) = json.loads(blind.run("status", "--json", password=None).stdout)["profiles"]
+    assert profile["recipients"] == json.loads(blind.run("profile", "show", "docs", "--json", password=None).stdout)["recipients"]
+    blind.run("profile", "create", "plain", "--source", small, password=None)
+    _, plain = json.loads(blind.run("status", "--json", password=None).stdout)["profiles"]
+    assert plain["recipients"] == []
+
+
+def test_scheduling_proves_that_no_secret_is_needed(blind, systemd, small):  # noqa: F811
+    assert b"It needs no password, and ran without one to prove it." in blind.run(
+        "schedule-enable", "docs", "--systemd", password=None).stdout
+    assert json.loads(blind.run("schedule-enable", "docs", "--systemd", "--json", password=None).stdout)["needs_password"] is False
+    (service,) = blind.units.glob("*.service")
+    assert "password" not in service.read_text()
+    # A key that needs one is noticed.
+    blind.run("generate-key", "--force", "--enable")
+    assert b"nothing is scheduled" in blind.run("schedule-enable", "docs", "--systemd", password=None, status=77).stderr
 
 
 def test_the_identity_can_be_printed_for_a_safe(blind):

@@ -1,0 +1,40 @@
+import Glibc
+import TBKCore
+import TBKFormat
+
+/// A restore that is made to see whether it can be: some of the files of a backup, written, compared and removed.
+package struct TrialRestore {
+  /// A directory of ours that holds nothing, closed to others.
+  private let directory: Descriptor
+  private let path: RawPath
+
+  /// - Parameter path: what leads to the directory.
+  package init(in directory: Descriptor, _ path: RawPath) {
+    self.directory = directory
+    self.path = path
+  }
+
+  /// Restores what the options choose, and compares it with the backup. What was written is removed, also
+  /// if it throws.
+  ///
+  /// - Parameter report: told of each entry that is not as it is in the backup, and in what.
+  /// - Returns: what was restored.
+  package func run(
+    _ reader: BackupReader, _ options: RestoreOptions,
+    report: (ManifestCheck.Problem, [UInt8]) throws(Failure) -> Void
+  ) throws(Failure) -> RestoreSummary {
+    defer { contents(of: directory, removing: true) }
+    let summary = try reader.restore(to: directory, destinationIsNew: true, options)
+    let manifest = summary.backup.manifest
+    let selection = Selection(manifest, options)
+    var wanted: Set<[UInt8]> = []
+    for index in manifest.files.indices where selection.wants(index) { wanted.insert(manifest.files.path(index)) }
+    var check = ManifestCheck()
+    check.comparesOwner = geteuid() == 0 && options.metadata.owner && options.metadata.numericOwner
+    check.comparesPrivileges = options.metadata.setID
+    _ = try check.run(manifest, against: path) { (problem, path) throws(Failure) in
+      if wanted.contains(path) { try report(problem, path) }
+    }
+    return summary
+  }
+}
