@@ -89,10 +89,7 @@ tb_judge_open() {
 	case $tb_ended.$# in
 	0.*) ;;
 	77.1) return 1 ;;
-	77.*)
-		tb_cause='incorrect password or altered data'
-		tb_die 77 "$2" "$3"
-		;;
+	77.*) tb_cause='incorrect password or altered data' tb_die 77 "$2" "$3" ;;
 	*) tb_failed "$tb_ended" "$1" ;;
 	esac
 }

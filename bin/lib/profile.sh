@@ -34,9 +34,8 @@ tb_load_store() {
 tb_need_source() {
 	test -n "$profile_source_dir" || tb_die 78 "the profile '$profile_name' has no source directory yet" \
 		"set it with 'termbackup profile edit $profile_name --source DIR'"
-	test -d "$profile_source_dir" || tb_cause='source missing'
 	test -d "$profile_source_dir" ||
-		tb_die 66 "the directory '$profile_source_dir' does not exist" 'mount it, or change the profile'
+		tb_cause='source missing' tb_die 66 "the directory '$profile_source_dir' does not exist" 'mount it, or change the profile'
 }
 
 # tb_choose_placement: sets placement to where an archive goes, by the options or by the profile.

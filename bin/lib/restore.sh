@@ -54,7 +54,7 @@ keep_archives() {
 # may_replace: whether a person at the terminal says that the files there that differ are replaced, who is told how
 # many they are, and which if wanted.
 may_replace() {
-	sed -n "s/^replace$tb_tab//p" "$tb_work/existing" >"$tb_work/differing"
+	sed -n "s/^replace$tb_tab//p" "$tb_work/preview" >"$tb_work/differing"
 	differing=$(($(wc -l <"$tb_work/differing")))
 	case $differing in
 	0) set -- "No file in '$target' differs from the backup. Restore what is missing, and modes and times?" ;;

@@ -241,7 +241,7 @@ def test_a_negative_number_is_a_value_that_is_wrong(shell, small):
     shell.profile("docs", small)
     for words in (["prune", "docs", "--keep-daily", "-1"], ["profile", "edit", "docs", "--max-backups", "-3"]):
         said = shell.run(*words, status=64).stderr
-        assert words[-1].encode() in said and b"issing value" not in said and b"needs a value" not in said, said
+        assert words[-2].encode() in said and b"issing value" not in said and b"needs a value" not in said, said
 
 
 def test_a_profile_is_exported_onto_a_file_only_by_force(shell, small, tmp_path):
