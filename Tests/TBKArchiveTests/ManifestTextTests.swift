@@ -16,7 +16,7 @@ import Testing
           path: Array("file \(number)".utf8), type: .file, size: 0, sha256: .ofNothing, mode: 0o100644,
           modifiedAt: 1))
     }
-    _ = try TreePacker.identify(&manifest)
+    _ = try ManifestMember.identify(&manifest)
     return manifest
   }
 
@@ -49,14 +49,14 @@ import Testing
     let raw = try read(spaced, by: 100)
     try raw.finish()
     #expect(try raw.hasID(manifest.backupID ?? "") == false)
-    #expect(try TarVerifier.checked(try read(spaced, by: 100)).backupID == manifest.backupID)
+    #expect(try TarVerifier.checked(try read(spaced, by: 100), .none).backupID == manifest.backupID)
   }
 
   @Test func anotherIDIsRefused() throws {
     var manifest = try manifest()
     manifest.backupID = String(repeating: "1", count: 64)
     let bytes = try text(of: manifest)
-    let failure = #expect(throws: Failure.self) { try TarVerifier.checked(try read(bytes, by: 4096)) }
+    let failure = #expect(throws: Failure.self) { try TarVerifier.checked(try read(bytes, by: 4096), .none) }
     #expect(failure?.code == .integrity)
   }
 
@@ -65,7 +65,7 @@ import Testing
     let time = Array("\"modified_at\":1".utf8)
     let start = try #require(bytes.indices.first { bytes[$0...].starts(with: time) })
     bytes[start + time.count - 1] = UInt8(ascii: "2")
-    let failure = #expect(throws: Failure.self) { try TarVerifier.checked(try read(bytes, by: 4096)) }
+    let failure = #expect(throws: Failure.self) { try TarVerifier.checked(try read(bytes, by: 4096), .none) }
     #expect(failure?.code == .integrity)
   }
 }
