@@ -64,9 +64,7 @@ tb_audit_failure() {
 }
 
 # tb_shorten ID: sets tb_digits to the twelve digits that are shown.
-tb_shorten() {
-	tb_digits=${1%"${1#????????????}"}
-}
+tb_shorten() { tb_digits=${1%"${1#????????????}"}; }
 
 # tb_short ID: prints them.
 tb_short() {
@@ -75,9 +73,7 @@ tb_short() {
 }
 
 # tb_show FILE: its content, to standard output. Not every cat tells of a write that failed.
-tb_show() {
-	cat -- "$1" 2>/dev/null || tb_unwritable "$?"
-}
+tb_show() { cat -- "$1" 2>/dev/null || tb_unwritable "$?"; }
 
 # tb_unwritable STATUS: ends for what a command that writes there ended with; quietly if nobody reads.
 tb_unwritable() {

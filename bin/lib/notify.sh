@@ -25,9 +25,7 @@ tb_notify_one() {
 }
 
 # tb_notify_start: pings that a run begins.
-tb_notify_start() {
-	test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10
-}
+tb_notify_start() { test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10; }
 
 # tb_hook FIELD WORDS [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
 # failed, else to nothing.

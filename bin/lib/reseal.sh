@@ -58,9 +58,7 @@ tb_swap() {
 		tb_die 70 'tbk-store printed no entry'
 }
 
-tb_swap_plain() {
-	tb_resealed_archive | tb_push_swapped "$@"
-}
+tb_swap_plain() { tb_resealed_archive | tb_push_swapped "$@"; }
 
 # tb_swap_signed OPTION…: the archive waits as ciphertext: its signature is one of all of it.
 tb_swap_signed() {

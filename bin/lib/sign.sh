@@ -37,6 +37,13 @@ tb_open_key() {
 	tb_try_key "$1" || tb_die 77 "this is not the password of the key '$1'"
 }
 
+# tb_refuse_unsigned VERB: ends unless the ledger, which is not signed, is what TermBackup 6 left: that could not be signed.
+tb_refuse_unsigned() {
+	! cut -f 5 -- "$tb_work/list" | grep -qv '^-$' ||
+		tb_die 65 "the ledger of '$profile_store' is not signed, and signing is on: its signature may have been removed, and backups with it" \
+			"if it was never signed, and 'termbackup list $profile_name' shows all backups that should be there, sign it: termbackup $1 --adopt"
+}
+
 # tb_prepare_signing: sets tb_sign_key if what goes into the store is to be signed, and tb_sign_archive if a new
 # archive gets a signature of its own; ends if that cannot be done.
 tb_prepare_signing() {
@@ -65,10 +72,8 @@ tb_prepare_signing() {
 	test "$tb_ledger_trust" = unsigned || return 0
 	if test -n "$tb_adopt"; then
 		tb_must adopt tb_on_store adopt adopt --quiet -- "$profile_store" >/dev/null
-	elif cut -f 5 -- "$tb_work/list" | grep -qv '^-$'; then
-		# What TermBackup 6 left could not be signed.
-		tb_die 65 "the ledger of '$profile_store' is not signed, and signing is on: its signature may have been removed, and backups with it" \
-			"if it was never signed, and 'termbackup list $profile_name' shows all backups that should be there, sign it: termbackup run $profile_name --adopt"
+	else
+		tb_refuse_unsigned "run $profile_name"
 	fi
 }
 

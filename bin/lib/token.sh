@@ -30,9 +30,7 @@ tb_has_keyring() {
 }
 
 # tb_ask_token: sets tb_token to what a person enters unseen, or to nothing.
-tb_ask_token() {
-	tb_token=$(tb_stage token "$tb_sh" token --ask) || tb_failed "$(tb_status token)" token
-}
+tb_ask_token() { tb_token=$(tb_stage token "$tb_sh" token --ask) || tb_failed "$(tb_status token)" token; }
 
 # tb_drop_stored_token: takes the token out of config.json, which must not be the only place it is in.
 tb_drop_stored_token() {

@@ -160,6 +160,17 @@ def test_the_password_is_the_one_of_the_backups_before(shell, small, tmp_path): 
         assert snapshot(tmp_path / backup) == snapshot(small)
 
 
+def test_over_an_unsigned_ledger_nothing_is_made_unless_it_is_adopted(shell, small):  # noqa: F811
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    said = shell.run("generate-identity", "docs", status=65).stderr
+    assert b"termbackup generate-identity docs --adopt" in said
+    assert not (shell.home / "signing_key.pem").exists()
+    put(os.path.join(small, "more"), b"x")
+    shell.run("run", "docs")
+    assert b"for all profiles here" in shell.run("generate-identity", "docs", "--adopt").stderr
+
+
 def test_whoever_holds_the_identity_may_be_elsewhere(shell, small, tmp_path):  # noqa: F811
     one = age.Identity(bytes(range(32)))
     put(tmp_path / "one", one.text.encode() + b"\n", 0o600)
