@@ -31,7 +31,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "reference")]
 sys.path += [str(folder) for folder in sorted(HERE.iterdir()) if folder.is_dir()]
 
 from needs import absent, require  # noqa: E402, F401
-from tbkref import crypto, extract, gz, manifest as mf, tars  # noqa: E402
+from tbkref import crypto, extract, gz, tars  # noqa: E402
+from tbkref import manifest as mf  # noqa: E402
 
 SUITE_BIN = pathlib.Path(os.environ.get("TERMBACKUP_BIN") or REPOSITORY / ".build" / "suite" / "bin")
 PASSWORD = b"correct horse battery staple"

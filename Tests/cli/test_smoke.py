@@ -10,7 +10,7 @@ import pytest
 from conftest import BIN, FAST, PATIENCE, VERBS, Commands, make_tree, put, require, snapshot
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
-from test_package import Mbu
+from package_fixture import Mbu
 from webhook_fixture import running
 
 NAMES = sorted(path.name for path in BIN.iterdir()) if BIN.is_dir() else []

@@ -10,9 +10,9 @@ import sys
 import tarfile
 
 from argon2.low_level import Type, core, ffi, lib
-from tbkref import age, chunked, crypto, extract, gz, hostile, manifest as mf, tars
-from tbkref.hostile import (COST, NONCE, PASSWORD, SALT, TREE, directory, file, hardlink, manifest_of,
-                            symlink)
+from tbkref import age, chunked, crypto, extract, gz, hostile, tars
+from tbkref import manifest as mf
+from tbkref.hostile import COST, NONCE, PASSWORD, SALT, TREE, directory, file, hardlink, manifest_of, symlink
 
 VECTORS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Vectors")
 MODES = ("tar", "extract", "list", "verify")

@@ -10,13 +10,13 @@ import signal
 import jsonschema
 import pytest
 import referencing
-from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, put, require
+from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, VERBS, put, require
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
+from package_fixture import Mbu
+from shell_fixture import Shell
 from tbkref import crypto
-from test_package import Mbu
-from test_rotate import wrapped
-from test_shell_layer import VERBS, Shell
+from test_rotate_key import wrapped
 from test_unattended import Loop
 from webhook_fixture import running
 

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-
 from conftest import PATIENCE
 
 COMMANDS = ["tbk-audit", "tbk-config", "tbk-manifest", "tbk-notify", "tbk-open", "tbk-prune", "tbk-pull", "tbk-push", "tbk-seal",

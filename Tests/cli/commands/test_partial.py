@@ -5,8 +5,8 @@ import os
 
 import pytest
 from conftest import PASSWORD, REPOSITORY, put, snapshot
+from shell_fixture import shell  # noqa: F401, fixture
 from test_lost import LOSSES, chain, entries, file_of  # noqa: F401, fixtures
-from test_shell_layer import shell  # noqa: F401, fixture
 from test_termbackup6_store import OldStore, dash, old  # noqa: F401, fixtures
 
 

@@ -7,8 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import (FAST, PASSWORD, PATIENCE, SECRETS, absent, crypto, has_xattrs, put, require,
-                      snapshot)
+from conftest import FAST, PASSWORD, PATIENCE, SECRETS, absent, crypto, has_xattrs, put, require, snapshot
 
 
 @pytest.fixture

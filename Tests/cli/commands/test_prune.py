@@ -16,8 +16,8 @@ import time
 import pytest
 from conftest import PATIENCE, absent, put, snapshot
 from github_fixture import github, github_server  # noqa: F401
+from shell_fixture import on_terminal, shell  # noqa: F401
 from test_github_store import archive, identify
-from test_shell_layer import on_terminal, shell  # noqa: F401
 
 UTC = datetime.UTC
 DAY = datetime.timedelta(days=1)

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 from conftest import COST, FAST, PASSWORD, PATIENCE, crypto, gz, mf, put, require, snapshot, tars
 from tbkref import age, frames, mbu
-from test_reseal import tbk1
+from test_seal_reseal import tbk1
 
 IDENTITY = age.Identity(bytes(range(32)))
 SUITES = ["1", "3", "age"]

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from conftest import PASSWORD, PATIENCE, put, require
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 
 class Places:

@@ -11,7 +11,7 @@ import pytest
 from conftest import PASSWORD, PATIENCE, crypto, put, require
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from test_seal_cli import Terminal
+from seal_fixture import Terminal
 
 DATA = bytes(range(256)) * 40
 # How openssl writes a private key, after `openssl pkcs8 -topk8`.

@@ -13,8 +13,8 @@ import sys
 import xml.etree.ElementTree as xml
 
 import pytest
-import yaml
 import webhook_fixture
+import yaml
 from conftest import BIN, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 

@@ -13,7 +13,7 @@ import yaml
 from action_fixture import Runner, site  # noqa: F401
 from conftest import BIN, PASSWORD, PATIENCE, REPOSITORY, absent, put, require, snapshot
 from github_fixture import TOKEN, github, github_server  # noqa: F401
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 from webhook_fixture import running
 
 EXAMPLES = REPOSITORY / "examples"

@@ -15,7 +15,8 @@ import pytest
 from conftest import BIN, PATIENCE, REPOSITORY, absent, require
 from github_fixture import TOKEN, ControlError, GitHub
 from keyring_fixture import open_session
-from tbkref import age, crypto, frames, gz, header, manifest as mf, mbu, tars
+from tbkref import age, crypto, frames, gz, header, mbu, tars
+from tbkref import manifest as mf
 
 PAGES = sorted((REPOSITORY / "man").glob("*.[157]"))
 COMMANDS = [page for page in PAGES if page.suffix == ".1"]

@@ -3,46 +3,22 @@
 import gzip
 import hashlib
 import os
-import re
 import shutil
-import stat
-import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORD, PATIENCE, crypto, require
+from age_fixture import FILE_KEY, ONE, SALT, TWO, key, stock, with_passphrase  # noqa: F401
+from conftest import PASSWORD, crypto, require
+from seal_fixture import Terminal
 from tbkref import age
-from test_seal_cli import Terminal
 
 DATA = bytes(at % 251 for at in range(3 * age.CHUNK + 5))
-ONE, TWO = age.Identity(bytes(range(1, 33))), age.Identity(bytes(range(2, 34)))
-FILE_KEY, SALT = bytes(range(16)), bytes(range(16, 32))
-
-
-def stock(*arguments, input=b"", status=0):
-    require("age")
-    done = subprocess.run(arguments, input=input, capture_output=True, timeout=PATIENCE)
-    assert done.returncode == status, done.stderr
-    return done.stdout
 
 
 def sealed(message=DATA, identity=ONE, **options):
     stanzas = [identity.wrap(FILE_KEY, bytes(range(40, 72)))]
     return age.header(FILE_KEY, stanzas) + age.payload(FILE_KEY, message, SALT, **options)
-
-
-def with_passphrase(message, text, log_n=10):
-    stanzas = [age.Passphrase(text).wrap(FILE_KEY, bytes(16), log_n)]
-    return age.header(FILE_KEY, stanzas) + age.payload(FILE_KEY, message, SALT)
-
-
-@pytest.fixture
-def key(tbk, tmp_path):
-    """An identity file of ours."""
-    path = tmp_path / "key"
-    tbk.run("tbk-keygen", "-o", path)
-    return path
 
 
 @pytest.fixture
@@ -58,60 +34,6 @@ def opened(tbk, one):
     def run(data, *arguments, status=0, identity=one, **options):
         return tbk.run("tbk-open", "--raw", "-i", identity, *arguments, input=data, password=None, status=status, **options)
     return run
-
-
-# tbk-keygen
-
-
-def test_an_identity_is_a_private_file_and_its_recipient_is_told(tbk, tmp_path):
-    done = tbk.run("tbk-keygen", "-o", tmp_path / "key")
-    text = (tmp_path / "key").read_text()
-    assert re.fullmatch(r"# created: \S+\n# public key: (age1[0-9a-z]{58})\nAGE-SECRET-KEY-1[0-9A-Z]{58}\n", text)
-    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
-    recipient = re.search(r"age1\w+", text)[0]
-    assert done.out == b"" and recipient.encode() in done.err
-    assert tbk.run("tbk-keygen", "-q", "-o", tmp_path / "other").err == b""
-    shown = tbk.run("tbk-keygen")
-    assert re.fullmatch(rb"# created: \S+\n# public key: age1\w+\nAGE-SECRET-KEY-1\w+\n", shown.out)
-    assert tbk.run("tbk-keygen", "-y", tmp_path / "key").lines == [recipient]
-    assert tbk.run("tbk-keygen", "-y", input=text.encode()).lines == [recipient]
-
-
-def test_age_keygen_reads_ours_and_we_read_its(tbk, tmp_path, key):
-    ours = stock("age-keygen", "-y", str(key)).decode()
-    assert tbk.run("tbk-keygen", "-y", key).out.decode() == ours
-    stock("age-keygen", "-o", str(tmp_path / "its"))
-    assert tbk.run("tbk-keygen", "-y", tmp_path / "its").out == stock("age-keygen", "-y", str(tmp_path / "its"))
-
-
-def test_a_file_that_is_there_stays(tbk, key):
-    before = key.read_bytes()
-    assert b"exists" in tbk.run("tbk-keygen", "-o", key, status=73).err
-    assert b"exists" in tbk.run("tbk-keygen", "-y", "-o", key, key, status=73).err
-    assert key.read_bytes() == before
-    assert tbk.run("tbk-keygen", "-y", "-o", key.with_suffix(".pub"), key).out == b""
-    assert key.with_suffix(".pub").read_bytes().startswith(b"age1")
-
-
-def test_what_holds_no_identity_is_refused(tbk, tmp_path, key):
-    for text in (b"", b"# nothing\n", b"age1xyz\n", b"AGE-SECRET-KEY-PQ-1QQ\n", b"-----BEGIN OPENSSH PRIVATE KEY-----\n",
-                 key.read_bytes().lower(), key.read_bytes()[:-2], b"\xff\0"):
-        done = tbk.run("tbk-keygen", "-y", input=text, status=65)
-        assert done.out == b"" and b"SECRET-KEY" not in done.err
-    tbk.run("tbk-keygen", "-y", tmp_path / "missing", status=66)
-    tbk.run("tbk-keygen", key, status=64)
-    tbk.run("tbk-keygen", "--identity-password-file", key, status=64)
-
-
-def test_a_warning_where_others_can_read_the_identity(tbk, tmp_path):
-    for mode, warned in ((0o644, True), (0o600, False)):
-        with open(os.open(tmp_path / f"to{mode}", os.O_CREAT | os.O_WRONLY, mode), "wb") as out:
-            os.fchmod(out.fileno(), mode)
-            done = tbk.run("tbk-keygen", stdout=out)
-        assert (b"others can read" in done.err) is warned
-
-
-# What opens
 
 
 @pytest.mark.parametrize("size", [0, 1, age.CHUNK - 1, age.CHUNK, age.CHUNK + 1, 2 * age.CHUNK])
@@ -199,9 +121,6 @@ def test_the_payload_of_an_archive_goes_out_as_it_is(tbk, tmp_path):
         assert tbk.run("tbk-open", "--raw", input=broken, status={65, 77}).out == b""
 
 
-# What does not
-
-
 def test_a_cut_anywhere_is_an_error_and_what_came_out_is_right(opened):
     data = sealed()
     front = len(data) - len(age.payload(FILE_KEY, DATA, SALT)) + 16
@@ -245,9 +164,6 @@ def test_what_cannot_be_meant_is_wrong_usage(tbk, tmp_path, one, opened):
     (tmp_path / "x.age").write_bytes(sealed())
     assert tbk.run("tbk-open", "--raw", "-i", "-", tmp_path / "x.age", input=ONE.text.encode(), password=None).out == DATA
     opened(sealed(), identity=tmp_path / "missing", status=66)
-
-
-# The vectors of age itself
 
 
 def public_vectors():

@@ -5,8 +5,24 @@ import os
 import shutil
 
 import pytest
-from conftest import (COST, FAST, PASSWORD, SUITE_BIN, Commands, crypto, extract, gz, mf, no_set_id, put, reference_archive,
-                      reference_open, snapshot, tars, without)
+from conftest import (
+    COST,
+    FAST,
+    PASSWORD,
+    SUITE_BIN,
+    Commands,
+    crypto,
+    extract,
+    gz,
+    mf,
+    no_set_id,
+    put,
+    reference_archive,
+    reference_open,
+    snapshot,
+    tars,
+    without,
+)
 from tbkref import header, tbk6
 
 # Ours to the reference

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 from conftest import COST, FAST, PASSWORD, put
-from tbkref import crypto, gz, hostile, manifest as mf
+from tbkref import crypto, gz, hostile
+from tbkref import manifest as mf
 
 WAYS = {"extract": ["-C", "{out}"], "dry run": ["-C", "{out}", "--dry-run"], "include": ["-C", "{out}", "--include", "plain"],
         "tar": [], "verify": ["--verify"], "cat": ["--cat", "plain"]}

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 import pytest
-from conftest import FAST, PASSWORD, COST, absent, crypto, gz, mf, put, reference_archive, reference_open, require, snapshot
+from conftest import COST, FAST, PASSWORD, absent, crypto, gz, mf, put, reference_archive, reference_open, require, snapshot
 from restore_fixture import need_root
 from tbkref import tbk6
 from test_mbu import directory, member, tar_of

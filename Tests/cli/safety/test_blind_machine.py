@@ -13,9 +13,9 @@ import time
 import pytest
 from conftest import BIN, PASSWORD, PATIENCE, put, require, snapshot
 from needs import absent
+from shell_fixture import Shell
 from tbkref import age
-from test_rotate import COMMANDS, wrapped
-from test_shell_layer import Shell
+from test_rotate_key import COMMANDS, wrapped
 
 BECH32 = re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{58}", re.IGNORECASE)
 PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END")

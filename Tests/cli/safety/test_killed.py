@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 from conftest import BIN, put, snapshot
+from shell_fixture import Shell
 from tbkref import age
-from test_rotate import ends_by_itself, wrapped
-from test_shell_layer import Shell
+from test_rotate_key import ends_by_itself, wrapped
 
 # Everything but what only reads the settings, once for each value.
 COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-sign", "tbk-audit"]

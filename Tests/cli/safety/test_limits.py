@@ -7,7 +7,6 @@ import signal
 import subprocess
 
 import pytest
-
 from conftest import FAST, PATIENCE, put
 
 LIMIT = 64 * 1024

@@ -8,7 +8,7 @@ import time
 import pytest
 from conftest import PATIENCE, put
 from restore_fixture import need_root
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 NAME = ".tbk-restore-"
 # A restore of this takes long enough to be met at work.

@@ -4,7 +4,6 @@ import os
 import stat
 
 import pytest
-
 from conftest import put
 from restore_fixture import NOBODY, attributes, give_access, need_root, thief_library
 

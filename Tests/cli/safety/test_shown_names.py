@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from conftest import PASSWORD, PATIENCE, put
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 # Changes a colour, in both of its spellings; leaves the line; and says something else than it is.
 EVIL = "s\u001b[41mr\u009b31m\r\nc\u0007\u007f \u00e9"

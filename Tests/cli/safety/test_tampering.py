@@ -15,7 +15,7 @@ import pytest
 from conftest import PASSWORD, Commands, put, require, snapshot
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from github_fixture import TOKEN, github_server  # noqa: F401, fixture
-from test_shell_layer import Shell
+from shell_fixture import Shell
 from test_signed_ledger import sign_ledger
 
 LEDGER = "metadata.json"

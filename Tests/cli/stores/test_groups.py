@@ -4,8 +4,8 @@ import json
 
 import pytest
 from conftest import put
+from shell_fixture import shell  # noqa: F401
 from test_github_store import archive
-from test_shell_layer import shell  # noqa: F401
 
 ONE, TWO = "d3e3" + "1" * 28, "d3e3" + "2" * 28
 

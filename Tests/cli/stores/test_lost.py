@@ -7,9 +7,9 @@ import shutil
 import pytest
 from conftest import snapshot
 from github_fixture import github, github_server  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 from test_doctor import examine
 from test_github_store import archive, identify
-from test_shell_layer import shell  # noqa: F401
 
 
 def entries(shell):

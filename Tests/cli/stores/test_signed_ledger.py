@@ -10,9 +10,8 @@ import pytest
 from conftest import PASSWORD, put, require, snapshot
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from test_shell_layer import Shell, on_terminal
-from test_sign import openssl_verify
-from test_sign import plain, sealed  # noqa: F401, fixtures
+from shell_fixture import Shell, on_terminal
+from test_sign import openssl_verify, plain, sealed  # noqa: F401, fixtures
 
 KEY_PASSWORD = b"the password of the key"
 

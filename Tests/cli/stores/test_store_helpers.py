@@ -14,8 +14,8 @@ import time
 
 import pytest
 from conftest import PATIENCE, SECRETS, put, reference_archive, require, some
+from shell_fixture import shell  # noqa: F401
 from test_github_store import archive
-from test_shell_layer import shell  # noqa: F401
 
 CLI = pathlib.Path(__file__).resolve().parents[1]
 QUICK = ["--max-wait", "0"]

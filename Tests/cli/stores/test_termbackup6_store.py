@@ -9,8 +9,8 @@ from conftest import COST, PASSWORD, crypto, gz, put, require
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from github_fixture import github, github_server  # noqa: F401, fixtures
+from shell_fixture import Shell
 from tbkref import tbk6
-from test_shell_layer import Shell
 from test_signed_ledger import sign_ledger
 
 NEW = b"another password altogether"

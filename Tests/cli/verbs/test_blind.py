@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 from conftest import PASSWORD, put, require, snapshot
+from shell_fixture import shell  # noqa: F401
 from tbkref import age
 from test_schedule import systemd  # noqa: F401
-from test_shell_layer import shell  # noqa: F401
 
 
 @pytest.fixture

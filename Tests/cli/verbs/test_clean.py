@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
 from conftest import PATIENCE, put, snapshot, without
 from github_fixture import NUMBERS, TOKEN, github, github_server  # noqa: F401
+from shell_fixture import shell  # noqa: F401  # noqa: F401
 from test_keyring import operations
-from test_shell_layer import shell  # noqa: F401
 
 DAY = 86400
 ORPHANS = ("backups/backup_aaaaaaaaaaaa.tbk", "backups/backup_0123456789ab-01234567.tbk", "manifests/manifest_aaaaaaaaaaaa.tbk")
@@ -37,9 +38,6 @@ def removed(shell, *arguments, **options):
     assert report["size"] == sum(entry["size"] for entry in report["leftovers"])
     assert report["dry_run"] == ("--dry-run" in arguments)
     return report["leftovers"]
-
-
-# This machine
 
 
 def test_the_cache_of_a_group_without_a_profile_goes(docs, small):
@@ -73,9 +71,6 @@ def test_sizes_are_shown(docs):
 
 def test_a_profile_alone_needs_the_store(docs):
     assert b"--store" in docs.run("clean", "-p", "docs", status=64).stderr
-
-
-# A directory
 
 
 def test_what_is_young_or_named_stays(docs):
@@ -161,9 +156,6 @@ def test_a_ledger_of_termbackup_6_is_not_gone_by(docs):
 def test_no_rule_goes_with_it(tbk, tmp_path, option):
     (tmp_path / "store").mkdir()
     assert option[0].encode() in tbk.run("tbk-store", "clean", tmp_path / "store", *option, status=64).err
-
-
-# GitHub
 
 
 def strand(github, names, age):
@@ -285,3 +277,25 @@ def test_the_verb_cleans_a_repository(shell, small, github_server):
     entry, = removed(shell, "--store")
     assert (entry["kind"], entry["store"]) == ("asset", f"github:{name}") and entry["size"] > 0
     shell.run("verify", "latest", "-p", "docs")
+
+
+def test_clean_removes_what_dead_processes_left(shell):
+    shell.run("init")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    tmp = shell.home / "tmp"
+    for name in (f"run.{dead.pid}.0", f"edit.{dead.pid}.abc"):
+        put(tmp / name / "file", b"left\n")
+    put(tmp / f"run.{os.getpid()}.0" / "file", b"in use\n")
+    put(tmp / "recent", b"of nobody\n")
+    put(tmp / "old.tar.gz", b"of nobody\n", mtime_ns=0)
+
+    def clean(*arguments):
+        done = subprocess.run(shell.command("clean", *arguments), env=shell.environment, capture_output=True, check=True)
+        return sorted(line.split("  ")[-1] for line in done.stdout.decode().splitlines())
+
+    wanted = sorted(str(tmp / name) for name in (f"run.{dead.pid}.0", f"edit.{dead.pid}.abc", "old.tar.gz"))
+    assert clean("--dry-run") == wanted
+    assert clean() == wanted
+    assert clean() == []
+    assert sorted(os.listdir(tmp)) == sorted(["recent", f"run.{os.getpid()}.0"])

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from conftest import BIN, PATIENCE, REPOSITORY, VERBS, put, require
-from test_shell_layer import Shell
+from shell_fixture import Shell
 
 COMPLETIONS = REPOSITORY / "completions"
 SHOW = "\x18w"

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from conftest import put, require
 from github_fixture import github, github_server  # noqa: F401, fixtures
-from test_shell_layer import Shell
+from shell_fixture import Shell
 
 
 @pytest.fixture

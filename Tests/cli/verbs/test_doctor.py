@@ -10,8 +10,8 @@ import pytest
 from conftest import PASSWORD, put
 from github_fixture import NUMBERS, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 from test_keyring import only
-from test_shell_layer import shell  # noqa: F401
 
 TOKEN = "ghp_" + "d" * 36
 CHECKS = ["home", "configuration", "profiles", "sources", "password", "keyring", "token", "stores", "schedule", "clock", "signing",

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from conftest import PASSWORD, put, require
-from test_shell_layer import Shell
+from shell_fixture import Shell
 
 
 @pytest.fixture

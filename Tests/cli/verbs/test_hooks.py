@@ -7,7 +7,7 @@ import stat
 import jsonschema
 import pytest
 from conftest import PASSWORD, put
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 from webhook_fixture import GENERIC
 
 NOTE = """#!/bin/sh

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import PATIENCE, put, require, shown_on
 from keyring_fixture import session, without_keyring  # noqa: F401
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 TOKEN = "ghp_" + "k" * 36
 OTHER = "github_pat_" + "o" * 40

@@ -12,7 +12,6 @@ import subprocess
 import tarfile
 
 import pytest
-
 from conftest import FAST, PASSWORD, put, snapshot, without
 from tbkref import gz, mbu
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from conftest import Commands, put, require, snapshot
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
-from test_rotate import wrapped
-from test_shell_layer import Shell
+from shell_fixture import Shell
+from test_rotate_key import wrapped
 from test_signed_ledger import fingerprint
 
 

@@ -7,9 +7,9 @@ import re
 import pytest
 from conftest import PASSWORD, put
 from prometheus_client.parser import text_string_to_metric_families
+from shell_fixture import shell  # noqa: F401
 from test_prune import DAY, age
 from test_schedule import cron, enable, secret, systemd  # noqa: F401
-from test_shell_layer import shell  # noqa: F401
 
 
 def make_older(shell, days):

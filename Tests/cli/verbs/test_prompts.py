@@ -3,12 +3,14 @@
 import os
 import pty
 import select
+import shutil
 import signal
 import time
 
 import pytest
-from conftest import PASSWORD, PATIENCE, put, require
-from test_age import ONE, with_passphrase
+from age_fixture import ONE, with_passphrase
+from conftest import BIN, PASSWORD, PATIENCE, put, require
+from shell_fixture import on_terminal, shell  # noqa: F401
 
 SECRET = PASSWORD.decode()
 
@@ -221,3 +223,76 @@ def test_a_mistyped_password_of_an_identity_file_is_asked_for_again(on_terminal,
         at = terminal.until("Password of the identity file: ", at)
         terminal.type(word + "\n")
     assert terminal.status() == 0 and "That is not the password of the identity file: try again." in terminal.shown
+
+
+def test_a_password_comes_from_where_it_is_given(shell, small, tmp_path):
+    shell.profile("docs", small)
+    word = b"  white space\tand 'quotes' \\n %s \xc3\xa9  "
+    file = tmp_path / "pass word"
+    file.write_bytes(word + b"\n")
+    shell.run("run", "docs", "--password-file", file, password=None)
+    with open(file, "rb") as stream:
+        shell.run("verify", "latest", "-p", "docs", "--password-fd", "0", password=None, stdin=stream)
+    with open(file, "rb") as stream:
+        number = stream.fileno()
+        shell.run("verify", "latest", "-p", "docs", f"--password-fd={number}", password=None, pass_fds=[number])
+    shell.run("verify", "latest", "-p", "docs", "--password-command", f"cat '{file}'", password=None)
+    for variable, value in (("TERMBACKUP_PASSWORD", word), ("TERMBACKUP_PASSWORD_FILE", str(file)),
+                            ("TERMBACKUP_PASSWORD_COMMAND", f"cat '{file}'")):
+        shell.run("verify", "latest", "-p", "docs", password=None, env={variable: value})
+    assert b"empty" in shell.run("verify", "latest", "-p", "docs", password=None, env={"TERMBACKUP_PASSWORD": ""}, status=64).stderr
+    for arguments in (["--no-input"], []):
+        assert b"no password" in shell.run("verify", "latest", "-p", "docs", *arguments, password=None, status=64).stderr
+    shell.run("verify", "latest", "-p", "docs", "--password-command", "false", password=None, status=78)
+    # A file of arbitrary bytes is handed on to the byte.
+    file.write_bytes(b"\x00binary\n\xff\n")
+    shell.run("profile", "create", "other", "--source", small)
+    shell.run("run", "other", "--password-file", file, password=None)
+    shell.run("verify", "latest", "-p", "other", "--password-file", file, password=None)
+
+
+def test_a_password_is_asked_for_once_and_twice_the_first_time(shell, small, tmp_path):
+    shell.profile("docs", small, "--mode", "incremental")
+    one, again = (b"Password: ", b"s3cret"), (b"Password again: ", b"s3cret")
+    status, shown = on_terminal(shell, [one, again], "run", "docs")
+    assert status == 0 and b"Backed up docs" in shown and b"s3cret" not in shown
+    put(os.path.join(small, "more"), b"more\n")
+    status, shown = on_terminal(shell, [one], "run", "docs")
+    assert status == 0 and shown.count(b"Password") == 1
+    status, shown = on_terminal(shell, [one], "restore", "latest", "-p", "docs")
+    assert status == 0 and b"nothing to restore" in shown and b"error" not in shown, shown
+    put(os.path.join(small, "plain"), b"different\n")
+    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"n")], "restore", "latest", "-p", "docs")
+    before, _, after = shown.partition(b"1 file in")
+    assert status == 73 and b"error" not in before and b"hint" not in before, shown
+    assert after.count(b"error: ") == 1 and b"nothing was changed" in after and b"--overwrite if-changed" in after
+    assert open(os.path.join(small, "plain"), "rb").read() == b"different\n"
+    status, shown = on_terminal(shell, [one, (b"[y/N/l: list them] ", b"l"), (b"[y/N/l: list them] ", b"y")], "restore", "latest", "-p", "docs")
+    assert status == 0, shown
+    assert b"1 file in" in shown and b"\nplain\r\n" in shown and b"  replaced 1 entry" in shown
+    assert open(os.path.join(small, "plain"), "rb").read() == b"plain\n"
+    mistyped = (b"Password: ", b"mistyped")
+    status, shown = on_terminal(shell, [mistyped] * 3, "verify", "latest", "-p", "docs")
+    assert status == 77 and b"not the password of the backups" in shown and shown.count(b"try again") == 2
+    status, shown = on_terminal(shell, [mistyped, one], "run", "docs")
+    assert status == 0 and shown.count(b"try again") == 1, shown
+
+
+def test_no_child_sees_the_password_in_its_arguments_or_environment(shell, small, tmp_path):
+    layout = tmp_path / "layout"
+    shutil.copytree(BIN.parent / "lib", layout / "lib", symlinks=True)
+    (layout / "bin").mkdir()
+    seen = tmp_path / "seen"
+    for command in ("tbk-config", "tbk-audit", "tbk-manifest", "tbk-seal", "tbk-open", "tbk-push", "tbk-pull", "tbk-store"):
+        put(layout / "bin" / command, f'#!/bin/sh\n{{ printf "%s\\n" "{command} $*"; env; }} >>"{seen}"\n'
+            f'exec "{BIN}/{command}" "$@"\n'.encode(), 0o755)
+    (layout / "lib" / "termbackup" / "tbk-sh").unlink()
+    put(layout / "lib" / "termbackup" / "tbk-sh", f'#!/bin/sh\n{{ printf "%s\\n" "tbk-sh $*"; env; }} >>"{seen}"\n'
+        f'exec "{BIN.parent}/lib/termbackup/tbk-sh" "$@"\n'.encode(), 0o755)
+    shell.lib = layout / "lib" / "termbackup"
+    shell.profile("docs", small)
+    seen.unlink()
+    shell.run("run", "docs", password=None, env={"TERMBACKUP_PASSWORD": "s3cret word"})
+    text = seen.read_text()
+    assert "tbk-seal" in text and "tbk-push" in text
+    assert "s3cret" not in text

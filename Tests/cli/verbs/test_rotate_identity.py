@@ -11,10 +11,10 @@ import subprocess
 import pytest
 from conftest import BIN, PASSWORD, put, snapshot, some
 from github_fixture import github, github_server  # noqa: F401
+from shell_fixture import Shell, shell  # noqa: F401
 from tbkref import age
-from test_rotate import COMMANDS, NEW, ends_by_itself, wrapped
 from test_rotate_github import Machine
-from test_shell_layer import Shell, shell  # noqa: F401
+from test_rotate_key import COMMANDS, NEW, ends_by_itself, wrapped
 
 CLI = pathlib.Path(__file__).resolve().parents[1]
 

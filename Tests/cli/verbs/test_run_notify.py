@@ -11,9 +11,9 @@ import time
 import jsonschema
 import pytest
 from conftest import PASSWORD, PATIENCE, put
+from shell_fixture import on_terminal, shell  # noqa: F401
 from test_prune import failing_prune, replace_program
-from test_rotate import wrapped
-from test_shell_layer import on_terminal, shell  # noqa: F401
+from test_rotate_key import wrapped
 from webhook_fixture import GENERIC, SECRET, running
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import BIN, PASSWORD, PATIENCE, absent, put, require
 from github_fixture import TOKEN, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
-from test_shell_layer import on_terminal, shell  # noqa: F401
+from shell_fixture import on_terminal, shell  # noqa: F401
 
 SPOOL = "/var/spool/cron/crontabs"
 OTHERS = b"# mine\nMAILTO=ada\n\n@reboot  true \t\n7 7 7 7 *  echo 100\\% of 'it'\n"

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import put
 from github_fixture import NUMBERS, TOKEN, github_server  # noqa: F401
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from conftest import put, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
 from test_consolidate import consolidate, entries, shell  # noqa: F401
-from test_rotate import NEW, new  # noqa: F401
+from test_rotate_key import NEW, new  # noqa: F401
 
 SUITE = 3
 

@@ -12,7 +12,7 @@ import termios
 
 import pytest
 from conftest import PASSWORD, PATIENCE, put, shown_on
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
 
 COLOUR = re.compile(rb"\x1b\[3[0-9]m")
 MEBIBYTE = 1 << 20

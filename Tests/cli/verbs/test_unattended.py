@@ -13,8 +13,8 @@ import time
 
 import pytest
 from conftest import BIN, PASSWORD, PATIENCE, put
-from test_rotate import wrapped
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
+from test_rotate_key import wrapped
 
 
 class Loop:

@@ -4,8 +4,7 @@ import re
 
 import pytest
 from conftest import REPOSITORY, VERBS
-from test_shell_layer import shell  # noqa: F401
-
+from shell_fixture import shell  # noqa: F401
 
 
 def test_the_help_lists_every_verb_and_no_other(tbk):

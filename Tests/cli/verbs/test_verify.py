@@ -9,9 +9,12 @@ import subprocess
 import pytest
 from conftest import BIN, FAST, put, require, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
+from shell_fixture import (
+    Shell,
+    shell,  # noqa: F401
+)
 from test_partial import flipped
-from test_rotate import wrapped
-from test_shell_layer import Shell
+from test_rotate_key import wrapped
 from test_signed_ledger import KEY_PASSWORD, check_ledger, ledger_of
 
 BACKUPS = 3
@@ -41,9 +44,6 @@ def fill(shell, source, *fields, backups=BACKUPS):
 def verified(shell):
     """What the list says of each backup, in its order."""
     return [line.split()[-1] for line in shell.run("list", "p").stdout.decode().splitlines()[1:-1]]
-
-
-# Which
 
 
 def test_a_sample_is_as_large_as_it_says_and_names_what_it_took(any_shell, small):
@@ -85,9 +85,6 @@ def test_contradictions_are_wrong_usage(arguments, plain_shell, small):
 def test_a_sample_of_nothing_is_no_answer(plain_shell, small):
     plain_shell.profile("p", small)
     assert b"has no backups" in plain_shell.run("verify", "--sample", "10%", "-p", "p", status=69).stderr
-
-
-# The mark
 
 
 def test_what_holds_is_marked_in_one_step(any_shell, small):
@@ -221,9 +218,6 @@ def test_a_ledger_of_termbackup_6_stays_as_it_is(plain_shell, small):
     assert path.read_bytes() == before
 
 
-# On a store that is far away
-
-
 @pytest.fixture
 def far(github, tbk, tmp_path, small):  # noqa: F811
     """A shell whose profile p has two backups on the stand-in for GitHub."""
@@ -254,9 +248,6 @@ def test_a_store_that_takes_nothing_is_a_warning(far):
     assert verified(far) == ["no", "no"]
     far.run("verify", "--all", "-p", "p")
     assert verified(far) == ["yes", "yes"]
-
-
-# In one go
 
 
 def test_each_archive_of_a_chain_is_read_once(plain_shell, small, tmp_path):
@@ -418,3 +409,23 @@ def test_a_signature_that_does_not_hold_is_found(plain_shell, small):
         plain_shell.tbk.run("tbk-pull", store, "--each").out, "--verify", "--each").lines] == ["holds"] * 2
     done = plain_shell.run("verify", "--all", "-p", "p", "--no-mark")
     assert done.stdout.count(b"  signed\n") == 2
+
+
+def test_verify_says_what_does_not_hold(shell, small):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    put(os.path.join(small, "more"), b"more\n")
+    shell.run("run", "docs")
+    assert shell.run("verify", "--all", "-p", "docs").stdout.decode().splitlines()[-1] == "2 of 2 backups verified"
+    first, second = shell.ids("docs")
+    archive = shell.home / "store" / "backups" / f"backup_{first}.tbk"
+    archive.chmod(0o600)
+    data = bytearray(archive.read_bytes())
+    data[-1] ^= 1
+    archive.write_bytes(data)
+    shown = shell.run("verify", "--all", "-p", "docs", status=1).stdout.decode()
+    assert f"FAILED  {first}" in shown and f"ok      {second}" in shown
+    report = json.loads(shell.run("verify", first, "-p", "docs", "--json", status=1).stdout)
+    assert report["checked_count"] == 1 and report["failures"][0]["id"].startswith(first)
+    (shell.home / "store" / "backups" / f"backup_{second}.tbk").unlink()
+    assert b"missing" in shell.run("verify", second, "-p", "docs", status=1).stdout

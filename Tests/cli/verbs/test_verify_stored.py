@@ -10,9 +10,9 @@ import time
 
 import pytest
 from conftest import BIN, PASSWORD, PATIENCE, put
+from shell_fixture import Shell, shell  # noqa: F401
 from test_blind import blind, grow, run, sealed_identity  # noqa: F401
-from test_rotate import wrapped
-from test_shell_layer import Shell, shell  # noqa: F401
+from test_rotate_key import wrapped
 
 
 def entries(shell):  # noqa: F811

@@ -7,8 +7,8 @@ import pathlib
 from conftest import put
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from shell_fixture import shell  # noqa: F401
 from test_prune import age
-from test_shell_layer import shell  # noqa: F401
 from test_termbackup6_store import dash, old  # noqa: F401
 
 # An empty source

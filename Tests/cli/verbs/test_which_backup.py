@@ -6,8 +6,8 @@ import os
 
 import pytest
 from conftest import put
+from shell_fixture import shell  # noqa: F401
 from test_prune import DAY
-from test_shell_layer import shell  # noqa: F401
 
 
 @pytest.fixture

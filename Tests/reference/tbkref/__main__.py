@@ -5,7 +5,8 @@ import json
 import os
 import sys
 
-from . import Failure, crypto, extract, gz, header, manifest as mf, tars, tbk6
+from . import Failure, crypto, extract, gz, header, tars, tbk6
+from . import manifest as mf
 
 
 def password_of(options):

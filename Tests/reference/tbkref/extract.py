@@ -5,7 +5,8 @@ import hashlib
 import os
 import stat
 
-from . import corrupt, denied, gz, manifest as mf, missing, tars
+from . import corrupt, denied, gz, missing, tars
+from . import manifest as mf
 from .crypto import open_archive
 
 

@@ -4,7 +4,8 @@ part can be given; frames are written by hand, or by a function that compresses 
 import io
 import struct
 
-from . import age, chunked, crypto, manifest as mf, tars
+from . import age, chunked, crypto, tars
+from . import manifest as mf
 from .header import Tbk2
 
 LIMIT = 4 << 20

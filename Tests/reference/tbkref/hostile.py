@@ -8,10 +8,11 @@ bombs are big.
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from . import crypto, gz, manifest as mf
+from . import crypto, gz
+from . import manifest as mf
 from .header import Tbk1, Tbk2, replace
 
 PASSWORD = b"correct horse"

@@ -1,27 +1,19 @@
-"""tbk-seal and tbk-open as commands: options, statuses, passwords, files that change, pipes that break."""
+"""tbk-seal as a command: options, statuses, files that change, pipes that break."""
 
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
-import termios
 import threading
 
 import pytest
 from conftest import FAST, PASSWORD, PATIENCE, crypto, extract, gz, mf, put, reference_open, snapshot, tars
+from seal_fixture import REFUSED, Terminal  # noqa: F401
 from tbkref import header
-
-REFUSED = set(range(64, 79))
 
 
 def listed(backup):
     return [entry["relative_path"] for entry in backup.manifest["files"]]
-
-
-# Streams
 
 
 def test_what_is_no_manifest_gets_a_hint_at_streams(tbk):
@@ -63,9 +55,6 @@ def test_a_command_is_not_given_the_password(tbk):
                       env={"TERMBACKUP_PASSWORD": PASSWORD.decode(), "KEPT": "yes"}).out
     seen = reference_open(archive)[0].bytes_of(b"env")
     assert PASSWORD not in seen and b"KEPT=yes" in seen
-
-
-# What is written beside the archive
 
 
 def test_receipt_says_what_a_store_needs_and_no_more(tbk, tree, tmp_path):
@@ -179,9 +168,6 @@ def test_a_directory_called_as_a_subcommand_is(tbk, small, tmp_path):
         assert backup.bytes_of(b"plain") == b"plain\n"
 
 
-# Manifests on standard input
-
-
 def test_pipe_of_manifest_and_seal(tbk, tree, tmp_path):
     archive = tbk.run("tbk-seal", *FAST, input=tbk.manifest(tree)).out
     tbk.extract(archive, tmp_path / "out", "--setuid")
@@ -293,156 +279,9 @@ def test_file_that_changes_while_it_is_read(change, tbk, small, tmp_path):
     assert json.loads((tmp_path / "receipt").read_text())["complete"] is False
 
 
-# Passwords
-
-
-def by_fd(tbk, name, *arguments, password=PASSWORD, **options):
-    read, write = os.pipe()
-    os.write(write, password)
-    os.close(write)
-    try:
-        return tbk.run(name, "--password-fd", str(read), *arguments, password=None, pass_fds=[read], **options)
-    finally:
-        os.close(read)
-
-
-def test_password_by_descriptor(tbk, small):
-    archive = by_fd(tbk, "tbk-seal", *FAST, small).out
-    reference_open(archive)
-    assert by_fd(tbk, "tbk-open", "--list", input=archive, password=PASSWORD + b"\n").out
-
-
-def test_password_by_command_is_split_and_not_expanded(tbk, small):
-    archive = tbk.run("tbk-seal", *FAST, "--password-command", "printf %s\\\\n 'a  b'\"$HOME;\"\\ c", small, password=None).out
-    reference_open(archive, password=b"a  b$HOME; c")
-
-
-@pytest.mark.parametrize("variable", ["TERMBACKUP_PASSWORD", "TERMBACKUP_PASSWORD_FILE", "TERMBACKUP_PASSWORD_COMMAND"])
-def test_password_by_environment(variable, tbk, small, tmp_path):
-    put(tmp_path / "given", PASSWORD + b"\n")
-    value = {"TERMBACKUP_PASSWORD": PASSWORD.decode(), "TERMBACKUP_PASSWORD_FILE": str(tmp_path / "given"),
-             "TERMBACKUP_PASSWORD_COMMAND": f"cat '{tmp_path}/given'"}[variable]
-    reference_open(tbk.run("tbk-seal", *FAST, small, password=None, env={variable: value}).out)
-
-
-def test_options_come_before_the_environment(tbk, small):
-    reference_open(tbk.seal(small, env={"TERMBACKUP_PASSWORD": "another"}))
-
-
-def test_file_comes_before_command_comes_before_value(tbk, small, tmp_path):
-    put(tmp_path / "given", b"from file")
-    env = {"TERMBACKUP_PASSWORD_FILE": str(tmp_path / "given"), "TERMBACKUP_PASSWORD_COMMAND": "printf 'from command'",
-           "TERMBACKUP_PASSWORD": "from value"}
-    for gone, password in (((), b"from file"), (("TERMBACKUP_PASSWORD_FILE",), b"from command"),
-                           (("TERMBACKUP_PASSWORD_FILE", "TERMBACKUP_PASSWORD_COMMAND"), b"from value")):
-        left = {key: value for key, value in env.items() if key not in gone}
-        reference_open(tbk.run("tbk-seal", *FAST, small, password=None, env=left).out, password=password)
-
-
-@pytest.mark.parametrize("given", [b"", b"\n"])
-def test_empty_password_is_refused(given, tbk, small, tmp_path):
-    path = put(tmp_path / "given", given)
-    for arguments, env in ((["--password-file", path], {}), (["--password-command", "true"], {}),
-                           ([], {"TERMBACKUP_PASSWORD_FILE": os.fsdecode(path)})):
-        assert tbk.run("tbk-seal", *FAST, *arguments, small, password=None, env=env, status=REFUSED).out == b""
-    assert by_fd(tbk, "tbk-seal", *FAST, small, password=given, status=REFUSED).out == b""
-
-
-@pytest.mark.parametrize("arguments", [["--password-file", "/no/such/file"], ["--password-command", "false"],
-                                       ["--password-command", "sh -c 'echo secret; exit 1'"], ["--password-command", "/no/such/command"],
-                                       ["--password-command", "'unclosed"], ["--password-fd", "99"], ["--password-fd", "x"], []],
-                         ids=str)
-def test_password_that_cannot_be_had(arguments, tbk, small):
-    """No terminal is there, so nothing is asked."""
-    assert tbk.run("tbk-seal", *FAST, *arguments, small, password=None, status=REFUSED).out == b""
-
-
-def test_wrong_password(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    for arguments in ([], ["--list"], ["--manifest"], ["--verify"], ["--cat", "plain"]):
-        assert tbk.open(archive, *arguments, password=b"wrong", status=77).out == b""
-    tbk.extract(archive, tmp_path / "out", password=b"wrong", status=77)
-    assert not (tmp_path / "out").exists() and tbk.leftovers() == []
-
-
 def test_error_as_json(tbk, small):
     error = json.loads(tbk.open(tbk.seal(small), "--verify", "--json", password=b"wrong", status=77).err)["error"]
     assert error["status"] == 77 and error["type"] == "CryptoError" and error["message"]
-
-
-# Terminals
-
-
-class Terminal:
-    """A command with a controlling terminal, which a person reads and types at."""
-
-    def __init__(self, tbk, name, *arguments, **options):
-        self.master, slave = pty.openpty()
-        self.seen = b""
-        streams = {key: slave if value == "terminal" else value for key, value in options.items()}
-        self.process = tbk.start(name, *arguments, password=None, pass_fds=[slave],
-                                 preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0), **streams)
-        os.close(slave)
-
-    def read_until(self, text):
-        while text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], PATIENCE)
-            assert ready, f"{text!r} never came, but {self.seen!r}"
-            try:
-                self.seen += os.read(self.master, 4096)
-            except OSError:
-                pytest.fail(f"{text!r} never came, but {self.seen!r}")
-
-    def answer(self, prompt, text):
-        self.read_until(prompt)
-        self.seen = self.seen[self.seen.index(prompt) + len(prompt):]
-        # Typed once echo is off, as a person does who reads the prompt.
-        while termios.tcgetattr(self.master)[3] & termios.ECHO:
-            assert self.process.poll() is None
-        os.write(self.master, text + b"\n")
-
-    def end(self):
-        out, err = self.process.communicate(timeout=PATIENCE)
-        while select.select([self.master], [], [], 0)[0]:
-            try:
-                piece = os.read(self.master, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            self.seen += piece
-        os.close(self.master)
-        return self.process.returncode, out or b"", err or b""
-
-
-def test_prompt_asks_twice_when_sealing_and_once_when_opening(tbk, small):
-    manifest = tbk.manifest(small)
-    terminal = Terminal(tbk, "tbk-seal", *FAST, stdin=subprocess.PIPE)
-    terminal.process.stdin.write(manifest)
-    terminal.process.stdin.flush()
-    terminal.answer(b"Password: ", PASSWORD)
-    terminal.answer(b"Password again: ", PASSWORD)
-    status, archive, err = terminal.end()
-    assert status == 0 and PASSWORD not in terminal.seen
-    reference_open(archive)
-    terminal = Terminal(tbk, "tbk-open", "--list", put(tbk.scratch / "a.tbk", archive))
-    terminal.answer(b"Password: ", PASSWORD)
-    status, out, _ = terminal.end()
-    assert status == 0 and b"plain\n" in out and PASSWORD not in terminal.seen
-
-
-def test_prompt_answered_differently_is_refused(tbk, small):
-    terminal = Terminal(tbk, "tbk-seal", *FAST, small)
-    for _ in range(3):
-        terminal.answer(b"Password: ", PASSWORD)
-        terminal.answer(b"Password again: ", b"another")
-    status, out, err = terminal.end()
-    assert status in REFUSED and out == b"" and b"tbk-seal: error: " in err
-
-
-def test_no_input_forbids_the_prompt(tbk, small):
-    status, out, err = Terminal(tbk, "tbk-seal", *FAST, "--no-input", small).end()
-    assert status in REFUSED and out == b"" and b"tbk-seal: error: " in err
 
 
 @pytest.mark.parametrize("name", ["tbk-seal", "tbk-open"])
@@ -452,9 +291,6 @@ def test_binary_output_to_a_terminal_is_refused(name, tbk, small):
     status, _, err = terminal.end()
     assert status in REFUSED and f"{name}: error: ".encode() in err
     assert b"TBK2" not in terminal.seen and b"ustar" not in terminal.seen
-
-
-# Ends that come early
 
 
 def test_reader_that_goes_away_ends_quietly(tbk, tmp_path):
@@ -498,11 +334,6 @@ def test_output_that_cannot_be_made(tbk, small, tmp_path):
     tbk.run("tbk-seal", *FAST, "--receipt", tmp_path / "no such" / "receipt", small, status=73)
 
 
-def test_missing_archive(tbk, tmp_path):
-    tbk.run("tbk-open", "--list", tmp_path / "no such", status=66)
-    tbk.open(b"", "--list", status=65)
-
-
 def test_nothing_is_left_in_tmpdir(tbk, tree, tmp_path):
     archive = tbk.seal(tree)
     tbk.extract(archive, tmp_path / "out")
@@ -536,186 +367,6 @@ def test_tree_with_a_manifest_of_its_own(kind, tbk, small, tmp_path):
     (tmp_path / "tar").mkdir()
     subprocess.run(["tar", "-x", "-f", "-", "-C", tmp_path / "tar"], input=tbk.open(archive).out, check=True)
     assert json.loads((tmp_path / "tar" / "manifest.json").read_bytes()) == json.loads(tbk.open(archive, "--manifest").out)
-
-
-# Opening
-
-
-def test_list_forms(tbk, tree, small):
-    archive = tbk.seal(tree)
-    entries = json.loads(tbk.open(archive, "--manifest").out)["files"]
-    assert tbk.open(archive, "--list", "-0").out.split(b"\0")[:-1] == [mf.raw(entry["relative_path"]) for entry in entries]
-    assert [json.loads(line)["relative_path"] for line in tbk.open(archive, "--list", "--json").out.splitlines()] == \
-        [entry["relative_path"] for entry in entries]
-    assert tbk.open(archive, "--list").out == tbk.run("tbk-manifest", "show", "-", input=mf.encode({"files": entries, **{
-        key: value for key, value in json.loads(tbk.open(archive, "--manifest").out).items() if key != "files"}})).out
-    assert len(tbk.open(tbk.seal(small), "--list", "-l").lines) == 6
-
-
-def test_verify_says_what_is_there(tbk, small):
-    archive = tbk.seal(small)
-    backup, = reference_open(archive)
-    size = sum(entry["size"] for entry in backup.manifest["files"] if "hard_link" not in entry)
-    assert tbk.open(archive, "--verify").lines == [f"ok {backup.id} 3 files {size} bytes"]
-    report = json.loads(tbk.open(archive, "--verify", "--json").out)
-    assert report == {"ok": True, "id": backup.id, "format": "TBK2", "mode": "full", "file_count": 3, "entry_count": 6, "size": size,
-                      "missing": [], "absent": []}
-
-
-def test_cat(tbk, tree):
-    archive = tbk.seal(tree)
-    for path in (b"repeating", b"manifest.json", b"empty file", b"z last", b"links/first", b"names/not UTF-8 \xff\xfe", b"names/new\nline"):
-        with open(os.path.join(os.fsencode(tree), path), "rb") as file:
-            assert tbk.open(archive, "--cat", path).out == file.read()
-    for path in (b"no such", b"links", b"../tree/repeating"):
-        assert tbk.open(archive, "--cat", path, status=REFUSED).out == b""
-
-
-def test_expect_id(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    identity = reference_open(archive)[0].id
-    for given in (identity, identity[:8]):
-        tbk.extract(archive, tmp_path / given, "--expect-id", given)
-    wrong = f"{int(identity[:8], 16) ^ 1:08x}"
-    tbk.extract(archive, tmp_path / "wrong", "--expect-id", wrong, status={65, 77})
-    tbk.extract(archive, tmp_path / "wrong", "--expect-id", identity[:7], status=64)
-    assert not (tmp_path / "wrong").exists()
-
-
-def test_against_a_manifest(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    right = put(tmp_path / "right", tbk.open(archive, "--manifest").out)
-    wrong = put(tmp_path / "wrong", tbk.open(tbk.seal(small), "--manifest").out)
-    tbk.extract(archive, tmp_path / "out", "--against", right)
-    assert snapshot(tmp_path / "out") == snapshot(small)
-    tbk.extract(archive, tmp_path / "other", "--against", wrong, status=65)
-    assert not (tmp_path / "other").exists()
-
-
-def test_include_and_exclude(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-
-    def restored(*arguments):
-        out = tmp_path / "-".join(map(str, arguments)).replace("/", "_")
-        tbk.extract(archive, out, *arguments)
-        return {path for path, found in snapshot(out).items() if path and found["kind"] != 0o40000}
-    assert restored("--include", "plain") == {b"plain"}
-    assert restored("--include", "d/inside") == {b"d/inside"}
-    assert restored("--include", "/d/") == {b"d/inside", b"d/other"}
-    assert restored("--exclude", "d/") == {b"plain", b"link"}
-    assert restored("--include", "d/", "--exclude", "other") == {b"d/inside"}
-
-
-def below(directory):
-    """Everything in it, but not itself: it was there before, and staging touches its times."""
-    return {path: found for path, found in snapshot(directory).items() if path}
-
-
-def test_overwrite_never_changes_nothing(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    put(tmp_path / "out" / "plain", b"mine\n")
-    below_before = below(tmp_path / "out")
-    for arguments in ([], ["--overwrite", "never"]):
-        tbk.extract(archive, tmp_path / "out", *arguments, status=73)
-        assert below(tmp_path / "out") == below_before
-
-
-def test_overwrite_always_replaces_and_leaves_the_rest(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    put(tmp_path / "out" / "plain", b"mine\n")
-    put(tmp_path / "out" / "d" / "of my own", b"mine\n")
-    tbk.extract(archive, tmp_path / "out", "--overwrite", "always")
-    have, want = below(tmp_path / "out"), below(small)
-    assert have.pop(b"d/of my own")["content"] == mf.hashlib.sha256(b"mine\n").hexdigest()
-    assert have == want
-
-
-def test_overwrite_if_changed_keeps_what_matches(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    tbk.extract(archive, tmp_path / "out")
-    put(tmp_path / "out" / "plain", b"mine\n")
-    kept = os.stat(tmp_path / "out" / "d" / "inside").st_ino
-    tbk.extract(archive, tmp_path / "out", "--overwrite", "if-changed")
-    assert os.stat(tmp_path / "out" / "d" / "inside").st_ino == kept
-    assert below(tmp_path / "out") == below(small)
-
-
-def test_dry_run_says_what_would_be_done(tbk, small, tmp_path):
-    archive = tbk.seal(small)
-    put(tmp_path / "out" / "plain", b"mine\n")
-    os.makedirs(tmp_path / "out" / "d")
-    put(tmp_path / "out" / "d" / "inside", b"inside\n" * 100)
-    before = snapshot(tmp_path / "out")
-    for policy, plain in (("never", "conflict"), ("always", "replace"), ("if-changed", "replace")):
-        lines = set(tbk.extract(archive, tmp_path / "out", "--dry-run", "--overwrite", policy, status={0, 73}).lines)
-        assert {f"{plain}\tplain", "create\td/other", "create\tlink", "create\tempty"} <= lines
-        if policy == "if-changed":
-            assert "keep\td/inside" in lines
-        assert snapshot(tmp_path / "out") == before
-
-
-def test_no_owner_and_owners_for_another_user(tbk, small, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
-    os.chown(os.path.join(small, "plain"), 54321, 54322)
-    archive = tbk.seal(small)
-    for arguments, owner in (([], (54321, 54322)), (["--numeric-owner"], (54321, 54322)), (["--no-owner"], (0, 0))):
-        out = tmp_path / "".join(["out", *arguments])
-        tbk.extract(archive, out, *arguments)
-        info = os.stat(out / "plain")
-        assert (info.st_uid, info.st_gid) == owner
-
-
-def test_extraction_by_a_user_who_is_not_root(unprivileged):
-    tbk, folder = unprivileged
-    put(folder / "tree" / "plain", b"plain\n")
-    archive = tbk.seal(folder / "tree", **tbk.user)
-    (folder / "out").mkdir()
-    os.chown(folder / "out", *([65534] * 2 if tbk.user else [-1, -1]))
-    tbk.extract(archive, folder / "out", **tbk.user)
-    assert (folder / "out" / "plain").read_bytes() == b"plain\n"
-
-
-def test_destination_that_cannot_be_written(unprivileged):
-    tbk, folder = unprivileged
-    put(folder / "tree" / "plain", b"plain\n")
-    archive = tbk.seal(folder / "tree", **tbk.user)
-    (folder / "out").mkdir()
-    os.chmod(folder / "out", 0o555)
-    tbk.extract(archive, folder / "out", status={73, 74, 77}, **tbk.user)
-    assert os.listdir(folder / "out") == []
-
-
-# Several archives
-
-
-def test_our_chain_back_to_back(tbk, small, tmp_path):
-    archives = [tbk.seal(small)]
-    for number in range(3):
-        put(os.path.join(small, f"new {number}"), b"%d\n" % number)
-        put(os.path.join(small, "plain"), b"changed %d\n" % number)
-        previous = put(tmp_path / f"previous {number}", tbk.open(archives[-1], "--manifest").out)
-        manifest = tbk.manifest(small, "--previous", previous, "--mode", "incremental", "--defer-hash")
-        archives.append(tbk.run("tbk-seal", *FAST, "--receipt", tmp_path / "receipt", input=manifest).out)
-    os.unlink(os.path.join(small, "new 0"))
-    tbk.extract(b"".join(reversed(archives)), tmp_path / "chain", "--chain")
-    want = tmp_path / "want"
-    want.mkdir()
-    extract.extract(reference_open(*archives), want, owner=True)
-    assert snapshot(tmp_path / "chain") == snapshot(want)
-    assert (tmp_path / "chain" / "new 0").exists()
-
-
-def test_chain_that_is_cut_is_refused(tbk, small, tmp_path):
-    base = tbk.seal(small)
-    put(os.path.join(small, "new"), b"new\n")
-    previous = put(tmp_path / "previous", tbk.open(base, "--manifest").out)
-    manifest = tbk.manifest(small, "--previous", previous, "--mode", "incremental")
-    changed = tbk.run("tbk-seal", *FAST, "--receipt", tmp_path / "receipt", input=manifest).out
-    for cut in (changed, changed + base[:-1], changed + base[:50], changed[:-1], changed + base + b"x", changed + base + base[:50]):
-        tbk.extract(cut, tmp_path / "out", "--chain", status={65, 66})
-        assert not (tmp_path / "out").exists(), cut[-10:]
-    tbk.extract(changed + base, tmp_path / "out", "--chain")
 
 
 def test_payload_is_one_gzip_of_one_tar(tbk, small):

@@ -140,9 +140,6 @@ def test_options_of_resealing_are_refused_elsewhere(arguments, tbk, small):
     assert tbk.run("tbk-seal", *FAST, *arguments, small, status=64).out == b""
 
 
-# Passwords
-
-
 @pytest.mark.parametrize("way", ["fd", "command", "variable", "variable file", "variable command"])
 def test_the_old_password_comes_from_where_passwords_come_from(way, tbk, small, old):
     archive = tbk.seal(small)
@@ -184,9 +181,6 @@ def test_neither_passwords_command_sees_the_other_password(tbk, small, tmp_path)
         seen = (tmp_path / "seen").read_text()
         assert "PATH=" in seen and secret not in seen and PASSWORD.decode() not in seen and "_PASSWORD" not in seen
         (tmp_path / "seen").unlink()
-
-
-# Size, and being killed
 
 
 @pytest.fixture(scope="module")

@@ -1,57 +1,13 @@
-"""termbackup ls, cat and restore ID PATH…: what is in a backup, and some of it."""
+"""termbackup cat: one file of a backup, and no more than it takes."""
 
 import json
 import os
 import random
 import shutil
 
-import pytest
-from conftest import put, require, snapshot
+from browsing_fixture import NAMES, backed_up, make_tree, shell  # noqa: F401
+from conftest import put, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
-from test_shell_layer import Shell
-
-
-@pytest.fixture
-def shell(tbk, tmp_path):
-    require("dash")
-    return Shell(tbk, tmp_path, ["dash"])
-
-
-NAMES = ["plain", "d/one", "d/two words", "d/e/deep", "d/it's", "$(date)", "-rf", "*", "[a]", "b\\c", "new\nline", "\xe4\xff"]
-
-
-def make_tree(top):
-    for name in NAMES:
-        put(os.path.join(os.fsencode(top), name.encode("latin-1")), name.encode("latin-1") * 3)
-    put(top / "large", random.Random(2).randbytes(3 << 20))
-    return top
-
-
-@pytest.fixture(params=["1", "3"])
-def backed_up(request, shell, tmp_path):
-    """A profile p in a suite, with an increment."""
-    source = make_tree(tmp_path / "source")
-    shell.profile("p", source, "--mode", "incremental", "--cipher-suite", request.param)
-    shell.run("run", "p")
-    put(source / "d" / "later", b"later\n")
-    shell.run("run", "p")
-    return source
-
-
-def test_each_directory_of_a_backup_is_listed(shell, backed_up):
-    top = os.fsencode(backed_up)
-    for folder in (b"", b"d", b"d/e"):
-        wanted = {(folder + b"/" + name).lstrip(b"/") for name in os.listdir(os.path.join(top, folder))}
-        at = [os.fsdecode(folder)] if folder else []
-        assert set(shell.run("ls", "latest", *at, "-0").stdout.split(b"\0")[:-1]) == wanted
-    every = shell.run("ls", "latest", "-R", "-0").stdout.split(b"\0")[:-1]
-    assert set(every) == set(snapshot(backed_up)) - {b""}
-    lines = shell.run("ls", "latest~1", "d", "-p", "p").stdout.decode().splitlines()
-    assert lines == ["d/e", "d/it's", "d/one", '"d/two words"'] or "d/later" not in lines and len(lines) == 4
-    objects = [json.loads(line) for line in shell.run("ls", "latest", "d/later", "--json").stdout.splitlines()]
-    assert [(entry["relative_path"], entry["size"], entry["type"]) for entry in objects] == [("d/later", 6, "file")]
-    assert b"-rw" in shell.run("ls", "latest", "-l").stdout
-    assert shell.run("ls", "--at", "0s", "d/e").stdout == b"d/e/deep\n"
 
 
 def test_each_file_is_printed(shell, backed_up):
@@ -143,7 +99,6 @@ def test_on_github_a_file_costs_little(github, shell, tmp_path):  # noqa: F811
     assert sizes and sum(sizes) < 6 << 20
     shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "out")
     assert snapshot(tmp_path / "out" / "d") == snapshot(source / "d")
-
 
 
 def test_the_identity_in_the_store_and_the_token_do_not_meet(github, shell, tmp_path):  # noqa: F811

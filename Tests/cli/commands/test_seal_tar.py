@@ -8,7 +8,6 @@ import subprocess
 import tarfile
 
 import pytest
-
 from conftest import FAST, PASSWORD, reference_open, require, snapshot, without
 from tbkref import mbu
 from test_mbu import DEVICES, HOSTILE, directory, member, tar_of
@@ -57,9 +56,6 @@ def test_receipt_and_sealed_manifest_are_made(tbk, small, tmp_path):
     manifest = json.loads(tbk.open(archive, "--manifest").out)
     assert receipt["id"] == manifest["backup_id"] and receipt["complete"] is True
     assert json.loads(tbk.open((tmp_path / "manifest").read_bytes(), "--manifest").out) == manifest
-
-
-# Hard links, in whatever order
 
 
 ORDERS = {
@@ -133,9 +129,6 @@ def test_a_directory_called_manifest_json_keeps_its_name(tbk, tmp_path):
     assert (tmp_path / "out" / "manifest.json" / "x").read_bytes() == b"inside"
 
 
-# Refused
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_tar_is_not_sealed(tbk, tmp_path, name):
     tar = tar_of(*HOSTILE[name])
@@ -173,9 +166,6 @@ def test_a_tar_is_all_that_is_sealed(tbk, small, arguments):
 def test_strip_top_wants_a_tar_of_one_directory(tbk, small):
     tbk.run("tbk-seal", *FAST, "--strip-top", small, status=64)
     seal(tbk, tar_of(member("a", b"1"), member("b", b"2")), "--strip-top", status=65)
-
-
-# What already exists
 
 
 def test_overwrite_decides_what_becomes_of_a_file(tbk, small, tmp_path):

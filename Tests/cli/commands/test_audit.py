@@ -1,4 +1,4 @@
-"""tbk-audit verify, against logs that this test writes, chains and spoils by itself."""
+"""tbk-audit: what is written and shown; verify, against logs that this test writes, chains and spoils by itself."""
 
 import hashlib
 import json
@@ -6,7 +6,8 @@ import random
 
 import pytest
 from conftest import put
-from test_shell_layer import shell  # noqa: F401
+from shell_fixture import shell  # noqa: F401
+from test_config import config  # noqa: F401
 
 ZEROS = "0" * 64
 OLD = {"timestamp": "2026-02-18T10:00:00+00:00", "operation": "backup", "profile": "docs", "status": "success",
@@ -232,3 +233,49 @@ def test_the_verb_hands_on(shell, tmp_path):
     assert b"--since" in shell.run("audit-log", "--verify", "--since", "3d", status=64).stderr
     put(path.with_name("audit.log.state"), b"{}")
     shell.run("audit-log", "--verify", status=1)
+
+
+def test_the_audit_log_is_written_and_shown(config, tbk):
+    def append(*arguments, **options):
+        tbk.run("tbk-audit", "append", *arguments, **options)
+
+    append("--operation", "backup", "--profile", "p", "--status", "success", "--detail", "backup_id=abc123def456", "--detail", "file_count=42")
+    append("--operation", "restore", "--profile", "q", "--status", "failure", "--details", '{"error": "incorrect password"}')
+    lines = (config.home / "audit.log").read_text().splitlines()
+    assert list(json.loads(lines[0])) == ["timestamp", "operation", "profile", "status", "details", "previous"]
+    assert json.loads(lines[0])["details"] == {"backup_id": "abc123def456", "file_count": 42}
+
+    def show(*arguments):
+        return [json.loads(line) for line in tbk.run("tbk-audit", "show", "--json", *arguments).lines]
+
+    assert show() == [json.loads(line) for line in lines]
+    assert show("-n", "1") == show()[1:] == show("-o", "restore") == show("-p", "q") == show("--operation", "restore", "--since", "1h")
+    assert show("--since", "2200-01-01") == show("-o", "restore", "-p", "p") == []
+    assert tbk.run("tbk-audit", "show", "-n", "1").out.split()[2:] == [b"restore", b"q", b"failure", b"error=incorrect", b"password"]
+    for wrong in (["-n", "-1"], ["--since", "yesterday"], ["-n", "x"]):
+        tbk.run("tbk-audit", "show", *wrong, status=64)
+
+
+@pytest.mark.parametrize("detail", ["error=/etc/passwd", "error=ghp_0123456789abcdef", "password=x", "file_count=x", "backup_id=../..", "x"])
+def test_no_secret_and_no_path_gets_into_the_log(config, tbk, detail):
+    tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success", "--detail", detail, status=64)
+    assert not (config.home / "audit.log").exists()
+
+
+def test_the_log_can_be_turned_off(config, tbk):
+    config("set", "audit_log_enabled", "false")
+    tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success")
+    assert not (config.home / "audit.log").exists()
+    assert tbk.run("tbk-audit", "show").out == b""
+
+
+def test_a_cut_tail_and_a_damaged_line_show(config, tbk):
+    for _ in range(3):
+        tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success")
+    log = config.home / "audit.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:2]))
+    assert b"cut off" in tbk.run("tbk-audit", "show").err
+    log.write_bytes(lines[0] + b"not JSON\x1b[2J\n" + lines[2])
+    result = tbk.run("tbk-audit", "show")
+    assert len(result.lines) == 2 and b"line 2" in result.err and b"\x1b" not in result.err

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 from conftest import BIN, FAST, PASSWORD, PATIENCE, crypto, gz, mf, put, snapshot, some, tars
 from keyring_fixture import session  # noqa: F401
-from test_shell_layer import LIB, Shell, on_terminal, shell  # noqa: F401
+from shell_fixture import LIB, Shell, on_terminal, shell  # noqa: F401
 
 NEW = b"another horse"
 COMMANDS = ["tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store"]
@@ -87,9 +87,6 @@ def rotate(shell, *arguments, **options):
     return shell.run("rotate-key", "p", *arguments, **options)
 
 
-# The whole of it
-
-
 def test_every_backup_comes_back_under_the_new_password_alone(shell, new, tmp_path):
     was = backups(shell, tmp_path / "source", 3)
     before = ledger(shell.home)
@@ -150,9 +147,6 @@ def test_a_profile_that_never_ran_has_nothing_to_rotate_nor_takes_that_of_others
     shell.run("profile", "create", "fresh", "--source", small)
     shell.run("rotate-key", "fresh", "--new-password-file", new, status=69)
     assert set(passwords_of(shell.home).values()) == {("old", "old")}
-
-
-# Passwords
 
 
 def test_wrong_passwords_change_nothing(shell, new, tmp_path):
@@ -232,9 +226,6 @@ def test_neither_password_is_seen_by_others(shell, tmp_path):
     seen = (tmp_path / "seen").read_bytes()
     assert b"reseal" in seen and b"PATH=" in seen
     assert PASSWORD not in seen and NEW not in seen
-
-
-# Killed at every step
 
 
 def ends_by_itself(shell, lib, tmp_path, when, number, *command):
@@ -322,9 +313,6 @@ def test_an_interruption_cleans_up(tbk, new, tmp_path):
     assert process.returncode == 143
     assert list((shell.home / "tmp").iterdir()) == []
     assert set(passwords_of(shell.home).values()) == {("old", "old")}
-
-
-# Runs meanwhile
 
 
 def test_a_backup_that_is_made_half_way_is_taken_along(tbk, new, tmp_path):
@@ -452,9 +440,6 @@ def test_where_signing_is_on_archives_and_ledger_are_signed_anew(shell, new, tmp
     assert snapshot(tmp_path / "restored") == was[-1]
 
 
-# The keyring
-
-
 def test_the_keyring_gets_the_new_password_at_the_end(shell, new, session, tmp_path):
     backups(shell, tmp_path / "source", 1)
     item = ("service", "termbackup", "profile", "p")
@@ -489,9 +474,6 @@ def test_a_keyring_that_is_locked_is_told_of(shell, new, session, tmp_path):
     assert set(passwords_of(shell.home).values()) == {("new", "new")}
 
 
-# One alone, and looking first
-
-
 def test_only_changes_one_backup_and_never_the_check(shell, new, tmp_path):
     was = backups(shell, tmp_path / "source", 3)
     first = ledger(shell.home)[0]["id"]
@@ -523,9 +505,6 @@ def test_dry_run_changes_nothing(shell, new, tmp_path):
     assert json.loads(rotate(shell, "-n", "--json").stdout)["would_rotate_count"] == 1
     rotate(shell, "-n", password=b"wrong", status=77)
     assert snapshot(store_of(shell.home)) == before
-
-
-# Archives of other kinds
 
 
 def push(tbk, home, archive, *arguments):
@@ -636,9 +615,6 @@ def test_twelve_backups(tbk, new, tmp_path):
         id = ledger(shell.home)[number]["id"]
         shell.run("restore", id, "-p", "p", "--to", tmp_path / id, password=NEW)
         assert snapshot(tmp_path / id) == was[number]
-
-
-# The password check
 
 
 def test_an_old_check_that_is_put_back_lets_no_old_password_in(shell, new, tmp_path):

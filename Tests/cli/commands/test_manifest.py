@@ -22,9 +22,6 @@ def problems(result):
     return {tuple(line.split("\t", 1)[::-1]) for line in result.lines}
 
 
-# create
-
-
 def test_create_is_the_default(tbk, small):
     assert paths(tbk.run("tbk-manifest", small).out) == paths(tbk.manifest(small))
 
@@ -137,9 +134,6 @@ def test_defer_hash_leaves_hashes_to_the_seal(tbk, small):
     deferred = tbk.manifest(small, "--defer-hash")
     assert all(entry["sha256"] is None for entry in json.loads(deferred)["files"] if entry["type"] == "file")
     assert entry_of(deferred, "d")["sha256"] == mf.EMPTY
-
-
-# Excludes, against git
 
 
 NAMES = ["a", "b", "foo", "bar", "foo.txt", "a.txt", ".hidden", "sp ace", "trail ", "#hash", "!bang", "[x]", "*star", "q?",
@@ -268,9 +262,6 @@ def test_one_file_system(tbk, small):
     assert not [path for path in paths(manifest("--one-file-system").stdout) if path.startswith("mounted/")]
 
 
-# Unreadable
-
-
 @pytest.mark.parametrize("has_proc", [True, False])
 def test_unreadable_entries_are_named_and_the_rest_listed(unprivileged, has_proc):
     tbk, folder = unprivileged
@@ -299,9 +290,6 @@ def test_unreadable_entries_are_named_and_the_rest_listed(unprivileged, has_proc
     direct = tbk.run("tbk-seal", "--memory", "64", "--iterations", "1", "--lanes", "1", top, status=3, **tbk.user)
     assert reference_open(direct.out)[0].entries.keys() == backup.entries.keys()
     os.chmod(top / "secret directory", 0o755)
-
-
-# diff
 
 
 @pytest.fixture
@@ -342,9 +330,6 @@ def test_diff_of_what_is_no_manifest(tbk, two, tmp_path):
     tbk.run("tbk-manifest", "diff", two[0], tmp_path / "no such", status=66)
     cut = open(two[0], "rb").read()[:-10]
     tbk.run("tbk-manifest", "diff", two[0], put(tmp_path / "cut", cut), status=65)
-
-
-# check
 
 
 def test_check_of_an_unchanged_tree(tbk, tree):
@@ -389,9 +374,6 @@ def test_check_of_a_restored_tree(tbk, tree, tmp_path):
     tbk.extract(archive, tmp_path / "out", "--setuid")
     manifest = tbk.open(archive, "--manifest").out
     assert tbk.run("tbk-manifest", "check", "-", tmp_path / "out", input=manifest).out == b""
-
-
-# show and id
 
 
 def test_show_quotes_as_git_does(tbk, tree, tmp_path):

@@ -13,74 +13,15 @@ import pytest
 from conftest import FAST, PASSWORD, PATIENCE, absent, put, require, snapshot
 from github_fixture import NUMBERS, github_server  # noqa: F401
 from keyring_fixture import session  # noqa: F401
-from test_keyring import configured, operations
-from test_shell_layer import on_terminal, shell  # noqa: F401
+from remote_fixture import GOOD, configure, remote  # noqa: F401
+from shell_fixture import on_terminal, shell  # noqa: F401
 
-GOOD = "ghp_" + "g" * 36
 SOURCES = ("option", "TERMBACKUP_TOKEN_FILE", "TERMBACKUP_TOKEN_COMMAND", "TERMBACKUP_TOKEN", "keyring", "GITHUB_TOKEN",
            "config.json")
-PROMPT = b"GitHub token: "
-
-
-class Remote:
-    """A repository on the stand-in, and verbs that reach it."""
-
-    def __init__(self, server, shell, scratch):
-        self.server = server
-        self.shell = shell
-        self.scratch = scratch
-        self.name = f"me/tokens{next(NUMBERS)}"
-        server.token(GOOD, login="me")
-        server.make_repository(self.name)
-        self.fresh = f"me/fresh{next(NUMBERS)}"
-        shell.environment["TERMBACKUP_GITHUB_API"] = server.api
-        self.file = scratch / "the token"
-        self.file.write_text(GOOD + "\n")
-        self.file.chmod(0o600)
-
-    def profile(self, source, *fields):
-        self.shell.profile("docs", source, "--repo", self.name, *fields)
-
-    def run(self, verb, *arguments, **options):
-        """A verb with the good token."""
-        options["env"] = {"TERMBACKUP_TOKEN_FILE": str(self.file), **options.get("env", {})}
-        return self.shell.run(verb, *arguments, **options)
-
-    def exists(self, name):
-        try:
-            return bool(self.server.state(name))
-        except Exception:
-            return False
-
-    def used(self):
-        """The tokens that the server has seen since it was asked last, by their hashes."""
-        found = {entry["authorization"] for entry in self.server.log()}
-        self.server.clear_log()
-        return found
-
-    def token(self, number, **facts):
-        """Another good token."""
-        token = "ghp_" + hashlib.sha256(f"{self.name} {number}".encode()).hexdigest()[:36]
-        return self.server.token(token, login="me", **facts)
 
 
 def hashed(token):
     return hashlib.sha256(f"Bearer {token}".encode()).hexdigest()
-
-
-@pytest.fixture
-def remote(shell, github_server, tmp_path):
-    github_server.clear_log()
-    yield Remote(github_server, shell, tmp_path)
-    github_server.clear_faults()
-
-
-def configure(shell, token):
-    path = shell.home / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "github_token": token}))
-
-
-# Where it is taken from
 
 
 @pytest.mark.parametrize("first", SOURCES)
@@ -186,9 +127,6 @@ def test_a_locked_keyring_is_passed_over_with_a_warning(remote, session, tmp_pat
     assert b"locked" in told.stderr and told.stdout.splitlines()[-1].endswith(b"no token is configured")
 
 
-# All the verbs
-
-
 def test_a_tree_on_github_comes_back_as_it_was(remote, session, tree, tmp_path):
     """The token in the keyring, the password on a descriptor, both in one pipeline."""
     shell = remote.shell
@@ -268,9 +206,6 @@ def test_the_placement_of_the_profile_holds_unless_another_is_given(remote, smal
         assert b"auto, git or release" in remote.shell.run(*wrong, status=64).stderr
 
 
-# Failures
-
-
 def test_the_wait_is_handed_on(remote, small, tmp_path):
     remote.profile(small)
     remote.run("run", "docs")
@@ -334,9 +269,6 @@ def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert list((shell.home / "tmp").iterdir()) == []
-
-
-# Who gets to see it
 
 
 @pytest.mark.parametrize("source", ["keyring", "TERMBACKUP_TOKEN", "GITHUB_TOKEN", "--token-file", "config.json"])
@@ -420,231 +352,9 @@ def test_the_command_for_one_secret_does_not_get_the_other(remote, small, tmp_pa
     assert written.count("PATH=") >= 5 and GOOD not in written and PASSWORD.decode() not in written
 
 
-# init
-
-
-def asked(remote, session, answers, verb, *arguments):
-    shell = remote.shell
-    shell.environment.update(session.address)
-    return on_terminal(shell, answers, verb, *arguments)
-
-
-def test_init_asks_for_a_token_checks_it_and_makes_the_repository(remote, session):
-    status, shown = asked(remote, session, [(PROMPT, GOOD.encode()), (b"[y/N] ", b"y")], "init", "--repo", remote.fresh)
-    assert status == 0, shown
-    assert GOOD.encode() not in shown and b"ghp_***" in shown and b"private" in shown
-    assert session.token() == GOOD.encode()
-    assert remote.exists(remote.fresh)
-    assert configured(remote.shell) is None and operations(remote.shell) == [("init", "success")]
-    # The second time there is nothing to ask.
-    status, shown = asked(remote, session, [], "init")
-    assert status == 0 and PROMPT not in shown and b"comes from keyring" in shown
-
-
-def test_init_makes_no_repository_that_nobody_wants(remote, session):
-    session.store(GOOD.encode())
-    status, shown = asked(remote, session, [(b"[y/N] ", b"n")], "init", "--repo", remote.fresh)
-    assert status == 0 and b"does not exist" in shown, shown
-    assert not remote.exists(remote.fresh)
-
-
-def test_init_without_an_account_takes_an_empty_answer(remote, session):
-    status, shown = asked(remote, session, [(PROMPT, b"")], "init")
-    assert status == 0 and b"New profiles back up to" in shown, shown
-    assert session.items() == 0 and remote.used() == set()
-    status, shown = asked(remote, session, [], "init", "--no-input")
-    assert status == 0 and PROMPT not in shown
-
-
-def test_init_asks_nobody_where_there_is_no_keyring(remote):
-    shell = remote.shell
-    status, shown = on_terminal(shell, [], "init")
-    assert status == 0 and PROMPT not in shown and b"keyring" not in shown
-    status, shown = on_terminal(shell, [], "init", "--repo", remote.name)
-    assert status == 0 and PROMPT not in shown and b"no keyring" in shown and b"gh auth token" in shown
-
-
-def test_init_keeps_no_token_that_github_refuses(remote, session):
-    status, shown = asked(remote, session, [(PROMPT, b"ghp_mistyped")], "init", "--repo", remote.name)
-    assert status == 77 and b"ghp_mistyped" not in shown
-    assert session.items() == 0 and operations(remote.shell) == [("init", "failure")]
-    # What was made stays, and it can be run again.
-    status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "init")
-    assert status == 0 and session.token() == GOOD.encode()
-
-
-def test_init_works_unattended(remote):
-    """The token from the environment, as in a job: it is used, and stays where it is."""
-    shell = remote.shell
-    done = remote.run("init", "--repo", remote.fresh, "--create-repo", "--no-input")
-    assert b"Created the private repository" in done.stdout and remote.exists(remote.fresh)
-    again = remote.run("init", "--repo", remote.fresh, "--create-repo", "--no-input")
-    assert b"Created" not in again.stdout
-    assert GOOD.encode() not in done.stdout + done.stderr
-    shell.run("profile", "create", "docs", "--source", shell.tbk.home)
-    assert json.loads((shell.home / "profiles" / "docs.json").read_text())["repo"] == remote.fresh
-
-
-def test_init_says_when_the_repository_is_not_there(remote):
-    refused = remote.run("init", "--repo", remote.fresh, "--no-input", status=69)
-    assert b"--create-repo" in refused.stderr and not remote.exists(remote.fresh)
-
-
-def test_init_without_a_token_reaches_no_network(remote):
-    done = remote.shell.run("init", "--repo", remote.name)
-    assert b"no token" in done.stderr and remote.used() == set()
-
-
-def test_init_creates_repositories_alone(remote):
-    shell = remote.shell
-    shell.run("init", "--create-repo", "--repo", remote.scratch, status=64)
-    assert not shell.home.exists()
-    shell.run("init")
-    before = (shell.home / "config.json").read_bytes()
-    shell.run("init", "--create-repo", status=64)
-    shell.run("init", "--create-repo", "--repo", remote.scratch, status=64)
-    assert (shell.home / "config.json").read_bytes() == before
-
-
-def test_init_puts_a_token_that_is_given_into_the_keyring_or_says_why_not(remote, session):
-    shell = remote.shell
-    arguments = ["init", "--repo", remote.name, "--token-file", remote.file]
-    refused = shell.run(*arguments, status=69)
-    assert b"no keyring" in refused.stderr and b"0600" in refused.stderr
-    for path in shell.home.rglob("*"):
-        assert path.is_dir() or GOOD.encode() not in path.read_bytes()
-    shell.run(*arguments, env=session.environment_of(shell))
-    assert session.token() == GOOD.encode()
-
-
-def test_init_refuses_a_token_that_cannot_write(remote, session):
-    remote.server.update_repository(remote.name, collaborators={"reader": "read"})
-    token = "ghp_" + "r" * 36
-    remote.server.token(token, login="reader")
-    refused = remote.shell.run("init", "--repo", remote.name, env={"TERMBACKUP_TOKEN": token}, status=77)
-    assert b"cannot write" in refused.stderr and token.encode() not in refused.stderr
-
-
-# update-token
-
-
-def test_update_token_replaces_the_one_in_the_keyring(remote, session):
-    shell = remote.shell
-    shell.run("init", "-q")
-    session.store(b"ghp_old")
-    configure(shell, "ghp_older")
-    done = shell.run("update-token", "--token-file", remote.file, env=session.environment_of(shell))
-    # The one of TermBackup 6 is not this home's to replace.
-    assert session.token() == session.kept(shell.home) == GOOD.encode() and session.items() == 2
-    assert configured(shell) is None
-    assert b"ghp_***" in done.stdout and b" of me" in done.stdout and GOOD.encode() not in done.stdout + done.stderr
-    assert operations(shell)[-1] == ("update-token", "success")
-    quiet = shell.run("update-token", "-q", env={**session.environment_of(shell), "TERMBACKUP_TOKEN": GOOD})
-    assert quiet.stdout + quiet.stderr == b""
-
-
-def test_update_token_says_what_still_comes_before_the_keyring(remote, session):
-    remote.shell.run("init", "-q")
-    done = remote.run("update-token", env=session.environment_of(remote.shell))
-    assert b"TERMBACKUP_TOKEN_FILE" in done.stderr
-
-
-def test_update_token_asks_on_a_terminal(remote, session):
-    remote.shell.run("init", "-q")
-    # A token of everybody's is not one to keep.
-    remote.shell.environment["GITHUB_TOKEN"] = remote.token("shared")
-    status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "update-token")
-    assert status == 0 and GOOD.encode() not in shown and session.token() == GOOD.encode()
-    status, shown = asked(remote, session, [(PROMPT, b"")], "update-token")
-    assert status == 64 and b"no token" in shown and session.token() == GOOD.encode()
-    status, shown = asked(remote, session, [], "update-token", "--no-input")
-    assert status == 64 and PROMPT not in shown
-
-
-@pytest.mark.parametrize("facts", [None, {"expires": -60}])
-def test_update_token_changes_nothing_for_a_token_that_is_not_good(remote, session, facts):
-    shell = remote.shell
-    shell.run("init", "-q")
-    session.store(b"ghp_old")
-    configure(shell, "ghp_older")
-    token = "ghp_nobodys" if facts is None else remote.token("expired", **facts)
-    refused = shell.run("update-token", env={**session.environment_of(shell), "TERMBACKUP_TOKEN": token}, status=77)
-    assert token.encode() not in refused.stderr
-    assert session.token() == b"ghp_old" and configured(shell) == "ghp_older"
-    assert operations(shell)[-1] == ("update-token", "failure")
-
-
-def test_update_token_may_be_held_to_a_repository(remote, session):
-    shell = remote.shell
-    shell.run("init", "-q")
-    environment = session.environment_of(shell)
-    shell.run("update-token", "--repo", remote.name, "--token-file", remote.file, env=environment)
-    shell.run("update-token", "--repo", remote.fresh, "--token-file", remote.file, env=environment, status=69)
-    shell.run("update-token", "--repo", "no repository", "--token-file", remote.file, env=environment, status=64)
-
-
-def test_update_token_warns_of_a_token_that_expires_soon(remote, session):
-    remote.shell.run("init", "-q")
-    token = remote.token("short", expires=3 * 86400)
-    done = remote.shell.run("update-token", env={**session.environment_of(remote.shell), "TERMBACKUP_TOKEN": token})
-    assert b"warning" in done.stderr and b"expires" in done.stderr
-
-
-def test_update_token_needs_a_keyring_before_it_asks(remote):
-    shell = remote.shell
-    shell.run("init", "-q")
-    status, shown = on_terminal(shell, [], "update-token")
-    assert status == 69 and PROMPT not in shown
-    for words in (b"gh auth token", b"TERMBACKUP_TOKEN_FILE", b"0600", b"session that has a bus" if shutil.which("secret-tool") else b"libsecret-tools"):
-        assert words in shown
-
-
 def test_without_a_configuration_the_hint_is_init(remote):
     for verb in ("update-token", "token-info", "migrate"):
         assert b"termbackup init" in remote.run(verb, status=78).stderr
-
-
-# token-info
-
-
-def test_token_info_shows_what_the_token_may_do_and_where_it_comes_from(remote, session, tmp_path):
-    shell = remote.shell
-    remote.profile(tmp_path)
-    session.store(GOOD.encode())
-    environment = session.environment_of(shell)
-
-    def lines(*arguments):
-        shown = shell.run("token-info", *arguments, env=environment).stdout
-        assert GOOD.encode() not in shown
-        return {line[:18].strip(): line[18:] for line in shown.decode().splitlines()}
-
-    found = lines()
-    assert (found["kind"], found["token"], found["user"], found["source"]) == ("classic", "ghp_***", "me", "keyring")
-    assert "repository" not in found
-    assert lines("-p", "docs")["repository"] == lines("--repo", remote.name)["repository"] == remote.name
-    assert lines("-pdocs")["push"] == "yes"
-    report = json.loads(shell.run("token-info", "--json", "--profile=docs", env=environment).stdout)
-    assert (report["token"], report["repository"], report["push"]) == ("ghp_***", remote.name, "yes")
-    assert report == json.loads(shell.tbk.run("tbk-token", "--json", "--repo", remote.name, env={
-        "TERMBACKUP_GITHUB_API": remote.server.api, "TERMBACKUP_TOKEN": GOOD}).out) | {
-            key: report[key] for key in ("rate_remaining", "rate_reset_at", "clock_skew", "source")}
-    assert report["source"] == "keyring" and abs(report["clock_skew"]) < 60
-
-
-def test_token_info_fails_where_the_token_does(remote, tmp_path):
-    shell = remote.shell
-    remote.profile(tmp_path)
-    shell.run("profile", "create", "here", "--source", tmp_path, "--repo", shell.home / "store")
-    assert b"no repository" in remote.run("token-info", "-p", "here", status=64).stderr
-    remote.run("token-info", "-p", "docs", "--repo", remote.name, status=64)
-    remote.run("token-info", "--repo", remote.fresh, status=69)
-    error = json.loads(shell.run("token-info", "--json", env={"TERMBACKUP_TOKEN": "ghp_wrong"}, status=77).stderr)["error"]
-    assert (error["type"], error["http_status"]) == ("TokenError", 401)
-    remote.server.update_repository(remote.name, private=False)
-    assert b"public" in remote.run("token-info", "-p", "docs").stderr
-
-
-# What scripts use
 
 
 def test_verbs_are_given_the_token_by_tbk_sh(shell):

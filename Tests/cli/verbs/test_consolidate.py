@@ -10,8 +10,9 @@ import time
 import pytest
 from conftest import FAST, PASSWORD, PATIENCE, put, require, snapshot, some
 from github_fixture import github, github_server  # noqa: F401, fixtures
-from tbkref import crypto, gz, manifest as mf, tars
-from test_shell_layer import Shell
+from shell_fixture import Shell
+from tbkref import crypto, gz, tars
+from tbkref import manifest as mf
 from test_signed_ledger import check_ledger, ledger_of
 
 
@@ -60,9 +61,6 @@ def opened(data):
 
 def stored(shell, entry):
     return (shell.home / "store" / "backups" / entry["filename"]).read_bytes()
-
-
-# What it makes
 
 
 def test_a_chain_becomes_one_archive_of_the_same_tree(any_shell, tree, tmp_path):
@@ -149,9 +147,6 @@ def test_the_next_run_is_over_the_new_one(shell, small):
     shell.run("verify", "--all", "-p", "p")
 
 
-# Its place
-
-
 def test_one_in_the_middle_stays_in_the_middle(shell, small):
     def rewrite():
         for name in ("plain", "d/inside", "d/other", "second"):
@@ -219,9 +214,6 @@ def test_a_signed_store_stays_signed(any_shell, small):
     state = snapshot(any_shell.home / "store")
     assert b"is signed" in any_shell.run("consolidate", "p", "latest", status=77).stderr
     assert snapshot(any_shell.home / "store") == state
-
-
-# What goes wrong
 
 
 def test_what_cannot_be_consolidated_changes_nothing(shell, small):
@@ -298,9 +290,6 @@ def test_on_github_each_archive_is_fetched_once_and_one_commit_is_made(github, s
     assert [entry["id"] for entry in entries(shell)] == [before[0]["id"], before[1]["id"], report["id"]]
     shell.run("prune", "p", "--keep-last", "1", "--yes")
     shell.run("verify", "--all", "-p", "p")
-
-
-# The commands below
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""tbk-config and tbk-audit: what the shell layer stands on."""
+"""tbk-config: config.json and profiles, checked, edited, taken over."""
 
 import fcntl
 import json
@@ -6,7 +6,6 @@ import os
 import stat
 
 import pytest
-
 from conftest import put
 
 HOOK = "https://hooks.example/services/T00/B00/s3cret"
@@ -286,57 +285,6 @@ def test_the_versions_are_the_same_everywhere(config):
     assert json.loads(config.tbk.run("termbackup", "--version", "--json").out) == versions
     assert b"unexpected argument 'foo'" in config.tbk.run("termbackup", "-v", "foo", status=64).err
 
-
-# tbk-audit
-
-
-def test_the_audit_log_is_written_and_shown(config, tbk):
-    def append(*arguments, **options):
-        tbk.run("tbk-audit", "append", *arguments, **options)
-
-    append("--operation", "backup", "--profile", "p", "--status", "success", "--detail", "backup_id=abc123def456", "--detail", "file_count=42")
-    append("--operation", "restore", "--profile", "q", "--status", "failure", "--details", '{"error": "incorrect password"}')
-    lines = (config.home / "audit.log").read_text().splitlines()
-    assert list(json.loads(lines[0])) == ["timestamp", "operation", "profile", "status", "details", "previous"]
-    assert json.loads(lines[0])["details"] == {"backup_id": "abc123def456", "file_count": 42}
-
-    def show(*arguments):
-        return [json.loads(line) for line in tbk.run("tbk-audit", "show", "--json", *arguments).lines]
-
-    assert show() == [json.loads(line) for line in lines]
-    assert show("-n", "1") == show()[1:] == show("-o", "restore") == show("-p", "q") == show("--operation", "restore", "--since", "1h")
-    assert show("--since", "2200-01-01") == show("-o", "restore", "-p", "p") == []
-    assert tbk.run("tbk-audit", "show", "-n", "1").out.split()[2:] == [b"restore", b"q", b"failure", b"error=incorrect", b"password"]
-    for wrong in (["-n", "-1"], ["--since", "yesterday"], ["-n", "x"]):
-        tbk.run("tbk-audit", "show", *wrong, status=64)
-
-
-@pytest.mark.parametrize("detail", ["error=/etc/passwd", "error=ghp_0123456789abcdef", "password=x", "file_count=x", "backup_id=../..", "x"])
-def test_no_secret_and_no_path_gets_into_the_log(config, tbk, detail):
-    tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success", "--detail", detail, status=64)
-    assert not (config.home / "audit.log").exists()
-
-
-def test_the_log_can_be_turned_off(config, tbk):
-    config("set", "audit_log_enabled", "false")
-    tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success")
-    assert not (config.home / "audit.log").exists()
-    assert tbk.run("tbk-audit", "show").out == b""
-
-
-def test_a_cut_tail_and_a_damaged_line_show(config, tbk):
-    for _ in range(3):
-        tbk.run("tbk-audit", "append", "--operation", "backup", "--status", "success")
-    log = config.home / "audit.log"
-    lines = log.read_bytes().splitlines(keepends=True)
-    log.write_bytes(b"".join(lines[:2]))
-    assert b"cut off" in tbk.run("tbk-audit", "show").err
-    log.write_bytes(lines[0] + b"not JSON\x1b[2J\n" + lines[2])
-    result = tbk.run("tbk-audit", "show")
-    assert len(result.lines) == 2 and b"line 2" in result.err and b"\x1b" not in result.err
-
-
-# What TermBackup 6 left behind
 
 EXPORTED = ('{"name": "p", "source_dir": "<SET_SOURCE_DIR>", "repo": "me_corp/old", "excludes": ["*.draft", ""], "compression_level": 6,'
             ' "max_backups": 0, "retention_days": -1, "backup_mode": "full", "webhook_url": ""}')
