@@ -68,7 +68,7 @@ def test_a_log_in_order_holds(log, front, count):
     log.write(lines)
     done = log.verify(0)
     assert done.out.decode() == f"ok {len(lines)} {sha256(lines[-1])}\n"
-    assert (b"3 of the lines are TermBackup 6's" in done.err) == (front == 3)
+    assert (b"3 of the lines were written by TermBackup 6" in done.err) == (front == 3)
     assert json.loads(log.verify(0, "--json").out) == {
         "ok": True, "line_count": len(lines), "unhashed_count": front, "last_hash": sha256(lines[-1]), "problems": []}
     # What the suite adds is chained to it.
