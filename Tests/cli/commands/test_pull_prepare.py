@@ -13,7 +13,7 @@ from visit_fixture import GROUP, OTHER, place  # noqa: F401
 def test_of_an_empty_store_it_is_known_that_it_is_empty(place):
     found = place.next()
     assert found == {"last": "-", "last_count": "-", "last_suite": "-", "full": "first", "lost": "-", "manifest": "-", "check": "none", "check_sha256": "-",
-                     "key_epoch": "-", "proof": "check", "prune": "no"}
+                     "key_epoch": "-", "identity": "-", "proof": "check", "prune": "no"}
     assert place.names() == ["list", "prepared", "trust"] and place.read("list") == b"" and place.read("trust") == b"unsigned\n"
 
 
@@ -25,7 +25,7 @@ def test_everything_comes_with_one_visit(place):
     before = snapshot(place.path)
     found = place.next()
     assert found == {"last": last, "last_count": "1", "last_suite": "password", "full": "-", "lost": "-", "manifest": "fetched", "check": "pinned",
-                     "check_sha256": hash, "key_epoch": "0", "proof": "check", "prune": "no"}
+                     "check_sha256": hash, "key_epoch": "0", "identity": "-", "proof": "check", "prune": "no"}
     assert place.read("manifest") == archive(102) and place.read("check") == archive(50)
     assert place.read("list") == place.tbk.run("tbk-pull", place.path, "--list", "--group", GROUP).out
     assert snapshot(place.path) == before
