@@ -70,7 +70,8 @@ help:
 	  'make soak              the long tests: random walks, every kill and fault, packages, fuzzing' \
 	  'make format            format the Swift files, and fix what ruff can fix' \
 	  'make lint              one part of make test; the others are make test-swift, make test-smoke and' \
-	  '                       make test-python. Those of make soak: make soak-swift, soak-python, soak-fuzz' \
+	  '                       make test-python. Those of make soak:' \
+	  '                       make soak-swift, make soak-python, make soak-fuzz' \
 	  'make bench             measure against tar, pigz, age, borg and restic' \
 	  'make fuzz [SECONDS=N] [PARSER=NAME]' \
 	  '                       run libFuzzer on each parser, for N seconds (60)' \

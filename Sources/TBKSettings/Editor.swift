@@ -17,7 +17,7 @@ package enum Editor {
     let child = try spawnProcess(
       arguments, environment: SecretVariables.environmentWithout(),
       defaults: [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGALRM],
-      failing: "cannot run the editor \(RawPath(arguments[0]).display)")
+      failing: "cannot run the editor \(RawPath(arguments[0]).display)", missing: .configuration)
     var status: Int32 = 0
     while unsafe waitpid(child, &status, 0) < 0 {
       if errno != EINTR { throw .system("cannot wait for the editor") }

@@ -154,7 +154,7 @@ def test_the_version_is_the_same_everywhere():
         laid = SUITE / "share" / "man" / f"man{page.suffix[1:]}" / page.name
         assert laid.read_text() == page.read_text().replace("\n.Os TermBackup\n", f'\n.Os "TermBackup {here}"\n'), page
     changes = (REPOSITORY / "CHANGELOG.md").read_text()
-    assert f"## [{here}]" in changes or f"## [Unreleased]\n\nTo be {here}" in changes
+    assert f"## [{here}]" in changes or f"## [Unreleased]\n\nThis will be {here}" in changes
     workflow = (REPOSITORY / "examples" / "github-workflow.yml").read_text()
     assert f"@v{here} instead" in workflow
     done = subprocess.run(["sed", "-n", 's/^package let suiteVersion = "\\(.*\\)"$/\\1/p',

@@ -110,8 +110,8 @@ package final class ProgressMeter: Sendable {
       estimates: now - state.started >= 1_000_000_000)
   }
 
-  /// The line for a terminal of so many columns, one of which stays free: where it is too narrow, first
-  /// the bar goes, then the amounts, then the rate.
+  /// The line for a terminal of so many columns, three of which stay free, for a "^C" too: where it is too narrow,
+  /// first the bar goes, then the amounts, then the rate.
   ///
   /// - Parameters:
   ///   - rate: bytes a second.
@@ -119,7 +119,7 @@ package final class ProgressMeter: Sendable {
   package static func line(
     _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int, estimates: Bool = true
   ) -> String {
-    let room = max(0, columns - 1)
+    let room = max(0, columns - 3)
     let speed = "\(humanSize(UInt64(max(0, min(rate, 1e18)))))/s"
     guard let total, total > 0 else {
       let lines = ["\(label)  \(humanSize(done))  \(speed)", "\(label)  \(humanSize(done))"]

@@ -15,7 +15,7 @@ import Glibc
 /// - Returns: the number of its process.
 package func spawnProcess(
   _ arguments: [[UInt8]], environment: [[UInt8]], descriptors: [(Descriptor, as: Int32)] = [], defaults: [Int32],
-  failing: String, missing: Failure.Code = .configuration
+  failing: String, missing: Failure.Code = .inputMissing
 ) throws(Failure) -> pid_t {
   var actions = unsafe posix_spawn_file_actions_t()
   unsafe posix_spawn_file_actions_init(&actions)

@@ -99,7 +99,15 @@ extension LedgerSession.Snapshot {
   /// The group that a new backup goes into: as `find`, but a store without groups begins its first one.
   package func findOrBegin(_ group: GroupID, store: StoreAddress) throws(Failure) -> GroupID {
     // There is nothing that it could be the beginning of.
-    groups.isEmpty ? group : try find(group, store: store)
+    if groups.isEmpty { return group }
+    do throws(Failure) {
+      return try find(group, store: store)
+    } catch {
+      guard error.code == .unavailable else { throw error }
+      throw Failure(
+        .unavailable, error.message,
+        hint: "the list of the store's backups shows its groups; --new-group is for one that is to begin")
+    }
   }
 
   /// Where the backups stand, by their ids: as text, whose hash a hostile ledger cannot aim at.

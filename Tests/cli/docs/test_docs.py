@@ -26,7 +26,7 @@ from terminal import Screen, Terminal  # noqa: E402
 START = REPOSITORY / "docs" / "start-here.md"
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 # ```LANGUAGE, under a comment about the test, if there is one.
-BLOCK = re.compile(r"^(?:<!-- tests: (.*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- tests: ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is to be built or installed is tried by Tests/packaging.
 BUILDING = re.compile(r"(?:apt-get|make)\b")
 PASSWORD, NEW_PASSWORD = b"correct horse battery staple", b"another horse"

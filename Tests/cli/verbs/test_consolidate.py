@@ -227,7 +227,8 @@ def test_what_cannot_be_consolidated_changes_nothing(shell, small):
     base = shell.home / "store" / "backups" / before[0]["filename"]
     whole = base.read_bytes()
     base.chmod(0o600)
-    for damage in (whole[:-1], whole[:-1] + b"\0", whole + b"\0"):
+    # A longer file is read as far as the ledger says that it goes.
+    for damage in (whole[:-1], whole[:-1] + b"\0"):
         base.write_bytes(damage)
         assert b"error" in shell.run("consolidate", "p", "latest", status=65).stderr
         assert entries(shell) == before
@@ -235,7 +236,7 @@ def test_what_cannot_be_consolidated_changes_nothing(shell, small):
     shell.run("consolidate", "p", "latest", status=66)
     assert entries(shell) == before
     operations = [json.loads(line) for line in (shell.home / "audit.log").read_text().splitlines()]
-    assert [entry["status"] for entry in operations if entry["operation"] == "consolidate"] == ["failure"] * 4
+    assert [entry["status"] for entry in operations if entry["operation"] == "consolidate"] == ["failure"] * 3
 
 
 def test_a_backup_of_termbackup_6_is_refused(shell, small):
@@ -358,7 +359,8 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     options = ["--receipt", tmp_path / "r", "--manifest-out", tmp_path / "m"]
     made = pipe.run("tbk-seal", "consolidate", *FAST, *options, input=archives).out
     push = ["replace", pipe.store, pipe.ids[1], "--receipt", tmp_path / "r"]
-    pipe.run("tbk-store", *push, "--rekeyed", input=made, status=64)
+    # A receipt that is not of the same backup.
+    pipe.run("tbk-store", *push, "--rekeyed", input=made, status=65)
     pipe.run("tbk-store", *push, "--group", "other", input=made, status=64)
     pipe.run("tbk-store", *push, input=made[:-1], status=65)
     pipe.run("tbk-store", "replace", pipe.store, "0" * 64, "--receipt", tmp_path / "r", input=made, status=69)

@@ -141,6 +141,7 @@ def test_doctor_notes_what_days_without_looking_cost(shell, cron, small, tmp_pat
     assert said(shell, "schedule", "the next backup is due at") == ["ok"]
     assert said(shell, "signing", "only known copy") == []
     shell.run("generate-key", "--enable")
+    shell.run("run", "docs", "--adopt")
     assert said(shell, "signing", "only known copy") == ["note"]
     (shell.home / "store").rename(shell.home / "away")
     assert cron.run(cron.lines()[0][5]).returncode == 69

@@ -117,7 +117,7 @@ def test_a_full_rotation_leaves_nothing_to_the_old_identity(shell, new, tmp_path
     assert [entry["mode"] for entry in ledger(shell)["backups"]] == ["full", "incremental", "incremental", "full", "incremental"]
     assert opened_by(shell, old, second) == [BOTH] * 5
     check(shell, was, tmp_path / "out")
-    assert b"5 of 5 backups hold" in shell.run("verify", "--all", "-p", "p", password=NEW).stdout
+    assert b"5 of 5 backups verified" in shell.run("verify", "--all", "-p", "p", password=NEW).stdout
     # All of it again is nothing.
     stored = snapshot(store_of(shell))
     told = json.loads(rotate(shell, "--full", "--json", "--new-password-file", new).stdout)
@@ -399,7 +399,7 @@ def test_a_recipient_that_is_replaced_by_hand_ends_the_warning(shell, second, ne
     assert b"warning" not in second.run("run", "p", "--no-input", password=None).stderr
     # What is noted of groups that are no profile's any more goes.
     assert list((second.home / "state").glob("recipients-*"))
-    second.run("profile", "delete", "p", "--yes", password=None)
+    second.run("profile", "delete", "p", password=None)
     second.run("clean", password=None)
     assert not list((second.home / "state").glob("recipients-*"))
 

@@ -47,7 +47,7 @@ def two(blind, small):  # noqa: F811
 
 
 def test_without_a_secret_what_is_stored_is_compared_with_the_ledger(two):
-    assert b"2 of 2 backups hold" in stored(two).stdout
+    assert b"2 of 2 backups verified" in stored(two).stdout
     told = json.loads(stored(two, "--json").stdout)
     assert (told["checked_count"], told["marked_count"], told["failures"]) == (2, 0, [])
     assert told["ids"] == [entry["id"] for entry in entries(two)] and "group_failures" not in told
@@ -63,7 +63,7 @@ def test_a_changed_byte_is_named_with_what_depends_on_it(two):
     said = stored(two, status=1).stdout
     assert f"FAILED  {first[:12]}  its archive has other bytes than in the ledger".encode() in said
     assert f"FAILED  {second[:12]}  depends on {first[:12]}, missing or damaged in the store".encode() in said
-    assert b"0 of 2 backups hold" in said
+    assert b"0 of 2 backups verified" in said
     assert [status for status, _ in audited(two)] == ["failure"] * 2
     told = json.loads(stored(two, "latest", "--json", status=1).stdout)
     assert [failure["id"] for failure in told["failures"]] == [second]
@@ -81,15 +81,15 @@ def test_what_is_cut_or_gone_is_named(two, how):
         flip(path, 200)
     reason = {"cut": b"its archive has another size", "gone": b"its archive is missing", "manifest": b"its sealed manifest has other"}
     said = stored(two, status=1).stdout
-    assert reason[how] in said and b"1 of 2 backups hold" in said
+    assert reason[how] in said and b"1 of 2 backups verified" in said
     # Of the other alone, all is well.
-    assert stored(two, entries(two)[0]["id"]).stdout == f"ok      {entries(two)[0]['id'][:12]}\n".encode() + b"1 of 1 backups hold\n"
+    assert stored(two, entries(two)[0]["id"]).stdout == f"ok      {entries(two)[0]['id'][:12]}\n".encode() + b"1 of 1 backups verified\n"
 
 
 def test_a_sealed_identity_that_was_changed_is_named(two):
     flip(sealed_identity(two), -1)
     said = stored(two, status=1).stdout
-    assert b"the sealed identity has other bytes than in the ledger" in said and b"2 of 2 backups hold" in said
+    assert b"the sealed identity has other bytes than in the ledger" in said and b"2 of 2 backups verified" in said
     told = json.loads(stored(two, "--json", status=1).stdout)
     assert told["failures"] == [] and told["group_failures"] == ["the sealed identity has other bytes than in the ledger"]
 
