@@ -335,7 +335,7 @@ def test_a_swift_program_reads_backups(tbk, tmp_path):
     password.write_bytes(PASSWORD + b"\n")
     store.mkdir()
     archive = tbk.run("tbk-seal", "--receipt", tmp_path / "receipt", tree).out
-    tbk.run("tbk-push", store, "--receipt", tmp_path / "receipt", stdin=archive)
+    tbk.run("tbk-push", store, "--receipt", tmp_path / "receipt", input=archive)
     package = tmp_path / "package"
     shutil.copytree(EXAMPLES / "swift", package)
     described = (package / "Package.swift").read_text()
