@@ -23,7 +23,7 @@ package final class ArchiveSources {
   ///   - operands: oldest first; standard input if there are none.
   ///   - mbu: the settings of an mbu whose package the one operand is.
   ///   - keys: set to whether standard input is an archive.
-  ///   - warn: told of an archive that is skipped.
+  ///   - warn: reports an archive that is skipped.
   package init(
     _ operands: [RawPath], isChain: Bool, isPartial: Bool = false, limits: OpenLimits,
     mbu: MbuSettings? = nil, keys: OpeningKeys, warn: @escaping (String) -> Void

@@ -4,8 +4,8 @@ import TBKFormat
 
 /// The text of a manifest on its way out of an archive: parsed, and hashed as it stands.
 ///
-/// The id is the hash of the canonical text with null in its own place. If the text that came has that hash, it need
-/// not be made again of what was parsed, which takes longer than parsing.
+/// The id is the hash of the canonical text with null in its own place. If the text that came has that hash, the
+/// parsed manifest need not be serialised again, which takes longer than parsing.
 final class ManifestText: ByteSink {
   private let parser = ManifestParser()
   private var hash: SHA256

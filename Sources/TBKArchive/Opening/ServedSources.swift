@@ -20,7 +20,7 @@ package final class ServedSources {
   /// - Parameters:
   ///   - id: of the newest, all 64 digits.
   ///   - served: the command, if it runs already.
-  ///   - warn: told of a sealed manifest that is not used.
+  ///   - warn: reports a sealed manifest that is not used.
   package init(
     _ id: Digest, _ command: [RawPath], keys: OpeningKeys, limits: OpenLimits, wantsManifest: Bool,
     rereads: Bool, served: ServedArchives? = nil,

@@ -17,7 +17,7 @@ package struct TrialRestore {
   /// Restores what the options choose, and compares it with the backup. What was written is removed, also
   /// if it throws.
   ///
-  /// - Parameter report: told of each entry that is not as it is in the backup, and in what.
+  /// - Parameter report: called with each entry that differs from the backup, and how it differs.
   /// - Returns: what was restored.
   package func run(
     _ reader: BackupReader, _ options: RestoreOptions,

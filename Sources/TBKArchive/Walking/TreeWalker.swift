@@ -258,7 +258,7 @@ package enum CacheTag {
     return false
   }
 
-  /// Whether `directory` has a valid tag; one that cannot be read is none.
+  /// Whether `directory` has a valid tag; an unreadable one does not count.
   package static func marks(_ directory: Descriptor) throws(Failure) -> Bool {
     do throws(Failure) {
       let tag = try directory.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)

@@ -128,9 +128,9 @@ struct VerifiedBackup {
     }
   }
 
-  /// As it is when all that can be has been made again: only a sealed manifest can be.
+  /// The verdict after repairs: only a sealed manifest can be recreated.
   ///
-  /// - Parameter isMended: whether that of an id has been.
+  /// - Parameter isMended: whether the sealed manifest of an id was recreated.
   func mended(_ isMended: (String) -> Bool) -> VerifiedBackup {
     guard reason == "manifest" else { return self }
     var mended = self

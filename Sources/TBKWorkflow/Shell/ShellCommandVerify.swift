@@ -52,7 +52,7 @@ extension ShellCommand {
     var held: RawPath
     @Argument(help: ArgumentHelp("All of them.", valueName: "file"))
     var results: RawPath
-    @Argument(help: ArgumentHelp("The ids of those whose sealed manifest could not be made again.", valueName: "file"))
+    @Argument(help: ArgumentHelp("The ids of backups whose sealed manifest could not be recreated.", valueName: "file"))
     var unmended: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {

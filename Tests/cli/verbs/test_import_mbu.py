@@ -1,4 +1,4 @@
-"""termbackup import-mbu: settings carried over, packages sealed anew."""
+"""termbackup import-mbu: settings carried over, packages resealed."""
 
 import json
 import os

@@ -78,6 +78,18 @@ def on_terminal(tbk, tmp_path):
         terminal.close()
 
 
+def seal_to_the_end(terminal, at):
+    """Answers both prompts; nothing that was typed at one has been shown, nor was what was begun before a stop used."""
+    terminal.type(SECRET + "\n")
+    at = terminal.until("Password again: ", at)
+    terminal.type(SECRET + "\n")
+    # What is typed before is for nobody.
+    at = terminal.until("$ ", terminal.until("sealed 1 file", at))
+    terminal.type("echo ended $?\n")
+    terminal.until("ended 0", at)
+    assert SECRET not in terminal.shown and "begun" not in terminal.shown
+
+
 def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_terminal, tbk, tmp_path):
     require("bash")
     terminal = on_terminal("bash", "--norc", "--noprofile", "-i")
@@ -93,14 +105,7 @@ def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_termin
         at = terminal.until("seen", at)
         terminal.type("fg\n")
         at = terminal.until("Password: ", at)
-    terminal.type(SECRET + "\n")
-    at = terminal.until("Password again: ", at)
-    terminal.type(SECRET + "\n")
-    # What is typed before is for nobody.
-    at = terminal.until("$ ", terminal.until("sealed 1 file", at))
-    terminal.type("echo ended $?\n")
-    terminal.until("ended 0", at)
-    assert SECRET not in terminal.shown and "begun" not in terminal.shown
+    seal_to_the_end(terminal, at)
     assert tbk.open((tmp_path / "x.tbk").read_bytes(), "--cat", "file").out == b"content"
 
 
@@ -117,13 +122,7 @@ def test_a_prompt_of_a_script_that_was_stopped_goes_on_every_time(on_terminal, t
         at = terminal.until("$ ", terminal.until("Stopped", at))
         terminal.type("fg\n")
         at = terminal.until("Password: ", at)
-    terminal.type(SECRET + "\n")
-    at = terminal.until("Password again: ", at)
-    terminal.type(SECRET + "\n")
-    at = terminal.until("$ ", terminal.until("sealed 1 file", at))
-    terminal.type("echo ended $?\n")
-    terminal.until("ended 0", at)
-    assert SECRET not in terminal.shown and "begun" not in terminal.shown
+    seal_to_the_end(terminal, at)
 
 
 def test_a_stopped_prompt_keeps_no_other_command_from_asking(on_terminal, tbk, tmp_path):
