@@ -52,11 +52,10 @@ class IncrementParts:
         for command in peers.values():
             self.do(command)
         for changes in (0, 1, 1000):
-            # Once a round: every contender then finds as many changed since its last run.
-            contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "changes"]),
-                                    before=lambda changes=changes: self.change(top, changes))]
+            contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "changes"]))]
             contenders += [Contender(name, lambda command=command: self.do(command)) for name, command in peers.items()]
-            times = race(contenders, self.number("ROUNDS"), note)
+            # Once a round: every contender then finds as many changed since its last run.
+            times = race(contenders, self.number("ROUNDS"), note, lambda changes=changes: self.change(top, changes))
             self.against(f"{what}, {changes} of {count} files changed", times, "termbackup run",
                          {"restic backup": targets.get(changes)})
         for name in ("changing", "restic-changes", "borg-changes"):
