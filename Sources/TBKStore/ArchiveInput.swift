@@ -1,3 +1,4 @@
+import Glibc
 import TBKCore
 import TBKCrypto
 import TBKFormat
@@ -25,12 +26,36 @@ package struct ArchiveVersion: Equatable, Sendable, ExpressibleByIntegerLiteral 
   var nameExtension: String { self == .age ? "age" : "tbk" }
 }
 
+/// A regular file from where it is read on, to be read again by position: no copy of it is needed.
+struct FileStart {
+  let descriptor: Descriptor
+  let offset: UInt64
+  /// Bytes from there to its end.
+  let size: UInt64
+
+  /// Nil for what cannot be read again, as a pipe.
+  init?(_ descriptor: Descriptor) {
+    guard let facts = try? descriptor.status(), facts.st_mode & S_IFMT == S_IFREG, let offset = descriptor.position,
+      let end = UInt64(exactly: facts.st_size), end >= offset
+    else { return nil }
+    self.descriptor = descriptor
+    self.offset = offset
+    size = end - offset
+  }
+}
+
+/// A source that may be a file.
+protocol RereadableSource: ByteSource {
+  /// Nil if it can be read once only.
+  var file: FileStart? { get }
+}
+
 /// An archive on its way into a store, as it comes: reading it ends well only if it is complete.
 ///
 /// The header is read when this is made. A pipe that broke upstream, or anything after the payload, makes
 /// the last read fail instead of ending the stream: by the length in the header, or by the trailer of suite
 /// 3. An age file does not say that it is whole: see `check`.
-package final class ArchiveInput: ByteSource {
+package final class ArchiveInput: RereadableSource {
   /// What the front of an archive says.
   package struct Front: Sendable {
     package let version: ArchiveVersion
@@ -42,6 +67,8 @@ package final class ArchiveInput: ByteSource {
   private let source: any ByteSource
   private let name: String
   private var front: [UInt8]
+  /// What it is read from, if that is a file.
+  let file: FileStart?
   /// Bytes that were handed on.
   private var count: UInt64 = 0
   /// Of suite 3, nil for others: bytes of the header, and the last bytes handed on, up to a trailer's.
@@ -51,6 +78,7 @@ package final class ArchiveInput: ByteSource {
   package init(_ source: any ByteSource, name: String) throws(Failure) {
     self.name = name
     self.source = source
+    file = (source as? DescriptorSource).flatMap { FileStart($0.descriptor) }
     front = try source.read(upTo: ArchiveHeader.maximumLength)
     if front.isEmpty {
       throw Failure(.truncated, "\(name) is empty", hint: ArchiveInput.cutHint)

@@ -209,7 +209,7 @@ struct HTTPTests {
   @Test(arguments: [0, 1, 99, 100, 101, 200, 250])
   func aSpoolIsCutIntoParts(_ size: Int) throws {
     let bytes = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-    let spool = try GitHubSpool(MemorySource(bytes), size: UInt64(size), partSize: 100)
+    let spool = try GitHubSpool(bytes, partSize: 100)
     #expect(spool.parts.count == max(1, (size + 99) / 100))
     #expect(try spool.sha256 == SHA256.hash(bytes))
     var joined: [UInt8] = []
@@ -219,6 +219,26 @@ struct HTTPTests {
       joined += piece
     }
     #expect(joined == bytes)
+  }
+
+  /// Others may write to the file that is stored.
+  @Test(arguments: [0, 99, 100, 249])
+  func aPartThatChangesInItsFileIsNotHandedOnWhole(_ place: Int) throws {
+    let bytes = (0..<250).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    let file = try TemporaryFile.anonymous()
+    try file.write(bytes.span, at: 0)
+    let start = try #require(FileStart(file))
+    let spool = try GitHubSpool(DescriptorSource(file), in: start, size: 250, partSize: 100)
+    #expect(try spool.sha256 == SHA256.hash(bytes))
+    let changed = [bytes[place] ^ 1]
+    try file.write(changed.span, at: UInt64(place))
+    for (number, part) in spool.parts.enumerated() {
+      // As often as it is sent.
+      for _ in 0..<2 {
+        let code = failure { _ = try spool.open(part).readAll(limit: 1000, what: "part") }?.code
+        #expect(code == (number == place / 100 ? .io : nil))
+      }
+    }
   }
 
   /// `printf 'hello\n' | git hash-object --stdin`, and of nothing.

@@ -19,6 +19,8 @@ package final class ChainReader {
   /// The part of the source that a frame has announced.
   private var open: FramedSource?
   private var hasEnded = false
+  /// Whether the sender has found, while it sent the archive that was passed last, that it is damaged.
+  package private(set) var lastIsDamaged = false
 
   package init(_ source: any ByteSource) {
     self.source = source as? PeekingSource ?? PeekingSource(source)
@@ -90,6 +92,7 @@ extension ChainReader {
   /// in it.
   package func passRest() throws(Failure) {
     try open?.skip()
+    lastIsDamaged = open?.tail == ChainFrame.damaged
     open = nil
   }
 }
@@ -98,6 +101,8 @@ extension ChainReader {
 private final class FramedSource: ByteSource {
   private let source: any ByteSource
   private var left: UInt64
+  /// The last bytes that were read, as many as a frame has.
+  private(set) var tail: [UInt8] = []
 
   init(_ source: any ByteSource, length: UInt64) {
     self.source = source
@@ -105,6 +110,12 @@ private final class FramedSource: ByteSource {
   }
 
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    let count = try next(into: &buffer)
+    tail = Array((tail + buffer[max(0, count - ChainFrame.size)..<count]).suffix(ChainFrame.size))
+    return count
+  }
+
+  private func next(into buffer: inout [UInt8]) throws(Failure) -> Int {
     if left == 0 { return 0 }
     guard left < UInt64(buffer.count) else {
       let count = try source.read(into: &buffer)

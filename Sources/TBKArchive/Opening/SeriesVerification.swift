@@ -82,7 +82,8 @@ package final class SeriesVerification {
       let verdict = try verify(link, sealed)
       // Of one that is cut off, it is the stream that is at fault.
       try chain.passRest()
-      if link.claims?.isWanted ?? true { try report(verdict) }
+      let found = chain.lastIsDamaged && verdict.verified == nil ? lost(link, sealed, isDamaged: true) : verdict
+      if link.claims?.isWanted ?? true { try report(found) }
     }
   }
 
@@ -114,13 +115,7 @@ package final class SeriesVerification {
   ) throws(Failure) -> Verdict {
     defer { release(link.claims) }
     guard let source = link.archive else {
-      let isDamaged = link.claims?.archive == .damaged
-      return Verdict(
-        kind: isDamaged ? .corrupt : .missing, id: link.claims?.id, verified: nil, format: nil,
-        failure: isDamaged
-          ? Failure(.integrity, "its archive is not what the ledger says")
-          : Failure(.inputMissing, "its archive is missing"),
-        lacking: [], manifest: word(sealed, nil), signature: link.claims?.signature)
+      return lost(link, sealed, isDamaged: link.claims?.archive == .damaged)
     }
     let result = try attempt { () throws(Failure) in
       try read(opener.open(stream: source, isFramed: link.isFramed))
@@ -128,6 +123,18 @@ package final class SeriesVerification {
     // Where the next one begins is not known then.
     if case .failure(let failure) = result, !link.isFramed { throw failure }
     return try conclude(result, link.claims, sealed: sealed)
+  }
+
+  /// Of a backup whose archive the sender does not have as the ledger names it.
+  private func lost(
+    _ link: ChainReader.Link, _ sealed: Result<VerifiedManifest?, Failure>?, isDamaged: Bool
+  ) -> Verdict {
+    Verdict(
+      kind: isDamaged ? .corrupt : .missing, id: link.claims?.id, verified: nil, format: nil,
+      failure: isDamaged
+        ? Failure(.integrity, "its archive is not what the ledger says")
+        : Failure(.inputMissing, "its archive is missing"),
+      lacking: [], manifest: word(sealed, nil), signature: link.claims?.signature)
   }
 
   private func conclude(

@@ -19,6 +19,10 @@ package enum ChainFrame: Equatable, Sendable {
   private static let manifestMagic = Array("TBKMANIF".utf8)
   private static let archiveMagic = Array("TBKCHAIN".utf8)
 
+  /// How an archive ends that was found, while it was sent, not to be the one that the ledger names: nothing of it is
+  /// to be used. `size` bytes, at the end of its frame.
+  package static let damaged = Array("TBKCHAIN DAMAGED".utf8)
+
   /// The first bytes of a frame, which distinguish it from an archive.
   package static let prefixSize = 4
 

@@ -2,8 +2,9 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Bytes on their way to GitHub, at rest: in memory if they are one small part, else in a file
-/// without a name. Cut into parts whose hashes are known before anything is sent.
+/// Bytes on their way to GitHub, at rest: in memory if they are one small part, else in the file that they come from,
+/// or, of a stream a few parts at a time, in one without a name. Cut into parts whose hashes are known before anything
+/// is sent.
 final class GitHubSpool {
   /// What a commit takes as one blob; GitHub has refused larger ones than 40 MiB.
   static let gitPartSize: UInt64 = 24 << 20
@@ -23,8 +24,15 @@ final class GitHubSpool {
   /// How many parts of a stream are here at a time, and go up side by side.
   static let streamedParts = 4
 
-  private let memory: [UInt8]
-  private let file: Descriptor?
+  private enum Place {
+    case memory([UInt8])
+    /// Ours.
+    case temporary(Descriptor)
+    /// Somebody else's, who may write to it.
+    case input(FileStart)
+  }
+
+  private let place: Place
   let partSize: UInt64
   /// In their order.
   let parts: [Part]
@@ -33,35 +41,20 @@ final class GitHubSpool {
   let sha256: Digest
   let size: UInt64
 
-  /// Reads all of `source`.
+  /// Reads all of `source`, and leaves it in its file.
   ///
   /// - Parameters:
   ///   - size: what it will give; more or less is a failure.
   ///   - partSize: of all parts but the last.
-  init(_ source: any ByteSource, size: UInt64, partSize: UInt64) throws(Failure) {
-    let isSmall = size <= GitHubSpool.gitPartSize
-    let sink: any ByteSink
-    if isSmall {
-      file = nil
-      sink = MemorySink(limit: Int(size))
-    } else {
-      let file = try TemporaryFile.anonymous()
-      if let free = file.freeBytes, free < size {
-        throw Failure(
-          .io, "\(size) bytes are needed for a temporary copy, and \(free) are free",
-          hint: "free some space, or name another directory in TMPDIR")
-      }
-      self.file = file
-      sink = DescriptorSink(file, name: RawPath("the temporary file"))
-    }
-    let cutter = PartCutter(into: sink, size: size, partSize: partSize)
+  init(_ source: any ByteSource, in file: FileStart, size: UInt64, partSize: UInt64) throws(Failure) {
+    let cutter = PartCutter(into: CountingSink(), size: size, partSize: partSize)
     try cutter.take(source)
     parts = cutter.parts
     distinctParts = cutter.distinctParts
     sha256 = cutter.sha256
     self.size = size
     self.partSize = partSize
-    memory = (sink as? MemorySink)?.bytes ?? []
+    place = .input(file)
   }
 
   /// Holds these bytes.
@@ -73,15 +66,26 @@ final class GitHubSpool {
     sha256 = cutter.sha256
     size = UInt64(bytes.count)
     self.partSize = partSize
-    memory = bytes
-    file = nil
+    place = .memory(bytes)
   }
 
   /// Takes the next few parts of a stream; nil at its end.
-  init?(next source: StreamedSource, partSize: UInt64) throws(Failure) {
+  ///
+  /// - Parameter left: bytes that are still to come, if that is known.
+  init?(next source: StreamedSource, partSize: UInt64, left: UInt64?) throws(Failure) {
     let file = try TemporaryFile.anonymous()
-    let sink = DescriptorSink(file, name: RawPath("the temporary file"))
-    let size = try source.copy(upTo: partSize * UInt64(GitHubSpool.streamedParts), to: sink)
+    let most = partSize * UInt64(GitHubSpool.streamedParts)
+    let size: UInt64
+    if let left, let free = file.freeBytes, free < min(left, most) {
+      throw Failure(
+        .io, "\(min(left, most)) bytes are needed for a temporary copy, and \(free) are free",
+        hint: GitHubSpool.roomHint)
+    }
+    do throws(Failure) {
+      size = try source.copy(upTo: most, to: DescriptorSink(file, name: RawPath("the temporary file")))
+    } catch  where error.code == .io && error.hint == nil {
+      throw Failure(.io, error.message, hint: GitHubSpool.roomHint)
+    }
     if size == 0 { return nil }
     // What a part is called, and git's hash, begin with its size, which is known now.
     let cutter = PartCutter(into: CountingSink(), size: size, partSize: partSize)
@@ -91,14 +95,18 @@ final class GitHubSpool {
     sha256 = cutter.sha256
     self.size = size
     self.partSize = partSize
-    memory = []
-    self.file = file
+    place = .temporary(file)
   }
+
+  private static let roomHint = "free some space, or name another directory in TMPDIR"
 
   /// The bytes of a part.
   func open(_ part: Part) -> any ByteSource {
-    if let file { return FileRange(file, offset: part.offset, count: part.size) }
-    return MemorySource(Array(memory[Int(part.offset)..<Int(part.offset + part.size)]))
+    switch place {
+    case .memory(let bytes): MemorySource(Array(bytes[Int(part.offset)..<Int(part.offset + part.size)]))
+    case .temporary(let file): FileRange(file, offset: part.offset, count: part.size)
+    case .input(let file): KnownRange(file, offset: part.offset, count: part.size, sha256: part.sha256)
+    }
   }
 }
 
@@ -221,10 +229,38 @@ final class FileRange: ByteSource {
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
     if left == 0 { return 0 }
     let count = min(UInt64(try file.read(into: &buffer, at: offset)), left)
-    guard count > 0 else { throw Failure(.io, "the temporary file has become shorter") }
+    guard count > 0 else { throw Failure(.io, "the file has become shorter while it was being stored") }
     offset += count
     left -= count
     return Int(count)
+  }
+}
+
+/// A stretch of a file that others may write to: its last bytes are handed on only if all have the SHA-256 that
+/// was computed before.
+final class KnownRange: ByteSource {
+  private let range: FileRange
+  private let sha256: Digest
+  private var left: UInt64
+  private var hash: SHA256?
+
+  /// - Parameter offset: from where the file was read on.
+  init(_ file: FileStart, offset: UInt64, count: UInt64, sha256: Digest) {
+    range = FileRange(file.descriptor, offset: file.offset + offset, count: count)
+    self.sha256 = sha256
+    left = count
+  }
+
+  func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
+    let count = try range.read(into: &buffer)
+    if count == 0 { return 0 }
+    if hash == nil { hash = try SHA256() }
+    try hash!.update(buffer.span.extracting(0..<count))
+    left -= UInt64(count)
+    if left == 0, try hash!.finish() != sha256 {
+      throw Failure(.io, "the file has changed while it was being stored", hint: "store it again")
+    }
+    return count
   }
 }
 

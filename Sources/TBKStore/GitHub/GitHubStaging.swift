@@ -55,17 +55,21 @@ extension GitHubStore {
   package func stage(
     _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject {
-    if let size {
-      let partSize = partSize(size, in: folder)
-      return try stage(try GitHubSpool(source, size: size, partSize: partSize))
+    if let file = (source as? any RereadableSource)?.file, (size ?? file.size) > GitHubSpool.gitPartSize {
+      let size = size ?? file.size
+      return try stage(try GitHubSpool(source, in: file, size: size, partSize: partSize(size, in: folder)))
     }
     let front = try source.read(upTo: Int(GitHubSpool.gitPartSize) + 1)
-    if front.count <= GitHubSpool.gitPartSize {
-      let partSize = partSize(UInt64(front.count), in: folder)
-      return try stage(try GitHubSpool(front, partSize: partSize))
+    guard front.count > GitHubSpool.gitPartSize else {
+      if let size, UInt64(front.count) != size { throw GitHubStore.unannounced(UInt64(front.count), size) }
+      return try stage(try GitHubSpool(front, partSize: partSize(UInt64(front.count), in: folder)))
     }
     return try stage(
-      try StreamedSource(front, source), partSize: partSize(GitHubSpool.gitPartSize + 1, in: folder))
+      try StreamedSource(front, source), size: size, partSize: partSize(GitHubSpool.gitPartSize + 1, in: folder))
+  }
+
+  private static func unannounced(_ count: UInt64, _ size: UInt64) -> Failure {
+    Failure(.truncated, "\(count) bytes came where \(size) were announced")
   }
 
   /// Of an object of `size` bytes. What goes into a release has larger ones.
@@ -78,14 +82,19 @@ extension GitHubStore {
 
   /// Sends what comes while it comes, a few parts at a time: no more of it is kept here.
   private func stage(
-    _ source: StreamedSource, partSize: UInt64
+    _ source: StreamedSource, size: UInt64?, partSize: UInt64
   ) throws(Failure) -> any StagedObject {
     try prepareRepository()
     let since = GitHubStaged.InRelease.now()
     var parts: [LedgerEntry.Part] = []
     var blobs: [(name: ObjectName?, hash: GitObjectID)] = []
     var hasFound = false
-    while let spool = try GitHubSpool(next: source, partSize: partSize) {
+    func left() throws(Failure) -> UInt64? {
+      guard let size else { return nil }
+      guard source.count <= size else { throw GitHubStore.unannounced(source.count, size) }
+      return size - source.count
+    }
+    while let spool = try GitHubSpool(next: source, partSize: partSize, left: try left()) {
       if partSize == GitHubSpool.assetPartSize {
         let (tag, found) = try releases.upload(
           spool, maximumWait: maximumWait, progress: context.progress)
@@ -97,6 +106,7 @@ extension GitHubStore {
         blobs += try hashes(of: spool)
       }
     }
+    if let size, source.count != size { throw GitHubStore.unannounced(source.count, size) }
     return GitHubStaged(
       size: source.count, sha256: try source.digest(), parts: parts, blobs: blobs,
       release: blobs.isEmpty ? .init(spool: nil, hasFound: hasFound, since: since) : nil)

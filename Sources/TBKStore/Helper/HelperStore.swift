@@ -535,19 +535,23 @@ final class HelperSource: ByteSource {
   }
 }
 
-/// Bytes in a temporary file without a name, until a commit has one for them.
+/// Bytes in the file that they come from, or in a temporary one without a name, until a commit has one for them.
 final class HelperStaged: StagedObject {
   let size: UInt64
   let sha256: Digest
   var parts: [LedgerEntry.Part] { [] }
   /// Under which names they are in the store already.
   var placed: Set<ObjectPath> = []
-  private let file: Descriptor
+  private let input: FileStart?
+  private let copy: Descriptor?
 
   init(_ source: any ByteSource, size: UInt64?) throws(Failure) {
-    file = try TemporaryFile.anonymous()
-    let sink = DescriptorSink(file, name: RawPath("the temporary file"))
+    input = (source as? any RereadableSource)?.file
+    let copy = input == nil ? try TemporaryFile.anonymous() : nil
+    let sink: any ByteSink
+    if let copy { sink = DescriptorSink(copy, name: RawPath("the temporary file")) } else { sink = CountingSink() }
     let hashing = try HashingSink(into: sink)
+    self.copy = copy
     let count = try source.copy(to: hashing)
     try hashing.finish()
     if let size, count != size {
@@ -558,7 +562,9 @@ final class HelperStaged: StagedObject {
   }
 
   func source() throws(Failure) -> any ByteSource {
-    try file.seek(to: 0)
-    return DescriptorSource(file, name: RawPath("the temporary file"))
+    if let input { return KnownRange(input, offset: 0, count: self.size, sha256: sha256) }
+    guard let copy else { return MemorySource([]) }
+    try copy.seek(to: 0)
+    return DescriptorSource(copy, name: RawPath("the temporary file"))
   }
 }

@@ -89,7 +89,6 @@ extension Retrieval {
   /// - Parameters:
   ///   - isStaging: whether what the sink gets is dropped on failure.
   ///   - isPartial: whether what the store has lost or altered is named and left out, but for the first.
-  ///     Nothing of it is sent.
   package func sendChain(
     _ steps: [ChainStep], to sink: any ByteSink, isStaging: Bool, isPartial: Bool
   ) throws(Failure) -> Bool {
@@ -108,9 +107,9 @@ extension Retrieval {
       framed.length = entry.size
       do throws(Failure) {
         try sendArchive(
-          entry, to: framed, isStaging: isStaging && !isPartial, mayBeCut: !isPartial)
+          entry, to: framed, isStaging: isStaging && !isPartial, mayBeCut: true, checksFiles: isPartial)
       } catch {
-        guard index > 0, !framed.hasBegun, error.isLoss else { throw error }
+        guard index > 0, isPartial || !framed.hasBegun, error.isLoss else { throw error }
         guard isPartial else {
           throw Failure(
             error.code, error.message,
@@ -118,7 +117,7 @@ extension Retrieval {
             httpStatus: error.httpStatus)
         }
         warn("\(error.message): it is left out")
-        try sendGap(step, archive: error.code == .inputMissing ? "missing" : "damaged", to: sink)
+        try sendLoss(error, of: step, framed, to: sink)
         isWhole = false
       }
     }
@@ -160,12 +159,12 @@ extension Retrieval {
             }
           }
         } else {
-          try sendArchive(entry, to: framed, isStaging: false)
+          try sendArchive(entry, to: framed, isStaging: false, mayBeCut: true, checksFiles: true)
         }
       } catch {
-        guard !framed.hasBegun, error.isLoss else { throw error }
+        guard error.isLoss else { throw error }
         warn(error.message)
-        try sendGap(step, archive: error.code == .inputMissing ? "missing" : "damaged", to: sink)
+        try sendLoss(error, of: step, framed, to: sink)
         isWhole = false
       }
     }
@@ -202,6 +201,18 @@ extension Retrieval {
     }
   }
 
+  /// Says that a backup's archive is not what the ledger names: by a gap, or where some of it was sent by the mark at
+  /// the end of its frame.
+  private func sendLoss(
+    _ failure: Failure, of step: ChainStep, _ framed: FramedSink, to sink: any ByteSink
+  ) throws(Failure) {
+    if framed.hasBegun {
+      try framed.spoil()
+    } else {
+      try sendGap(step, archive: failure.code == .inputMissing ? "missing" : "damaged", to: sink)
+    }
+  }
+
   private func sendGap(
     _ step: ChainStep, archive: String, to sink: any ByteSink
   ) throws(Failure) {
@@ -234,6 +245,7 @@ final class FramedSink: ByteSink {
   /// Of what is to come, in bytes.
   var length: UInt64 = 0
   private(set) var hasBegun = false
+  private var count: UInt64 = 0
 
   init(_ next: any ByteSink, lead: @escaping (UInt64) throws(Failure) -> Void) {
     self.next = next
@@ -245,10 +257,27 @@ final class FramedSink: ByteSink {
       hasBegun = true
       try lead(length)
     }
+    count += UInt64(bytes.count)
     try next.write(bytes)
   }
 
   func finish() throws(Failure) { try next.finish() }
+
+  /// Fills up the frame of an archive whose end is not sent, with zeros and the mark of one that is damaged.
+  func spoil() throws(Failure) {
+    let mark = ChainFrame.damaged
+    guard count <= length, length - count >= UInt64(mark.count) else {
+      throw Failure(.library, "no room is left for the mark of a damaged archive")
+    }
+    var left = length - count - UInt64(mark.count)
+    while left > 0 {
+      let zeros = [UInt8](repeating: 0, count: Int(min(left, UInt64(chunkSize))))
+      try next.write(zeros.span)
+      left -= UInt64(zeros.count)
+    }
+    try next.write(mark.span)
+    count = length
+  }
 }
 
 extension Failure {

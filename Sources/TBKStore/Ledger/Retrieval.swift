@@ -49,12 +49,14 @@ package final class Retrieval {
   ///     sent is never complete and wrong.
   ///   - mayBeCut: whether an archive whose reader notices that its end is missing is sent as it comes. Its
   ///     last 128 KiB are sent when all of it has been checked.
+  ///   - checksFiles: whether one that can be read twice is checked first all the same.
   package func sendArchive(
-    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false, checksFiles: Bool = false
   ) throws(Failure) {
     do throws(Failure) {
       try send(
-        entry.archive, entry.archiveReference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut)
+        entry.archive, entry.archiveReference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut,
+        checksFiles: checksFiles)
     } catch {
       guard error.code == .inputMissing, entry.isTermBackup6,
         let name = ObjectName("new_\(entry.filename)"),
@@ -143,7 +145,7 @@ package final class Retrieval {
 
   private func send(
     _ object: LedgerEntry.Object, _ reference: ObjectReference, to sink: any ByteSink,
-    isStaging: Bool, mayBeCut: Bool
+    isStaging: Bool, mayBeCut: Bool, checksFiles: Bool = false
   ) throws(Failure) {
     let what = "\(reference.path) of the store \(store.address.display)"
     // Nothing that is sealed is empty, and nothing would be sent that could be missed.
@@ -158,7 +160,8 @@ package final class Retrieval {
         httpStatus: error.httpStatus)
     }
     let start = (source as? DescriptorSource)?.descriptor.position
-    let front = isStaging || !mayBeCut ? [] : try source.read(upTo: ArchiveHeader.maximumLength)
+    let isChecked = !mayBeCut || checksFiles && start != nil
+    let front = isStaging || isChecked ? [] : try source.read(upTo: ArchiveHeader.maximumLength)
     if isStaging || ArchiveInput.showsItsEnd(front) {
       try pass(front, source, object, what, to: sink)
     } else if let file = source as? DescriptorSource, let start {

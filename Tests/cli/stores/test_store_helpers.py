@@ -102,6 +102,20 @@ def test_backups_go_in_and_come_out(place):
     place.alone()
 
 
+def test_of_a_file_no_copy_is_made(place, tmp_path):
+    """What comes through a pipe is kept until it is put; a file is there already."""
+    nowhere = {"TMPDIR": str(tmp_path / "nowhere")}
+    put(tmp_path / "archive", place.archives[0])
+    with open(tmp_path / "archive", "rb") as file:
+        place.tbk.run("tbk-push", place.address, stdin=file, env=nowhere)
+    assert place.pull("latest").out == place.archives[0]
+    place.push(1, env=nowhere, status=73)
+    put(tmp_path / "cut", place.archives[2][:-1])
+    with open(tmp_path / "cut", "rb") as file:
+        place.tbk.run("tbk-push", place.address, stdin=file, env=nowhere, status=65)
+    assert len(place.ids()) == 1
+
+
 def test_the_store_is_a_directory_like_any_other(place):
     """Objects and ledger have the names they have everywhere."""
     place.push(0)

@@ -12,12 +12,16 @@ import pytest
 from conftest import FAST, PASSWORD, PATIENCE, put, some
 from github_fixture import github, github_server  # noqa: F401, fixtures
 from tbkref import age, frames
+from test_github_store import archive as suite1
+from test_ranges import Place
 
 IDENTITY = age.Identity(bytes(range(32)))
 SUITES = {"3": [*FAST, "--suite", "3"], "age": ["-r", IDENTITY.recipient]}
 MIB = 1 << 20
 HELD_BACK = 128 << 10
 TRAILER = 16
+# At the end of an archive that was found to be damaged while it was sent.
+MARK = b"TBKCHAIN DAMAGED"
 
 
 def nowhere(tmp_path):
@@ -189,6 +193,82 @@ def test_a_stream_goes_to_github_and_comes_back(github, tmp_path):
     assert github.pull("latest", env=nowhere(tmp_path)).out == small
 
 
+@pytest.mark.parametrize("placement", ["git", "release"])
+@pytest.mark.parametrize("suite", ["1", "3"])
+def test_a_file_goes_to_github_without_a_copy_of_it(github, tmp_path, suite, placement):
+    data = suite1(1, 30 * MIB) if suite == "1" else chunked(30 * MIB)
+    file = tmp_path / "behind"
+    file.write_bytes(b"something before it" + data)
+    for cut in (0, 1):
+        os.truncate(file, file.stat().st_size - cut)
+        with file.open("rb") as source:
+            os.lseek(source.fileno(), 19, os.SEEK_SET)
+            done = github.commands.run("tbk-push", github.address, "--placement", placement, stdin=source, status=65 if cut else 0,
+                                       env={**github.environment, **nowhere(tmp_path)})
+        assert len(done.out.splitlines()) == 1 - cut
+    with file.open("ab") as target:
+        target.write(data[-1:] + b"x")
+    with file.open("rb") as source:
+        os.lseek(source.fileno(), 19, os.SEEK_SET)
+        github.commands.run("tbk-push", github.address, stdin=source, status=65, env={**github.environment, **nowhere(tmp_path)})
+    entry, = github.commands.run("tbk-pull", github.address, "--list", "--json", env=github.environment).lines
+    places = {"git": ["git"] * 2, "release": ["termbackup-1"]}
+    assert [part["place"] for part in json.loads(entry)["parts"]] == places[placement]
+    assert github.pull("latest", "-o", tmp_path / "copy").out == b"" and (tmp_path / "copy").read_bytes() == data
+
+
+def test_a_pipe_in_suite_1_goes_to_github_and_comes_back(github):
+    """Its header says how much there is, and it is sent part by part as it comes."""
+    data = suite1(1, 30 * MIB)
+    for cut in (100, 24 * MIB, 24 * MIB + 1, len(data) - 1):
+        github.push(data[:cut], status=65)
+    github.push(data + b"x", status=65)
+    assert github.pull("--list").out == b""
+    github.push(data)
+    assert github.pull("latest").out == data
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_many_from_a_network_are_sent_as_they_come_and_what_is_damaged_is_marked(suite, github, tbk, sealed, key, tmp_path):
+    archive, receipt = sealed(suite)
+    github.push(archive, "--receipt", receipt, "--placement", "release")
+    series = github.pull("--each", env=nowhere(tmp_path)).out
+    assert series.endswith(archive)
+    assert tbk.open(series, "--verify", "--each", "-i", key).out.startswith(b"ok\t")
+    for place in (20, len(archive) // 2, -3):
+        github.fault(method="GET", origin="storage", corrupt_response=place)
+        done = github.pull("--each", status=3, env=nowhere(tmp_path))
+        assert b"SHA-256" in done.err and len(done.out) == len(series) and done.out.endswith(MARK)
+        assert done.out[-HELD_BACK:] == MARK.rjust(HELD_BACK, b"\0")
+        said = tbk.open(done.out, "--verify", "--each", "-i", key, status=1).out
+        assert said.startswith(b"corrupt\t") and b"its archive is not what the ledger says" in said
+        tbk.open(done.out, "--chain", "-i", key, "-C", tmp_path / "out", status={65, 77})
+        assert not (tmp_path / "out").exists()
+    # A mark in an archive that is whole is nothing but bytes.
+    put(tmp_path / "marked", archive[:-len(MARK)] + MARK)
+    framed = series[:-len(archive)] + (tmp_path / "marked").read_bytes()
+    assert tbk.open(framed, "--verify", "--each", "-i", key, status=1).out.startswith(b"corrupt\t")
+
+
+def test_a_chain_with_a_damaged_archive_is_sent_as_it_comes(github, tbk, tmp_path):
+    tbk.environment.update(github.environment)
+    place = Place(tbk, tmp_path, github.address)
+    top = tmp_path / "tree"
+    put(top / "old", random.Random(1).randbytes(900_000))
+    first = place.back_up(top, "--suite", "3", push=["--placement", "release"])
+    put(top / "new", random.Random(2).randbytes(900_000))
+    place.back_up(top, "--suite", "3", previous=place.manifest(first), push=["--placement", "release"])
+    # The archive of the first comes second.
+    github.fault(method="GET", origin="storage", corrupt_response=1000, skip=1)
+    done = tbk.run("tbk-pull", github.address, "latest", "--chain", "--partial", env=nowhere(tmp_path), status=3)
+    assert done.out.endswith(MARK)
+    said = tbk.open(done.out, "--chain", "--partial", "-C", tmp_path / "out", status=3).err
+    assert first.encode() in said and (tmp_path / "out" / "new").exists() and not (tmp_path / "out" / "old").exists()
+    github.fault(method="GET", origin="storage", corrupt_response=1000, skip=1)
+    cut = tbk.run("tbk-pull", github.address, "latest", "--chain", env=nowhere(tmp_path), status=65).out
+    assert not cut.endswith(MARK)
+
+
 def test_a_stream_to_github_that_is_cut_publishes_nothing(github):
     data = chunked(30 * MIB)
     for cut in (100, MIB, 24 * MIB, 24 * MIB + 1, len(data) - 1):
@@ -197,9 +277,15 @@ def test_a_stream_to_github_that_is_cut_publishes_nothing(github):
 
 
 @pytest.mark.soak
-def test_a_few_parts_of_a_stream_are_kept_at_a_time(github):
+@pytest.mark.parametrize("suite", ["1", "3"])
+def test_a_few_parts_of_a_stream_are_kept_at_a_time(github, suite):
     """Five parts in commits, of which four are here at once: a fifth would not fit."""
-    data = chunked(4 * 24 * MIB + 5 * MIB)
+    size = 4 * 24 * MIB + 5 * MIB
+    data = chunked(size)
+    if suite == "1":
+        # As much as the other, to the byte.
+        data = suite1(1, size - (len(suite1(1, MIB)) - MIB))
+        assert len(data) == size
     github.push(data, "--placement", "git", limits={"fsize": 4 * 24 * MIB})
     entry, = github.commands.run("tbk-pull", github.address, "--list", "--json", env=github.environment).lines
     assert [part["size"] for part in json.loads(entry)["parts"]] == [24 * MIB] * 4 + [5 * MIB]
