@@ -42,6 +42,14 @@ final class JoinedSource: ByteSource {
     self.open = open
   }
 
+  /// Opens the first one, and starts what it downloads.
+  func begin() throws(Failure) {
+    guard current == nil, next < count else { return }
+    current = try open(next)
+    next += 1
+    try (current as? PiecewiseDownload)?.start()
+  }
+
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
     while true {
       if let current {

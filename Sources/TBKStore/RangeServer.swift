@@ -10,6 +10,9 @@ package final class RangeServer {
   private static let lineLimit = 4096
   /// Up to this many bytes are brought before they are announced, so that what fails is an answer.
   private static let heldLimit: UInt64 = 8 << 20
+  /// Of requests that are there already, so many are looked at, and so many bytes are under way for them.
+  private static let aheadLimit = 8
+  private static let aheadBytes: UInt64 = 16 << 20
 
   private let store: any Store
   private let entries: [Digest: LedgerEntry]
@@ -24,14 +27,46 @@ package final class RangeServer {
     retrieval = Retrieval(store, warn: { _ in })
   }
 
-  /// Answers until the requests end. Throws what leaves an answer half said, and what is of this process.
-  package func run(_ requests: any ByteSource, _ answers: DescriptorSink) throws(Failure) {
+  /// A line that was read and not answered yet.
+  private struct Request {
+    let words: [String]
+    /// What its range comes from, if that is under way, and how much it is.
+    var source: (any ByteSource)?
+    var length: UInt64 = 0
+
+    init(_ line: [UInt8]) {
+      words = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+        .map { String(decoding: $0, as: UTF8.self) }
+    }
+  }
+
+  /// Answers until the requests end, in their order. Throws what leaves an answer half said, and what is of this
+  /// process.
+  ///
+  /// - Parameter isReady: whether more of the requests, or their end, can be read without waiting.
+  package func run(
+    _ requests: any ByteSource, _ answers: DescriptorSink, isReady: () -> Bool
+  ) throws(Failure) {
     let requests = PeekingSource(requests)
-    while let line = try requests.line(limit: RangeServer.lineLimit) {
+    var queue: [Request] = []
+    while true {
+      if queue.isEmpty {
+        guard let line = try requests.line(limit: RangeServer.lineLimit) else { return }
+        queue.append(Request(line))
+      }
+      while queue.count < RangeServer.aheadLimit,
+        let line = try requests.lineAtHand(limit: RangeServer.lineLimit, isReady: isReady)
+      {
+        queue.append(Request(line))
+      }
       try Interruption.check()
+      if queue.count > 1 { startAhead(&queue) }
+      let request = queue.removeFirst()
       do throws(Failure) {
-        try answer(line, to: answers)
+        try answer(request.words, request.source, to: answers)
       } catch {
+        // It may have taken them along.
+        for index in queue.indices { queue[index].source = nil }
         guard !isSending, let refusal = RangeServer.refusal(error) else { throw error }
         try answers.write(Array("\(refusal)\n".utf8))
       }
@@ -39,9 +74,38 @@ package final class RangeServer {
     }
   }
 
-  private func answer(_ line: [UInt8], to answers: DescriptorSink) throws(Failure) {
-    let words = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
-      .map { String(decoding: $0, as: UTF8.self) }
+  /// Has the ranges come that were asked for, as far as the store can do that. What fails, fails again in its turn.
+  private func startAhead(_ queue: inout [Request]) {
+    var bytes: UInt64 = 0
+    for index in queue.indices {
+      if queue[index].source == nil {
+        guard let (entry, range) = try? range(queue[index].words), range.count > 0 else { continue }
+        queue[index].length = UInt64(range.count)
+        guard index == 0 || bytes + queue[index].length <= RangeServer.aheadBytes else { return }
+        queue[index].source = try? store.openAhead(entry.archiveReference, size: entry.size, range: range)
+        if queue[index].source == nil { continue }
+      }
+      if index > 0 { bytes += queue[index].length }
+    }
+  }
+
+  /// What a request for a range asks for; nil if it asks for something else, or for a backup that is missing.
+  private func range(_ words: [String]) throws(Failure) -> (LedgerEntry, Range<UInt64>)? {
+    guard words[0] == "range", words.count == 4 else { return nil }
+    guard let offset = RangeServer.number(words[2]), let length = RangeServer.number(words[3]) else {
+      throw RangeServer.unknown
+    }
+    guard let entry = try entry(words[1]) else { return nil }
+    guard offset <= entry.size, length <= entry.size - offset else {
+      throw Failure(.malformed, "the archive of backup \(entry.id.hex) has \(entry.size) bytes")
+    }
+    return (entry, offset..<offset + length)
+  }
+
+  /// - Parameter source: the bytes of a range, if they are under way.
+  private func answer(
+    _ words: [String], _ source: (any ByteSource)?, to answers: DescriptorSink
+  ) throws(Failure) {
     func say(_ text: String) throws(Failure) { try answers.write(Array("\(text)\n".utf8)) }
     switch (words[0], words.count) {
     case ("hello", 2):
@@ -62,24 +126,23 @@ package final class RangeServer {
       try say("ok \(memory.bytes.count)")
       try answers.write(memory.bytes)
     case ("range", 4):
-      guard let offset = RangeServer.number(words[2]), let length = RangeServer.number(words[3]) else {
-        throw RangeServer.unknown
-      }
-      guard let entry = try entry(words[1]) else { return try say("missing") }
-      guard offset <= entry.size, length <= entry.size - offset else {
-        throw Failure(.malformed, "the archive of backup \(entry.id.hex) has \(entry.size) bytes")
-      }
-      try send(entry, offset..<offset + length, to: answers)
+      guard let (entry, range) = try range(words) else { return try say("missing") }
+      try send(entry, range, source, to: answers)
     default: throw RangeServer.unknown
     }
   }
 
   private func send(
-    _ entry: LedgerEntry, _ range: Range<UInt64>, to answers: DescriptorSink
+    _ entry: LedgerEntry, _ range: Range<UInt64>, _ begun: (any ByteSource)?, to answers: DescriptorSink
   ) throws(Failure) {
     let announcement = Array("ok \(range.count)\n".utf8)
     if range.isEmpty { return try answers.write(announcement) }
-    let source = try store.open(entry.archiveReference, size: entry.size, range: range)
+    let source: any ByteSource
+    if let begun {
+      source = begun
+    } else {
+      source = try store.open(entry.archiveReference, size: entry.size, range: range)
+    }
     var left = UInt64(range.count)
     var held = try source.read(upTo: Int(min(left, RangeServer.heldLimit)))
     left -= UInt64(held.count)

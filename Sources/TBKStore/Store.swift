@@ -30,6 +30,12 @@ package protocol Store: AnyObject {
     _ object: ObjectReference, size: UInt64, range: Range<UInt64>
   ) throws(Failure) -> any ByteSource
 
+  /// Opens a range of an object, and has its bytes come at once, while others are read; nil if the store cannot do
+  /// that. What is dropped before its end takes the others along.
+  func openAhead(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> (any ByteSource)?
+
   /// The sizes of those of these files that the store holds; what is no file of bytes counts as not there.
   /// A listing: no content is read.
   func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64]
@@ -166,4 +172,10 @@ package enum CommitOutcome: Equatable, Sendable {
   case conflict
   /// The name holds other bytes, which no ledger mentions. Nothing has happened.
   case taken(ObjectPath)
+}
+
+extension Store {
+  package func openAhead(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> (any ByteSource)? { nil }
 }

@@ -2,7 +2,8 @@
 """Between tbk-open --from and tbk-pull --serve: LOG FAULT COMMAND….
 
 Notes each request in LOG, with the size of what answers it, and lies as FAULT says, KIND@NUMBER[:VALUE], of the range
-that has this number, counted from 1, or of all that follow.
+that has this number, counted from 1, or of all that follow. With ahead@NUMBER that range is answered once VALUE more
+requests have come.
 """
 
 import os
@@ -34,12 +35,16 @@ def ask(line):
     return answer, server.stdout.read(size)
 
 
-for line in source:
+early = []
+while line := early.pop(0) if early else source.readline():
     words = line.split()
     answer, body = None, b""
     if words[0] == b"range":
         ranges += 1
         now, later = ranges == number, ranges >= number
+        while kind == "ahead" and now and len(early) < int(value or 1):
+            early.append(source.readline())
+            assert early[-1], "nothing more was asked for"
         if kind == "swap" and later:
             # Another archive from here on, as if it had taken the name.
             data = open(value, "rb").read()

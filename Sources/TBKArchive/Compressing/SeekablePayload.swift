@@ -73,6 +73,7 @@ package final class SeekablePayload {
         runs.append(run)
       }
     }
+    message.expect(runs)
   }
 
   /// How far the payload will be read on from a place.

@@ -23,6 +23,8 @@ package final class ServedArchives {
   private let answers: PeekingSource
   /// Bytes of the last answer that have not been read yet.
   fileprivate var left: UInt64 = 0
+  /// What was asked for and has not been answered yet: answers come in the order of the requests.
+  private var asked: [(id: Digest, range: Range<UInt64>)] = []
   private var hasAnswered = false
 
   /// Starts the command, which gets no password of ours, and greets it.
@@ -69,11 +71,39 @@ package final class ServedArchives {
     return AnswerSource(self)
   }
 
-  /// Part of an archive.
+  /// Asks for part of an archive, to be read later: the command can get it meanwhile.
+  fileprivate func request(_ id: Digest, _ range: Range<UInt64>) throws(Failure) {
+    try passRest()
+    try send(ServedArchives.line(id, range))
+    asked.append((id, range))
+  }
+
+  /// Part of an archive. Answers to what was asked for before it are dropped.
   fileprivate func read(_ id: Digest, _ range: Range<UInt64>) throws(Failure) -> [UInt8] {
+    if !asked.contains(where: { $0.id == id && $0.range == range }) { try request(id, range) }
+    while let next = asked.first, next.id != id || next.range != range { try dropFirst() }
+    asked.removeFirst()
+    return try answer(id, range)
+  }
+
+  /// Passes over the answer to what was asked for first. That it is refused matters to nobody.
+  private func dropFirst() throws(Failure) {
+    let (id, range) = asked.removeFirst()
+    let words = try line()
+    if ["error", "missing"].contains(words[0]) { return }
+    guard words == ["ok", String(range.count)] else { throw nonsense(ServedArchives.line(id, range)) }
+    left = UInt64(range.count)
+    try passRest()
+  }
+
+  private static func line(_ id: Digest, _ range: Range<UInt64>) -> String {
+    "range \(id.hex) \(range.lowerBound) \(range.count)"
+  }
+
+  private func answer(_ id: Digest, _ range: Range<UInt64>) throws(Failure) -> [UInt8] {
     let count = range.count
-    let request = "range \(id.hex) \(range.lowerBound) \(count)"
-    let words = try ask(request)
+    let request = ServedArchives.line(id, range)
+    let words = try words()
     if words == ["missing"] {
       throw Failure(
         .inputMissing, "the store does not have the archive of backup \(id.hex)",
@@ -87,14 +117,29 @@ package final class ServedArchives {
   }
 
   private func ask(_ request: String) throws(Failure) -> [String] {
+    while !asked.isEmpty { try dropFirst() }
+    try passRest()
+    try send(request)
+    return try words()
+  }
+
+  /// Passes over what is left of the last answer.
+  private func passRest() throws(Failure) {
     let rest = AnswerSource(self)
     var buffer = [UInt8](repeating: 0, count: 64 << 10)
     while left > 0 { _ = try rest.read(into: &buffer) }
+  }
+
+  private func send(_ request: String) throws(Failure) {
     do throws(Failure) {
       try process.input?.write(Array("\(request)\n".utf8).span)
     } catch {
       throw error.code == .brokenPipe ? gone() : error
     }
+  }
+
+  /// The line of an answer, by words.
+  private func line() throws(Failure) -> [String] {
     let line: [UInt8]?
     do throws(Failure) {
       line = try answers.line(limit: ServedArchives.lineLimit)
@@ -105,6 +150,12 @@ package final class ServedArchives {
     hasAnswered = true
     let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
       .map { String(decoding: $0, as: UTF8.self) }
+    return words
+  }
+
+  /// Likewise; throws what it refuses.
+  private func words() throws(Failure) -> [String] {
+    let words = try line()
     guard words[0] == "error", words.count == 3 else { return words }
     let code: Failure.Code =
       switch words[1] {
@@ -189,14 +240,16 @@ private final class AnswerSource: ByteSource {
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int { try archives.receive(into: &buffer) }
 }
 
-/// An archive of which each part is asked for when it is needed.
+/// An archive of which each part is asked for when it is needed, or, of what `expect` announced, a little before.
 package final class ServedRegion: ByteRegion {
   /// What is asked for of the beginning: header, and the front of the message.
   private static let frontLength: UInt64 = 16 << 10
   /// Of the end: the trailer, the last chunk, and mostly the seek table.
   private static let tailLength: UInt64 = 128 << 10
-  /// The most that is asked for at once: some frames, encrypted.
+  /// The most that is asked for at once: some frames, encrypted. And the most that is asked for ahead, in all.
   private static let windowLength: UInt64 = 16 << 20
+  /// The most requests that are sent ahead.
+  private static let requestsAhead = 7
 
   private let archives: ServedArchives
   private let id: Digest
@@ -205,6 +258,11 @@ package final class ServedRegion: ByteRegion {
   private var tail: Piece?
   private var window: Piece?
   private var expected: UInt64 = 0
+  /// What will be read, and how much of that is behind us.
+  private var plan: [Range<UInt64>] = []
+  private var planned = 0
+  /// What has been asked for and not read.
+  private var ahead: [Range<UInt64>] = []
   /// What has come, as ciphertext, if parts are read more than once.
   private var spool: Spool?
 
@@ -229,6 +287,8 @@ package final class ServedRegion: ByteRegion {
 
   package func expect(upTo end: UInt64) { expected = end }
 
+  package func expect(_ ranges: [Range<UInt64>]) { (plan, planned) = (ranges, 0) }
+
   package func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int {
     guard offset < length else { return 0 }
     let wanted = Int(min(UInt64(buffer.count), length - offset))
@@ -248,13 +308,12 @@ package final class ServedRegion: ByteRegion {
     for known in [window, front, tail] {
       if let known, known.holds(offset) { return known }
     }
-    let frontEnd = length <= Self.frontLength + Self.tailLength ? length : Self.frontLength
     if offset < frontEnd {
-      let piece = try fetch(0..<frontEnd)
+      // Whoever looks at the beginning looks at the end next.
+      let piece = try fetch(0..<frontEnd, before: tail == nil && frontEnd < length ? tailStart..<length : nil)
       front = piece
       return piece
     }
-    let tailStart = length - Self.tailLength
     if offset >= tailStart {
       let piece = try fetch(tailStart..<length)
       tail = piece
@@ -265,17 +324,58 @@ package final class ServedRegion: ByteRegion {
       window = piece
       return piece
     }
-    let ahead = max(offset + min(count, Self.windowLength), min(expected, offset + Self.windowLength))
-    var end = min(ahead, tailStart)
+    var end = max(offset + min(count, Self.windowLength), min(expected, offset + Self.windowLength))
+    end = min(end, tailStart)
     if let known = spool?.next(after: offset) { end = min(end, known) }
+    if let first = ahead.first, first.lowerBound == offset { end = first.upperBound }
     let piece = try fetch(offset..<end)
     window = piece
     try spool?.keep(piece.bytes, at: offset)
     return piece
   }
 
-  private func fetch(_ range: Range<UInt64>) throws(Failure) -> Piece {
-    Piece(start: range.lowerBound, bytes: try archives.read(id, range))
+  /// Where the front ends: a short archive is all front.
+  private var frontEnd: UInt64 { length <= Self.frontLength + Self.tailLength ? length : Self.frontLength }
+  private var tailStart: UInt64 { length - min(length, Self.tailLength) }
+
+  /// - Parameter next: what is asked for ahead before what was announced.
+  private func fetch(_ range: Range<UInt64>, before next: Range<UInt64>? = nil) throws(Failure) -> Piece {
+    while let first = ahead.first, first != range {
+      ahead.removeFirst()
+      // The end comes before its time; anything else was not needed.
+      if first == tailStart..<length { tail = Piece(start: tailStart, bytes: try archives.read(id, first)) }
+    }
+    if ahead.isEmpty { try archives.request(id, range) } else { ahead.removeFirst() }
+    if let next {
+      try archives.request(id, next)
+      ahead.append(next)
+    }
+    try askAhead(after: max(range.upperBound, ahead.last?.upperBound ?? 0))
+    return Piece(start: range.lowerBound, bytes: try archives.read(id, range))
+  }
+
+  /// Asks for what will be read after what has been asked for, up to `place`.
+  private func askAhead(after place: UInt64) throws(Failure) {
+    var (place, bytes) = (place, ahead.reduce(0) { $0 + $1.count })
+    while ahead.count < Self.requestsAhead, let next = planned(after: place) {
+      bytes += next.count
+      if bytes > Self.windowLength { return }
+      try archives.request(id, next)
+      ahead.append(next)
+      place = next.upperBound
+    }
+  }
+
+  /// What of the plan is next behind a place, if it has to be asked for.
+  private func planned(after place: UInt64) -> Range<UInt64>? {
+    let place = max(place, frontEnd)
+    while planned < plan.count, plan[planned].upperBound <= place { planned += 1 }
+    guard planned < plan.count else { return nil }
+    let start = max(plan[planned].lowerBound, place)
+    guard start < tailStart, spool?.holds(start) != true else { return nil }
+    var end = min(plan[planned].upperBound, start + Self.windowLength, tailStart)
+    if let known = spool?.next(after: start) { end = min(end, known) }
+    return start..<end
   }
 
   /// Pieces of an archive in a file without a name.
@@ -300,6 +400,8 @@ package final class ServedRegion: ByteRegion {
       let source = RegionSource(try DescriptorRegion(file), from: piece.place + offset - piece.start)
       return try source.read(upTo: Int(count))
     }
+
+    func holds(_ offset: UInt64) -> Bool { pieces.contains { $0.start <= offset && offset < $0.end } }
 
     /// Where the next piece begins.
     func next(after offset: UInt64) -> UInt64? { pieces.map(\.start).filter { $0 > offset }.min() }

@@ -112,6 +112,7 @@ package final class ServedSources {
     let file = try TemporaryFile.anonymous()
     let hashing = try HashingSink(into: DescriptorSink(file, name: RawPath("temporary file")))
     region.expect(upTo: region.length)
+    region.expect([0..<region.length])
     try RegionSource(region).copy(to: hashing)
     try hashing.finish()
     guard try hashing.digest() == facts.sha256 else {

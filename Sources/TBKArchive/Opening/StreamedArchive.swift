@@ -100,6 +100,7 @@ package final class StreamedArchive: OpenedArchive {
       try key.decrypt(source, into: sink)
     case .region(let region):
       region.expect(upTo: region.length)
+      region.expect([0..<region.length])
       try key.decrypt(RegionSource(region, from: UInt64(key.frontLength)), into: sink)
     case .used: throw Failure(.library, "an archive on a pipe is read twice")
     }
@@ -252,4 +253,9 @@ private final class TailRegion: ByteRegion {
   }
 
   func expect(upTo end: UInt64) { whole.expect(upTo: start + min(end, length)) }
+
+  func expect(_ ranges: [Range<UInt64>]) {
+    whole.expect(
+      ranges.filter { $0.upperBound <= length }.map { start + $0.lowerBound..<start + $0.upperBound })
+  }
 }

@@ -11,10 +11,16 @@ package protocol ByteRegion: AnyObject {
   /// Says that what lies from the next place that is read on up to `end` will be wanted too: a region that is
   /// far away then brings it in large pieces.
   func expect(upTo end: UInt64)
+
+  /// Says what will be read from now on, in this order: a region that is far away asks for some of it before it is read.
+  ///
+  /// - Parameter ranges: ascending; they replace those of before.
+  func expect(_ ranges: [Range<UInt64>])
 }
 
 extension ByteRegion {
   package func expect(upTo end: UInt64) {}
+  package func expect(_ ranges: [Range<UInt64>]) {}
 
   /// Exactly `count` bytes from `offset`; `.truncated` if they are not there. `count` must be known
   /// to be small enough to hold.
@@ -145,6 +151,16 @@ package final class PeekingSource: ByteSource {
         if searched == 0 { return nil }
         throw Failure(.truncated, "the last line does not end")
       }
+    }
+  }
+
+  /// Likewise, but nil if the end of the line is not there yet.
+  ///
+  /// - Parameter isReady: whether the source gives something, or its end, without waiting.
+  package func lineAtHand(limit: Int, isReady: () -> Bool) throws(Failure) -> [UInt8]? {
+    while true {
+      if held[first...].contains(UInt8(ascii: "\n")) { return try line(limit: limit) }
+      guard held.count - first <= limit, isReady(), try fill() else { return nil }
     }
   }
 

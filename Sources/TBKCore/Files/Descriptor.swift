@@ -137,6 +137,12 @@ package final class Descriptor: Sendable {
     }
   }
 
+  /// Whether reading gives bytes, the end or an error without waiting.
+  package var isReadable: Bool {
+    var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&entry, 1, 0) > 0
+  }
+
   /// After a call that failed: returns if it is to be repeated.
   ///
   /// Whoever else has a terminal or pipe open can have made it non-blocking for us too.

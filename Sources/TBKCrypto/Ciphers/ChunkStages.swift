@@ -226,6 +226,18 @@ package final class ChunkedMessage {
     }
   }
 
+  /// Says which of the plaintext will be read from now on, in this order.
+  ///
+  /// - Parameter ranges: ascending.
+  package func expect(_ ranges: [Range<UInt64>]) {
+    let (size, sealed) = (UInt64(scheme.chunkSize), UInt64(scheme.sealedSize))
+    region.expect(
+      ranges.filter { !$0.isEmpty && $0.upperBound <= length }.map { range in
+        let end = start + ((range.upperBound - 1) / size + 1) * sealed
+        return start + range.lowerBound / size * sealed..<min(end, region.length)
+      })
+  }
+
   /// The plaintext in `range`, which must lie in the message and be small enough to hold.
   package func read(_ range: Range<UInt64>, expecting further: UInt64? = nil) throws(Failure) -> [UInt8] {
     let memory = MemorySink()

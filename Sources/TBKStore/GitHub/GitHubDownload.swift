@@ -46,13 +46,18 @@ final class PiecewiseDownload: ByteSource {
     return count
   }
 
+  /// Asks for the first pieces, so that they come while others are read.
+  func start() throws(Failure) {
+    while fetched.count < client.width, let piece = pieces.popFirst() {
+      let exchange = try piece.exchange()
+      client.start(exchange)
+      fetched.append((piece, exchange, 0))
+    }
+  }
+
   private func nextPiece() throws(Failure) -> [UInt8]? {
     while true {
-      while fetched.count < client.width, let piece = pieces.popFirst() {
-        let exchange = try piece.exchange()
-        client.start(exchange)
-        fetched.append((piece, exchange, 0))
-      }
+      try start()
       current = []
       position = 0
       guard let (piece, exchange, repairs) = fetched.first else { return nil }

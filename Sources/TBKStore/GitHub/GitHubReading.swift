@@ -53,6 +53,18 @@ extension GitHubStore {
     }
   }
 
+  package func openAhead(
+    _ object: ObjectReference, size: UInt64, range: Range<UInt64>
+  ) throws(Failure) -> (any ByteSource)? {
+    let pieces = object.pieces(of: range, size: size)
+    guard pieces.count == 1, !object.parts.isEmpty, object.parts[pieces[0].index].place != GitHubStaged.gitPlace
+    else { return nil }
+    // Opened as any other; what a joined source would open later is opened now.
+    let source = try open(object, size: size, range: range)
+    try (source as? JoinedSource)?.begin()
+    return source
+  }
+
   private func open(
     _ piece: PartRange, of object: ObjectReference, at head: Head, what: String
   ) throws(Failure) -> any ByteSource {

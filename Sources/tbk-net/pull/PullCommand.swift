@@ -219,7 +219,9 @@ struct PullCommand: SuiteCommand {
     if serve {
       // Whatever group they are in: a backup may need one of another.
       let server = RangeServer(session.store, entries: snapshot.entries)
-      try server.run(DescriptorSource(.standardInput), DescriptorSink(.standardOutput))
+      try server.run(
+        DescriptorSource(.standardInput), DescriptorSink(.standardOutput),
+        isReady: { Descriptor.standardInput.isReadable })
       return ExitStatus.success
     }
     if let directory = preparing.prepare {

@@ -6,10 +6,13 @@ import os
 import pathlib
 import random
 import shutil
+import subprocess
+import time
 
 import pytest
-from conftest import FAST, PASSWORD, put, snapshot
+from conftest import FAST, PASSWORD, PATIENCE, put, snapshot
 from github_fixture import github, github_server  # noqa: F401, fixtures
+from test_github_store import archive
 
 CLI = pathlib.Path(__file__).resolve().parents[1]
 KIB, MIB = 1 << 10, 1 << 20
@@ -270,6 +273,62 @@ def test_frames_side_by_side_come_in_one_request(place, tmp_path, key, suite):
     assert len(place.requests()) <= 6 and place.read() < 15_000_000 + 2 * 4 * MIB + MIB
 
 
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory):
+    """A tree, and names in it whose content is in frames far from each other."""
+    tree = tmp_path_factory.mktemp("scattered") / "tree"
+    chance = random.Random(9)
+    for number in range(6):
+        put(tree / f"{number}a", chance.randbytes(100_000))
+        put(tree / f"{number}b", chance.randbytes(9 * MIB))
+    return tree, [f"{number}a" for number in range(6)]
+
+
+def chosen(names):
+    return [word for name in names for word in ("--path", name)]
+
+
+@pytest.mark.parametrize("suite", ["3", "age"])
+def test_what_is_next_is_asked_for_while_the_last_is_awaited(place, tmp_path, key, scattered, suite):
+    tree, names = scattered
+    backup = place.back_up(tree, *sealing(suite, key))
+    options = {"password": password(suite)}
+    # The beginning, then the end; then as many frames of 4 MiB as are asked for ahead.
+    for fault in ("ahead@1:1", "ahead@3:3", "ahead@5:3"):
+        out = tmp_path / fault
+        place.open(backup, *opening(suite, key), "-C", out, *chosen(names), fault=fault, **options)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == {name: (tree / name).read_bytes() for name in names}
+        assert len(place.requests()) <= 2 + 1 + 6 and place.read() < FRONT + TAIL + 7 * 4 * MIB
+        spans = sorted((first, first + count) for _, first, count, _ in place.requests())
+        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:])), "nothing is fetched twice"
+    # All of it, in pieces.
+    for arguments in (["--verify"], ["-C", tmp_path / "all"]):
+        place.open(backup, *opening(suite, key), *arguments, fault="ahead@3:1", **options)
+        size = next((place.store / "backups").iterdir()).stat().st_size
+        assert size <= place.read() <= size + FRONT + TAIL
+
+
+@pytest.mark.parametrize("fault, statuses", [("flip", {65, 77}), ("cut", {65, 69, 75}), ("die", {75}), ("error", {75}), ("nonsense", {65})])
+@pytest.mark.parametrize("number", [2, 4, 8])
+def test_what_was_asked_for_ahead_and_is_wrong_is_noticed(place, tmp_path, scattered, fault, statuses, number):
+    tree, names = scattered
+    backup = place.back_up(tree, "--suite", "3")
+    done = place.open(backup, "-C", tmp_path / "out", *chosen(names), fault=f"{fault}@{number}:-20", status=None)
+    assert done.status in statuses and not (tmp_path / "out").exists()
+    assert place.tbk.leftovers() == []
+
+
+def test_ranges_that_change_places_are_noticed(place, tmp_path, scattered):
+    """Each answer is that of the request before it."""
+    tree, names = scattered
+    backup = place.back_up(tree, "--suite", "3")
+    other = place.back_up(tree, "--suite", "3")
+    data = next((place.store / "backups").glob(f"backup_{other[:12]}*"))
+    for number in (3, 5, 8):
+        done = place.open(backup, "-C", tmp_path / "out", *chosen(names), fault=f"swap@{number}:{data}", status=None)
+        assert done.status in (65, 77) and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("suite", ["3", "age"])
 def test_a_chain_is_consolidated_out_of_what_is_needed_of_it(place, tmp_path, key, suite):
     tree = tmp_path / "tree"
@@ -506,6 +565,54 @@ def test_of_a_release_ranges_are_fetched(github, tbk, tmp_path):  # noqa: F811
     # An answer that breaks off is resumed.
     github.fault(method="GET", origin="storage", reset_response_after=5000)
     assert place.open(backup, "--cat", "d3/file 8").out == (tree / "d3" / "file 8").read_bytes()
+
+
+def test_what_is_asked_for_at_once_is_fetched_at_once(github, tbk, tmp_path):  # noqa: F811
+    """While the first is held back by the server, the others come there too; the answers keep their order."""
+    tbk.environment.update(github.environment)
+    place = Place(tbk, tmp_path, github.address)
+    tree = tmp_path / "tree"
+    put(tree / "file", os.urandom(3 * MIB))
+    backup = place.back_up(tree, "--suite", "3", push=["--placement", "release"])
+    archive = tbk.run("tbk-pull", github.address, backup).out
+    asked = [(0, 1000), (MIB, 5000), (2 * MIB, 0), (2 * MIB, 70_000), (len(archive) - 5, 5), (7, 3)]
+    requests = "".join(f"range {backup} {first} {count}\n" for first, count in asked)
+    expected = [(f"ok {count}", archive[first:first + count]) for first, count in asked]
+    assert ask(tbk, github.address, "hello 1\n" + requests)[1:] == expected
+
+    def fetched():
+        return [entry for entry in github.log() if entry["headers"].get("range")]
+    github.clear_log()
+    github.fault(method="GET", origin="storage", hang=10 * PATIENCE, times=-1)
+    process = tbk.start("tbk-pull", "--serve", github.address, stdin=subprocess.PIPE)
+    process.stdin.write(requests.encode())
+    process.stdin.flush()
+    deadline = time.monotonic() + PATIENCE
+    while len([entry for entry in fetched() if entry["origin"] == "storage"]) < 3:
+        assert time.monotonic() < deadline and process.poll() is None, fetched()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    github.clear_faults()
+    # One that fails does not spoil the others.
+    github.fault(method="GET", origin="storage", status=404, skip=1, times=1)
+    answers = ask(tbk, github.address, "hello 1\n" + requests)[1:]
+    assert [answer for answer in answers if answer in expected] == [one for one, answer in zip(expected, answers) if answer == one]
+    assert sum(answer == one for one, answer in zip(expected, answers)) >= len(asked) - 1
+
+
+def test_ranges_at_the_borders_of_parts(github, tbk, tmp_path):  # noqa: F811
+    """Of parts in commits, and over them."""
+    part = 24 * MIB
+    data = archive(1, 2 * part + MIB)
+    github.push(data, "--placement", "git")
+    backup = hashlib.sha256(data).hexdigest()
+    ends = [0, 1, part - 1, part, part + 1, 2 * part - 1, 2 * part, 2 * part + 1, len(data) - 1, len(data)]
+    asked = [(first, min(last - first, size)) for first in ends for last in ends for size in (3, 70_000) if last >= first]
+    requests = "".join(f"range {backup} {first} {count}\n" for first, count in asked)
+    github.clear_log()
+    answers = ask(tbk, github.address, "hello 1\n" + requests, env=github.environment)
+    assert answers[1:] == [(f"ok {count}", data[first:first + count]) for first, count in asked]
 
 
 def test_of_git_each_part_is_fetched_once(github, tbk, tmp_path):  # noqa: F811
