@@ -38,19 +38,19 @@ extension LedgerSession.Snapshot {
   /// What the ledger names of the backups of a scope, and of their groups.
   package func named(in scope: BackupScope) throws(Failure) -> [NamedObject] {
     var objects = named(by: entries.filter { scope.holds($0) }, withDependencies: false)
-    for group in ledger?.groups ?? [] {
-      guard scope.holds(group.id) else { continue }
-      for part in LedgerGroup.Part.allCases {
-        guard let object = group.object(part) else { continue }
-        let path = ObjectPath(part.folder, object.name)
-        objects.append(
-          NamedObject(
-            kind: part == .check ? .check : .identity, id: nil, group: group.id,
-            reference: ObjectReference(path), size: nil, sha256: object.sha256,
-            files: [(StoredFile(path), nil)]))
-      }
+    for group in ledger?.groups ?? [] where scope.holds(group.id) {
+      objects += LedgerGroup.Part.allCases.compactMap { named($0, of: group.id) }
     }
     return objects
+  }
+
+  /// An object of a group; nil if the ledger names none.
+  func named(_ part: LedgerGroup.Part, of group: GroupID) -> NamedObject? {
+    guard let object = ledger?.group(group)?.object(part) else { return nil }
+    let path = ObjectPath(part.folder, object.name)
+    return NamedObject(
+      kind: part == .check ? .check : .identity, id: nil, group: group, reference: ObjectReference(path),
+      size: nil, sha256: object.sha256, files: [(StoredFile(path), nil)])
   }
 
   /// What the ledger names of these backups and of those that they depend on, each once.
@@ -118,8 +118,9 @@ extension LedgerSession {
     return faults
   }
 
-  private func problem(
-    of object: NamedObject, _ progress: (Int) -> Void
+  /// What is wrong with an object, which is read; nil for nothing. Throws what keeps it from finding out.
+  func problem(
+    of object: NamedObject, _ progress: (Int) -> Void = { _ in }
   ) throws(Failure) -> StoreFault.Problem? {
     do throws(Failure) {
       let source = try store.open(object.reference)

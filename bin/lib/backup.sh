@@ -6,7 +6,7 @@ prepared_lost='' prepared_proof='' prepared_prune='' prepared_last_count=''
 # manifest, and in prepared_NAME what tbk-pull --prepare says; sets what tb_list and tb_pull_check set, too.
 tb_prepare() {
 	test -n "${opt_require_signature-}" || set -- --unvouched "$@"
-	tb_must pull-prepare tb_pull pull-prepare ${tb_quiet:+--quiet} --prepare "$tb_work" "$@" -- "$profile_store"
+	tb_must pull-prepare tb_pull pull-prepare ${tb_quiet:+--quiet} --prepare "$tb_work" ${profile_recipients:+--identity} "$@" -- "$profile_store"
 	while IFS=$tb_tab read -r tb_name tb_value; do
 		eval "prepared_$tb_name=\$tb_value"
 	done <"$tb_work/prepared"

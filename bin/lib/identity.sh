@@ -32,7 +32,7 @@ tb_try_identity() {
 # sets tb_words to options that say so.
 tb_has_newest() {
 	# shellcheck disable=SC2086 # Words without blanks.
-	tb_words=$(printf '%s\n' "$tb_identities" | "$tb_sh" answer successors -- $profile_recipients) || exit
+	tb_words=$(printf '%s\n' "$tb_identities" | "$tb_sh" answer successors -- "$profile_group" "$tb_work/identity" $profile_recipients) || exit
 	test -z "$tb_words"
 }
 

@@ -27,13 +27,13 @@ tb_open_previous() {
 
 # tb_find_readers: sets prepared_full to why what is built on cannot be, where it has other readers or does not open here;
 # and tb_local_recipient to whom the manifest that is kept here is sealed, where the backup is sealed to recipients.
-tb_local_recipient='' prepared_full='' prepared_manifest='' prepared_last_suite='' prepared_identity=''
+tb_local_recipient='' prepared_full='' prepared_manifest='' prepared_last_suite='' prepared_identity='' prepared_identity_state=''
 tb_find_readers() {
 	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
 	*.age.*)
 		tb_assignments=$(tb_stage readers "$tb_sh" answer readers -- "full=$prepared_full" "manifest=$prepared_manifest" \
 			"last=$prepared_last_suite" "latest=$tb_latest" "mode=$profile_backup_mode" "profile=$profile_name" \
-			"group=$profile_group" "identity=$prepared_identity" "dry=$opt_dry_run" "opens=${opt_identity-}" \
+			"group=$profile_group" "identity=$prepared_identity" "state=$prepared_identity_state" "dry=$opt_dry_run" "opens=${opt_identity-}" \
 			"readers=$profile_recipients") || tb_failed "$(tb_status readers)" readers
 		eval "$tb_assignments"
 		;;

@@ -48,8 +48,8 @@ tb_report_pruned() {
 		tb_assignments=$("$tb_sh" failed --reason --status "$1" --operation prune)
 		eval "$tb_assignments"
 		tb_audit failure "error=$tb_reason"
-		tb_problem="old backups were not removed: $tb_reason"
-		tb_warn "the backup is complete, but $tb_problem"
+		tb_warn "the backup is complete, but old backups were not removed: $tb_reason"
+		tb_problem="${tb_problem:+$tb_problem; }old backups were not removed: $tb_reason"
 		return
 	fi
 	removed=$tb_removed

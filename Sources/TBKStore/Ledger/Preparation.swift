@@ -42,6 +42,12 @@ package struct Preparation: Sendable {
     case lost
   }
 
+  package enum Identity: String, Sendable {
+    /// The store has the bytes that the ledger names.
+    case whole
+    case missing, altered
+  }
+
   package fileprivate(set) var last: LedgerEntry?
   /// Nil if the next backup can be an incremental one, or nobody has asked whether it can.
   package fileprivate(set) var reason: Reason?
@@ -55,6 +61,8 @@ package struct Preparation: Sendable {
   package fileprivate(set) var keyEpoch: UInt64?
   /// Of the group's sealed identity; nil if the ledger names none.
   package fileprivate(set) var identityHash: Digest?
+  /// Whether the store holds that identity; nil if there is none, or nobody has asked.
+  package fileprivate(set) var identity: Identity?
   /// Whether opening the last manifest proves the password as opening the check does.
   package fileprivate(set) var manifestProves = false
   /// Whether the rules would remove a backup.
@@ -105,6 +113,8 @@ package struct PreparationRequest {
   package var maximumChain: Int?
   /// The group whose password check is looked for.
   package var group: GroupID?
+  /// Whether its sealed identity is looked for instead: backups are sealed to recipients.
+  package var wantsIdentity: Bool
   package var scope: BackupScope
   /// The SHA-256 of the sealed manifest of a backup that is at hand; nil if none is.
   package var cached: (Digest) -> Digest?
@@ -113,7 +123,7 @@ package struct PreparationRequest {
 
   package init(
     isIncremental: Bool, rules: RetentionRules?, fullEvery: FullEvery? = nil,
-    maximumChain: Int? = nil, group: GroupID?, scope: BackupScope,
+    maximumChain: Int? = nil, group: GroupID?, wantsIdentity: Bool = false, scope: BackupScope,
     cached: @escaping (Digest) -> Digest? = { _ in nil }, hasLocal: @escaping (Digest) -> Bool = { _ in false }
   ) {
     self.isIncremental = isIncremental
@@ -121,6 +131,7 @@ package struct PreparationRequest {
     self.fullEvery = fullEvery
     self.maximumChain = maximumChain
     self.group = group
+    self.wantsIdentity = wantsIdentity
     self.scope = scope
     self.cached = cached
     self.hasLocal = hasLocal
@@ -145,7 +156,11 @@ extension LedgerSession {
     if let group = request.group {
       found.keyEpoch = snapshot.ledger?.group(group)?.keyEpoch
       found.identityHash = snapshot.ledger?.group(group)?.identity?.sha256
-      (found.check, found.checkHash) = try state(of: group, in: snapshot, check)
+      if request.wantsIdentity {
+        found.identity = try identity(of: group, in: snapshot)
+      } else {
+        (found.check, found.checkHash) = try state(of: group, in: snapshot, check)
+      }
     }
     guard request.isIncremental else { return found }
     guard let last = found.last else {
@@ -188,6 +203,16 @@ extension LedgerSession {
       found.check == .pinned && last.group == request.group && last.keyEpoch == known?.keyEpoch
       && (state == .cached || isSigned)
     return found
+  }
+
+  /// It is small, and read: a listing would not tell whether it is the one that the ledger names.
+  private func identity(of group: GroupID, in snapshot: Snapshot) throws(Failure) -> Preparation.Identity? {
+    guard let object = snapshot.named(.identity, of: group) else { return nil }
+    return switch try problem(of: object) {
+    case nil: .whole
+    case .missing?: .missing
+    case .damaged?, .altered?: .altered
+    }
   }
 
   private func state(

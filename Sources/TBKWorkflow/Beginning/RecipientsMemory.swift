@@ -30,6 +30,17 @@ struct RecipientsMemory {
     return false
   }
 
+  /// Forgets which identity the group had when `recipients` were used first, if that is another one.
+  ///
+  /// Returns whether it was another one.
+  func forget(_ recipients: String, unlessFor identity: String) throws(Failure) -> Bool {
+    let lines = try known()
+    guard lines.contains(where: { $0.recipients == recipients && $0.identity != identity }) else { return false }
+    let text = lines.filter { $0.recipients != recipients }.map { "\($0.identity) \($0.recipients)\n" }.joined()
+    try AtomicFile.write(Array(text.utf8), to: file)
+    return true
+  }
+
   private func known() throws(Failure) -> [(identity: String, recipients: String)] {
     guard let there = try Descriptor.workingDirectory.openIfPresent(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) else {
       return []

@@ -48,6 +48,10 @@ struct StoreChecks {
     case nil: return []
     case 0?: return finding(.ok, "its identity is in the store, under the password: nothing here opens its backups")
     case 69?: return finding(.note, "only the holder of the identity can open its backups: nothing here can")
+    case 65?, 66?:
+      return finding(
+        .fail, facts.said("identity").message,
+        "'termbackup generate-identity \(profile) -i FILE' puts the identity that was printed back")
     default:
       let said = facts.said("identity")
       return finding(

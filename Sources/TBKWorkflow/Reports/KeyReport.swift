@@ -50,7 +50,9 @@ struct IdentityReport: VerbReport {
     var text = "Backups of \(profile) need no password from now on\n"
     for recipient in recipients { text += row("sealed to", String(recipient)) }
     text += row("signed with", "\(facts.shown("fingerprint").prefix(12)), \(facts.shown("public"))")
-    text += "Each machine that restores them needs that public key in its trusted_keys.\n"
+    text += "Each machine that restores them needs that public key in its trusted_keys"
+    let key = try? facts["public"].map { (path) throws(Failure) in try readFile(RawPath(path), limit: 1 << 16) }
+    text += key.map { ":\n" + String(decoding: $0, as: UTF8.self) } ?? ".\n"
     return text
       + (isKept
         ? "The identity that opens them is in the store, under the password. If one of the two is lost,\n"

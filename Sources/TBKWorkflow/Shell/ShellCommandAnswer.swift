@@ -21,7 +21,7 @@ extension ShellCommand {
       switch question {
       case "plain-key" where words.count == 1: try Answers.plainKey(words[0])
       case "readers": try Answers.readers(try Facts(words))
-      case "successors": try Answers.successors(words.map(\.text))
+      case "successors" where words.count >= 2: try Answers.successors(words[...])
       case "stored" where words.count == 3: try Answers.stored(list: words[0], asked: words[1], faults: words[2])
       case "why-not":
         guard let reason = Answers.whyNot(words.map { Int32($0.text) ?? -1 }) else { return 1 }
@@ -47,48 +47,73 @@ private enum Answers {
 
   /// Prints to whom backups are sealed from now on, as options, by the identities on standard input: to the
   /// recipient of the first of them, and to those of before that are of none of them. Prints nothing if these
-  /// are those of before.
+  /// are those of before, unless this home has noted another sealed identity for them, as before it was put
+  /// back into the store: that note goes.
   ///
-  /// - Parameter words: options that name the recipients of before.
-  static func successors(_ words: [String]) throws(Failure) {
-    let before = words.filter { $0.first != "-" }
+  /// - Parameter words: the group, the file with its sealed identity, and options that name the recipients of
+  ///   before.
+  static func successors(_ words: ArraySlice<RawPath>) throws(Failure) {
+    let options = words.dropFirst(2).map(\.text)
+    let before = options.filter { $0.first != "-" }
     let text = try Secret(
       reading: .standardInput, limit: AgeIdentityFile.maximumLength, name: RawPath("standard input"))
     let identities = try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
     var known: [String] = []
     for identity in identities { known.append(try identity.recipient.text()) }
     let next = known.prefix(1) + before.filter { !known.contains($0) }
-    if Set(next) == Set(before) { return }
+    if Set(next) == Set(before) {
+      let memory = RecipientsMemory(of: words[0].text, in: try Home.ofProcess().stateDirectory())
+      let hash = try SHA256.hash(try readFile(words[1], limit: AgeIdentityFile.maximumLength))
+      guard try memory.forget(options.joined(separator: " "), unlessFor: hash.hex) else { return }
+    }
     try StandardOutput.write(next.map { "--recipient \($0)" }.joined(separator: " ") + "\n")
   }
 
   /// Prints what a run needs to know where backups are sealed to recipients, as assignments for a shell:
   /// `prepared_full` is why the next backup is full, or a hyphen; `tb_local_recipient` the recipient of this
   /// home's own identity, which is made if it is not there: it opens the last manifest that is kept in the home,
-  /// and nothing that is stored. Warns where the group has another sealed identity than when these recipients
-  /// were used first.
+  /// and nothing that is stored; `tb_problem` what a person must know of the sealed identity of the group, which is
+  /// also a warning: the store has lost or altered it, or it is another one than when these recipients were used
+  /// first.
   ///
   /// - Parameter facts: full, as far as is known; manifest, where the last comes from, as tbk-pull says; last, what
   ///   the last backup is sealed in and latest, its id; mode, profile, group and readers, options that name the
-  ///   recipients; identity, the SHA-256 of the sealed one, a hyphen or nothing; dry, if nothing is to be made or
+  ///   recipients; identity, the SHA-256 of the sealed one, a hyphen or nothing, and state, what the store has of it,
+  ///   as tbk-pull says; dry, if nothing is to be made or
   ///   noted; opens, if an identity is given.
   static func readers(_ facts: Facts) throws(Failure) {
     let home = try Home.ofProcess()
     let own = try home.stateDirectory().appending("local_identity")
     let readers = facts.text("readers") ?? ""
-    if facts["dry"] == nil, let identity = facts.text("identity") {
-      let profile = facts.text("profile") ?? "-"
-      let memory = RecipientsMemory(of: facts.text("group") ?? "", in: try home.stateDirectory())
-      if try memory.areOutdated(readers, identity: identity) {
-        Messages.warning(
-          "another machine has changed the identity of '\(profile)': backups from here are still sealed to the one "
-            + "of before; 'termbackup generate-identity \(profile)' takes over the new one")
-      }
+    if let problem = try problem(facts, home, readers) {
+      try StandardOutput.write(ShellScript.assignment(to: "tb_problem", problem))
     }
     try StandardOutput.write(ShellScript.assignment(to: "prepared_full", try reason(facts, home, readers, own)))
     if facts["dry"] == nil, facts.text("mode") == "incremental" {
       try StandardOutput.write(ShellScript.assignment(to: "tb_local_recipient", try recipient(of: own)))
     }
+  }
+
+  /// Warns of what is wrong with the sealed identity, and returns it in short; nil for nothing.
+  private static func problem(_ facts: Facts, _ home: Home, _ readers: String) throws(Failure) -> String? {
+    let profile = facts.text("profile") ?? "-"
+    let problem: String
+    switch facts.text("state") {
+    case "missing": problem = "the sealed identity is missing from the store"
+    case "altered": problem = "the sealed identity in the store has been altered"
+    default:
+      guard facts["dry"] == nil, let identity = facts.text("identity") else { return nil }
+      let memory = RecipientsMemory(of: facts.text("group") ?? "", in: try home.stateDirectory())
+      guard try memory.areOutdated(readers, identity: identity) else { return nil }
+      Messages.warning(
+        "another machine has changed the identity of '\(profile)': backups from here are still sealed to the one "
+          + "of before; 'termbackup generate-identity \(profile)' takes over the new one")
+      return "another machine has changed the identity"
+    }
+    Messages.warning(
+      "\(problem): the password no longer opens the backups of '\(profile)', only a printed identity does; "
+        + "'termbackup generate-identity \(profile) -i FILE', on this machine, puts the printed one back")
+    return problem
   }
 
   /// A backup is built on one that all of its readers can open, and that opens here.

@@ -18,6 +18,14 @@ extension ShellCommand {
       name: .long,
       help: ArgumentHelp("Keep the identities of before, in <file> under the old password.", valueName: "file"))
     var known: RawPath?
+    @Option(
+      name: .long,
+      help: ArgumentHelp("Make none, but seal those in <file>, plain or under the password.", valueName: "file"))
+    var from: RawPath?
+    @Option(
+      name: .long,
+      help: ArgumentHelp("With --from, one of them must be that of one of these recipients.", valueName: "words"))
+    var readers: String = ""
     @OptionGroup var old: TBKCommand.OldPasswordOptions
     @OptionGroup var passwords: TBKCommand.PasswordOptions
     @OptionGroup var common: CommonOptions
@@ -30,26 +38,62 @@ extension ShellCommand {
           try old.password(refusing: refusing, inputIsData: false)
         }
       }
-      let identity = try AgeIdentity.generate()
-      let first = try AgeIdentityFile.text(of: identity, created: Timestamp.now().iso8601())
-      let whole: Secret
-      if let before {
-        _ = try before.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
-        whole = try first.followed(by: before)
-      } else {
-        whole = first
-      }
       let password = try passwords.password(confirming: true, inputIsData: false)
+      let whole: Secret
+      if let from {
+        whole = try given(from, password)
+      } else {
+        let first = try AgeIdentityFile.text(of: try AgeIdentity.generate(), created: Timestamp.now().iso8601())
+        if let before {
+          _ = try before.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
+          whole = try first.followed(by: before)
+        } else {
+          whole = first
+        }
+      }
       let sealed = try AgeIdentityFile.encrypt(whole, passphrase: password)
       try AtomicFile.write(sealed, to: out)
       // What is written is read back: what it opens could not be opened otherwise.
-      let recipient = identity.recipient
+      let written = try whole.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
+      let recipient = written[0].recipient
       let again = try SealedIdentities.text(in: out) { () throws(Failure) in try password.copy() }
       let read = try again.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
       let key = try AgeFileKey()
       _ = try AgeHeader.sealing(key, to: [recipient]).unwrap([read[0]])
       try StandardOutput.write(try recipient.text() + "\n")
       return ExitStatus.success
+    }
+
+    /// The text of the identities that were printed, or that another copy of the store has under the password.
+    private func given(_ path: RawPath, _ password: borrowing Secret) throws(Failure) -> Secret {
+      let file = try Descriptor.openForReading(path)
+      let text = try Secret(reading: file, limit: AgeIdentityFile.maximumLength, name: path)
+      do throws(Failure) {
+        let plain = try opened(text, password)
+        try requireReader(plain)
+        return plain
+      } catch {
+        throw error.within(path.display)
+      }
+    }
+
+    private func opened(_ text: borrowing Secret, _ password: borrowing Secret) throws(Failure) -> Secret {
+      guard try AgeIdentityFile.isEncrypted(text) else { return try text.copy() }
+      return try AgeIdentityFile.decrypt(text, memoryLimit: 1 << AgeScrypt.standardLogN) { () throws(Failure) in
+        try password.copy()
+      }
+    }
+
+    private func requireReader(_ text: borrowing Secret) throws(Failure) {
+      var known: Set<String> = []
+      let identities = try text.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
+      for identity in identities { known.insert(try identity.recipient.text()) }
+      let recipients = readers.split(separator: " ").map(String.init).filter { $0.first != "-" }
+      guard recipients.isEmpty || recipients.contains(where: { known.contains($0) }) else {
+        throw Failure(
+          .denied, "none of the identities in it opens the backups that this profile makes",
+          hint: "give the file that 'termbackup generate-identity --print' wrote last")
+      }
     }
   }
 

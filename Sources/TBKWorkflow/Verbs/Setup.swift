@@ -1,4 +1,5 @@
 import ArgumentParser
+import TBKCore
 
 struct Initialise: Verb {
   static let beginning: Beginning = .optionsAlone
@@ -132,7 +133,8 @@ struct GenerateIdentity: Verb {
       password. Then run, daemon, watch and schedules need no secret at all; restore asks for the \
       password, on any machine.
 
-      With --recipient somebody else holds the identity, and nothing is put into the store.
+      With --recipient somebody else holds the identity, and nothing is put into the store. If the store has \
+      lost the identity, --identity puts the printed one back, under the password.
       """)
 
   @OptionGroup var profile: ProfileOperand
@@ -140,6 +142,12 @@ struct GenerateIdentity: Verb {
     name: [.customShort("r", allowingJoined: true), .long], parsing: .singleValue,
     help: ArgumentHelp("Seal to <recipient>, age1…, whose identity is elsewhere (repeatable).", valueName: "recipient"))
   var recipient: [String] = []
+  // Not those that open what the verb reads, which are `identity`.
+  @Option(
+    name: [.customShort("i"), .customLong("identity")],
+    help: ArgumentHelp(
+      "Put the identities in <file>, as printed, back into a store that lost them.", valueName: "file"))
+  var printed: RawPath?
   @Flag(name: .long, help: "Print the identities, which open all backups: for a safe.")
   var print = false
   @Flag(name: .long, help: "Sign an existing ledger that is not signed.")
@@ -152,6 +160,9 @@ struct GenerateIdentity: Verb {
   func validate() throws {
     if print, report.json { throw ValidationError("--print and --json cannot be used together") }
     if print, !recipient.isEmpty { throw ValidationError("--print is for an identity that is in the store") }
+    if printed != nil, print || !recipient.isEmpty {
+      throw ValidationError("--identity cannot be used with --print or --recipient")
+    }
   }
 }
 

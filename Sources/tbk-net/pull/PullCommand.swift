@@ -20,7 +20,7 @@ struct PullCommand: SuiteCommand {
       tbk-pull <store> --check --group <id>
       tbk-pull <store> --identity --group <id>
       tbk-pull <store> --serve < requests > answers
-      tbk-pull <store> --prepare <directory> --group <id> [--incremental [--cache <directory>]] [--rules <rules>]
+      tbk-pull <store> --prepare <directory> --group <id> [--identity] [--incremental [--cache <directory>]] [--rules <rules>]
       """,
     version: versionText)
 
@@ -80,7 +80,12 @@ struct PullCommand: SuiteCommand {
   @Flag(name: .long, help: "Send the password check of the group.")
   var check = false
 
-  @Flag(name: .long, help: "Send the sealed identities of the group, an age identity file under a passphrase.")
+  @Flag(
+    name: .long,
+    help: """
+      Send the sealed identities of the group, an age identity file under a passphrase; with --prepare, check them \
+      instead of fetching the password check.
+      """)
   var identity = false
 
   @Flag(
@@ -122,9 +127,8 @@ struct PullCommand: SuiteCommand {
 
   func validate() throws {
     let work = [
-      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, identity, serve, summary,
-      seen,
-      preparing.prepare != nil,
+      each, id != nil, at != nil, list, ledger, manifest != nil, signature != nil, check, serve, summary, seen,
+      identity || preparing.prepare != nil,
     ].count { $0 }
     if work == 0 { throw ValidationError("give a backup's id, 'latest' or --list") }
     if work > 1 {
@@ -139,7 +143,7 @@ struct PullCommand: SuiteCommand {
     if each, chain || unvouched { throw ValidationError("--each cannot be used with --chain or --unvouched") }
     if partial, !chain { throw ValidationError("--partial can only be used with --chain") }
     if chain, !hasBackup { throw ValidationError("--chain needs a backup's id or 'latest'") }
-    if check || identity, groups.onlyNamed == nil {
+    if check || identity && preparing.prepare == nil, groups.onlyNamed == nil {
       throw ValidationError("\(check ? "--check" : "--identity") needs one --group")
     }
     if unvouched, trust.isRequired {
@@ -153,7 +157,7 @@ struct PullCommand: SuiteCommand {
       throw ValidationError("--prepare and --output cannot be used together")
     }
     if present, !list { throw ValidationError("--present can only be used with --list") }
-    if pinOut != nil, !check, !identity {
+    if pinOut != nil, !check, !identity || preparing.prepare != nil {
       throw ValidationError("--pin-out can only be used with --check and --identity")
     }
     if hex, signature == nil { throw ValidationError("--hex can only be used with --signature") }
@@ -200,7 +204,7 @@ struct PullCommand: SuiteCommand {
       Messages.notice(
         "TermBackup 6 wrote the ledger of this store: a rollback would not be noticed")
     }
-    if let group = groups.onlyNamed, check || identity {
+    if let group = groups.onlyNamed, check || identity, preparing.prepare == nil {
       let part = check ? LedgerGroup.Part.check : .identity
       let group = try whole(group, snapshot, session)
       var hash: Digest?
@@ -227,7 +231,7 @@ struct PullCommand: SuiteCommand {
     if let directory = preparing.prepare {
       try preparing.write(
         into: directory, session, snapshot, retrieval(session, snapshot, meter), scope: scope,
-        group: groups.onlyNamed, row: { row($0, nil) })
+        group: groups.onlyNamed, wantsIdentity: identity, row: { row($0, nil) })
       return ExitStatus.success
     }
     if summary {

@@ -90,10 +90,12 @@ extension PrepareOptions {
 
   /// Writes `list`, `trust`, `prepared`, and, if there are such, `check` and `manifest` into the directory.
   ///
-  /// - Parameter row: the line of a backup in the list.
+  /// - Parameters:
+  ///   - wantsIdentity: whether the group's sealed identity is looked for, and not its check.
+  ///   - row: the line of a backup in the list.
   func write(
     into directory: RawPath, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
-    _ retrieval: Retrieval, scope: BackupScope, group: GroupID?, row: (LedgerEntry) -> [UInt8]
+    _ retrieval: Retrieval, scope: BackupScope, group: GroupID?, wantsIdentity: Bool, row: (LedgerEntry) -> [UInt8]
   ) throws(Failure) {
     func file(_ name: String) throws(Failure) -> DescriptorSink {
       let path = directory.appending(RawPath(name))
@@ -126,7 +128,7 @@ extension PrepareOptions {
     try put(Array(snapshot.trust.line.utf8), "trust")
     let request = PreparationRequest(
       isIncremental: incremental, rules: rules, fullEvery: fullEvery, maximumChain: maxChain?.number, group: group,
-      scope: scope, cached: { hashAtHand($0) }, hasLocal: { hasLocal($0) })
+      wantsIdentity: wantsIdentity, scope: scope, cached: { hashAtHand($0) }, hasLocal: { hasLocal($0) })
     let found = try session.prepare(
       request, over: snapshot, retrieval,
       manifest: { (entry) throws(Failure) in
@@ -160,6 +162,7 @@ extension Preparation {
       ("check_sha256", checkHash?.hex ?? "-"),
       ("key_epoch", keyEpoch.map(String.init) ?? "-"),
       ("identity", identityHash?.hex ?? "-"),
+      ("identity_state", identity?.rawValue ?? "-"),
       ("proof", manifestProves ? "manifest" : "check"),
       ("prune", wouldPrune ? "yes" : "no"),
     ]

@@ -13,7 +13,7 @@ from visit_fixture import GROUP, OTHER, place  # noqa: F401
 def test_of_an_empty_store_it_is_known_that_it_is_empty(place):
     found = place.next()
     assert found == {"last": "-", "last_count": "-", "last_suite": "-", "full": "first", "lost": "-", "manifest": "-", "check": "none", "check_sha256": "-",
-                     "key_epoch": "-", "identity": "-", "proof": "check", "prune": "no"}
+                     "key_epoch": "-", "identity": "-", "identity_state": "-", "proof": "check", "prune": "no"}
     assert place.names() == ["list", "prepared", "trust"] and place.read("list") == b"" and place.read("trust") == b"unsigned\n"
 
 
@@ -25,7 +25,7 @@ def test_everything_comes_with_one_visit(place):
     before = snapshot(place.path)
     found = place.next()
     assert found == {"last": last, "last_count": "1", "last_suite": "password", "full": "-", "lost": "-", "manifest": "fetched", "check": "pinned",
-                     "check_sha256": hash, "key_epoch": "0", "identity": "-", "proof": "check", "prune": "no"}
+                     "check_sha256": hash, "key_epoch": "0", "identity": "-", "identity_state": "-", "proof": "check", "prune": "no"}
     assert place.read("manifest") == archive(102) and place.read("check") == archive(50)
     assert place.read("list") == place.tbk.run("tbk-pull", place.path, "--list", "--group", GROUP).out
     assert snapshot(place.path) == before
@@ -33,6 +33,31 @@ def test_everything_comes_with_one_visit(place):
     # A full one needs no more of the last one than its name.
     found = place.prepare()
     assert (found["last"], found["full"], found["manifest"]) == (last, "-", "-") and "manifest" not in place.names()
+
+
+def test_of_a_sealed_identity_it_is_seen_whether_the_store_has_it(place):
+    place.push(1)
+    place.check()
+    assert (place.next("--identity")["identity_state"], place.next("--identity")["check"]) == ("-", "none")
+    sealed = b"age-encryption.org/v1\n" + os.urandom(300)
+    put(place.scratch / "identity", sealed)
+    place.tbk.run("tbk-store", "identity", place.path, place.scratch / "identity", "--group", GROUP)
+    # It is not looked at unless that is asked for, and the check is not fetched then.
+    assert (place.next()["identity_state"], place.next()["check"]) == ("-", "pinned")
+    found = place.next("--identity")
+    assert (found["identity"], found["identity_state"], found["check"]) == (identify(sealed), "whole", "none")
+    assert "check" not in place.names()
+    stored, = (place.path / "keys").iterdir()
+    for data in (sealed[:-1], sealed + b"x", sealed[:-1] + b"?", b"", b"x" * (2 << 20)):
+        stored.unlink()
+        put(stored, data)
+        assert place.next("--identity")["identity_state"] == "altered", data[:50]
+    stored.unlink()
+    assert place.next("--identity")["identity_state"] == "missing"
+    stored.mkdir()
+    assert place.next("--identity")["identity_state"] == "altered"
+    place.tbk.run("tbk-pull", place.path, "--prepare", place.directory, "--identity", "--pin-out", place.scratch / "pin", "--group",
+                  GROUP, status=64)
 
 
 def test_a_manifest_at_hand_proves_the_password_if_it_is_the_ledgers(place):

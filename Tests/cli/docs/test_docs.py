@@ -146,8 +146,8 @@ class Account:
 
     def prepare(self, note):
         """What a block says of itself: that another machine takes the place of this one, or that something is lost."""
-        if found := re.fullmatch(r"without (.*) and (.*)", note):
-            for name in found.groups():
+        if found := re.fullmatch(r"without (.*)", note):
+            for name in found[1].split(" and "):
                 path = self.home / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif found := re.fullmatch(r"a new home, with (\w+) and (\w+)", note):

@@ -65,6 +65,12 @@ def test_backups_need_no_secret_and_a_restore_the_password(blind, small, tmp_pat
     blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", "--no-input", password=None, status=64)
 
 
+def test_the_public_key_is_printed_for_machines_that_restore(shell, small):  # noqa: F811
+    shell.profile("docs", small)
+    said = shell.run("generate-identity", "docs").stdout
+    assert b"needs that public key in its trusted_keys:\n" + (shell.home / "signing_key.pub").read_bytes() in said
+
+
 def test_nothing_on_the_machine_opens_a_backup(blind, small, tmp_path):
     require("age")
     grow(small, "second")
@@ -272,3 +278,119 @@ def test_a_rotation_takes_what_is_under_a_password_along(shell, small, tmp_path)
         shell.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid", password=b"the new one")
         shell.run("restore", backup, "-p", "docs", "--to", tmp_path / "no", status=77)
         assert snapshot(tmp_path / backup) == snapshot(small)
+
+
+# A store that has lost what opens the backups
+
+
+@pytest.fixture
+def printed(blind, tmp_path):
+    """The identities on paper."""
+    put(tmp_path / "printed", blind.run("generate-identity", "docs", "--print").stdout, 0o600)
+    return tmp_path / "printed"
+
+
+def lose(shell):  # noqa: F811
+    sealed_identity(shell).unlink()
+
+
+def alter(shell):  # noqa: F811
+    file = sealed_identity(shell)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+
+
+def cut(shell):  # noqa: F811
+    file = sealed_identity(shell)
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage, said", [
+    (lose, "the sealed identity is missing from the store"), (alter, "the sealed identity in the store has been altered"),
+    (cut, "the sealed identity in the store has been altered")], ids=["lost", "altered", "cut"])
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_run_warns_of_an_identity_that_the_store_has_lost(shell, small, tmp_path, damage, said, mode):  # noqa: F811
+    shell.profile("docs", small, "--mode", mode)
+    shell.run("generate-identity", "docs")
+    put(tmp_path / "note", f"#!/bin/sh\ncat >{tmp_path}/told\n".encode(), 0o755)
+    shell.run("profile", "edit", "docs", "--after-command", f"{tmp_path}/note", password=None)
+    assert b"warning" not in shell.run("run", "docs", "--no-input", password=None).stderr
+    assert json.loads((tmp_path / "told").read_text())["warning"] is None
+    damage(shell)
+    grow(small, "more")
+    done = shell.run("run", "docs", "--no-input", password=None)
+    assert f"warning: {said}".encode() in done.stderr
+    assert b"'termbackup generate-identity docs -i FILE', on this machine" in done.stderr
+    assert len(entries(shell)) == 2 and entries(shell)[-1]["mode"] == mode
+    told = json.loads((tmp_path / "told").read_text())
+    assert (told["status"], told["warning"]) == ("success", said)
+    # With nothing to store as well, and nothing is noted when it is only looked at.
+    (tmp_path / "told").unlink()
+    assert said.encode() in shell.run("run", "docs", "--dry-run", "--no-input", password=None).stderr
+    assert not (tmp_path / "told").exists()
+    done = shell.run("run", "docs", "--no-input", "--json", password=None)
+    assert said.encode() in done.stderr
+    assert json.loads(done.stdout)["status"] == ("unchanged" if mode == "incremental" else "success")
+    assert json.loads((tmp_path / "told").read_text())["warning"] == said
+
+
+def test_no_warning_of_an_identity_that_is_elsewhere(shell, small):  # noqa: F811
+    shell.profile("docs", small, "--mode", "incremental")
+    shell.run("generate-identity", "docs", "--recipient", age.Identity(bytes(range(32))).recipient, password=None)
+    for name in ("one", "two"):
+        grow(small, name)
+        assert b"warning" not in shell.run("run", "docs", "--no-input", password=None).stderr
+
+
+@pytest.mark.parametrize("damage", [lose, alter])
+def test_a_printed_identity_is_put_back_under_a_password(blind, small, tmp_path, printed, damage):
+    before = identities(blind)
+    said = blind.run("generate-identity", "docs", "-i", printed, status=73).stderr
+    assert b"the store has the identity" in said
+    damage(blind)
+    assert b"generate-identity docs -i FILE" in blind.run("doctor", status=1, password=None).stdout
+    blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", status=66 if damage is lose else 65)
+    put(tmp_path / "wrong", age.Identity(bytes(range(32))).text.encode() + b"\n", 0o600)
+    said = blind.run("generate-identity", "docs", "-i", tmp_path / "wrong", status=77).stderr
+    assert b"none of the identities in it" in said
+    put(tmp_path / "none", b"no identity\n", 0o600)
+    blind.run("generate-identity", "docs", "-i", tmp_path / "none", status=65)
+    for others in (["--print"], ["-r", age.Identity(bytes(range(32))).recipient]):
+        blind.run("generate-identity", "docs", "-i", printed, *others, status=64)
+    recipients = json.loads(blind.run("profile", "show", "docs", "--json", password=None).stdout)["recipients"]
+    told = json.loads(blind.run("generate-identity", "docs", "-i", printed, "--json").stdout)
+    assert told["recipients"] == recipients and identities(blind) == before
+    blind.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out", "--setuid")
+    assert snapshot(tmp_path / "out") == snapshot(small)
+    grow(small, "after")
+    done = blind.run("run", "docs", "--no-input", password=None)
+    assert b"warning" not in done.stderr and entries(blind)[-1]["mode"] == "incremental"
+    assert b"1 of 1" not in blind.run("verify", "--stored", "-p", "docs", password=None).stderr
+    blind.run("doctor", password=None)
+
+
+def test_a_copy_of_the_sealed_identity_is_put_back_as_well(blind, tmp_path):
+    before = identities(blind)
+    os.replace(sealed_identity(blind), tmp_path / "copy")
+    blind.run("generate-identity", "docs", "-i", tmp_path / "copy", password=b"another", status=77)
+    blind.run("generate-identity", "docs", "-i", tmp_path / "copy")
+    assert identities(blind) == before
+
+
+def test_other_machines_warn_until_they_have_seen_what_was_put_back(blind, small, tmp_path, printed):
+    other = {"TERMBACKUP_HOME": str(tmp_path / "other")}
+    blind.run("init", env=other)
+    put(tmp_path / "other" / "trusted_keys" / "first.pub", (blind.home / "signing_key.pub").read_bytes())
+    blind.run("profile", "create", "docs", "--source", small, "--mode", "incremental", "--repo", blind.home / "store", "--group",
+              entries(blind)[0]["group"], env=other)
+    blind.run("generate-identity", "docs", env=other)
+    put(blind.home / "trusted_keys" / "other.pub", (tmp_path / "other" / "signing_key.pub").read_bytes())
+    grow(small, "by the other")
+    assert b"warning" not in blind.run("run", "docs", "--no-input", env=other, password=None).stderr
+    lose(blind)
+    blind.run("generate-identity", "docs", "-i", printed)
+    for _ in range(2):
+        assert b"another machine has changed the identity" in blind.run("run", "docs", "--no-input", env=other, password=None).stderr
+    blind.run("generate-identity", "docs", env=other, password=b"another", status=77)
+    blind.run("generate-identity", "docs", env=other)
+    assert b"warning" not in blind.run("run", "docs", "--no-input", env=other, password=None).stderr
+    assert b"recipients already" in blind.run("generate-identity", "docs", env=other, status=73).stderr

@@ -124,3 +124,31 @@ def test_requests(tmp_path, github_server):  # noqa: F811
     assert machine.changed()[1:] == (2, 2)
     requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
     assert len(requests) <= 9, requests
+
+
+def test_requests_without_a_secret(tmp_path, github_server):  # noqa: F811
+    """That the store still has the identity is seen in the same visit."""
+    github_server.token(TOKEN, login="me")
+    github_server.make_repository("me/blind")
+    env = {"TERMBACKUP_GITHUB_API": github_server.api, "TERMBACKUP_TOKEN": TOKEN}
+    machine = Machine(tmp_path, "--repo", "me/blind", "--max-backups", "9", env=env)
+    machine.verb("generate-identity", "p")
+    del machine.env["TERMBACKUP_PASSWORD_FILE"]
+    machine.ready()
+    github_server.clear_log()
+    assert machine.unchanged()[1:] == (0, 1)
+    requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
+    assert len(requests) <= 3 and sum("/keys/" in request for request in requests) == 1, requests
+    github_server.clear_log()
+    assert machine.changed()[1:] == (0, 2)
+    requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
+    assert len(requests) <= 9, requests
+    # Somebody removes it from the branch.
+    clone = tmp_path / "clone"
+    git = ["git", "-C", clone, "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run(["git", "clone", "-q", github_server.state("me/blind")["git_dir"], clone], check=True)
+    for command in (["rm", "-q", "-r", "keys"], ["commit", "-q", "-m", "x"], ["push", "-q"]):
+        subprocess.run([*git, *command], check=True)
+    put(machine.tree / "after", b"after")
+    done = machine.verb("run", "p", "--no-input")
+    assert b"the sealed identity is missing from the store" in done.err and b"Backed up p" in done.out
