@@ -42,6 +42,50 @@ import Testing
     #expect(try written(parseManifest(sample)) == sample)
   }
 
+  /// More than a few batches, with entries of all sizes.
+  private func large(_ count: Int, _ change: (Int) -> [String: String] = { _ in [:] }) -> String {
+    manifestText(
+      (0..<count).map { number in
+        var fields = change(number)
+        if number % 1000 == 7 { fields["xattrs"] = "{\"user.a\":\"\(String(repeating: "QUFB", count: 20_000))\"}" }
+        return entryText("name\(100_000 + number)", fields)
+      })
+  }
+
+  @Test(arguments: [1, 2, 5])
+  func manyEntriesAreReadAndWrittenInTheirOrder(threads: Int) throws {
+    let source = large(5000)
+    let parser = ManifestParser(threads: threads)
+    try parser.write(Array(source.utf8).span)
+    try parser.finish()
+    let manifest = try parser.manifest()
+    #expect(manifest.files.count == 5000)
+    #expect(try written(manifest) == source)
+    let sink = MemorySink()
+    var writer = try ManifestWriter(manifest, backupID: manifest.backupID, to: sink, threads: threads)
+    for index in manifest.files.indices { try writer.append(manifest.files[index]) }
+    try writer.finish()
+    #expect(text(sink.bytes) == source)
+  }
+
+  @Test(arguments: [1, 2, 5])
+  func theFirstFaultOfManyEntriesIsToldOf(threads: Int) throws {
+    let source = Array(large(5000) { [1234, 3000].contains($0) ? ["size": "-\($0)"] : [:] }.utf8)
+    let place = try #require(source.indices.first { source[$0...].starts(with: Array("-1234".utf8)) })
+    // The comma after the entry has been read.
+    let end = try #require(source[place...].firstIndex(of: UInt8(ascii: "}"))) + 2
+    for rest in ["", "}"] {
+      let parser = ManifestParser(threads: threads)
+      let failure = #expect(throws: Failure.self) {
+        try parser.write((source + Array(rest.utf8)).span)
+        try parser.finish()
+      }
+      #expect(failure?.code == .malformed)
+      let told = failure?.message ?? ""
+      #expect(told.hasPrefix("manifest, before offset \(end): "), "\(told)")
+    }
+  }
+
   @Test func itIsTheSameByteByByte() throws {
     #expect(try written(parseManifest(Array(sample.utf8), piece: 1)) == sample)
   }

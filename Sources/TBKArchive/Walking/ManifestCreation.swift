@@ -95,10 +95,8 @@ package struct ManifestCreation {
     let unreadable = UnreadableList(remark)
     let earlier = previous.map { EarlierEntries($0) }
     let walker = TreeWalker(walk) { entry in
-      guard let old = earlier?.find(entry.path), old.ctime != nil, old.ctime == entry.ctime,
-        old.inode == entry.inode, old.type == entry.type
-      else { return nil }
-      return old.xattrs
+      guard let earlier, let old = earlier.find(entry.path), earlier.files.isUnchanged(old, entry) else { return nil }
+      return earlier.files.xattrs(old)
     } remark: {
       unreadable.note($0)
     }
@@ -169,17 +167,15 @@ package struct ManifestCreation {
   private func prepare(
     _ entry: inout ManifestEntry, _ earlier: EarlierEntries?
   ) -> (reads: Bool, stored: Digest?) {
-    guard let old = earlier?.find(entry.path), old.type == .file, old.sha256 != nil else {
-      return (!defersHash, nil)
-    }
-    if old.size == entry.size, old.mtime == entry.mtime, old.ctime == entry.ctime,
-      old.inode == entry.inode, old.mtime != nil, old.inode != nil
-    {
-      entry.sha256 = old.sha256
+    guard let earlier, let old = earlier.find(entry.path) else { return (!defersHash, nil) }
+    guard earlier.files.type(old) == .file, let known = earlier.files.sha256(old) else { return (!defersHash, nil) }
+    let sameSize = earlier.files.size(old) == entry.size
+    if sameSize, entry.mtime != nil, earlier.files.mtime(old) == entry.mtime, earlier.files.isUnchanged(old, entry) {
+      entry.sha256 = known
       guard incremental else { return (false, nil) }
-      if let place = place(of: old) {
+      if let place = place(of: old, in: earlier.files) {
         entry.storedIn = place
-        entry.offset = old.offset
+        entry.offset = earlier.files.offset(old)
       } else if defersHash {
         entry.sha256 = nil
       }
@@ -187,18 +183,18 @@ package struct ManifestCreation {
     }
     // The same size under another time may be the same content: it is worth a look, because
     // content that is already stored need not be packed again.
-    if incremental, old.size == entry.size, let place = place(of: old) {
+    if incremental, sameSize, let place = place(of: old, in: earlier.files) {
       entry.storedIn = place
-      entry.offset = old.offset
-      return (true, old.sha256)
+      entry.offset = earlier.files.offset(old)
+      return (true, known)
     }
     return (!defersHash, nil)
   }
 
   /// The backup that holds an earlier entry's content under its path; nil for a hard link, whose
   /// content is stored under another.
-  private func place(of old: ManifestEntry) -> String? {
-    old.hardLink == nil ? old.storedIn ?? previous?.backupID : nil
+  private func place(of old: Int, in files: EntryTable) -> String? {
+    files.isHardLink(old) ? nil : files.storedIn(old) ?? previous?.backupID
   }
 
   /// Ends what `prepare` began: content that is not the earlier one has to be stored here.
@@ -295,11 +291,11 @@ private final class LinkedDigests {
 /// Looks up entries of an earlier manifest in the order of a walk, which is mostly its own. What it
 /// says could not be read, or changed meanwhile, is not found: its hash may be of zeros.
 package final class EarlierEntries {
-  private let files: EntryTable
+  package let files: EntryTable
   private let order: [UInt32]?
   private let unreadable: Set<[UInt8]>
   private var next = 0
-  private var last: (path: [UInt8], entry: ManifestEntry?)?
+  private var last: (path: [UInt8], index: Int?)?
 
   package init(_ manifest: Manifest) {
     files = manifest.files
@@ -307,20 +303,17 @@ package final class EarlierEntries {
     unreadable = Set((manifest.unreadable ?? []).map(\.path))
   }
 
-  /// The entry at `path`. Asked again for the same path, it does not look again.
-  package func find(_ path: [UInt8]) -> ManifestEntry? {
-    if let last, last.path == path { return last.entry }
-    let entry = unreadable.contains(path) ? nil : look(path)
-    last = (path, entry)
-    return entry
+  /// The index in `files` of the entry at `path`. Asked again for the same path, it does not look again.
+  package func find(_ path: [UInt8]) -> Int? {
+    if let last, last.path == path { return last.index }
+    let index = !unreadable.isEmpty && unreadable.contains(path) ? nil : look(path)
+    last = (path, index)
+    return index
   }
 
-  private func look(_ path: [UInt8]) -> ManifestEntry? {
-    if order == nil {
-      while next < files.count, files.compare(next, path) < 0 { next += 1 }
-      if next < files.count, files.compare(next, path) == 0 { return files[next] }
-      return nil
-    }
-    return files.find(path, order: order).map { files[$0] }
+  private func look(_ path: [UInt8]) -> Int? {
+    guard order == nil else { return files.find(path, order: order) }
+    while next < files.count, files.compare(next, path) < 0 { next += 1 }
+    return next < files.count && files.compare(next, path) == 0 ? next : nil
   }
 }

@@ -231,6 +231,29 @@ package struct EntryTable: Sendable {
     records[index].present.contains(.sha256) ? records[index].sha256 : nil
   }
 
+  /// The time of the last change of the content alone.
+  package func mtime(_ index: Int) -> FileTime? {
+    let record = records[index]
+    if record.present.contains(.farTimes) { return farTimes[index]?.mtime }
+    return record.present.contains(.mtime) ? FileTime(nanoseconds: record.mtime) : nil
+  }
+
+  /// The extended attributes alone.
+  package func xattrs(_ index: Int) -> [ExtendedAttribute] {
+    records[index].present.contains(.rare) ? rare[index]?.xattrs ?? [] : []
+  }
+
+  /// Whether an entry is the same file as `entry` and has not changed since: its type, inode and ctime are known, and
+  /// the same.
+  package func isUnchanged(_ index: Int, _ entry: ManifestEntry) -> Bool {
+    let record = records[index]
+    guard record.type == entry.type, record.present.contains(.inode), record.inode == entry.inode,
+      let ctime = entry.ctime
+    else { return false }
+    if record.present.contains(.farTimes) { return farTimes[index]?.ctime == ctime }
+    return record.present.contains(.ctime) && record.ctime == ctime.inNanoseconds
+  }
+
   /// The backup that holds the content, where it is not this one.
   package func storedIn(_ index: Int) -> String? {
     records[index].present.contains(.storedIn) ? backups[records[index].storedIn] : nil

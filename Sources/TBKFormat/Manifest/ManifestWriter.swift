@@ -4,19 +4,30 @@ import TBKCore
 ///
 /// What it writes with `backup_id` null is exactly what the id is the hash of.
 package struct ManifestWriter {
+  /// The sink takes and the disk or the hash follows, which is a third of the work.
+  private static let mostThreads = 3
+
   private let sink: any ByteSink
+  private let threads: Int
   private var buffer: [UInt8] = []
-  private var count = 0
+  private var hasEntries = false
+  /// Entries whose text is still to be made.
+  private var batch = TextBatch()
+  /// Made for the first full batch: most manifests have none.
+  private var pool: OrderedPool<EntryFormatter>?
   /// Members that come after `files`, ready to be written.
   private var tail: [ManifestEntry.Extra] = []
 
   /// Writes everything up to the first entry.
   ///
-  /// - Parameter backupID: what to write as the id, whatever the manifest says.
+  /// - Parameters:
+  ///   - backupID: what to write as the id, whatever the manifest says.
+  ///   - threads: how many make the text of a large manifest, beside the one that writes it.
   package init(
-    _ manifest: Manifest, backupID: String?, to sink: any ByteSink
+    _ manifest: Manifest, backupID: String?, to sink: any ByteSink, threads: Int = processorCount()
   ) throws(Failure) {
     self.sink = sink
+    self.threads = min(max(threads, 1), ManifestWriter.mostThreads)
     let members = ManifestWriter.members(manifest, backupID: backupID)
     buffer.append(UInt8(ascii: "{"))
     let split = members.firstIndex { !$0.key.utf8.lexicographicallyPrecedes("files".utf8) }
@@ -31,17 +42,43 @@ package struct ManifestWriter {
 
   /// Entries must come in the order of their paths.
   package mutating func append(_ entry: ManifestEntry) throws(Failure) {
-    if count > 0 { buffer.append(UInt8(ascii: ",")) }
-    count += 1
-    buffer.append(entry: entry)
-    if buffer.count >= chunkSize { try flush() }
+    batch.add(entry)
+    if batch.isFull { try format(batch) }
   }
 
-  /// Appends an entry of a table; a plain one without making a `ManifestEntry` of it.
-  package mutating func append(_ index: Int, of table: EntryTable) throws(Failure) {
-    if count > 0 { buffer.append(UInt8(ascii: ",")) }
-    count += 1
-    table.write(index, to: &buffer)
+  /// Appends all entries of a table; plain ones without making a `ManifestEntry` of each.
+  private mutating func append(_ table: EntryTable) throws(Failure) {
+    for index in table.indices {
+      batch.add(index, of: table)
+      if batch.isFull { try format(batch) }
+    }
+  }
+
+  /// Has the text of a full batch made, and takes those that are done.
+  private mutating func format(_ full: TextBatch) throws(Failure) {
+    batch = TextBatch()
+    if pool == nil {
+      pool = try OrderedPool(workers: (0..<threads).map { _ in EntryFormatter() }, window: threads * 2)
+    }
+    guard let pool else { return }
+    while pool.inFlight >= pool.window, let done = pool.takeOldest(waiting: true) { try take(done) }
+    pool.submit(full)
+    while let done = pool.takeOldest(waiting: false) { try take(done) }
+  }
+
+  private mutating func formatRest() throws(Failure) {
+    while let done = pool?.takeOldest(waiting: true) { try take(done) }
+    let last = batch
+    batch = TextBatch()
+    EntryFormatter().run(last)
+    try take(last)
+  }
+
+  private mutating func take(_ done: TextBatch) throws(Failure) {
+    if done.text.isEmpty { return }
+    if hasEntries { buffer.append(UInt8(ascii: ",")) }
+    hasEntries = true
+    buffer += done.text
     if buffer.count >= chunkSize { try flush() }
   }
 
@@ -49,6 +86,7 @@ package struct ManifestWriter {
   ///
   /// - Parameter unreadable: replaces the manifest's own, which a walk knows only at its end.
   package mutating func finish(unreadable: [UnreadableEntry]? = nil) throws(Failure) {
+    try formatRest()
     buffer.append(UInt8(ascii: "]"))
     if let unreadable, let index = tail.firstIndex(where: { $0.key == "unreadable" }) {
       tail[index].value = ManifestWriter.text(unreadable)
@@ -71,7 +109,7 @@ package struct ManifestWriter {
     _ manifest: Manifest, backupID: String?, to sink: any ByteSink
   ) throws(Failure) {
     var writer = try ManifestWriter(manifest, backupID: backupID, to: sink)
-    for index in manifest.files.indices { try writer.append(index, of: manifest.files) }
+    try writer.append(manifest.files)
     try writer.finish()
   }
 
@@ -106,6 +144,66 @@ package struct ManifestWriter {
       members.append(ManifestEntry.Extra(key: "unreadable", value: text(unreadable)))
     }
     return merge(members, manifest.extras)
+  }
+}
+
+/// Entries that follow one another, and their text.
+private final class TextBatch {
+  private static let mostEntries = 256
+  /// What few entries have can be long.
+  private static let mostBytes = 1 << 17
+
+  private(set) var entries: [ManifestEntry] = []
+  /// Or those of a table.
+  private(set) var table = EntryTable()
+  private(set) var indices = 0..<0
+  private var rareBytes = 0
+  /// With commas between them.
+  var text: [UInt8] = []
+
+  var count: Int { entries.count + indices.count }
+  var isFull: Bool { count >= TextBatch.mostEntries || rareBytes >= TextBatch.mostBytes }
+
+  func add(_ entry: ManifestEntry) {
+    rareBytes += entry.rareLength
+    entries.append(entry)
+  }
+
+  /// - Parameter index: the next one after that of the last call.
+  func add(_ index: Int, of table: EntryTable) {
+    if indices.isEmpty {
+      self.table = table
+      indices = index..<index
+    }
+    indices = indices.lowerBound..<index + 1
+    if table.isRare(index) { rareBytes += table[index].rareLength }
+  }
+}
+
+extension ManifestEntry {
+  /// Bytes of what few entries have.
+  fileprivate var rareLength: Int {
+    if xattrs.isEmpty, extras.isEmpty { return 0 }
+    return xattrs.reduce(0) { $0 + $1.name.count + $1.value.count } + extras.reduce(0) { $0 + $1.value.count }
+  }
+}
+
+/// Makes the text of entries.
+private final class EntryFormatter: PoolWorker {
+  func run(_ batch: TextBatch) {
+    var text: [UInt8] = []
+    text.reserveCapacity(batch.count * 512)
+    for entry in batch.entries {
+      text.append(entry: entry)
+      text.append(UInt8(ascii: ","))
+    }
+    let table = batch.table
+    for index in batch.indices {
+      table.write(index, to: &text)
+      text.append(UInt8(ascii: ","))
+    }
+    if !text.isEmpty { text.removeLast() }
+    batch.text = text
   }
 }
 

@@ -1,5 +1,3 @@
-import TBKCore
-
 /// What a pool has one of for each thread.
 package protocol PoolWorker: AnyObject, SendableMetatype {
   associatedtype Job: AnyObject
