@@ -14,7 +14,7 @@ tb_conclude() {
 	outcome=${tb_partial:+partial}
 	outcome=${outcome:-success}
 	tb_shorten "$tb_id"
-	tb_audit "$outcome" "backup_id=$tb_digits" "file_count=$count" "bytes=$size" "mode=$mode"
+	tb_audit "$outcome" "backup_id=$tb_digits" "file_count=$count" "bytes=$size" "mode=$mode" ${tb_problem:+"warning=$tb_problem"}
 	if tb_may_retain; then tb_report_pruned "$tb_result" "$tb_work/entry"; fi
 }
 

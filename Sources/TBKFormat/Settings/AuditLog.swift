@@ -92,6 +92,7 @@ package struct AuditDetail: Equatable, Sendable {
     "exit_status": .number, "max_backups": .number, "retention_days": .number,
     "key_epoch": .number, "complete": .boolean, "dry_run": .boolean, "unchanged": .boolean,
     "mode": .word, "schedule": .word, "renamed_from": .profile, "error": .sentence,
+    "warning": .sentence,
   ]
 
   package static let names = shapes.map(\.key)

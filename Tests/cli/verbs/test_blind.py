@@ -323,12 +323,17 @@ def test_a_run_warns_of_an_identity_that_the_store_has_lost(shell, small, tmp_pa
     assert len(entries(shell)) == 2 and entries(shell)[-1]["mode"] == mode
     told = json.loads((tmp_path / "told").read_text())
     assert (told["status"], told["warning"]) == ("success", said)
+
+    def noted():
+        entry = json.loads(shell.run("audit-log", "--json", "-o", "backup", password=None).stdout.splitlines()[-1])
+        return entry["status"], entry["details"].get("warning")
+    assert noted() == ("success", said)
     # With nothing to store as well, and nothing is noted when it is only looked at.
     (tmp_path / "told").unlink()
     assert said.encode() in shell.run("run", "docs", "--dry-run", "--no-input", password=None).stderr
     assert not (tmp_path / "told").exists()
     done = shell.run("run", "docs", "--no-input", "--json", password=None)
-    assert said.encode() in done.stderr
+    assert said.encode() in done.stderr and noted() == ("success", said)
     assert json.loads(done.stdout)["status"] == ("unchanged" if mode == "incremental" else "success")
     assert json.loads((tmp_path / "told").read_text())["warning"] == said
 
