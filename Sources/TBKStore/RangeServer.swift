@@ -17,14 +17,16 @@ package final class RangeServer {
   private let store: any Store
   private let entries: [Digest: LedgerEntry]
   private let retrieval: Retrieval
+  /// The last archive that is served from a copy, and whose it is.
+  private var copied: (id: Digest, copy: Retrieval.Copy)?
   /// Whether an answer has been announced whose bytes are not all sent: a failure ends the conversation.
   private var isSending = false
 
   /// - Parameter entries: the backups that can be asked for.
-  package init(_ store: any Store, entries: [LedgerEntry]) {
-    self.store = store
+  package init(_ retrieval: Retrieval, entries: [LedgerEntry]) {
+    store = retrieval.store
+    self.retrieval = retrieval
     self.entries = Dictionary(entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-    retrieval = Retrieval(store, warn: { _ in })
   }
 
   /// A line that was read and not answered yet.
@@ -79,7 +81,9 @@ package final class RangeServer {
     var bytes: UInt64 = 0
     for index in queue.indices {
       if queue[index].source == nil {
-        guard let (entry, range) = try? range(queue[index].words), range.count > 0 else { continue }
+        guard let (entry, range) = try? range(queue[index].words), range.count > 0,
+          (try? retrieval.needsCopy(of: entry)) == false
+        else { continue }
         queue[index].length = UInt64(range.count)
         guard index == 0 || bytes + queue[index].length <= RangeServer.aheadBytes else { return }
         queue[index].source = try? store.openAhead(entry.archiveReference, size: entry.size, range: range)
@@ -96,8 +100,9 @@ package final class RangeServer {
       throw RangeServer.unknown
     }
     guard let entry = try entry(words[1]) else { return nil }
-    guard offset <= entry.size, length <= entry.size - offset else {
-      throw Failure(.malformed, "the archive of backup \(entry.id.hex) has \(entry.size) bytes")
+    let size = copied?.id == entry.id ? copied?.copy.length ?? entry.size : entry.size
+    guard offset <= size, length <= size - offset else {
+      throw Failure(.malformed, "the archive of backup \(entry.id.hex) has \(size) bytes")
     }
     return (entry, offset..<offset + length)
   }
@@ -113,7 +118,11 @@ package final class RangeServer {
       try say("ok 1")
     case ("stat", 2):
       guard let entry = try entry(words[1]) else { return try say("missing") }
-      try say("ok \(entry.size) \(entry.sha256.hex)")
+      guard let copy = try copyIfWhole(of: entry), !copy.isVouched else {
+        return try say("ok \(entry.size) \(entry.sha256.hex)")
+      }
+      let hash = try copy.bytes.withBytes { (bytes) throws(Failure) in try SHA256.hash(bytes) }
+      try say("ok \(copy.length) \(hash.hex)")
     case ("manifest", 2):
       guard let entry = try entry(words[1]), let manifest = entry.manifest else {
         return try say("missing")
@@ -126,6 +135,8 @@ package final class RangeServer {
       try say("ok \(memory.bytes.count)")
       try answers.write(memory.bytes)
     case ("range", 4):
+      // Of one that is served from a copy, the size is that of the copy.
+      if let entry = try entry(words[1]) { _ = try copy(of: entry) }
       guard let (entry, range) = try range(words) else { return try say("missing") }
       try send(entry, range, source, to: answers)
     default: throw RangeServer.unknown
@@ -137,14 +148,8 @@ package final class RangeServer {
   ) throws(Failure) {
     let announcement = Array("ok \(range.count)\n".utf8)
     if range.isEmpty { return try answers.write(announcement) }
-    let source: any ByteSource
-    if let begun {
-      source = begun
-    } else {
-      source = try store.open(entry.archiveReference, size: entry.size, range: range)
-    }
     var left = UInt64(range.count)
-    var held = try source.read(upTo: Int(min(left, RangeServer.heldLimit)))
+    var (source, held) = try begin(entry, range, begun)
     left -= UInt64(held.count)
     func short() -> Failure {
       Failure(.integrity, "the archive of backup \(entry.id.hex) is shorter in the store than the ledger says")
@@ -163,6 +168,51 @@ package final class RangeServer {
       left -= UInt64(count)
     }
     isSending = false
+  }
+
+  /// What gives the bytes, and the first of them.
+  ///
+  /// - Parameter begun: the bytes, if they are under way.
+  private func begin(
+    _ entry: LedgerEntry, _ range: Range<UInt64>, _ begun: (any ByteSource)?
+  ) throws(Failure) -> (any ByteSource, held: [UInt8]) {
+    let count = Int(min(UInt64(range.count), RangeServer.heldLimit))
+    if let copy = try copy(of: entry) {
+      let source = RegionSource(try DescriptorRegion(copy.file), from: range.lowerBound)
+      return (source, try source.read(upTo: count))
+    }
+    do throws(Failure) {
+      let source: any ByteSource
+      if let begun {
+        source = begun
+      } else {
+        source = try store.open(entry.archiveReference, size: entry.size, range: range)
+      }
+      return (source, try source.read(upTo: count))
+    } catch  where error.code == .inputMissing && entry.isTermBackup6 {
+      // It may have another name, which is an answer of its own.
+      _ = try retrieval.copy(of: entry)
+      throw error
+    }
+  }
+
+  /// Likewise; nil for one that is damaged, which shows when it is read. An invalid signature shows before.
+  private func copyIfWhole(of entry: LedgerEntry) throws(Failure) -> Retrieval.Copy? {
+    do throws(Failure) {
+      return try copy(of: entry)
+    } catch  where error.code == .integrity && !retrieval.hasInvalidSignature {
+      return nil
+    }
+  }
+
+  /// The archive, if it is served from a copy. The last one is kept.
+  private func copy(of entry: LedgerEntry) throws(Failure) -> Retrieval.Copy? {
+    guard try retrieval.needsCopy(of: entry) else { return nil }
+    if let copied, copied.id == entry.id { return copied.copy }
+    copied = nil
+    let copy = try retrieval.copy(of: entry)
+    copied = (entry.id, copy)
+    return copy
   }
 
   private func entry(_ word: String) throws(Failure) -> LedgerEntry? {
@@ -193,6 +243,7 @@ package final class RangeServer {
     case .malformed, .truncated, .integrity: kind = "broken"
     case .usage, .unavailable, .webhook: kind = "unavailable"
     }
-    return "error \(kind) \(HelperConnection.readable(Array(failure.message.utf8.prefix(2000))))"
+    let text = [failure.message, failure.hint].compactMap(\.self).joined(separator: "; ")
+    return "error \(kind) \(HelperConnection.readable(Array(text.utf8.prefix(2000))))"
   }
 }

@@ -35,12 +35,19 @@ import Testing
 }
 
 @Suite struct RunReportTests {
-  private func report(_ words: String...) throws -> RunReport { try RunReport(Facts(words.map { RawPath($0) })) }
+  private func report(_ words: String..., counts: String? = nil) throws -> RunReport {
+    guard let counts else { return try RunReport(Facts(words.map { RawPath($0) })) }
+    let file = try TemporaryFile.anonymous()
+    try file.write(Array(counts.utf8).span)
+    return try withExtendedLifetime(file) {
+      try RunReport(Facts((words + ["counts=/proc/self/fd/\(file.number)"]).map { RawPath($0) }))
+    }
+  }
 
   @Test func aBackupThatIsStored() throws {
     let report = try report(
       "status=success", "profile=docs", "id=0123456789abcdef", "mode=incremental", "count=8", "size=1074",
-      "added=1", "modified=0", "deleted=2", "metadata=3", "store=/s", "started=", "removed=2", "freed=2048", "kept=5")
+      "compared=incremental", "store=/s", "started=", "removed=2", "freed=2048", "kept=5", counts: "1\t0\t2\t3\n")
     #expect(
       report.text == """
         Backed up docs as 0123456789ab
@@ -57,7 +64,8 @@ import Testing
   }
 
   @Test func whatWouldBeStoredIsCountedInEntries() throws {
-    let report = try report("status=would-store", "profile=docs", "mode=full", "count=3", "added=", "size=")
+    let report = try report(
+      "status=would-store", "profile=docs", "mode=full", "compared=full", "count=", "size=", counts: "3\t0\t0\t0\n")
     #expect(report.text == "Would back up docs, full: 3 entries\n")
     #expect(report.json["file_count"]?.isNull == true)
     #expect(report.json["entry_count"]?.integer(Int.self) == 3)
@@ -65,7 +73,7 @@ import Testing
   }
 
   @Test func nothingIsStored() throws {
-    let report = try report("status=unchanged", "latest=0123456789abcdef", "id=")
+    let report = try report("status=unchanged", "id=0123456789abcdef")
     #expect(report.text == "Nothing has changed since 0123456789ab: nothing is stored\n")
     #expect(report.json["id"]?.isNull == true)
   }

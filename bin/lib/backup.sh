@@ -1,6 +1,6 @@
 # The stages of a run.
 
-prepared_lost='' prepared_proof='' prepared_prune='' prepared_last_count=''
+prepared_proof='' prepared_prune='' prepared_last_count=''
 
 # tb_prepare OPTION…: all that a run needs to know of the store, in one visit: $tb_work/list, trust, check and
 # manifest, and in prepared_NAME what tbk-pull --prepare says; sets what tb_list and tb_pull_check set, too.
@@ -85,18 +85,10 @@ tb_walk_changes() {
 
 # tb_choose_mode: sets mode to full or incremental, and needs_files.
 tb_choose_mode() {
-	tb_find_readers
-	mode=full
-	case ${incremental:-whole}.$prepared_full in
-	whole.*) ;;
-	1.-) mode=incremental ;;
-	1.manifest)
-		test "$prepared_manifest" != damaged ||
-			tb_warn "the sealed manifest of backup $(tb_short "$tb_latest") is damaged and is not used; 'termbackup verify' recreates it"
-		test -n "$tb_quiet" || "$tb_sh" why-full manifest
-		;;
-	1.lost) "$tb_sh" why-full lost "$prepared_lost" ;;
-	1.?*) test -n "$tb_quiet" || "$tb_sh" why-full "$prepared_full" ;;
+	if test -n "$incremental"; then mode=incremental; else mode=full; fi
+	# Seldom is there more to find out: a process less.
+	case $mode.$prepared_full.$profile_cipher_suite.$prepared_last_suite in
+	*.*.age.* | *.-.*.age | incremental.[!-]*) tb_find_readers ${incremental:+1} ;;
 	esac
 	# A disk that is not mounted is no empty one.
 	needs_files=

@@ -25,20 +25,18 @@ tb_open_previous() {
 	test "$prepared_manifest" != fetched || tb_keep_manifest "$tb_latest" "$sealed"
 }
 
-# tb_find_readers: sets prepared_full to why what is built on cannot be, where it has other readers or does not open here;
-# and tb_local_recipient to whom the manifest that is kept here is sealed, where the backup is sealed to recipients.
-tb_local_recipient='' prepared_full='' prepared_manifest='' prepared_last_suite='' prepared_identity='' prepared_identity_state=''
+# tb_find_readers [1]: sets prepared_full to why the next backup cannot be based on the last one, if that has other readers
+# or does not open here; with 1, as it should be incremental, also mode to what it is then, and says why; and
+# tb_local_recipient to whom the manifest that is kept here is sealed, where the backup is sealed to recipients.
+tb_local_recipient='' prepared_full='' prepared_lost='' prepared_manifest='' prepared_last_suite='' prepared_identity='' prepared_identity_state=''
 tb_find_readers() {
-	case $prepared_full.$profile_cipher_suite.$prepared_last_suite in
-	*.age.*)
-		tb_assignments=$(tb_stage readers "$tb_sh" answer readers -- "full=$prepared_full" "manifest=$prepared_manifest" \
-			"last=$prepared_last_suite" "latest=$tb_latest" "mode=$profile_backup_mode" "profile=$profile_name" \
-			"group=$profile_group" "identity=$prepared_identity" "state=$prepared_identity_state" "dry=$opt_dry_run" "opens=${opt_identity-}" \
-			"readers=$profile_recipients") || tb_failed "$(tb_status readers)" readers
-		eval "$tb_assignments"
-		;;
-	-.*.age) prepared_full=readers ;;
-	esac
+	tb_assignments=$(tb_stage readers "$tb_sh" answer readers -- "wanted=${1-}" "quiet=$tb_quiet" "full=$prepared_full" \
+		"lost=$prepared_lost" "manifest=$prepared_manifest" "suite=$profile_cipher_suite" "last=$prepared_last_suite" \
+		"latest=$tb_latest" "mode=$profile_backup_mode" "profile=$profile_name" "group=$profile_group" \
+		"identity=$prepared_identity" "state=$prepared_identity_state" "dry=$opt_dry_run" \
+		"opens=${opt_identity-}" "readers=$profile_recipients") ||
+		tb_failed "$(tb_status readers)" readers
+	eval "$tb_assignments"
 }
 
 # tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run. What only others could open

@@ -12,12 +12,9 @@ tb_lock_profile() {
 # tb_lock DESCRIPTOR NAME: takes that lock of the home; false if another process has it. The commands that run
 # do not inherit it: what one of them leaves behind must not hold it.
 tb_lock() {
-	test -d "$tb_home/state" || "$tb_sh" make-file --directory -- "$tb_home/state" || exit
 	tb_lock_file=$tb_home/state/$2.lock
-	test ! -L "$tb_lock_file" || tb_die 73 "'$tb_lock_file' is a symbolic link"
-	test -e "$tb_lock_file" || "$tb_sh" make-file -- "$tb_lock_file" || exit
-	test -f "$tb_lock_file" || tb_die 73 "'$tb_lock_file' is not a regular file"
-	{ true >>"$tb_lock_file"; } 2>/dev/null || tb_die 73 "cannot create '$tb_lock_file'"
+	{ test -f "$tb_lock_file" && test ! -L "$tb_lock_file" && true >>"$tb_lock_file"; } 2>/dev/null ||
+		tb_stage lock-file "$tb_sh" make-file --lock -- "$tb_lock_file" || tb_failed "$(tb_status lock-file)" lock-file
 	eval "exec $1>>\"\$tb_lock_file\""
 	tb_closed="$tb_closed $1>&-"
 	tb_try_lock "$1"

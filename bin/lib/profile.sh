@@ -98,8 +98,9 @@ tb_no_backups() {
 	tb_whose others --none <"$tb_work/others"
 }
 
-# tb_find_backup ID [TIME]: sets tb_id, tb_created, tb_size, tb_count, tb_file and tb_sha256 from the list: of a whole
-# id, a unique beginning of one, latest or latest~2; with TIME of the last one that was made by then.
+# tb_find_backup ID [TIME]: sets tb_id, tb_created, tb_size, tb_count, tb_file and tb_sha256 from the list, and tb_old if
+# TermBackup 6 made it: of a whole id, a unique beginning of one, latest or latest~2; with TIME of the last one that was
+# made by then.
 tb_find_backup() {
 	test -n "$tb_latest" || tb_no_backups
 	tb_whose pick ${2:+"--at=$2"} ${1:+-- "$1"} <"$tb_work/list"

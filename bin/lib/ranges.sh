@@ -1,5 +1,9 @@
 # Reading parts of backups.
 
+# Where to write what the signatures of archives are worth, if they are to be checked; whether what does not verify is
+# read anyway.
+tb_signatures='' tb_unvouched=''
+
 # tb_choose_backup ID [TIME]: the backup that is meant, as tb_find_backup sets it, of a profile or a store, and what
 # opens it.
 tb_choose_backup() {
@@ -32,5 +36,6 @@ tb_with_parts() {
 	tb_options="$tb_options ${tb_max_wait:+--max-wait $tb_max_wait} ${tb_down:+--limit-download $tb_down}"
 	eval "set -- \"\$@\" -- \"\${tb_bin}tbk-pull\" $tb_options"
 	tb_options=
-	tb_fed "${tb_token:+6:tb_token}" tb_sealed "$tb_name" "$@" ${tb_token:+--token-fd 6} --serve --quiet -- "$profile_store"
+	tb_fed "${tb_token:+6:tb_token}" tb_sealed "$tb_name" "$@" ${tb_token:+--token-fd 6} \
+		--serve ${tb_signatures:+--signatures-out "$tb_signatures"} ${tb_unvouched:+--unvouched} --quiet -- "$profile_store"
 }

@@ -1,9 +1,11 @@
 # Old backups that are removed: after one is stored, and by the verb prune.
 
-# tb_count_pruned FILE: what tbk-prune or 'tbk-push --then-prune' printed there: sets tb_removed, tb_kept, tb_freed,
-# which is in bytes, and tb_unpruned, the status of a failure.
+# tb_count_pruned FILE [--status STATUS]: what tbk-prune or 'tbk-push --then-prune' printed there: sets tb_removed, tb_kept,
+# tb_freed, which is in bytes, and tb_unpruned, why it failed.
 tb_count_pruned() {
-	tb_assignments=$("$tb_sh" pruned <"$1") || exit
+	tb_pruned=$1
+	shift
+	tb_assignments=$("$tb_sh" pruned "$@" <"$tb_pruned") || exit
 	eval "$tb_assignments"
 }
 
@@ -11,10 +13,8 @@ tb_count_pruned() {
 tb_conclude() {
 	IFS=$tb_tab read -r tb_id size count _ <"$tb_work/entry" || tb_die 70 'tbk-push printed no entry'
 	tb_keep_manifest "$tb_id" "$tb_work/manifest"
-	outcome=${tb_partial:+partial}
-	outcome=${outcome:-success}
 	tb_shorten "$tb_id"
-	tb_audit "$outcome" "backup_id=$tb_digits" "file_count=$count" "bytes=$size" "mode=$mode" ${tb_problem:+"warning=$tb_problem"}
+	tb_audit "$tb_outcome" "backup_id=$tb_digits" "file_count=$count" "bytes=$size" "mode=$mode" ${tb_problem:+"warning=$tb_problem"}
 	if tb_may_retain; then tb_report_pruned "$tb_result" "$tb_work/entry"; fi
 }
 
@@ -42,17 +42,14 @@ tb_may_retain() {
 # printed. That it fails undoes nothing, and this run ends as it would have.
 tb_report_pruned() {
 	tb_audited=prune
-	tb_count_pruned "$2"
-	test "$tb_unpruned" -eq 0 || set -- "$tb_unpruned"
-	if test "$1" -ne 0; then
-		tb_assignments=$("$tb_sh" failed --reason --status "$1" --operation prune)
-		eval "$tb_assignments"
-		tb_audit failure "error=$tb_reason"
-		tb_warn "the backup is complete, but old backups were not removed: $tb_reason"
-		tb_problem="${tb_problem:+$tb_problem; }old backups were not removed: $tb_reason"
-		return
+	tb_count_pruned "$2" --status "$1"
+	if test -n "$tb_unpruned"; then
+		tb_audit failure "error=$tb_unpruned"
+		tb_warn "the backup is complete, but old backups were not removed: $tb_unpruned"
+		tb_problem="${tb_problem:+$tb_problem; }old backups were not removed: $tb_unpruned"
+	else
+		removed=$tb_removed
+		test "$removed" -eq 0 || tb_audit success "removed_count=$removed" "kept_count=$tb_kept" "bytes=$tb_freed"
 	fi
-	removed=$tb_removed
-	test "$removed" -eq 0 || tb_audit success "removed_count=$removed" "kept_count=$tb_kept" "bytes=$tb_freed"
 	tb_audited=
 }

@@ -12,6 +12,8 @@ package final class ServedSources {
   private let wantsManifest: Bool
   /// Whether parts are read more than once.
   private let rereads: Bool
+  /// Whether a base archive that is damaged counts as missing: each is fetched whole, so that nothing of it is used.
+  private let isPartial: Bool
   private var served: ServedArchives?
   private var given: Set<String> = []
   private var hasBegun = false
@@ -20,10 +22,10 @@ package final class ServedSources {
   /// - Parameters:
   ///   - id: of the newest, all 64 digits.
   ///   - served: the command, if it runs already.
-  ///   - warn: reports a sealed manifest that is not used.
+  ///   - warn: reports a sealed manifest that is not used, or an archive.
   package init(
     _ id: Digest, _ command: [RawPath], keys: OpeningKeys, limits: OpenLimits, wantsManifest: Bool,
-    rereads: Bool, served: ServedArchives? = nil,
+    rereads: Bool, isPartial: Bool = false, served: ServedArchives? = nil,
     warn: @escaping (String) -> Void
   ) {
     self.warn = warn
@@ -34,6 +36,7 @@ package final class ServedSources {
     self.limits = limits
     self.wantsManifest = wantsManifest
     self.rereads = rereads
+    self.isPartial = isPartial
   }
 
   /// The newest archive at first, then one of those that are wanted and were not given yet; nil if there is none.
@@ -47,12 +50,14 @@ package final class ServedSources {
     }
     for id in wanted where !given.contains(id) {
       given.insert(id)
-      guard let digest = Digest(hex: id) else { continue }
+      // Whoever needs one that is missing says so.
+      guard let digest = Digest(hex: id), let facts = try served.facts(of: digest) else { continue }
       do throws(Failure) {
-        // Whoever needs one that is missing says so.
-        if let archive = try open(digest, served) { return archive }
+        return try open(digest, facts, served)
       } catch {
-        guard error.code == .inputMissing else { throw error }
+        if error.code == .inputMissing { continue }
+        guard isPartial, error.code == .integrity || error.code == .truncated else { throw error }
+        warn("\(error.message): it is left out")
       }
     }
     return nil
@@ -72,10 +77,11 @@ package final class ServedSources {
         failure = error
       }
     }
-    guard let archive = try open(newest, served) else {
+    guard let facts = try served.facts(of: newest) else {
       throw Failure(
         .unavailable, "the store has no backup \(newest.hex)", hint: "see 'tbk-pull --list STORE'")
     }
+    let archive = try open(newest, facts, served)
     // The archive opens, so it was not the password.
     if let failure { warn("the sealed manifest is not used: \(failure.message)") }
     return archive
@@ -88,13 +94,14 @@ package final class ServedSources {
     return archive
   }
 
-  private func open(_ id: Digest, _ served: ServedArchives) throws(Failure) -> (any OpenedArchive)? {
-    guard let facts = try served.facts(of: id) else { return nil }
+  private func open(
+    _ id: Digest, _ facts: ServedArchives.Facts, _ served: ServedArchives
+  ) throws(Failure) -> any OpenedArchive {
     let region = try ServedRegion(served, id, length: facts.size, keeping: rereads)
     let isWithoutReceipt = facts.sha256 == id
     var archive: any OpenedArchive
-    if isWithoutReceipt {
-      // The id is that of these bytes, and nothing else proves it.
+    if isWithoutReceipt || isPartial && id != newest {
+      // Without a receipt the id is that of these bytes, and nothing else proves it.
       archive = try ArchiveOpener(keys, limits: limits).open(file: try whole(region, facts, id), start: 0)
     } else {
       archive = try ArchiveOpener(keys, limits: limits).open(region: region) { () throws(Failure) in

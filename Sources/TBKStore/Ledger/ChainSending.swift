@@ -148,8 +148,7 @@ extension Retrieval {
       framed.length = entry.size
       do throws(Failure) {
         if let signature = entry.signature, step.isWanted, !keys.isEmpty {
-          let copy = try copy(of: entry)
-          try copy.withBytes { (bytes) throws(Failure) in
+          try copy(of: entry).bytes.withBytes { (bytes) throws(Failure) in
             verdict = try keys.hold(signature, of: bytes) ? "holds" : "fails"
             var start = 0
             while start < bytes.count {
@@ -169,16 +168,6 @@ extension Retrieval {
       }
     }
     return isWhole
-  }
-
-  /// The archive, where it can be read twice.
-  private func copy(of entry: LedgerEntry) throws(Failure) -> PrivateCopy {
-    let file = try TemporaryFile.anonymous()
-    let spool = DescriptorSink(file, name: RawPath("the temporary file"))
-    let counter = CountingSink(into: spool)
-    try sendArchive(entry, to: counter, isStaging: true)
-    try spool.finish()
-    return PrivateCopy(adopting: file, length: counter.count)
   }
 
   /// Sends the sealed manifest, or a frame of length 0 if the store has lost or altered it.

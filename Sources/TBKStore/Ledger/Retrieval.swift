@@ -23,19 +23,22 @@ package enum UnvouchedBytes: Sendable {
 package final class Retrieval {
   let store: any Store
   let unvouched: UnvouchedBytes
+  private let signatures: ArchiveSignatures?
   let warn: (String) -> Void
   private let progress: (Int) -> Void
 
   /// - Parameters:
   ///   - unvouched: what becomes of bytes that the ledger does not vouch for.
+  ///   - signatures: compares archives with their signatures; nil if the ledger vouches for them.
   ///   - warn: told of what is sent although the ledger does not vouch for it.
   ///   - progress: told of bytes as they are sent.
   package init(
-    _ store: any Store, unvouched: UnvouchedBytes = .withheld, warn: @escaping (String) -> Void,
-    progress: @escaping (Int) -> Void = { _ in }
+    _ store: any Store, unvouched: UnvouchedBytes = .withheld, signatures: ArchiveSignatures? = nil,
+    warn: @escaping (String) -> Void, progress: @escaping (Int) -> Void = { _ in }
   ) {
     self.store = store
     self.unvouched = unvouched
+    self.signatures = signatures
     self.warn = warn
     self.progress = progress
   }
@@ -53,16 +56,64 @@ package final class Retrieval {
   package func sendArchive(
     _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false, checksFiles: Bool = false
   ) throws(Failure) {
+    guard let signatures, try signatures.needsCopy(of: entry) else {
+      try sendStored(entry, to: sink, isStaging: isStaging, mayBeCut: mayBeCut, checksFiles: checksFiles)
+      return
+    }
+    let copy = try copy(of: entry)
+    (sink as? FramedSink)?.length = copy.length
+    try RegionSource(try DescriptorRegion(copy.file)).copy(to: sink)
+  }
+
+  /// An archive in a file without a name, which nobody writes to any more.
+  struct Copy {
+    let file: Descriptor
+    /// Bytes.
+    let length: UInt64
+    /// Whether it has the SHA-256 that the ledger names.
+    let isVouched: Bool
+
+    var bytes: PrivateCopy { PrivateCopy(adopting: file, length: length) }
+  }
+
+  /// Whether an archive has been refused for its signature.
+  var hasInvalidSignature: Bool { signatures?.worth == .fails }
+
+  /// Whether an archive is to be served from a copy: its signature is checked first, or the ledger may name another one.
+  func needsCopy(of entry: LedgerEntry) throws(Failure) -> Bool {
+    if try signatures?.needsCopy(of: entry) ?? false { return true }
+    return unvouched == .sent && entry.isTermBackup6
+  }
+
+  /// The archive, where it can be read twice, compared with its signature if that is wanted. Throws as `sendArchive`.
+  func copy(of entry: LedgerEntry) throws(Failure) -> Copy {
+    let file = try TemporaryFile.anonymous()
+    let spool = DescriptorSink(file, name: RawPath("the temporary file"))
+    let counter = CountingSink(into: spool)
+    let isVouched = try sendStored(entry, to: counter, isStaging: true)
+    try spool.finish()
+    let copy = Copy(file: file, length: counter.count, isVouched: isVouched)
+    if let signatures, try signatures.needsCopy(of: entry) { try signatures.check(copy.bytes, of: entry) }
+    return copy
+  }
+
+  /// Returns whether what was sent is the archive that the ledger names.
+  @discardableResult
+  private func sendStored(
+    _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false, checksFiles: Bool = false
+  ) throws(Failure) -> Bool {
     do throws(Failure) {
       try send(
         entry.archive, entry.archiveReference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut,
         checksFiles: checksFiles)
+      return true
     } catch {
       guard error.code == .inputMissing, entry.isTermBackup6,
         let name = ObjectName("new_\(entry.filename)"),
         let source = try? store.open(ObjectReference(ObjectPath(.backups, name)))
       else { throw error }
       try sendRenamed(source, name, of: entry, to: sink)
+      return false
     }
   }
 

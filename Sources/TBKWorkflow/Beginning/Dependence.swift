@@ -11,16 +11,12 @@ struct Dependence {
   let dependents: [String]
   /// Those of what it needs that no backup needs if this one goes; none if that cannot be, for its dependents.
   let freed: [String]
-  /// Its line.
-  let row: [String]
-
   /// Nil if the list does not have it.
   init?(of id: String, in rows: [[String]]) {
     func needs(_ row: [String]) -> [String] {
       row[8] == "-" ? [] : row[8].split(separator: ",").map(String.init)
     }
     guard let own = rows.first(where: { $0[0] == id }) else { return nil }
-    row = own
     let needed = needs(own)
     self.needed = needed
     let read = rows.filter { $0[0] == id || needed.contains($0[0]) }
@@ -43,8 +39,12 @@ struct Dependence {
   var script: [UInt8] {
     [
       ("needed", needed.joined(separator: " ")), ("archives", "\(archives)"), ("bytes", "\(bytes)"),
-      ("dependents", dependents.joined(separator: " ")), ("freed", freed.joined(separator: " ")),
-      ("format", row[4]), ("sha256", row[9]),
-    ].flatMap { ShellScript.assignment(to: $0.0, $0.1) }
+    ].flatMap { ShellScript.assignment(to: $0.0, $0.1) } + laterScript
+  }
+
+  /// Those of what changes when other backups come and go.
+  var laterScript: [UInt8] {
+    [("dependents", dependents.joined(separator: " ")), ("freed", freed.joined(separator: " "))]
+      .flatMap { ShellScript.assignment(to: $0.0, $0.1) }
   }
 }

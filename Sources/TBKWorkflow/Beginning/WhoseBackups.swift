@@ -181,6 +181,8 @@ extension ShellCommand {
       ] where place < found.count {
         try StandardOutput.write(ShellScript.assignment(to: variable, found[place]))
       }
+      // TermBackup 6's ledger does not say on which others it is based.
+      try StandardOutput.write(ShellScript.assignment(to: "tb_old", found[4] == "-" ? "1" : ""))
       // The password check is that of its group.
       if whose.store != nil, found[5] != "-" {
         try StandardOutput.write(ShellScript.assignment(to: "profile_group", found[5]))

@@ -10,15 +10,18 @@ struct RunReport: VerbReport {
   private let count, size, removed, freed, kept: UInt64?
   private let seconds: UInt64
 
+  /// - Parameter facts: status, `would-store` or `unchanged` if nothing is stored; partial; profile; id, of what is stored or
+  ///   the last one; mode; count and size; counts, a file with the numbers of changes; compared, the mode, with 1 behind it
+  ///   if the changes are listed; removed, freed and kept; store; started.
   init(_ facts: Facts) throws(Failure) {
     self.facts = facts
     status = facts.text("status") ?? "success"
-    var changes: [UInt64] = []
-    for name in RunReport.changeNames {
-      if let number = try facts.number(name) { changes.append(number) }
-    }
-    self.changes = changes.count == RunReport.changeNames.count ? changes : nil
-    count = try facts.number("count")
+    let counted = try facts.rows(in: "counts").first?.compactMap { UInt64($0) }
+    let changes = counted?.count == RunReport.changeNames.count ? counted : nil
+    // A full one is compared with nothing, unless the changes are to be listed.
+    self.changes = facts.text("compared") == "full" ? nil : changes
+    // Of what would be stored, entries: all but the deleted ones.
+    count = try facts.number("count") ?? (status == "would-store" ? changes.map { $0[0] &+ $0[1] &+ $0[3] } : nil)
     size = try facts.number("size")
     removed = try facts.number("removed")
     freed = try facts.number("freed")
@@ -42,7 +45,7 @@ struct RunReport: VerbReport {
     case "would-store":
       text = "Would back up \(profile), \(mode): \(count ?? 0) \(count == 1 ? "entry" : "entries")\(changesInWords)\n"
     case "unchanged":
-      text = "Nothing has changed since \(short(facts.text("latest") ?? "-")): nothing is stored\n"
+      text = "Nothing has changed since \(short(facts.text("id") ?? "-")): nothing is stored\n"
     default:
       text = "Backed up \(profile) as \(short(facts.text("id") ?? "-"))\n"
       text += row("files", "\(count ?? 0)\(changesInWords)")
@@ -61,7 +64,8 @@ struct RunReport: VerbReport {
     // As the audit log has it: what could not be read may have changed.
     let outcome = status == "unchanged" && facts.text("partial") != nil ? "partial" : status
     var members: [JSON.Member] = [
-      JSON.Member("id", json(facts.text("id"))), JSON.Member("profile", json(facts.text("profile"))),
+      JSON.Member("id", json(status == "unchanged" ? nil : facts.text("id"))),
+      JSON.Member("profile", json(facts.text("profile"))),
       JSON.Member("status", .string(outcome)), JSON.Member("mode", json(facts.text("mode"))),
       JSON.Member("file_count", json(isLook ? nil : count)),
       JSON.Member("entry_count", json(isLook ? count : nil)), JSON.Member("size", json(size)),

@@ -78,6 +78,30 @@ struct StoredFault {
     default: reason = "\(noun) has other bytes than in the ledger"
     }
   }
+
+  /// What follows from all faults for the backups that were asked for.
+  ///
+  /// - Parameters:
+  ///   - asked: their rows, as `tbk-pull --list` prints them.
+  ///   - list: the rows of all backups.
+  static func verdicts(on asked: [[String]], in list: [[String]], _ faults: [StoredFault]) -> [VerifiedBackup] {
+    let needs = Dictionary(list.map { ($0[0], $0[8]) }) { first, _ in first }
+    let ofBackups = asked.map { row in
+      let lacking = (needs[row[0]] ?? "").split(separator: ",").filter { need in
+        faults.contains { $0.owner == need && $0.kind == "archive" }
+      }
+      var reason = faults.filter { $0.owner == row[0] }.map(\.reason).joined(separator: "; ")
+      if reason.isEmpty, !lacking.isEmpty {
+        let ids = lacking.map { $0.prefix(12) }.joined(separator: " ")
+        reason = "depends on \(ids), missing or damaged in the store"
+      }
+      return VerifiedBackup(id: row[0], sha256: row[9], reason: reason.isEmpty ? "-" : reason)
+    }
+    // What is of the group and of no backup stands for every one of it.
+    let ofGroup = faults.filter { !["archive", "manifest"].contains($0.kind) }
+      .map { VerifiedBackup(id: $0.owner, sha256: "-", reason: $0.reason) }
+    return ofBackups + ofGroup
+  }
 }
 
 /// What verifying one backup has found out.
@@ -91,6 +115,8 @@ struct VerifiedBackup {
   private(set) var reason: String
 
   var holds: Bool { reason == "-" }
+
+  static let signatureFails = "the signature of its archive does not hold"
 
   /// - Parameter row: id, SHA-256, signature and reason.
   init?(_ row: [String]) {
@@ -116,7 +142,7 @@ struct VerifiedBackup {
     case "ok":
       reason =
         signature == "fails"
-        ? "the signature of its archive does not hold" : ["damaged", "missing"].contains(cell(4)) ? "manifest" : "-"
+        ? Self.signatureFails : ["damaged", "missing"].contains(cell(4)) ? "manifest" : "-"
     case "missing": reason = "missing from the store"
     case "corrupt": reason = "corrupt or incomplete"
     case "altered": reason = "altered, or sealed with another password"

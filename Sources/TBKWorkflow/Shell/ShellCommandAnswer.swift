@@ -10,7 +10,7 @@ extension ShellCommand {
   /// Small questions, for which a command of its own each would be large.
   struct Answer: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Answer a question of a verb: plain-key, readers, successors, stored or why-not.")
+      abstract: "Answer a question of a verb: plain-key, readers, replacing or successors.")
 
     @Argument(help: ArgumentHelp("What is asked.", valueName: "question"))
     var question: String
@@ -22,10 +22,8 @@ extension ShellCommand {
       case "plain-key" where words.count == 1: try Answers.plainKey(words[0])
       case "readers": try Answers.readers(try Facts(words))
       case "successors" where words.count >= 2: try Answers.successors(words[...])
-      case "stored" where words.count == 3: try Answers.stored(list: words[0], asked: words[1], faults: words[2])
-      case "why-not":
-        guard let reason = Answers.whyNot(words.map { Int32($0.text) ?? -1 }) else { return 1 }
-        try StandardOutput.write(reason + "\n")
+      case "replacing" where words.count == 3:
+        try Answers.replacing(preview: words[0], in: words[1], differing: words[2])
       default: throw Failure(.usage, "unknown question '\(question)'")
       }
       return ExitStatus.success
@@ -69,27 +67,33 @@ private enum Answers {
     try StandardOutput.write(next.map { "--recipient \($0)" }.joined(separator: " ") + "\n")
   }
 
-  /// Prints what a run needs to know where backups are sealed to recipients, as assignments for a shell:
-  /// `prepared_full` is why the next backup is full, or a hyphen; `tb_local_recipient` the recipient of this
-  /// home's own identity, which is made if it is not there: it opens the last manifest that is kept in the home,
-  /// and nothing that is stored; `tb_problem` what a person must know of the sealed identity of the group, which is
-  /// also a warning: the store has lost or altered it, or it is another one than when these recipients were used
-  /// first.
+  /// Prints what a run needs to know of the last backup, as assignments for a shell: `prepared_full`, why the next one
+  /// cannot be based on it, or a hyphen; if it should be, `mode`, which is incremental if it can; and, where backups are
+  /// sealed to recipients, `tb_local_recipient`, that of this home's own identity, which is made if it does not exist: it
+  /// opens the last manifest that is kept in the home, and nothing that is stored; `tb_problem` what a person must know of
+  /// the sealed identity of the group, which is also a warning: the store has lost or altered it, or it is another one than
+  /// when these recipients were used first. Says why a backup that should be incremental is full.
   ///
-  /// - Parameter facts: full, as far as is known; manifest, where the last comes from, as tbk-pull says; last, what
-  ///   the last backup is sealed in and latest, its id; mode, profile, group and readers, options that name the
-  ///   recipients; identity, the SHA-256 of the sealed one, a hyphen or nothing, and state, what the store has of it,
-  ///   as tbk-pull says; dry, if nothing is to be made or
-  ///   noted; opens, if an identity is given.
+  /// - Parameter facts: wanted, if it should be incremental; quiet; full, why it must be full as far as is known, or a
+  ///   hyphen, and lost, both as tbk-pull says; manifest, where the last comes from, likewise; suite, of the profile; last,
+  ///   what the last backup is sealed in, and latest, its id; profile, its mode, group and readers, options that
+  ///   name the recipients; identity, the SHA-256 of the sealed one, a hyphen or nothing, and state, what the store has of
+  ///   it, as tbk-pull says; dry, if nothing is to be made or noted; opens, if an identity is given.
   static func readers(_ facts: Facts) throws(Failure) {
     let home = try Home.ofProcess()
     let own = try home.stateDirectory().appending("local_identity")
     let readers = facts.text("readers") ?? ""
-    if let problem = try problem(facts, home, readers) {
+    let isSealedToReaders = facts.text("suite") == "age"
+    if isSealedToReaders, let problem = try problem(facts, home, readers) {
       try StandardOutput.write(ShellScript.assignment(to: "tb_problem", problem))
     }
-    try StandardOutput.write(ShellScript.assignment(to: "prepared_full", try reason(facts, home, readers, own)))
-    if facts["dry"] == nil, facts.text("mode") == "incremental" {
+    let reason = try reason(facts, home, readers, own)
+    try StandardOutput.write(ShellScript.assignment(to: "prepared_full", reason))
+    if facts["wanted"] != nil {
+      try StandardOutput.write(ShellScript.assignment(to: "mode", reason == "-" ? "incremental" : "full"))
+      sayWhyFull(reason, facts)
+    }
+    if isSealedToReaders, facts["dry"] == nil, facts.text("mode") == "incremental" {
       try StandardOutput.write(ShellScript.assignment(to: "tb_local_recipient", try recipient(of: own)))
     }
   }
@@ -116,13 +120,14 @@ private enum Answers {
     return problem
   }
 
-  /// A backup is built on one that all of its readers can open, and that opens here.
+  /// A backup is built on one that all of its readers can open, and that opens here. Returns a hyphen, or why not.
   private static func reason(
     _ facts: Facts, _ home: Home, _ readers: String, _ own: RawPath
   ) throws(Failure) -> String {
     let full = facts.text("full") ?? ""
     guard full == "-" else { return full }
-    guard facts.text("last") == "age" else { return "readers" }
+    guard (facts.text("last") == "age") == (facts.text("suite") == "age") else { return "readers" }
+    guard facts.text("suite") == "age" else { return full }
     let noted = try CachedManifest(of: facts.text("group") ?? "", in: home).readers()
     guard noted == "\(facts.text("latest") ?? "") \(readers)" else { return "readers" }
     let place = facts.text("manifest")
@@ -130,6 +135,34 @@ private enum Answers {
       try place == "local"
       ? Descriptor.workingDirectory.statusIfPresent(of: own) != nil : facts["opens"] != nil && place == "cached"
     return isReadable ? full : "identity"
+  }
+
+  /// Says why an incremental profile's next backup is a full one.
+  private static func sayWhyFull(_ word: String, _ facts: Facts) {
+    let reason: String
+    switch word {
+    case "lost":
+      let ids = (facts.text("lost") ?? "").split(separator: ",").map { $0.prefix(12) }.joined(separator: " ")
+      return Messages.warning(
+        "the store no longer has everything that the last backup needs (\(ids)): this one is full")
+    case "readers": reason = "the last backup was not sealed for the same readers"
+    case "identity": reason = "the manifest of the last backup is not kept here"
+    case "chain": reason = "the last backup needs as many archives as max_chain allows"
+    case "due": reason = "a full backup is due, by full_every"
+    // What is built on a backup keeps it: once that is beyond the limits, the next one is full.
+    case "limits": reason = "the base of the last backup is beyond the limits of the profile"
+    case "manifest":
+      reason = "the store has no manifest of the last backup"
+      if facts.text("manifest") == "damaged" {
+        Messages.warning(
+          "the sealed manifest of backup \((facts.text("latest") ?? "").prefix(12)) is damaged and is not used; "
+            + "'termbackup verify' recreates it")
+      }
+    default: return
+    }
+    if facts["quiet"] == nil {
+      Messages.notice(reason + (word == "identity" ? ", this one is full" : ": this one is full"))
+    }
   }
 
   private static func recipient(of path: RawPath) throws(Failure) -> String {
@@ -163,48 +196,22 @@ private enum Answers {
     }
   }
 
-  /// Prints what became of each backup of which the stored bytes were compared, as Judge does.
+  /// Prints the question whether files of a restore's target are replaced, as an assignment, and writes those that differ
+  /// to a file.
   ///
-  /// - Parameters:
-  ///   - list: what `tbk-pull --list` printed.
-  ///   - asked: the ids of the backups, and the SHA-256 of their archives.
-  ///   - faults: what `tbk-store check --stored` printed.
-  static func stored(list: RawPath, asked: RawPath, faults: RawPath) throws(Failure) {
-    let faults = try cells(try readFile(faults, limit: Ledger.byteLimit), atLeast: 3).map { StoredFault($0) }
-    let rows = try cells(try readFile(list, limit: Ledger.byteLimit), atLeast: 9)
-    let needs = Dictionary(rows.map { ($0[0], $0[8]) }) { first, _ in first }
-    for row in try cells(try readFile(asked, limit: Ledger.byteLimit), atLeast: 2) {
-      let lacking = (needs[row[0]] ?? "").split(separator: ",").filter { need in
-        faults.contains { $0.owner == need && $0.kind == "archive" }
+  /// - Parameter preview: what `tbk-open --existing-out` wrote.
+  static func replacing(preview: RawPath, in target: RawPath, differing: RawPath) throws(Failure) {
+    let names = try readFile(preview, limit: 1 << 30).split(separator: 0x0a).compactMap { line in
+      line.starts(with: "replace\t".utf8) ? line.dropFirst(8) : nil
+    }
+    try AtomicFile.write(names.flatMap { $0 + [0x0a] }, to: differing)
+    let place = "'\(onOneLine(target.bytes))'"
+    let question =
+      switch names.count {
+      case 0: "No file in \(place) differs from the backup. Restore what is missing, and modes and times?"
+      case 1: "1 file in \(place) differs from the backup. Replace it?"
+      case let count: "\(count) files in \(place) differ from the backup. Replace them?"
       }
-      var reason = faults.filter { $0.owner == row[0] }.map(\.reason).joined(separator: "; ")
-      if reason.isEmpty, !lacking.isEmpty {
-        let ids = lacking.map { $0.prefix(12) }.joined(separator: " ")
-        reason = "depends on \(ids), missing or damaged in the store"
-      }
-      try StandardOutput.write(
-        VerifiedBackup(id: row[0], sha256: row[1], reason: reason.isEmpty ? "-" : reason).line)
-    }
-    // What is of the group and of no backup stands for every one of it.
-    for fault in faults where !["archive", "manifest"].contains(fault.kind) {
-      try StandardOutput.write(VerifiedBackup(id: fault.owner, sha256: "-", reason: fault.reason).line)
-    }
-  }
-
-  /// What does not hold of a backup, by how what opened it has ended, and what fetched it if that was another
-  /// command; a hyphen if all does, and nil if that says nothing about it.
-  static func whyNot(_ statuses: [Int32]) -> String? {
-    let fetched = statuses.count > 1 ? statuses[1] : nil
-    return switch statuses.first {
-    case 0: "-"
-    case 1: "what was restored differs from the backup"
-    case 3 where fetched == nil: "part of it is missing"
-    case 65: "corrupt or incomplete"
-    case 66 where fetched != nil && fetched != 66: "it needs backups that its entry in the ledger does not name"
-    case 66: "missing from the store"
-    case 69 where fetched != nil: "missing from the store"
-    case 77 where fetched != 77: "altered, or sealed with another password"
-    default: nil
-    }
+    try StandardOutput.write(ShellScript.assignment(to: "question", question))
   }
 }

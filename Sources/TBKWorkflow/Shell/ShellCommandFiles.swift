@@ -88,23 +88,44 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       commandName: "make-file",
       abstract: "Make an empty file, or a directory, that belongs to its directory's owner, unless it is there.")
-    @Flag(name: .long, help: "Make a directory.")
+    @Flag(name: .long, help: "Make directories.")
     var directory = false
+    @Flag(name: .long, help: "Make its directory as well, and refuse an existing file that is no regular one.")
+    var lock = false
     @Argument(help: ArgumentHelp("The file.", valueName: "file"))
-    var file: RawPath
+    var files: [RawPath]
 
     mutating func execute() throws(Failure) -> Int32 {
-      if directory {
-        do throws(Failure) {
-          try Descriptor.workingDirectory.makeOwnedDirectory(file)
-        } catch {
-          // Another process was faster, perhaps.
-          guard try Descriptor.workingDirectory.openIfPresent(file, O_RDONLY | O_DIRECTORY) != nil else { throw error }
+      for file in files {
+        if directory {
+          try make(file)
+          continue
         }
-        return ExitStatus.success
+        if lock {
+          try make(file.parent)
+          if let found = try Descriptor.workingDirectory.statusIfPresent(of: file) {
+            switch found.st_mode & S_IFMT {
+            case S_IFREG: break
+            case S_IFLNK: throw Failure(.cannotCreate, "\(file.display) is a symbolic link")
+            default: throw Failure(.cannotCreate, "\(file.display) is not a regular file")
+            }
+          }
+        }
+        _ = try Descriptor.workingDirectory.openOwned(file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
       }
-      _ = try Descriptor.workingDirectory.openOwned(file, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
       return ExitStatus.success
+    }
+
+    private func make(_ directory: RawPath) throws(Failure) {
+      if try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY) != nil { return }
+      do throws(Failure) {
+        try Descriptor.workingDirectory.makeOwnedDirectory(directory)
+      } catch {
+        // Another process was faster, perhaps.
+        guard try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY) != nil else {
+          throw error
+        }
+      }
     }
   }
 }

@@ -9,14 +9,19 @@ extension ShellCommand {
       commandName: "dependence",
       abstract: "Print what a backup needs and what needs it, as assignments for a shell.",
       discussion: "What 'tbk-pull --list' prints comes on standard input.")
+    @Flag(name: .long, help: "Print only what changes with other backups; nothing if this one has gone.")
+    var later = false
     @Argument(help: ArgumentHelp("The id of the backup.", valueName: "id"))
     var id: String
 
     mutating func execute() throws(Failure) -> Int32 {
       let rows = try cells(
         try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the list"), atLeast: 10)
-      guard let found = Dependence(of: id, in: rows) else { throw Failure(.usage, "the list has no backup '\(id)'") }
-      try StandardOutput.write(found.script)
+      guard let found = Dependence(of: id, in: rows) else {
+        if later { return ExitStatus.success }
+        throw Failure(.usage, "the list has no backup '\(id)'")
+      }
+      try StandardOutput.write(later ? found.laterScript : found.script)
       return ExitStatus.success
     }
   }
@@ -24,11 +29,17 @@ extension ShellCommand {
   struct Pruned: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Count what was removed and what stays, as assignments for a shell.",
-      discussion: "What tbk-prune or 'tbk-push --then-prune' printed comes on standard input, as text or JSON Lines.")
+      discussion: """
+        What tbk-prune or 'tbk-push --then-prune' printed comes on standard input, as text or JSON Lines. tb_unpruned is why \
+        it failed, or nothing.
+        """)
+
+    @Option(name: .long, help: ArgumentHelp("How that has ended.", valueName: "n"))
+    var status: Int32 = 0
 
     mutating func execute() throws(Failure) -> Int32 {
       let input = try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the verdicts")
-      var (removed, kept, freed, failed) = (0, 0, UInt64(0), "0")
+      var (removed, kept, freed, failed) = (0, 0, UInt64(0), status)
       for line in input.split(separator: 0x0a) {
         let cells = String(decoding: line, as: UTF8.self).split(separator: "\t", omittingEmptySubsequences: false)
         let object = line.first == UInt8(ascii: "{") ? try JSON.parse(Array(line), what: "a verdict") : nil
@@ -38,12 +49,13 @@ extension ShellCommand {
           removed += 1
           freed &+=
             object.map { $0["size"]?.integer(UInt64.self) ?? 0 } ?? (cells.count > 3 ? UInt64(cells[3]) ?? 0 : 0)
-        case "failed" where cells.count > 1: failed = String(cells[1])
+        case "failed" where cells.count > 1: failed = Int32(cells[1]) ?? failed
         default: break
         }
       }
+      let reason = failed == 0 ? "" : FailureReason(status: failed, operation: "prune").text
       for (name, value) in [
-        ("removed", "\(removed)"), ("kept", "\(kept)"), ("freed", "\(freed)"), ("unpruned", failed),
+        ("removed", "\(removed)"), ("kept", "\(kept)"), ("freed", "\(freed)"), ("unpruned", reason),
       ] {
         try StandardOutput.write(ShellScript.assignment(to: "tb_\(name)", value))
       }
@@ -53,17 +65,24 @@ extension ShellCommand {
 
   struct Sample: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print some of the lines of standard input, chosen at random, in their order.")
-    @Argument(help: ArgumentHelp("How many, or per cent.", valueName: "share"))
-    var share: String
+      abstract: "Print some of the lines of a list of backups on standard input, chosen at random, in their order.")
+    @Flag(name: .long, help: "Do not name those that were taken.")
+    var quiet = false
+    @Argument(help: ArgumentHelp("How many, or per cent; all if it is not given.", valueName: "share"))
+    var share: String?
 
     mutating func execute() throws(Failure) -> Int32 {
       let lines = try cells(
         try DescriptorSource(.standardInput).readAll(limit: Ledger.byteLimit, what: "the lines"), atLeast: 1)
-      guard let sample = RandomSample(share) else {
-        throw Failure(.usage, "'\(share)' is neither a number nor per cent")
+      guard let sample = RandomSample(share ?? "100%") else {
+        throw Failure(.usage, "'\(share ?? "")' is neither a number nor per cent")
       }
-      try StandardOutput.write(sample.taken(of: lines).map { $0.joined(separator: "\t") + "\n" }.joined())
+      let taken = sample.taken(of: lines)
+      try StandardOutput.write(taken.map { $0.joined(separator: "\t") + "\n" }.joined())
+      if share != nil, !quiet {
+        let ids = taken.map { $0[0].prefix(12) }.joined(separator: " ")
+        Messages.notice("\(taken.count) of \(lines.count) backups: \(ids)")
+      }
       return ExitStatus.success
     }
   }

@@ -9,13 +9,13 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
-        The list comes on standard input: backups as 'tbk-pull --list' prints them, verdicts as \
-        tbk-prune does, versions as 'tbk-open --find' does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
+        The list comes on standard input: backups as 'tbk-pull --list' prints them, versions as \
+        'tbk-open --find' does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
         standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, verdicts, profiles, versions
+      case backups, groups, profiles, versions
       case run, loop, key, identity
       case keptToken = "kept-token"
       case restore, verify, prune, consolidate, facts
@@ -64,15 +64,13 @@ extension ShellCommand {
     var since: String?
     @Flag(name: .long, help: "Print no text of what is made of facts.")
     var quiet = false
-    @Option(name: .long, help: ArgumentHelp("Whose they are: of verdicts.", valueName: "name"))
-    var profile: String?
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind
     @Argument(help: ArgumentHelp("KEY=VALUE.", valueName: "fact"))
     var facts: [RawPath] = []
 
     func validate() throws {
-      if json && kind.ofFacts == nil && kind != .backups || profile != nil && kind != .verdicts {
+      if json && kind.ofFacts == nil && kind != .backups {
         throw ValidationError("\(kind.rawValue) are reported as they are")
       }
       if !facts.isEmpty, kind.ofFacts == nil {
@@ -138,7 +136,6 @@ extension ShellCommand {
       case .groups:
         BackupsReport(rows: try cells(list, atLeast: 7))
           .groups(profiles: BackupsReport.profilesHere())
-      case .verdicts: VerdictsReport(rows: try cells(list, atLeast: 5), profile: profile ?? "PROFILE").text
       case .versions: VersionsReport(rows: try cells(list, atLeast: 6)).text
       case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
       default: ""

@@ -148,36 +148,6 @@ extension ShellCommand {
     }
   }
 
-  struct WhyFull: SuiteCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "why-full", abstract: "Say why an incremental profile's next backup is a full one.")
-
-    @Argument(help: ArgumentHelp("The reason, as tbk-pull has it.", valueName: "word"))
-    var word: String
-    @Argument(help: ArgumentHelp("What the store has lost.", valueName: "ids"))
-    var lost: String = ""
-
-    mutating func execute() throws(Failure) -> Int32 {
-      let reason: String
-      switch word {
-      case "lost":
-        let ids = lost.split(separator: ",").map { $0.prefix(12) }.joined(separator: " ")
-        Messages.warning("the store no longer has everything that the last backup needs (\(ids)): this one is full")
-        return ExitStatus.success
-      case "readers": reason = "the last backup was not sealed for the same readers"
-      case "identity": reason = "the manifest of the last backup is not kept here"
-      case "chain": reason = "the last backup needs as many archives as max_chain allows"
-      case "due": reason = "a full backup is due, by full_every"
-      // What is built on a backup keeps it: once that is beyond the limits, the next one is full.
-      case "limits": reason = "the base of the last backup is beyond the limits of the profile"
-      case "manifest": reason = "the store has no manifest of the last backup"
-      default: return ExitStatus.success
-      }
-      Messages.notice(reason + (word == "identity" ? ", this one is full" : ": this one is full"))
-      return ExitStatus.success
-    }
-  }
-
   /// The status is 1 for no.
   struct HasMade: SuiteCommand {
     static let configuration = CommandConfiguration(

@@ -119,6 +119,13 @@ struct PullCommand: SuiteCommand {
       valueName: "file"))
   var pinOut: RawPath?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Compare archives with their signatures before sending them, and write to <file>: holds, unchecked, none or fails.",
+      valueName: "file"))
+  var signaturesOut: RawPath?
+
   @OptionGroup var preparing: PrepareOptions
   @OptionGroup var trust: TrustOptions
   @OptionGroup var storeOptions: StoreOptions
@@ -149,8 +156,11 @@ struct PullCommand: SuiteCommand {
     if unvouched, trust.isRequired {
       throw ValidationError("--unvouched cannot be used with --require-signature or --verify-key")
     }
-    if unvouched, !hasBackup, !check, preparing.prepare == nil {
-      throw ValidationError("--unvouched can only be used with a backup's id, 'latest', --check or --prepare")
+    if unvouched, !hasBackup, !check, !serve, preparing.prepare == nil {
+      throw ValidationError("--unvouched can only be used with a backup's id, 'latest', --serve, --check or --prepare")
+    }
+    if signaturesOut != nil, each || !hasBackup && !serve {
+      throw ValidationError("--signatures-out can only be used with a backup's id, 'latest' or --serve")
     }
     if preparing.prepare != nil, !groups.isGiven { throw ValidationError("--prepare needs --group") }
     if preparing.prepare != nil, output != nil {
@@ -209,7 +219,7 @@ struct PullCommand: SuiteCommand {
       let group = try whole(group, snapshot, session)
       var hash: Digest?
       try write { (sink) throws(Failure) in
-        hash = try retrieval(session, snapshot, meter).send(part, of: group, in: snapshot, to: sink)
+        hash = try retrieval(session, snapshot, meter, keys).send(part, of: group, in: snapshot, to: sink)
       }
       if let pinOut, let hash {
         let known = snapshot.ledger?.group(group)
@@ -222,7 +232,7 @@ struct PullCommand: SuiteCommand {
     let scope = try groups.scope(in: snapshot, of: session.store.address)
     if serve {
       // Whatever group they are in: a backup may need one of another.
-      let server = RangeServer(session.store, entries: snapshot.entries)
+      let server = RangeServer(retrieval(session, snapshot, meter, keys), entries: snapshot.entries)
       try server.run(
         DescriptorSource(.standardInput), DescriptorSink(.standardOutput),
         isReady: { Descriptor.standardInput.isReadable })
@@ -230,7 +240,7 @@ struct PullCommand: SuiteCommand {
     }
     if let directory = preparing.prepare {
       try preparing.write(
-        into: directory, session, snapshot, retrieval(session, snapshot, meter), scope: scope,
+        into: directory, session, snapshot, retrieval(session, snapshot, meter, keys), scope: scope,
         group: groups.onlyNamed, wantsIdentity: identity, row: { row($0, nil) })
       return ExitStatus.success
     }
@@ -257,10 +267,10 @@ struct PullCommand: SuiteCommand {
       } else if each {
         let steps = try steps(in: scope, of: snapshot, session)
         meter.setTotal(total(steps))
-        isWhole = try retrieval(session, snapshot, meter).sendSeries(steps, to: sink, keys: keys)
+        isWhole = try retrieval(session, snapshot, meter, keys).sendSeries(steps, to: sink, keys: keys)
       } else if let query {
         let entry = try snapshot.find(query, in: scope, store: session.store.address)
-        isWhole = try send(entry, session, snapshot, meter, to: sink)
+        isWhole = try send(entry, session, snapshot, retrieval(session, snapshot, meter, keys), meter, to: sink)
       }
     }
     return isWhole ? ExitStatus.success : ExitStatus.incomplete
@@ -293,21 +303,25 @@ struct PullCommand: SuiteCommand {
   }
 
   private func retrieval(
-    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
+    _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter, _ keys: LedgerKeys
   ) -> Retrieval {
     // A store on a network tells of bytes itself, as they arrive.
     let isLocal = if case .directory = session.store.address { true } else { false }
     return Retrieval(
       session.store, unvouched: UnvouchedBytes(areWanted: unvouched, trust: snapshot.trust),
+      signatures: signaturesOut.map { (path) in
+        ArchiveSignatures(keys, acceptsFailing: unvouched, warn: { Messages.warning($0) }) { (worth) throws(Failure) in
+          try AtomicFile.write(Array("\(worth.rawValue)\n".utf8), to: path)
+        }
+      },
       warn: { Messages.warning($0) },
       progress: { if isLocal { meter.advance($0) } })
   }
 
   private func send(
-    _ entry: LedgerEntry, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
+    _ entry: LedgerEntry, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ retrieval: Retrieval,
     _ meter: ProgressMeter, to sink: DescriptorSink
   ) throws(Failure) -> Bool {
-    let retrieval = retrieval(session, snapshot, meter)
     if signature != nil {
       guard let bytes = entry.signature else {
         throw Failure(.unavailable, "the archive of backup \(entry.id.hex) is not signed")

@@ -13,9 +13,9 @@ extension OpenCommand {
     if archives.isEmpty {
       throw ValidationError("--from needs a command that serves archives, as in -- tbk-pull --serve STORE")
     }
-    if chain || each || partial || raw || header || mbuConfig != nil || expectId != nil {
+    if chain || each || raw || header || mbuConfig != nil || expectId != nil {
       throw ValidationError(
-        "--from cannot be used with --chain, --each, --partial, --raw, --header, --expect-id or --mbu-config")
+        "--from cannot be used with --chain, --each, --raw, --header, --expect-id or --mbu-config")
     }
   }
 
@@ -25,7 +25,7 @@ extension OpenCommand {
     ServedSources.withhold(passwords, identities)
     return ServedSources(
       id, archives, keys: openingKeys, limits: limits, wantsManifest: list || manifest,
-      rereads: cat != nil, warn: { Messages.warning($0) })
+      rereads: cat != nil, isPartial: partial, warn: { Messages.warning($0) })
   }
 }
 

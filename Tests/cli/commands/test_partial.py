@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from conftest import PASSWORD, REPOSITORY, put, snapshot
+from conftest import BIN, PASSWORD, REPOSITORY, put, snapshot
 from shell_fixture import shell  # noqa: F401, fixture
 from test_lost import LOSSES, chain, entries, file_of  # noqa: F401, fixtures
 from test_termbackup6_store import OldStore, dash, old  # noqa: F401, fixtures
@@ -84,6 +84,27 @@ def test_what_is_there_is_extracted_and_the_rest_named(gap, tmp_path):
     assert gap.tbk.open(gap.archives[1], status=66).out == b""
     tar = gap.tbk.open(gap.archives[1], "--partial", status=3)
     assert b"second" in tar.out and gap.base["id"].encode() in tar.err
+
+
+@pytest.mark.parametrize("loss", ["missing", "damaged", "short"])
+def test_a_base_that_is_lost_is_left_out_by_ranges_too(gap, loss, tmp_path):
+    base, _ = gap.archives
+    if loss != "missing":
+        put(file_of(gap, gap.base), flipped(base) if loss == "damaged" else base[:-1])
+    command = ["--from", gap.last["id"]], ["--", BIN / "tbk-pull", "--serve", "-q", gap.store]
+    lost = {os.fsdecode(path) for path in gap.tbk.open(base, "--list", "-0").out.split(b"\0") if path}
+    if loss == "missing":
+        assert b"--partial" in gap.tbk.open(b"", *command[0], "-C", tmp_path / "out", *command[1], status=66).err
+    done = gap.tbk.open(b"", *command[0], "--partial", "-C", tmp_path / "out", *command[1], status=3)
+    assert gap.base["id"].encode() in done.err
+    assert ((tmp_path / "out") / "second").read_bytes() == b"2"
+    assert not any((tmp_path / "out" / name).is_file() for name in lost)
+    report = json.loads(gap.tbk.open(b"", *command[0], "--partial", "--verify", "--json", *command[1], status=3).out)
+    assert report["ok"] is False and report["absent"] == [gap.base["id"]] and report["missing"]
+    # Of the backup itself there is no part.
+    put(file_of(gap, gap.last), b"")
+    gap.tbk.open(b"", *command[0], "--partial", "-C", tmp_path / "none", *command[1], status={65, 66})
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_damaged_base_is_one_that_is_not_there(gap, tmp_path):

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from conftest import COST, PASSWORD, crypto, gz, put, require
+from conftest import COST, FAST, PASSWORD, crypto, gz, put, require
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from github_fixture import github, github_server  # noqa: F401, fixtures
@@ -245,6 +245,54 @@ def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
     assert done.stderr.count(b"only the password vouches") == 2
 
 
+def test_archives_are_compared_with_their_signatures_before_they_are_sent(old, tmp_path):
+    old.shell.run("generate-key")
+    for entry in old.entries[1:]:
+        done = old.shell.tbk.run("tbk-sign", "sign", "--key", old.shell.home / "signing_key.pem", "--password-file",
+                                 old.shell.tbk.password_file, input=old.files[f"backups/{entry['filename']}"])
+        entry["signature"] = done.out.hex()
+    old.write()
+    run, worth = old.shell.tbk.run, tmp_path / "worth"
+
+    def pulled(number, *options, **more):
+        worth.unlink(missing_ok=True)
+        done = run("tbk-pull", old.path, old.ids[number], "--signatures-out", worth, *options, **more)
+        return done, worth.read_text()
+
+    def opened(number, *options, **more):
+        worth.unlink(missing_ok=True)
+        done = run("tbk-open", "--from", old.ids[number], "--verify", "--", old.shell.tbk.path("tbk-pull"), "--serve",
+                   "--signatures-out", worth, *options, "-q", old.path, **more)
+        return done, worth.read_text()
+
+    assert [pulled(number)[1] for number in range(3)] == ["none\n", "holds\n", "holds\n"]
+    # The least of the chain: the first is not signed.
+    assert [opened(number)[1] for number in range(3)] == ["none\n"] * 3
+    old.change(1, signature="00" * 64)
+    done, word = pulled(1, status=65)
+    assert (done.out, word) == (b"", "fails\n") and b"--unvouched" in done.err
+    done, word = pulled(1, "--unvouched")
+    assert (done.out, word) == (old.files[f"backups/{old.entries[1]['filename']}"], "none\n")
+    assert b"only the password vouches" in done.err
+    # What is based on it, too: the chain proves nothing of it.
+    assert pulled(2)[1] == "holds\n"
+    done, word = opened(2, status=65)
+    assert word == "fails\n" and old.ids[1].encode() in done.err and b"--unvouched" in done.err
+    assert opened(2, "--unvouched")[1] == "none\n"
+    # Only what is lost or damaged is left out.
+    serve = ["--", old.shell.tbk.path("tbk-pull"), "--serve", "--signatures-out", worth, "-q", old.path]
+    run("tbk-open", "--from", old.ids[2], "--partial", "--verify", *serve, status=65)
+    put(old.path / "backups" / old.entries[1]["filename"], b"damaged")
+    assert old.ids[1].encode() in run("tbk-open", "--from", old.ids[2], "--partial", "--verify", *serve, status=3).err
+    assert old.shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "part", "--partial", status=3)
+    old.write()
+    (old.shell.home / "signing_key.pub").unlink()
+    shutil.rmtree(old.shell.home / "trusted_keys", ignore_errors=True)
+    assert pulled(2)[1] == "unchecked\n"
+    for wrong in (["--list"], ["--each"], ["--manifest", "latest"], ["--signature", "latest"]):
+        run("tbk-pull", old.path, *wrong, "--signatures-out", worth, status=64)
+
+
 # What its interrupted rotate-key left
 
 
@@ -273,6 +321,14 @@ def test_an_archive_under_another_name_is_taken_only_on_request(old, tmp_path):
     assert b"--unvouched" in refused.stderr and not target.exists()
     done, found = old.restored(2, tmp_path, "--unvouched")
     assert found == old.states[2] and b"does not vouch" in done.stderr
+    # Under another password: the ledger has neither its size nor its hash.
+    for number, archive in ((2, whole), (1, rename(old, 1)), (0, rename(old, 0))):
+        name = f"new_{old.entries[number]['filename']}"
+        put(old.path / "backups" / name, old.shell.tbk.run(
+            "tbk-seal", "reseal", "--suite", "1", *FAST, "--old-password-file", put(tmp_path / "old password", PASSWORD),
+            input=archive, password=NEW).out)
+    done, found = old.restored(2, tmp_path, "--unvouched", password=NEW)
+    assert found == old.states[2] and done.stderr.count(b"does not vouch") == 3
 
 
 def test_a_signed_ledger_is_not_gone_around(old, tmp_path):
