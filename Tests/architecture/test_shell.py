@@ -25,7 +25,7 @@ def test_there_are_scripts():
 
 def test_it_is_short():
     """What was reached; it may not become more. What it is to be is 3,500."""
-    assert sum(len(path.read_text().splitlines()) for path in SCRIPTS) <= 3_849
+    assert sum(len(path.read_text().splitlines()) for path in SCRIPTS) <= 3_794
 
 
 def test_no_file_is_long():

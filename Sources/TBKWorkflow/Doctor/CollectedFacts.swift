@@ -41,12 +41,15 @@ extension String {
 }
 
 /// What a verb had commands find out: a directory in which each command has a file of its name for what it printed,
-/// NAME.err for what it said, and NAME.status.
+/// NAME.err for what it said, and NAME.status, the end of the stage.
 struct CollectedFacts {
   let folder: RawPath
 
   /// The files of a part, as of a profile.
   func part(_ name: String) -> CollectedFacts { CollectedFacts(folder: folder.appending(name)) }
+
+  /// Whether the directory has been made.
+  var isThere: Bool { (try? Descriptor.workingDirectory.statusIfPresent(of: folder)) ?? nil != nil }
 
   /// Nothing if it is not there.
   func bytes(_ name: String) -> [UInt8] {
@@ -59,10 +62,12 @@ struct CollectedFacts {
     return text
   }
 
-  func said(_ name: String) -> Said { Said(bytes(name + ".err")) }
+  func said(_ name: String) -> Said { Said(bytes(name + ".err") + (end(name).report ?? [])) }
 
   /// Nil if the command was not run.
-  func status(_ name: String) -> Int32? { Int32(text(name + ".status")) }
+  func status(_ name: String) -> Int32? { end(name).isRunning ? Failure(.library, "").exitStatus : end(name).status }
+
+  private func end(_ name: String) -> StageEnd { StageEnd(of: folder.appending(RawPath(name + ".status"))) }
 
   /// The cells of a list.
   func rows(_ name: String) -> [[String]] { (try? cells(bytes(name), atLeast: 1)) ?? [] }

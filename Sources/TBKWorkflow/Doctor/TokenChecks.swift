@@ -29,14 +29,14 @@ struct TokenChecks {
     }
     for repository in facts.rows("repositories").map({ $0[0] }) {
       let report = report(repository)
-      let said = report.said("token")
+      let said = report.said("token-report")
       found += said.warnings.map { finding(.warn, $0) }
-      guard report.status("token") == 0 else {
+      guard report.status("token-report") == 0 else {
         let again = "'termbackup token-info --repo \(repository)' tries again"
         found.append(finding(.fail, "\(repository): \(said.message)", said.hint ?? again))
         continue
       }
-      func field(_ name: String) -> String { report.field(name, of: "token") ?? "-" }
+      func field(_ name: String) -> String { report.field(name, of: "token-report") ?? "-" }
       let scopes = ["-", ""].contains(field("scopes")) ? "" : ", scopes \(field("scopes"))"
       let push = field("push") == "role-only" ? "its user may" : field("push")
       found.append(
@@ -52,7 +52,8 @@ struct TokenChecks {
 
   /// How many seconds this clock is ahead of GitHub's; nil if that is not known.
   var skew: Int? {
-    facts.rows("repositories").compactMap { report($0[0]).field("clock_skew", of: "token").flatMap(Int.init) }.last
+    facts.rows("repositories").compactMap { report($0[0]).field("clock_skew", of: "token-report").flatMap(Int.init) }
+      .last
   }
 
   static func clock(_ skew: Int?, now: Timestamp) -> Finding {

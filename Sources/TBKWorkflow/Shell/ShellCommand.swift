@@ -13,7 +13,7 @@ package struct ShellCommand: ParsableCommand {
       Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
       KeyringItems.self, NewIdentity.self, ShowIdentities.self, PlainIdentities.self, Answer.self, Schedule.self,
-      Status.self,
+      Status.self, Stores.self,
       IsEmpty.self, MbuSettingsImport.self, Doctor.self,
       KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,
       Hook.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,

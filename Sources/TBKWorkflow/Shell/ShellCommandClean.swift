@@ -36,13 +36,15 @@ extension ShellCommand {
       var dryRun = false
       @Flag(name: .long, help: "Print one JSON object.")
       var json = false
-      @Flag(name: .long, help: "Something failed.")
-      var failed = false
+      @Option(name: .long, help: ArgumentHelp("How what failed ended.", valueName: "status"))
+      var failed: Int32 = 0
       @Option(name: .long, help: ArgumentHelp("What 'clean local' prints.", valueName: "file"))
       var local: RawPath
-      @Argument(
-        help: ArgumentHelp("A store, then a file with what 'tbk-store clean' prints of it.", valueName: "store file"))
-      var stores: [RawPath] = []
+      @Option(
+        name: .long,
+        help: ArgumentHelp(
+          "What 'tbk-sh stores' noted, with what 'tbk-store clean' printed in profile/NAME/left.", valueName: "dir"))
+      var stores: RawPath?
 
       mutating func execute() throws(Failure) -> Int32 {
         common.apply()
@@ -50,24 +52,26 @@ extension ShellCommand {
         for line in try readFile(local, limit: Ledger.byteLimit).split(separator: 0x0a) {
           if let leftover = Leftover(try JSON.parse(Array(line), what: "a leftover")) { found.append(leftover) }
         }
-        for index in stride(from: 0, to: stores.count - 1, by: 2) {
-          for row in try cells(try readFile(stores[index + 1], limit: Ledger.byteLimit), atLeast: 3) {
+        let noted = stores.map { CollectedFacts(folder: $0) }
+        for name in noted?.rows("each-store").map({ $0[0] }) ?? [] {
+          guard let profile = noted?.part("profile").part(name) else { continue }
+          for row in profile.rows("left") where row.count >= 3 {
             found.append(
-              Leftover(kind: row[0], size: UInt64(row[2]) ?? 0, name: RawPath(row[1]), store: stores[index].text))
+              Leftover(kind: row[0], size: UInt64(row[2]) ?? 0, name: RawPath(row[1]), store: profile.text("store")))
           }
         }
         let report = LeftoversReport(leftovers: found, dryRun: dryRun)
         if json {
           try StandardOutput.write(report.json.line() + [0x0a])
-          return ExitStatus.success
+          return failed
         }
         if !common.quiet { try StandardOutput.write(report.text) }
         if let summary = report.summary {
           Messages.notice(summary)
-        } else if !failed {
+        } else if failed == 0 {
           Messages.notice("there is nothing to remove")
         }
-        return ExitStatus.success
+        return failed
       }
     }
   }

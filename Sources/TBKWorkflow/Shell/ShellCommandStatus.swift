@@ -23,8 +23,8 @@ extension ShellCommand {
     var output: RawPath?
     @Option(name: .long, help: ArgumentHelp("How old the last backup may be.", valueName: "age"))
     var maxAge: Age?
-    @Argument(help: ArgumentHelp("A profile.", valueName: "name"))
-    var profiles: [String] = []
+    @Option(name: .long, help: ArgumentHelp("The status of a failure to find something out.", valueName: "n"))
+    var failed: Int32 = 0
 
     mutating func execute() throws(Failure) -> Int32 {
       let home = try Home.ofProcess()
@@ -39,13 +39,16 @@ extension ShellCommand {
       let token = facts.status("token").map { _ in ProfileStatus.token(facts) }
       let noToken = facts.status("token") ?? 0 == 0 ? nil : facts.said("token")
       var statuses: [ProfileStatus] = []
-      for name in profiles {
+      for name in facts.rows("names").map({ $0[0] }) where facts.part("profile").part(name).isThere {
         statuses.append(
           try ProfileStatus(
             of: try home.profile(name), in: home, facts.part("profile").part(name), scheduled: scheduled,
             maxAge: maxAge?.seconds, noToken: noToken))
       }
+      // What is wrong has been reported, and there is nothing else to say.
+      if statuses.isEmpty, failed != 0, !json, !prometheus { return failed }
       try write(statuses, token, home)
+      if failed != 0 { return failed }
       return statuses.contains { $0.isLate || $0.isAltered } ? ExitStatus.no : ExitStatus.success
     }
 
@@ -71,6 +74,64 @@ extension ShellCommand {
         }
       }
       try StandardOutput.flushForVerb()
+    }
+  }
+
+  struct Stores: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Note the profiles that can be read and their stores, for 'termbackup doctor', 'status' and 'clean'.",
+      discussion: """
+        Below the directory, names has their names, each-store the first one of each store, profile/NAME/store their stores, \
+        and repositories those on GitHub, for each of which a directory repository/OWNER/REPO is made.
+        """)
+    @Argument(help: ArgumentHelp("Where to note them.", valueName: "dir"))
+    var directory: RawPath
+    @Argument(help: ArgumentHelp("Only this profile.", valueName: "name"))
+    var profile: String?
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let home = try Home.ofProcess()
+      var names: [String] = []
+      var (stores, first): (Set<[UInt8]>, [String]) = ([], [])
+      var repositories: Set<String> = []
+      var broken: Failure?
+      try make("profile")
+      try make("repository")
+      let wanted = if let profile { [profile] } else { try home.profileNames() }
+      for name in wanted {
+        do throws(Failure) {
+          let store = try home.profile(name).store().operand
+          try make("profile/\(name)")
+          try note([store], as: "profile/\(name)/store")
+          names.append(name)
+          if stores.insert(store).inserted { first.append(name) }
+          let text = String(decoding: store, as: UTF8.self)
+          if text.hasPrefix("github:") { repositories.insert(String(text.dropFirst(7).prefix { $0 != "#" })) }
+        } catch {
+          if error.isOfProcess { throw error }
+          broken = reporting(error, after: broken)
+        }
+      }
+      ConfigCommand.report(home)
+      for repository in repositories {
+        try make("repository/\(repository.prefix { $0 != "/" })")
+        try make("repository/\(repository)")
+      }
+      try note(names.map { Array($0.utf8) }, as: "names")
+      try note(first.map { Array($0.utf8) }, as: "each-store")
+      try note(repositories.sorted().map { Array($0.utf8) }, as: "repositories")
+      if let broken { throw broken }
+      return ExitStatus.success
+    }
+
+    private func make(_ name: String) throws(Failure) {
+      let path = directory.appending(RawPath(name))
+      if try Descriptor.workingDirectory.statusIfPresent(of: path) != nil { return }
+      try Descriptor.workingDirectory.makeDirectory(path)
+    }
+
+    private func note(_ lines: [[UInt8]], as name: String) throws(Failure) {
+      try AtomicFile.write(lines.flatMap { $0 + [0x0a] }, to: directory.appending(RawPath(name)))
     }
   }
 
