@@ -96,3 +96,108 @@ import Testing
     #expect(tally.line == "1\t3\t1\t2\n")
   }
 }
+
+@Suite struct GivenSecretsTests {
+  private func options(_ words: String...) throws -> OptionValues {
+    guard case .options(let values) = try VerbOptions.answer(to: "rotate-key", ["docs"] + words) else {
+      throw Failure(.usage, "the words are refused")
+    }
+    return values
+  }
+
+  /// What a shell does for one of them, as it would have it after `eval`.
+  private func script(_ secrets: GivenSecrets, of name: String) throws -> String {
+    let text = "\n" + String(decoding: secrets.script, as: UTF8.self)
+    let start = try #require(text.firstRange(of: "\ntb_give_\(name)='")).upperBound
+    let rest = text[start...]
+    let end = rest.firstRange(of: "'\ntb_give_")?.lowerBound ?? rest.index(rest.endIndex, offsetBy: -2)
+    return rest[..<end].replacing("'\\''", with: "'")
+  }
+
+  @Test func whatIsNotGivenIsNothing() throws {
+    let secrets = try GivenSecrets(try options(), held: [])
+    #expect(try script(secrets, of: "new_password") == "")
+    #expect(secrets.callsAtOnce.isEmpty)
+  }
+
+  @Test func aDescriptorIsReadAtOnce() throws {
+    let secrets = try GivenSecrets(try options("--password-fd", "7"), held: ["password", "new_password"])
+    #expect(try script(secrets, of: "password") == "tb_read_secret password --no-input --password-fd '7'\n")
+    #expect(String(decoding: secrets.callsAtOnce, as: UTF8.self) == "tb_get_password\n")
+  }
+
+  @Test func oneDescriptorGivesOneSecret() throws {
+    let values = try options("--password-fd", "7", "--token-fd", "7")
+    #expect(throws: Failure.self) { try GivenSecrets(values, held: []) }
+  }
+
+  @Test func ofAVariableOnlyTheNameIsKnown() throws {
+    let secrets = try GivenSecrets(try options(), held: ["new_password", "token"])
+    #expect(
+      try script(secrets, of: "new_password") == "tb_take_held 'new_password' 'TERMBACKUP_NEW_PASSWORD' '--new'\n")
+    #expect(
+      try script(secrets, of: "token")
+        == "tb_token_source='TERMBACKUP_TOKEN'\ntb_take_held 'token' 'TERMBACKUP_TOKEN'\n")
+    #expect(secrets.callsAtOnce.isEmpty)
+  }
+
+  @Test func anOptionComesBeforeAVariable() throws {
+    let secrets = try GivenSecrets(try options("--password-command", "pass show it"), held: ["password"])
+    #expect(
+      try script(secrets, of: "password") == "tb_read_secret password --no-input --password-command 'pass show it'\n")
+  }
+
+  @Test func aFileStaysWhereItIs() throws {
+    let secrets = try GivenSecrets(try options("--password-file", "/nonexistent/it's"), held: [])
+    let quoted = #"'/nonexistent/it'\''s'"#
+    #expect(try script(secrets, of: "password") == "tb_need_file \(quoted)\ntb_password_file=\(quoted)\n")
+    #expect(secrets.callsAtOnce.isEmpty)
+  }
+
+  @Test func aHyphenIsStandardInputAndNotReadAtOnce() throws {
+    let secrets = try GivenSecrets(try options("--password-file", "-"), held: [])
+    #expect(try script(secrets, of: "password") == "tb_read_secret password --no-input --password-fd '0'\n")
+    #expect(secrets.callsAtOnce.isEmpty)
+  }
+}
+
+@Suite struct RotationStepTests {
+  private func row(_ id: String, _ file: String) -> [String] {
+    [id, "", "", "", "", "", "", file, "", "hash of \(id)"]
+  }
+  private var list: [[String]] { [row("a", "a.tbk"), row("b", "b.age"), row("c", "c.tbk"), row("d", "d.tbk")] }
+
+  @Test func theFirstThatTheJournalHasNot() throws {
+    let step = RotationStep(list, journal: [["rotated", "a", "10"]])
+    #expect(step.next == row("c", "c.tbk"))
+    #expect((step.number, step.total) == (2, 3))
+    #expect((step.rotated, step.already, step.bytes) == (1, 0, 10))
+  }
+
+  @Test func whatIsSealedToRecipientsIsForTheWhole() throws {
+    #expect(RotationStep(list, journal: [["already", "a", ""]], whole: true).next?[0] == "b")
+    #expect(RotationStep([row("b", "b.age")], journal: []).next == nil)
+    #expect(!RotationStep([row("b", "b.age")], journal: []).hasSealed)
+    #expect(RotationStep(list, journal: []).hasSealed)
+  }
+
+  @Test func theLastWaits() throws {
+    let journal = [["rotated", "a", "10"], ["already", "c", ""]]
+    #expect(RotationStep(list, journal: journal, butLast: true).next == nil)
+    let step = RotationStep(list, journal: journal)
+    #expect(step.next?[0] == "d")
+    #expect((step.number, step.total, step.already) == (3, 3, 1))
+  }
+
+  @Test func oneAlone() throws {
+    let step = RotationStep(list, journal: [], only: "c")
+    #expect((step.next?[0], step.number, step.total) == ("c", 1, 1))
+    #expect(RotationStep(list, journal: [["rotated", "c", "1"]], only: "c").next == nil)
+    #expect(RotationStep(list, journal: [], only: "x").next == nil)
+  }
+
+  @Test func theShellGetsNothingWhereNothingIsLeft() throws {
+    let script = String(decoding: RotationStep([], journal: []).script, as: UTF8.self)
+    #expect(script.hasPrefix("tb_id=''\ntb_file=''\ntb_sha256=''\n"))
+  }
+}

@@ -42,20 +42,8 @@ tb_push_archive() {
 		--sealed-manifest "$tb_work/manifest" "$@" -- "$profile_store" >"$tb_work/entry"
 }
 
-# tb_seal_and_push: the manifest on standard input becomes a backup in the store. An archive to sign waits as
-# ciphertext: its signature is one of all of it.
-tb_seal_and_push() {
-	if test -z "$tb_sign_archive"; then
-		tb_seal_tree | tb_push_archive
-		return
-	fi
-	tb_exec=
-	tb_seal_tree -o "$tb_work/archive"
-	tb_end_of seal
-	case $tb_ended in
-	0 | 3) tb_signing tb_push_archive ;;
-	esac
-}
+# tb_seal_and_push: the manifest on standard input becomes a backup in the store.
+tb_seal_and_push() { tb_seal_into tb_push_archive tb_seal_tree; }
 
 # tb_walk_seal_and_push: all of it in one pipe.
 tb_walk_seal_and_push() { tb_make_manifest | tb_seal_and_push; }

@@ -39,10 +39,7 @@ tb_make_check() {
 	fi
 	test -z "$opt_dry_run" || return 0
 	tb_prepare_signing
-	# shellcheck disable=SC2086 # Words without blanks.
-	printf 'TermBackup password check\n' |
-		tb_sealed seal-check "${tb_bin}tbk-seal" stream --quiet $profile_sealing -o "$tb_work/new-check" check ||
-		tb_failed "$(tb_status seal-check)" seal-check
+	tb_seal_check
 	test -z "$tb_latest" || test "$tb_pinned" = none || set -- --replace
 	tb_push_check --new-group "$@"
 }

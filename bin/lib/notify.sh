@@ -28,7 +28,7 @@ tb_notify_one() {
 tb_notify_start() { test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10; }
 
 # tb_hook FIELD WORDS [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
-# failed, else to nothing.
+# failed, else to nothing; with a report that is a warning.
 tb_hook() {
 	tb_why=
 	# It becomes the command, and cannot say how that ends.
@@ -38,23 +38,25 @@ tb_hook() {
 	tb_await $!
 	test -z "$tb_json" || tb_show_held "$1"
 	tb_end_of "$1"
-	test "$tb_ended" -eq 0 || tb_why="the command $2 failed with status $tb_ended"
+	test "$tb_ended" -ne 0 || return 0
+	tb_why="the command $2 failed with status $tb_ended"
+	test -z "${3-}" || tb_warn "$tb_why"
 }
 
 # tb_hook_before: what comes before a backup; ends if it fails.
 tb_hook_before() {
 	test -n "$profile_before_command" || return 0
 	tb_hook before_command 'before the backup'
-	test -z "$tb_why" || tb_cause=$tb_why
-	test -z "$tb_why" || tb_die 66 "$tb_why: no backup is made"
+	test -z "$tb_why" || tb_cause=$tb_why tb_die 66 "$tb_why: no backup is made"
 }
 
-# tb_write_notice STATUS FACT…: the report.
+# tb_write_notice STATUS FACT…: the report, into the file notice. Sets tb_news if people are to be told, and tb_ping to what
+# the ping is to say.
 tb_write_notice() {
 	tb_told=$1
 	shift
-	"$tb_sh" report --json notice -- "status=$tb_told" "profile=$profile_name" "started=$tb_started" "warning=$tb_problem" "$@" \
-		>"$tb_work/notice"
+	tb_assignments=$("$tb_sh" notice --into "$tb_work/notice" -- "status=$tb_told" "profile=$profile_name" "started=$tb_started" \
+		"warning=$tb_problem" "$@") && eval "$tb_assignments"
 }
 
 # tb_notify STATUS FACT…: runs what comes after a backup, and reports the end to all, with these facts.
@@ -66,28 +68,14 @@ tb_notify() {
 	if test -n "$profile_after_command"; then
 		tb_hook after_command 'after the backup' "$tb_work/notice"
 		if test -n "$tb_why"; then
-			tb_warn "$tb_why"
 			tb_problem=${tb_problem:+$tb_problem; }$tb_why
 			tb_write_notice "$@" || return 0
 		fi
 	fi
-	# A run that stored nothing is no news for people, but for what waits for a sign of life.
-	case $tb_told.${tb_problem:+problem} in
-	unchanged.) ;;
-	*)
-		test -z "$profile_has_webhook_url" || tb_notify_one webhook_url --max-wait "$tb_notify_wait" "$tb_work/notice"
-		if test -n "$profile_notify_command"; then
-			tb_hook notify_command 'for notifications' "$tb_work/notice"
-			test -z "$tb_why" || tb_warn "$tb_why"
-		fi
-		;;
-	esac
-	test -n "$profile_has_ping_url" || return 0
-	case $tb_told in
-	success | unchanged) set -- success ;;
-	*) set -- failure ;;
-	esac
-	tb_notify_one ping_url --ping "$1" --max-wait "$tb_notify_wait" "$tb_work/notice"
+	test -z "$tb_news" || test -z "$profile_has_webhook_url" ||
+		tb_notify_one webhook_url --max-wait "$tb_notify_wait" "$tb_work/notice"
+	test -z "$tb_news" || test -z "$profile_notify_command" || tb_hook notify_command 'for notifications' "$tb_work/notice"
+	test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping "$tb_ping" --max-wait "$tb_notify_wait" "$tb_work/notice"
 }
 
 # tb_notify_failure STATUS: tells of a run that ends with this status.

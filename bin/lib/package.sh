@@ -1,11 +1,10 @@
 # What the verbs for packages share.
 
-# tb_package_plan [DIRECTORY [--age]]: evaluates what tbk-sh says of where packages are, or the one of a directory; what is no
-# part of it goes into $tb_work/excludes.
+# tb_package_plan [DIRECTORY OPTION…]: evaluates what tbk-sh says of where packages are, or the one of a directory, sealed as
+# the options say; what is no part of it goes into $tb_work/excludes.
 tb_package_plan() {
-	tb_assignments=$(tb_stage plan "$tb_sh" package-plan ${opt_to:+"--to=$opt_to"} ${opt_output:+"--output=$opt_output"} \
-		--left-out "$tb_work/excludes" ${2:+"$2"} ${1:+-- "$1"}) || tb_failed "$(tb_status plan)" plan
-	eval "$tb_assignments"
+	tb_evaluate plan "$tb_sh" package-plan ${opt_to:+"--to=$opt_to"} ${opt_output:+"--output=$opt_output"} \
+		--left-out "$tb_work/excludes" "$@"
 }
 
 # tb_package_password [NEW]: gets the password, which has to be the one that the check in the home opens

@@ -57,6 +57,14 @@ tb_open_check() {
 		'or the store has altered its password check'
 }
 
+# tb_seal_check [COMMAND]: a check of the password, or of the one with which the command runs others, into the file new-check.
+tb_seal_check() {
+	# shellcheck disable=SC2086 # Words without blanks.
+	printf 'TermBackup password check\n' |
+		"$@" tb_sealed seal-check "${tb_bin}tbk-seal" stream --quiet $profile_sealing -o "$tb_work/new-check" check ||
+		tb_failed "$(tb_status seal-check)" seal-check
+}
+
 # tb_check_password [--confirm]: gets the password, and ends unless it opens the check; false if there is none.
 tb_check_password() {
 	if tb_pull_check; then

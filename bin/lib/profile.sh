@@ -11,6 +11,11 @@ tb_load_profile() {
 	eval "tb_config profile show --shell ${args_suite-}${args_recipient-}${args_recipients_file-} -- \"\$1\""
 	tb_configuration=
 	eval "$tb_answer"
+	tb_know_store
+}
+
+# tb_know_store: sets what the profile's store is talked to with.
+tb_know_store() {
 	tb_up=${opt_limit_upload:-$profile_limit_upload} tb_down=${opt_limit_download:-$profile_limit_download}
 	case $profile_store in
 	github:*) test -n "$tb_token_known" || tb_get_token ;;
@@ -25,9 +30,7 @@ tb_load_store() {
 	'') tb_every_group=1 ;;
 	-) profile_group= ;;
 	esac
-	case $profile_store in
-	github:*) tb_get_token ;;
-	esac
+	tb_know_store
 }
 
 # tb_need_source: the profile's source must be there.
@@ -72,8 +75,7 @@ tb_whose() {
 		if test "$profile_ungrouped" = true; then set -- --ungrouped "$@"; fi
 		set -- "--profile=$profile_name" "--address=$profile_store" ${profile_group:+"--group=$profile_group"} "$@"
 	fi
-	tb_assignments=$(tb_stage "$tb_name" "$tb_sh" "$tb_name" "$@") || tb_failed "$(tb_status "$tb_name")" "$tb_name"
-	eval "$tb_assignments"
+	tb_evaluate "$tb_name" "$tb_sh" "$tb_name" "$@"
 }
 
 # tb_find_others: for a profile without backups: sets tb_others to how many its store has that no profile here

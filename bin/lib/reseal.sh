@@ -40,46 +40,33 @@ tb_opens_with_new() {
 	tb_judge_open open-sealed
 }
 
-# tb_swap ID OPTION…: pulls the archive, seals it again and puts it in its place, in one commit, unless
-# it is no longer the one in the list; the options are for 'tbk-store replace'. Sets tb_result and tb_size. A signature
-# is one of the bytes that were: with tb_sign_key there is a new one, else none.
+# tb_swap: pulls the archive of tb_id, seals it again and puts it in its place, in one commit, unless it is no longer the one
+# of tb_sha256, as in the list. Sets tb_result and tb_size. A signature is one of the bytes that were: with tb_sign_key there
+# is a new one, else none. In a rotation tb_rekeyed is set; a new sealed manifest, in the file tb_new_manifest, goes with
+# it.
+tb_rekeyed='' tb_new_manifest=''
 tb_swap() {
-	tb_swapped=$1
-	tb_swapped_archive=$(LC_ALL=C awk -F '\t' -v id="$1" '$1 == id { print $10 }' "$tb_work/list")
-	shift
-	printf '0\n' >"$tb_work/sign.status"
-	if test -n "$tb_sign_key" && test -z "$tb_to_recipients"; then
-		tb_run 'pull seal sign push' tb_swap_signed "$@"
-	else
-		tb_run 'pull seal sign push' tb_swap_plain "$@"
-	fi
+	tb_sign_archive=$tb_sign_key
+	test -z "$tb_to_recipients" || tb_sign_archive=
+	tb_run "pull seal ${tb_sign_archive:+sign} push" tb_seal_into tb_push_swapped tb_resealed_archive
 	tb_size=
 	test "$tb_result" -ne 0 || IFS=$tb_tab read -r _ tb_size _ <"$tb_work/entry" ||
 		tb_die 70 'tbk-store printed no entry'
 }
 
-tb_swap_plain() { tb_resealed_archive | tb_push_swapped "$@"; }
-
-# tb_swap_signed OPTION…: the archive waits as ciphertext: its signature is one of all of it.
-tb_swap_signed() {
-	tb_exec=
-	tb_resealed_archive >"$tb_work/archive"
-	test "$(tb_status pull).$(tb_status seal)" = 0.0 || return
-	tb_signing tb_push_swapped "$@"
-}
-
-# tb_resealed_archive: the archive of tb_swapped, sealed again, to standard output.
+# tb_resealed_archive OPTION…: the archive of tb_id, sealed again.
 tb_resealed_archive() {
 	tb_when=$tb_progress
 	# Nobody sees what is held back.
 	test -z "$tb_hold$tb_json" || tb_when=never
-	tb_pull pull --quiet --progress never -- "$profile_store" "$tb_swapped" |
-		tb_resealed seal --progress "$tb_when" --expect-id "$tb_swapped"
+	tb_pull pull --quiet --progress never -- "$profile_store" "$tb_id" |
+		tb_resealed seal --progress "$tb_when" --expect-id "$tb_id" "$@"
 }
 
-# tb_push_swapped OPTION…: puts the archive on standard input into the place of tb_swapped.
+# tb_push_swapped OPTION…: puts the archive on standard input into the place of that of tb_id.
 tb_push_swapped() {
 	tb_storing
-	tb_on_store push replace --quiet --progress "$tb_when" ${placement:+--placement "$placement"} \
-		"$@" -- "$profile_store" "$tb_swapped${tb_swapped_archive:+:$tb_swapped_archive}" >"$tb_work/entry"
+	tb_on_store push replace --quiet --progress "$tb_when" ${placement:+--placement "$placement"} ${tb_rekeyed:+--rekeyed} \
+		${tb_to_recipients:+--receipt "$tb_work/receipt"} ${tb_new_manifest:+--sealed-manifest "$tb_new_manifest"} \
+		"$@" -- "$profile_store" "$tb_id:$tb_sha256" >"$tb_work/entry"
 }

@@ -1,76 +1,56 @@
-# The steps of a rotation.
+# The steps of a rotation. Its journal, $tb_work/done, has a line for each backup that has been seen to: what became of it,
+# its id and its size.
 
-# list_ids [EDIT]: the profile's backups, oldest first, into the file ids, as sed edits it; without --full not those under
-# no password.
-list_ids() {
-	tb_list
-	LC_ALL=C awk -F '\t' -v full="${tb_former:+$opt_full}" 'full != "" || $8 !~ /[.]age$/ { print $1 }' "$tb_work/list" | sed "${1-}" >"$tb_work/ids"
-	total=$(($(wc -l <"$tb_work/ids")))
-	test -z "${1-}" || total=$((total + 1))
-}
-
-# is_gone ID: whether the store no longer has the backup, as after a prune meanwhile.
-is_gone() {
-	tb_list
-	! cut -f 1 -- "$tb_work/list" | grep -Fqx -- "$1"
+# next_backup [--but-last]: sets tb_id to the next backup to see to, tb_file and tb_sha256, and its number of total; from the
+# journal rotated, already and bytes; and has_sealed if any backup is under a password. False if none is left. Those under
+# no password are for --full.
+next_backup() {
+	tb_evaluate next "$tb_sh" next-to-rotate ${tb_former:+${opt_full:+--full}} ${only:+"--only=$only"} "$@" \
+		"$tb_work/list" "$tb_work/done"
+	test -n "$tb_id"
 }
 
 neither() {
 	if test -n "$tb_to_recipients"; then
 		outcome=left
-		tb_warn "backup $(tb_short "$1") is sealed to recipients whose identities are elsewhere, and stays as it is"
+		tb_warn "backup $(tb_short "$tb_id") is sealed to recipients whose identities are elsewhere, and stays as it is"
 		return
 	fi
-	tb_die 77 "backup $(tb_short "$1") opens with neither password" \
+	tb_die 77 "backup $(tb_short "$tb_id") opens with neither password" \
 		'or it has been altered; where a rotation was interrupted, both passwords have to be the same again'
 }
 
-# seal_check: the check under the new password, into the file new-check; ends if it is the old password.
-seal_check() {
-	# shellcheck disable=SC2086 # Words without blanks.
-	printf 'TermBackup password check\n' |
-		tb_with_new tb_sealed seal-check "${tb_bin}tbk-seal" stream --quiet $profile_sealing check \
-			-o "$tb_work/new-check" || tb_failed "$(tb_status seal-check)" seal-check
-	! tb_opens "$tb_work/new-check" --verify || tb_usage_error 'the new password is the old one' \
-		"'tbk-seal reseal' gives one archive a new salt under the same password"
-}
-
-# rotate ID: one backup. Sets outcome to rotated, already (under the new password) or gone. Archive
-# and manifest change in one commit: what holds for one holds for the other.
+# rotate: the backup tb_id. Sets outcome to rotated, already (under the new password), left or gone. Archive and manifest
+# change in one commit: what holds for one holds for the other.
 rotate() {
-	tb_id=$1
-	outcome=rotated
-	tb_to_recipients=
-	! cut -f 1,8 -- "$tb_work/list" | grep -q "^$1$tb_tab.*[.]age\$" || tb_to_recipients='sealed to the new identity'
-	set --
+	outcome=rotated tb_size='' tb_to_recipients='' tb_rekeyed=1 tb_new_manifest=''
+	case $tb_file in *.age) tb_to_recipients='sealed to the new identity' ;; esac
 	if tb_pull_manifest pull-manifest "$tb_id" "$tb_work/manifest"; then
 		tb_quietly tb_resealed reseal-manifest --expect-id "$tb_id" <"$tb_work/manifest" >"$tb_work/new-manifest"
 		if ! tb_judge_open reseal-manifest; then
 			outcome=already
-			tb_opens_with_new "$tb_work/manifest" --manifest --expect-id "$tb_id" || neither "$tb_id"
+			tb_opens_with_new "$tb_work/manifest" --manifest --expect-id "$tb_id" || neither
 			return
 		fi
-		set -- --sealed-manifest "$tb_work/new-manifest"
+		tb_new_manifest=$tb_work/new-manifest
 	else
 		# Its archive alone can tell the password: that it does not open is no error yet.
 		tb_hold=1
 	fi
-	tb_swap "$tb_id" --rekeyed ${tb_to_recipients:+--receipt "$tb_work/receipt"} "$@"
+	tb_swap
 	tb_hold=
 	test "$tb_result" -ne 0 || return 0
-	case $(tb_status pull).$(tb_status seal).$(tb_status push) in
-	66.* | 69.* | *.69)
-		if is_gone "$tb_id"; then
-			outcome=gone
-			return
-		fi
+	case $(tb_status pull).$(tb_status seal).$(tb_status push).$tb_new_manifest in
+	66.* | 69.* | *.*.69.*)
+		# As after a prune meanwhile.
+		tb_list
+		outcome=gone
+		grep -q -e "^$tb_id$tb_tab" -- "$tb_work/list" || return 0
 		;;
-	0.77.* | 141.77.*)
-		if test $# -eq 0; then
-			outcome=already
-			already_new || neither "$tb_id"
-			return
-		fi
+	0.77.*. | 141.77.*.)
+		outcome=already
+		already_new || neither
+		return
 		;;
 	esac
 	tb_failed "$tb_result" pull seal ${tb_sign_key:+sign} push
@@ -92,54 +72,58 @@ open_with_new() {
 		tb_with_new tb_sealed open "${tb_bin}tbk-open" --quiet --manifest --expect-id "$tb_id" >/dev/null
 }
 
-# rotate_listed: what is in the file ids and has not been seen to. Sets found if there was any.
+# rotate_listed [--but-last]: what the list has and the journal has not. Sets found if there was any.
 rotate_listed() {
 	found=
-	number=0
-	while read -r listed <&7; do
-		number=$((number + 1))
-		! grep -Fqx -- "$listed" "$tb_work/done" || continue
+	while next_backup "$@"; do
 		found=1
-		rotate "$listed"
+		rotate
 		case $outcome in
 		rotated)
-			rotated=$((rotated + 1))
-			bytes=$((bytes + tb_size))
-			tb_note "$(tb_short "$listed") is ${tb_to_recipients:-under the new password} ($number of $total)"
-			tb_audit success "backup_id=$(tb_short "$listed")" "bytes=$tb_size"
+			tb_note "$(tb_short "$tb_id") is ${tb_to_recipients:-under the new password} ($number of $total)"
+			tb_audit success "backup_id=$(tb_short "$tb_id")" "bytes=$tb_size"
 			tb_audited=rotate-key
 			;;
-		already) already=$((already + 1)) ;;
-		gone) tb_note "$(tb_short "$listed") has been removed from the store meanwhile" ;;
+		gone) tb_note "$(tb_short "$tb_id") has been removed from the store meanwhile" ;;
 		esac
-		printf '%s\n' "$listed" >>"$tb_work/done"
-	done 7<"$tb_work/ids"
-	tb_id=
-}
-
-# store_check: the profile's password is the new one from here on.
-store_check() {
-	set --
-	test "$tb_pinned" != pinned || set -- --group-check "$tb_check_sha"
-	tb_must push-check tb_on_store push-check password-check --quiet --replace "$@" \
-		--group "$profile_group" --new-group -- "$profile_store" "$tb_work/new-check"
-	check=new
+		printf '%s\t%s\t%s\n' "$outcome" "$tb_id" "$tb_size" >>"$tb_work/done"
+	done
 }
 
 # renew_keyring: puts the password to come where the keyring has another one for the profile; sets in_keyring if it is
-# there now. 1 is that the keyring has none.
+# there now.
 renew_keyring() {
-	(
-		if test -n "$tb_new_password_file"; then tb_read_secret new_password --password-file "$tb_new_password_file"; fi
-		printf '%s\n' "$tb_new_password" | tb_quietly tb_stage keyring "$tb_sh" keyring store --if-kept \
-			--profile "$profile_name" ${tb_no_input:+--no-input}
-	)
-	case $(tb_status keyring) in
-	0) in_keyring=1 ;;
-	1) ;;
-	*)
-		tb_warn 'the keyring may still have the old password'
-		tb_note "'termbackup schedule-enable --store-password' puts the new one there"
-		;;
-	esac
+	! tb_with password=new_password keyring "$tb_sh" keep-password --renewing --profile "$profile_name" \
+		${tb_no_input:+--no-input} ${tb_quiet:+--quiet} || in_keyring=1
+}
+
+# renew_identity: makes another identity for the backups to come, and puts all of them under the new password, unless
+# they are under it already; leaves in tb_identities the newest, and in tb_former those before.
+renew_identity() {
+	tb_pull_identity || tb_die 64 "the backups of '$profile_name' are sealed to recipients whose identities are elsewhere" \
+		"'termbackup profile edit $profile_name --recipient …' changes them from the next backup on"
+	tb_reads_sealed=1
+	tb_get_password
+	tb_given new_password || tb_read_secret new_password --new --confirm ${tb_no_input:+--no-input}
+	tb_try_identity
+	tb_list
+	tb_prepare_signing
+	tb_lock_profile
+	# Unless a rotation came so far.
+	if tb_judge_open open-identity; then
+		tb_with 'old-password=password password=new_password' new-identity "$tb_sh" new-identity --quiet \
+			--known "$tb_work/identity" --out "$tb_work/new-identity" >/dev/null || tb_failed "$(tb_status new-identity)" new-identity
+		tb_must push-identity tb_on_store push-identity identity --quiet --replace --group-identity "$tb_identity_sha" \
+			--group "$profile_group" -- "$profile_store" "$tb_work/new-identity"
+		mv -f -- "$tb_work/new-identity" "$tb_work/identity"
+	fi
+	tb_try_identity tb_with_new
+	tb_judge_open open-identity "this is not the password of the backups of '$profile_name'" ''
+	! tb_follow_identities ||
+		tb_note "backups from now on are sealed to the new identity; all identities are under the new password"
+	# Runs go on.
+	exec 9>&-
+	tb_former=${tb_identities#*AGE-SECRET-KEY-*"$tb_newline"}
+	test "$tb_former" != "$tb_identities" || tb_former=
+	tb_identities=${tb_identities%"$tb_former"}
 }

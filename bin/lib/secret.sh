@@ -4,77 +4,40 @@
 # argument and no environment of a child holds it. A regular file is read by each command itself, to the byte.
 
 tb_password_file='' tb_key_password_file='' tb_new_password_file='' tb_mbu_password_file='' tb_identity_password_file='' tb_token_file=''
-# Where the secret that was given last came from: options, or the name of a variable.
-tb_source='' tb_options=''
+tb_options=
 
 # tb_given NAME: sets tb_NAME to the secret that --NAME-fd, -file or -command give, else the variables of that name, or
 # tb_NAME_file to a file of it; false if none of them does. NAME is password, key_password, new_password, mbu_password,
-# identity_password or token.
+# identity_password or token. What is to be done, tbk-sh has said at the start.
 tb_given() {
 	eval "test -z \"\${tb_$1-}\$tb_$1_file\"" || return 0
-	eval "tb_fd=\${opt_$1_fd-} tb_file=\${opt_$1_file-} tb_command=\${opt_$1_command-}"
-	tb_source=options
-	if test -z "$tb_fd$tb_file$tb_command"; then
-		for tb_pair in $tb_secrets; do
-			test "${tb_pair%:*}" != "$1" || tb_source=TERMBACKUP_${tb_pair#*:}
-		done
-		eval "tb_file=\${tb_env_$1_file-} tb_command=\${tb_env_$1_command-} tb_line=\${tb_env_$1+set}\${tb_env_$1-}"
-		if test -n "$tb_file"; then
-			tb_source=${tb_source}_FILE tb_command=''
-		elif test -n "$tb_command"; then
-			tb_source=${tb_source}_COMMAND
-		elif test "$tb_line" = set; then
-			# Empty: refused by what reads it.
-			export "$tb_source="
-		elif test -n "$tb_line"; then
-			eval "tb_$1=\${tb_line#set}"
-			tb_line=
-			test "$1" != token || tb_token_source=$tb_source
-			return
-		else
-			return 1
-		fi
-	fi
-	test "$1" != token || tb_token_source=$tb_source
-	tb_option=--${1#*_}
-	case $1 in key_*) tb_option=--key-password ;; esac
-	if test "$tb_file" = -; then tb_fd=0 tb_file=; fi
-	if test -n "$tb_file" && test "$1" != token; then
-		test -r "$tb_file" || tb_die 66 "cannot read the password file '$tb_file'"
-		case " $tb_lasting " in
-		*" $1 "*)
-			eval "tb_$1_file=\$tb_file"
-			return
-			;;
-		esac
-	fi
-	tb_read_secret "$1" ${tb_fd:+"$tb_option-fd" "$tb_fd"} ${tb_file:+"$tb_option-file" "$tb_file"} \
-		${tb_command:+"$tb_option-command" "$tb_command"} --no-input
+	eval "test -n \"\$tb_give_$1\" && eval \"\$tb_give_$1\""
 }
+
+# tb_take_held NAME VARIABLE OPTION…: what the variable held. Empty, it is refused by what reads it, with these options.
+tb_take_held() {
+	tb_name=$1
+	eval "tb_$1=\$tb_env_$1"
+	eval "test -z \"\$tb_$1\"" || return 0
+	export "$2="
+	shift 2
+	tb_read_secret "$tb_name" "$@" --no-input
+}
+
+# tb_need_file FILE: ends if a password cannot be read from it.
+tb_need_file() { test -r "$1" || tb_die 66 "cannot read the password file '$1'"; }
 
 # tb_read_secret NAME OPTION…: sets tb_NAME to what tbk-sh prints, which is a secret and a newline; ends if it fails. A
 # command that is to give it may take its time.
 tb_read_secret() {
 	tb_secret_name=$1
-	shift
-	case $tb_secret_name in
-	key_password) set -- key-password "$@" ;;
-	token) set -- token "$@" ;;
-	new_password) set -- password --new "$@" ;;
-	*) set -- password "$@" ;;
-	esac
-	tb_secret_stage=$1
 	case " $* " in
 	# What runs beside this shell has another standard input.
-	*-file\ /dev/* | *-file\ /proc/* | *-fd\ 0\ *) set -- tb_capture "$@" ;;
-	*-command\ * | *-file\ * | *\ --kept\ * | *\ --profile\ *) set -- tb_hear "$@" ;;
-	*) set -- tb_capture "$@" ;;
+	*-file\ /dev/* | *-file\ /proc/* | *-fd\ 0\ *) tb_capture tb_stage "$1" "$tb_sh" "$@" ;;
+	*) tb_hear tb_stage "$1" "$tb_sh" "$@" ;;
 	esac
-	tb_secret_way=$1
-	shift
-	"$tb_secret_way" tb_stage "$tb_secret_stage" "$tb_sh" "$@"
-	tb_end_of "$tb_secret_stage"
-	test "$tb_ended" -eq 0 || tb_failed "$tb_ended" "$tb_secret_stage"
+	tb_end_of "$tb_secret_name"
+	test "$tb_ended" -eq 0 || tb_failed "$tb_ended" "$tb_secret_name"
 	eval "tb_$tb_secret_name=\${tb_secret%\"\$tb_newline\"}"
 	tb_secret=
 }

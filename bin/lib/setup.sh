@@ -1,5 +1,5 @@
-# What the verbs share. A verb sources this first, with $0 its own path; its functions and variables
-# begin with tb_. Descriptors: 3, 5 and 6 secrets, 4 data beside them, 5 to 8 the verb's own, 8 and 9 locks.
+# What the verbs share. A verb sources this first, with $0 its own path and its arguments, and has begun when this ends. Its
+# functions and variables begin with tb_. Descriptors: 3, 5 and 6 secrets, 4 data beside them, 5 to 8 the verb's own, 8 and 9 locks.
 # Nothing here knows a format: the commands tbk-* do the work, and tbk-sh says what a script needs.
 
 # Before anything is known: no trace shows a secret, no child gets what it need not have, and no core holds it.
@@ -17,43 +17,36 @@ true 3>&2 || exec 2>/dev/null
 }
 # A file that gets larger than 'ulimit -f' allows is an error of whoever writes it, not the silent end.
 trap '' XFSZ
-unset tb_password tb_key_password tb_new_password tb_mbu_password tb_identity_password tb_token tb_secret tb_line tb_env_shared
+unset tb_password tb_key_password tb_new_password tb_mbu_password tb_identity_password tb_token tb_secret tb_line
 tb_env_shared=${GITHUB_TOKEN-}
 unset GITHUB_TOKEN
 # Withheld from every child: what TERMBACKUP_PASSWORD_FILE was, and its like, is in tb_env_password_file.
 tb_secrets='password:PASSWORD key_password:KEY_PASSWORD new_password:NEW_PASSWORD token:TOKEN webhook_url:WEBHOOK_URL'
-for tb_name in $tb_secrets mbu_password: identity_password:; do
-	unset "opt_${tb_name%:*}_fd" "opt_${tb_name%:*}_file" "opt_${tb_name%:*}_command"
-	test -n "${tb_name#*:}" || continue
+# The names of those whose variable holds the secret itself.
+tb_held=
+for tb_name in $tb_secrets; do
 	for tb_kind in : _file:_FILE _command:_COMMAND; do
 		tb_to=tb_env_${tb_name%:*}${tb_kind%:*} tb_from=TERMBACKUP_${tb_name#*:}${tb_kind#*:}
 		unset "$tb_to"
 		eval "test -z \"\${$tb_from+1}\" || $tb_to=\$$tb_from"
 		unset "$tb_from"
 	done
-done
-# Not those of the environment, in a verb that has no such option.
-for tb_name in accept_store_state editor exclude_larger_than group identity json limit_download limit_upload max_wait no_input \
-	output overwrite placement progress quiet recipient recipients_file require_signature store suite to unsigned verb; do
-	unset "opt_$tb_name" "args_$tb_name"
+	eval "test -z \"\${tb_env_${tb_name%:*}+1}\" || tb_held=\"\$tb_held --held ${tb_name%:*}\""
 done
 # Where the verbs are; what they share; and tbk-sh beside both.
 tb_verb=${0##*/}
 export TERMBACKUP_VERB="$tb_verb"
 tb_verbs=${0%/*}
 tb_top=$tb_verbs/..
-tb_lib=$tb_top/lib
-tb_home='' tb_work='' tb_at_once='' tb_piped='' tb_lasting='' tb_assignments='' tb_whole='' tb_signing_enabled=''
-tb_json='' tb_quiet='' tb_no_input='' tb_progress=auto tb_bin=''
+tb_home='' tb_work='' tb_assignments='' tb_signing_enabled='' tb_json='' tb_quiet='' tb_no_input=''
 tb_tab='	' tb_newline='
 '
 # Where the tbk-* are: of an installation, of the build tree, or in PATH.
-for tb_directory in "$tb_top/../../bin" "$tb_top/../.build/suite/bin"; do
-	if test -x "$tb_directory/tbk-config"; then
-		tb_bin=$tb_directory/
-		break
-	fi
-done
+tb_bin=$tb_top/../../bin/
+test -x "${tb_bin}tbk-config" || tb_bin=$tb_top/../.build/suite/bin/
+test -x "${tb_bin}tbk-config" || tb_bin=
+# The programs that know other stores are here too, wherever PATH leads.
+case $tb_bin in /*) export PATH="$PATH:${tb_bin%/}" ;; esac
 # What the verbs leave to a program, beside them or in the build tree.
 tb_sh=$tb_top/tbk-sh
 test -x "$tb_sh" || tb_sh=$tb_top/../.build/suite/lib/termbackup/tbk-sh
@@ -61,7 +54,7 @@ test -x "$tb_sh" || tb_sh=$tb_top/../.build/suite/lib/termbackup/tbk-sh
 tb_use() {
 	for tb_part in "$@"; do
 		# shellcheck source=/dev/null
-		. "$tb_lib/$tb_part.sh"
+		. "$tb_top/lib/$tb_part.sh"
 	done
 }
 tb_use message stage secret token store password identity sign profile
@@ -77,38 +70,24 @@ tb_hand_on() {
 	done
 }
 
-# tb_start VERB "$@": sets opt_NAME for each option and operand that tbk-sh knows the verb to have, or shows its help,
-# or refuses its usage; finds the home and what else the verb is declared to need: its profile, the patterns of what
-# it leaves out in $tb_work/excludes; makes $tb_work, a directory of this process.
+# tb_start [--whole] VERB "$@": sets opt_NAME for each option and operand that tbk-sh knows the verb to have, or shows its
+# help, or refuses its usage; finds the home and what else the verb is declared to need: its part of lib, its profile, the
+# patterns of what it leaves out in $tb_work/excludes; makes $tb_work, a directory of this process; reads secrets that
+# cannot wait. With --whole also of a verb that has begun with its options alone.
 tb_start() {
-	tb_ends
 	# As it is called, and not as words are divided.
 	tb_assignments=$(
-		tb_hand_on _file:_FILE
-		exec "$tb_sh" begin ${tb_whole:+--whole} --process $$ "$@"
+		tb_hand_on _file:_FILE _command:_COMMAND
+		# shellcheck disable=SC2086 # Names.
+		exec "$tb_sh" begin --process $$ $tb_held "$@"
 	) || exit
 	eval "$tb_assignments"
-	tb_json=${opt_json-} tb_quiet=${opt_quiet-} tb_no_input=${opt_no_input-} tb_progress=${opt_progress:-auto}
-	tb_max_wait=${opt_max_wait-} tb_store=${opt_store-} tb_group=${opt_group-}
-	tb_up=${opt_limit_upload:-$profile_limit_upload} tb_down=${opt_limit_download:-$profile_limit_download}
-	# Nothing is printed, so it matters to nobody.
-	if test -n "$tb_output_closed" && test -n "$tb_quiet" && test -z "$tb_json"; then exec >/dev/null; fi
-	# The programs that know other stores are here too, wherever PATH leads.
-	case $tb_bin in /*) export PATH="$PATH:${tb_bin%/}" ;; esac
-	# The stages are told to be quiet, which is not to say that there is nobody to show progress to.
-	if test "$tb_progress" = auto; then
-		tb_progress=never
-		if test -z "$tb_quiet$tb_json" && test -t 2 && test "${TERM:-dumb}" != dumb; then tb_progress=always; fi
-	fi
-	# Before their descriptors are taken for something else.
-	for tb_each in $tb_at_once; do
-		if test "$tb_each" = password; then tb_get_password; else tb_given "$tb_each"; fi
-	done
-	tb_given identity_password || :
-	test -z "$tb_piped" || tb_read_identities
-	case $profile_store in
-	github:*) tb_get_token ;;
-	esac
+}
+
+# tb_evaluate NAME COMMAND…: evaluates what the command prints for a shell, as the stage of that name; ends if it fails.
+tb_evaluate() {
+	tb_assignments=$(tb_stage "$@") || tb_failed "$(tb_status "$1")" "$1"
+	eval "$tb_assignments"
 }
 
 # tb_help TEXT: what tbk-sh has a verb say for --help.
@@ -148,3 +127,8 @@ tb_interrupted() {
 	tb_audit_failure "$1"
 	exit "$1"
 }
+
+tb_ends
+tb_start "$tb_verb" "$@"
+# Nothing is printed, so it matters to nobody.
+if test -n "$tb_output_closed" && test -n "$tb_quiet" && test -z "$tb_json"; then exec >/dev/null; fi

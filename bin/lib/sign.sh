@@ -26,8 +26,7 @@ tb_open_key() {
 	if ! tb_given key_password; then
 		# A prompt for the backup's would be one too many here.
 		test -n "${tb_password-}$tb_password_file" || ! tb_wants_password || tb_given password || :
-		tb_key_password_file=$tb_password_file
-		test -n "$tb_password_file" || tb_key_password=${tb_password-}
+		tb_key_password_file=$tb_password_file tb_key_password=${tb_password-}
 		if tb_try_key "$1"; then return; fi
 		tb_key_password_file='' tb_key_password=''
 		tb_can_ask || tb_die 77 "the password of the backups does not open the key '$1'" \
@@ -77,11 +76,21 @@ tb_prepare_signing() {
 	fi
 }
 
-# tb_signing COMMAND…: signs $tb_work/archive, if it needs that beside the signed ledger, and gives it to the
-# command, with an option for the signature; then it goes.
-tb_signing() {
+# tb_seal_into PUSH SEAL: the archive that the function SEAL makes, the last stage of which is seal, goes to the function PUSH.
+# One to sign waits as ciphertext, for its signature is one of all of it; if it needs that beside the signed ledger, PUSH is
+# given an option for it.
+tb_seal_into() {
+	if test -z "$tb_sign_archive"; then
+		"$2" | "$1"
+		return
+	fi
+	tb_exec=
+	"$2" -o "$tb_work/archive"
+	tb_end_of seal
+	case $tb_ended in 0 | 3) ;; *) return ;; esac
 	tb_keyed sign "${tb_bin}tbk-sign" sign --if-needed --quiet --key "$tb_sign_key" \
 		<"$tb_work/archive" >"$tb_work/signature" || return
+	set -- "$1"
 	test ! -s "$tb_work/signature" || set -- "$@" --signature "$tb_work/signature"
 	"$@" <"$tb_work/archive"
 	rm -f -- "$tb_work/archive"

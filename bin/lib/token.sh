@@ -25,7 +25,7 @@ tb_keyring() {
 
 # tb_has_keyring: whether there is one.
 tb_has_keyring() {
-	tb_quietly tb_stage keyring "$tb_sh" keyring find --token
+	tb_quietly tb_stage keyring "$tb_sh" keyring find
 	return "$(tb_status keyring)"
 }
 

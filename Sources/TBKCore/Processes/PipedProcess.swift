@@ -55,7 +55,8 @@ package final class PipedProcess {
 
   deinit { end() }
 
-  private static func pipe() throws(Failure) -> (reading: Descriptor, writing: Descriptor) {
+  /// Both ends, which no program that is started inherits.
+  package static func pipe() throws(Failure) -> (reading: Descriptor, writing: Descriptor) {
     var ends: [Int32] = [0, 0]
     guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
     return (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))

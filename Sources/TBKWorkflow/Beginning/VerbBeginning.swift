@@ -12,14 +12,17 @@ struct VerbBeginning {
   ///   - verb: as it is typed.
   ///   - arguments: what stands behind it.
   ///   - process: the number of the verb's process.
+  ///   - held: the names of the secrets that variables of the environment hold.
   ///   - whole: also of a verb that begins with its options alone.
   /// - Returns: assignments, the one of the directory first; behind them, or alone, a call that ends the verb.
-  static func script(of verb: String, _ arguments: [String], process: String, whole: Bool = false) throws(Failure)
-    -> [UInt8]
-  {
+  static func script(
+    of verb: String, _ arguments: [String], process: String, held: [String] = [], whole: Bool = false
+  ) throws(Failure) -> [UInt8] {
     let values: OptionValues
     let isJSON = arguments.prefix { $0 != "--" }.contains("--json")
-    let errors = Array((isJSON ? "tb_json=1\nexport TERMBACKUP_ERRORS=json\n" : "").utf8)
+    let command = VerbOptions.command(verb)
+    let parts = whole ? [] : command.map { ShellScript.call("tb_use", $0.parts) } ?? []
+    let errors = parts + foreign + Array((isJSON ? "tb_json=1\nexport TERMBACKUP_ERRORS=json\n" : "").utf8)
     switch try VerbOptions.answer(to: verb, arguments) {
     case .end(let text): return errors + text
     case .options(let found): values = found
@@ -29,31 +32,61 @@ struct VerbBeginning {
     if verb == "run", values["all"] != nil || named.count > 1 {
       return errors + values.script + Array("tb_run_each \"$@\"\n".utf8)
     }
-    let needs = VerbOptions.command(verb)?.beginning ?? []
-    if needs.contains(.optionsAlone), !whole { return errors + values.script + blankProfile }
+    let needs = command?.beginning ?? []
+    let options = values.script + generally(values)
+    if needs.contains(.optionsAlone), !whole { return errors + options + blankProfile }
     var begun = VerbBeginning()
     do throws(Failure) {
-      try begun.begin(verb, values, needs, process)
+      try begun.begin(verb, values, needs, process, held)
     } catch {
       guard !error.isOfProcess else { throw error }
       begun.refuse(error)
     }
-    return begun.work + errors + values.script + blankProfile + begun.script
+    return begun.work + errors + options + blankProfile + begun.script
+  }
+
+  /// The environment's variables that are called as those of options: a verb without such an option does not have them.
+  private static var foreign: [UInt8] {
+    processEnvironment().flatMap { variable -> [UInt8] in
+      let name = variable.prefix { $0 != UInt8(ascii: "=") }
+      guard name.starts(with: "opt_".utf8) || name.starts(with: "args_".utf8),
+        name.allSatisfy({ (97...122).contains($0 | 0x20) || (48...57).contains($0) || $0 == UInt8(ascii: "_") })
+      else { return [] }
+      return Array("unset ".utf8) + name + [0x0a]
+    }
+  }
+
+  /// What many verbs have: `tb_json`, `tb_quiet`, `tb_no_input`, `tb_max_wait`, `tb_store` and `tb_group`; and whether to
+  /// show progress, in `tb_progress`. The stages are told to be quiet, which is not to say that there is nobody to show it to.
+  private static func generally(_ values: OptionValues) -> [UInt8] {
+    var script: [UInt8] = []
+    for name in ["json", "quiet", "no_input", "max_wait", "store", "group"] {
+      script += ShellScript.assignment(to: "tb_\(name)", values[name] ?? [])
+    }
+    var progress = values["progress"] ?? Array("auto".utf8)
+    if progress.elementsEqual("auto".utf8) {
+      let isShown =
+        values["json"] == nil && values["quiet"] == nil && isatty(2) == 1
+        && environment("TERM") ?? Array("dumb".utf8) != Array("dumb".utf8)
+      progress = Array((isShown ? "always" : "never").utf8)
+    }
+    return script + ShellScript.assignment(to: "tb_progress", progress)
   }
 
   /// The assignment of the directory, which has to be known first: whoever is interrupted removes it.
   private var work: [UInt8] = []
 
   private mutating func begin(
-    _ verb: String, _ values: OptionValues, _ needs: Beginning, _ process: String
+    _ verb: String, _ values: OptionValues, _ needs: Beginning, _ process: String, _ held: [String]
   ) throws(Failure) {
     if needs.contains(.profileName), let name = values["profile"] {
       guard Profile.isName(name) else {
         throw Failure(.usage, "\(RawPath(name).display) cannot be the name of a profile")
       }
     }
-    try secrets(values, readingAtOnce: !needs.contains(.secretsLater))
-    try identities(values)
+    let secrets = try GivenSecrets(values, held: held)
+    script += secrets.script
+    let hasPipes = try identities(values)
     let recipients = try recipients(values)
     let home = try Home.ofProcess()
     assign("tb_home", home.path.bytes)
@@ -81,50 +114,24 @@ struct VerbBeginning {
     for concern in home.concerns {
       script += Array("test -n \"$tb_json\" || ".utf8) + ShellScript.call("tb_warn", [concern])
     }
-  }
-
-  /// `tb_lasting` names the secrets in files that any command can read again, `tb_at_once` those that have to be read
-  /// before this shell uses their descriptors for something else.
-  private mutating func secrets(_ values: OptionValues, readingAtOnce: Bool) throws(Failure) {
-    var lasting: [String] = []
-    var atOnce: [String] = []
-    var descriptors: [[UInt8]: String] = [:]
-    for (name, noun) in VerbBeginning.secretNames {
-      if let number = values["\(name)_fd"] {
-        if let other = descriptors[number] {
-          throw Failure(
-            .usage, "descriptor \(String(decoding: number, as: UTF8.self)) cannot give both \(other) and \(noun)")
-        }
-        descriptors[number] = noun
-        atOnce.append(name)
-      } else if let given = values["\(name)_file"] {
-        let file = RawPath(given)
-        if file.isStandardStream { continue }
-        if SecretFiles.lasts(file) { lasting.append(name) } else { atOnce.append(name) }
-      } else if values["\(name)_command"] == nil, let given = environment("TERMBACKUP_\(name.uppercased())_FILE") {
-        let file = RawPath(given)
-        if SecretFiles.lasts(file) { lasting.append(name) }
-        if ["/dev/fd/", "/proc/self/fd/"].contains(where: { prefix in
-          given.starts(with: prefix.utf8) && given.count == prefix.utf8.count + 1 && (0x33...0x39).contains(given.last!)
-        }) {
-          atOnce.append(name)
-        }
-      }
-    }
-    assign("tb_lasting", lasting.joined(separator: " "))
-    assign("tb_at_once", (readingAtOnce ? atOnce : []).joined(separator: " "))
+    if !needs.contains(.secretsLater) { script += secrets.callsAtOnce }
+    if hasPipes { script += ShellScript.call("tb_read_identities", []) }
+    script += ShellScript.call("tb_know_store", [])
   }
 
   /// `tb_piped` holds the options of identities that can be read only once, and the others stay in `args_identity`.
-  private mutating func identities(_ values: OptionValues) throws(Failure) {
+  ///
+  /// - Returns: whether there are any.
+  private mutating func identities(_ values: OptionValues) throws(Failure) -> Bool {
     let given = try splitShellWords(values["identity"] ?? [])
     let piped = given.filter { !SecretFiles.lasts(RawPath($0)) }
-    if piped.isEmpty { return }
+    if piped.isEmpty { return false }
     func words(_ files: [[UInt8]]) -> [UInt8] {
       files.flatMap { Array("--identity ".utf8) + ShellScript.quote($0) + [0x20] }
     }
     assign("tb_piped", words(piped))
     assign("args_identity", words(given.filter { SecretFiles.lasts(RawPath($0)) }))
+    return true
   }
 
   /// The recipients, where files of them can be read only once: the options are those themselves then. Nil for any others.
@@ -137,12 +144,6 @@ struct VerbBeginning {
     assign("args_recipients_file", "")
     return all
   }
-
-  private static let secretNames: KeyValuePairs = [
-    "token": "the token", "key_password": "the password of the key", "password": "the password",
-    "new_password": "the new password", "mbu_password": "mbu's password",
-    "identity_password": "the password of the identity file",
-  ]
 
   private func exists(_ home: Home) -> Bool {
     (try? Descriptor.workingDirectory.openIfPresent(home.path, O_RDONLY | O_DIRECTORY)) != nil

@@ -1,3 +1,4 @@
+import Glibc
 import TBKCommand
 import TBKCore
 import TBKFormat
@@ -8,22 +9,23 @@ package struct Completion {
   /// A word and its description, or a directive that begins with a colon.
   private var lines: [(word: String, about: String)] = []
   private let home: Home?
+  private let front: RawPath
 
-  private init() { home = try? Home.ofProcess() }
+  private init(_ front: RawPath) {
+    home = try? Home.ofProcess()
+    self.front = front
+  }
 
   /// The answer to a line: a word and its description a line, divided by a tab. A last line `:files` or
-  /// `:directories` says that names of these may stand there too; `:backups PROFILE`, that ids of its
-  /// backups may, which `backups` answers with; `:paths PROFILE ID`, paths in a backup, as `paths` has them.
+  /// `:directories` says that names of these may stand there too. Backups, and what is in one, are listed with
+  /// `termbackup`: a store that does not answer soon has none.
   ///
   /// - Parameters:
   ///   - words: from the name of the command to the unfinished word.
   ///   - dump: of a command that is no `termbackup`: how its parser describes it.
-  ///   - backups: what `termbackup list --json` has listed; what is no backup in it is passed over.
-  ///   - paths: likewise, what `termbackup ls --json` has.
+  ///   - front: `termbackup`.
   /// - Throws: `.malformed` if the description cannot be parsed.
-  package static func answer(
-    _ words: [String], dump: [UInt8] = [], backups: [UInt8]? = nil, paths: [UInt8]? = nil
-  ) throws(Failure) -> [UInt8] {
+  package static func answer(_ words: [String], dump: [UInt8], front: RawPath) throws(Failure) -> [UInt8] {
     guard words.count > 1, let last = words.last else { return [] }
     let isVerb = words[0].split(separator: "/").last == "termbackup"
     guard isVerb || !dump.isEmpty else { return [] }
@@ -32,7 +34,7 @@ package struct Completion {
       ? try CommandShape.termbackup(choosing: words.count > 2 ? words[1] : nil)
       : try CommandShape(dump: dump, what: "the description of \(words[0])")
     let line = CompletedLine(shape, words.dropFirst().dropLast())
-    var completion = Completion()
+    var completion = Completion(front)
     var before = ""
     var word = last
     switch line.unfinished(&word) {
@@ -45,13 +47,7 @@ package struct Completion {
       for command in line.command.commands { completion.add(command.name, command.about) }
     case .value(let taken, let beginning):
       before = beginning
-      if let backups {
-        completion.addBackups(backups)
-      } else if let paths {
-        completion.addPaths(paths)
-      } else {
-        completion.addValues(of: taken, line)
-      }
+      completion.addValues(of: taken, line, last)
     }
     return completion.text(before: before, word)
   }
@@ -74,10 +70,37 @@ package struct Completion {
   }
 
   private mutating func addBackups(_ line: CompletedLine) {
-    if let profile = line.profile ?? onlyProfile { add(":backups \(profile)") }
+    if let profile = line.profile ?? onlyProfile { addBackups(listed("list", ["--", profile])) }
   }
 
-  private mutating func addValues(of taken: CommandShape.Taken, _ line: CompletedLine) {
+  /// What is in the directory that the word is in.
+  private mutating func addPaths(_ line: CompletedLine, _ word: String) {
+    guard let backup = line.backup, let profile = line.profile ?? onlyProfile else { return }
+    let directory = word.lastIndex(of: "/").map { String(word[..<$0]) } ?? "."
+    addPaths(listed("ls", ["-p", profile, "--", backup, directory]))
+  }
+
+  /// What a verb prints, as JSON; nothing if it fails.
+  private func listed(_ verb: String, _ words: [String]) -> [UInt8] {
+    let words = [verb, "--quiet", "--json", "--no-input", "--max-wait", "3"] + words
+    guard let (child, output) = try? start([front.bytes] + words.map(\.shellWord)) else { return [] }
+    let list = try? DescriptorSource(output).readAll(limit: 64 << 20, what: "the list")
+    var status: Int32 = 0
+    while unsafe waitpid(child, &status, 0) < 0, errno == EINTR {}
+    return list ?? []
+  }
+
+  /// The number of the process, and what it prints.
+  private func start(_ command: [[UInt8]]) throws(Failure) -> (pid_t, Descriptor) {
+    let nothing = try Descriptor.workingDirectory.open(RawPath("/dev/null"), O_RDONLY)
+    let (output, theirs) = try PipedProcess.pipe()
+    let child = try spawnProcess(
+      command, environment: processEnvironment(), descriptors: [(nothing, as: 0), (theirs, as: 1)],
+      defaults: [SIGPIPE, SIGXFSZ, SIGALRM], failing: "cannot run termbackup")
+    return (child, output)
+  }
+
+  private mutating func addValues(of taken: CommandShape.Taken, _ line: CompletedLine, _ word: String) {
     guard taken.values.isEmpty else {
       for value in taken.values { add(value) }
       return
@@ -90,10 +113,7 @@ package struct Completion {
     case "verb":
       for verb in Termbackup.verbs { add(VerbOptions.name(verb), verb.configuration.abstract) }
     case "id": if line.isVerb { addBackups(line) }
-    case "path" where line.isVerb && taken.names.isEmpty:
-      if let backup = line.backup, let profile = line.profile ?? onlyProfile {
-        add(":paths \(profile) \(backup)")
-      }
+    case "path" where line.isVerb && taken.names.isEmpty: addPaths(line, word)
     case "old" where line.isVerb, "new" where line.isVerb: addBackups(line)
     case "store", "owner/repo":
       addStores()

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// The profiles, as `tbk-config profile list` prints them.
+/// The profiles, each with its columns.
 struct ProfilesReport {
   let rows: [[String]]
 

@@ -64,7 +64,9 @@ struct MadeReport: VerbReport {
       case "sealed": "sealed  \(old) as \(new)\n"
       case "removed": "removed \(old)\n"
       case "kept": "packages of mbu open with its \(old): keep it, or reseal them with --reseal\n"
-      default: "left    \(old): \(new) is there\n"
+      case "left": "left    \(old): \(new) is there\n"
+      // A warning says so.
+      default: ""
       }
     return MadeReport(text: line, json: .object([]))
   }

@@ -176,29 +176,9 @@ extension ConfigCommand {
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let home = try Home.ofProcess()
-      // Before anything is made: a wrong address leaves nothing behind.
-      let store = try repo.map { (repo) throws(Failure) in try checkedStore(repo) }
-      var made = try home.make()
-      let configuration = try home.storedConfiguration()
-      if configuration == nil { made.append(home.path.appending("config.json")) }
-      if configuration == nil || store != nil {
-        var written = if let configuration { configuration } else { try home.newConfiguration() }
-        if let store { written.set("default_repo", .string(store)) }
-        try home.write(written)
-      }
-      let reference = try home.defaultStoreReference()
-      if reference == home.defaultStore.bytes,
-        try Descriptor.workingDirectory.statusIfPresent(of: home.defaultStore) == nil
-      {
-        try Descriptor.workingDirectory.makeOwnedDirectory(home.defaultStore)
-        made.append(home.defaultStore)
-      }
+      let (made, store) = try home.initialise(store: repo)
       if json {
-        let object = JSON.object([
-          "home": .string(home.path.bytes), "store": .string(try StoreReference(reference).operand),
-          "made": .array(made.map { .string($0.bytes) }),
-        ])
-        try StandardOutput.write(object.line() + [0x0a])
+        try StandardOutput.write(home.initialised(made, store: store).line() + [0x0a])
       } else {
         for path in made { try StandardOutput.write(path.quoted + "\n") }
       }
@@ -257,6 +237,40 @@ extension ConfigCommand {
     return Failure(
       .usage, "there is no key \(RawPath(ArgumentBytes.decode(key)).display)",
       hint: "one of \(names)")
+  }
+}
+
+extension Home {
+  /// Makes the directory of the configuration and the store of new profiles, unless they exist.
+  ///
+  /// - Parameter store: that of new profiles from now on.
+  /// - Returns: the paths that were made, and the store as `tbk-push` takes it.
+  func initialise(store: RawPath?) throws(Failure) -> (made: [RawPath], store: [UInt8]) {
+    // Before anything is made: a wrong address leaves nothing behind.
+    let store = try store.map { (store) throws(Failure) in try checkedStore(store) }
+    var made = try make()
+    let configuration = try storedConfiguration()
+    if configuration == nil { made.append(path.appending("config.json")) }
+    if configuration == nil || store != nil {
+      var written = if let configuration { configuration } else { try newConfiguration() }
+      if let store { written.set("default_repo", .string(store)) }
+      try write(written)
+    }
+    let reference = try defaultStoreReference()
+    if reference == defaultStore.bytes,
+      try Descriptor.workingDirectory.statusIfPresent(of: defaultStore) == nil
+    {
+      try Descriptor.workingDirectory.makeOwnedDirectory(defaultStore)
+      made.append(defaultStore)
+    }
+    return (made, try StoreReference(reference).operand)
+  }
+
+  /// What came of it, for programs.
+  func initialised(_ made: [RawPath], store: [UInt8]) -> JSON {
+    .object([
+      "home": .string(path.bytes), "store": .string(store), "made": .array(made.map { .string($0.bytes) }),
+    ])
   }
 }
 

@@ -15,27 +15,39 @@ extension ProfileGroup {
     mutating func execute() throws(Failure) -> Int32 {
       common.apply()
       let home = try Home.ofProcess()
+      let broken = try Self.visit(home) { (profile) throws(Failure) in
+        try StandardOutput.write(
+          json ? profile.masked.line() + [0x0a] : Array((Self.columns(of: profile).joined(separator: "\t") + "\n").utf8)
+        )
+      }
+      if let broken {
+        try StandardOutput.flush()
+        throw broken
+      }
+      return ExitStatus.success
+    }
+
+    /// All profiles that can be read.
+    ///
+    /// - Returns: that of a profile that cannot, the last of them; those before it have been reported.
+    static func visit(
+      _ home: Home, _ body: (Profile) throws(Failure) -> Void
+    ) throws(Failure) -> Failure? {
       var broken: Failure?
       for name in try home.profileNames() {
         do throws(Failure) {
-          let profile = try home.profile(name)
-          if json {
-            try StandardOutput.write(profile.masked.line() + [0x0a])
-          } else {
-            let columns = ["source_dir", "repo", "backup_mode"].map { plain(profile[$0] ?? .null) }
-            try StandardOutput.write(([name] + columns).joined(separator: "\t") + "\n")
-          }
+          try body(try home.profile(name))
         } catch {
           guard error.code == .profile else { throw error }
           broken = reporting(error, after: broken)
         }
       }
       ConfigCommand.report(home)
-      if let broken {
-        try StandardOutput.flush()
-        throw broken
-      }
-      return ExitStatus.success
+      return broken
+    }
+
+    static func columns(of profile: Profile) -> [String] {
+      [profile.name] + ["source_dir", "repo", "backup_mode"].map { plain(profile[$0] ?? .null) }
     }
   }
 
@@ -232,7 +244,7 @@ extension Profile {
 }
 
 /// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
-/// is a directory, its path in `profile_store_directory`; in `profile_walk` what tbk-manifest is given. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
+/// is a directory, its path in `profile_store_directory`, or if it is on GitHub its name in `profile_repository`; in `profile_walk` what tbk-manifest is given. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
 /// `profile_sealing` is what tbk-seal is told of suite, recipients and level, `profile_recipients` of recipients
 /// alone, and `profile_cipher_suite` is 1, 3 or age.
 func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failure) -> [UInt8] {
@@ -265,13 +277,21 @@ func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failu
   assign("walk", Array(profile.walkOptions.joined(separator: " ").utf8))
   assign("store", store.operand)
   assign("store_directory", store.path?.bytes ?? [])
+  assign("repository", repository(of: store.operand) ?? [])
   return output
+}
+
+/// OWNER/REPO, of a store on GitHub; nil of any other.
+func repository(of store: [UInt8]) -> [UInt8]? {
+  let prefix = "github:".utf8
+  guard store.starts(with: prefix) else { return nil }
+  return Array(store.dropFirst(prefix.count).prefix { $0 != UInt8(ascii: "#") })
 }
 
 /// Those variables without a value, for a verb that has no profile.
 let blankProfile: [UInt8] = {
   let fields = Profile.fields.filter { !["cipher_suite", "recipients"].contains($0.name) }
   let names = fields.map { ($0.secret ? "has_" : "") + $0.name }
-  return (names + ["sealing", "recipients", "cipher_suite", "walk", "store", "store_directory"])
+  return (names + ["sealing", "recipients", "cipher_suite", "walk", "store", "store_directory", "repository"])
     .flatMap { ShellScript.assignment(to: "profile_\($0)", "") }
 }()

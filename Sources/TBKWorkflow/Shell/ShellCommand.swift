@@ -12,13 +12,14 @@ package struct ShellCommand: ParsableCommand {
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
       Cache.self,
       Password.self, KeyPassword.self, Token.self, Complete.self, Completions.self, Report.self,
-      KeyringItems.self, NewIdentity.self, ShowIdentities.self, PlainIdentities.self, Answer.self, Schedule.self,
-      Status.self, Stores.self,
+      KeyringItems.self, KeepPassword.self, NewIdentity.self, ShowIdentities.self, PlainIdentities.self, Answer.self,
+      Schedule.self, Status.self, Stores.self,
       IsEmpty.self, MbuSettingsImport.self, Doctor.self,
       KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,
       Hook.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,
       Say.self, Failed.self, Ask.self, PackagePlan.self, UnpackPlan.self, MbuPackages.self, Trust.self,
-      Manual.self, Judge.self, Verified.self, Pruned.self, HasMade.self,
+      Manual.self, Judge.self, Verified.self, Pruned.self, NextToRotate.self, InitHome.self, ProfileTable.self,
+      MbuOutcome.self,
     ])
 
   package init() {}

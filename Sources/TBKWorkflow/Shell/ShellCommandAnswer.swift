@@ -10,7 +10,7 @@ extension ShellCommand {
   /// Small questions, for which a command of its own each would be large.
   struct Answer: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Answer a question of a verb: plain-key, readers, replacing or successors.")
+      abstract: "Answer a question of a verb: plain-key, readers, regroup, replacing or successors.")
 
     @Argument(help: ArgumentHelp("What is asked.", valueName: "question"))
     var question: String
@@ -21,6 +21,7 @@ extension ShellCommand {
       switch question {
       case "plain-key" where words.count == 1: try Answers.plainKey(words[0])
       case "readers": try Answers.readers(try Facts(words))
+      case "regroup" where !words.isEmpty: try Answers.regroup(words[0].bytes, words.dropFirst().map(\.bytes))
       case "successors" where words.count >= 2: try Answers.successors(words[...])
       case "replacing" where words.count == 3:
         try Answers.replacing(preview: words[0], in: words[1], differing: words[2])
@@ -41,6 +42,19 @@ private enum Answers {
           + "stays trusted")
     }
     try StandardOutput.write(try key.verifyingKey.fingerprint.hex + "\n")
+  }
+
+  /// Prints the arguments of a verb, in quotes, with this group as the value of --group.
+  static func regroup(_ group: [UInt8], _ arguments: [[UInt8]]) throws(Failure) {
+    let option = Array("--group".utf8)
+    let end = arguments.firstIndex(of: Array("--".utf8)) ?? arguments.endIndex
+    var words = arguments
+    for index in 0..<end {
+      if words[index].starts(with: option + [UInt8(ascii: "=")]) { words[index] = option + [UInt8(ascii: "=")] + group }
+      if index > 0, arguments[index - 1] == option { words[index] = group }
+    }
+    let quoted = words.map { ShellScript.quote($0) }
+    try StandardOutput.write([UInt8](quoted.joined(separator: [UInt8(ascii: " ")])) + [0x0a])
   }
 
   /// Prints to whom backups are sealed from now on, as options, by the identities on standard input: to the

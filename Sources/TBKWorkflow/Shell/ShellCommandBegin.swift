@@ -16,6 +16,11 @@ extension ShellCommand {
 
     @Option(name: .long, help: ArgumentHelp("The number of the verb's process.", valueName: "n"))
     var process: Int32
+    @Option(
+      name: .long, parsing: .singleValue,
+      help: ArgumentHelp("A variable of the environment holds the secret of this name (repeatable).", valueName: "name")
+    )
+    var held: [String] = []
     @Flag(name: .long, help: "Of a verb that begins with its options alone: the rest, too.")
     var whole = false
     @Argument(help: ArgumentHelp("The verb.", valueName: "verb"))
@@ -27,7 +32,8 @@ extension ShellCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       Messages.program = "termbackup \(verb)"
-      try StandardOutput.write(try VerbBeginning.script(of: verb, arguments, process: String(process), whole: whole))
+      try StandardOutput.write(
+        try VerbBeginning.script(of: verb, arguments, process: String(process), held: held, whole: whole))
       return ExitStatus.success
     }
   }

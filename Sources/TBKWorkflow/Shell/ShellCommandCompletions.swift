@@ -9,22 +9,16 @@ extension ShellCommand {
       discussion: """
         A word and its description a line, divided by a tab; then lines that begin with a colon. Of a \
         command that is no verb, standard input says what it takes: what --experimental-dump-help \
-        prints.
+        prints. Backups and their files are listed by 'termbackup' itself.
         """)
-    @Flag(
-      name: .long,
-      help: "Print backups, out of what 'termbackup list --json' prints, on standard input.")
-    var backups = false
-    @Flag(name: .long, help: "Likewise paths, out of what 'termbackup ls --json' prints.")
-    var paths = false
+    @Option(name: .long, help: ArgumentHelp("The script 'termbackup'.", valueName: "file"))
+    var front: RawPath
     @Argument(help: ArgumentHelp("From the command to the unfinished word.", valueName: "word"))
     var words: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
       let input = try DescriptorSource(.standardInput).readAll(limit: 64 << 20, what: "standard input")
-      let answer = try Completion.answer(
-        words, dump: input, backups: backups ? input : nil, paths: paths ? input : nil)
-      try StandardOutput.write(answer)
+      try StandardOutput.write(try Completion.answer(words, dump: input, front: front))
       return ExitStatus.success
     }
   }

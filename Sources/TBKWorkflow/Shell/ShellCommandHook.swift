@@ -48,6 +48,35 @@ extension ShellCommand {
   }
 }
 
+extension ShellCommand {
+  struct Notice: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      abstract:
+        "Write down how a run ended, as tbk-notify takes it; print whom that is for, as assignments for a shell.",
+      discussion: """
+        tb_news is 1 if people are to be told: a run that stored nothing and has nothing to complain about is only a sign \
+        of life. tb_ping is what a ping reports, success or failure.
+        """)
+    @Option(name: .long, help: ArgumentHelp("Where the report goes.", valueName: "file"))
+    var into: RawPath
+    @Argument(help: ArgumentHelp("KEY=VALUE.", valueName: "fact"))
+    var facts: [RawPath] = []
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let facts = try Facts(facts)
+      let output = try Descriptor.workingDirectory.open(
+        into, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600, missing: .cannotCreate)
+      try output.write((try MadeReport.notice(facts).json.line() + [0x0a]).span)
+      let status = facts.text("status") ?? ""
+      let isNews = status != "unchanged" || facts["warning"] != nil
+      try StandardOutput.write(
+        ShellScript.assignment(to: "tb_news", isNews ? "1" : "")
+          + ShellScript.assignment(to: "tb_ping", ["success", "unchanged"].contains(status) ? "success" : "failure"))
+      return ExitStatus.success
+    }
+  }
+}
+
 /// What a command of a profile finds in its environment: all of ours but secrets, and what happened.
 struct HookEvent {
   let profile: Profile

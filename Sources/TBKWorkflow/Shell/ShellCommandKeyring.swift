@@ -7,35 +7,19 @@ import TBKSettings
 extension ShellCommand {
   struct KeyringItems: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "keyring", abstract: "Keep the token and passwords in the keyring.",
+      commandName: "keyring", abstract: "Keep the token in the keyring.",
       subcommands: [Find.self, Advise.self, Store.self])
 
-    /// Which item, and who waits.
-    struct ItemOptions: ParsableArguments {
-      @Flag(name: .long, help: "The GitHub token.")
-      var token = false
-      @Option(name: .long, help: ArgumentHelp("The password of this profile.", valueName: "name"))
-      var profile: String?
+    struct Find: ParsableCommand, SuiteCommand {
+      static let configuration = CommandConfiguration(abstract: "Fail if no keyring can hold the token.")
       @OptionGroup var input: TBKCommand.InputOptions
       @OptionGroup var common: CommonOptions
 
-      func validate() throws {
-        if token == (profile != nil) { throw ValidationError("give --token or --profile") }
-      }
-
-      var item: KeyringItem { profile.map { .password(profile: $0) } ?? .token }
-
-      func keyring() throws(KeyringTrouble) -> Keyring { try ShellCommand.keyring(isAlone: input.noInput) }
-    }
-
-    struct Find: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(abstract: "Fail if no keyring can hold it.")
-      @OptionGroup var options: ItemOptions
-
       mutating func execute() throws(Failure) -> Int32 {
+        common.apply()
         do throws(KeyringTrouble) {
-          _ = try options.keyring()
-        } catch { throw options.item.refusal(error) }
+          _ = try ShellCommand.keyring(isAlone: input.noInput)
+        } catch { throw KeyringItem.token.refusal(error) }
         return ExitStatus.success
       }
     }
@@ -61,39 +45,29 @@ extension ShellCommand {
 
     struct Store: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Put the line on standard input there, and read it back.",
-        discussion: "With --if-kept, changes nothing and exits with status 1 if no item exists.")
-      @OptionGroup var options: ItemOptions
-      @Flag(name: .long, help: "Only replace what is there.")
-      var ifKept = false
+        abstract: "Put the token on standard input there, and read it back.")
+      @OptionGroup var input: TBKCommand.InputOptions
+      @OptionGroup var common: CommonOptions
       @Flag(name: .long, help: "Do not replace another one.")
       var unlessOther = false
 
       mutating func execute() throws(Failure) -> Int32 {
-        options.common.apply()
+        common.apply()
         let secret = try Self.line()
-        let item = options.item
         let keyring: Keyring
         do throws(KeyringTrouble) {
-          keyring = try options.keyring()
-          if ifKept || unlessOther {
-            if let found = try keyring.find(item) {
-              if same(found, secret) { return ExitStatus.success }
-              if unlessOther {
-                throw KeyringTrouble.ended(
-                  Failure(
-                    .cannotCreate, "the keyring has another token already",
-                    hint: "--force replaces it; 'tbk-config unset github_token' drops the one in config.json"))
-              }
-            } else if ifKept {
-              return ExitStatus.no
-            }
+          keyring = try ShellCommand.keyring(isAlone: input.noInput)
+          if unlessOther, let found = try keyring.find(.token) {
+            if same(found, secret) { return ExitStatus.success }
+            throw KeyringTrouble.ended(
+              Failure(
+                .cannotCreate, "the keyring has another token already",
+                hint: "--force replaces it; 'tbk-config unset github_token' drops the one in config.json"))
           }
         } catch {
-          if ifKept, case .missing = error { return ExitStatus.no }
-          throw item.refusal(error)
+          throw KeyringItem.token.refusal(error)
         }
-        try keyring.store(secret, as: item)
+        try keyring.store(secret, as: .token)
         return ExitStatus.success
       }
 
@@ -106,6 +80,59 @@ extension ShellCommand {
           return try Secret(copying: bytes.extracting(..<(bytes.count - (isLine ? 1 : 0))))
         }
       }
+    }
+  }
+
+  struct KeepPassword: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "keep-password", abstract: "Put the password of a profile into the keyring, and read it back.")
+    @Option(name: .long, help: ArgumentHelp("The profile.", valueName: "name"))
+    var profile: String
+    @Flag(
+      name: .long,
+      help: "Only replace another one: if there is none, the status is 1, and if that fails too, with a warning.")
+    var renewing = false
+    @OptionGroup var passwords: TBKCommand.PasswordOptions
+    @OptionGroup var common: CommonOptions
+
+    mutating func execute() throws(Failure) -> Int32 {
+      common.apply()
+      let password = try passwords.password(confirming: false, inputIsData: false)
+      guard renewing else {
+        try keep(password)
+        return ExitStatus.success
+      }
+      do throws(Failure) {
+        return try renew(password) ? ExitStatus.success : ExitStatus.no
+      } catch {
+        if error.isOfProcess { throw error }
+        Messages.warning("the keyring may still have the old password")
+        Messages.notice("'termbackup schedule-enable --store-password' puts the new one there")
+        return ExitStatus.no
+      }
+    }
+
+    private var item: KeyringItem { .password(profile: profile) }
+
+    private func keep(_ password: borrowing Secret) throws(Failure) {
+      let keyring: Keyring
+      do throws(KeyringTrouble) { keyring = try ShellCommand.keyring(isAlone: passwords.input.noInput) } catch {
+        throw item.refusal(error)
+      }
+      try keyring.store(password, as: item)
+    }
+
+    /// False if the keyring has none.
+    private func renew(_ password: borrowing Secret) throws(Failure) -> Bool {
+      do throws(KeyringTrouble) {
+        guard let found = try ShellCommand.keyring(isAlone: passwords.input.noInput).find(item) else { return false }
+        if same(found, password) { return true }
+      } catch {
+        if case .missing = error { return false }
+        throw item.refusal(error)
+      }
+      try keep(password)
+      return true
     }
   }
 

@@ -49,6 +49,30 @@ extension ShellCommand {
   }
 }
 
+extension ShellCommand {
+  struct MbuOutcome: ParsableCommand, SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "mbu-outcome",
+      abstract: "Print what came of the packages of mbu, as assignments for a shell.",
+      discussion: "Of each a line with a word, sealed, left, failed, removed or unremoved, and a status.")
+    @Argument(help: ArgumentHelp("The lines.", valueName: "file"))
+    var file: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let rows = try cells(try readFile(file, limit: 64 << 20), atLeast: 2)
+      let status = rows.compactMap { Int32($0[1]) }.first { $0 != 0 } ?? 0
+      let outcome = status == 0 ? "success" : status == 3 ? "partial" : "failure"
+      for (name, value) in [("status", "\(status)"), ("outcome", outcome)] {
+        try StandardOutput.write(ShellScript.assignment(to: name, value))
+      }
+      for (name, word) in [("resealed", "sealed"), ("skipped", "left"), ("failed", "failed"), ("removed", "removed")] {
+        try StandardOutput.write(ShellScript.assignment(to: name, "\(rows.count { $0[0] == word })"))
+      }
+      return ExitStatus.success
+    }
+  }
+}
+
 /// What becomes of mbu's settings.
 enum MbuCarrying {
   /// Sets what the configuration does not have, and says what was done with each.

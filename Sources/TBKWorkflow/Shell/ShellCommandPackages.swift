@@ -12,16 +12,15 @@ extension ShellCommand {
       abstract: "Print what a package is made of and where it goes, as assignments for a shell.",
       discussion: """
         name is what the package of a directory is called, source the directory's real path and output where the package \
-        goes. Patterns for what is not part of it go into a file. Without a directory, \
-        tb_packages is the directory of packages.
+        goes; sealing, in quoted words, how it is sealed, and is_locked 1 if that is under a password. Patterns for what is \
+        not part of it go into a file. Without a directory, tb_packages is the directory of packages.
         """)
 
     @Option(name: .long, help: ArgumentHelp("The directory of packages, not that of config.json.", valueName: "dir"))
     var to: RawPath?
     @Option(name: .long, help: ArgumentHelp("The package.", valueName: "file"))
     var output: RawPath?
-    @Flag(name: .long, help: "It is sealed to recipients.")
-    var age = false
+    @OptionGroup var suite: SuiteOptions
     @Option(name: .long, help: ArgumentHelp("Write the patterns there.", valueName: "file"))
     var leftOut: RawPath?
     @Argument(help: ArgumentHelp("What is packaged.", valueName: "dir"))
@@ -33,15 +32,34 @@ extension ShellCommand {
       let source = try entered(directory, .inputMissing)
       let name = name(of: directory, source)
       if name.isEmpty, output == nil { throw Failure(.usage, "'/' has no name", hint: "give -o FILE") }
+      let (sealing, isLocked) = try self.sealing(by: try home.configuration())
       var file: RawPath
       if let output {
         file = output
       } else {
-        file = try packages(of: home).appending(RawPath(name.bytes + Array((age ? ".age" : ".tbk").utf8)))
+        file = try packages(of: home).appending(RawPath(name.bytes + Array((isLocked ? ".tbk" : ".age").utf8)))
       }
       if file.bytes.first == UInt8(ascii: "-"), file.bytes.count > 1 { file = RawPath("./").appending(file) }
       if let leftOut { try write(to: leftOut, source, file, home) }
-      return try print(["source": source, "name": name, "output": file])
+      return try print([
+        "source": source, "name": name, "output": file, "sealing": RawPath(sealing),
+        "is_locked": RawPath(isLocked ? "1" : ""),
+      ])
+    }
+
+    /// The options of tbk-seal, as they are given or else configured, and whether they are for a password.
+    private func sealing(by configuration: Configuration) throws(Failure) -> (words: [UInt8], isLocked: Bool) {
+      var words: [(option: String, value: [UInt8])] = suite.recipients.recipient.map { ("--recipient", $0.bytes) }
+      words += suite.recipients.recipientsFile.map { ("--recipients-file", $0.bytes) }
+      if words.isEmpty, suite.suite == nil {
+        words = configuration["recipients"]?.elements?.compactMap(\.bytes).map { ("--recipient", $0) } ?? []
+      }
+      let isLocked = words.isEmpty
+      if isLocked {
+        let suite = suite.suite.map { $0.rawValue } ?? plain(configuration["cipher_suite"] ?? .null)
+        words = [("--suite", Array(suite.utf8))]
+      }
+      return (words.flatMap { Array("\($0.option) ".utf8) + ShellScript.quote($0.value) + [0x20] }, isLocked)
     }
 
     private func print(_ values: KeyValuePairs<String, RawPath>) throws(Failure) -> Int32 {

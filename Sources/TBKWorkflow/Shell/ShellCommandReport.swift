@@ -9,17 +9,17 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
       discussion: """
-        The list comes on standard input: backups as 'tbk-pull --list' prints them, versions as \
-        'tbk-open --find' does, profiles as 'tbk-config profile list' does. What is made of facts, KEY=VALUE, reads no \
+        The list comes on standard input: backups as 'tbk-pull --list' prints them, and versions as \
+        'tbk-open --find' does. What is made of facts, KEY=VALUE, reads no \
         standard input.
         """)
 
     enum Kind: String, CaseIterable, ExpressibleByArgument {
-      case backups, groups, profiles, versions
+      case backups, groups, versions
       case run, loop, key, identity
       case keptToken = "kept-token"
       case restore, verify, prune, consolidate, facts
-      case package, unpack, migration, rotation, token, check, notice
+      case package, unpack, migration, rotation, token, check
       case mbuPackage = "mbu-package"
       case mbuImport = "mbu-import"
       case movedToken = "moved-token"
@@ -41,7 +41,6 @@ extension ShellCommand {
         case .rotationPreview: { try MadeReport.rotationPreview($0) }
         case .token: { try MadeReport.token($0) }
         case .check: { MadeReport.check($0) }
-        case .notice: { try MadeReport.notice($0) }
         case .mbuPackage: { MadeReport.mbuPackage($0) }
         case .mbuImport: { try MadeReport.mbuImport($0) }
         case .movedToken: { MadeReport.movedToken($0) }
@@ -137,7 +136,6 @@ extension ShellCommand {
         BackupsReport(rows: try cells(list, atLeast: 7))
           .groups(profiles: BackupsReport.profilesHere())
       case .versions: VersionsReport(rows: try cells(list, atLeast: 6)).text
-      case .profiles: ProfilesReport(rows: try cells(list, atLeast: 4)).text
       default: ""
       }
     }

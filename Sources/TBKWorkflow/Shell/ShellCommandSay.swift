@@ -149,19 +149,6 @@ extension ShellCommand {
   }
 
   /// The status is 1 for no.
-  struct HasMade: SuiteCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "has-made", abstract: "Test whether 'tbk-config init --json' has made something.")
-
-    @Argument(help: ArgumentHelp("What it printed.", valueName: "json"))
-    var report: RawPath
-
-    mutating func execute() throws(Failure) -> Int32 {
-      let made = try JSON.parse(report.bytes, what: "the report")["made"]?.elements ?? []
-      return made.isEmpty ? ExitStatus.no : ExitStatus.success
-    }
-  }
-
   /// The status is 1 for no.
   struct Ask: SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Ask a person at the terminal for a yes.")

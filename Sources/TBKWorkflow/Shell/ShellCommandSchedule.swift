@@ -17,8 +17,8 @@ extension ShellCommand {
     struct RunOptions: ParsableArguments {
       @Option(name: .long, help: ArgumentHelp("When.", valueName: "schedule"))
       var schedule: String
-      @Option(name: .long, help: ArgumentHelp("The file of termbackup.", valueName: "file"))
-      var program: RawPath
+      @Option(name: .long, help: ArgumentHelp("Where verbs and lib are, and termbackup near them.", valueName: "dir"))
+      var top: RawPath
       @Flag(name: .long, help: "Store everything each time.")
       var full = false
       @OptionGroup var password: ScheduledPasswordOptions
@@ -36,7 +36,7 @@ extension ShellCommand {
         for name in ["TERMBACKUP_GITHUB_API", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
           if let value = environment(name) { words.append(bytes("\(name)=") + value) }
         }
-        words += [program.bytes, bytes("schedule-run"), bytes("-q")]
+        words += [try program().bytes, bytes("schedule-run"), bytes("-q")]
         if full { words.append(bytes("--full")) }
         var places = [
           ("--key-password", "KEY_PASSWORD", keyPassword.keyPasswordFile, keyPassword.keyPasswordCommand),
@@ -50,6 +50,16 @@ extension ShellCommand {
         }
         if let maxWait = token.wait.maxWait { words += [bytes("--max-wait"), bytes("\(maxWait)")] }
         return try ScheduledCommand(words + more.map(bytes) + [bytes("--"), bytes(profile)])
+      }
+
+      /// `termbackup` of the source, or of an installation.
+      private func program() throws(Failure) -> RawPath {
+        for place in ["", "../../bin"] {
+          let program = LeftOut.real(top.appending(place)).appending("termbackup")
+          let mayRun = try unsafe program.withCString { (text) throws(Failure) in unsafe access(text, X_OK) == 0 }
+          if mayRun { return program }
+        }
+        throw Failure(.library, "termbackup is missing", hint: "reinstall TermBackup")
       }
 
       /// What comes from the environment now will not be there then.
@@ -191,14 +201,22 @@ extension ShellCommand {
 
     struct Log: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Add what a run said, on standard input, to the log of its profile.",
+        abstract: "Add what a run said to the log of its profile, and show it.",
         discussion: "Without a status, only makes the log.")
       @Option(name: .long, help: ArgumentHelp("How the run ended.", valueName: "status"))
       var status: Int32?
       @Option(name: .long, help: ArgumentHelp("When it began, in seconds since 1970.", valueName: "time"))
       var started: Int64?
+      @Flag(name: .long, help: "Print what it said: on standard error, if it failed.")
+      var show = false
+      @Flag(name: .long, help: "What it said goes to standard error, and its answer to standard output.")
+      var apart = false
+      @Flag(name: .long, help: "Of a run that did not fail, print nothing.")
+      var quiet = false
       @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
       var profile: String
+      @Argument(help: ArgumentHelp("What it said, and its answer.", valueName: "file"))
+      var files: [RawPath] = []
 
       mutating func execute() throws(Failure) -> Int32 {
         let log = try RunLog(of: profile, in: try Home.ofProcess())
@@ -206,14 +224,42 @@ extension ShellCommand {
           _ = try log.open()
           return ExitStatus.success
         }
-        let said = try DescriptorSource(.standardInput).readEnd(of: RunLog.runLimit)
+        var said: [UInt8] = []
+        for file in files {
+          said += try DescriptorSource(try Descriptor.openForReading(file), name: file).readEnd(of: RunLog.runLimit)
+        }
         let now = Int64(time(nil))
         do throws(Failure) {
           try log.add(said, status: status, seconds: UInt64(clamping: now - (started ?? now)))
         } catch {
           Messages.warning("the log \(log.path.display) cannot be written")
         }
+        guard show else { return ExitStatus.success }
+        for (index, file) in files.enumerated() {
+          if apart ? index == 0 : status != 0 {
+            try copy(file, to: .standardError)
+          } else if apart || !quiet {
+            try copy(file, to: .standardOutput)
+          }
+        }
         return ExitStatus.success
+      }
+
+      /// Fails only for standard output: nobody can be told that there is no standard error.
+      private func copy(_ file: RawPath, to output: Descriptor) throws(Failure) {
+        let input = try Descriptor.openForReading(file)
+        var buffer = [UInt8](repeating: 0, count: chunkSize)
+        while true {
+          let count = try input.read(into: &buffer)
+          if count == 0 { return }
+          do throws(Failure) {
+            try output.write(buffer.span.extracting(0..<count))
+          } catch {
+            guard output.number == 1 else { return }
+            guard error.code == .io else { throw error }
+            throw Failure(.io, "cannot write to standard output", hint: "is the disk full?")
+          }
+        }
       }
     }
   }

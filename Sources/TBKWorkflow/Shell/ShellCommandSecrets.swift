@@ -4,13 +4,15 @@ import TBKCore
 import TBKCrypto
 import TBKSettings
 
-/// Secrets, as they come from a person or from where they are kept.
+/// Secrets, as they come from a person or from where they are kept. They are also called as the variables of a verb that
+/// get them.
 extension ShellCommand {
   struct Password: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the password, for a script to hand on.",
       discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
-        + "never printed to a terminal.")
+        + "never printed to a terminal.",
+      aliases: ["new_password", "mbu_password", "identity_password"])
     @OptionGroup var common: CommonOptions
     @OptionGroup var source: TBKCommand.PasswordOptions
     @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
@@ -43,7 +45,8 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the password of the private key, for a script to hand on.",
       discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
-        + "never printed to a terminal.")
+        + "never printed to a terminal.",
+      aliases: ["key_password"])
     @OptionGroup var common: CommonOptions
     @OptionGroup var source: TBKCommand.KeyPasswordOptions
     @OptionGroup var input: TBKCommand.InputOptions

@@ -71,6 +71,7 @@ struct ScheduleStatus: Verb {
 
 struct ScheduleRun: Verb {
   static let beginning: Beginning = .profileName
+  static let parts = ["several"]
   static let configuration = CommandConfiguration(
     commandName: "schedule-run",
     abstract: "Run a scheduled backup; cron and systemd call this.",
@@ -96,6 +97,7 @@ struct ScheduleRun: Verb {
 
 struct Daemon: Verb {
   static let beginning: Beginning = .profile
+  static let parts = ["lock", "unattended"]
   static let configuration = CommandConfiguration(
     abstract: "Make a backup every so often, until stopped.",
     discussion: """
@@ -144,6 +146,7 @@ struct Daemon: Verb {
 }
 
 struct Watch: Verb {
+  static let parts = ["lock", "unattended", "package"]
   static let configuration = CommandConfiguration(
     abstract: "Make a backup after each change, until stopped.",
     discussion: """
@@ -177,7 +180,11 @@ struct Watch: Verb {
   @OptionGroup var rates: RateOptions
 
   func validate() throws {
-    if what.contains("/"), rates.limitUpload != nil || rates.limitDownload != nil {
+    let isDirectory = what.contains("/") || [".", ".."].contains(what)
+    if isDirectory, token.firstGiven ?? keyPassword.firstGiven != nil {
+      throw ValidationError("a package needs no store, no token and no key")
+    }
+    if isDirectory, rates.limitUpload != nil || rates.limitDownload != nil {
       throw ValidationError("--limit-upload and --limit-download are for a profile: a package goes to a directory")
     }
   }

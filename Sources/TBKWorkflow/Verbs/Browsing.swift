@@ -5,6 +5,7 @@ import TBKCore
 struct Ls: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "List the files in a backup.",
     discussion: """
@@ -45,6 +46,7 @@ struct Ls: Verb {
 struct Cat: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Print a file of a backup.",
     discussion: """
@@ -80,6 +82,7 @@ struct Cat: Verb {
 struct Find: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Find out which backups have a file, in which versions.",
     discussion: """

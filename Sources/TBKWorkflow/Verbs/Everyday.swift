@@ -5,6 +5,7 @@ import TBKFormat
 
 struct Run: SealingVerb {
   static let beginning: Beginning = [.profile, .excludes]
+  static let parts = ["lock", "notify", "establish", "backup", "kept", "retain", "several"]
   static let configuration = CommandConfiguration(
     abstract: "Make a backup.",
     discussion: """
@@ -83,6 +84,7 @@ struct Run: SealingVerb {
 
 struct List: Verb {
   static let beginning: Beginning = .profile
+  static let parts = ["trust"]
   static let configuration = CommandConfiguration(
     abstract: "List the backups.",
     discussion: """
@@ -124,6 +126,7 @@ struct List: Verb {
 struct Restore: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "package", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Restore a backup.",
     discussion: """
@@ -184,6 +187,7 @@ struct Restore: Verb {
 struct Diff: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Show what changed between two backups.",
     discussion: """
@@ -227,6 +231,7 @@ struct Diff: Verb {
 struct Verify: Verb {
   static let wordsBeforeProfile: [String]? = []
   static let beginning: Beginning = .profile
+  static let parts = ["trust", "mend", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Test whether backups can be restored.",
     discussion: """
@@ -304,6 +309,7 @@ struct Verify: Verb {
 
 struct Status: Verb {
   static let beginning: Beginning = .profileName
+  static let parts = ["collect"]
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Show the state of each profile's backups.",

@@ -1,6 +1,7 @@
 import ArgumentParser
 
 struct Package: Verb {
+  static let parts = ["package"]
   static let configuration = CommandConfiguration(
     abstract: "Encrypt one directory into one file, without a profile.",
     discussion: """
@@ -79,6 +80,7 @@ struct Package: Verb {
 }
 
 struct Unpack: Verb {
+  static let parts = ["package"]
   static let configuration = CommandConfiguration(
     abstract: "Unpack a package.",
     discussion: """

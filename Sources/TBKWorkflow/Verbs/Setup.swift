@@ -124,6 +124,7 @@ struct GenerateKey: Verb {
 
 struct GenerateIdentity: Verb {
   static let beginning: Beginning = .profile
+  static let parts = ["lock"]
   static let configuration = CommandConfiguration(
     commandName: "generate-identity",
     abstract: "Make backups that this machine itself cannot open.",
@@ -167,6 +168,7 @@ struct GenerateIdentity: Verb {
 }
 
 struct Migrate: Verb {
+  static let parts = ["lock", "reseal"]
   static let configuration = CommandConfiguration(
     abstract: "Move what earlier versions stored to the current place or format.",
     discussion: """
@@ -214,6 +216,7 @@ struct Migrate: Verb {
 }
 
 struct ImportMbu: Verb {
+  static let parts = ["package"]
   static let configuration = CommandConfiguration(
     commandName: "import-mbu",
     abstract: "Import the settings and packages of mbu.",

@@ -3,6 +3,7 @@ import TBKCommand
 
 struct Doctor: Verb {
   static let beginning: Beginning = [.optionsAlone, .profileName]
+  static let parts = ["collect"]
   static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Check everything that backups need.",
@@ -29,6 +30,7 @@ struct Doctor: Verb {
 
 struct Prune: Verb {
   static let beginning: Beginning = [.profile, .frees]
+  static let parts = ["lock", "retain"]
   static let configuration = CommandConfiguration(
     abstract: "Remove old backups.",
     discussion: """
@@ -74,6 +76,7 @@ struct Prune: Verb {
 
 struct Consolidate: SealingVerb {
   static let beginning: Beginning = .profile
+  static let parts = ["lock", "kept", "ranges"]
   static let configuration = CommandConfiguration(
     abstract: "Turn an incremental backup into one that needs no others.",
     discussion: """
@@ -109,6 +112,7 @@ struct Consolidate: SealingVerb {
 
 struct RotateKey: Verb {
   static let beginning: Beginning = .profile
+  static let parts = ["lock", "reseal", "rotate"]
   static let configuration = CommandConfiguration(
     commandName: "rotate-key",
     abstract: "Put all backups under a new password.",

@@ -6,6 +6,8 @@ protocol Verb: ParsableCommand {
   static var wordsBeforeProfile: [String]? { get }
   /// What has to be known before it does anything.
   static var beginning: Beginning { get }
+  /// The parts of `bin/lib` that its script uses, beside those that all do.
+  static var parts: [String] { get }
 }
 
 /// What `tbk-sh begin` finds out for a verb, beside its options and the home.
@@ -28,6 +30,7 @@ struct Beginning: OptionSet {
 
 extension Verb {
   static var beginning: Beginning { [] }
+  static var parts: [String] { [] }
   static var wordsBeforeProfile: [String]? { nil }
 
   /// Called by nobody: options are parsed for a script.

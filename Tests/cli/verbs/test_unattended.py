@@ -233,6 +233,13 @@ def test_a_run_of_somebody_else_is_made_way_for(shell, small, loop):
     assert "failures   0" in said
 
 
+def set_aside(verb):
+    """The script in another directory of the layout: it is known by its name."""
+    real = verb.parents[1] / "real" / verb.name
+    real.parent.mkdir()
+    return verb.rename(real)
+
+
 def test_no_child_of_a_loop_sees_the_password(shell, small, tmp_path, loop):
     layout = tmp_path / "layout"
     shutil.copytree(BIN.parent / "lib", layout / "lib", symlinks=True)
@@ -245,8 +252,8 @@ def test_no_child_of_a_loop_sees_the_password(shell, small, tmp_path, loop):
     put(layout / "lib" / "termbackup" / "tbk-sh", f'#!/bin/sh\n{{ printf "%s\\n" "tbk-sh $*"; env; }} >>"{seen}"\n'
         f'exec "{BIN.parent}/lib/termbackup/tbk-sh" "$@"\n'.encode(), 0o755)
     run = layout / "lib" / "termbackup" / "verbs" / "run"
-    run.rename(run.with_name("run.real"))
-    put(run, f'#!/bin/sh\n{{ printf "%s\\n" "run $*"; env; }} >>"{seen}"\nexec sh "{run}.real" "$@"\n'.encode(), 0o755)
+    real = set_aside(run)
+    put(run, f'#!/bin/sh\n{{ printf "%s\\n" "run $*"; env; }} >>"{seen}"\nexec sh "{real}" "$@"\n'.encode(), 0o755)
     shell.lib = layout / "lib" / "termbackup"
     shell.profile("docs", small, "--mode", "incremental")
     for verb in ("daemon", "watch"):
@@ -291,10 +298,10 @@ def test_what_changes_during_a_run_makes_one_run_more(shell, small, loop, tmp_pa
     layout = tmp_path / "layout"
     shutil.copytree(BIN.parent, layout, symlinks=True)
     run = layout / "lib" / "termbackup" / "verbs" / "run"
-    run.rename(run.with_name("run.real"))
+    real = set_aside(run)
     slow = tmp_path / "slow"
     put(run, f'#!/bin/sh\nprintf "begin\\n" >>"{slow}"\nwhile test -e "{slow}.hold"; do sleep 0.1; done\n'
-        f'exec sh "{run}.real" "$@"\n'.encode(), 0o755)
+        f'exec sh "{real}" "$@"\n'.encode(), 0o755)
     shell.lib = layout / "lib" / "termbackup"
     shell.profile("docs", small, "--mode", "incremental")
     watching = loop("watch", "docs", "--debounce", "0.1")

@@ -1,0 +1,118 @@
+import TBKCore
+
+/// Where a verb's secrets are to come from: its options, else the environment. Of a variable that holds the secret itself
+/// only the name is known here.
+struct GivenSecrets {
+  /// A secret that verbs have.
+  private struct Kind {
+    let name: String
+    let noun: String
+    /// The beginning of the options of `tbk-sh` that read it.
+    let option: String
+    /// What the environment calls it, if it is there at all.
+    let variable: String?
+    /// What else they are told.
+    var more: [String] { name == "new_password" ? ["--new"] : [] }
+
+    init(_ name: String, _ noun: String, option: String = "--password", variable: String? = nil) {
+      (self.name, self.noun, self.option, self.variable) = (name, noun, option, variable)
+    }
+  }
+
+  private static let kinds = [
+    Kind("token", "the token", option: "--token", variable: "TERMBACKUP_TOKEN"),
+    Kind("key_password", "the password of the key", option: "--key-password", variable: "TERMBACKUP_KEY_PASSWORD"),
+    Kind("password", "the password", variable: "TERMBACKUP_PASSWORD"),
+    Kind("new_password", "the new password", variable: "TERMBACKUP_NEW_PASSWORD"),
+    Kind("mbu_password", "mbu's password"),
+    Kind("identity_password", "the password of the identity file"),
+  ]
+
+  /// `tb_give_NAME` for each: what a shell does to have it in `tb_NAME`, or in `tb_NAME_file` the name of a file that any
+  /// command can read again; nothing if it is not given.
+  private(set) var script: [UInt8] = []
+  /// Calls that read what has to be read before the shell uses its descriptor for something else.
+  private(set) var callsAtOnce: [UInt8] = []
+  private var descriptors: [[UInt8]: String] = [:]
+
+  /// Throws `.usage` if one descriptor is to give two of them.
+  ///
+  /// - Parameters:
+  ///   - values: the verb's options.
+  ///   - held: the names of those that a variable of the environment holds.
+  init(_ values: OptionValues, held: [String]) throws(Failure) {
+    for kind in GivenSecrets.kinds {
+      let give = try optional(kind, values) ?? GivenSecrets.isInEnvironment(kind, held)
+      script += ShellScript.assignment(to: "tb_give_\(kind.name)", give?.text ?? [])
+      // Nobody asks for that of an identity file, which would be between pipes.
+      if let give, give.isAtOnce || kind.name == "identity_password" {
+        callsAtOnce +=
+          kind.name == "password"
+          ? ShellScript.call("tb_get_password", []) : ShellScript.call("tb_given", [kind.name])
+      }
+    }
+  }
+
+  private struct Give {
+    var text: [UInt8]
+    var isAtOnce = false
+  }
+
+  private mutating func optional(_ kind: Kind, _ values: OptionValues) throws(Failure) -> Give? {
+    if let number = values["\(kind.name)_fd"] {
+      if let other = descriptors[number] {
+        throw Failure(
+          .usage, "descriptor \(String(decoding: number, as: UTF8.self)) cannot give both \(other) and \(kind.noun)")
+      }
+      descriptors[number] = kind.noun
+      return Give(text: GivenSecrets.read(kind, "fd", number, from: "options"), isAtOnce: true)
+    }
+    if let file = values["\(kind.name)_file"] {
+      let isAtOnce = !RawPath(file).isStandardStream && !SecretFiles.lasts(RawPath(file))
+      return Give(text: GivenSecrets.take(kind, RawPath(file), from: "options"), isAtOnce: isAtOnce)
+    }
+    if let command = values["\(kind.name)_command"] {
+      return Give(text: GivenSecrets.read(kind, "command", command, from: "options"))
+    }
+    return nil
+  }
+
+  private static func isInEnvironment(_ kind: Kind, _ held: [String]) -> Give? {
+    guard let variable = kind.variable else { return nil }
+    if let file = environment("\(variable)_FILE") {
+      return Give(
+        text: take(kind, RawPath(file), from: "\(variable)_FILE"), isAtOnce: isDescriptorOfShell(file))
+    }
+    if let command = environment("\(variable)_COMMAND") {
+      return Give(text: read(kind, "command", command, from: "\(variable)_COMMAND"))
+    }
+    guard held.contains(kind.name) else { return nil }
+    return Give(text: source(kind, variable) + ShellScript.call("tb_take_held", [kind.name, variable] + kind.more))
+  }
+
+  /// Whether it is one of the descriptors that the shell uses itself.
+  private static func isDescriptorOfShell(_ file: [UInt8]) -> Bool {
+    ["/dev/fd/", "/proc/self/fd/"].contains { prefix in
+      file.starts(with: prefix.utf8) && file.count == prefix.utf8.count + 1 && (0x33...0x39).contains(file.last!)
+    }
+  }
+
+  private static func take(_ kind: Kind, _ file: RawPath, from place: String) -> [UInt8] {
+    if file.isStandardStream { return read(kind, "fd", Array("0".utf8), from: place) }
+    if kind.name == "token" { return read(kind, "file", file.bytes, from: place) }
+    let needed = Array("tb_need_file ".utf8) + ShellScript.quote(file.bytes) + [0x0a]
+    guard SecretFiles.lasts(file) else { return needed + read(kind, "file", file.bytes, from: place) }
+    return needed + ShellScript.assignment(to: "tb_\(kind.name)_file", file.bytes)
+  }
+
+  private static func read(_ kind: Kind, _ way: String, _ value: [UInt8], from place: String) -> [UInt8] {
+    let words = ["tb_read_secret", kind.name] + kind.more + ["--no-input", "\(kind.option)-\(way)", ""]
+    return source(kind, place) + Array(words.joined(separator: " ").utf8)
+      + ShellScript.quote(value) + [0x0a]
+  }
+
+  /// Only of a token is it reported where it comes from.
+  private static func source(_ kind: Kind, _ place: String) -> [UInt8] {
+    kind.name == "token" ? ShellScript.assignment(to: "tb_token_source", place) : []
+  }
+}

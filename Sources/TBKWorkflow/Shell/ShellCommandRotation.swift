@@ -1,0 +1,78 @@
+import ArgumentParser
+import TBKCommand
+import TBKCore
+import TBKFormat
+
+/// How far a rotation is: which backup comes next, and what became of those before.
+struct RotationStep {
+  /// Of the list the row of the backup that comes next; nil if none is left.
+  let next: [String]?
+  /// Its place among those that are rotated, from 1.
+  let number: Int
+  /// How many are rotated in all.
+  let total: Int
+  let rotated: Int
+  let already: Int
+  /// The size of what was sealed again.
+  let bytes: UInt64
+  /// Whether the list has a backup that is under a password.
+  let hasSealed: Bool
+
+  /// - Parameters:
+  ///   - list: the backups, oldest first, as `tbk-pull --list` prints them.
+  ///   - journal: what became of a backup, its id and, if it is `rotated`, its size, in a row each.
+  ///   - whole: also those that are sealed to recipients.
+  ///   - butLast: the last one is not for now.
+  ///   - only: the id of the only one.
+  init(_ list: [[String]], journal: [[String]], whole: Bool = false, butLast: Bool = false, only: String? = nil) {
+    let rows = list.filter { (whole || !$0[7].hasSuffix(".age")) && (only == nil || $0[0] == only) }
+    let done = Set(journal.map { $0[1] })
+    let place = rows.dropLast(butLast ? 1 : 0).firstIndex { !done.contains($0[0]) }
+    next = place.map { rows[$0] }
+    number = place.map { $0 + 1 } ?? rows.count
+    total = rows.count
+    rotated = journal.count { $0[0] == "rotated" }
+    already = journal.count { $0[0] == "already" }
+    bytes = journal.reduce(0) { $1.count > 2 && $1[0] == "rotated" ? $0 &+ (UInt64($1[2]) ?? 0) : $0 }
+    hasSealed = list.contains { !$0[7].hasSuffix(".age") }
+  }
+
+  /// `tb_id`, `tb_file` and `tb_sha256` of the next one, empty if none is left, and all of the rest, for a shell.
+  var script: [UInt8] {
+    let values = [
+      ("tb_id", next?[0] ?? ""), ("tb_file", next?[7] ?? ""), ("tb_sha256", next?[9] ?? ""), ("number", "\(number)"),
+      ("total", "\(total)"), ("rotated", "\(rotated)"), ("already", "\(already)"), ("bytes", "\(bytes)"),
+      ("has_sealed", hasSealed ? "1" : ""),
+    ]
+    return values.flatMap { ShellScript.assignment(to: $0.0, $0.1) }
+  }
+}
+
+extension ShellCommand {
+  struct NextToRotate: SuiteCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "next-to-rotate",
+      abstract: "Print which backup a rotation is to put under the new password next, as assignments for a shell.")
+
+    @Flag(name: .long, help: "Also of those that are sealed to recipients.")
+    var full = false
+    @Flag(name: .long, help: "The last one is not for now.")
+    var butLast = false
+    @Option(name: .long, help: ArgumentHelp("Only this one.", valueName: "id"))
+    var only: String?
+    @Argument(help: ArgumentHelp("What 'tbk-pull --list' printed.", valueName: "file"))
+    var list: RawPath
+    @Argument(
+      help: ArgumentHelp("The journal: in a line what became of a backup, its id and its size.", valueName: "file"))
+    var journal: RawPath
+
+    mutating func execute() throws(Failure) -> Int32 {
+      let step = RotationStep(
+        try cells(try readFile(list, limit: Ledger.byteLimit), atLeast: 10),
+        journal: try cells(try readFile(journal, limit: Ledger.byteLimit), atLeast: 2), whole: full, butLast: butLast,
+        only: only)
+      try StandardOutput.write(step.script)
+      return ExitStatus.success
+    }
+  }
+}
