@@ -162,13 +162,11 @@ package final class BackupReader {
         : "give their archives too, or use tbk-pull --chain") + "; --partial restores the rest")
   }
 
-  /// The tree that the backup stands for: of an increment of TermBackup 6, laid over those that it
-  /// was made over. Reads all archives; `manifest()` the newest alone.
+  /// The tree that the backup stands for, laid over the backups before it if its manifest does not list
+  /// all of it. Then it reads all archives; `manifest()` reads only the newest.
   package func wholeManifest() throws(Failure) -> VerifiedManifest {
     let verified = try manifest()
-    guard verified.manifest.isTermBackup6, verified.manifest.parentBackupID != nil else {
-      return verified
-    }
+    guard verified.manifest.isOverlay else { return verified }
     return try gather(staging: nil, known: verified, RestoreOptions(), wanted: { (_, _) in true })
   }
 
@@ -199,41 +197,49 @@ package final class BackupReader {
     staging: Staging?, known: VerifiedManifest?, _ options: RestoreOptions,
     wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {
-    if let known, known.manifest.isTermBackup6 {
-      return try gatherTermBackup6(known, staging: staging, isStaged: false) { path in
-        Selection.chooses(path, isDirectory: false, options)
-      }
+    if let known {
+      return try known.manifest.archived.gather(known, from: self, into: staging, options, wanted: wanted)
     }
-    var lookup: NameLookup?
-    if let known { lookup = NameLookup(known.manifest) }
+    let all = staging.map { staging in StagingConsumer(staging) { _ in .take } }
+    let verified = try readNewest(all)
+    return try verified.manifest.archived.gatherOthers(
+      of: verified, from: self, into: staging, partly: staging != nil, wanted: wanted)
+  }
+
+  /// Reads all of the newest archive, which must be the one that was expected and hold files.
+  private func readNewest(_ consumer: (any MemberConsumer)?) throws(Failure) -> VerifiedManifest {
+    let verified = try read(newest, consumer: consumer)
+    try check(id: verified.id)
+    try refuseAlone(verified)
+    return verified
+  }
+
+  /// Reads the entries that are wanted of a manifest that lists the whole tree.
+  func gatherListed(
+    _ known: VerifiedManifest, staging: Staging?, wanted: @escaping (Manifest, Int) -> Bool
+  ) throws(Failure) -> VerifiedManifest {
+    let lookup = NameLookup(known.manifest)
     let first = staging.map { staging in
       StagingConsumer(staging) { (member) throws(Failure) in
-        guard let lookup, let known else { return .take }
         guard let index = lookup.find(member.name) else { return .leave }
         return wanted(known.manifest, index) ? .take : .leave
       }
     }
-    let verified: VerifiedManifest
-    if let known, staging == nil, known.coversContent {
-      verified = known
-    } else if let known, try readParts(of: known, consumer: first, wanted: wanted) {
-      verified = known
+    var verified = known
+    let needsContent = staging != nil || !known.coversContent
+    if needsContent, try !readParts(of: known, consumer: first, wanted: wanted) {
+      verified = try readNewest(first)
     } else {
-      verified = try read(newest, consumer: first)
-      try check(id: verified.id)
+      try refuseAlone(known)
     }
-    try refuseAlone(verified)
-    if verified.manifest.isTermBackup6 {
-      return try gatherTermBackup6(verified, staging: staging, isStaged: true, takes: { _ in true })
-    }
-    return try gatherOthers(
-      verified, staging: staging, partly: staging != nil || known != nil, wanted: wanted)
+    return try verified.manifest.archived.gatherOthers(
+      of: verified, from: self, into: staging, partly: true, wanted: wanted)
   }
 
   /// Takes from older archives what the newest leaves to them.
   ///
   /// - Parameter partly: whether no more is read of them than is needed, where that can be.
-  private func gatherOthers(
+  func gatherStoredElsewhere(
     _ verified: VerifiedManifest, staging: Staging?, partly: Bool,
     wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {

@@ -45,8 +45,7 @@ extension BackupReader {
     guard let manifest = finder.manifest else {
       throw Failure(.malformed, "the payload's locator does not point to the manifest")
     }
-    // TermBackup 6's says less than its archive holds.
-    if manifest.isTermBackup6 { return nil }
+    guard manifest.archived.describesArchive else { return nil }
     let verified = VerifiedManifest(
       reading: manifest, isAlone: payload.locator.offset == 0 && !finder.isFollowed)
     return try compareClaims(verified, archive)

@@ -31,7 +31,7 @@ extension BackupReader {
       let verified = try compareClaims(verifier.verdict(locator: newest.locator), newest)
       try check(id: verified.id)
       try refuseAlone(verified)
-      return isPartial ? try part(verified) : verified
+      return isPartial ? try verified.manifest.archived.part(verified, of: self) : verified
     }
   }
 
@@ -66,21 +66,6 @@ extension BackupReader {
         + "sends what this archive holds")
   }
 
-  /// The newest archive alone, with what the others hold named as missing.
-  private func part(_ verified: VerifiedManifest) throws(Failure) -> VerifiedManifest {
-    var part = verified
-    if verified.manifest.isTermBackup6 {
-      part.absent = verified.manifest.neededIDs
-      for id in part.absent { warn(absence(of: id)) }
-      return part
-    }
-    let manifest = verified.manifest
-    let lost = try refuseMissing(manifest, Gathered(manifest.files.count), given: []) { _ in true }
-    part.missing = lost.entries.sorted().map { manifest.files.path($0) }
-    part.absent = lost.ids
-    return part
-  }
-
   /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
   /// out. Nothing is sent before all of it has been checked.
   private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
@@ -108,11 +93,15 @@ extension BackupReader {
     try newest.keep()
     let verified = try manifest()
     try refuseAlone(verified)
-    if verified.manifest.isTermBackup6 {
-      try sendTermBackup6(path, verified, to: sink)
-      return try sink.finish()
-    }
-    let files = verified.manifest.files
+    try verified.manifest.archived.send(path, of: verified, from: self, to: sink)
+    try sink.finish()
+  }
+
+  /// Sends the content of a file of a manifest that lists the whole tree.
+  func sendListed(
+    _ path: [UInt8], _ manifest: Manifest, to sink: any ByteSink
+  ) throws(Failure) {
+    let files = manifest.files
     guard var index = files.find(path) else {
       throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup")
     }
@@ -130,9 +119,8 @@ extension BackupReader {
         throw Failure(.inputMissing, "\(RawPath(path).display) is not in this archive")
       }
     } else {
-      try sendFromOthers(index, verified.manifest, sink)
+      try sendFromOthers(index, manifest, sink)
     }
-    try sink.finish()
   }
 
   /// Content that an earlier backup holds: found there first, then sent.

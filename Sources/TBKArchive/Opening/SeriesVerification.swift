@@ -3,10 +3,8 @@ import TBKCrypto
 import TBKFormat
 
 /// Verifies many backups, each archive read once: what a backup takes from others is looked up in what was
-/// verified of those.
-///
-/// Of what others may take from an archive, 16 bytes for each file, or 32, are kept, until as many backups as the
-/// sender announced have been checked against it.
+/// verified of those. What a backup offers is kept until as many others as the sender announced have been checked
+/// against it.
 package final class SeriesVerification {
   /// What came of one backup.
   package struct Verdict {
@@ -39,20 +37,11 @@ package final class SeriesVerification {
     package let signature: String?
   }
 
-  /// What a backup offers to others.
-  private struct Held {
-    var prints: [Fingerprint]
-    /// How many backups are still to be checked against it; nil if unknown.
-    var dependents: UInt64?
-  }
-
   private let opener: ArchiveOpener
   private let keys: any ArchiveKeys
   private let expected: [String: BackupClaims]?
   private let progress: (Int) -> Void
-  private var held: [String: Held] = [:]
-  /// Backups of TermBackup 6 that hold with all that they were made over.
-  private var wholeChains: Set<String> = []
+  private var offers = SeriesOffers()
 
   /// - Parameters:
   ///   - expected: what a ledger says of the backups, by id; each must be among them.
@@ -113,7 +102,7 @@ package final class SeriesVerification {
   private func verify(
     _ link: ChainReader.Link, _ sealed: Result<VerifiedManifest?, Failure>?
   ) throws(Failure) -> Verdict {
-    defer { release(link.claims) }
+    defer { if let claims = link.claims, claims.isWanted { offers.release(claims.facts?.dependsOn ?? []) } }
     guard let source = link.archive else {
       return lost(link, sealed, isDamaged: link.claims?.archive == .damaged)
     }
@@ -173,11 +162,11 @@ package final class SeriesVerification {
       try listed.check(verified.manifest, id: verified.id)
     }
     if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
-    // What is there for the sake of others alone offers what it holds itself.
+    // What is there for the sake of others alone offers what it holds itself, unless it must be laid over others.
+    let tree = verified.manifest.archived
     let isWanted = claims?.isWanted ?? true
-    let lacking = isWanted || verified.manifest.isTermBackup6 ? lacking(verified) : []
-    if lacking.isEmpty, verified.manifest.isTermBackup6 { wholeChains.insert(verified.id) }
-    keep(verified, dependents: claims?.dependents)
+    let lacking = isWanted || !tree.listsWholeTree ? tree.lacking(verified, in: offers) : []
+    tree.offer(verified, isWhole: lacking.isEmpty, dependents: claims?.dependents, in: &offers)
     if lacking.isEmpty { return verdict(.ok, opened, nil) }
     return verdict(
       .depends, opened,
@@ -225,88 +214,5 @@ package final class SeriesVerification {
       default: throw error
       }
     }
-  }
-
-  // MARK: What others need
-
-  /// The backups that this one needs and that do not offer what it takes from them.
-  private func lacking(_ verified: VerifiedManifest) -> [String] {
-    let manifest = verified.manifest
-    if manifest.isTermBackup6 {
-      guard let parent = manifest.parentBackupID, !wholeChains.contains(parent) else { return [] }
-      return [parent]
-    }
-    var lacking: Set<String> = []
-    for index in manifest.files.indices {
-      guard let id = manifest.files.storedIn(index), !lacking.contains(id) else { continue }
-      let isHeld = held[id].map { held in
-        Fingerprint.all(manifest.files, index).contains { Fingerprint.contains(held.prints, $0) }
-      }
-      if isHeld != true { lacking.insert(id) }
-    }
-    return lacking.sorted()
-  }
-
-  private func keep(_ verified: VerifiedManifest, dependents: UInt64?) {
-    if dependents == 0 || verified.manifest.isTermBackup6 { return }
-    let files = verified.manifest.files
-    var prints: [Fingerprint] = []
-    for index in files.indices where files.type(index) == .file {
-      guard !files.isHardLink(index), files.storedIn(index) == nil else { continue }
-      prints += Fingerprint.all(files, index)
-    }
-    prints.sort()
-    held[verified.id] = Held(prints: prints, dependents: dependents)
-  }
-
-  /// Forgets what no backup to come takes anything from.
-  private func release(_ claims: BackupClaims?) {
-    guard claims?.isWanted ?? true else { return }
-    for id in claims?.facts?.dependsOn ?? [] {
-      guard let left = held[id]?.dependents else { continue }
-      held[id]?.dependents = left > 0 ? left - 1 : 0
-      if left <= 1 { held[id] = nil }
-    }
-  }
-}
-
-/// What a file's content can be found by, in 16 bytes: its size and hash, and its path or its place in the tar.
-private struct Fingerprint: Comparable {
-  private let high: UInt64
-  private let low: UInt64
-
-  /// By its path, and by its place where the manifest has it. None without a hash, which only a manifest has
-  /// that no archive holds.
-  static func all(_ files: EntryTable, _ index: Int) -> [Fingerprint] {
-    guard let sha256 = files[index].sha256 else { return [] }
-    var front: [UInt8] = []
-    front.append(bigEndian: files.size(index), width: 8)
-    front += sha256.bytes
-    var found = [Fingerprint(front + [0] + files.path(index))]
-    if let offset = files.offset(index) {
-      var place = front + [1]
-      place.append(bigEndian: offset, width: 8)
-      found.append(Fingerprint(place))
-    }
-    return found.compactMap(\.self)
-  }
-
-  private init?(_ bytes: [UInt8]) {
-    guard let hash = try? SHA256.hash(bytes).bytes else { return nil }
-    high = hash[0..<8].reduce(0) { $0 << 8 | UInt64($1) }
-    low = hash[8..<16].reduce(0) { $0 << 8 | UInt64($1) }
-  }
-
-  static func < (one: Fingerprint, other: Fingerprint) -> Bool {
-    (one.high, one.low) < (other.high, other.low)
-  }
-
-  static func contains(_ sorted: [Fingerprint], _ print: Fingerprint) -> Bool {
-    var (low, high) = (0, sorted.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if sorted[middle] < print { low = middle + 1 } else { high = middle }
-    }
-    return low < sorted.count && sorted[low] == print
   }
 }

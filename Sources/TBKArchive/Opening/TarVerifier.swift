@@ -123,8 +123,7 @@ package final class TarVerifier: TarHandler {
     switch current {
     case .manifest(let text):
       let manifest = try TarVerifier.checked(text, termBackup6)
-      // In a tar of TermBackup 6 a tree's own comes again, under the same name.
-      if !manifest.isTermBackup6 { try names.add(Manifest.fileName, isDirectory: false) }
+      if manifest.tree.reservesManifestName { try names.add(Manifest.fileName, isDirectory: false) }
       try approve(manifest)
       parsed = manifest
     case .content(let wanted):
@@ -184,7 +183,7 @@ package final class TarVerifier: TarHandler {
     }
     try manifest.validate()
     try checkID(manifest, text, termBackup6)
-    if !manifest.isTermBackup6 { try manifest.refuseUnnamed() }
+    if manifest.tree.reservesManifestName { try manifest.refuseUnnamed() }
     return manifest
   }
 
@@ -219,7 +218,7 @@ package struct VerifiedManifest: Sendable {
   /// manifest is read alone.
   let coversContent: Bool
   /// Listed files that are not in the archive, which TermBackup 6 allowed to happen; of a part of a backup
-  /// also what archives hold that are not there.
+  /// also what archives hold that were not given.
   package internal(set) var missing: [[UInt8]]
   /// The backups that are needed and not there, of which a part does without.
   package internal(set) var absent: [String] = []
@@ -230,19 +229,8 @@ package struct VerifiedManifest: Sendable {
     self.manifest = manifest
     coversContent = true
     id = manifest.backupID ?? ""
-    // An increment in which nothing has changed has nothing in its tar either, nor has one of
-    // TermBackup 6's whose files had vanished.
-    isAlone =
-      records.isEmpty && !manifest.isTermBackup6 && VerifiedManifest.needsMembers(manifest)
-    let order = records.isSorted() ? nil : records.sortedIndices()
-    if isAlone {
-      (missing, firstNames) = ([], [:])
-    } else if manifest.isTermBackup6 {
-      (missing, firstNames) = try VerifiedManifest.matchTermBackup6(manifest, records, order)
-    } else {
-      try VerifiedManifest.match(manifest, records, order)
-      (missing, firstNames) = ([], [:])
-    }
+    let content = try manifest.archived.match(manifest, records)
+    (isAlone, missing, firstNames) = (content.isAlone, content.missing, content.firstNames)
   }
 
   /// Whether the tar of the backup itself holds anything but the manifest.
@@ -275,161 +263,23 @@ package struct VerifiedManifest: Sendable {
     coversContent = false
     (missing, firstNames) = ([], [:])
   }
-
-  /// Every entry that belongs into the tar is there as listed, and nothing else is.
-  private static func match(
-    _ manifest: Manifest, _ records: EntryTable, _ order: [UInt32]?
-  ) throws(Failure) {
-    let files = manifest.files
-    let fileOrder = files.isSorted() ? nil : files.sortedIndices()
-    var matched = 0
-    var used = [Bool](repeating: false, count: records.count)
-    for index in files.indices {
-      let entry = files[index]
-      var tarLink: [UInt8]?
-      if let first = entry.hardLink, let target = files.find(first, order: fileOrder) {
-        if files.storedIn(target) != nil { continue }
-        tarLink = files[target].tarName
-      }
-      if entry.storedIn != nil { continue }
-      let shown = RawPath(entry.path).display
-      guard let found = records.find(entry.tarName, order: order) else {
-        throw Failure(.integrity, "\(shown) is in the manifest and not in the archive")
-      }
-      if used[found] {
-        throw Failure(.malformed, "\(shown) is stored under the name of another entry")
-      }
-      used[found] = true
-      matched += 1
-      let record = records[found]
-      guard record.type == entry.type, record.linkTarget == entry.linkTarget,
-        record.hardLink == tarLink
-      else { throw Failure(.integrity, "\(shown) is not of the type that the manifest says") }
-      if let tarLink {
-        guard let first = records.find(tarLink, order: order), first < found else {
-          throw Failure(.integrity, "\(shown) is a hard link to something that does not come before it")
-        }
-      } else {
-        guard record.size == entry.size else {
-          throw Failure(.integrity, "\(shown) has \(record.size) bytes, not \(entry.size)")
-        }
-        guard record.sha256 == entry.sha256 else {
-          throw Failure(.integrity, "\(shown) does not match the hash in the manifest")
-        }
-        guard entry.offset == nil || entry.offset == record.offset else {
-          throw Failure(.integrity, "\(shown) is not where the manifest says")
-        }
-      }
-      guard record.mode & 0o6000 & ~entry.mode == 0 else {
-        throw Failure(.integrity, "\(shown) has a set-id bit that the manifest does not have")
-      }
-    }
-    if matched != records.count { try refuseUnlisted(manifest, records) }
-  }
-
-  private static func refuseUnlisted(
-    _ manifest: Manifest, _ records: EntryTable
-  ) throws(Failure) {
-    var names: Set<[UInt8]> = []
-    for index in manifest.files.indices { names.insert(manifest.files[index].tarName) }
-    for index in records.indices where !names.contains(records.path(index)) {
-      throw Failure.unlisted(records.path(index))
-    }
-    throw Failure.placedElsewhere
-  }
-
-  /// TermBackup 6 listed files alone: a symlink stands in the tar as a link and in the manifest as
-  /// what it pointed to, a second name of a file as a file, and what had vanished meanwhile is
-  /// listed and not there.
-  private static func matchTermBackup6(
-    _ manifest: Manifest, _ records: EntryTable, _ order: [UInt32]?
-  ) throws(Failure) -> (missing: [[UInt8]], firstNames: [[UInt8]: [UInt8]]) {
-    var firstNames: [[UInt8]: [UInt8]] = [:]
-    let files = manifest.files
-    let fileOrder = files.isSorted() ? nil : files.sortedIndices()
-    var missing: [[UInt8]] = []
-    var matched = 0
-    for index in files.indices {
-      let entry = files[index]
-      let shown = RawPath(entry.path).display
-      guard let found = records.find(entry.path, order: order) else {
-        missing.append(entry.path)
-        continue
-      }
-      matched += 1
-      var record = records[found]
-      if record.type == .symlink { continue }
-      if let first = record.hardLink {
-        guard let target = records.find(first, order: order), target < found,
-          records[target].hardLink == nil, records.type(target) == .file
-        else {
-          throw Failure(.integrity, "\(shown) is a hard link to something that does not come before it")
-        }
-        firstNames[entry.path] = first
-        record = records[target]
-      }
-      guard record.type == .file, record.size == entry.size, record.sha256 == entry.sha256 else {
-        throw Failure(.integrity, "\(shown) does not have the content that the manifest says")
-      }
-      guard record.mode & 0o6000 & ~entry.mode == 0 else {
-        throw Failure(.integrity, "\(shown) has a set-id bit that the manifest does not have")
-      }
-    }
-    if matched != records.count {
-      for index in records.indices where files.find(records.path(index), order: fileOrder) == nil {
-        throw Failure.unlisted(records.path(index))
-      }
-    }
-    return (missing, firstNames)
-  }
 }
 
 /// What a manifest says of the members that come after it.
 private struct MemberList {
   private let manifest: Manifest
+  private let tree: any ArchivedTree
   private let lookup: NameLookup
 
   init(_ manifest: Manifest) {
     self.manifest = manifest
+    tree = manifest.archived
     lookup = NameLookup(manifest)
   }
 
   /// Refuses a member by its header: one that is not listed, or of another type or size.
   func check(_ member: TarMember) throws(Failure) {
-    let shown = RawPath(member.name).display
     guard let index = lookup.find(member.name) else { throw Failure.unlisted(member.name) }
-    let entry = manifest.files[index]
-    if manifest.isTermBackup6 {
-      // It listed a link as what it leads to.
-      guard member.kind != .directory, member.kind != .file || member.size == entry.size else {
-        throw Failure(.integrity, "\(shown) does not have the content that the manifest says")
-      }
-      return
-    }
-    guard entry.tarName == member.name else { throw Failure.unlisted(member.name) }
-    guard !lookup.isStoredElsewhere(entry) else { throw Failure.placedElsewhere }
-    let isRight =
-      switch member.kind {
-      case .directory: entry.type == .directory
-      case .symlink: entry.type == .symlink
-      case .hardlink: entry.hardLink != nil
-      default: entry.type == .file && entry.hardLink == nil
-      }
-    guard isRight else {
-      throw Failure(.integrity, "\(shown) is not of the type that the manifest says")
-    }
-    guard member.kind != .file || member.size == entry.size else {
-      throw Failure(.integrity, "\(shown) has \(member.size) bytes, not \(entry.size)")
-    }
-  }
-}
-
-extension Failure {
-  fileprivate static func unlisted(_ name: [UInt8]) -> Failure {
-    Failure(.integrity, "\(RawPath(name).display) is in the archive and not in the manifest")
-  }
-
-  fileprivate static var placedElsewhere: Failure {
-    Failure(.integrity, "the archive holds content that the manifest places elsewhere")
+    try tree.check(member, listedAs: manifest.files[index], lookup)
   }
 }

@@ -103,7 +103,7 @@ extension Manifest {
   ///
   /// Throws `.usage` if it needs no others, or is TermBackup 6's.
   package func consolidated() throws(Failure) -> Manifest {
-    guard !isTermBackup6 else {
+    guard !tree.isReadOnly else {
       throw Failure(
         .usage, "TermBackup 6's increments do not say what was deleted: they stay as they are",
         hint: "make a full backup instead")

@@ -59,7 +59,7 @@ package final class TreePacker {
 
   /// What a manifest must be to be packed.
   private static func check(_ manifest: Manifest) throws(Failure) {
-    guard !manifest.isTermBackup6 else {
+    guard !manifest.tree.isReadOnly else {
       throw Failure(.malformed, "the manifest is TermBackup 6's, which is only read")
     }
     try manifest.validate()

@@ -30,7 +30,7 @@ final class MetadataSetter {
   }
 
   private let options: MetadataOptions
-  private let isTermBackup6: Bool
+  private let tree: any ManifestTree
   private let warn: (String) -> Void
   private let accounts = AccountNames()
   private let isRoot = geteuid() == 0
@@ -40,9 +40,10 @@ final class MetadataSetter {
   private(set) var withheld: RawPath?
   private var warned: Set<String> = []
 
-  init(_ options: MetadataOptions, isTermBackup6: Bool, warn: @escaping (String) -> Void) {
+  /// - Parameter tree: whose entries are applied.
+  init(_ options: MetadataOptions, tree: any ManifestTree, warn: @escaping (String) -> Void) {
     self.options = options
-    self.isTermBackup6 = isTermBackup6
+    self.tree = tree
     self.warn = warn
   }
 
@@ -81,7 +82,7 @@ final class MetadataSetter {
 
   /// Whether a link differs from the entry.
   func differs(_ entry: ManifestEntry, fromLink facts: stat) -> Bool {
-    if isTermBackup6 { return false }
+    if !tree.listsTypes { return false }
     if let owner = wantedOwner(entry), !has(facts, owner) { return true }
     return wantedTime(entry, facts) != nil || isImpossible(entry)
   }
@@ -249,8 +250,8 @@ final class MetadataSetter {
   func applyToLink(
     _ entry: ManifestEntry, _ link: RawPath, in directory: Descriptor
   ) throws(Failure) {
-    // TermBackup 6 lists the target of a link: its metadata is not the link's.
-    if isTermBackup6 { return }
+    // The target of the link is listed: its metadata is not the link's.
+    if !tree.listsTypes { return }
     let name = RawPath(entry.path)
     guard let facts = try directory.statusIfPresent(of: link) else { return }
     try unsafe link.withCString { (text) throws(Failure) in

@@ -147,8 +147,7 @@ final class Placement {
 
   private func stays(_ index: Int) -> Bool { actions[index] == .keep || actions[index] == .adjust }
 
-  /// Whether a directory exists in the destination. TermBackup 6's manifests do not list
-  /// directories: those are looked up.
+  /// Whether a directory exists in the destination. One that the manifest does not list is looked up.
   private func isShared(
     _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
   ) throws(Failure) -> Bool {
@@ -169,7 +168,7 @@ final class Placement {
   }
 
   private func isListed(_ path: [UInt8]) -> Bool {
-    !manifest.isTermBackup6 && manifest.files.find(path) != nil
+    manifest.tree.listsTypes && manifest.files.find(path) != nil
   }
 
   /// Notes what is moved with everything below it, for the directory of an entry that is not there.

@@ -48,7 +48,7 @@ extension Placement {
     where isStaged(index) && manifest.files.type(index) != .directory {
       try Interruption.check()
       let entry = manifest.files[index]
-      let (directory, name) = try staging.chain.parent(of: stagedName(entry))
+      let (directory, name) = try staging.chain.parent(of: entry.tarName)
       guard let facts = try directory.statusIfPresent(of: name) else { throw vanished(entry) }
       if facts.st_mode & S_IFMT == S_IFLNK {
         try setter.applyToLink(entry, name, in: directory)
@@ -61,7 +61,7 @@ extension Placement {
     var directories = implied.map { (path: $0, index: nil as Int?) }
     for index in manifest.files.indices
     where isStaged(index) && manifest.files.type(index) == .directory {
-      directories.append((stagedName(manifest.files[index]), index))
+      directories.append((manifest.files[index].tarName, index))
     }
     directories.sort { $1.path.lexicographicallyPrecedes($0.path) }
     for (path, index) in directories {
@@ -82,10 +82,6 @@ extension Placement {
     case .create, .replace, .within: true
     case .skip, .keep, .adjust, .conflict, .merge: false
     }
-  }
-
-  private func stagedName(_ entry: ManifestEntry) -> [UInt8] {
-    manifest.isTermBackup6 ? entry.path : entry.tarName
   }
 
   /// A directory that no manifest lists is made as any program would make it.
@@ -189,7 +185,7 @@ extension Placement {
   private func move(
     _ entry: ManifestEntry, _ staging: Staging, _ target: DirectoryChain, replacing: Bool
   ) throws(Failure) {
-    let (from, staged) = try staging.chain.parent(of: stagedName(entry))
+    let (from, staged) = try staging.chain.parent(of: entry.tarName)
     let (to, name) = try target.parent(of: entry.path)
     var moved: Descriptor?
     if entry.type == .directory {

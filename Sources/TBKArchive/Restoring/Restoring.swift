@@ -103,8 +103,8 @@ extension BackupReader {
     // comes and verified before it is put in place.
     if options.selects { try newest.keep() }
     let known = options.selects ? try manifest() : nil
-    // Of such a chain the newest manifest lists what changed last.
-    let grows = known.map(isChainOfTermBackup6) ?? false
+    // The newest manifest may list only what changed last.
+    let grows = known?.manifest.isOverlay ?? false
     if let known {
       try refuseAlone(known)
       if !grows { try refuseUnmatched(known.manifest, options) }
@@ -119,7 +119,7 @@ extension BackupReader {
       wanted: { manifest, index in selection?.staged(index) ?? true })
     try compare(verified, with: options.against)
     if grows { try refuseUnmatched(verified.manifest, options) }
-    let usable = verified.manifest.isTermBackup6 ? nil : selection
+    let usable = verified.manifest.tree.listsWholeTree ? selection : nil
     let chosen = usable ?? Selection(verified.manifest, options)
     let placement = placement(
       verified, chosen, options, loosening,
@@ -209,11 +209,6 @@ extension BackupReader {
     }
   }
 
-  /// Whether only the whole chain tells what there is.
-  private func isChainOfTermBackup6(_ verified: VerifiedManifest) -> Bool {
-    verified.manifest.isTermBackup6 && verified.manifest.parentBackupID != nil
-  }
-
   /// First names of hard links that are there only to be linked to would move along with their
   /// directories.
   private func dropUnwanted(
@@ -258,7 +253,7 @@ extension BackupReader {
       setsRoot: options.policy != .never && options.include.isEmpty,
       setsRootTime: wasEmpty && options.include.isEmpty,
       setter: MetadataSetter(
-        metadata, isTermBackup6: verified.manifest.isTermBackup6, warn: warn),
+        metadata, tree: verified.manifest.tree, warn: warn),
       loosening: loosening)
   }
 

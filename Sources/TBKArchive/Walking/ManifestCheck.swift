@@ -48,8 +48,8 @@ package struct ManifestCheck {
         }
         i += 1
       } else if order > 0 {
-        // TermBackup 6 lists no directories: one that holds what is listed is none too many.
-        if !manifest.isTermBackup6 || present[j].type != .directory {
+        // A directory that no manifest lists may still hold what is listed.
+        if manifest.tree.listsTypes || present[j].type != .directory {
           try report(.extra, present.path(j))
         }
         j += 1

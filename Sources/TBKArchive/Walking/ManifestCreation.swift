@@ -220,7 +220,7 @@ package struct ManifestCreation {
           .usage, "the previous manifest has no backup id, so nothing can be stored in it",
           hint: "give the manifest that tbk-seal stored, as tbk-open --manifest prints it")
       }
-      if previous?.isTermBackup6 == true {
+      if previous?.tree.isReadOnly == true {
         throw Failure(
           .usage, "the previous manifest is TermBackup 6's, which may list what it did not store",
           hint: "make a full backup first")

@@ -146,47 +146,31 @@ package struct BackupClaims: Equatable, Sendable {
         hint: "the store exchanged one backup for another")
     }
     guard let facts else { return }
-    func differs(_ name: String, _ said: String, _ is: String) -> Failure {
-      Failure(
-        .integrity,
-        "the ledger's \"\(name)\" of backup \(found.prefix(12)) is \(said), and that of the archive is "
-          + "\(`is`)",
-        hint: "the ledger has been altered; the archive is authenticated")
-    }
     let (said, inside) = (Timestamp(iso8601: facts.createdAt), Timestamp(iso8601: manifest.createdAt))
     guard said == inside, said != nil || facts.createdAt == manifest.createdAt else {
-      throw differs("created_at", facts.createdAt, RawPath(manifest.createdAt).display)
+      throw facts.differ("created_at", facts.createdAt, RawPath(manifest.createdAt).display, id: found)
     }
     if let mode = facts.mode, mode != manifest.mode {
-      throw differs("mode", mode, RawPath(manifest.mode).display)
+      throw facts.differ("mode", mode, RawPath(manifest.mode).display, id: found)
     }
     if let group = facts.group, let own = manifest.group, group.description != own {
-      throw differs("group", group.description, RawPath(own).display)
+      throw facts.differ("group", group.description, RawPath(own).display, id: found)
     }
-    if manifest.isTermBackup6 {
-      // Nobody else's manifest is believed as little as that.
-      guard facts.mode == nil else {
-        throw Failure(
-          .integrity, "the ledger does not say that TermBackup 6 made backup \(found.prefix(12)), and the archive does",
-          hint: "the store exchanged one backup for another")
-      }
-      // It counts other things, and does not say what a backup depends on.
-      return
-    }
-    guard facts.fileCount == UInt64(manifest.fileCount) else {
-      throw differs("file_count", String(facts.fileCount), String(manifest.fileCount))
-    }
-    let needed = Set(manifest.dependsOn)
-    guard facts.dependsOn == needed else {
-      func list(_ ids: Set<String>) -> String {
-        ids.isEmpty ? "none" : ids.sorted().map { String($0.prefix(12)) }.joined(separator: ", ")
-      }
-      throw differs("depends_on", list(facts.dependsOn), list(needed))
-    }
+    try manifest.tree.check(manifest, against: facts, id: found)
   }
 }
 
 extension BackupClaims.Facts {
+  /// What is thrown where an archive says something else.
+  ///
+  /// - Parameter id: of the backup.
+  func differ(_ name: String, _ said: String, _ is: String, id: String) -> Failure {
+    Failure(
+      .integrity,
+      "the ledger's \"\(name)\" of backup \(id.prefix(12)) is \(said), and that of the archive is \(`is`)",
+      hint: "the ledger has been altered; the archive is authenticated")
+  }
+
   /// - Parameter json: of the entry.
   fileprivate init(_ entry: LedgerEntry, _ json: JSON) {
     createdAt = entry.createdAt

@@ -40,11 +40,14 @@ package struct Manifest: Sendable {
   package static let currentVersion = "2.0"
   package static let fileName = Array("manifest.json".utf8)
 
-  /// Whether TermBackup 6 wrote it, whose manifests differ (tbk(5), "TermBackup 6").
+  /// Whether TermBackup 6 wrote it; `tree` has what differs then.
   package var isTermBackup6: Bool { version == "1.0" }
 
-  /// Whether the id cannot be computed again: TermBackup 6 computed that of an increment over a list that is not stored.
-  package var hasUnprovenID: Bool { isTermBackup6 && mode == "incremental" }
+  /// Whether the id cannot be computed again.
+  package var hasUnprovenID: Bool { !tree.provesID(of: self) }
+
+  /// Whether the tree is known only once this backup has been laid over those before it.
+  package var isOverlay: Bool { !tree.listsWholeTree && parentBackupID != nil }
 
   /// The distinct backups that hold content of this one, in order of first use.
   package var dependsOn: [String] {
@@ -67,11 +70,8 @@ package struct Manifest: Sendable {
     return files.storedIn(target)
   }
 
-  /// The backups that have to be at hand to restore this one: of an increment of TermBackup 6 the
-  /// one that it was made over, which may need another.
-  package var neededIDs: [String] {
-    isTermBackup6 ? parentBackupID.map { [$0] } ?? [] : dependsOn
-  }
+  /// The backups that must be given to restore this one; the last of them may need others.
+  package var neededIDs: [String] { tree.neededIDs(of: self) }
 
   /// Entries of type file, hard links included.
   package var fileCount: Int { files.indices.count { files.type($0) == .file } }
@@ -87,15 +87,12 @@ package struct Manifest: Sendable {
 
   /// Checks what holds between the entries; each entry alone has been checked when it was parsed.
   ///
-  /// Sorted (but TermBackup 6's need not be), no path twice, nothing below what is not a directory,
-  /// hard links to earlier regular files of the same content only; the names in the tar likewise.
+  /// What its tree requires, no path twice, nothing below what is not a directory, hard links to
+  /// earlier regular files of the same content only.
   /// Throws `.malformed`.
   package func validate() throws(Failure) {
-    guard isTermBackup6 || files.isSorted() else {
-      throw Failure(.malformed, "the manifest is not sorted by the bytes of its paths")
-    }
+    try tree.checkEntries(of: self)
     let order = files.isSorted() ? nil : files.sortedIndices()
-    if isTermBackup6 { try refuseForeignFields() } else { try checkStoredNames() }
     var nesting = PathNesting()
     for position in files.indices {
       if position % 1024 == 0 { try Interruption.check() }

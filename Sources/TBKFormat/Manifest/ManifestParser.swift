@@ -133,7 +133,7 @@ package final class ManifestParser: ByteSink {
     do throws(Failure) {
       var manifest = try Manifest(members: top, hasFiles: seen.contains("files"))
       swap(&manifest.files, &files)
-      if !manifest.isTermBackup6 {
+      if manifest.tree.listsTypes {
         for index in manifest.files.indices where !manifest.files.hasType(index) {
           throw Failure(
             .malformed, "entry \(RawPath(manifest.files.path(index)).display) has no type")

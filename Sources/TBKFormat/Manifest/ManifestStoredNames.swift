@@ -72,21 +72,6 @@ extension Manifest {
   private func astray(_ path: [UInt8]) -> Failure {
     Failure(.malformed, "\(RawPath(path).display) is stored under a name that it cannot have")
   }
-
-  /// Checks that TermBackup 6 could have written the entries: plain files, each in its own archive.
-  func refuseForeignFields() throws(Failure) {
-    for index in files.indices {
-      let isPlain =
-        !files.hasType(index) && files.storedIn(index) == nil
-        && (!files.isRare(index)
-          || files[index].hardLink == nil && files[index].linkTarget == nil
-            && files[index].storedAs == nil)
-      guard isPlain else {
-        throw Failure(
-          .malformed, "\(RawPath(files.path(index)).display) has a field that no manifest 1.0 has")
-      }
-    }
-  }
 }
 
 /// The directory that a path lies in, empty at the top.

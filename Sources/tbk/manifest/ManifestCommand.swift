@@ -267,7 +267,7 @@ struct ManifestID: SuiteCommand {
     if let recorded = manifest.backupID, recorded != id {
       throw Failure(
         .integrity, "the manifest says it is \(recorded), and its content is \(id)",
-        hint: manifest.isTermBackup6 && manifest.mode == "incremental"
+        hint: manifest.hasUnprovenID
           ? "TermBackup 6 computed the ids of increments over a list that it did not store" : nil)
     }
     try StandardOutput.write(id + "\n")

@@ -44,7 +44,7 @@ struct SealManifest: SuiteCommand {
       throw Failure(
         .configuration, "the manifest of an increment of TermBackup 6 proves nothing without its archive")
     }
-    if case .streamed = chosen, verified.manifest.isTermBackup6 { throw .staysInSuite1 }
+    if case .streamed = chosen, verified.manifest.tree.isReadOnly { throw .staysInSuite1 }
     switch chosen {
     case .whole(let key, _):
       try Sealing.manifest(

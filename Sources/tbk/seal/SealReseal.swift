@@ -96,7 +96,7 @@ struct SealReseal: SuiteCommand {
     // What does not hold together is not sealed again as if it did.
     try archive.keep()
     let manifest = try verify(archive)
-    if case .streamed = sealing, manifest.isTermBackup6 { throw .staysInSuite1 }
+    if case .streamed = sealing, manifest.tree.isReadOnly { throw .staysInSuite1 }
     guard let archive = archive as? AuthenticatedArchive else {
       guard case .whole(let key, let compression) = sealing else {
         throw Failure(.library, "an archive of an unknown kind")
