@@ -20,7 +20,7 @@ public final class Backup {
   public let mode: String
   /// The directory that was backed up, if the manifest says so.
   public let sourceDirectory: [UInt8]?
-  /// Everything that the backup holds, but for the directory that was backed up.
+  /// Everything in the directory that was backed up.
   public let entries: BackupEntries
 
   private let archives: ArchiveFiles
@@ -61,10 +61,7 @@ public final class Backup {
   public var dependsOn: [String] { manifest.neededIDs }
 
   /// The entry at a path; nil if there is none.
-  public func entry(at path: [UInt8]) -> BackupEntry? {
-    let order = manifest.files.isSorted() ? nil : manifest.files.sortedIndices()
-    return manifest.files.find(path, order: order).map { entries[$0] }
-  }
+  public func entry(at path: [UInt8]) -> BackupEntry? { entries.entry(at: path) }
 
   /// The entry at a path; nil if there is none.
   public func entry(at path: String) -> BackupEntry? { entry(at: Array(path.utf8)) }

@@ -50,7 +50,7 @@ public struct BackupEntry: Equatable, Sendable {
   }
 }
 
-/// The entries of a backup in the order of its manifest, which is that of their paths' bytes (but TermBackup 6 kept
+/// The entries of a backup in the order of its manifest, which is that of their paths' bytes (TermBackup 6 used
 /// another). They are kept packed; an entry is made when it is asked for.
 public struct BackupEntries: RandomAccessCollection, Sendable {
   private let table: EntryTable
@@ -59,6 +59,14 @@ public struct BackupEntries: RandomAccessCollection, Sendable {
   public var endIndex: Int { table.count }
 
   public subscript(position: Int) -> BackupEntry { BackupEntry(table[position]) }
+
+  /// The entry at a path; nil if there is none.
+  public func entry(at path: [UInt8]) -> BackupEntry? {
+    table.find(path, order: table.isSorted() ? nil : table.sortedIndices()).map { self[$0] }
+  }
+
+  /// The entry at a path; nil if there is none.
+  public func entry(at path: String) -> BackupEntry? { entry(at: Array(path.utf8)) }
 
   init(_ table: EntryTable) { self.table = table }
 }

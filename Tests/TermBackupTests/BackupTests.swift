@@ -1,5 +1,6 @@
 import TBKCore
 import TBKCrypto
+import TBKFormat
 import TermBackup
 import Testing
 
@@ -154,6 +155,66 @@ import Testing
   }
 }
 
+@Suite struct BackupManifestTests {
+  /// The text of a manifest, as archives hold it.
+  private func text(of manifest: Manifest) throws -> [UInt8] {
+    let sink = MemorySink()
+    try ManifestWriter.write(manifest, backupID: manifest.backupID, to: sink)
+    return sink.bytes
+  }
+
+  @Test func aManifestIsReadWithoutItsArchive() throws {
+    let store = try TestStore()
+    try store.write("a", Array("content".utf8))
+    try store.write("b", Array("old".utf8))
+    _ = try store.seal("full", .suite3)
+    try store.write("b", Array("newer".utf8))
+    _ = try store.seal("increment", .suite3, isIncremental: true)
+    let full = try #require(store.manifests[0].backupID)
+    let manifest = try BackupManifest(parsing: try text(of: store.manifests[1]))
+    try manifest.checkID()
+    #expect(manifest.id == store.manifests[1].backupID && manifest.mode == "incremental")
+    #expect(manifest.parentID == full && manifest.dependsOn == [full])
+    #expect(manifest.backupHolding(Array("a".utf8)) == full && manifest.backupHolding(Array("b".utf8)) == nil)
+    #expect(manifest.sourceDirectory == store.tree.bytes && manifest.root?.kind == .directory)
+    #expect(manifest.entries.map(\.displayName) == ["a", "b"] && manifest.entries.entry(at: "b")?.size == 5)
+    #expect(manifest.unreadable.isEmpty && manifest.entries.entry(at: "c") == nil)
+  }
+
+  @Test func anIDThatIsNotThatOfTheContentIsDamaged() throws {
+    let store = try TestStore()
+    try store.write("a", Array("content".utf8))
+    _ = try store.seal("archive", .suite1)
+    var manifest = store.manifests[0]
+    manifest.mode = "incremental"
+    let altered = try BackupManifest(parsing: try text(of: manifest))
+    #expect(throws: ReadingError.self) { try altered.checkID() }
+    manifest.backupID = nil
+    let unsealed = try BackupManifest(parsing: try text(of: manifest))
+    do throws(ReadingError) {
+      try unsealed.checkID()
+      Issue.record("nothing fails")
+    } catch {
+      #expect(error.kind == .usage)
+    }
+  }
+
+  @Test func whatIsNoManifestIsDamaged() throws {
+    let store = try TestStore()
+    try store.write("a", Array("content".utf8))
+    _ = try store.seal("archive", .suite1)
+    let whole = try text(of: store.manifests[0])
+    for bytes in [[], Array("[]".utf8), Array("{}".utf8), Array(whole.dropLast()), whole + whole] {
+      do throws(ReadingError) {
+        _ = try BackupManifest(parsing: bytes)
+        Issue.record("nothing fails")
+      } catch {
+        #expect(error.kind == .damaged)
+      }
+    }
+  }
+}
+
 @Suite struct StoreLedgerTests {
   private func entry(_ digit: String, _ dependsOn: String = "") -> String {
     let id = String(repeating: digit, count: 64)
@@ -173,8 +234,28 @@ import Testing
     let ledger = try StoreLedger(parsing: Array(text.utf8))
     #expect(ledger.backups.map(\.filename) == ["backup_111111111111.tbk", "backup_222222222222.tbk"])
     #expect(ledger.backups[1].group == "g" && ledger.backups[1].size == 12 && !ledger.backups[1].isInParts)
+    #expect(ledger.storeID == nil && ledger.sequence == nil && !ledger.isSigned)
+    #expect(ledger.backups[0].sealedManifest == nil)
     #expect(ledger.chain(of: ledger.backups[0]).map(\.id.first) == ["1"])
     #expect(ledger.chain(of: ledger.backups[1]).map(\.id.first) == ["1", "2"])
+  }
+
+  @Test func whereABackupIsKeptIsRead() throws {
+    let hash = String(repeating: "a", count: 64)
+    let file = "\"size\":12,\"sha256\":\"\(hash)\""
+    let more = """
+      ,"manifest":{"filename":"manifest_1.tbk",\(file)},"parts":[{"name":"p1","place":"git",\(file)}]}
+      """
+    let text = """
+      {"tool_version":"7","repository":"x","created_at":"2026-01-01T00:00:00+00:00",\
+      "backups":[\(entry("1").dropLast() + more)],\
+      "store_id":"\(String(repeating: "0", count: 32))","sequence":3,"history":["\(hash)","\(hash)"]}
+      """
+    let ledger = try StoreLedger(parsing: Array(text.utf8))
+    #expect(ledger.storeID == String(repeating: "0", count: 32) && ledger.sequence == 3 && !ledger.isSigned)
+    let backup = ledger.backups[0]
+    #expect(backup.isInParts && backup.parts.map(\.name) == ["p1"] && backup.parts[0].size == 12)
+    #expect(backup.sealedManifest?.name == "manifest_1.tbk" && backup.sealedManifest?.sha256.count == 32)
   }
 
   @Test(arguments: ["", "[]", "{\"backups\":1}", "{"]) func whatIsNoLedgerIsDamaged(text: String) {
