@@ -102,7 +102,7 @@ package enum Program {
     }
   }
 
-  /// The help of a command, with the options of its default subcommand: they stand behind its name alone.
+  /// The help of a command, with the options of its default subcommand: they follow only its name.
   private static func completed(_ help: String, of command: any ParsableCommand.Type) -> String {
     guard let defaultCommand = command.configuration.defaultSubcommand,
       let subcommands = help.firstIndex(of: "\nSUBCOMMANDS:"), let options = help.firstIndex(of: "\nOPTIONS:")
@@ -113,9 +113,10 @@ package enum Program {
     return help[..<options] + detail[start...] + gap + help[subcommands...]
   }
 
-  /// A wrong usage with the next thing to do, if it has no better one.
+  /// A wrong usage with the next thing to do, if it has no better one. Who runs a verb knows nothing of its commands.
   private static func hinted(_ failure: Failure) -> Failure {
-    Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(Messages.program) --help'")
+    let asked = environment("TERMBACKUP_VERB").map { "termbackup " + String(decoding: $0, as: UTF8.self) }
+    return Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(asked ?? Messages.program) --help'")
   }
 
   private static func execute(_ command: inout any SuiteCommand) throws(Failure) -> Int32 {
@@ -131,7 +132,7 @@ package enum Program {
     if begun != 0 { _exit(Failure(.io, "").exitStatus) }
   }
 
-  /// What is said without memory has to be there before.
+  /// What is reported when memory has run out must exist before.
   private static func prepareExhaustion() {
     let failure = Failure.exhaustedProcess
     let report = Array(Messages.text(of: failure).utf8)

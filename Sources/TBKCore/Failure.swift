@@ -1,7 +1,7 @@
 /// What went wrong, in the words of the person who has to mend it.
 ///
 /// `message` is lower case, without a full stop, and quotes the path or key it is about.
-/// `hint` is the next thing to do, or nil; never a guess. Neither ever holds a secret.
+/// `hint` is the next thing to do, or nil; never a guess. No text ever holds a secret.
 package struct Failure: Error, Equatable, Sendable {
   /// The kind of failure; it alone decides the exit status.
   package enum Code: String, CaseIterable, Sendable {
@@ -13,7 +13,7 @@ package struct Failure: Error, Equatable, Sendable {
     case truncated
     /// Well-formed data that is not what it claims to be.
     case integrity
-    /// Input that is not there.
+    /// Input that does not exist.
     case inputMissing
     /// A store or service that is out of reach, or does not have the object.
     case unavailable
@@ -47,7 +47,10 @@ package struct Failure: Error, Equatable, Sendable {
 
   package let code: Code
   package let message: String
+  /// For a person at a shell: it may name commands and options.
   package let hint: String?
+  /// For a program that uses the library.
+  package let libraryHint: String?
   /// The HTTP status behind an `unavailable`, `tryAgain` or `token` failure.
   package let httpStatus: Int?
 
@@ -55,11 +58,21 @@ package struct Failure: Error, Equatable, Sendable {
     self.code = code
     self.message = message
     self.hint = hint
+    libraryHint = hint
     self.httpStatus = httpStatus
   }
 
+  /// A failure in which a person at a shell and a program have different things to do next.
+  package init(_ code: Code, _ message: String, shellHint: String, libraryHint: String?) {
+    self.code = code
+    self.message = message
+    hint = shellHint
+    self.libraryHint = libraryHint
+    httpStatus = nil
+  }
+
   /// Whether it is about this process, and no answer about what was read or written: it was
-  /// interrupted, or has run out of something. What goes on after other failures ends with this one.
+  /// interrupted, or has run out of something. What continues after other failures ends with this one.
   package var isOfProcess: Bool { code == .interrupted || code == .exhausted }
 
   /// Nothing came where an archive should: as a rule whatever was to send it has failed, and has said so.
@@ -73,7 +86,14 @@ package struct Failure: Error, Equatable, Sendable {
 
   /// The same failure with words before its message that say where it happened.
   package func within(_ place: String) -> Failure {
-    Failure(code, "\(place): \(message)", hint: hint, httpStatus: httpStatus)
+    Failure(within: place, self)
+  }
+
+  private init(within place: String, _ failure: Failure) {
+    code = failure.code
+    message = "\(place): \(failure.message)"
+    (hint, libraryHint) = (failure.hint, failure.libraryHint)
+    httpStatus = failure.httpStatus
   }
 }
 

@@ -37,7 +37,7 @@ public struct ReadingError: Error, Equatable, Sendable, CustomStringConvertible 
       case .webhook, .library, .cannotCreate, .io, .tryAgain, .exhausted, .brokenPipe, .interrupted: .system
       }
     message = failure.message
-    hint = failure.hint
+    hint = failure.libraryHint
   }
 }
 

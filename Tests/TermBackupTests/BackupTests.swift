@@ -125,6 +125,39 @@ import Testing
     expect(.damaged) { () throws(ReadingError) in _ = try Backup(archives: short, keys: right) }
   }
 
+  @Test func hintsAreForPrograms() throws {
+    func hint(_ body: () throws(ReadingError) -> Void) -> String? {
+      do throws(ReadingError) {
+        try body()
+        Issue.record("nothing fails")
+        return nil
+      } catch {
+        return error.hint
+      }
+    }
+    let store = try TestStore()
+    try store.write("a", Array("old".utf8))
+    _ = try store.seal("full", .suite3)
+    try store.write("b", Array("new".utf8))
+    let increment = try store.seal("increment", .suite3, isIncremental: true)
+    let sealed = try store.seal("sealed", .age)
+    let password = try keys(store, .suite3)
+    let alone = try Backup(archives: increment, keys: password)
+    #expect(hint { () throws(ReadingError) in try alone.verify() } == "give their archives, too")
+    #expect(
+      hint { () throws(ReadingError) in _ = try Backup(archives: sealed, keys: password) }
+        == "make the keys of an identity file")
+    let cheap = try BackupKeys(password: Array("correct horse".utf8).span, memoryLimit: 63)
+    #expect(
+      hint { () throws(ReadingError) in _ = try Backup(archives: increment, keys: cheap) }
+        == "if you trust this archive, raise memoryLimit")
+    let identity = try TestStore().identityFile()
+    let other = try BackupKeys(identities: identity.span)
+    #expect(
+      hint { () throws(ReadingError) in _ = try Backup(archives: sealed, keys: other) }
+        == "make the keys of the identity of one of its recipients")
+  }
+
   @Test func whatIsNoFileOrTooLargeHasNoContents() throws {
     let store = try TestStore()
     try store.write("a", Array("content".utf8))

@@ -19,9 +19,9 @@ package final class BackupReader {
   let stripsTop: Bool
   /// Whether the archives are those that a store's ledger names, and no others can be added.
   let isChain: Bool
-  /// Whether content whose archives are not there is left out and named, and the rest restored.
+  /// Whether content whose archives were not given is left out and named, and the rest restored.
   let isPartial: Bool
-  /// What a ledger says of the backups, by their ids: the newest must be one of them.
+  /// What a ledger says about the backups, by their ids: the newest must be one of them.
   let expected: [String: BackupClaims]?
   private var hasWarnedOfReceipt = false
   /// What an mbu package holds and no backup can, or not as it is.
@@ -89,7 +89,7 @@ package final class BackupReader {
     return verified
   }
 
-  /// The id under which a ledger has a backup: without a receipt it knows the SHA-256 of the archive alone.
+  /// The id under which a ledger has a backup: without a receipt it knows only the SHA-256 of the archive.
   private func ledgerID(_ id: String, _ archive: any OpenedArchive) -> String {
     if let claims = archive.claims { return claims.facts?.isWithoutReceipt == true ? claims.id : id }
     guard archive === newest, let expectedID, expected?[expectedID]?.facts?.isWithoutReceipt == true else {
@@ -145,21 +145,23 @@ package final class BackupReader {
     return verified
   }
 
-  /// The others were given, and what the backup says of them is not so.
+  /// The others were given, and what the backup says about them is not so.
   func lacking(_ ids: [String]) -> Failure {
     Failure(
       .integrity,
       "the backup needs content of others that do not have it: \(ids.joined(separator: ", "))",
-      hint: "restore an older backup, or use --partial to restore what is there")
+      shellHint: "restore an older backup, or use --partial to restore what is there",
+      libraryHint: "read an older backup")
   }
 
   func missingBackups(_ ids: [String]) -> Failure {
     Failure(
       .inputMissing, "the backup needs others that were not given: \(ids.joined(separator: ", "))",
-      hint: (isChain
+      shellHint: (isChain
         ? "the store has lost them, or its ledger does not say so: it has been altered, or is "
           + "TermBackup 6's, which never did"
-        : "give their archives too, or use tbk-pull --chain") + "; --partial restores the rest")
+        : "give their archives too, or use tbk-pull --chain") + "; --partial restores the rest",
+      libraryHint: "give their archives, too")
   }
 
   /// The tree that the backup stands for, laid over the backups before it if its manifest does not list

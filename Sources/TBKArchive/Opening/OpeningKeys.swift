@@ -14,7 +14,7 @@ package final class OpeningKeys: ArchiveKeys {
   private var password: Secret?
   private var passwordRing: KeyRing?
   private var identities: [AgeIdentity]?
-  /// Why there is no password or identity, which is no fault of an archive.
+  /// Why there is no password or identity, which is not the fault of an archive.
   package private(set) var failure: Failure?
 
   /// - Parameter identities: nil where there are none.
@@ -85,7 +85,8 @@ package final class OpeningKeys: ArchiveKeys {
       guard let askIdentities else {
         throw Failure(
           .usage, "the archive is sealed to recipients: an identity is required",
-          hint: "give an identity file with -i")
+          shellHint: "give an identity file with -i",
+          libraryHint: "make the keys of an identity file")
       }
       let given = try askIdentities(inputIsData)
       identities = given

@@ -231,7 +231,8 @@ extension AgeHeader {
     }
     throw Failure(
       .authentication, "the file is not sealed to any of the identities",
-      hint: "give the identity file of one of its recipients with -i")
+      shellHint: "give the identity file of one of its recipients with -i",
+      libraryHint: "make the keys of the identity of one of its recipients")
   }
 
   /// The file's key, from its passphrase. The MAC holds.
@@ -277,9 +278,11 @@ extension AgeHeader {
     let stanza = try AgeScryptStanza(first)
     let memory = AgeScrypt.memory(logN: stanza.logN)
     guard memory <= memoryLimit, stanza.logN <= 30 else {
+      let message = "the file asks for scrypt with 2^\(stanza.logN) KiB of memory, above the limit"
+      if stanza.logN > 30 { throw Failure(.malformed, message) }
       throw Failure(
-        .malformed, "the file asks for scrypt with 2^\(stanza.logN) KiB of memory, above the limit",
-        hint: stanza.logN > 30 ? nil : "if you trust this file, raise the limit with --max-memory")
+        .malformed, message, shellHint: "if you trust this file, raise the limit with --max-memory",
+        libraryHint: "if you trust this file, raise memoryLimit")
     }
     return stanza
   }

@@ -38,12 +38,15 @@ package struct Argon2Limits: Sendable {
         "the header asks for Argon2id with \(cost.memory) KiB, \(cost.passes) passes and "
           + "\(cost.lanes) lanes, which does not exist")
     }
-    func refuse(_ what: String, option: String) throws(Failure) {
+    func refuse(_ what: String, option: String, libraryHint: String? = nil) throws(Failure) {
       throw Failure(
         .malformed, "the header asks for Argon2id with \(what), above the limit",
-        hint: "if you trust this archive, raise the limit with \(option)")
+        shellHint: "if you trust this archive, raise the limit with \(option)", libraryHint: libraryHint)
     }
-    if cost.memory > memory { try refuse("\(cost.memory) KiB", option: "--max-memory") }
+    if cost.memory > memory {
+      try refuse(
+        "\(cost.memory) KiB", option: "--max-memory", libraryHint: "if you trust this archive, raise memoryLimit")
+    }
     if cost.passes > passes { try refuse("\(cost.passes) passes", option: "--max-iterations") }
     if cost.lanes > lanes { try refuse("\(cost.lanes) lanes", option: "--max-lanes") }
   }

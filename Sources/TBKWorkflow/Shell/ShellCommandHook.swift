@@ -11,8 +11,8 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run a command of a profile; do nothing if it has none.",
       discussion: """
-        With --report, standard input is a report, as tbk-notify takes it: the command gets it in its \
-        environment, and on standard input as a webhook would.
+        With --report, standard input is a report, as tbk-notify takes it. The command gets it in its environment, \
+        and on standard input in the format of a webhook.
         """)
     @Flag(name: .long, help: "A report is on standard input.")
     var report = false
@@ -89,7 +89,7 @@ struct HookEvent {
     self.home = home
   }
 
-  /// `NAME=VALUE` each. What is not known is not there, also if it was in our own environment.
+  /// `NAME=VALUE` each. What is not known is left out, even if it was in our own environment.
   var environment: [[UInt8]] {
     var facts: [(name: String, value: [UInt8]?)] = [
       ("HOME", home.bytes), ("PROFILE", Array(profile.name.utf8)), ("SOURCE", profile.source.bytes),
@@ -105,9 +105,11 @@ struct HookEvent {
       ("WARNING", text(report?.warning)), ("ERROR_TYPE", text(report?.errorType)),
       ("ERROR", text(report?.errorMessage)),
     ]
-    // How this suite reports its own errors is no matter of the command.
+    // How this suite reports its own errors does not concern the command.
     let names = Set(
-      facts.map { "TERMBACKUP_\($0.name)" } + ["TERMBACKUP_ERRORS", "TERMBACKUP_BUSY", "TERMBACKUP_STAGE"])
+      facts.map { "TERMBACKUP_\($0.name)" } + [
+        "TERMBACKUP_ERRORS", "TERMBACKUP_BUSY", "TERMBACKUP_STAGE", "TERMBACKUP_VERB",
+      ])
     let kept = SecretVariables.environmentWithout().filter { variable in
       !names.contains(String(decoding: variable.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self))
     }

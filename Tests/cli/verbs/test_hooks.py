@@ -71,6 +71,7 @@ def test_what_happened_is_in_their_environment_and_on_their_input(shell, notes, 
     assert notes.ran == ["before", "after", "notify"]
     before, after, notify = map(notes.environment, notes.ran)
     assert (before[b"TERMBACKUP_PROFILE"], before[b"TERMBACKUP_SOURCE"]) == (b"docs", os.fsencode(small))
+    assert b"TERMBACKUP_VERB" not in before
     assert b"TERMBACKUP_STATUS" not in before and notes.directory.joinpath("before.input").read_bytes() == b""
     for environment in after, notify:
         assert environment[b"TERMBACKUP_STATUS"] == b"success" and environment[b"TERMBACKUP_ID"] == report["id"].encode()

@@ -19,3 +19,10 @@ def test_prune_says_what_stays_for_others_and_how_it_goes(shell, small):
     shell.run("consolidate", "docs", "latest")
     done = shell.run("prune", "--keep-last", "1", "docs").stdout.decode()
     assert "only because" not in done and len(modes(shell)) == 1
+
+
+def test_a_wrong_use_that_a_command_finds_is_hinted_at_in_the_name_of_the_verb(shell, small):
+    shell.profile("docs", small)
+    shell.run("run", "docs")
+    said = shell.run("prune", "docs", "--keep-last", "1", "--max-backups", "2", "--dry-run", status=64).stderr.decode()
+    assert "cannot be used with --max-backups" in said and said.endswith("hint: see 'termbackup prune --help'\n")
