@@ -1,5 +1,5 @@
 // Parallel gzip (RFC 1952) as pigz does it: blocks deflated independently of each other, each with
-// the 32 KiB before it as dictionary and a sync flush behind it, make one gzip member together.
+// the 32 KiB before it as dictionary and a sync flush after it, make one gzip member together.
 
 import CZlib
 import TBKCore
@@ -21,15 +21,15 @@ private func storedSize(_ count: Int) -> Int {
 
 /// Compresses what is written into one gzip member.
 ///
-/// The output depends on the input and the level alone: neither on the number of threads nor on
+/// The output depends only on the input and the level: neither on the number of threads nor on
 /// how the input is cut into writes; time is 0 and the system is "Unix". `next` is written to and
 /// finished by the calling thread, inside `write` and `finish`. Memory is about 1.2 MiB for
 /// each thread. After an error, and when dropped unfinished, all threads have ended.
-package final class GzipCompressor: ByteSink {
+package final class GzipCompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   private let level: Int
   private let pool: OrderedPool<BlockDeflater>
-  private var phase = StagePhase.open
+  var phase = StagePhase.open
   private var filling = GzipBlock()
   private var spare: [GzipBlock] = []
   private var checksum: UInt = 0
@@ -54,53 +54,40 @@ package final class GzipCompressor: ByteSink {
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
         done += filling.append(bytes.extracting(done..<bytes.count))
         if filling.isFull { try submit() }
       }
-    } catch {
-      throw fail(error)
     }
   }
 
   package func finish() throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try end { () throws(Failure) in
       if !filling.isEmpty { try submit() }
-      while pool.inFlight > 0 { try emitOldest(waiting: true) }
+      try pool.passAll(emit)
       try writeHeaderOnce()
       try next.write(trailer)
       pool.stop()
       try next.finish()
-    } catch {
-      throw fail(error)
     }
-    phase = .finished
   }
 
-  private func fail(_ failure: Failure) -> Failure {
-    phase = .failed(failure)
-    pool.stop()
-    return failure
-  }
+  func stop() { pool.stop() }
 
   /// Hands the block that is being filled to the pool, and whatever is done to `next`.
   private func submit() throws(Failure) {
     // First what makes room, then what gives the threads work, then what they have done meanwhile.
-    while pool.inFlight == pool.window { try emitOldest(waiting: true) }
+    try pool.makeRoom(emit)
     let full = filling
     filling = spare.popLast() ?? GzipBlock()
     filling.begin(after: full)
     pool.submit(full)
-    while try emitOldest(waiting: false) {}
+    try pool.passDone(emit)
   }
 
-  @discardableResult
-  private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
-    guard let block = pool.takeOldest(waiting: waiting) else { return false }
+  private func emit(_ block: GzipBlock) throws(Failure) {
     if let failure = block.failure { throw failure }
     try writeHeaderOnce()
     let output = block.output
@@ -108,7 +95,6 @@ package final class GzipCompressor: ByteSink {
     checksum = crc32_combine(checksum, block.checksum, block.count)
     length &+= UInt64(block.count)
     spare.append(block)
-    return true
   }
 
   /// RFC 1952 §2.3.
@@ -265,7 +251,7 @@ final class GzipBlock {
     guard status == Z_OK else {
       return .failure(zlibFailure("deflate", status))
     }
-    // A flush is complete only if room is left behind it (zlib.h).
+    // A flush is complete only if room is left after it (zlib.h).
     let room = unsafe Int(stream.pointee.avail_out)
     return .success(room == 0 ? nil : limit - room)
   }

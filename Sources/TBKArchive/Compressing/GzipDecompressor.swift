@@ -3,15 +3,15 @@ import TBKCore
 
 /// Decompresses gzip (RFC 1952): one or more members, taken as one stream.
 ///
-/// Headers, checksums and sizes are checked. Anything behind the last member that does not begin
+/// Headers, checksums and sizes are checked. Anything after the last member that does not begin
 /// another one is `.malformed`, padding too; an input that ends inside a member, or has none, is
-/// `.truncated`. Output is handed on in pieces of `chunkSize`, before the checksum that covers it
+/// `.truncated`. Output is passed on in pieces of `chunkSize`, before the checksum that covers it
 /// has been seen: it is no more to be trusted than the input. Memory does not depend on the input.
-@safe package final class GzipDecompressor: ByteSink {
+@safe package final class GzipDecompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   // Allocated: zlib's state points back at it, so it must not move.
   private let stream: UnsafeMutablePointer<z_stream>
-  private var phase = StagePhase.open
+  var phase = StagePhase.open
   private var output = [UInt8](repeating: 0, count: chunkSize)
   private var outputCount = 0
   /// Between members, and before the first.
@@ -37,8 +37,7 @@ import TBKCore
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
         // avail_in is 32 bits wide.
@@ -46,25 +45,17 @@ import TBKCore
         try inflateAll(bytes.extracting(done..<done + count))
         done += count
       }
-    } catch {
-      phase = .failed(error)
-      throw error
     }
   }
 
   package func finish() throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try end { () throws(Failure) in
       if !atBoundary || members == 0 {
         throw Failure(.truncated, "compressed data ends too early")
       }
       try flush()
       try next.finish()
-    } catch {
-      phase = .failed(error)
-      throw error
     }
-    phase = .finished
   }
 
   /// Takes all of `bytes`, and everything that can be made of it out of zlib.
@@ -75,7 +66,7 @@ import TBKCore
       if atBoundary {
         try beginMember(first: bytes[used])
       }
-      let (status, taken) = step(bytes.extracting(used..<bytes.count))
+      let (status, taken) = inflateOnce(bytes.extracting(used..<bytes.count))
       used += taken
       let full = outputCount == chunkSize
       switch status {
@@ -110,7 +101,7 @@ import TBKCore
   }
 
   /// One call of `inflate`, into what is left of `output`.
-  private func step(_ bytes: Span<UInt8>) -> (status: Int32, taken: Int) {
+  private func inflateOnce(_ bytes: Span<UInt8>) -> (status: Int32, taken: Int) {
     unsafe bytes.withUnsafeBufferPointer { input in
       unsafe output.withUnsafeMutableBufferPointer { output in
         // inflate does not write to its input.

@@ -23,7 +23,7 @@ struct IncompressibleTest {
 
   private static let sliceSize = 16 * 1024
 
-  /// The answer depends on `bytes` alone.
+  /// The answer depends only on `bytes`.
   mutating func holds(for bytes: Span<UInt8>) -> Bool {
     // Small blocks cost little either way.
     if bytes.count < Self.sliceSize { return false }

@@ -11,10 +11,10 @@ import TBKCore
 /// them. Before and after they are the caller's again, and what `next` did is then visible.
 /// Dropped without `finish()`, the queue is forgotten, `next` is not finished, and the thread has
 /// ended when `deinit` returns.
-package final class PipelinedSink: ByteSink {
+package final class PipelinedSink: ByteSink, PhasedStage {
   private let queue: Queue
   private let depth: Int
-  private var phase = StagePhase.open
+  var phase = StagePhase.open
   private var filling: [UInt8] = []
   private var thread: WorkerThread?
   /// Where there can be no thread: what it would have written to.
@@ -27,11 +27,10 @@ package final class PipelinedSink: ByteSink {
     queue = Queue(depth: depth, next: next)
   }
 
-  deinit { leave() }
+  deinit { stop() }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
         if filling.capacity < chunkSize { filling.reserveCapacity(chunkSize) }
@@ -40,22 +39,16 @@ package final class PipelinedSink: ByteSink {
         done += count
         if filling.count == chunkSize { try push() }
       }
-    } catch {
-      throw fail(error)
     }
   }
 
   package func finish() throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try end { () throws(Failure) in
       if !filling.isEmpty { try push() }
       try start()
       if let direct { try direct.finish() } else { try queue.finish(thread) }
-    } catch {
-      throw fail(error)
     }
-    phase = .finished
-    leave()
+    stop()
   }
 
   private func push() throws(Failure) {
@@ -82,14 +75,7 @@ package final class PipelinedSink: ByteSink {
     }
   }
 
-  private func fail(_ failure: Failure) -> Failure {
-    phase = .failed(failure)
-    leave()
-    return failure
-  }
-
-  /// Ends the thread.
-  private func leave() {
+  func stop() {
     guard let thread else { return }
     queue.abandon(thread)
     thread.join()

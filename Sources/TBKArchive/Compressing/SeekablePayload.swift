@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A payload of which any part of the tar can be read, by its seek table: the table comes first, then
+/// A payload in which any part of the tar can be read, by its seek table: the table comes first, then
 /// what is wanted and nothing else.
 package final class SeekablePayload {
   private let message: ChunkedMessage
@@ -18,7 +18,7 @@ package final class SeekablePayload {
   /// So many bytes between two frames are read with them rather than asked for twice.
   private static let gap: UInt64 = 64 << 10
 
-  /// Where the manifest stands.
+  /// Where the manifest is.
   package let locator: ManifestLocator
   /// Bytes of tar.
   package var length: UInt64 { table.length }

@@ -16,3 +16,32 @@ enum StagePhase {
     }
   }
 }
+
+/// A stage that takes no more bytes after `finish()`, or after its first error.
+protocol PhasedStage: AnyObject {
+  var phase: StagePhase { get set }
+  /// Ends its threads, if it has any, after an error. May be called again.
+  func stop()
+}
+
+extension PhasedStage {
+  func stop() {}
+
+  /// Does a step, unless the stage has ended. An error ends it.
+  func step(_ body: () throws(Failure) -> Void) throws(Failure) {
+    try phase.check()
+    do throws(Failure) {
+      try body()
+    } catch {
+      phase = .failed(error)
+      stop()
+      throw error
+    }
+  }
+
+  /// Does the last step.
+  func end(_ body: () throws(Failure) -> Void) throws(Failure) {
+    try step(body)
+    phase = .finished
+  }
+}

@@ -11,10 +11,10 @@ import TBKFormat
 /// number of threads nor on how the input is cut into writes. `next` is written to and finished by
 /// the calling thread, inside `write` and `finish`. Memory is about 14 MiB for each thread at level 3,
 /// and eight bytes for each frame. After an error, and when dropped unfinished, all threads have ended.
-package final class ZstdCompressor: ByteSink {
+package final class ZstdCompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   private let pool: OrderedPool<FrameCompressor>
-  private var phase = StagePhase.open
+  var phase = StagePhase.open
   private var filling = ZstdFrameJob()
   private var spare: [ZstdFrameJob] = []
   private var table = SeekTable()
@@ -29,7 +29,7 @@ package final class ZstdCompressor: ByteSink {
   package static let levels = 1...19
   /// What stock zstd takes.
   package static let standardLevel = 3
-  /// A member of the tar of at most so many bytes is not split.
+  /// A member of the tar of at most this many bytes is not split.
   private static let wholeMemberLimit: UInt64 = 1 << 20
 
   /// - Parameters:
@@ -61,29 +61,29 @@ package final class ZstdCompressor: ByteSink {
     guard content <= Self.wholeMemberLimit else { return }
     let size = header + Int(content) + TarWriter.padding(after: content)
     let room = ZstdFrameHeader.contentLimit - filling.count
-    if UInt64(size) <= Self.wholeMemberLimit, size > room { try endFrame() }
+    if UInt64(size) <= Self.wholeMemberLimit, size > room { try step(endFrame) }
   }
 
-  // MARK: Frames that wait for what stands before them
+  // MARK: Frames that wait for what comes before them
 
   /// Lets the frames that follow wait in `spool`, which has them when it is replayed.
   package func holdBack(into spool: any ByteSink) throws(Failure) {
-    try phase.check()
-    try endFrame()
-    do throws(Failure) { try drain() } catch { throw fail(error) }
+    try step { () throws(Failure) in
+      try endFrame()
+      try pool.passAll(emit)
+    }
     held = Held(spool: spool, position: offset)
   }
 
-  /// Writes what stands before the frames that wait, and then those.
+  /// Writes what comes before the frames that wait, and then those.
   ///
   /// - Parameter replay: passes what the spool holds to a sink, without ending it.
   package func release(
     behind front: [UInt8], replay: (any ByteSink) throws(Failure) -> Void
   ) throws(Failure) {
-    try phase.check()
-    try endFrame()
-    do throws(Failure) {
-      try drain()
+    try step { () throws(Failure) in
+      try endFrame()
+      try pool.passAll(emit)
       guard let held else { throw Failure(.library, "no frames are held back") }
       self.held = nil
       try held.spool.finish()
@@ -91,15 +91,13 @@ package final class ZstdCompressor: ByteSink {
       offset = held.position
       try write(front.span)
       try endFrame()
-      try drain()
+      try pool.passAll(emit)
       try replay(next)
       for index in 0..<held.table.count {
         let frame = held.table.frame(index)
         try table.append(compressed: UInt32(frame.compressed), length: UInt32(frame.length))
       }
       offset += length
-    } catch {
-      throw fail(error)
     }
   }
 
@@ -113,26 +111,20 @@ package final class ZstdCompressor: ByteSink {
 
   private var held: Held?
 
-  private func drain() throws(Failure) {
-    while pool.inFlight > 0 { try emitOldest(waiting: true) }
-  }
-
-  /// Says that the manifest's header comes next, and nothing but the manifest behind it.
+  /// Says that the manifest's header comes next, and only the manifest after it.
   ///
   /// - Parameters:
   ///   - length: bytes of its JSON.
-  ///   - copy: gets a payload of the manifest alone, and is ended before `next` is.
+  ///   - copy: gets a payload of only the manifest, and is ended before `next` is.
   package func beginManifest(length: UInt64, copy: (any ByteSink)? = nil) throws(Failure) {
-    try phase.check()
-    try endFrame()
+    try step(endFrame)
     self.copy = copy
     manifestFrame = table.count + pool.inFlight
     locator = ManifestLocator(offset: offset, length: length)
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
         if filling.count == ZstdFrameHeader.contentLimit { try submit() }
@@ -141,18 +133,15 @@ package final class ZstdCompressor: ByteSink {
         done += count
       }
       offset += UInt64(bytes.count)
-    } catch {
-      throw fail(error)
     }
   }
 
-  /// Writes locator and table behind the frames. Without `beginManifest` it is a `.library` failure.
+  /// Writes locator and table after the frames. Without `beginManifest` it is a `.library` failure.
   package func finish() throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try end { () throws(Failure) in
       guard let locator, held == nil else { throw Failure(.library, "a payload without a manifest") }
       if filling.count > 0 { try submit() }
-      try drain()
+      try pool.passAll(emit)
       pool.stop()
       if let copy {
         try copy.write(ManifestLocator(offset: 0, length: locator.length).bytes)
@@ -164,45 +153,32 @@ package final class ZstdCompressor: ByteSink {
       try table.append(compressed: UInt32(ManifestLocator.frameLength), length: 0)
       try next.write(table.bytes)
       try next.finish()
-    } catch {
-      throw fail(error)
     }
-    phase = .finished
   }
 
-  private func fail(_ failure: Failure) -> Failure {
-    phase = .failed(failure)
-    pool.stop()
-    return failure
-  }
+  func stop() { pool.stop() }
 
   private func endFrame() throws(Failure) {
-    do throws(Failure) {
-      if filling.count > 0 { try submit() }
-    } catch {
-      throw fail(error)
-    }
+    if filling.count > 0 { try submit() }
   }
 
   private func submit() throws(Failure) {
     // First what makes room, then what gives the threads work, then what they have done meanwhile.
-    while pool.inFlight == pool.window { try emitOldest(waiting: true) }
+    try pool.makeRoom(emit)
     let full = filling
     filling = spare.popLast() ?? ZstdFrameJob()
     pool.submit(full)
-    while try emitOldest(waiting: false) {}
+    try pool.passDone(emit)
   }
 
-  @discardableResult
-  private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
-    guard let job = pool.takeOldest(waiting: waiting) else { return false }
+  private func emit(_ job: ZstdFrameJob) throws(Failure) {
     if let failure = job.failure { throw failure }
     if let held {
       try self.held!.table.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
       try job.emit(to: held.spool)
       job.clear()
       spare.append(job)
-      return true
+      return
     }
     if let copy, table.count >= manifestFrame {
       try copyTable.append(compressed: UInt32(job.outputCount), length: UInt32(job.count))
@@ -212,7 +188,6 @@ package final class ZstdCompressor: ByteSink {
     try job.emit(to: next)
     job.clear()
     spare.append(job)
-    return true
   }
 }
 

@@ -8,12 +8,12 @@ import TBKFormat
 ///
 /// `next` is written to and finished by the calling thread. Memory is about 9 MiB for each thread, and
 /// eight bytes for each frame.
-package final class ZstdDecompressor: ByteSink {
+package final class ZstdDecompressor: ByteSink, PhasedStage {
   private enum Place { case frames, table, end }
 
   private let next: any ByteSink
   private let pool: OrderedPool<FrameDecompressor>
-  private var phase = StagePhase.open
+  var phase = StagePhase.open
   private var place = Place.frames
   private var held: [UInt8] = []
   private var scanner = ZstdFrameScanner(skippableLimit: UInt64(ManifestLocator.frameLength))
@@ -21,7 +21,7 @@ package final class ZstdDecompressor: ByteSink {
   private var frames = SeekTable()
   private var checksums: [UInt32] = []
 
-  /// Where the manifest stands; there when `finish()` has returned.
+  /// Where the manifest is; there when `finish()` has returned.
   package private(set) var locator: ManifestLocator?
 
   /// - Parameter threads: 1 to 1024; with 1 the calling thread does the work.
@@ -33,8 +33,7 @@ package final class ZstdDecompressor: ByteSink {
   }
 
   package func write(_ bytes: Span<UInt8>) throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
         // No more is held than a frame can take, and a piece of what follows it.
@@ -43,30 +42,20 @@ package final class ZstdDecompressor: ByteSink {
         done += count
         try takeFrames()
       }
-    } catch {
-      throw fail(error)
     }
   }
 
   package func finish() throws(Failure) {
-    try phase.check()
-    do throws(Failure) {
+    try end { () throws(Failure) in
       guard place == .end, held.isEmpty else {
         throw Failure(.truncated, "the payload ends early")
       }
       pool.stop()
       try next.finish()
-    } catch {
-      throw fail(error)
     }
-    phase = .finished
   }
 
-  private func fail(_ failure: Failure) -> Failure {
-    phase = .failed(failure)
-    pool.stop()
-    return failure
-  }
+  func stop() { pool.stop() }
 
   private func takeFrames() throws(Failure) {
     var start = 0
@@ -96,7 +85,7 @@ package final class ZstdDecompressor: ByteSink {
       }
       try submit(bytes, header)
     case (.skippable(ManifestLocator.magicBits), .frames):
-      try drain()
+      try pool.passAll(emit)
       let found = try ManifestLocator(parsing: bytes)
       try check(found)
       locator = found
@@ -137,28 +126,21 @@ package final class ZstdDecompressor: ByteSink {
   }
 
   private func submit(_ bytes: Span<UInt8>, _ header: ZstdFrameHeader) throws(Failure) {
-    while pool.inFlight == pool.window { try emitOldest(waiting: true) }
+    try pool.makeRoom(emit)
     let job = spare.popLast() ?? ZstdFrameJob()
     job.append(bytes)
     job.outputCount = header.contentSize
     try frames.append(compressed: UInt32(bytes.count), length: UInt32(header.contentSize))
     pool.submit(job)
-    while try emitOldest(waiting: false) {}
+    try pool.passDone(emit)
   }
 
-  private func drain() throws(Failure) {
-    while pool.inFlight > 0 { try emitOldest(waiting: true) }
-  }
-
-  @discardableResult
-  private func emitOldest(waiting: Bool) throws(Failure) -> Bool {
-    guard let job = pool.takeOldest(waiting: waiting) else { return false }
+  private func emit(_ job: ZstdFrameJob) throws(Failure) {
     if let failure = job.failure { throw failure }
     checksums.append(job.checksum)
     try job.emit(to: next)
     job.clear()
     spare.append(job)
-    return true
   }
 }
 

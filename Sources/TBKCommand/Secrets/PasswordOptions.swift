@@ -8,7 +8,7 @@ extension SecretSource.Kind {
     code: .usage,
     stakes: "Choose a password. Without it nobody can open what it seals, not even you: keep a copy in "
       + "a safe place.")
-  /// What archives that are sealed again are opened with.
+  /// What archives that are resealed are opened with.
   package static let oldPassword = SecretSource.Kind(
     noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
     limit: 64 * 1024, code: .usage)
@@ -37,7 +37,7 @@ extension SecretSource.Kind {
 }
 
 /// Where the password comes from: options, environment, a prompt.
-package struct PasswordOptions: ParsableArguments {
+package struct PasswordOptions: SecretOptions {
   @Option(name: .long, help: ArgumentHelp("Read the password from descriptor <n>.", valueName: "n"))
   package var passwordFd: Int32?
 
@@ -47,23 +47,18 @@ package struct PasswordOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the password.", valueName: "command"))
   package var passwordCommand: RawPath?
 
   @OptionGroup package var input: InputOptions
 
   package init() {}
 
+  package var source: SecretSource { source(.password) }
+
   private func source(_ kind: SecretSource.Kind) -> SecretSource {
     SecretSource(kind: kind, descriptor: passwordFd, file: passwordFile, command: passwordCommand)
   }
-
-  package func validate() throws {
-    if let complaint = source(.password).complaint { throw ValidationError(complaint) }
-  }
-
-  /// Whether one of the options names a place.
-  package var isGiven: Bool { source(.password).isGiven }
 
   /// Takes the variables of all secrets out of the environment where no password is needed: no child
   /// sees them.
@@ -80,25 +75,21 @@ package struct PasswordOptions: ParsableArguments {
   /// - Parameters:
   ///   - kind: whose variables and words count.
   ///   - confirming: whether a prompt asks twice, as before sealing.
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
-  ///   - kept: gives the one that is kept somewhere, which is looked for before anybody is asked.
+  ///   - kept: gives the one that is kept somewhere, which is looked for before anyone is asked.
   package func password(
     _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool,
     after failed: Failure? = nil, kept: () throws(Failure) -> Secret? = { () throws(Failure) in nil }
   ) throws(Failure) -> Secret {
-    let source = source(kind)
-    let asked = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
-    if let failed { return try source.askAgain(asked, after: failed) }
-    kind.withdrawOthers()
-    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    if let secret = try kept() { return secret }
-    return try source.ask(asked, confirming: confirming, refusing: input.noInput)
+    try source(kind).secret(
+      confirming: confirming, refusing: input.noInput, inputIsData: inputIsData, after: failed,
+      prepare: kind.withdrawOthers, kept: kept)
   }
 }
 
 /// Where the password comes from that archives have had so far: options, environment, a prompt.
-package struct OldPasswordOptions: ParsableArguments {
+package struct OldPasswordOptions: SecretOptions {
   @Option(
     name: .long, help: ArgumentHelp("Read the old password from descriptor <n>.", valueName: "n"))
   package var oldPasswordFd: Int32?
@@ -109,37 +100,29 @@ package struct OldPasswordOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the old password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the old password.", valueName: "command"))
   package var oldPasswordCommand: RawPath?
 
   package init() {}
 
-  private var source: SecretSource {
+  package var source: SecretSource {
     SecretSource(
       kind: .oldPassword, descriptor: oldPasswordFd, file: oldPasswordFile,
       command: oldPasswordCommand)
   }
 
-  package func validate() throws {
-    if let complaint = source.complaint { throw ValidationError(complaint) }
-  }
-
-  /// Whether one of the options names a place.
-  package var isGiven: Bool { source.isGiven }
-
   /// The old password, from the first place that has one. It is to be taken before the new one.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
-    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask("Old password", confirming: false, refusing: refusing)
+    try source.secret(confirming: false, refusing: refusing, inputIsData: inputIsData, after: nil)
   }
 }
 
 /// Where the password of a private key comes from, in commands that have another password or none.
-package struct KeyPasswordOptions: ParsableArguments {
+package struct KeyPasswordOptions: SecretOptions {
   @Option(
     name: .long,
     help: ArgumentHelp("Read the password of the key from descriptor <n>.", valueName: "n"))
@@ -152,43 +135,33 @@ package struct KeyPasswordOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take what <command> prints as the password of the key.", valueName: "command"))
+      "Use the output of <command> as the password of the key.", valueName: "command"))
   package var keyPasswordCommand: RawPath?
 
   package init() {}
 
-  private var source: SecretSource {
+  package var source: SecretSource {
     SecretSource(
       kind: .keyPassword, descriptor: keyPasswordFd, file: keyPasswordFile,
       command: keyPasswordCommand)
   }
-
-  package func validate() throws {
-    if let complaint = source.complaint { throw ValidationError(complaint) }
-  }
-
-  /// Whether one of the options names a place.
-  package var isGiven: Bool { source.isGiven }
 
   /// The password, from the first place that has one; a prompt is the last. It is to be taken
   /// before another secret, which withdraws its variables.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     confirming: Bool = false, refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {
-    let asked = "Password of the key"
-    if let failed { return try source.askAgain(asked, after: failed) }
-    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask(asked, confirming: confirming, refusing: refusing)
+    try source.secret(confirming: confirming, refusing: refusing, inputIsData: inputIsData, after: failed)
   }
 }
 
 /// Where the password of an identity file comes from, where one is encrypted.
-package struct IdentityPasswordOptions: ParsableArguments {
+package struct IdentityPasswordOptions: SecretOptions {
   @Option(
     name: .long,
     help: ArgumentHelp("Read the password of the identity file from descriptor <n>.", valueName: "n"))
@@ -202,37 +175,27 @@ package struct IdentityPasswordOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take what <command> prints as the password of the identity file.", valueName: "command"))
+      "Use the output of <command> as the password of the identity file.", valueName: "command"))
   package var identityPasswordCommand: RawPath?
 
   package init() {}
 
-  private var source: SecretSource {
+  package var source: SecretSource {
     SecretSource(
       kind: .identityPassword, descriptor: identityPasswordFd, file: identityPasswordFile,
       command: identityPasswordCommand)
   }
-
-  package func validate() throws {
-    if let complaint = source.complaint { throw ValidationError(complaint) }
-  }
-
-  /// Whether one of the options names a place.
-  package var isGiven: Bool { source.isGiven }
 
   /// The password, from the first place that has one; a prompt is the last. It is to be taken
   /// before another secret, which withdraws its variables.
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {
-    let asked = "Password of the identity file"
-    if let failed { return try source.askAgain(asked, after: failed) }
-    if let secret = try source.secret(inputIsData: inputIsData) { return secret }
-    return try source.ask(asked, confirming: false, refusing: refusing)
+    try source.secret(confirming: false, refusing: refusing, inputIsData: inputIsData, after: failed)
   }
 }

@@ -41,7 +41,7 @@ package struct SecretSource {
   /// The secret from the first place that has one; nil if none has. The variables are taken out of
   /// the environment, so that no child sees them.
   ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
+  /// - Parameter inputIsData: whether standard input is used for something else.
   func secret(inputIsData: Bool) throws(Failure) -> Secret? {
     let variable = kind.variable
     let isSetEmpty = unsafe getenv(variable).map { unsafe $0.pointee == 0 } ?? false
@@ -59,6 +59,27 @@ package struct SecretSource {
     if let secret = environmentSecret { return try Secret(copying: secret.span) }
     if isSetEmpty { throw Failure(kind.code, "the \(kind.noun) in \(variable) is empty") }
     return nil
+  }
+
+  /// The secret from the first place that has one; a prompt is the last.
+  ///
+  /// - Parameters:
+  ///   - confirming: whether a prompt asks twice, as for a new one.
+  ///   - refusing: whether nothing may be asked.
+  ///   - inputIsData: whether standard input is used for something else.
+  ///   - failed: the failure of the last secret, if one was tried; thrown unless that was entered at a prompt.
+  ///   - prepare: called before places are looked at.
+  ///   - kept: gives the one that is kept somewhere, which is looked for before anyone is asked.
+  func secret(
+    confirming: Bool, refusing: Bool, inputIsData: Bool, after failed: Failure?, prepare: () -> Void = {},
+    kept: () throws(Failure) -> Secret? = { () throws(Failure) in nil }
+  ) throws(Failure) -> Secret {
+    let prompt = kind.noun.prefix(1).uppercased() + kind.noun.dropFirst()
+    if let failed { return try askAgain(prompt, after: failed) }
+    prepare()
+    if let secret = try secret(inputIsData: inputIsData) { return secret }
+    if let secret = try kept() { return secret }
+    return try ask(prompt, confirming: confirming, refusing: refusing)
   }
 
   /// Whether one of the options names a place.

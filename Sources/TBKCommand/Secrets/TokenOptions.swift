@@ -9,7 +9,7 @@ extension SecretSource.Kind {
 
 /// Where the token of a network store comes from: options, environment. Nothing is asked for; what
 /// config.json holds comes after all of these, and is its reader's business.
-package struct TokenOptions: ParsableArguments {
+package struct TokenOptions: SecretOptions {
   @Option(name: .long, help: ArgumentHelp("Read the token from descriptor <n>.", valueName: "n"))
   package var tokenFd: Int32?
 
@@ -18,24 +18,20 @@ package struct TokenOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the token.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the token.", valueName: "command"))
   package var tokenCommand: RawPath?
 
   package init() {}
 
-  private var source: SecretSource {
+  package var source: SecretSource {
     SecretSource(kind: .token, descriptor: tokenFd, file: tokenFile, command: tokenCommand)
-  }
-
-  package func validate() throws {
-    if let complaint = source.complaint { throw ValidationError(complaint) }
   }
 
   /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND,
   /// TERMBACKUP_TOKEN, GITHUB_TOKEN; nil if none has one. No child sees the variables afterwards.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     SecretSource.Kind.token.withdrawOthers()

@@ -9,7 +9,7 @@ package protocol PoolWorker: AnyObject, SendableMetatype {
 ///
 /// A job belongs to the pool from `submit` until it is taken, and must not be touched between;
 /// nothing that it refers to may be reached from elsewhere. Likewise a worker, for good. With one
-/// worker no thread is started and `submit` does the work; so it does where there can be no threads,
+/// worker no thread is started and `submit` does the work; so it does where no thread can be started,
 /// and where there can be only some, these do. Used from one thread at a time.
 package final class OrderedPool<Worker: PoolWorker> {
   private let shared: Shared
@@ -70,6 +70,21 @@ package final class OrderedPool<Worker: PoolWorker> {
   package func takeOldest(waiting: Bool) -> Worker.Job? {
     if inlineWorker != nil { return inlineJobs.isEmpty ? nil : inlineJobs.removeFirst() }
     return shared.takeOldest(waiting: waiting)
+  }
+
+  /// Passes on the oldest jobs, in their order, until there is room for one more.
+  package func makeRoom(_ pass: (Worker.Job) throws(Failure) -> Void) throws(Failure) {
+    while inFlight == window, let job = takeOldest(waiting: true) { try pass(job) }
+  }
+
+  /// Passes on the oldest jobs as far as they are done.
+  package func passDone(_ pass: (Worker.Job) throws(Failure) -> Void) throws(Failure) {
+    while let job = takeOldest(waiting: false) { try pass(job) }
+  }
+
+  /// Passes on all jobs.
+  package func passAll(_ pass: (Worker.Job) throws(Failure) -> Void) throws(Failure) {
+    while let job = takeOldest(waiting: true) { try pass(job) }
   }
 
   /// Ends the threads after the jobs they are at, forgetting the others. May be called again.

@@ -30,7 +30,7 @@ struct ChangeOptions: ParsableArguments {
   /// A session with a store whose ledger is to be changed.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - lost: a key whose ledger is to be taken over.
   func session(
     _ store: RawPath, _ context: StoreContext, inputIsData: Bool = false, lost: Digest? = nil
@@ -48,6 +48,18 @@ struct ChangeOptions: ParsableArguments {
     if signing.signKey == nil || signing.trust.isRequired {
       throw ValidationError("this needs --sign-key, and neither --require-signature nor --verify-key")
     }
+  }
+}
+
+/// What every verb takes that changes entries of a ledger, and prints them.
+struct EntryChangeOptions: ParsableArguments {
+  @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
+  var json = false
+
+  @OptionGroup var change: ChangeOptions
+
+  func report(_ entries: [LedgerEntry]) throws(Failure) {
+    for entry in entries { try entry.report(json: json) }
   }
 }
 
@@ -98,24 +110,21 @@ extension StoreCommand {
     @Argument(help: "The store.")
     var store: RawPath
 
-    @Argument(help: "The ids of backups, or unique beginnings of them.")
+    @Argument(help: "The ids of backups, or unique prefixes of them.")
     var ids: [RawPath]
 
-    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
-    var json = false
+    @OptionGroup var options: EntryChangeOptions
 
-    @OptionGroup var options: ChangeOptions
-
-    func validate() throws { try options.signing.requireKey() }
+    func validate() throws { try options.change.signing.requireKey() }
 
     func execute() throws(Failure) -> Int32 {
-      options.common.apply()
-      let session = try options.session(store)
+      options.change.common.apply()
+      let session = try options.change.session(store)
       let snapshot = try session.snapshot()
       snapshot.trust.report()
       var digests: [Digest] = []
       for id in ids { digests.append(try snapshot.findExactly(id, store: session.store.address).id) }
-      for entry in try session.remove(digests) { try entry.report(json: json) }
+      try options.report(session.remove(digests))
       return ExitStatus.success
     }
   }
@@ -136,21 +145,18 @@ extension StoreCommand {
 
     @Option(
       name: .long,
-      help: ArgumentHelp("Take the backups from <file>, one per line, as <id>:<sha256>.", valueName: "file"))
+      help: ArgumentHelp("Read the backups from <file>, one per line, as <id>:<sha256>.", valueName: "file"))
     var listed: RawPath?
 
-    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
-    var json = false
-
-    @OptionGroup var options: ChangeOptions
+    @OptionGroup var options: EntryChangeOptions
 
     func validate() throws {
       if archives.isEmpty == (listed == nil) { throw ValidationError("give backups, or --listed") }
-      try options.signing.requireKey()
+      try options.change.signing.requireKey()
     }
 
     func execute() throws(Failure) -> Int32 {
-      options.common.apply()
+      options.change.common.apply()
       var archives = self.archives
       if let listed {
         for line in try readFile(listed, limit: Ledger.byteLimit).split(separator: UInt8(ascii: "\n")) {
@@ -160,7 +166,7 @@ extension StoreCommand {
           archives.append(archive)
         }
       }
-      let session = try options.session(store)
+      let session = try options.change.session(store)
       try session.snapshot().trust.report()
       var read: [Digest: Digest] = [:]
       for archive in archives { read[archive.id] = archive.sha256 }
@@ -170,7 +176,7 @@ extension StoreCommand {
           "not marked: \(read.count - marked.count) that have gone from the store, or have another "
             + "archive by now")
       }
-      for entry in marked { try entry.report(json: json) }
+      try options.report(marked)
       return ExitStatus.success
     }
   }
@@ -218,16 +224,13 @@ extension StoreCommand {
     @Argument(help: "The store.")
     var store: RawPath
 
-    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
-    var json = false
+    @OptionGroup var options: EntryChangeOptions
 
-    @OptionGroup var options: ChangeOptions
-
-    func validate() throws { try options.requireKeyAlone() }
+    func validate() throws { try options.change.requireKeyAlone() }
 
     func execute() throws(Failure) -> Int32 {
-      options.common.apply()
-      let session = try options.session(store)
+      options.change.common.apply()
+      let session = try options.change.session(store)
       let snapshot = try session.snapshot()
       snapshot.trust.report()
       if snapshot.ledger == nil {
@@ -235,7 +238,7 @@ extension StoreCommand {
       } else if snapshot.trust != .unsigned {
         Messages.notice("the ledger is signed already")
       }
-      for entry in try session.adopt() { try entry.report(json: json) }
+      try options.report(session.adopt())
       return ExitStatus.success
     }
   }
@@ -251,18 +254,15 @@ extension StoreCommand {
     @Argument(help: "The fingerprint of the key that is lost.")
     var fingerprint: HexDigest
 
-    @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
-    var json = false
+    @OptionGroup var options: EntryChangeOptions
 
-    @OptionGroup var options: ChangeOptions
-
-    func validate() throws { try options.requireKeyAlone() }
+    func validate() throws { try options.change.requireKeyAlone() }
 
     func execute() throws(Failure) -> Int32 {
-      options.common.apply()
-      let session = try options.session(store, lost: fingerprint.digest)
+      options.change.common.apply()
+      let session = try options.change.session(store, lost: fingerprint.digest)
       try session.snapshot().trust.report()
-      for entry in try session.takeOver(fingerprint.digest) { try entry.report(json: json) }
+      try options.report(session.takeOver(fingerprint.digest))
       return ExitStatus.success
     }
   }
