@@ -21,7 +21,7 @@ package struct AuditFile {
 
   /// Appends one entry with one write, under a lock.
   ///
-  /// A line that was cut off by a crash is ended first. After a loss the new entry follows the
+  /// A line that was truncated by a crash is ended first. After a loss the new entry follows the
   /// line that is missing, so that the gap shows for good. Returns what is wrong with the log as
   /// it was found, or nil.
   package func append(_ entry: AuditEntry) throws(Failure) -> String? {
@@ -46,7 +46,7 @@ package struct AuditFile {
   }
 
   /// Hands every line from the start to `body`, its number first, and returns what is wrong with
-  /// the end of the log, or nil. A log that is not there has no lines.
+  /// the end of the log, or nil. A log that does not exist has no lines.
   package func read(
     _ body: (_ number: UInt64, _ line: [UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> String? {

@@ -11,7 +11,7 @@ package struct AuditVerification: Sendable {
     /// Without a hash, after lines that have one.
     case unhashed
     case changed, missing, inserted, moved
-    /// The end was cut off.
+    /// The end was truncated.
     case cut
     /// What is kept beside the log is gone or unreadable.
     case state
@@ -52,7 +52,7 @@ extension AuditFile {
     let previous: Digest
   }
 
-  /// Reads the log whole, twice if something is wrong with it. A log that is not there, and never
+  /// Reads the log whole, twice if something is wrong with it. A log that does not exist, and never
   /// was, holds.
   package func verify() throws(Failure) -> AuditVerification {
     var result = AuditVerification()
@@ -175,7 +175,7 @@ extension AuditFile {
     }
   }
 
-  /// Holds the log against what is kept beside it. What was appended just before a crash may be
+  /// Compares the log with what is kept beside it. What was appended just before a crash may be
   /// more than that knows of.
   ///
   /// - Parameters:

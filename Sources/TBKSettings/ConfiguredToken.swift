@@ -13,10 +13,10 @@ package func configuredToken(warn: (String) -> Void = { _ in }) throws(Failure) 
 }
 
 extension Home {
-  /// `github_token` of config.json, as it stands there; nil without the directory, the file or a
+  /// `github_token` of config.json, as it is there; nil without the directory, the file or a
   /// token. It is the last place where a token is looked for, and nothing is made on the way.
   ///
-  /// Throws `.configuration` for a file that is no configuration or a token that is no text; other
+  /// Throws `.configuration` for a file that is not a configuration or a token that is not text; other
   /// keys that are wrong are not its business.
   ///
   /// - Parameter warn: told who else can read or change the file, if there is a token in it.

@@ -37,7 +37,7 @@ package final class Home {
 
   // MARK: Directories
 
-  /// Opens the directory. Throws `.configuration` if it is not there.
+  /// Opens the directory. Throws `.configuration` if it does not exist.
   package func open() throws(Failure) -> Descriptor {
     let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)
     guard let opened else {
@@ -48,7 +48,7 @@ package final class Home {
     return opened
   }
 
-  /// Makes this directory and those in it that are not there, closes it to others, and returns
+  /// Makes this directory and those in it that do not exist, closes it to others, and returns
   /// the paths that it made.
   package func make() throws(Failure) -> [RawPath] {
     var made: [RawPath] = []
@@ -71,7 +71,7 @@ package final class Home {
 
   // MARK: Files
 
-  /// Reads a file of this directory; nil if it is not there.
+  /// Reads a file of this directory; nil if it does not exist.
   private func read(_ name: RawPath) throws(Failure) -> [UInt8]? {
     let home = try open()
     guard let facts = try home.statusIfPresent(of: name) else { return nil }

@@ -3,7 +3,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What a ledger says of the format of an archive: a hint, checked on opening.
+/// What a ledger says about the format of an archive: a hint, checked on opening.
 package struct ArchiveVersion: Equatable, Sendable, ExpressibleByIntegerLiteral {
   /// `archive_version`: 2 for TBK2, 1 for TBK1, 0 for age.
   package let number: UInt8
@@ -71,7 +71,7 @@ package final class ArchiveInput: RereadableSource {
   let file: FileStart?
   /// Bytes that were handed on.
   private var count: UInt64 = 0
-  /// Of suite 3, nil for others: bytes of the header, and the last bytes handed on, up to a trailer's.
+  /// Of suite 3, nil for others: bytes of the header, and the last bytes passed on, up to a trailer's.
   private var chunked: (headerLength: Int, tail: [UInt8])?
 
   /// - Parameter name: what messages call it, as in "standard input".

@@ -1,6 +1,6 @@
 import CCurl
 
-/// The libcurl that is there, as `--version` names it.
+/// The libcurl that was loaded, as `--version` names it.
 package enum CurlLibrary {
   /// As in "8.5.0".
   package static var version: String {

@@ -100,7 +100,7 @@ extension ObjectPath {
 }
 
 extension ObjectPath {
-  /// Whether it is a manifest of TermBackup 6: in clear, so that whoever has the store can read the names,
+  /// Whether it is a manifest of TermBackup 6: unencrypted, so that whoever has the store can read the names,
   /// sizes and hashes of all files. Nothing here needs one.
   var isClearManifest: Bool {
     let text = name.description
@@ -121,11 +121,11 @@ extension Substring {
 }
 
 extension LedgerSession {
-  /// Seconds for which nothing is taken for a leftover: the longest that a writer may need between
+  /// Seconds for which nothing counts as a leftover: the longest that a writer may need between
   /// an object and the ledger that names it.
   package static let leftoverAge: Int64 = 86_400
 
-  /// Removes what lies in the store and is named by no ledger, decided anew over what other writers
+  /// Removes what lies in the store and is named by no ledger, decided again for what other writers
   /// have made of it meanwhile. The ledger stays as it is, so that no key is needed.
   ///
   /// - Parameters:
@@ -144,7 +144,7 @@ extension LedgerSession {
           .denied,
           "TermBackup 6 wrote the ledger of the store \(store.address.display), which does not name "
             + "all that belongs to a backup: nothing was removed",
-          hint: "a backup made by this suite takes the ledger over")
+          hint: "the first backup that this suite makes takes over the ledger")
       }
       var named = NamedObjects()
       named.add(ledger)

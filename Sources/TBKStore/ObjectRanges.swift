@@ -64,7 +64,7 @@ final class JoinedSource: ByteSource {
   }
 }
 
-/// Objects, or parts of them, that can be had as a whole only: each waits, as ciphertext, in a file without a
+/// Objects, or parts of them, that can be had only whole: each waits, as ciphertext, in a file without a
 /// name, so that any part of it can be read. The last two are kept.
 final class WholeObjects {
   private var kept: [(name: String, region: DescriptorRegion)] = []

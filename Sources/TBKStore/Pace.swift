@@ -3,10 +3,10 @@
 /// A server or a program that moves a byte now and then is not silent, and would be waited for without end.
 /// One that is behind by more time than there is patience for is given up.
 package struct Pace: Equatable, Sendable {
-  /// What any line keeps to that backups are made over, in bytes a second. What was faster before does not
+  /// What every connection manages that backups are made over, in bytes per second. What was faster before does not
   /// make up for it.
   package static let least = Pace(rate: 1024)
-  /// For what has to be there as a whole before anything is done with it: a ledger, an answer of an API.
+  /// For what must be complete before anything is done with it: a ledger, an answer of an API.
   /// With a patience of `p` seconds, `n` bytes take no longer than `p` + `n` / 16384 seconds.
   package static let whole = Pace(rate: 16 << 10, least: .min / 2)
 
@@ -17,7 +17,7 @@ package struct Pace: Equatable, Sendable {
   package private(set) var behind: Int64 = 0
 
   /// - Parameters:
-  ///   - rate: in bytes a second, from 1.
+  ///   - rate: in bytes per second, from 1.
   ///   - least: how far ahead it can get, in nanoseconds, as a number that is not positive.
   package init(rate: Int64, least: Int64 = 0) {
     nanosecondsPerByte = max(1, 1_000_000_000 / max(1, rate))

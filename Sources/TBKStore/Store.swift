@@ -14,7 +14,7 @@ package protocol Store: AnyObject {
 
   /// The ledger as it is now; nil if the store is still empty.
   ///
-  /// Throws `.unavailable` for what is not there or is no store.
+  /// Throws `.unavailable` for what does not exist or is not a store.
   func readLedger() throws(Failure) -> StoredLedger?
 
   /// Opens an object. What comes out is unchecked: the store may have altered it.
@@ -55,7 +55,7 @@ package protocol Store: AnyObject {
   /// After anything but `.committed` the staged objects can be committed again, without being
   /// sent again.
   ///
-  /// - Parameter version: what the change was made over; nil for an empty store.
+  /// - Parameter version: the version that the change is based on; nil for an empty store.
   func commit(_ commit: Commit, over version: LedgerVersion?) throws(Failure) -> CommitOutcome
 
   /// What lies here under names that this suite gives, is not among `named`, and was last changed
@@ -63,7 +63,7 @@ package protocol Store: AnyObject {
   /// belongs to may be that of a profile elsewhere.
   func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover]
 
-  /// The manifests in clear that TermBackup 6 has left, of any age; they are leftovers, too.
+  /// The unencrypted manifests that TermBackup 6 has left, of any age; they are leftovers, too.
   func clearManifests() throws(Failure) -> [Leftover]
 
   /// Removes leftovers, unless the store has moved on from `ledger`, which stays as it is to the byte.
@@ -104,7 +104,7 @@ package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
 
   package var description: String { "\(folder.rawValue)/\(name)" }
 
-  /// How a name ends that is for these bytes alone.
+  /// How a name ends that is only for these bytes.
   static func suffix(_ sha256: Digest, _ nameExtension: String = "tbk") -> String {
     "-\(sha256.hex.prefix(8)).\(nameExtension)"
   }
@@ -130,7 +130,7 @@ package struct ObjectReference: Sendable {
 package protocol StagedObject: AnyObject {
   var size: UInt64 { get }
   var sha256: Digest { get }
-  /// What the ledger must say of them, where the store keeps them in several.
+  /// What the ledger must say about them, where the store keeps them in several.
   var parts: [LedgerEntry.Part] { get }
 }
 
@@ -168,7 +168,7 @@ package struct Commit {
 
 package enum CommitOutcome: Equatable, Sendable {
   case committed(LedgerVersion)
-  /// The store has moved on from the version the change was made over. Nothing has happened.
+  /// The store has moved on from the version that the change is based on. Nothing has happened.
   case conflict
   /// The name holds other bytes, which no ledger mentions. Nothing has happened.
   case taken(ObjectPath)

@@ -12,7 +12,7 @@ package enum StoreAddress: Hashable, Sendable {
   /// `github:owner/repo[#branch]`, or `NAME:…` (`[a-z0-9-]+`) for what a program knows; a directory
   /// of such a name is `./NAME:…`.
   ///
-  /// Throws `.usage` for what is no address.
+  /// Throws `.usage` for what is not an address.
   package init(_ operand: RawPath) throws(Failure) {
     let host = environment("TERMBACKUP_GITHUB_API").map { String(decoding: $0, as: UTF8.self) }
     let reference = try StoreReference(

@@ -14,7 +14,7 @@ package struct StoreContext {
   package var userAgent: String
   /// Told what the person should know, and can go on without.
   package var notice: (String) -> Void
-  /// Told what a program says that the store is reached by, a line at a time.
+  /// Gets the messages of the program through which the store is reached, one line at a time.
   package var remark: (String) -> Void = { _ in }
   /// Told by a store on a network of bytes as they leave or arrive; negative where they have to do
   /// so again.

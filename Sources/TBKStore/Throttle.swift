@@ -8,7 +8,7 @@ package final class Throttle {
   package struct Clock {
     /// Nanoseconds.
     package var now: () -> Int64
-    /// Waits so many nanoseconds.
+    /// Waits this many nanoseconds.
     package var sleep: (Int64) throws(Failure) -> Void
 
     package init(now: @escaping () -> Int64, sleep: @escaping (Int64) throws(Failure) -> Void) {
@@ -38,7 +38,7 @@ package final class Throttle {
   /// When the bytes that have passed have had their time.
   private var due: Int64 = .min
 
-  /// - Parameter rate: bytes in a second, from 1.
+  /// - Parameter rate: bytes per second, from 1.
   package init(rate: Int, clock: Clock = .system) {
     self.rate = Int64(max(1, rate))
     self.clock = clock
@@ -58,7 +58,7 @@ package final class Throttle {
   }
 }
 
-/// A source of which no more is taken in a second than a throttle lets through.
+/// A source that is read no faster than a throttle allows.
 package final class ThrottledSource: ByteSource {
   private let source: any ByteSource
   private let throttle: Throttle
@@ -85,7 +85,7 @@ package final class ThrottledSource: ByteSource {
 
 /// How fast bytes may go to a store, and come from it.
 package struct StoreRates: Sendable, Equatable {
-  /// Bytes in a second; nil for as fast as it goes.
+  /// Bytes per second; nil for as fast as possible.
   package var upload: Int?
   package var download: Int?
 

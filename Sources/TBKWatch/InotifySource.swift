@@ -19,7 +19,7 @@ protocol ChangeSource: AnyObject {
   func collect(_ pending: inout PendingChanges) throws(Failure) -> Bool
 }
 
-/// The directory that is watched. It is opened anew each time, because what is kept open cannot be
+/// The directory that is watched. It is opened again each time, because what is kept open cannot be
 /// unmounted.
 struct WatchedRoot {
   let path: RawPath
@@ -52,7 +52,7 @@ struct WatchedRoot {
   }
 }
 
-/// Changes as inotify(7) tells of them: one watch a directory.
+/// Changes as inotify(7) reports them: one watch a directory.
 final class InotifySource: ChangeSource {
   private let root: WatchedRoot
   private let options: WalkOptions

@@ -46,7 +46,7 @@ package struct PendingChanges {
     names = [:]
   }
 
-  /// Drops what is below a directory, but for one name in it.
+  /// Drops what is below a directory, except one name in it.
   package mutating func forget(below path: [UInt8], but name: RawPath) {
     let prefix = path.isEmpty ? [] : path + [UInt8(ascii: "/")]
     names = names.filter {

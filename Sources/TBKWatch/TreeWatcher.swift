@@ -25,7 +25,7 @@ package final class TreeWatcher {
   package enum Remark {
     /// A directory is not watched, or an entry not looked at.
     case unreadable(path: [UInt8], reason: String)
-    /// inotify cannot be used: the tree is looked at every so many seconds.
+    /// inotify cannot be used: the whole tree is checked at an interval, in seconds.
     case polling(reason: String, hint: String?, seconds: Int64)
     /// What other machines change in it is not noticed.
     case onNetwork
@@ -56,7 +56,7 @@ package final class TreeWatcher {
     }
   }
 
-  /// Whether inotify tells of changes, and not a look at every entry.
+  /// Whether inotify reports changes, and not a look at every entry.
   package var isNotified: Bool { source.descriptor != nil }
 
   /// Begins; what changes from here on is reported. Returns how many directories are watched, or

@@ -6,7 +6,7 @@ internal import TBKFormat
 /// A backup: a directory tree as it was at one moment, read out of the archives that hold it.
 ///
 /// Nothing comes out of a `Backup` that was not authenticated. Archives of every kind are read: suite 1 and 3, those
-/// that are sealed to age recipients, and TermBackup 6's. An archive of suite 1 is verified as a whole when it is
+/// that are sealed to age recipients, and TermBackup 6's. An archive of suite 1 is verified whole when it is
 /// opened; of suite 3 and age only what is needed is read.
 ///
 /// Files may not be replaced or written to while a `Backup` is in use; one that is changed gives `.damaged`, never
@@ -107,7 +107,7 @@ public final class Backup {
     }
   }
 
-  /// Reads all archives that the backup needs and verifies every byte of it. Returns if everything is there and as it
+  /// Reads all archives that the backup needs and verifies every byte of it. Returns if all of it is there and as it
   /// was backed up; fails with `.damaged` or `.missing` otherwise.
   public func verify() throws(ReadingError) {
     try reading { () throws(Failure) in

@@ -3,7 +3,7 @@ internal import TBKFormat
 
 /// The list of the backups in a store: its `metadata.json`.
 ///
-/// A ledger is read as it stands. Its signature and its history are not checked here: `tbk-pull --list` does, and a
+/// A ledger is read as it is. Its signature and its history are not checked here: `tbk-pull --list` does, and a
 /// ledger from a store that is not trusted proves nothing. An archive that is opened by its file name proves itself.
 public struct StoreLedger: Sendable {
   /// A file that the store keeps: an archive, a sealed manifest, or a part of either.
@@ -55,7 +55,7 @@ public struct StoreLedger: Sendable {
   /// Whether it has a signature, which is not checked here.
   public let isSigned: Bool
 
-  /// Fails with `.damaged` for what is no ledger.
+  /// Fails with `.damaged` for what is not a ledger.
   ///
   /// - Parameter bytes: all of a `metadata.json`.
   public init(parsing bytes: [UInt8]) throws(ReadingError) {

@@ -70,10 +70,10 @@ struct SigningOptions: ParsableArguments {
   }
 
   /// The keys of `TERMBACKUP_HOME` and of the options. The key to sign with is opened here, so that
-  /// a wrong password is told before anything is done.
+  /// a wrong password is reported before anything is done.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - lost: a key whose ledger is to be taken over.
   func keys(inputIsData: Bool, lost: Digest? = nil) throws(Failure) -> LedgerKeys {
     guard let signKey else { return try trust.keys() }

@@ -37,7 +37,7 @@ struct ConnectionOptions: ParsableArguments {
     }
   }
 
-  /// The store at an operand, with what the options say of it.
+  /// The store at an operand, with what the options say about it.
   func address(_ operand: RawPath) throws(Failure) -> StoreAddress {
     let address = try StoreAddress(operand)
     guard let branch else { return address }
@@ -51,7 +51,7 @@ struct ConnectionOptions: ParsableArguments {
 
   /// What opening the store may need.
   ///
-  /// - Parameter inputIsData: whether standard input is spoken for.
+  /// - Parameter inputIsData: whether standard input is used for something else.
   func context(inputIsData: Bool) -> StoreContext {
     var context = tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
     context.rates = StoreRates(
@@ -141,7 +141,7 @@ struct GroupOptions: ParsableArguments {
       valueName: "id"))
   var group: [GroupOperand] = []
 
-  @Flag(name: .long, help: "Take each group as it is given: the store may not have it yet.")
+  @Flag(name: .long, help: "Use each group as it is given: the store may not have it yet.")
   var newGroup = false
 
   func validate() throws {

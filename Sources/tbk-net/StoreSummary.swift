@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 import TBKStore
 
-/// What `tbk-pull --summary` and `--seen` say of a store, in one form for both.
+/// What `tbk-pull --summary` and `--seen` say about a store, in one form for both.
 enum StoreSummary {
   typealias Facts = [(name: String, value: JSON)]
 

@@ -22,7 +22,7 @@ struct IdentityOptions: ParsableArguments {
   ///
   /// - Parameters:
   ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is spoken for.
+  ///   - inputIsData: whether standard input is used for something else.
   ///   - memoryLimit: KiB that a file's passphrase may cost.
   func read(
     refusing: Bool, inputIsData: Bool, memoryLimit: UInt64

@@ -10,7 +10,7 @@ func openAge(
   let sink = MemorySink()
   do throws(Failure) {
     let source = PeekingSource(SlowSource(file, piece: piece))
-    guard let age = try AgeReader.source(source) else { throw Failure(.malformed, "no age file") }
+    guard let age = try AgeReader.source(source) else { throw Failure(.malformed, "not an age file") }
     let header = try AgeHeader(reading: age)
     try header.checkStanzas()
     let decryptor: ChunkDecryptor

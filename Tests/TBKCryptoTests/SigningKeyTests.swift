@@ -267,7 +267,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
   @Test func keysForWhichAnybodyCanSignAreRefused() throws {
     let front = Array(try content(publicPEM)[..<12])
     func isRefused(_ raw: [UInt8]) throws -> Bool {
-      publicFailure(try wrap("PUBLIC KEY", front + raw))?.message.contains("anybody") == true
+      publicFailure(try wrap("PUBLIC KEY", front + raw))?.message.contains("anyone") == true
     }
     for (number, first) in [(0, 0x00), (1, 0x01), (2, 0xec), (3, 0xed), (4, 0xee)] as [(Int, UInt8)] {
       var raw = [UInt8](repeating: number < 2 ? 0 : 0xff, count: 32)

@@ -62,7 +62,7 @@ struct SeenStateTests {
     let old = try save()
     try place.session().pushArchive(2)
     try restore(old)
-    try expectRefusal("went back in time")
+    try expectRefusal("was rolled back")
   }
 
   @Test func anotherLedgerOfTheSameSequenceIsNoticed() throws {
@@ -78,7 +78,7 @@ struct SeenStateTests {
     try restore(old)
     let other = try makeSession(try place.open(), home: place.scratch["other"])
     for seed in 3..<6 { try other.pushArchive(seed) }
-    try expectRefusal("does not hold sequence 2")
+    try expectRefusal("does not contain sequence 2")
   }
 
   @Test func aHistoryThatIsTooShortIsNoticed() throws {
@@ -120,7 +120,7 @@ struct SeenStateTests {
     let found = failure {
       _ = try makeSession(try DirectoryStore(moved), home: place.scratch["home"]).snapshot()
     }
-    #expect(found?.message.contains("went back in time") == true)
+    #expect(found?.message.contains("was rolled back") == true)
   }
 
   @Test func acceptingWhatWasRolledBackGoesOnFromThere() throws {

@@ -8,7 +8,7 @@ package protocol ArchiveKeys: AnyObject {
   func ring() throws(Failure) -> KeyRing
   /// The key of an age file.
   func key(of header: AgeHeader) throws(Failure) -> AgeFileKey
-  /// Why there is no password or identity, which is no fault of an archive; nil while there is.
+  /// Why there is no password or identity, which is not the fault of an archive; nil while there is.
   var failure: Failure? { get }
 }
 
@@ -21,7 +21,7 @@ package enum ArchiveFront {
   /// - Parameter binary: whether the file is not armored.
   case age(AgeHeader, binary: Bool)
 
-  /// Reads the front of an archive, and nothing behind it; checks the costs it asks for.
+  /// Reads the front of an archive, and nothing after it; checks the costs it asks for.
   ///
   /// - Returns: the front, and what to read on from: the source, or what its armor says.
   package static func read(
@@ -68,7 +68,7 @@ package struct ArchiveOpener {
     }
   }
 
-  /// Opens the archive that fills a region; one that has to be read as a whole, from the file that `whole` makes.
+  /// Opens the archive that fills a region; one that has to be read whole, from the file that `whole` makes.
   package func open(
     region: any ByteRegion, whole: () throws(Failure) -> Descriptor
   ) throws(Failure) -> any OpenedArchive {

@@ -14,7 +14,7 @@ package final class ArchiveSources {
   private let isPartial: Bool
   private var hasBegun = false
   private let warn: (String) -> Void
-  /// The archive that was given last: on a pipe, the next one comes behind it.
+  /// The archive that was given last: on a pipe, the next one comes after it.
   private var last: (any OpenedArchive)?
   /// With what mbu packages are opened, if the operand is one.
   private let mbu: MbuSettings?

@@ -117,7 +117,7 @@ package final class AuthenticatedArchive: OpenedArchive {
   }
 
   package let header: ArchiveHeader
-  /// What a ledger says of the backup, by whoever sent the archive.
+  /// What a ledger says about the backup, by whoever sent the archive.
   package var claims: BackupClaims?
   package var isSealedManifest = false
   private let storage: Storage
@@ -159,7 +159,7 @@ package final class AuthenticatedArchive: OpenedArchive {
   package static func header(
     of source: any ByteSource, limits: OpenLimits
   ) throws(Failure) -> ArchiveHeader {
-    // Fixed fields first, then what their lengths say: nothing behind the header is consumed.
+    // Fixed fields first, then what their lengths say: nothing after the header is consumed.
     var bytes = try source.read(upTo: 4)
     while true {
       do throws(Failure) {
@@ -390,7 +390,7 @@ extension ArchiveHeader {
   fileprivate var doesNotOpen: Failure {
     let hint: String? =
       switch self {
-      case .tbk2: "the format cannot tell which: try the password again"
+      case .tbk2: "the format cannot show which: try the password again"
       case .tbk1: nil
       case .mbu: "it may also have been made by another mbu, which has its own config.toml"
       }

@@ -1,12 +1,12 @@
 import TBKCore
 import TBKFormat
 
-/// Reads the archives of a chain one after the other, each behind its frames, or, without any, back to
+/// Reads the archives of a chain one after the other, each after its frames, or, without any, back to
 /// back (tbk(5), "Chains").
 package final class ChainReader {
   /// One backup of a chain.
   package struct Link {
-    /// What the ledger says of it; nil where the sender does not say.
+    /// What the ledger says about it; nil where the sender does not say.
     package let claims: BackupClaims?
     /// Its archive; nil if the sender does not have it.
     package let archive: PeekingSource?
@@ -28,7 +28,7 @@ package final class ChainReader {
 
   /// The next backup; nil at the end. What is left of the one before is passed over.
   ///
-  /// Throws `.truncated` and `.malformed` for what is no chain.
+  /// Throws `.truncated` and `.malformed` for what is not a chain.
   ///
   /// - Parameter manifest: given the claims and the sealed manifest of the backup, where it comes along;
   ///   what it leaves of it is passed over.

@@ -1,11 +1,11 @@
 import TBKCore
 import TBKFormat
 
-/// A sealed manifest that is read, and compared with what a ledger says of it, on a thread of its own.
+/// A sealed manifest that is read, and compared with what a ledger says about it, on a thread of its own.
 package final class ManifestReading: @unchecked Sendable {
   private let archive: any OpenedArchive
   private let claims: BackupClaims
-  // Written by the thread alone, read when it has ended.
+  // Written only by the thread, read when it has ended.
   private var result: Result<Manifest, Failure>?
   private var thread: WorkerThread?
 

@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// The text of a manifest on its way out of an archive: parsed, and hashed as it stands.
+/// The text of a manifest on its way out of an archive: parsed, and hashed as it is.
 ///
 /// The id is the hash of the canonical text with null in its own place. If the text that came has that hash, the
 /// parsed manifest need not be serialised again, which takes longer than parsing.

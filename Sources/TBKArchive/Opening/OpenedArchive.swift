@@ -6,10 +6,10 @@ import TBKFormat
 package protocol OpenedArchive: AnyObject {
   var kind: ArchiveKind { get }
 
-  /// Whether it was given as a sealed manifest. What it says of a backup is believed if that has the id.
+  /// Whether it was given as a sealed manifest. What it says about a backup is believed if that has the id.
   var isSealedManifest: Bool { get set }
 
-  /// What a ledger says of the backup, by whoever sent the archive.
+  /// What a ledger says about the backup, by whoever sent the archive.
   var claims: BackupClaims? { get set }
 
   /// Whether its tar has no manifest.

@@ -87,7 +87,7 @@ extension BackupReader {
   }
 
   /// Takes from an older archive what the newest leaves to it; returns its id, or nil if it has to be
-  /// read as a whole.
+  /// read whole.
   func readParts(
     of archive: any OpenedArchive, for manifest: Manifest, _ have: Gathered,
     consumer: (any MemberConsumer)?, wanted: (Manifest, Int) -> Bool
@@ -189,7 +189,7 @@ private final class ManifestFinder: TarHandler {
   private let termBackup6: TermBackup6Manifests
   private var text: ManifestText?
   private(set) var manifest: Manifest?
-  /// Whether something comes behind it.
+  /// Whether something comes after it.
   private(set) var isFollowed = false
 
   /// - Parameter length: bytes that it should have.

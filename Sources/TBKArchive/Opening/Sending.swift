@@ -8,7 +8,7 @@ extension BackupReader {
   /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
   /// is sent, and the whole against the manifest at the end; only then comes the end of the tar.
   ///
-  /// A tar that fails after it has begun ends with a block that is no header, so that nobody takes
+  /// A tar that fails after it has begun ends with a block that is not a header, so that nobody takes
   /// what came for all of it.
   @discardableResult
   package func sendTar(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
@@ -213,7 +213,7 @@ final class CheckingSink: ByteSink {
     try next.finish()
   }
 
-  /// Ends a tar of which something has been sent so that every reader fails: with a block, at a
+  /// Ends a tar that has been sent in part so that every reader fails: with a block, at a
   /// border of blocks, that cannot be a header, or inside a member.
   func spoil() {
     if sent == 0 { return }

@@ -10,7 +10,7 @@ package final class SeriesVerification {
   package struct Verdict {
     package enum Kind: String, Sendable {
       case ok
-      /// Its archive is not there.
+      /// Its archive is missing.
       case missing
       /// Its archive is not whole, or not what it should be.
       case corrupt
@@ -44,7 +44,7 @@ package final class SeriesVerification {
   private var offers = SeriesOffers()
 
   /// - Parameters:
-  ///   - expected: what a ledger says of the backups, by id; each must be among them.
+  ///   - expected: what a ledger says about the backups, by id; each must be among them.
   package init(
     limits: OpenLimits, expected: [String: BackupClaims]? = nil,
     progress: @escaping (Int) -> Void, keys: any ArchiveKeys
@@ -56,7 +56,7 @@ package final class SeriesVerification {
   }
 
   /// Verifies the backups of one stream, which come in an order in which none is before what it needs;
-  /// `report` gets those that were asked for. Throws what is no fault of a backup, or one of the stream.
+  /// `report` gets those that were asked for. Throws what is not the fault of a backup, or one of the stream.
   package func verify(
     _ stream: any ByteSource, report: (Verdict) throws(Failure) -> Void
   ) throws(Failure) {
@@ -69,7 +69,7 @@ package final class SeriesVerification {
       })
       guard let link else { return }
       let verdict = try verify(link, sealed)
-      // Of one that is cut off, it is the stream that is at fault.
+      // Of one that is truncated, it is the stream that is at fault.
       try chain.passRest()
       let found = chain.lastIsDamaged && verdict.verified == nil ? lost(link, sealed, isDamaged: true) : verdict
       if link.claims?.isWanted ?? true { try report(found) }
@@ -162,7 +162,7 @@ package final class SeriesVerification {
       try listed.check(verified.manifest, id: verified.id)
     }
     if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
-    // What is there for the sake of others alone offers what it holds itself, unless it must be laid over others.
+    // What is there only because others need it offers what it holds itself, unless it must be laid over others.
     let tree = verified.manifest.archived
     let isWanted = claims?.isWanted ?? true
     let lacking = isWanted || !tree.listsWholeTree ? tree.lacking(verified, in: offers) : []
@@ -203,7 +203,7 @@ package final class SeriesVerification {
     return id == nil || found.id == id ? .whole : .damaged
   }
 
-  /// What `body` gives, or why what it reads does not hold; throws what is no fault of that.
+  /// What `body` gives, or why what it reads does not hold; throws what is not the fault of that.
   private func attempt<R>(
     _ body: () throws(Failure) -> R
   ) throws(Failure) -> Result<R, Failure> {

@@ -7,7 +7,7 @@ import TBKFormat
 ///
 /// Nothing that it says is believed: what comes of it is compared with the ids of backups.
 package final class ServedArchives {
-  /// What it says of an archive.
+  /// What it says about an archive.
   package struct Facts {
     /// Bytes.
     package let size: UInt64

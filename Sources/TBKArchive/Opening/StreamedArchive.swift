@@ -153,10 +153,10 @@ package final class StreamedArchive: OpenedArchive {
 
 /// What decrypts one message.
 private protocol MessageKey: AnyObject {
-  /// What stands before the first chunk.
+  /// What comes before the first chunk.
   var front: [UInt8] { get }
   var frontLength: Int { get }
-  /// Bytes behind the last chunk.
+  /// Bytes after the last chunk.
   var trailerLength: Int { get }
   /// `.authentication` if the message was made with another key.
   func cipher() throws(Failure) -> ChunkCipher

@@ -24,7 +24,7 @@ extension MemberConsumer {
 /// Reads an archive's tar: finds the manifest, hashes everything else, and compares the two (tbk(5),
 /// "Payload").
 ///
-/// What needs no manifest is checked before a member is handed on, and where the manifest comes
+/// What needs no manifest is checked before a member is passed on, and where the manifest comes
 /// before the others, so is everything that a header says: the consumer never gets a byte too many.
 package final class TarVerifier: TarHandler {
   private enum Current {
@@ -39,7 +39,7 @@ package final class TarVerifier: TarHandler {
   private var current: Current?
   private var member = TarMember(name: [], kind: .file)
   private var parsed: Manifest?
-  /// What `parsed` says of a member that comes after it; made when the first one does.
+  /// What `parsed` says about a member that comes after it; made when the first one does.
   private var listed: MemberList?
   /// What the tar held, under the names it had there.
   private var records = EntryTable()
@@ -179,7 +179,7 @@ package final class TarVerifier: TarHandler {
     if manifest.isTermBackup6, termBackup6 == .none {
       throw Failure(
         .malformed, "the manifest is one of TermBackup 6, which never wrote archives of suite 3 or age",
-        hint: "it was forged, or sealed again by an earlier version")
+        hint: "it was forged, or resealed by an earlier version")
     }
     try manifest.validate()
     try checkID(manifest, text, termBackup6)
@@ -197,7 +197,7 @@ package final class TarVerifier: TarHandler {
     if manifest.hasUnprovenID {
       if termBackup6 == .all { return }
       throw Failure(
-        .integrity, "the sealed manifest of an increment of TermBackup 6 proves nothing",
+        .integrity, "the sealed manifest of an incremental backup of TermBackup 6 proves nothing",
         hint: "read its archive")
     }
     if try text.hasID(id) { return }
@@ -210,9 +210,9 @@ package final class TarVerifier: TarHandler {
 /// A manifest and the proof that an archive holds what it says: only this is restored from.
 package struct VerifiedManifest: Sendable {
   package let manifest: Manifest
-  /// The id: verified, but for TermBackup 6's increments.
+  /// The id: verified, except for TermBackup 6's incremental backups.
   package let id: String
-  /// Whether the archive held the manifest alone.
+  /// Whether the archive held only the manifest.
   package let isAlone: Bool
   /// Whether the content has been checked against it, too: of an archive of which parts can be read the
   /// manifest is read alone.
@@ -220,7 +220,7 @@ package struct VerifiedManifest: Sendable {
   /// Listed files that are not in the archive, which TermBackup 6 allowed to happen; of a part of a backup
   /// also what archives hold that were not given.
   package internal(set) var missing: [[UInt8]]
-  /// The backups that are needed and not there, of which a part does without.
+  /// The backups that are needed and missing, which a part does without.
   package internal(set) var absent: [String] = []
   /// The names of files that TermBackup 6's tar has as hard links, with those that they link to.
   let firstNames: [[UInt8]: [UInt8]]
@@ -265,7 +265,7 @@ package struct VerifiedManifest: Sendable {
   }
 }
 
-/// What a manifest says of the members that come after it.
+/// What a manifest says about the members that come after it.
 private struct MemberList {
   private let manifest: Manifest
   private let tree: any ArchivedTree

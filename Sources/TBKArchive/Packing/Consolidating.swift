@@ -7,11 +7,11 @@ extension BackupReader {
   ///
   /// Each archive is taken once. Of one that can be read from any place, what is needed is read and no more;
   /// another is decrypted twice: to prove it, then to pack what is needed of it. Nothing of it is kept. The members come as the archives bring them; what has no content
-  /// of its own, directories and links, comes behind.
+  /// of its own, directories and links, comes after.
   ///
   /// - Parameters:
   ///   - begin: told how many bytes of content there are, before any is packed.
-  ///   - progress: told of bytes packed.
+  ///   - progress: given the number of bytes packed.
   package func consolidate(
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
@@ -29,7 +29,7 @@ extension BackupReader {
   /// Likewise in suite 3 or age. No entry has an offset yet, so the id is known beforehand.
   ///
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of the manifest alone; ended before `output` is.
+  ///   - sealedManifest: gets an archive of only the manifest; ended before `output` is.
   ///   - output: gets the archive; it is ended.
   ///   - ended: called when all has been packed, before the archive's end is written.
   package func consolidate(
@@ -105,7 +105,7 @@ extension Manifest {
   package func consolidated() throws(Failure) -> Manifest {
     guard !tree.isReadOnly else {
       throw Failure(
-        .usage, "TermBackup 6's increments do not say what was deleted: they stay as they are",
+        .usage, "TermBackup 6's incremental backups do not record what was deleted: they stay as they are",
         hint: "make a full backup instead")
     }
     guard needsOthers else {
@@ -167,7 +167,7 @@ private final class ContentPacker {
     try TarWriter.pad(tar, after: manifest.files.size(index))
   }
 
-  /// Writes what has no content of its own. Directories come behind what is in them: an extractor
+  /// Writes what has no content of its own. Directories come after what is in them: an extractor
   /// that sets times and modes at once does not disturb them any more.
   func finish() throws(Failure) {
     for index in manifest.files.indices {

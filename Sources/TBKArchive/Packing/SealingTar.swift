@@ -5,8 +5,8 @@ import TBKFormat
 extension Sealing {
   /// Seals what a tar holds, as a backup with a manifest.
   ///
-  /// What the manifest will say is known at the tar's end alone. So the members are compressed into
-  /// an encrypted spool as they come, and the manifest becomes a gzip member behind them. Where names
+  /// What the manifest will say is known only at the tar's end. So the members are compressed into
+  /// an encrypted spool as they come, and the manifest becomes a gzip member after them. Where names
   /// turn out to have to change then, the spool is read once more.
   ///
   /// - Parameters:
@@ -48,7 +48,7 @@ extension Sealing {
   /// Likewise in suite 3 or age. Where each content lies in the tar is known when all names are.
   ///
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of the manifest alone; ended before `output` is.
+  ///   - sealedManifest: gets an archive of only the manifest; ended before `output` is.
   ///   - output: gets the archive; it is ended.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String?, sealing: StreamSealing,

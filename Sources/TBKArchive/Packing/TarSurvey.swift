@@ -12,7 +12,7 @@ package final class TarSurvey: TarHandler {
   private let report: (UnreadableEntry) throws(Failure) -> Void
   private var hash: SHA256
   private var member = TarMember(name: [], kind: .file)
-  /// What the member that passes is: nil for what is no entry of the tree.
+  /// What the member that passes is: nil for what is not an entry of the tree.
   private var isWanted: Bool?
   /// The one directory that everything is in, if it is taken off the names.
   private var top: [UInt8]?
@@ -24,7 +24,7 @@ package final class TarSurvey: TarHandler {
   private var symlinks: [[UInt8]: [UInt8]] = [:]
   private var root: ManifestEntry?
   private var unreadable: [UnreadableEntry] = []
-  /// Whether a member is no entry of the manifest.
+  /// Whether a member is not an entry of the manifest.
   private(set) var leavesOut = false
   private var names = MemberTree()
   /// What the tar held, in its order.

@@ -12,7 +12,7 @@ package final class TreePacker {
   package struct Mishap: Sendable {
     package let path: [UInt8]
     package let reason: String
-    /// Whether the entry is in the backup all the same, as what was read of it.
+    /// Whether the entry is in the backup anyway, as what was read of it.
     package let kept: Bool
   }
 
@@ -41,7 +41,7 @@ package final class TreePacker {
   ///   - manifest: as tbk-manifest made it.
   ///   - root: the directory that its paths are relative to.
   ///   - tar: where the tar goes. It is not finished.
-  ///   - progress: told of bytes read.
+  ///   - progress: given the number of bytes read.
   ///   - report: told of each entry that could not be read, or changed meanwhile.
   package init(
     _ manifest: Manifest, root: Descriptor, tar: any ByteSink,
@@ -142,7 +142,7 @@ package final class TreePacker {
     entry.storedIn = nil
     entry.offset = nil
     entry.hardLink = first
-    // In an increment a link to what is stored elsewhere is in the manifest alone.
+    // In an incremental backup a link to what is stored elsewhere is only in the manifest.
     if packed.storedIn == nil {
       var member = TarMember(entry)
       member.linkTarget = packed.tarName
@@ -167,7 +167,7 @@ package final class TreePacker {
 
   // MARK: Content
 
-  /// Packs a file's content; false if there is none to be had.
+  /// Packs a file's content; false if it cannot be read.
   private func packContent(_ entry: inout ManifestEntry) throws(Failure) -> Bool {
     let file: Descriptor
     let before: stat
@@ -197,7 +197,7 @@ package final class TreePacker {
     if let after = try? file.status(), !FileFacts.unchanged(before, after) {
       reason = reason ?? "it changed while it was read"
     } else if ending == .early {
-      reason = "it ended early: zeros stand for what is missing"
+      reason = "it ended early: zeros replace what is missing"
     }
     if let reason { note(Mishap(path: entry.path, reason: reason, kept: true)) }
     return true

@@ -4,7 +4,7 @@ import TBKCore
 /// Reaches files below a root component by component, following no link, and keeps the directories
 /// of the last path open: in the order of a manifest the next file is mostly a sibling.
 package final class DirectoryChain {
-  /// What to do about a component that is not there.
+  /// What to do about a component that does not exist.
   package enum Missing {
     case fail
     /// Directories are made on the way, with this mode less the umask. Only below a directory that
@@ -30,7 +30,7 @@ package final class DirectoryChain {
 
   /// The directory that holds the last component of `path`, and that component.
   ///
-  /// Throws `.inputMissing` for a component that is not there, `.malformed` for one that is not a
+  /// Throws `.inputMissing` for a component that does not exist, `.malformed` for one that is not a
   /// directory (a link above all).
   package func parent(of path: [UInt8]) throws(Failure) -> (directory: Descriptor, name: RawPath) {
     let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)

@@ -18,7 +18,7 @@ package struct MetadataOptions: Sendable {
 
 /// Gives files and directories the metadata that a manifest lists, and takes away what it does not.
 ///
-/// Everything goes through a descriptor of what is meant, but for links, which are reached by name in
+/// Everything goes through a descriptor of what is meant, except links, which are reached by name in
 /// a directory of ours.
 final class MetadataSetter {
   /// How much of it is set.
@@ -197,7 +197,7 @@ final class MetadataSetter {
     if extent == .whole { try applyTime(entry, to: file, name: name) }
   }
 
-  /// Its time alone.
+  /// Only its time.
   func applyTime(_ entry: ManifestEntry, to file: Descriptor, name: RawPath) throws(Failure) {
     try setTime(
       entry, try file.status(), name, set: { unsafe futimens(file.number, $0) },
@@ -339,7 +339,7 @@ final class MetadataSetter {
 
   // MARK: Complaining
 
-  /// Each kind of trouble is told once: a file system without attributes has none for any file.
+  /// Each kind of trouble is reported once: a file system without attributes has none for any file.
   ///
   /// - Parameter ofEach: whether it is reported for each file, because it depends on that file's values.
   func complain(

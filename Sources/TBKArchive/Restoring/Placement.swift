@@ -19,7 +19,7 @@ final class Placement {
     case skip, create, replace, conflict
     /// Stays as it is.
     case keep
-    /// Stays, with metadata that is set anew.
+    /// Stays, with metadata that is set again.
     case adjust
     /// Comes along when the directory above it is moved.
     case within
@@ -48,7 +48,7 @@ final class Placement {
   let setsRootTime: Bool
 
   var actions: [Action] = []
-  /// Directories that no manifest lists, as in TermBackup 6, and that are not there: those that are
+  /// Directories that no manifest lists, as in TermBackup 6, and that do not exist: those that are
   /// moved whole, and all.
   var impliedTops: Set<[UInt8]> = []
   var implied: Set<[UInt8]> = []
@@ -171,7 +171,7 @@ final class Placement {
     manifest.tree.listsTypes && manifest.files.find(path) != nil
   }
 
-  /// Notes what is moved with everything below it, for the directory of an entry that is not there.
+  /// Notes what is moved with everything below it, for the directory of an entry that does not exist.
   private func moveWhole(
     _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
   ) throws(Failure) {

@@ -114,7 +114,7 @@ extension Placement {
     return setsRoot ? manifest.root : nil
   }
 
-  /// Closes directories that are there to those who could not enter them in the backup, before
+  /// Closes existing directories to those who could not enter them in the backup, before
   /// anything is put into them, and opens them to ourselves.
   private func prepare() throws(Failure) {
     let chain = loosening.chain()
@@ -217,7 +217,7 @@ extension Placement {
     }
   }
 
-  /// Gives directories that are there their metadata, and puts back what was opened, from the deepest
+  /// Gives existing directories their metadata, and puts back what was opened, from the deepest
   /// up; the destination itself last. Nothing may be put into them after that.
   func finish() throws(Failure) {
     let chain = DirectoryChain(root: destination.directory)

@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// The directory that is extracted into: made if it is not there, closed to others, and removed again
+/// The directory that is extracted into: made if it does not exist, closed to others, and removed again
 /// on failure.
 package final class RestoreDestination {
   package let directory: Descriptor

@@ -27,7 +27,7 @@ package enum RestoreLeftovers {
       && isSuffix(name.dropFirst(filePrefix.count).dropLast(fileSuffix.count))
   }
 
-  /// Whether a name in a tree is one of these, so that it is no part of what is backed up.
+  /// Whether a name in a tree is one of these, so that it is not part of what is backed up.
   static func isOurs(_ name: RawPath, _ facts: stat) -> Bool {
     guard facts.st_mode & 0o077 == 0 else { return false }
     switch facts.st_mode & S_IFMT {

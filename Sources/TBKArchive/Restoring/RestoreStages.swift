@@ -9,7 +9,7 @@ struct NameLookup {
   private let files: EntryTable
   private let order: [UInt32]?
   private var renamed: [[UInt8]: Int] = [:]
-  /// The entries of which a manifest says where in another backup's tar their content is.
+  /// The entries for which a manifest says where in another backup's tar their content is.
   private var places: [UInt64: [Int]] = [:]
 
   init(_ manifest: Manifest) {
@@ -48,7 +48,7 @@ struct NameLookup {
   }
 }
 
-/// Which entries are there by now.
+/// Which entries have been staged so far.
 final class Gathered {
   private var flags: [Bool]
   init(_ count: Int) { flags = Array(repeating: false, count: count) }

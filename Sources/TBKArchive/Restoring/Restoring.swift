@@ -17,7 +17,7 @@ package struct RestoreOptions {
   package var includePatterns: [[UInt8]] = []
   /// Those of them that stand for paths which were named, with these paths.
   package var named: [[UInt8]: [UInt8]] = [:]
-  /// Where files are there already and `policy` is `.never`: is told what `.ifChanged` would do, in place of a
+  /// If files already exist and `policy` is `.never`: gets what `.ifChanged` would do, in place of a
   /// failure. It gets pairs as `preview` has them.
   package var propose: ((String, [UInt8]) throws(Failure) -> Void)?
   /// The id the backup must have: all of it, or its start.
@@ -54,7 +54,7 @@ extension BackupReader {
   /// What a restore would do to each entry, as pairs of a word and a path. Reads, and refuses, all
   /// that a restore does.
   ///
-  /// - Parameter destination: nil if it is not there yet.
+  /// - Parameter destination: nil if it does not exist yet.
   package func preview(
     to destination: Descriptor?, _ options: RestoreOptions,
     _ show: (String, [UInt8]) throws(Failure) -> Void
@@ -222,7 +222,7 @@ extension BackupReader {
     {
       let name = manifest.files[index].tarName
       try staging.remove(name)
-      // So are directories that were made for them alone.
+      // So are directories that were made only for them.
       var above = name[...]
       while let slash = above.lastIndex(of: UInt8(ascii: "/")) {
         above = above[..<slash]

@@ -23,7 +23,7 @@ struct Selection {
         path, isDirectory: files.type(index) == .directory, options)
     }
     if let sample = options.sample {
-      // A second name of a file is no file of its own.
+      // A second name of a file is not a file of its own.
       let all = chosen
       let matching = files.indices.filter { all[$0] && files.type($0) != .directory && !files.isHardLink($0) }
       chosen = Array(repeating: false, count: files.count)

@@ -28,7 +28,7 @@ final class Staging {
     chain = DirectoryChain(root: directory, missing: .create(mode: 0o700))
   }
 
-  /// A new directory, locked so that it is not taken for a leftover.
+  /// A new directory, locked so that it is not mistaken for a leftover.
   private static func make(
     in destination: Descriptor
   ) throws(Failure) -> (RawPath, PrivateDirectory) {

@@ -94,7 +94,7 @@ package final class ArchiveOutput: ByteSink {
   package func commit() throws(Failure) {
     switch place {
     case .inPlace:
-      // What a file that was opened without being emptied held further on is no part of this.
+      // What a file that was opened without being emptied held further on is not part of this.
       if let end = descriptor.position { try descriptor.truncate(to: end) }
     case .spooled(let spool, let destination):
       try spool.seek(to: 0)
@@ -108,7 +108,7 @@ package final class ArchiveOutput: ByteSink {
 }
 
 extension DescriptorSink {
-  /// A sink that hands on at once.
+  /// A sink that passes on at once.
   fileprivate var unbuffered: any ByteSink { DirectSink(descriptor) }
 }
 
@@ -196,7 +196,7 @@ extension Argon2Cost {
   }
 }
 
-/// Counts a chunked message, and writes the trailer behind it.
+/// Counts a chunked message, and writes the trailer after it.
 private final class TrailingSink: ByteSink {
   private let next: any ByteSink
   private var length: UInt64 = 0

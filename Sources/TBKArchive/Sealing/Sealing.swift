@@ -37,12 +37,12 @@ package struct SealedBackup: ~Copyable {
   /// Gives the archive to its reader, or its name.
   package consuming func commit() throws(Failure) { try finish() }
 
-  /// What a store needs to know in clear: nothing readable of the tree (tbk(5), "Receipt").
+  /// What a store needs to know, unencrypted: nothing readable of the tree (tbk(5), "Receipt").
   package borrowing func receipt() -> JSON { manifest.receipt(isComplete: isComplete) }
 }
 
 extension Manifest {
-  /// What a store needs to know of a backup in clear (tbk(5), "Receipt").
+  /// What a store needs to know about a backup, unencrypted (tbk(5), "Receipt").
   ///
   /// - Parameter isComplete: whether all of the source is in the backup as it was.
   package func receipt(isComplete: Bool) -> JSON {
@@ -127,7 +127,7 @@ package enum Sealing {
       throw Failure(.usage, error.message)
     }
     if name.bytes.contains(UInt8(ascii: "/")) {
-      throw Failure(.usage, "\(name.display): the name of a stream is one component")
+      throw Failure(.usage, "\(name.display): the name of a stream has only one component")
     }
   }
 
@@ -147,7 +147,7 @@ package enum Sealing {
     return entry
   }
 
-  /// Seals a manifest alone: an archive whose tar holds `manifest.json` and nothing else.
+  /// Seals only a manifest: an archive whose tar holds `manifest.json` and nothing else.
   package static func manifest(
     _ manifest: Manifest, key: SealingKey, to path: RawPath
   ) throws(Failure) {

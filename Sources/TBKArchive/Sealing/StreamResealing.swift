@@ -135,7 +135,7 @@ private final class TarFramer: ByteSink {
     try flush()
   }
 
-  /// Of TermBackup 6 a tree's own `manifest.json` comes behind the manifest.
+  /// Of TermBackup 6 a tree's own `manifest.json` comes after the manifest.
   private func begin(_ member: TarMember) throws(Failure) {
     if !hasManifest, member.kind == .file, EntryName.normalised(member.name) == Manifest.fileName {
       hasManifest = true

@@ -30,7 +30,7 @@ package struct StreamSealing {
     self.threads = threads
   }
 
-  /// Writes what stands before the payload to `sink`; what is then written to the stage that comes
+  /// Writes what comes before the payload to `sink`; what is then written to the stage that comes
   /// back is the payload. Ending it ends `sink`.
   func begin(into sink: any ByteSink) throws(Failure) -> any ByteSink {
     switch encryption {
@@ -54,7 +54,7 @@ package struct StreamedBackup {
   /// Bytes of content that were read.
   package let contentLength: UInt64
 
-  /// What a store needs to know in clear, with size and hash of the archive: an age file does not say
+  /// What a store needs to know, unencrypted, with size and hash of the archive: an age file does not say
   /// where it ends (tbk(5), "Receipt").
   package func receipt() -> JSON {
     var receipt = manifest.receipt(isComplete: isComplete)
@@ -75,7 +75,7 @@ final class FramedArchive {
   private let sealedManifest: (any ByteSink)?
 
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of the manifest alone, out of the same frames; ended
+  ///   - sealedManifest: gets an archive of only the manifest, out of the same frames; ended
   ///     before `output` is.
   ///   - output: gets the archive; ended by `finish`.
   init(
@@ -132,7 +132,7 @@ extension Sealing {
   ///
   /// - Parameters:
   ///   - root: what the manifest's paths are relative to.
-  ///   - sealedManifest: gets an archive of the manifest alone, out of the same frames; ended
+  ///   - sealedManifest: gets an archive of only the manifest, out of the same frames; ended
   ///     before `output` is.
   ///   - output: gets the archive; it is ended.
   ///   - begin: told how many bytes of content there are, before any is read.

@@ -16,7 +16,7 @@ extension TermBackup6Tree: ArchivedTree {
   }
 
   /// A symlink is in the tar as a link and in the manifest as what it pointed to, a second name of a file as a file,
-  /// and what had vanished meanwhile is listed and not there. So an archive of which nothing is left may be empty.
+  /// and what had vanished meanwhile is listed and not there. So an archive may be empty.
   func match(_ manifest: Manifest, _ records: EntryTable) throws(Failure) -> ArchivedContent {
     let order = records.isSorted() ? nil : records.sortedIndices()
     let files = manifest.files

@@ -1,4 +1,4 @@
-// TermBackup 6's increments list what changed, and not what was deleted: a chain of them is laid
+// TermBackup 6's incremental backups list what changed, and not what was deleted: a chain of them is laid
 // over one another, each archive checked to be the parent of the one before it.
 
 import TBKCore
@@ -98,7 +98,7 @@ extension BackupReader {
     if absent != nil {
       // What is older than a gap may not be what the tree had.
       while let archive = try next() {
-        warn("backup \(try read(archive).id) is left out: the backup made over it is missing")
+        warn("backup \(try read(archive).id) is left out: the backup based on it is missing")
       }
     } else if try next() != nil {
       throw Failure(
@@ -136,8 +136,8 @@ extension BackupReader {
     if !isSent { throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup") }
   }
 
-  /// Gives the archives of a chain, newest first, to `body`, which says whether it goes on. Returns the id
-  /// of the one that is not there, if `isPartial`; nil if the chain is whole.
+  /// Gives the archives of a chain, newest first, to `body`, which returns whether to continue. Returns the id
+  /// of the one that is missing, if `isPartial`; nil if the chain is whole.
   @discardableResult
   private func walkTermBackup6(
     _ first: VerifiedManifest,
@@ -155,7 +155,7 @@ extension BackupReader {
       let other = try read(archive)
       if isPartial, other.id != expected {
         warn(absence(of: expected))
-        warn("backup \(other.id) is left out: the backup made over it is missing")
+        warn("backup \(other.id) is left out: the backup based on it is missing")
         return expected
       }
       guard other.id == expected, other.manifest.isTermBackup6 else {

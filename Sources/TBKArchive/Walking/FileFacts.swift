@@ -3,7 +3,7 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// What the kernel says of a file, in the terms of a manifest.
+/// What the kernel says about a file, in the terms of a manifest.
 package enum FileFacts {
   package static let typeBits: UInt32 = 0o170000
 

@@ -3,7 +3,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Holds a tree against a manifest: the test after a restore.
+/// Compares a tree with a manifest: the test after a restore.
 package struct ManifestCheck {
   /// What is wrong with an entry; one entry can have several problems.
   package enum Problem: String, Sendable {

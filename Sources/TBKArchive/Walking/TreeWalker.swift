@@ -5,7 +5,7 @@ import TBKFormat
 /// What a walk leaves out.
 package struct WalkOptions: Sendable {
   package var rules = IgnoreRules()
-  /// Leaves out what is in directories with a valid CACHEDIR.TAG, but for the tag itself.
+  /// Leaves out what is in directories with a valid CACHEDIR.TAG, except the tag itself.
   package var excludesCaches = false
   /// Stays on the file system of the root; mount points are kept as empty directories.
   package var oneFileSystem = false
@@ -135,7 +135,7 @@ package final class TreeWalker {
   }
 
   private func unreadable(_ path: [UInt8], _ failure: Failure) {
-    // The reason alone: the path stands beside it.
+    // Only the reason: the path is beside it.
     remark(.unreadable(UnreadableEntry(path: path, reason: failure.reason)))
   }
 

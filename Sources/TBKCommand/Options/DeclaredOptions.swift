@@ -12,7 +12,7 @@ package protocol FormerOptions {
 /// The parser keeps the last value of an option that was given twice, and reports a missing operand
 /// before an unknown option. `fault(in:)` finds what it should have refused.
 ///
-/// Values and operands that look like options are not known here: no command takes any, but for what
+/// Values and operands that look like options are not known here: no command takes any, except what
 /// follows `--`.
 package struct DeclaredOptions {
   private struct Declaration {
@@ -97,7 +97,7 @@ package struct DeclaredOptions {
     return joined == arguments ? nil : joined
   }
 
-  /// Reads what the parser says of a command.
+  /// Reads what the parser says about a command.
   init(_ command: any ParsableCommand.Type) {
     add(Declaration(takesValue: false, mayRepeat: true), ["--help", "-h", "--version"])
     var reader = HelpReader(command._dumpHelp())

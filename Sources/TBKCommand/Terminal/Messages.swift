@@ -44,7 +44,7 @@ package enum Messages {
   /// What another program has to say, which `--quiet` does not leave out.
   package static func relay(_ text: String) { put("\(program): \(text)\n") }
 
-  /// Whoever started this one as a stage finds the report as JSON behind its status, and prints it if JSON is asked for.
+  /// Whoever started this one as a stage finds the report as JSON after its status, and prints it if JSON is asked for.
   package static func report(_ failure: Failure) {
     let note = Array((jsonReport(failure) + "\n").utf8)
     let isNoted = unsafe note.withUnsafeBufferPointer { bytes in

@@ -114,7 +114,7 @@ package final class ProgressMeter: Sendable {
   /// first the bar goes, then the amounts, then the rate.
   ///
   /// - Parameters:
-  ///   - rate: bytes a second.
+  ///   - rate: bytes per second.
   ///   - estimates: whether the rate is known long enough to say how long the rest takes.
   package static func line(
     _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int, estimates: Bool = true

@@ -46,7 +46,7 @@ package final class Terminal {
           return try Secret(copying: line.span.extracting(0..<count))
         }
         guard count < limit else {
-          throw Failure(.usage, "what was entered is longer than \(limit) bytes")
+          throw Failure(.usage, "the input is longer than \(limit) bytes")
         }
         line[count] = one[0]
         count += 1

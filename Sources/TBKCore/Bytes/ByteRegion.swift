@@ -22,7 +22,7 @@ extension ByteRegion {
   package func expect(upTo end: UInt64) {}
   package func expect(_ ranges: [Range<UInt64>]) {}
 
-  /// Exactly `count` bytes from `offset`; `.truncated` if they are not there. `count` must be known
+  /// Exactly `count` bytes from `offset`; `.truncated` if there are fewer. `count` must be known
   /// to be small enough to hold.
   package func read(_ count: Int, at offset: UInt64) throws(Failure) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)

@@ -10,11 +10,11 @@ package protocol ByteSink: AnyObject {
 /// Where bytes come from.
 package protocol ByteSource: AnyObject {
   /// Fills the front of `buffer`, which must not be empty and keeps its size, and returns how many
-  /// bytes it put there; 0 means the end, and goes on meaning it.
+  /// bytes it put there; 0 means the end, and continues to mean it.
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int
 }
 
-/// The chunk that stages hand on, in bytes: large enough that calls cost nothing, small enough to
+/// The chunk that stages pass on, in bytes: large enough that calls cost nothing, small enough to
 /// stay in the second-level cache.
 package let chunkSize = 256 * 1024
 

@@ -11,7 +11,7 @@ extension Array where Element == UInt8 {
     append(span)
   }
 
-  /// Overwrites the first `source.count` bytes, which must be there.
+  /// Overwrites the first `source.count` bytes, which must exist.
   package mutating func replaceFront(with source: Span<UInt8>) {
     var front = mutableSpan
     front.copy(from: source)

@@ -37,7 +37,7 @@ package final class Descriptor: Sendable {
   ///
   /// - Parameters:
   ///   - flags: `O_CLOEXEC` is always added.
-  ///   - missing: the code of the failure if it is not there.
+  ///   - missing: the code of the failure if it does not exist.
   ///   - name: what messages call it, if not `path`.
   package func open(
     _ path: RawPath, _ flags: Int32, mode: UInt32 = 0o600,
@@ -49,7 +49,7 @@ package final class Descriptor: Sendable {
     return opened
   }
 
-  /// Like `open`, with nil for a file that is not there.
+  /// Like `open`, with nil for a file that does not exist.
   package func openIfPresent(
     _ path: RawPath, _ flags: Int32, mode: UInt32 = 0o600, name: RawPath? = nil
   ) throws(Failure) -> Descriptor? {

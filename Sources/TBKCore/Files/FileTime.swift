@@ -32,7 +32,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     self.init(seconds: Int64(time.tv_sec), nanoseconds: UInt32(clamping: time.tv_nsec))
   }
 
-  /// From a sign and what stands behind it; nil if that is out of range.
+  /// From a sign and what follows it; nil if that is out of range.
   ///
   /// - Parameter nanoseconds: 0...999,999,999.
   package init?(isNegative: Bool, seconds: UInt64, nanoseconds: UInt32) {
@@ -97,7 +97,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     return high || low ? nil : sum
   }
 
-  /// A sign, and what stands behind it.
+  /// A sign, and what follows it.
   package var magnitude: (isNegative: Bool, seconds: UInt64, nanoseconds: UInt32) {
     if seconds >= 0 || nanoseconds == 0 { return (seconds < 0, seconds.magnitude, nanoseconds) }
     return (true, seconds.magnitude - 1, FileTime.perSecond - nanoseconds)
@@ -116,7 +116,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     (one.seconds, one.nanoseconds) < (other.seconds, other.nanoseconds)
   }
 
-  /// Whether no more than so many seconds lie between two times.
+  /// Whether two times are at most this many seconds apart.
   package func isWithin(seconds limit: UInt32, of other: FileTime) -> Bool {
     let (first, last) = self < other ? (self, other) : (other, self)
     let (end, overflow) = first.seconds.addingReportingOverflow(Int64(limit))

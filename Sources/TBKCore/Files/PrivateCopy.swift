@@ -43,7 +43,7 @@ package final class PrivateCopy {
     }
   }
 
-  /// Copies what is left of a source that is no file others could write to.
+  /// Copies what is left of a source that is not a file others could write to.
   package init(of source: any ByteSource) throws(Failure) {
     file = try TemporaryFile.anonymous()
     let output = DescriptorSink(file, name: RawPath("temporary file"))

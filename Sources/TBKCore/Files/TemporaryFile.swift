@@ -174,8 +174,8 @@ package final class AtomicFile {
   }
 }
 
-/// The bytes of a regular file that another command of ours has written; nil if it is not there. Never waits: throws
-/// `.cannotCreate` for a FIFO, or whatever else is no file, of its name.
+/// The bytes of a regular file that another command of ours has written; nil if it does not exist. Never waits: throws
+/// `.cannotCreate` for a FIFO, or whatever else is not a file, of its name.
 ///
 /// - Parameters:
 ///   - limit: refused past this many bytes.

@@ -90,7 +90,7 @@ package final class ChildProcess {
   }
 }
 
-/// Strings as C has them, a null pointer behind them; to be freed one by one.
+/// Strings as C has them, with a null pointer after them; to be freed one by one.
 package func argumentVector(_ texts: [[UInt8]]) -> [UnsafeMutablePointer<CChar>?] {
   var vector: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { text in
     let terminated = text.map { CChar(bitPattern: $0) } + [0]
@@ -119,7 +119,7 @@ package func splitShellWords(_ text: [UInt8]) throws(Failure) -> [[UInt8]] {
       }
       let next = text[index]
       index += 1
-      if next == UInt8(ascii: "\n") { continue }  // A line goes on.
+      if next == UInt8(ascii: "\n") { continue }  // The line continues.
       if quote != nil,
         ![UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`")]
           .contains(next)

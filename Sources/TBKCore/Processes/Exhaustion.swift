@@ -40,7 +40,7 @@ package final class Unfinished {
     }
   }
 
-  /// A file that is cut off at `start`.
+  /// A file that is truncated at `start`.
   package init(output: Descriptor, start: UInt64) {
     place = tbk_note_output(output.number, Int64(clamping: start))
   }

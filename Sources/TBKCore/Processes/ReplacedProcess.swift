@@ -1,7 +1,7 @@
 import CSystem
 import Glibc
 
-/// Becomes a command: this process goes on as it, under its number, with the standard streams alone open and no
+/// Becomes a command: this process continues as it, under its number, with the standard streams alone open and no
 /// signal ignored.
 ///
 /// - Parameters:

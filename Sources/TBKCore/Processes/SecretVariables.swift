@@ -18,7 +18,7 @@ package enum SecretVariables {
 
   /// The environment for a child that needs no secret of ours.
   ///
-  /// - Parameter kept: names that it may see all the same.
+  /// - Parameter kept: names that it may see anyway.
   package static func environmentWithout(keeping kept: [String] = []) -> [[UInt8]] {
     processEnvironment().filter { variable in
       let name = String(decoding: variable.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)

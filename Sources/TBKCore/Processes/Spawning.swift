@@ -2,7 +2,7 @@ import Glibc
 
 /// Starts a program, looked up in PATH if its name has no slash; nothing is expanded.
 ///
-/// Its standard streams are ours but for what `descriptors` puts in their place; whatever else we have open closes by
+/// Its standard streams are ours except what `descriptors` puts in their place; whatever else we have open closes by
 /// itself. Whoever starts it waits for it.
 ///
 /// - Parameters:

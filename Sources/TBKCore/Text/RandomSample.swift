@@ -1,4 +1,4 @@
-/// A random choice: so many, or so many of a hundred.
+/// A random choice: a number, or a percentage.
 package struct RandomSample: Sendable {
   private let number: Int
   private let isPercentage: Bool

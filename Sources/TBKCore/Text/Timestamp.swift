@@ -37,7 +37,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
   }
 
   /// Reads RFC 3339 and its ISO 8601 neighbours: `T` or a space, up to nine decimals, `Z`, a
-  /// numeric offset, or none (taken as UTC), or a date alone.
+  /// numeric offset, or none (taken as UTC), or only a date.
   package init?(iso8601 text: some StringProtocol) {
     var scanner = Scanner(bytes: Array(text.utf8))
     guard let year = scanner.digits(4), scanner.skip("-"), let month = scanner.digits(2),
@@ -125,7 +125,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     return difference / 1_000_000_000
   }
 
-  /// The same time of day so many months earlier, on the last day of a month that is shorter; the
+  /// The same time of day this many months earlier, on the last day of a month that is shorter; the
   /// first instant of all if that is before it.
   package func earlier(months: UInt32) -> Timestamp {
     let (year, zeroBasedMonth) = floorDivide(monthNumber - Int64(months), 12)

@@ -81,7 +81,7 @@ package struct AgeHeader: Equatable, Sendable {
     if try !source.peek(1).isEmpty { throw Failure(.malformed, "something follows the age header") }
   }
 
-  /// Reads a header from the front of `source`, and nothing behind it.
+  /// Reads a header from the front of `source`, and nothing after it.
   package init(reading source: PeekingSource) throws(Failure) {
     var left = AgeHeader.maximumLength
     func line() throws(Failure) -> [UInt8] {

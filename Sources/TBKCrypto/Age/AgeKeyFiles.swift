@@ -77,7 +77,7 @@ package enum AgeIdentityFile {
     return sink.bytes
   }
 
-  /// What a file of identities says of one, with a line feed at the end.
+  /// What a file of identities says about one, with a line feed at the end.
   ///
   /// - Parameter created: the time, as RFC 3339 has it.
   package static func text(of identity: AgeIdentity, created: String) throws(Failure) -> Secret {

@@ -60,7 +60,7 @@ package struct ChunkCipher: ~Copyable {
   private let baseNonce: [UInt8]
 
   /// - Parameters:
-  ///   - key: 32 bytes, of this message alone.
+  ///   - key: 32 bytes, used for only this message.
   ///   - baseNonce: 12 bytes; all zeros in STREAM.
   package init(
     _ scheme: ChunkScheme, key: borrowing Secret, baseNonce: [UInt8], encrypting: Bool

@@ -1,6 +1,6 @@
 import TBKCore
 
-/// Encrypts a message chunk by chunk. It does not write what stands before the first chunk.
+/// Encrypts a message chunk by chunk. It does not write what comes before the first chunk.
 package final class ChunkEncryptor: ByteSink {
   private var cipher: ChunkCipher
   private let scheme: ChunkScheme
@@ -110,7 +110,7 @@ package final class ChunkDecryptor: ByteSink {
     try scheme.checkLast(index, chunk.count)
     let last = chunk
     guard let count = try cipher.open(last.span, index, isLast: true, into: &opened) else {
-      // A chunk that has more behind it was cut off there, and is whole itself: it is passed on.
+      // A chunk that something follows was truncated there, and is whole itself: it is passed on.
       if scheme == .stream, last.count == scheme.sealedSize,
         let count = try cipher.open(last.span, index, isLast: false, into: &opened)
       {
@@ -134,7 +134,7 @@ package final class ChunkDecryptor: ByteSink {
   /// A chunk that something follows.
   private func open(_ sealed: Span<UInt8>) throws(Failure) {
     guard let count = try cipher.open(sealed, index, isLast: false, into: &opened) else {
-      // A whole message that has something behind it: its end is passed on too.
+      // A whole message that something follows: its end is passed on too.
       if scheme == .stream, let count = try cipher.open(sealed, index, isLast: true, into: &opened) {
         try emit(count)
         throw Failure(.malformed, "something follows the end of the encrypted message")

@@ -11,7 +11,7 @@ nonisolated(unsafe) private let sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
   package enum Algorithm {
     case sha256
     case sha512
-    /// For the names of git alone; it proves nothing.
+    /// Only for the names of git; it proves nothing.
     case sha1
 
     fileprivate var pointer: OpaquePointer? {

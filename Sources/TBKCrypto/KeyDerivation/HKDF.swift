@@ -14,7 +14,7 @@ package enum HKDF {
     try run(hash, EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, key, salt: salt, info: info, length)
   }
 
-  /// HKDF-Expand alone, of a key that is uniformly random.
+  /// Only HKDF-Expand, of a key that is uniformly random.
   ///
   /// - Parameter length: bytes, at least 1.
   package static func expand(

@@ -86,7 +86,7 @@ package struct SigningKey: ~Copyable {
     return try PEM.write(KeyLabel.encrypted, try Secret(copying: encrypted.span))
   }
 
-  /// The private key as a PKCS#8 PEM in clear.
+  /// The private key as a PKCS#8 PEM, unencrypted.
   package func plainPEM() throws(Failure) -> Secret {
     try PEM.write(KeyLabel.privateKey, try der())
   }
@@ -121,7 +121,7 @@ package struct VerifyingKey: Equatable, Sendable {
   fileprivate init(raw: [UInt8]) { self.raw = raw }
 
   /// Reads a PEM of SubjectPublicKeyInfo (RFC 8410, 4); `.malformed` for everything else, and for
-  /// the few keys for which anybody can sign.
+  /// the few keys for which anyone can sign.
   package init(parsing text: Span<UInt8>) throws(Failure) {
     let pem = try PEM(parsing: text)
     switch pem.label {
@@ -146,7 +146,7 @@ package struct VerifyingKey: Equatable, Sendable {
     guard bits.count == 33, bits[0] == 0 else { throw DER.failure }
     raw = Array(bits.extracting(1..<33))
     if VerifyingKey.hasSmallOrder(raw) {
-      throw Failure(.malformed, "it is a key for which anybody can sign")
+      throw Failure(.malformed, "anyone can forge signatures for this key")
     }
   }
 

@@ -1,11 +1,11 @@
 import TBKCore
 
-/// What stands before the payload of an archive (tbk(5), "TBK2" and "TBK1"). All integers are
+/// What comes before the payload of an archive (tbk(5), "TBK2" and "TBK1"). All integers are
 /// big-endian, and there is exactly one spelling: serialising what was parsed gives the same bytes.
 package enum ArchiveHeader: Equatable, Sendable {
   case tbk2(TBK2Header)
   case tbk1(TBK1Header)
-  /// Nothing stands before the payload of an mbu package: this is never parsed, but made of what
+  /// Nothing comes before the payload of an mbu package: this is never parsed, but made of what
   /// stands after it and of its settings.
   case mbu(MbuPackage)
 
@@ -197,7 +197,7 @@ package struct TBK1Header: Equatable, Sendable {
   /// 0 to 255 bytes.
   package let salt: [UInt8]
   package let iv: [UInt8]
-  /// The ciphertext alone: whole blocks, at least one.
+  /// Only the ciphertext: whole blocks, at least one.
   package let payloadLength: UInt64
 
   fileprivate init(_ reader: inout HeaderReader) throws(Failure) {
@@ -280,7 +280,7 @@ private struct HeaderReader {
     return value
   }
 
-  /// Bytes behind a byte that counts them.
+  /// Bytes after a byte that counts them.
   mutating func counted(
     _ field: String, least: Int, most: Int = 255
   ) throws(Failure) -> [UInt8] {

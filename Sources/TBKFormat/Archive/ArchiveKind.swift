@@ -43,12 +43,12 @@ package enum ArchiveKind: Equatable, Sendable {
 }
 
 /// Which manifests of TermBackup 6 are believed (tbk(5), "TermBackup 6"). They prove less than ours do: what they list
-/// may be missing or a link, and the id of an increment cannot be computed again.
+/// may be missing or a link, and the id of an incremental backup cannot be computed again.
 package enum TermBackup6Manifests: Sendable {
   /// It never wrote such an archive.
   case none
   /// Those whose id can be computed again.
   case proven
-  /// All of them: whoever knows the password made the archive, which is read as a whole.
+  /// All of them: whoever knows the password made the archive, which is read whole.
   case all
 }

@@ -1,9 +1,9 @@
 import TBKCore
 
-/// What stands before each part of a chain (tbk(5), "Chains"): eight bytes that say what follows, and its
+/// What comes before each part of a chain (tbk(5), "Chains"): eight bytes that say what follows, and its
 /// length in eight more.
 package enum ChainFrame: Equatable, Sendable {
-  /// What a ledger says of the backup whose archive comes next, as JSON.
+  /// What a ledger says about the backup whose archive comes next, as JSON.
   case entry(length: UInt64)
   /// The sealed manifest of the same backup.
   case manifest(length: UInt64)
@@ -33,7 +33,7 @@ package enum ChainFrame: Equatable, Sendable {
       && prefix.count == prefixSize
   }
 
-  /// Throws `.truncated` for fewer than `size` bytes, `.malformed` for what is no frame.
+  /// Throws `.truncated` for fewer than `size` bytes, `.malformed` for what is not a frame.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     guard bytes.count >= ChainFrame.size else {
       throw Failure(.truncated, "the chain ends inside a frame")

@@ -89,7 +89,7 @@ package struct ChunkedHeader: Equatable, Sendable {
   package var bytes: [UInt8] { context + Self.unknownLength }
 }
 
-/// What stands behind the payload in suite 3. It is not authenticated: whoever has no key sees by it
+/// What follows the payload in suite 3. It is not authenticated: whoever has no key sees by it
 /// that the archive is whole.
 package struct ChunkedTrailer: Equatable, Sendable {
   package static let length = 16

@@ -10,7 +10,7 @@ package struct MbuPackage: Equatable, Sendable {
 
   package let settings: MbuSettings
   package let iv: [UInt8]
-  /// The ciphertext alone.
+  /// Only the ciphertext.
   package let payloadLength: UInt64
 
   /// - Parameters:
@@ -35,7 +35,7 @@ package struct MbuSettings: Equatable, Sendable {
 
   package let salt: [UInt8]
   package let iterations: UInt32
-  /// As they stand: relative ones mean the directory that mbu is started in.
+  /// As they are: relative ones mean the directory that mbu is started in.
   package let packageDirectory: [UInt8]?
   package let restoreDirectory: [UInt8]?
   /// The keys that mean nothing here, with their tables, in their order.
@@ -51,7 +51,7 @@ package struct MbuSettings: Equatable, Sendable {
   ///
   /// - Parameters:
   ///   - place: the file, for failures.
-  ///   - needsKey: whether salt and iterations have to be there, as for opening a package.
+  ///   - needsKey: whether salt and iterations must exist, as for opening a package.
   package init(_ bytes: [UInt8], place: String, needsKey: Bool = true) throws(Failure) {
     do throws(Failure) {
       try self.init(members: try TOML.parse(bytes), needsKey: needsKey)
@@ -90,7 +90,7 @@ package struct MbuSettings: Equatable, Sendable {
       if salt == [] {
         throw Failure(
           .malformed, "\"salt\" is empty",
-          hint: "mbu sets it with its first package: give the file that it has used")
+          hint: "mbu sets it with its first package: give the file that it used")
       }
     }
     self.salt = salt ?? []

@@ -255,7 +255,7 @@ struct IgnoreProgram: Sendable {
     return set
   }
 
-  /// The POSIX classes as git has them: ASCII alone; `space` lacks vertical tab and form feed.
+  /// The POSIX classes as git has them: only ASCII; `space` lacks vertical tab and form feed.
   private static let classes: [[UInt8]: @Sendable (UInt8) -> Bool] = {
     let digit: @Sendable (UInt8) -> Bool = { (0x30...0x39).contains($0) }
     let upper: @Sendable (UInt8) -> Bool = { (0x41...0x5a).contains($0) }

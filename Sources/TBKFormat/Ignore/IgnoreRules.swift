@@ -7,7 +7,7 @@ import TBKCore
 package struct IgnoreRules: Sendable {
   package enum Meaning: String, CaseIterable, Sendable {
     /// Of gitignore(5): what is below an excluded directory is excluded, whatever a later pattern
-    /// says of it.
+    /// says about it.
     case git
     /// Of the Python package pathspec, which TermBackup 6 used: the last pattern that matches a path,
     /// or a directory above it, decides about that path.

@@ -11,7 +11,7 @@ struct IgnoreCharacterSet: Sendable {
   }
 }
 
-/// The character that begins at `index`, and its bytes. A byte that is no part of one stands for
+/// The character that begins at `index`, and its bytes. A byte that is not part of one stands for
 /// itself, as the lone surrogate that Python reads it as.
 func ignoreCharacter(_ text: Span<UInt8>, at index: Int) -> (value: UInt32, length: Int) {
   let first = text[index]

@@ -31,7 +31,7 @@ package indirect enum JSON: Equatable, Sendable {
     .object(members.map { Member($0.key, $0.value) })
   }
 
-  /// The value of a member of an object; nil if there is none, or this is no object.
+  /// The value of a member of an object; nil if there is none, or this is not an object.
   ///
   /// Setting it to nil removes the member; a new one goes to the end.
   package subscript(key: String) -> JSON? {
@@ -52,7 +52,7 @@ package indirect enum JSON: Equatable, Sendable {
     }
   }
 
-  /// The string as text; nil if it is no string or not UTF-8.
+  /// The string as text; nil if it is not a string or not UTF-8.
   package var text: String? {
     guard case .string(let bytes) = self else { return nil }
     return String(validating: bytes, as: UTF8.self)

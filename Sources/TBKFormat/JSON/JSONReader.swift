@@ -189,7 +189,7 @@ package struct JSONReader {
     return false
   }
 
-  /// A number's token, as it stands.
+  /// A number's token, as it is.
   package mutating func number() throws(Failure) -> ArraySlice<UInt8> {
     _ = try peek()
     let start = position
@@ -335,7 +335,7 @@ package struct JSONReader {
     return bytes[start..<position]
   }
 
-  /// A value of at most so many bytes of text: read, small values take many times as much.
+  /// A value of at most this many bytes of text: read, small values take many times as much.
   package mutating func value(atMost limit: Int) throws(Failure) -> JSON {
     let (end, overflow) = position.addingReportingOverflow(limit)
     bound = overflow ? .max : end

@@ -1,6 +1,6 @@
 import TBKCore
 
-/// What a ledger says of a backup. The archive says it too, under its tag, and is what is believed.
+/// What a ledger says about a backup. The archive says it too, under its tag, and is what is believed.
 package struct BackupClaims: Equatable, Sendable {
   /// Of the backup, as 64 hexadecimal digits.
   package let id: String
@@ -12,7 +12,7 @@ package struct BackupClaims: Equatable, Sendable {
   package let manifest: BackupPresenceWord?
   /// How many backups further on in the same stream take bytes from it; nil if nobody counted.
   package let dependents: UInt64?
-  /// Whether the backup was asked for, and not for the sake of others alone.
+  /// Whether the backup was asked for, and not only because others need it.
   package let isWanted: Bool
   /// What the signature of its archive is worth, in the sender's word.
   package let signature: String?
@@ -27,13 +27,13 @@ package struct BackupClaims: Equatable, Sendable {
     package let mode: String?
     package let group: GroupID?
     package let dependsOn: Set<String>
-    /// Whether the archive was stored without a receipt, so that the ledger knows its bytes alone.
+    /// Whether the archive was stored without a receipt, so that the ledger knows only its bytes.
     package let isWithoutReceipt: Bool
-    /// What it says of the archive's format; nil where that is not known.
+    /// What it says about the archive's format; nil where that is not known.
     package let format: Format?
   }
 
-  /// What a ledger says of the format of an archive.
+  /// What a ledger says about the format of an archive.
   package struct Format: Equatable, Sendable {
     /// Bare: archives of age end in ".age", and no others do.
     package let filename: String
@@ -46,7 +46,7 @@ package struct BackupClaims: Equatable, Sendable {
   /// Whether a store holds an object, in the words of `tbk-pull --list --present`.
   package enum BackupPresenceWord: String, Sendable { case whole, missing, damaged }
 
-  /// Reads an entry as `tbk-pull --list --json` prints it, or the id alone. Throws `.malformed`.
+  /// Reads an entry as `tbk-pull --list --json` prints it, or only the id. Throws `.malformed`.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     let json = try JSON.parse(bytes, what: "an entry of the ledger")
     guard let text = json["id"]?.text, let digest = Digest(hex: text) else {
@@ -91,7 +91,7 @@ package struct BackupClaims: Equatable, Sendable {
     isWanted = true
   }
 
-  /// What is known of a backup that was asked for by its id alone.
+  /// What is known of a backup that was asked for only by its id.
   ///
   /// - Parameter isWithoutReceipt: whether that is the SHA-256 of its archive, which has been compared.
   package init(asked id: Digest, isWithoutReceipt: Bool) {
@@ -122,7 +122,7 @@ package struct BackupClaims: Equatable, Sendable {
         hint: "the store has altered the ledger or exchanged the archive")
     }
     guard format.filename.hasSuffix(".age") == (kind == .age) else {
-      throw differs("filename", format.filename, kind == .age ? "an age file" : "no age file")
+      throw differs("filename", format.filename, kind == .age ? "an age file" : "not an age file")
     }
     if isManifest { return }
     if let version = format.version, version != kind.version {

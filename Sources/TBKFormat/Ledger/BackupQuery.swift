@@ -2,7 +2,7 @@ import TBKCore
 
 /// Which backup is meant, in the words of a person.
 package enum BackupQuery: Equatable, Sendable {
-  /// The last one; with `before` the one that came so many before it.
+  /// The last one; with `before` the one that came this many before it.
   case latest(before: Int)
   /// The last one that was begun no later.
   case at(Timestamp)

@@ -59,7 +59,7 @@ package struct Ledger: Equatable, Sendable {
     ]
   }
 
-  /// Throws `.malformed` for what is no ledger, or one that no writer makes.
+  /// Throws `.malformed` for what is not a ledger, or one that no writer makes.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     do throws(Failure) {
       try self.init(reading: bytes)
@@ -177,7 +177,7 @@ package struct Ledger: Equatable, Sendable {
 
   package func group(_ id: GroupID) -> LedgerGroup? { groups?.first { $0.id == id } }
 
-  /// Whether there is nothing in it that anybody could lose.
+  /// Whether there is nothing in it that anyone could lose.
   package var isEmpty: Bool { entries.isEmpty && groups?.isEmpty ?? true }
 
   /// Another member of the whole.

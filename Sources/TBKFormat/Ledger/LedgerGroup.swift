@@ -101,7 +101,7 @@ extension Ledger {
   /// The most groups that a ledger vouches for.
   package static let groupLimit = 10_000
 
-  /// Reads the member `groups`, of which each key and each name of an object stands once.
+  /// Reads the member `groups`, in which each key and each name of an object appears once.
   ///
   /// - Parameter limit: bytes of text of all of them together.
   static func groups(_ reader: inout JSONReader, atMost limit: Int) throws(Failure) -> [LedgerGroup] {

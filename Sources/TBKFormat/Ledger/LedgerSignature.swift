@@ -46,7 +46,7 @@ extension Ledger {
   private static let messageName = "termbackup-ledger-"
   private static let signedPrefix = "\(messageName)v1\n"
 
-  /// Whether a signature of these bytes could be taken for one of a ledger.
+  /// Whether a signature of these bytes could be mistaken for one of a ledger.
   package static func isMessage(_ bytes: Span<UInt8>) -> Bool {
     let name = Array(messageName.utf8)
     guard bytes.count >= name.count else { return false }

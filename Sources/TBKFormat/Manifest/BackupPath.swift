@@ -22,7 +22,7 @@ package struct BackupPath {
     return pattern
   }
 
-  /// The entries that are directly in it, or all below it; it alone if it is no directory. Throws `.inputMissing`
+  /// The entries that are directly in it, or all below it; only itself if it is not a directory. Throws `.inputMissing`
   /// if it is not in the backup.
   package func entries(in manifest: Manifest, recursively: Bool) throws(Failure) -> [Int] {
     let files = manifest.files

@@ -212,21 +212,21 @@ package struct EntryTable: Sendable {
     }
   }
 
-  /// The path alone; cheaper than the entry.
+  /// Only the path; cheaper than the entry.
   package func path(_ index: Int) -> [UInt8] {
     paths.bytes(at: records[index].path, count: Int(records[index].pathLength))
   }
 
-  /// The type alone.
+  /// Only the type.
   package func type(_ index: Int) -> EntryType { records[index].type }
 
   /// Whether the manifest gave a type.
   package func hasType(_ index: Int) -> Bool { records[index].present.contains(.type) }
 
-  /// The size alone.
+  /// Only the size.
   package func size(_ index: Int) -> UInt64 { records[index].size }
 
-  /// The hash of the content alone; nil where the manifest has none.
+  /// Only the hash of the content; nil where the manifest has none.
   package func sha256(_ index: Int) -> Digest? {
     records[index].present.contains(.sha256) ? records[index].sha256 : nil
   }
@@ -275,7 +275,7 @@ package struct EntryTable: Sendable {
   /// Whether every path is greater than the one before it, as raw bytes. Known without a look.
   package func isSorted() -> Bool { ascends }
 
-  /// Whether an entry has the content and the metadata of `entry`, told from the fixed parts alone:
+  /// Whether an entry has the content and the metadata of `entry`, as only the fixed parts show:
   /// false may mean that it cannot be told so.
   package func isPlainlyEqual(_ index: Int, _ entry: ManifestEntry) -> Bool {
     let record = records[index]

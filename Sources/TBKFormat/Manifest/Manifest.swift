@@ -1,6 +1,6 @@
 import TBKCore
 
-/// What a backup says of itself and of the tree it was made from (tbk(5), "Manifest").
+/// What a backup says about itself and of the tree it was made from (tbk(5), "Manifest").
 package struct Manifest: Sendable {
   /// "2.0" from us, "1.0" from TermBackup 6.
   package var version: String

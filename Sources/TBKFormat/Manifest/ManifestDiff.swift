@@ -37,7 +37,7 @@ package final class ChangeTally {
 }
 
 package enum ManifestDiff {
-  /// The sizes of a file before and after, in bytes; nil where it is not there, or no file.
+  /// The sizes of a file before and after, in bytes; nil where it does not exist, or is not a file.
   package typealias Sizes = (old: UInt64?, new: UInt64?)
 
   /// Tells of each difference, in the order of the paths.

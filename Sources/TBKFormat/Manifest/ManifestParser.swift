@@ -241,7 +241,7 @@ private struct Scanner {
     return event
   }
 
-  /// Where an object or array within a unit ends, or white space comes in it that is no part of a string; the
+  /// Where an object or array within a unit ends, or white space comes in it that is not part of a string; the
   /// end of `bytes`, or of what a unit may be long, if that comes first.
   private mutating func inside(_ bytes: Span<UInt8>, from start: Int) -> Int {
     let limit = (place == .files ? entryLength : memberLength) - unit.count + 1

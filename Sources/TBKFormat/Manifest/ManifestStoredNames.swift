@@ -55,7 +55,7 @@ extension Manifest {
   /// Checks that of what an archive holds nothing has the name of the manifest, or is below it.
   /// Throws `.malformed`.
   ///
-  /// Not part of `validate()`: before an archive is made, its entries have their paths alone.
+  /// Not part of `validate()`: before an archive is made, its entries have only their paths.
   package func refuseUnnamed() throws(Failure) {
     let below = files.firstIndex(from: Manifest.fileName + [UInt8(ascii: "/")])
     for index in [files.find(Manifest.fileName), below] {

@@ -29,7 +29,7 @@ package protocol ManifestTree: Sendable {
   /// `.malformed`.
   func checkEntries(of manifest: Manifest) throws(Failure)
 
-  /// Compares a manifest, under its archive's tag, with what a ledger says of a backup of this kind. Throws
+  /// Compares a manifest, under its archive's tag, with what a ledger says about a backup of this kind. Throws
   /// `.integrity`.
   func check(_ manifest: Manifest, against facts: BackupClaims.Facts, id: String) throws(Failure)
 }

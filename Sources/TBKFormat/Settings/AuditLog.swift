@@ -152,7 +152,7 @@ package struct AuditDetail: Equatable, Sendable {
   /// The value that stands on a command line as text.
   package func value(from text: String) -> JSON {
     switch shape {
-    // As JSON writes it, not as a person may: "007" is no number there.
+    // As JSON writes it, not as a person may: "007" is not a number there.
     case .number: .number(UInt64(text).map(String.init) ?? text)
     case .boolean: text == "true" ? .bool(true) : text == "false" ? .bool(false) : .string(text)
     default: .string(text)
@@ -163,10 +163,10 @@ package struct AuditDetail: Equatable, Sendable {
 /// A line of the log as it is read: ours, or one of TermBackup 6's without `previous`.
 package struct AuditLine: Equatable, Sendable {
   package let object: JSON
-  /// The line as it stands, without its newline.
+  /// The line as it is, without its newline.
   package let bytes: [UInt8]
 
-  /// Throws `.malformed` for what is no entry.
+  /// Throws `.malformed` for what is not an entry.
   package init(_ bytes: [UInt8], place: String) throws(Failure) {
     object = try JSON.parse(bytes, what: place)
     self.bytes = bytes
@@ -226,7 +226,7 @@ extension String {
   }
 }
 
-/// What is kept beside the log, so that a tail that was cut off shows: lines, bytes, and the hash
+/// What is kept beside the log, so that a truncated tail is noticed: lines, bytes, and the hash
 /// of the last line.
 package struct AuditState: Equatable, Sendable {
   package var count: UInt64

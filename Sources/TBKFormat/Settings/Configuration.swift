@@ -49,7 +49,7 @@ package struct Configuration: Equatable, Sendable {
     }
   }
 
-  /// What holds under a known key; the value as it stands under another; nil if there is none.
+  /// What holds under a known key; the value as it is under another; nil if there is none.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let key = Configuration.key(name) else { return value }

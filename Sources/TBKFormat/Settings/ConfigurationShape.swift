@@ -29,7 +29,7 @@ package enum ConfigurationShape: Equatable, Sendable {
   case age
   /// How often: a count from 1, or a length of time.
   case countOrAge
-  /// Bytes: a number, with `K`, `M`, `G` or `T` behind it or without.
+  /// Bytes: a number, with or without `K`, `M`, `G` or `T` after it.
   case size
   /// Words as a shell splits them.
   case command

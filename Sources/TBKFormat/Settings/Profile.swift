@@ -105,7 +105,7 @@ package struct Profile: Equatable, Sendable {
       // They go on to mean what they meant there, and so does what it left out in any case.
       if object["exclude_rules"] == nil { object["exclude_rules"] = "pathspec" }
       if object["exclude_defaults"] == nil { object["exclude_defaults"] = .bool(true) }
-      // It skipped patterns of spaces alone.
+      // It skipped patterns of only spaces.
       if let patterns = object["exclude_patterns"]?.elements {
         object["exclude_patterns"] = .array(patterns.filter { !$0.isBlank })
       }
@@ -139,7 +139,7 @@ package struct Profile: Equatable, Sendable {
     if let complaint = sealingComplaint { throw Failure(.profile, "\(place): \(complaint)") }
   }
 
-  /// What holds for a known field; the value as it stands for another; nil if there is none.
+  /// What holds for a known field; the value as it is for another; nil if there is none.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let field = Profile.field(name) else { return value }
@@ -148,7 +148,7 @@ package struct Profile: Equatable, Sendable {
 
   package mutating func set(_ name: String, _ value: JSON) { object[name] = value }
 
-  /// Takes a field back to what holds without it. Throws `.usage` for one that must be there.
+  /// Takes a field back to what holds without it. Throws `.usage` for one that must exist.
   package mutating func unset(_ name: String) throws(Failure) {
     if let field = Profile.field(name) {
       if !field.optional { throw Failure(.usage, "\(name) cannot be unset: a profile needs it") }

@@ -8,7 +8,7 @@ extension Profile {
     var found: [String] = []
     for (field, does) in [
       ("webhook_url", "receives the name, size and times of each backup"),
-      ("ping_url", "is told when a run begins and how it ends"),
+      ("ping_url", "is notified when a run begins and of how it ends"),
     ] {
       if let url = self[field]?.bytes {
         found.append("\(field): \(RawPath(Profile.host(of: url)).display) \(does)")
@@ -28,7 +28,7 @@ extension Profile {
       found.append("exclude_larger_than: files larger than \(Profile.shown(size)) are left out")
     }
     for recipient in recipientTexts {
-      found.append("recipients: whoever has the identity of \(RawPath(recipient).display) can open each backup")
+      found.append("recipients: anyone who has the identity of \(RawPath(recipient).display) can open each backup")
     }
     return found
   }

@@ -6,12 +6,12 @@ package enum StoreReference: Equatable, Sendable {
   case gitHub(String)
   /// A path; relative ones mean something only where they were typed.
   case directory(RawPath)
-  /// `file:///path`, as it stands.
+  /// `file:///path`, as it is.
   case file([UInt8])
   /// `NAME:…`: the program `tbk-store-NAME` is run.
   case helper(String, [UInt8])
 
-  /// Throws `.usage` for what is no address.
+  /// Throws `.usage` for what is not an address.
   ///
   /// - Parameters:
   ///   - isOperand: whether a command was given it: `owner/repo` is a directory there, and a directory may have a

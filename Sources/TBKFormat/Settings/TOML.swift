@@ -214,7 +214,7 @@ private struct TOMLReader {
     return .number(number)
   }
 
-  /// Nil unless it is spelled as TOML wants: no leading zeros, underscores between digits alone.
+  /// Nil unless it is spelled as TOML wants: no leading zeros, underscores only between digits.
   private func integer(_ word: ArraySlice<UInt8>) -> Int64? {
     var digits = word
     if let sign = digits.first, sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") {

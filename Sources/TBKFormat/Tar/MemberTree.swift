@@ -30,7 +30,7 @@ package struct MemberTree {
   package mutating func add(_ name: [UInt8], isDirectory: Bool) throws(Failure) {
     var shared = 0
     while shared < min(last.count, name.count), last[shared] == name[shared] { shared += 1 }
-    // A directory is the same if the slash behind it is.
+    // A directory is the same if the slash after it is.
     while let directory = open.last, directory.end >= shared { open.removeLast() }
     last = name
     var start = open.last.map { $0.end + 1 } ?? 0
@@ -97,7 +97,7 @@ package struct MemberTree {
     }
   }
 
-  /// Seeded anew in each process: names cannot be made to collide.
+  /// Seeded again in each process: names cannot be made to collide.
   private func hash(_ name: ArraySlice<UInt8>, _ parent: UInt32) -> Int {
     var hasher = Hasher()
     hasher.combine(parent)

@@ -2,7 +2,7 @@
 ///
 /// One look at each byte, however deep the paths are: directories are not looked up one by one.
 package struct PathNesting {
-  /// How a path goes on after an earlier one that it begins with.
+  /// How a path continues after an earlier one that it begins with.
   package enum Relation {
     case same
     /// After a slash: it is below the other.
@@ -24,7 +24,7 @@ package struct PathNesting {
   ///
   /// - Parameters:
   ///   - path: no less than the one before it.
-  ///   - index: what is told of it later.
+  ///   - index: what is reported about it later.
   package mutating func add(
     _ path: [UInt8], _ index: Int
   ) -> (index: Int, relation: Relation)? {

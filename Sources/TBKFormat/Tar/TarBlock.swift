@@ -73,7 +73,7 @@ package enum TarBlock {
   /// A number: octal digits after any spaces and before any NULs and spaces, or, as GNU and star
   /// write what octal cannot hold, a big-endian two's complement number after 0x80 or 0xff.
   ///
-  /// - Parameter blank: the value of a field of NULs and spaces alone.
+  /// - Parameter blank: the value of a field of only NULs and spaces.
   /// - Returns: nil if it is neither, or does not fit 64 bits.
   static func number(_ block: Span<UInt8>, _ field: Range<Int>, blank: Int64? = 0) -> Int64? {
     let first = block[field.lowerBound]

@@ -57,7 +57,7 @@ package protocol TarHandler: AnyObject {
   func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure)
   /// The next bytes of the body; never empty. The span is gone when the call returns.
   func body(_ bytes: Span<UInt8>) throws(Failure)
-  /// All `size` bytes of the member have been handed on.
+  /// All `size` bytes of the member have been passed on.
   func end() throws(Failure)
 }
 

@@ -3,7 +3,7 @@ import TBKCore
 /// Reads a tar that is pushed into it, in pieces of any size, and tells a handler what it holds.
 ///
 /// Understands seventh-edition, ustar, GNU (long names, base-256 numbers) and pax headers; refuses
-/// GNU's sparse files. It trusts nothing and checks the tar's own rules alone: whether a name may
+/// GNU's sparse files. It trusts nothing and checks only the tar's own rules: whether a name may
 /// be extracted is `EntryName`'s question. Bodies pass through without being copied, and memory
 /// is bounded by the limits.
 ///

@@ -67,7 +67,7 @@ final class DirectoryCommit {
     }
     for (_, file) in placing { file.isPlaced = true }
     for addition in commit.additions where !addition.replacing {
-      // Another file of the same bytes stands there already.
+      // Another file of the same bytes already exists.
       try stagedFile(addition).discard()
     }
     finish(removals)

@@ -34,7 +34,7 @@ struct DirectoryReserve {
 
   private func keep(_ kind: Kind, least: Int) throws(Failure) {
     if let size = try size(kind), size >= least { return }
-    // Half as much again, so that it is not made anew with each backup.
+    // Half as much again, so that it is not made again with each backup.
     let steps = (least + least / 2) / DirectoryReserve.step + 1
     let file = try AtomicFile(kind.name, in: root, inherits: true)
     let problem = posix_fallocate(
@@ -42,7 +42,7 @@ struct DirectoryReserve {
     switch problem {
     case 0: try file.commit()
     case ENOSPC, EDQUOT:
-      throw .system("cannot keep room for removing backups", errno: problem)
+      throw .system("cannot reserve space for removing backups", errno: problem)
     default: break
     }
   }

@@ -151,7 +151,7 @@ package final class GitHubAPI {
       return
     }
     hasNoticedMove = true
-    notice("the repository has been renamed: give its new name, which saves a detour each time")
+    notice("the repository has been renamed: give its new name, which saves a redirect each time")
   }
 
   // MARK: The host for uploads

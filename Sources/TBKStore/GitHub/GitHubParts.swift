@@ -176,7 +176,7 @@ private final class PartCutter {
   }
 }
 
-/// A stream of which the front was read already, handed on a stretch at a time, and hashed.
+/// A stream whose front has already been read, passed on piece by piece, and hashed.
 final class StreamedSource {
   private var front: [UInt8]
   private let source: any ByteSource
@@ -189,7 +189,7 @@ final class StreamedSource {
     self.source = source
   }
 
-  /// Passes on up to `limit` bytes, which are fewer at the end alone. Returns their number.
+  /// Passes on up to `limit` bytes, which are fewer only at the end. Returns their number.
   func copy(upTo limit: UInt64, to sink: any ByteSink) throws(Failure) -> UInt64 {
     var left = limit
     while left > 0 {
@@ -309,11 +309,11 @@ final class BlobBody: HTTPBody {
 private final class Base64Source: ByteSource {
   private let source: any ByteSource
   private var back: [UInt8]
-  /// Encoded and not yet handed on.
+  /// Encoded and not yet passed on.
   private var ready: [UInt8]
   private var position = 0
   private var isAtEnd = false
-  /// A multiple of three, so that padding comes at the end alone.
+  /// A multiple of three, so that padding comes only at the end.
   private static let piece = 192 << 10
 
   init(_ source: any ByteSource, front: [UInt8], back: [UInt8]) {

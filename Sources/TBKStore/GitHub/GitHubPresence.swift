@@ -94,7 +94,7 @@ extension GitHubStore {
     return (files, folders, json["truncated"]?.boolean != true)
   }
 
-  /// The size of one file; nil if it is not there.
+  /// The size of one file; nil if it does not exist.
   private func size(of path: String, at head: Head) throws(Failure) -> UInt64? {
     let response = try api.send("GET", contentsPath(path, at: head))
     if response.status == 404 { return nil }

@@ -1,9 +1,9 @@
 import TBKCore
 import TBKFormat
 
-/// What is known of objects of which ranges are read, one after the other.
+/// What is known about objects whose ranges are read, one after the other.
 final class GitHubRanges {
-  /// What GitHub serves as a whole only: files of the branch.
+  /// What GitHub serves only whole: files of the branch.
   let wholes = WholeObjects()
   /// By the tags of the releases, and by name.
   var assets: [String: [String: GitHubReleases.Asset]] = [:]
@@ -98,7 +98,7 @@ extension GitHubStore {
     return tags
   }
 
-  /// A part that is a file of the branch, which is served as a whole.
+  /// A part that is a file of the branch, which is served whole.
   private func piece(
     _ part: LedgerEntry.Part, of object: ObjectReference, at head: Head, what: String
   ) throws(Failure) -> PiecewiseDownload.Piece {

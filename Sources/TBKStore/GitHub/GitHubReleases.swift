@@ -4,12 +4,12 @@ import TBKFormat
 /// The releases whose assets hold the parts of large archives: `termbackup-1`, `termbackup-2` and
 /// so on, of up to 1,000 assets each.
 final class GitHubReleases {
-  /// What an asset is called in a release, and what the API says of it.
+  /// What an asset is called in a release, and what the API says about it.
   struct Asset {
     let id: UInt64
     let name: String
     let size: UInt64
-    /// False for what an upload that broke off left behind (`starter`).
+    /// False for what an upload that was interrupted left behind (`starter`).
     let isUploaded: Bool
     /// Nil where the API says nothing of it.
     let sha256: Digest?
@@ -331,7 +331,7 @@ final class GitHubReleases {
     }
   }
 
-  /// Removes what uploads that broke off a day ago left.
+  /// Removes what uploads left that were interrupted a day ago.
   private func cleanLeftovers(
     _ assets: [String: Asset], except names: Set<String>, before limit: Timestamp
   ) {

@@ -156,7 +156,7 @@ extension GitHubStore {
       "PUT", path,
       .init(
         json: .object([
-          "message": .string("Begin a store of backups"), "content": .string(content),
+          "message": .string("Start a store of backups"), "content": .string(content),
         ])))
     switch response.status {
     case 200, 201:
@@ -224,7 +224,7 @@ extension GitHubStore {
     }
   }
 
-  /// Which parts the repository lacks. An upload that broke off left the first ones.
+  /// Which parts the repository lacks. An upload that was interrupted left the first ones.
   private func missingBlobs(_ parts: [GitHubSpool.Part]) throws(Failure) -> [Int] {
     func has(_ index: Int) throws(Failure) -> HTTPExchange {
       try api.exchange(

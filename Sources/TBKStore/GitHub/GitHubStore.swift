@@ -159,7 +159,7 @@ package final class GitHubStore: Store {
     }
     if json["private"]?.boolean == false {
       context.notice(
-        "the repository \(repository.fullName) is public: everybody sees when backups are made, "
+        "the repository \(repository.fullName) is public: everyone can see when backups are made, "
           + "how many and how large")
     }
     defaultBranch = branch

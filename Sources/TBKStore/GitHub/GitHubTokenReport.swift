@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What GitHub says of a token, and of what it may do.
+/// What GitHub says about a token, and of what it may do.
 package struct GitHubTokenReport: Sendable {
   /// GitHub's kinds, by their prefix.
   package enum Kind: String, Sendable {
@@ -84,16 +84,16 @@ package struct GitHubTokenReport: Sendable {
     }
     if let repository, !repository.isPrivate {
       found.append(
-        "the repository \(repository.fullName) is public: everybody sees when backups are made, "
+        "the repository \(repository.fullName) is public: everyone can see when backups are made, "
           + "how many and how large")
     }
     return found
   }
 
   /// Asks GitHub. Throws `.token` for a token that is not good, `.unavailable` for a repository
-  /// that is not there or that it may not see.
+  /// that does not exist or that it may not see.
   ///
-  /// - Parameter repository: what to report the access to; nil for the token alone.
+  /// - Parameter repository: what to report the access to; nil for only the token.
   package init(_ repository: GitHubRepository?, _ context: StoreContext) throws(Failure) {
     guard let token = try context.token() else { throw GitHubStore.noToken }
     let prefix = GitHubTokenReport.prefix(token)

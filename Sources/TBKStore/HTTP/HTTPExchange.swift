@@ -6,7 +6,7 @@ package enum HTTPVerdict {
   case accept
   /// Asking again may help.
   case again(Failure)
-  /// Nothing may be asked before so many seconds have gone by.
+  /// No request may be sent before this many seconds have passed.
   case pause(seconds: Int, Failure)
   case fail(Failure)
 }
@@ -16,12 +16,12 @@ package final class HTTPExchange {
   package let request: HTTPRequest
   /// Whether a failed attempt is followed by another.
   package let isRepeated: Bool
-  /// Whether an answer that broke off is gone on with, by a `Range`.
+  /// Whether an interrupted response is resumed, by a `Range`.
   let isResumed: Bool
   private let judge: (HTTPResponse) -> HTTPVerdict
   private let progress: (Int) -> Void
 
-  /// How fast it is over all attempts, if nothing can be done before all of the answer is there.
+  /// How fast it is over all attempts, if nothing can be done before the whole response has arrived.
   var pace: Pace?
 
   package internal(set) var result: Result<HTTPResponse, Failure>?
@@ -32,7 +32,7 @@ package final class HTTPExchange {
   /// Where redirects have led.
   var url: HTTPURL
   var redirects = 0
-  /// What has come of the body in attempts that broke off.
+  /// What has come of the body in attempts that were interrupted.
   var received: [UInt8] = []
 
   /// - Parameters:
@@ -40,7 +40,7 @@ package final class HTTPExchange {
   ///   - isResumed: for a body that does not change while it is read; only of a GET.
   ///   - judge: what an answer means; by default only 408, 429 and 5xx are asked again, when the server
   ///   says so if it does.
-  ///   - progress: told of bytes as they are sent, or received if none are; negative where they have
+  ///   - progress: given the number of bytes as they are sent, or received if none are; negative where they have
   ///     to be again.
   package init(
     _ request: HTTPRequest, isRepeated: Bool = true, isResumed: Bool = false,
@@ -94,7 +94,7 @@ package final class HTTPExchange {
     progress(count)
   }
 
-  /// Takes back what was told of bytes that have come to nothing.
+  /// Takes back bytes that were reported and then lost.
   package func retract() {
     if moved > 0 { progress(-moved) }
     moved = 0
@@ -106,7 +106,7 @@ package final class HTTPExchange {
     var next = request
     next.url = url
     if let range, UInt64(received.count) > range.last - range.first {
-      received = []  // All of it came, and still it broke off.
+      received = []  // All of it came, and still it was interrupted.
     }
     if !received.isEmpty {
       let first = range?.first ?? 0
@@ -144,7 +144,7 @@ package final class HTTPExchange {
     return (whole, judge(whole))
   }
 
-  /// Keeps what has come of an answer that broke off, to go on from there.
+  /// Keeps what was received of an interrupted response, to resume it.
   func keep(_ part: HTTPResponse) {
     guard isResumed, !part.body.isEmpty, isContinuation(part) else { return }
     if part.body.count <= request.limit - received.count {

@@ -10,7 +10,7 @@ package struct HTTPRequest {
   package var body: (any HTTPBody)?
   /// Whether the client's credential goes with it, to the origins that may have it.
   package var isAuthorized = true
-  /// Whether a redirect is gone after, where that cannot change what is asked; else it is the answer.
+  /// Whether a redirect is followed, if that cannot change the request; else it is the response.
   package var followsRedirects = true
   /// The largest answer that is taken, in bytes.
   package var limit = HTTPRequest.documentLimit
@@ -65,7 +65,7 @@ package struct HTTPResponse: Sendable {
 
   package var isHTML: Bool { headers["content-type"]?.lowercased().hasPrefix("text/html") ?? false }
 
-  /// The server's time less so many seconds; nil if it does not tell it.
+  /// The server's time minus this many seconds; nil if it does not report it.
   func date(earlierBy seconds: Int64) -> Timestamp? {
     headers["date"].flatMap { httpDate($0) }?.earlier(seconds: UInt64(clamping: seconds))
   }

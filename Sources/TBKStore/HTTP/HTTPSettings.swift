@@ -111,7 +111,7 @@ package struct TokenBucket {
     updated = now
   }
 
-  /// Takes a token; nanoseconds to wait until it is there.
+  /// Takes a token; returns the nanoseconds to wait until it is available.
   package mutating func take(now: Int64) -> Int64 {
     tokens = min(capacity, tokens + Double(max(0, now - updated)) / interval)
     updated = now

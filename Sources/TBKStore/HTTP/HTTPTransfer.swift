@@ -19,7 +19,7 @@ import TBKCore
   private var headers: [String: String] = [:]
   private var body: [UInt8] = []
   private var headerBytes = 0
-  /// Whether a complaint was longer than anybody reads: what is here of it is the answer.
+  /// Whether a complaint was longer than anyone reads: what is here of it is the answer.
   private(set) var isCutOff = false
   /// What ended it from our side.
   private(set) var failure: Failure?
@@ -38,7 +38,7 @@ import TBKCore
   /// - Parameters:
   ///   - credential: what follows `Authorization: Bearer`; nil to send none.
   ///   - stall: seconds without a byte after which it is given up.
-  ///   - progress: told of bytes of the body as they are sent, or received if none is.
+  ///   - progress: given the number of bytes of the body as they are sent, or received if none is.
   init(
     _ request: HTTPRequest, credential: Credential?, settings: HTTPSettings, stall: Int,
     progress: @escaping (Int) -> Void
@@ -263,7 +263,7 @@ import TBKCore
     return HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
 
-  /// What was received before it broke off.
+  /// What was received before it was interrupted.
   var partialResponse: HTTPResponse {
     HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
@@ -271,7 +271,7 @@ import TBKCore
   /// What ended it, in words; and whether it may go better another time.
   func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
     if let failure { return (failure, false) }
-    // libcurl tells it of memory alone: without a thread or a descriptor a host is not found, a
+    // libcurl reports it only for memory: without a thread or a descriptor a host is not found, a
     // connection not made, a certificate not trusted.
     if result == CURLE_OUT_OF_MEMORY { return (.exhaustedProcess, false) }
     if let failure = Failure.ofExhaustion { return (failure, false) }

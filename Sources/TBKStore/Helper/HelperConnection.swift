@@ -43,7 +43,7 @@ final class HelperConnection {
   /// Whether another request may follow.
   private(set) var isUsable = true
 
-  /// Starts the helper. Throws `.unavailable` if it is not there.
+  /// Starts the helper. Throws `.unavailable` if it does not exist.
   ///
   /// - Parameters:
   ///   - patience: seconds; a helper that is silent for longer is given up.
@@ -75,7 +75,7 @@ final class HelperConnection {
     isUsable = false
     return Failure(
       .malformed, "\(address.program), asked to '\(request)', \(problem)",
-      hint: "the program does not keep to the protocol, tbk-store-helpers(7)")
+      hint: "the program does not follow the protocol, tbk-store-helpers(7)")
   }
 
   private func silent() -> Failure {
@@ -167,7 +167,7 @@ final class HelperConnection {
     remarks += 1
     if remarks > HelperConnection.remarkLimit { return }
     remark("\(address.program): \(HelperConnection.readable(errorLine))")
-    if remarks == HelperConnection.remarkLimit { remark("\(address.program) says more than that") }
+    if remarks == HelperConnection.remarkLimit { remark("\(address.program) reports more than that") }
   }
 
   private func drainErrors() {
@@ -279,7 +279,7 @@ final class HelperConnection {
   ///
   /// - Parameters:
   ///   - body: what follows the request, of which there are `size` bytes.
-  ///   - progress: told of bytes of it as they leave.
+  ///   - progress: given the number of bytes of it as they leave.
   func ask(
     _ request: String, body: (any ByteSource)? = nil, size: UInt64 = 0,
     progress: (Int) -> Void = { _ in }
@@ -307,7 +307,7 @@ final class HelperConnection {
       }
     }
     let answer = try answer()
-    // It answered without having heard all: what is still in the pipe is no request.
+    // It answered without having heard all: what is still in the pipe is not a request.
     isUsable = isWhole
     return answer
   }
@@ -361,7 +361,7 @@ final class HelperConnection {
       pace = .least
       if monotonicNanoseconds() > latest { throw silent() }
     }
-    throw nonsense("only says that it is at work")
+    throw nonsense("reports only that it is working")
   }
 
   /// Takes what follows an answer for bytes of an object.

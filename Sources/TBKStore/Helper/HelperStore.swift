@@ -29,7 +29,7 @@ package final class HelperStore: Store {
   private static let listLimit = 1_000_000
   /// How much of an object nobody wants is read away, rather than starting the helper again.
   private static let skipLimit: UInt64 = 1 << 20
-  /// Where the first commit says what it is about to place: the names of objects, a line each.
+  /// Where the first commit says what it is about to place: the names of objects, one per line.
   static let journalFolder = "journal"
   private static let journalLimit = 1 << 20
   /// An object that means nothing: it is removed where there is no room to swap the ledger of a commit that
@@ -105,7 +105,7 @@ package final class HelperStore: Store {
 
   /// Asks until there is an answer other than that it may be better later.
   ///
-  /// - Parameter body: made anew for each attempt.
+  /// - Parameter body: made again for each attempt.
   private func ask(
     _ request: String, size: UInt64 = 0, body: (() throws(Failure) -> any ByteSource)? = nil,
     progress: @escaping (Int) -> Void = { _ in }
@@ -261,7 +261,7 @@ package final class HelperStore: Store {
       guard lines <= HelperStore.listLimit else {
         throw Failure(.malformed, "the store \(address.display) lists too many objects")
       }
-      // What is no name of an object is none of ours.
+      // What is not a name of an object is none of ours.
       if let name = ObjectName(answer.words[3]) {
         found.append(Listed(name: name, size: size, changedAt: time.flatMap { Int64(exactly: $0) }))
       }
@@ -327,7 +327,7 @@ package final class HelperStore: Store {
     return .committed(next)
   }
 
-  /// The size of what is kept for a ledger of so many bytes, which may be written twice.
+  /// The size of what is kept for a ledger of this many bytes, which may be written twice.
   private static func reserve(for ledger: Int) -> Int {
     var size = 32 << 10
     while size < 2 * ledger { size *= 2 }
@@ -363,7 +363,7 @@ package final class HelperStore: Store {
     let (answer, connection) = try ask("stat \(path)")
     guard let (size, _) = try standing(answer, connection) else { return .free }
     guard size == staged.size else {
-      // A name after these very bytes, which no ledger has: what a put that broke off left of them.
+      // A name after these very bytes, which no ledger has: what a put that was interrupted left of them.
       return path.isNamed(after: staged.sha256) ? .free : .other
     }
     let hashing = try HashingSink(into: CountingSink())
@@ -404,7 +404,7 @@ package final class HelperStore: Store {
     return isSuccessor(now.bytes, of: ledger) ? next : nil
   }
 
-  /// Whether a ledger was made over another one.
+  /// Whether a ledger is based on another one.
   private func isSuccessor(_ bytes: [UInt8], of earlier: [UInt8]) -> Bool {
     guard let ledger = try? Ledger(parsing: bytes), let before = try? Ledger(parsing: earlier),
       let canonical = try? before.canonical(), let hash = try? SHA256.hash(canonical)
@@ -481,7 +481,7 @@ package final class HelperStore: Store {
       expected.formUnion(String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init))
     }
     guard let lost = found.first(where: { !expected.contains($0) }) else { return }
-    // Another writer was quicker: its journal has gone, and its ledger is there.
+    // Another writer was faster: its journal has gone, and its ledger is there.
     if try ledgerVersion() != nil { return }
     throw Failure(
       .integrity, "the store \(address.display) holds \(lost) and has no \(Ledger.fileName)",

@@ -8,7 +8,7 @@ package struct ChainStep: Sendable {
   package let entry: LedgerEntry?
   /// How many backups that were asked for, further on, take bytes from it; nil if nobody counted.
   package var dependents: UInt64?
-  /// False for what is sent for the sake of others alone.
+  /// False for what is sent only because others need it.
   package var isWanted = true
 
   package init(_ entry: LedgerEntry) { (id, self.entry) = (entry.id, entry) }
@@ -83,7 +83,7 @@ extension LedgerSession.Snapshot {
 }
 
 extension Retrieval {
-  /// Sends backups one after the other, each behind its frames (tbk(5), "Chains"), without ending the
+  /// Sends backups one after the other, each after its frames (tbk(5), "Chains"), without ending the
   /// sink. Returns whether all were there.
   ///
   /// - Parameters:

@@ -42,7 +42,7 @@ extension LedgerSession {
           .cannotCreate,
           "the store \(self.store.address.display) has another \(part.noun) for \(group)",
           hint: part == .identity
-            ? "another machine was quicker: run it again, and it takes the one that is there"
+            ? "another machine was faster: run it again to use that one"
             : "if the password has changed, use 'tbk-store \(part.command) --replace'")
       }
       if isOther, let expected, known?.sha256 != expected { throw self.other(part, of: group) }

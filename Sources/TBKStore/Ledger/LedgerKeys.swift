@@ -98,7 +98,7 @@ package final class LedgerKeys {
     return keys
   }
 
-  /// Nil for what is no file.
+  /// Nil for what is not a file.
   private static func read(
     _ name: RawPath, in directory: Descriptor, _ display: RawPath
   ) throws(Failure) -> VerifyingKey? {
@@ -149,7 +149,7 @@ package final class LedgerKeys {
     guard try key.verify(signature.bytes, of: message.span) else {
       throw Failure(
         .integrity,
-        "the signature of the ledger of the store \(place) does not hold; it names the key "
+        "the signature of the ledger of the store \(place) is not valid; it names the key "
           + signature.key.hex,
         hint: "the ledger was altered: find out by whom before anything is stored there")
     }

@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An archive and all that the ledger will say of it, staged in a store.
+/// An archive and all that the ledger will say about it, staged in a store.
 package struct NewBackup {
   package var id: Digest
   package var createdAt: String
@@ -20,7 +20,7 @@ package struct NewBackup {
   /// archive; nil if nobody knows.
   package var groupCheck: Digest?
 
-  /// The id, the count and the rest come from a receipt, or else from the archive alone.
+  /// The id, the count and the rest come from a receipt, or else only from the archive.
   package init(
     receipt: Receipt?, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil,
@@ -91,7 +91,7 @@ extension LedgerSession {
       throw Failure(
         .tryAgain,
         "the backup depends on \(id.hex), which the store \(store.address.display) does not have",
-        hint: "make the backup again: over what the store has now, or a full one")
+        hint: "make the backup again, based on what the store has now, or make a full one")
     }
     if let lost = try lost(ids, in: snapshot).first {
       throw Failure(
@@ -209,11 +209,11 @@ extension LedgerSession {
     }
   }
 
-  /// Puts a backup into the place of another one of the same tree, as after a consolidation: where
+  /// Replaces another backup of the same tree with this one, as after a consolidation: where
   /// that stood in the ledger, and in its group.
   ///
   /// The other goes in the same commit, unless backups depend on it: then it stays, and the new one
-  /// stands behind it. The same id and bytes again are done already, if a lost answer is asked for
+  /// follow it. The same id and bytes again are done already, if a lost answer is asked for
   /// again. Throws `.unavailable` for an unknown id, and else as `push`; `.tryAgain` if the other
   /// has another archive than `read`, the SHA-256 of the one that the new one was made from.
   package func supersede(

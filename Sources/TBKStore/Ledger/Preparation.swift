@@ -14,16 +14,16 @@ package struct Preparation: Sendable {
     case limits
     /// The last backup needs as many archives as one may.
     case chain
-    /// The last full one is so many backups, or so long, ago that another is due.
+    /// There have been so many backups, or so much time, since the last full one that another is due.
     case due
     /// The store does not have the sealed manifest of the last backup as the ledger names it.
     case manifest
   }
 
   package enum Manifest: String, Sendable {
-    /// The file at hand has the SHA-256 that the ledger names.
+    /// The given file has the SHA-256 that the ledger names.
     case cached
-    /// A copy for this machine alone is at hand, which the ledger does not name.
+    /// There is a copy for only this machine, which the ledger does not name.
     case local
     /// It was sent.
     case fetched
@@ -71,9 +71,9 @@ package struct Preparation: Sendable {
 
 /// How often a full backup is made where others are incremental.
 package enum FullEvery: Equatable, Sendable {
-  /// Of so many backups in a row, one is full.
+  /// One of this many backups in a row is full.
   case backups(Int)
-  /// Once the last full one is older than so many seconds.
+  /// Once the last full one is older than this many seconds.
   case seconds(Int64)
 
   /// A number, or a length of time as `90d`; nil for anything else.
@@ -116,9 +116,9 @@ package struct PreparationRequest {
   /// Whether its sealed identity is looked for instead: backups are sealed to recipients.
   package var wantsIdentity: Bool
   package var scope: BackupScope
-  /// The SHA-256 of the sealed manifest of a backup that is at hand; nil if none is.
+  /// The SHA-256 of the sealed manifest of a backup that was given; nil if none was.
   package var cached: (Digest) -> Digest?
-  /// Whether a copy of the manifest of a backup, for this machine alone, is at hand.
+  /// Whether there is a copy of the manifest of a backup for only this machine.
   package var hasLocal: (Digest) -> Bool
 
   package init(
@@ -142,7 +142,7 @@ extension LedgerSession {
   /// Finds out all of it over one snapshot.
   ///
   /// - Parameters:
-  ///   - manifest: where the sealed manifest of the last backup goes, if it is wanted and not at hand.
+  ///   - manifest: where the sealed manifest of the last backup goes, if it is wanted and was not given.
   ///   - check: where the password check of the group goes, if there is one.
   package func prepare(
     _ request: PreparationRequest, over snapshot: Snapshot, _ retrieval: Retrieval,
@@ -194,7 +194,7 @@ extension LedgerSession {
       found.reason = .manifest
       return found
     }
-    // One that is at hand was opened here before; any other is as good as the signature of the ledger. An entry
+    // One that was given was opened here before; any other is as good as the signature of the ledger. An entry
     // of another epoch may be under another password than the group.
     let known = request.group.flatMap { snapshot.ledger?.group($0) }
     var isSigned = false

@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What tbk-seal says of an archive in clear (tbk-seal(1), "--receipt").
+/// What tbk-seal reports about an archive, unencrypted (tbk-seal(1), "--receipt").
 package struct Receipt: Equatable, Sendable {
   package static let byteLimit = 64 << 20
 

@@ -19,7 +19,7 @@ package enum UnvouchedBytes: Sendable {
   }
 }
 
-/// Brings objects out of a store, checked against what the ledger says of them.
+/// Brings objects out of a store, checked against what the ledger says about them.
 package final class Retrieval {
   let store: any Store
   let unvouched: UnvouchedBytes
@@ -48,7 +48,7 @@ package final class Retrieval {
   ///
   /// - Parameters:
   ///   - isStaging: whether what the sink gets is dropped on failure. Else nothing is sent before all
-  ///     of it has been checked, but for `mayBeCut`, and even if the store changes it meanwhile, what is
+  ///     of it has been checked, except `mayBeCut`, and even if the store changes it meanwhile, what is
   ///     sent is never complete and wrong.
   ///   - mayBeCut: whether an archive whose reader notices that its end is missing is sent as it comes. Its
   ///     last 128 KiB are sent when all of it has been checked.

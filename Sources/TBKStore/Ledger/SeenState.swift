@@ -4,7 +4,7 @@ import TBKCrypto
 import TBKFormat
 
 /// What this machine has seen of each store: its id, and how far its ledger had come. It shows
-/// when a store went back in time, split, or is another one (tbk(5), "Ledger").
+/// when a store was rolled back, split or exchanged (tbk(5), "Ledger").
 ///
 /// It lies below `TERMBACKUP_HOME/state`: `<store_id>.json`; `stores/<hash of the address>.json` for
 /// the id that an address had; and `groups/<group>.json` for each group that was in a ledger signed by
@@ -74,7 +74,7 @@ package final class SeenState {
   ///   - home: `TERMBACKUP_HOME`; made when something is to be kept. Nil if there is none.
   ///   - accepting: whether what the store says now is taken for true, whatever was seen.
   ///   - warn: told once if nothing can be kept.
-  ///   - notice: told of what could not be checked and is taken all the same.
+  ///   - notice: given what could not be checked and is taken anyway.
   package init(
     home: RawPath?, address: StoreAddress, accepting: Bool, warn: @escaping (String) -> Void,
     notice: @escaping (String) -> Void = { _ in }
@@ -147,7 +147,7 @@ package final class SeenState {
       }
       return groups
     } catch {
-      if error.code == .inputMissing { return [] }  // Something above it is no directory.
+      if error.code == .inputMissing { return [] }  // Something above it is not a directory.
       if error.code == .interrupted { throw error }
       complain(error)
       return []
@@ -184,7 +184,7 @@ package final class SeenState {
       guard let kept = try readKeptFile(path, limit: SeenState.fileLimit) else { return nil }
       bytes = kept
     } catch {
-      if error.code == .inputMissing { return nil }  // Something above it is no directory.
+      if error.code == .inputMissing { return nil }  // Something above it is not a directory.
       if error.isOfProcess { throw error }
       complain(error)
       return nil
@@ -239,7 +239,7 @@ package final class SeenState {
     guard let seen = memory.moment, seen.storeID == identity.storeID else { return }
     if identity.sequence < seen.sequence {
       throw notice(
-        "the store \(display) went back in time: its ledger has sequence \(identity.sequence), "
+        "the store \(display) was rolled back: its ledger has sequence \(identity.sequence), "
           + "and this machine has seen \(seen.sequence)")
     }
     if identity.sequence == seen.sequence {
@@ -258,7 +258,7 @@ package final class SeenState {
     }
     guard identity.history[identity.history.count - Int(age)] == seen.hash else {
       throw notice(
-        "the store \(display) split: the history of its ledger does not hold sequence "
+        "the store \(display) split: the history of its ledger does not contain sequence "
           + "\(seen.sequence) as this machine has seen it")
     }
   }
@@ -271,11 +271,11 @@ package final class SeenState {
     for (name, seen) in memory.groups.sorted(by: { $0.key < $1.key }) {
       let which = "the group \(RawPath(name).display) of the store \(display)"
       guard let group = now[name] else {
-        throw notice("the ledger no longer says what proves the password of \(which)")
+        throw notice("the ledger no longer names \(which)")
       }
       if group.keyEpoch < seen.keyEpoch {
         throw notice(
-          "\(which) went back to key epoch \(group.keyEpoch): this machine has seen \(seen.keyEpoch)")
+          "\(which) was rolled back to key epoch \(group.keyEpoch): this machine has seen \(seen.keyEpoch)")
       }
       if group.keyEpoch == seen.keyEpoch, let check = seen.check, group.check?.sha256 != check {
         throw notice(

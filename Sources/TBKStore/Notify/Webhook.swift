@@ -1,11 +1,11 @@
 import TBKCore
 import TBKFormat
 
-/// An address that is told of a backup. Who knows it can write there: messages name its host alone.
+/// An address that is notified of a backup. Anyone who knows it can write there: messages name only its host.
 package struct Webhook {
   package let url: HTTPURL
 
-  /// What a service that watches for silence is told (https://healthchecks.io/docs/http_api/).
+  /// What is sent to a service that notices when pings stop (https://healthchecks.io/docs/http_api/).
   package enum Ping: String, CaseIterable, Sendable {
     case start
     case success
@@ -115,7 +115,7 @@ package struct Webhook {
     case 200..<300:
       // A service for pings says so of addresses that it does not know.
       if response.body.starts(with: "OK (not found)".utf8) {
-        return .fail(failure("knows no such ping URL", hint: "copy it again from the service"))
+        return .fail(failure("does not know this ping URL", hint: "copy it again from the service"))
       }
       return .accept
     case 300..<400:
@@ -130,7 +130,7 @@ package struct Webhook {
     case 429:
       let seconds = pause(response)
       let asked = seconds.map { ", and asks to wait \($0) s" } ?? ""
-      let busy = failure("takes no more messages for now\(asked)", hint: nil)
+      let busy = failure("accepts no more messages for now\(asked)", hint: nil)
       return seconds.map { .pause(seconds: $0, busy) } ?? .again(busy)
     case 401, 403, 404, 410:
       return .fail(

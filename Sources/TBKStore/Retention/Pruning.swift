@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 
 extension LedgerSession {
-  /// Removes what the retention does not keep, all of it in one commit, decided anew over what
+  /// Removes what the retention does not keep, all of it in one commit, decided again for what
   /// other writers have made of the ledger meanwhile.
   ///
   /// - Parameters:

@@ -37,7 +37,7 @@ package struct TimeSpan: Equatable, Sendable {
   }
 }
 
-/// A number from 1 to 2^31 - 1 in decimal digits alone.
+/// A number from 1 to 2^31 - 1, only in decimal digits.
 package func wholeNumber(_ text: some StringProtocol) -> Int? {
   guard (1...10).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
     let number = Int(text), (1...Int(Int32.max)).contains(number)
@@ -102,7 +102,7 @@ package struct Retention: Sendable {
   package struct Judgement: Sendable {
     /// Of the backups that were judged, in the ledger's order.
     package let verdicts: [Verdict]
-    /// The groups of which nothing would be left, in the order of their first backups.
+    /// The groups that would be left empty, in the order of their first backups.
     package let emptied: [GroupID?]
 
     package var gone: [LedgerEntry] { verdicts.filter { !$0.isKept }.map(\.entry) }

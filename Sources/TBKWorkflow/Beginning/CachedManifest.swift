@@ -12,11 +12,11 @@ struct CachedManifest {
     self.group = group
   }
 
-  /// Puts the file, which is moved, into the place of what is there of an earlier backup.
+  /// Replaces the file of an earlier backup with this one, which is moved.
   ///
   /// - Parameters:
   ///   - readers: whom the backup is sealed to, which is noted beside it; nil for a password.
-  ///   - isLocal: whether the file is for this machine alone, and not the one that is stored.
+  ///   - isLocal: whether the file is only for this machine, and is not the one that is stored.
   /// Root's file would be in the way of whoever's home this is: root keeps none there.
   func replace(by file: RawPath, of id: String, readers: String?, isLocal: Bool) throws(Failure) {
     let place = try Descriptor.workingDirectory.open(home, O_RDONLY | O_DIRECTORY)

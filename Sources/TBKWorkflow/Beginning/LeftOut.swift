@@ -1,12 +1,12 @@
 import Glibc
 import TBKCore
 
-/// Patterns for directories that are no part of what is backed up, although they lie below it.
+/// Patterns for directories that are not part of what is backed up, although they lie below it.
 struct LeftOut {
   /// The directory that is backed up, its links resolved.
   private let source: RawPath
 
-  /// - Parameter source: a directory, however it is spelled; one that is not mounted has its name alone.
+  /// - Parameter source: a directory, however it is spelled; for one that is not mounted only its name is known.
   init(below source: RawPath) {
     self.source = LeftOut.real(source)
   }

@@ -4,13 +4,13 @@ import TBKFormat
 import TBKSettings
 
 /// All that a verb has to know before it does anything, as text for its shell: its options, the home, a directory
-/// for what its commands hand to one another, and the profile.
+/// for what its commands pass to each other, and the profile.
 struct VerbBeginning {
   private var script: [UInt8] = []
 
   /// - Parameters:
   ///   - verb: as it is typed.
-  ///   - arguments: what stands behind it.
+  ///   - arguments: what follows it.
   ///   - process: the number of the verb's process.
   ///   - held: the names of the secrets that variables of the environment hold.
   ///   - whole: also of a verb that begins with its options alone.

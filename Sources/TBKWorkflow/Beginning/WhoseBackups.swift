@@ -58,7 +58,7 @@ struct WhoseOptions: ParsableArguments {
     case (0, _):
       return (
         "the store has \(ungrouped) \(ungrouped == 1 ? "backup" : "backups") in no group, as TermBackup 6 made them",
-        "if they are its own, 'termbackup profile edit \(name) --ungrouped' says so"
+        "if they belong to it, run 'termbackup profile edit \(name) --ungrouped'"
       )
     default:
       return (
@@ -106,8 +106,8 @@ struct WhoseOptions: ParsableArguments {
 extension ShellCommand {
   struct Others: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print what else the store of a profile without backups has, as assignments for a shell.",
-      discussion: "All that 'tbk-pull --list' prints of the store comes on standard input.")
+      abstract: "Print what else is in the store of a profile without backups, as assignments for a shell.",
+      discussion: "Standard input is the output of 'tbk-pull --list' for the whole store.")
     @Flag(name: .long, help: "Fail, and report that there are no backups.")
     var none = false
     @OptionGroup var whose: WhoseOptions
@@ -127,7 +127,7 @@ extension ShellCommand {
   struct Rivals: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the profiles that have a claim to the same backups, as assignments for a shell.",
-      discussion: "What 'tbk-pull --list' prints comes on standard input.")
+      discussion: "Standard input is the output of 'tbk-pull --list'.")
     @Flag(name: .long, help: "The list has not been read: there may be ungrouped backups.")
     var unseen = false
     @OptionGroup var whose: WhoseOptions
@@ -149,7 +149,7 @@ extension ShellCommand {
     @OptionGroup var whose: WhoseOptions
     @Option(name: .long, help: ArgumentHelp("The last one that was made by then.", valueName: "time"))
     var at: String?
-    @Argument(help: ArgumentHelp("An id's beginning, latest, latest~2.", valueName: "id"))
+    @Argument(help: ArgumentHelp("An id's prefix, latest, latest~2.", valueName: "id"))
     var backup: RawPath?
 
     func validate() throws {

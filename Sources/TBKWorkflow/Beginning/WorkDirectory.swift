@@ -2,7 +2,7 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// The directory in which a verb keeps what its commands hand to one another, for as long as it runs.
+/// The directory in which a verb keeps what its commands pass to each other, for as long as it runs.
 enum WorkDirectory {
   /// Makes it: `VERB.PROCESS.NUMBER`, closed to others, with something written in it, for a full disk may have room
   /// for a directory.

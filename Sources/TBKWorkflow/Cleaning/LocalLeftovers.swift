@@ -4,7 +4,7 @@ import TBKArchive
 import TBKCore
 import TBKSettings
 
-/// What interrupted runs left on this machine: temporary files, and the cache of groups that are no profile's.
+/// What interrupted runs left on this machine: temporary files, and the cache of groups that are not a profile's.
 struct LocalLeftovers {
   private let home: Home
   private let dryRun: Bool
@@ -93,7 +93,7 @@ struct LocalLeftovers {
     }
   }
 
-  /// What is kept of groups that are no profile's.
+  /// What is kept of groups that are not a profile's.
   private mutating func cleanCache() throws(Failure) {
     let folder = home.path.appending("cache")
     var groups: Set<String> = []

@@ -16,7 +16,7 @@ struct CompletedLine {
   /// Whether a word stands in the place of a command and is not one.
   private var isUnknown = false
 
-  /// - Parameter words: those behind the name of the command, but for the unfinished one.
+  /// - Parameter words: those after the name of the command, except the unfinished one.
   init(_ command: CommandShape, _ words: ArraySlice<String>) {
     self.command = command
     isVerb = command.name == "termbackup"
@@ -64,7 +64,7 @@ struct CompletedLine {
     }
   }
 
-  /// What the unfinished word is: an option, or a value with what stands before it in the word.
+  /// What the unfinished word is: an option, or a value with what comes before it in the word.
   enum Unfinished {
     case option
     case command

@@ -33,7 +33,7 @@ struct Said {
 }
 
 extension String {
-  /// What stands before and behind the first place of some text.
+  /// What comes before and after the first place of some text.
   fileprivate func split(at text: String) -> (String, String)? {
     guard let range = firstRange(of: text) else { return nil }
     return (String(self[..<range.lowerBound]), String(self[range.upperBound...]))

@@ -55,7 +55,7 @@ struct DailyChecks {
           result: .warn, check: "stores",
           message: "\(profile): \(counted(count, "manifest")) of TermBackup 6 "
             + (count == 1 ? "is" : "are")
-            + " there in clear: whoever has the store reads the names, sizes and hashes of files",
+            + " unencrypted: anyone who has the store can read the names, sizes and hashes of files",
           hint: "'termbackup clean --store' removes them"))
     }
     return found
@@ -80,7 +80,7 @@ struct Disk: Equatable {
   /// A block device without its partitions, or the number of the file system where there is none.
   private let name: [UInt8]
 
-  /// Nil if the path is not there.
+  /// Nil if the path does not exist.
   init?(of path: RawPath) {
     guard let place = try? Descriptor.workingDirectory.openIfPresent(path, tbk_o_path),
       let facts = try? place.status()

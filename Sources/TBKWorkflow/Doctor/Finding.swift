@@ -18,7 +18,7 @@ struct Finding: Equatable {
     self.hint = hint
   }
 
-  /// Nil for what is no row.
+  /// Nil for what is not a row.
   init?(row: String) {
     let cells = row.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
     guard cells.count == 4, let result = Result(rawValue: cells[0]) else { return nil }

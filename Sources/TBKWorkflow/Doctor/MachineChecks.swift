@@ -10,7 +10,7 @@ enum MachineChecks {
   private static let scarce: Int64 = 500
   private static let none: Int64 = 10
 
-  /// What is free at a directory; nothing if it is not there.
+  /// What is free at a directory; nothing if it does not exist.
   static func space(_ what: String, at path: RawPath) -> [Finding] {
     guard let place = (try? Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)) ?? nil else {
       return []
@@ -41,7 +41,7 @@ enum MachineChecks {
 
   /// - Parameters:
   ///   - libraries: names and versions.
-  ///   - network: what tbk-token says of its version, or of what it lacks.
+  ///   - network: what tbk-token says about its version, or of what it lacks.
   static func dependencies(_ libraries: [(name: String, version: String)], network: String) -> [Finding] {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> Finding {
       Finding(result: result, check: "dependencies", message: message, hint: hint)

@@ -2,7 +2,7 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// The files out of which scheduled runs take their secrets, and who else can read them.
+/// The files from which scheduled runs read their secrets, and who else can read them.
 enum SecretFiles {
   /// Whether a secret can be read from it again, by any command: a regular file, under a name that is not that of a
   /// descriptor; or nothing is there.
@@ -56,7 +56,7 @@ enum SecretFiles {
     return output
   }
 
-  /// - Parameter files: those that are not there are passed over.
+  /// - Parameter files: those that do not exist are passed over.
   static func check(_ files: [RawPath]) -> [Finding] {
     var seen: [RawPath] = []
     return files.compactMap { path in
@@ -67,7 +67,7 @@ enum SecretFiles {
       else { return nil }
       return Finding(
         result: .warn, check: "password", message: "others can read the secret in \(path.display)",
-        hint: "'chmod go=' with that name closes it")
+        hint: "'chmod go=' on it removes the access of others")
     }
   }
 }

@@ -114,7 +114,7 @@ struct StoreChecks {
     switch facts.status("check") {
     case nil: return []
     case 0?: break
-    case 69?: return count == 0 ? [] : finding(.note, "its store has nothing to try the password on")
+    case 69?: return count == 0 ? [] : finding(.note, "its store has nothing to test the password with")
     default:
       let said = facts.said("check")
       return finding(.fail, said.message, said.hint ?? "is '\(store)' in order?")
@@ -128,7 +128,7 @@ struct StoreChecks {
       let said = facts.said("open")
       return finding(
         .fail, "the password check cannot be opened: \(said.message)",
-        said.hint ?? "'termbackup verify latest -p \(profile)' shows whether the backups hold")
+        said.hint ?? "'termbackup verify latest -p \(profile)' shows whether the backups are intact")
     }
   }
 }

@@ -13,7 +13,7 @@ struct TokenChecks {
     guard isNeeded else { return [finding(.note, "not needed: no profile goes to GitHub")] }
     let said = facts.said("token")
     guard facts.status("token") == 0 else {
-      return [finding(.fail, said.message, said.hint ?? "fix what gives the token")]
+      return [finding(.fail, said.message, said.hint ?? "fix the source of the token")]
     }
     var found = said.warnings.map { finding(.warn, $0) }
     let source = facts.text("token")

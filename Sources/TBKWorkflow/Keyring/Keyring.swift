@@ -64,7 +64,7 @@ struct Keyring {
 
   // MARK: Items
 
-  /// What is there for this home, else what an earlier version has put there for all; nil if there is nothing.
+  /// What was stored for this home, else what an earlier version stored for all homes; nil if there is nothing.
   func find(_ item: KeyringItem) throws(KeyringTrouble) -> Secret? {
     if let found = try lookup(item, .own) { return found }
     if let found = try lookup(item, .shared) { return found }
@@ -135,7 +135,7 @@ struct Keyring {
     }
   }
 
-  /// Throws if there is an item after all: secret-tool says the same of one that is not there and of one that it
+  /// Throws if there is an item after all: secret-tool reports the same for one that does not exist and for one that it
   /// could not unlock, and only the second kind can be found.
   private func refuseLocked(_ item: KeyringItem) throws(KeyringTrouble) {
     guard program == .secretTool else { return }

@@ -86,7 +86,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// That another secret is there than the one that was put there.
+  /// That the secret there is not the one that was stored.
   var notReturned: Failure {
     switch self {
     case .token: Failure(.unavailable, "the keyring does not return the token that was stored there")

@@ -4,7 +4,7 @@ import TBKCore
 enum KeyringTrouble: Error, Equatable {
   /// This machine has no keyring, and why.
   case missing(String)
-  /// It did not answer in so many seconds, which says nothing about what it has.
+  /// It did not answer within this many seconds, which says nothing about what it has.
   case late(Int)
   /// It failed, and what it said.
   case failed(String)

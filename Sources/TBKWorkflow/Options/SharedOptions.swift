@@ -45,7 +45,7 @@ struct PasswordOptions: ParsableArguments {
   var passwordFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the password.", valueName: "command"))
   var passwordCommand: String?
 }
 
@@ -55,7 +55,7 @@ struct ScheduledPasswordOptions: ParsableArguments {
   var passwordFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the password.", valueName: "command"))
   var passwordCommand: String?
 }
 
@@ -72,7 +72,7 @@ struct KeyPasswordOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take what <command> prints as the password of the signing key.", valueName: "command"))
+      "Use the output of <command> as the password of the signing key.", valueName: "command"))
   var keyPasswordCommand: String?
 }
 
@@ -85,7 +85,7 @@ struct ScheduledKeyPasswordOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take what <command> prints as the password of the signing key.", valueName: "command"))
+      "Use the output of <command> as the password of the signing key.", valueName: "command"))
   var keyPasswordCommand: String?
 }
 
@@ -133,7 +133,7 @@ struct TokenOptions: ParsableArguments {
   var tokenFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the GitHub token.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the GitHub token.", valueName: "command"))
   var tokenCommand: String?
   @OptionGroup var wait: WaitOptions
 }
@@ -144,7 +144,7 @@ struct ScheduledTokenOptions: ParsableArguments {
   var tokenFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the GitHub token.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the GitHub token.", valueName: "command"))
   var tokenCommand: String?
   @OptionGroup var wait: WaitOptions
 }
@@ -168,7 +168,7 @@ struct PlacementOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "On GitHub, put archives into git, into a release, or, with auto, where their size belongs.",
+      "On GitHub, put archives into git, into a release, or, with auto, into one of them by size.",
       valueName: "where"))
   var placement: PlacementChoice?
 }
@@ -256,7 +256,7 @@ struct IdentityOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Take what <command> prints as the password of the identity file.", valueName: "command"))
+      "Use the output of <command> as the password of the identity file.", valueName: "command"))
   var identityPasswordCommand: String?
 
   func validate() throws {
@@ -276,7 +276,7 @@ struct ReadingIdentityOptions: ParsableArguments {
   @OptionGroup var identity: IdentityOptions
   @Flag(
     name: .long,
-    help: "Take a backup that is sealed to recipients although no trusted key has signed the ledger.")
+    help: "Accept a backup that is sealed to recipients although no trusted key has signed the ledger.")
   var unsigned = false
 }
 
@@ -331,7 +331,7 @@ struct SelectionOptions: ParsableArguments {
   var include: [String] = []
   @Option(
     name: .long, parsing: .singleValue,
-    help: ArgumentHelp("Not what matches (repeatable).", valueName: "pattern"))
+    help: ArgumentHelp("Leave out what matches (repeatable).", valueName: "pattern"))
   var exclude: [String] = []
   @Option(
     name: .long,

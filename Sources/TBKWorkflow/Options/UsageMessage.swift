@@ -43,13 +43,13 @@ struct UsageMessage {
     self.hint = hint
   }
 
-  /// The option whose name stands behind some words, without what its value is called.
+  /// The option whose name follows some words, without what its value is called.
   private static func option(in text: String, after words: String) -> Substring {
     guard let range = text.firstRange(of: words) else { return "" }
     return text[range.upperBound...].prefix { $0 != " " && $0 != "'" }
   }
 
-  /// What stands behind an option, the last time it is there.
+  /// What follows an option, the last time it is there.
   private static func argument(behind option: Substring, in arguments: [String]) -> String? {
     guard
       let place = arguments.lastIndex(where: { $0 == option && $0 != arguments.last })

@@ -9,7 +9,7 @@ package enum VerbOptions {
   ///
   /// - Parameters:
   ///   - verb: as it is typed.
-  ///   - arguments: what stands behind it.
+  ///   - arguments: what follows it.
   /// - Throws: `.usage` if there is no such verb.
   package static func script(
     of verb: String, _ arguments: [String]
@@ -124,7 +124,7 @@ package enum VerbOptions {
   }
 
   /// No option and no operand of a verb means an empty value; a variable that happens to be empty
-  /// would otherwise be taken for an option that is not given.
+  /// would otherwise be mistaken for an option that is not given.
   private static func complaintOfEmptyValue(_ arguments: [String]) -> String? {
     var before: String?
     for argument in arguments {

@@ -47,7 +47,7 @@ struct ConsolidateReport: VerbReport {
     }
     return text
       + (freed.isEmpty
-        ? "Other backups need everything that it was built on\n"
+        ? "Other backups need everything that it is based on\n"
         : "No other backup needs these any longer, and prune may remove them:" + list(freed))
   }
 

@@ -48,7 +48,7 @@ struct Facts {
   /// As a name is shown: quoted, if it is not plain ASCII.
   func shown(_ key: String) -> String { RawPath(self[key] ?? []).quoted }
 
-  /// Throws `.usage` for what is no number.
+  /// Throws `.usage` for what is not a number.
   func number(_ key: String) throws(Failure) -> UInt64? {
     guard let value = self[key] else { return nil }
     guard let number = UInt64(String(decoding: value, as: UTF8.self)) else {

@@ -56,8 +56,8 @@ struct IdentityReport: VerbReport {
     return text
       + (isKept
         ? "The identity that opens them is in the store, under the password. If one of the two is lost,\n"
-          + "nobody can open them. Print it for a safe: termbackup generate-identity \(profile) --print\n"
-        : "Whoever has the identity opens them, with -i.\n")
+          + "nobody can open them. Print it and keep it in a safe place: termbackup generate-identity \(profile) --print\n"
+        : "Anyone who has the identity can open them, with -i.\n")
   }
 
   var json: JSON {

@@ -217,7 +217,7 @@ struct MadeReport: VerbReport {
       }
     }
     return MadeReport(
-      text: text + (already == 0 ? "" : "\(already) had it already\n"),
+      text: text + (already == 0 ? "" : "\(already) already had it\n"),
       json: .object([
         "profile": .string(profile), "status": .string("rotated"), "rotated_count": .number(rotated),
         "already_count": .number(already), "size": .number(size), "whole": .bool(facts["only"] == nil),
@@ -225,7 +225,7 @@ struct MadeReport: VerbReport {
       ]), notes: notes)
   }
 
-  /// That a scheduled run would have what it needs; said to programs alone.
+  /// That a scheduled run would have what it needs; reported only to programs.
   static func check(_ facts: Facts) -> MadeReport {
     MadeReport(text: "", json: .object(["profile": text(facts, "profile"), "status": .string("would-run")]))
   }

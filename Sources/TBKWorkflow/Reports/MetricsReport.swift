@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// How backups stand, in the text format of Prometheus: for the textfile collector of its node_exporter.
+/// The state of backups, in the text format of Prometheus: for the textfile collector of its node_exporter.
 struct MetricsReport {
   private let profiles: [JSON]
 
@@ -24,10 +24,10 @@ struct MetricsReport {
       $0["reached"]?.boolean.map(flag)
     },
     Metric(name: "backups", help: "Backups in the store.") { number($0, "backup_count") },
-    Metric(name: "verified_backups", help: "Backups that were read back and found whole.") {
+    Metric(name: "verified_backups", help: "Backups that were read back and found intact.") {
       number($0, "verified_count")
     },
-    Metric(name: "lost_backups", help: "Backups that cannot be restored, for want of an archive.") {
+    Metric(name: "lost_backups", help: "Backups that cannot be restored because an archive is missing.") {
       number($0, "lost_count")
     },
     Metric(name: "store_size_bytes", help: "What the backups take in the store.") { number($0, "size") },
@@ -36,7 +36,7 @@ struct MetricsReport {
     },
     Metric(name: "last_backup_size_bytes", help: "The size of the last backup.") { number($0, "last_size") },
     Metric(name: "last_backup_files", help: "Files in the last backup.") { number($0, "last_file_count") },
-    Metric(name: "last_backup_verified", help: "Whether the last backup was read back and found whole.") {
+    Metric(name: "last_backup_verified", help: "Whether the last backup was read back and found intact.") {
       $0["summary"]?["last_verified"]?.boolean.map(flag)
     },
     Metric(name: "last_run_timestamp_seconds", help: "When a backup was last tried on this machine.") {

@@ -3,7 +3,7 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// How the backups of a profile stand, out of what its verb found out and of what is known on this machine.
+/// The state of a profile's backups, out of what its verb found out and of what is known on this machine.
 struct ProfileStatus {
   let json: JSON
   let isLate: Bool
@@ -12,7 +12,7 @@ struct ProfileStatus {
 
   /// - Parameters:
   ///   - facts: `summary`, what the store says; `seen`, what it said last; `others`, in words.
-  ///   - noToken: why the token that its store needs is not to be had.
+  ///   - noToken: why the token that its store needs is not available.
   init(
     of profile: Profile, in home: Home, _ facts: CollectedFacts, scheduled: [ScheduledProfile], maxAge: Int64?,
     noToken: Said?
@@ -50,7 +50,7 @@ struct ProfileStatus {
     ])
   }
 
-  /// The last backup in the audit log, as it stands there.
+  /// The last backup in the audit log, as it is there.
   private static func lastRun(of profile: String, in home: Home) throws(Failure) -> JSON {
     let filter = AuditFilter(limit: 1, operation: "backup", profile: profile)
     var last: [AuditLine] = []
@@ -67,7 +67,7 @@ struct ProfileStatus {
 
   /// What the GitHub token is, where a profile needs one.
   ///
-  /// - Parameter facts: `token`, where it comes from; `token-report`, what GitHub says of it.
+  /// - Parameter facts: `token`, where it comes from; `token-report`, what GitHub says about it.
   static func token(_ facts: CollectedFacts) -> JSON {
     let source = facts.text("token")
     func text(_ value: String?) -> JSON { value.map { .string($0) } ?? .null }

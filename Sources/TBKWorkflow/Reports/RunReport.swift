@@ -5,7 +5,7 @@ import TBKFormat
 struct RunReport: VerbReport {
   private let facts: Facts
   private let status: String
-  /// How many entries are new, changed, deleted, and changed in their metadata alone; nil if they were not compared.
+  /// How many entries are new, changed, deleted, and changed only in their metadata; nil if they were not compared.
   private let changes: [UInt64]?
   private let count, size, removed, freed, kept: UInt64?
   private let seconds: UInt64

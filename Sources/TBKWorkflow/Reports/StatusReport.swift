@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// How the backups of a profile stand, for people: an element of `profiles` of `termbackup status --json`.
+/// The state of a profile's backups, for people: an element of `profiles` of `termbackup status --json`.
 struct StatusReport {
   private let profile: JSON
 
@@ -25,7 +25,7 @@ struct StatusReport {
     let recipients = UInt64((profile["recipients"]?.elements ?? []).count)
     if recipients > 0 {
       rows.append(
-        ("sealed", "to \(counted(recipients, "recipient")): to back up, list and 'verify --stored' takes no password"))
+        ("sealed", "to \(counted(recipients, "recipient")): run, list and 'verify --stored' need no password"))
       rows.append(("", "restore, cat, diff and verify ask for it, or take an identity with -i"))
     }
     if let run = profile["last_run"], !run.isNull { rows.append(("last run", lastRun(run))) }
@@ -76,7 +76,7 @@ struct StatusReport {
     if clear > 0 {
       let words = counted(clear, "manifest") + " of TermBackup 6"
       rows.append(
-        ("in clear", "\(words), with the names of files: see 'termbackup clean --store'"))
+        ("unencrypted", "\(words), with the names of files: see 'termbackup clean --store'"))
     }
     return rows
   }
@@ -96,7 +96,7 @@ struct StatusReport {
     }
   }
 
-  /// An entry of the audit log: when, how it ended, and the details as they stand there.
+  /// An entry of the audit log: when, how it ended, and the details as they are there.
   private func lastRun(_ entry: JSON) -> String {
     let time = Timestamp(iso8601: entry["timestamp"]?.text ?? "")?.localMinute ?? "-"
     let details = (entry["details"]?.members ?? []).map { member in

@@ -116,7 +116,7 @@ struct VerifiedBackup {
 
   var holds: Bool { reason == "-" }
 
-  static let signatureFails = "the signature of its archive does not hold"
+  static let signatureFails = "the signature of its archive is not valid"
 
   /// - Parameter row: id, SHA-256, signature and reason.
   init?(_ row: [String]) {

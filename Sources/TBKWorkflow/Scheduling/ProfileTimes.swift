@@ -22,7 +22,7 @@ struct ScheduledProfile {
 struct ProfileTimes {
   /// A run by a timetable that has ended.
   struct Run {
-    /// As it stands in the log: ISO 8601.
+    /// As it is in the log: ISO 8601.
     let endedAt: String
     let status: Int32
   }

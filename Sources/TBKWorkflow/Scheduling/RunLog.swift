@@ -18,7 +18,7 @@ struct RunLog {
     path = try home.stateDirectory().appending(name)
   }
 
-  /// Makes the file, unless it is there. Throws `.cannotCreate` for a link.
+  /// Makes the file, unless it exists. Throws `.cannotCreate` for a link.
   func open() throws(Failure) -> Descriptor {
     if let facts = try Descriptor.workingDirectory.statusIfPresent(of: path), facts.st_mode & S_IFMT == S_IFLNK {
       throw Failure(.cannotCreate, "\(path.display) is a symbolic link")

@@ -27,7 +27,7 @@ struct Schedules {
     ((try? crontab())??.bytes ?? []) + units.services()
   }
 
-  /// Schedules a profile with one keeper alone.
+  /// Schedules a profile with only one keeper.
   func enable(
     _ command: ScheduledCommand, at timetable: Timetable, for profile: String, by keeper: Keeper
   ) throws(Failure) {

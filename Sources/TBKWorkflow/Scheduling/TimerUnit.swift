@@ -32,7 +32,7 @@ struct TimerUnit {
 
   private static let start = Array("ExecStart=".utf8)
 
-  /// The command of a service, as it stands there; nil if it has none.
+  /// The command of a service, as it is there; nil if it has none.
   static func command(of service: [UInt8]) -> [UInt8]? {
     service.split(separator: 0x0a).first { $0.starts(with: start) }.map { Array($0.dropFirst(start.count)) }
   }

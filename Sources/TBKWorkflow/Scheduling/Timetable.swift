@@ -119,7 +119,7 @@ private struct LocalDay {
     weekday = unsafe Int(parts.tm_wday)
   }
 
-  /// The day so many days later. At noon no clock is changed.
+  /// The day that is this many days later. At noon no clock is changed.
   func moved(by days: Int) -> LocalDay? {
     time(hour: 12, minute: 0, later: days).flatMap(LocalDay.init(of:))
   }

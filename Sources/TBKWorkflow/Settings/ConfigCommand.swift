@@ -189,9 +189,9 @@ extension ConfigCommand {
 
   struct Store: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print a store as tbk-push and tbk-pull take it.")
+      abstract: "Print a store's address as tbk-push and tbk-pull take it.")
     @OptionGroup var common: CommonOptions
-    @Argument(help: "As it stands in a profile; the store of new profiles if none is given.")
+    @Argument(help: "As in a profile; by default the store of new profiles.")
     var store: RawPath?
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -325,7 +325,7 @@ func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   return try absolutePath(path).bytes
 }
 
-/// Like `absoluteStore`; a directory must be there, for a disk that is not mounted is no new store.
+/// Like `absoluteStore`; a directory must exist, for a disk that is not mounted is not a new store.
 func checkedStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   let store = try absoluteStore(operand)
   if case .directory(let path) = try StoreReference(store) {

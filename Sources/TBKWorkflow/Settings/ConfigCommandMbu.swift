@@ -7,9 +7,9 @@ import TBKSettings
 extension ConfigCommand {
   struct Mbu: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print what an mbu config.toml says that means something here.",
+      abstract: "Print the settings of an mbu config.toml that have a meaning here.",
       discussion: "Neither salt nor password hash is printed. Directories are those that mbu uses "
-        + "when it is started beside the file.")
+        + "when it is started in the directory of the file.")
     @OptionGroup var common: CommonOptions
     @Argument(help: ArgumentHelp("The config.toml.", valueName: "file"))
     var file: RawPath

@@ -8,7 +8,7 @@ import TBKSettings
 /// `tbk-config profile VERB`.
 struct ProfileGroup: ParsableCommand, SuiteCommand {
   static let configuration = CommandConfiguration(
-    commandName: "profile", abstract: "What is backed up, how, and where to.",
+    commandName: "profile", abstract: "Choose what to back up, how, and where.",
     subcommands: [
       Create.self, List.self, Show.self, Get.self, Edit.self, Rename.self, Delete.self,
       Export.self, Import.self, Validate.self, Store.self, Group.self, Excludes.self,
@@ -57,7 +57,7 @@ struct ProfileReportOptions: ParsableArguments {
 
 /// What `create` and `edit` set.
 struct ProfileFieldOptions: ParsableArguments {
-  // What TermBackup 6 called some of them goes on.
+  // TermBackup 6's names for some of them still work.
   @Option(name: [.short, .long], help: ArgumentHelp("Back up to <store>.", valueName: "store"))
   var repo: RawPath?
   @Option(
@@ -78,7 +78,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var retentionDays: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Report backups as overdue when the last is older, as 2d.", valueName: "age"))
+    help: ArgumentHelp("Report backups as overdue if the last one is older than this, such as 2d.", valueName: "age"))
   var maxAge: String?
   @Option(
     name: .long,
@@ -113,7 +113,7 @@ struct ProfileFieldOptions: ParsableArguments {
   @Option(
     name: [.short, .long],
     help: ArgumentHelp(
-      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 at 1 to 19, usually 3.", valueName: "n"),
+      "Compress at level 0 (none) to 9, by default 6; in suite 3 at 1 to 19, by default 3.", valueName: "n"),
     completion: .list((0...19).map(String.init)))
   var compressionLevel: String?
   @Option(
@@ -123,7 +123,7 @@ struct ProfileFieldOptions: ParsableArguments {
   var placement: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Restore to <dir>, not to the directory that is backed up.", valueName: "dir"))
+    help: ArgumentHelp("Restore to <dir> instead of the directory that was backed up.", valueName: "dir"))
   var restoreDir: RawPath?
   @OptionGroup var choice: ProfileChoiceOptions
   @OptionGroup var commands: ProfileCommandOptions
@@ -335,7 +335,7 @@ extension ProfileGroup {
       let name = try operand.name()
       let home = try Home.ofProcess()
       let place = home.profilePlace(name)
-      // A profile that is wrong can be mended in the editor.
+      // A profile that is wrong can be fixed in the editor.
       var profile: Profile
       if editor {
         profile = try edited(name, home)
@@ -405,7 +405,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Delete a profile. Its backups stay where they are.",
       discussion: """
-        Its schedule is removed, and what is cached of its backups. Its password stays in the keyring, for the backups.
+        Its schedule and its cache are removed. Its password stays in the keyring, for the backups.
         """)
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
@@ -447,7 +447,7 @@ extension ProfileGroup {
     @OptionGroup var operand: ProfileName
     @Argument(help: "The file; '-' is standard output.")
     var file: RawPath?
-    @Option(name: .shortAndLong, help: ArgumentHelp("The file, as TermBackup 6 takes it.", valueName: "file"))
+    @Option(name: .shortAndLong, help: ArgumentHelp("The file, given as in TermBackup 6.", valueName: "file"))
     var output: RawPath?
     @Flag(name: .long, help: "Replace the file if it exists.")
     var force = false
@@ -489,7 +489,7 @@ extension ProfileGroup {
     var file: RawPath
     @Flag(name: .long, help: "Import commands, stores that run programs, and unknown recipients, too.")
     var trust = false
-    @Option(name: .long, help: ArgumentHelp("Call it <name>.", valueName: "name"))
+    @Option(name: .long, help: ArgumentHelp("Name it <name>.", valueName: "name"))
     var name: RawPath?
     @Option(name: .long, help: ArgumentHelp("Back up <dir>, whatever the file says.", valueName: "dir"))
     var source: RawPath?
@@ -553,7 +553,7 @@ extension ProfileGroup {
       }
       throw Failure(
         .profile, "\(place): \"recipients\" has \(RawPath(stranger).display), which no profile here has",
-        hint: "whoever has its identity can open the backups: give --trust if that is what you want")
+        hint: "anyone who has its identity can open the backups: give --trust if that is what you want")
     }
   }
 }

@@ -9,7 +9,7 @@ extension ProfileGroup {
     static let configuration = CommandConfiguration(
       abstract: "Give a profile another name.",
       discussion: """
-        Its backups, its schedule and its password in the keyring go with it. The audit log keeps the former name \
+        Its backups, its schedule and its password in the keyring move with it. The audit log keeps the former name \
         for what was done under it.
         """)
     @OptionGroup var common: CommonOptions
@@ -31,7 +31,7 @@ extension ProfileGroup {
       if hasPassword { forgetPassword(of: old) }
       home.record("profile-rename", of: new, ["renamed_from": old])
       ConfigCommand.report(home)
-      if isScheduled { Messages.notice("its schedule goes on as that of '\(new)'") }
+      if isScheduled { Messages.notice("its schedule continues as that of '\(new)'") }
       if hasPassword { Messages.notice("its password in the keyring is now that of '\(new)'") }
       try report.print(profile)
       return ExitStatus.success
@@ -41,7 +41,7 @@ extension ProfileGroup {
     private func copy(_ old: String, as new: String, in home: Home) throws(Failure) -> Profile {
       var profile = try home.profile(old)
       profile.set("name", .string(new))
-      // One of TermBackup 6 has no group, which is no mark of it.
+      // A profile of TermBackup 6 has no group, by which the attempt could be recognised.
       let isBegun = profile.group != nil && (try? home.profile(new)) == profile
       if !isBegun { try home.write(profile, replacing: false) }
       return profile

@@ -155,7 +155,7 @@ extension ProfileGroup {
 
   struct Store: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the store of a profile as tbk-push and tbk-pull take it.")
+      abstract: "Print the address of a profile's store as tbk-push and tbk-pull take it.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
 
@@ -174,7 +174,7 @@ extension ProfileGroup {
       abstract: "Print the group of a profile's backups; make one if it has none yet.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
-    @Flag(name: .long, help: "A new group comes beside the backups that are in none, which stay the profile's.")
+    @Flag(name: .long, help: "The profile keeps its ungrouped backups beside the new group.")
     var ungrouped = false
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -213,7 +213,7 @@ extension Home {
 extension ProfileGroup {
   struct Excludes: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print all that a profile excludes, a pattern per line: of its file first.")
+      abstract: "Print everything that a profile excludes, one pattern per line, those of its file first.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var operand: ProfileName
 

@@ -30,7 +30,7 @@ extension ConfigCommand {
   }
 }
 
-/// What the libraries in this process say of themselves.
+/// What the libraries in this process say about themselves.
 func libraryVersions() -> [(String, String)] {
   [
     ("openssl", CryptoVersions.openssl), ("argon2", CryptoVersions.argon2), ("zlib", zlibVersion),

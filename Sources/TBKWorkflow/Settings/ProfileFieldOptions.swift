@@ -62,7 +62,7 @@ struct ProfileCommandOptions: ParsableArguments {
   var beforeCommand: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Run <command> after each backup, also one that failed.", valueName: "command"))
+    help: ArgumentHelp("Run <command> after each backup, even if it failed.", valueName: "command"))
   var afterCommand: String?
   @Option(
     name: .long,

@@ -31,7 +31,7 @@ final class HandedSecret {
       if path.isStandardStream {
         source = .standardInput
       } else {
-        // One that is not there is reported by whoever needs it.
+        // One that does not exist is reported by whoever needs it.
         guard let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY),
           try opened.status().st_mode & S_IFMT != S_IFREG || HandedSecret.isDescriptor(path)
         else { return nil }

@@ -6,7 +6,7 @@ import TBKCore
 package struct ShellCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "tbk-sh",
-    abstract: "Do for the verbs of termbackup what a shell should not.",
+    abstract: "Do the work of termbackup's verbs that a shell should not do.",
     version: suiteVersion,
     subcommands: [
       Options.self, Begin.self, Help.self, Unknown.self, Object.self, Lock.self, MakeFile.self, Leftovers.self,
@@ -33,7 +33,7 @@ package struct ShellCommand: ParsableCommand {
     var verb: String
     @Argument(
       parsing: .captureForPassthrough,
-      help: ArgumentHelp("What stands behind it.", valueName: "argument"))
+      help: ArgumentHelp("What follows it.", valueName: "argument"))
     var arguments: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -61,7 +61,7 @@ package struct ShellCommand: ParsableCommand {
 
     @Argument(
       parsing: .captureForPassthrough,
-      help: ArgumentHelp("What was taken for a verb, and what stands behind it.", valueName: "word"))
+      help: ArgumentHelp("The word that was mistaken for a verb, and what follows it.", valueName: "word"))
     var words: [String]
 
     mutating func execute() throws(Failure) -> Int32 {

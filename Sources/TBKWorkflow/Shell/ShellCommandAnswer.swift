@@ -7,7 +7,7 @@ import TBKFormat
 import TBKSettings
 
 extension ShellCommand {
-  /// Small questions, for which a command of its own each would be large.
+  /// Small questions, each too small for a command of its own.
   struct Answer: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Answer a question of a verb: plain-key, readers, regroup, replacing or successors.")

@@ -8,10 +8,10 @@ extension ShellCommand {
   /// Answers in text for the shell, with status 0 also where the verb cannot begin.
   struct Begin: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print all that a verb has to know before it does anything, as assignments for a shell.",
+      abstract: "Print everything that a verb needs to know at its start, as assignments for a shell.",
       discussion: """
-        Its options, the home, its profile, and a directory in the home for what its commands hand to one \
-        another, which this makes and the verb has to remove.
+        These are its options, the home, its profile, and a directory in the home for what its commands pass to each \
+        other, which this creates and the verb must remove.
         """)
 
     @Option(name: .long, help: ArgumentHelp("The number of the verb's process.", valueName: "n"))
@@ -27,7 +27,7 @@ extension ShellCommand {
     var verb: String
     @Argument(
       parsing: .captureForPassthrough,
-      help: ArgumentHelp("What stands behind it.", valueName: "argument"))
+      help: ArgumentHelp("What follows it.", valueName: "argument"))
     var arguments: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -50,9 +50,9 @@ extension ShellCommand {
     var file: RawPath
     @Option(
       name: .long,
-      help: ArgumentHelp("Note whom the backup is sealed to.", valueName: "words"))
+      help: ArgumentHelp("Record whom the backup is sealed to.", valueName: "words"))
     var readers: String?
-    @Flag(name: .long, help: "It is sealed for this machine alone, and not the one that is stored.")
+    @Flag(name: .long, help: "It is the one that is sealed only for this machine, not the one that is stored.")
     var local = false
 
     mutating func execute() throws(Failure) -> Int32 {

@@ -12,11 +12,11 @@ extension ShellCommand {
 
     struct Local: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Remove what is left on this machine, and print it for the report.")
+        abstract: "Remove leftovers on this machine, and print them for the report.")
       @OptionGroup var common: CommonOptions
       @Flag(name: .long, help: "Remove nothing.")
       var dryRun = false
-      @Option(name: .long, help: ArgumentHelp("Leave this directory.", valueName: "dir"))
+      @Option(name: .long, help: ArgumentHelp("Do not remove this directory.", valueName: "dir"))
       var except: RawPath?
 
       mutating func execute() throws(Failure) -> Int32 {

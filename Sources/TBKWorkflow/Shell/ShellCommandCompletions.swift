@@ -5,7 +5,7 @@ import TBKCore
 extension ShellCommand {
   struct Complete: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print what may stand at the end of a command line.",
+      abstract: "Print what can come next on a command line.",
       discussion: """
         A word and its description a line, divided by a tab; then lines that begin with a colon. Of a \
         command that is no verb, standard input says what it takes: what --experimental-dump-help \
@@ -25,7 +25,7 @@ extension ShellCommand {
 
   struct Completions: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the file that a shell completes commands with.")
+      abstract: "Print the completions of a shell.")
     @Argument(help: ArgumentHelp("bash, zsh or fish.", valueName: "shell"))
     var shell: CompletionFiles.Shell
     @Argument(help: ArgumentHelp("What it completes.", valueName: "command"))

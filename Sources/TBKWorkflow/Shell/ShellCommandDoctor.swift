@@ -9,21 +9,21 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Check what backups need, and report it, for 'termbackup doctor'.",
       discussion: """
-        What commands have found out is in a directory: of each command NAME, which ones are in the verb, what it \
-        printed in NAME, what it said in NAME.err, its status in NAME.status. Ends with status 1 if a check failed.
+        A directory holds what commands have found out. For each command NAME, as the verb calls it, NAME is its \
+        output, NAME.err its messages and NAME.status its exit status. The exit status is 1 if a check failed.
         """)
     @OptionGroup var common: CommonOptions
     @Flag(name: .long, help: "Print one JSON object.")
     var json = false
-    @Option(name: .long, help: ArgumentHelp("This profile alone.", valueName: "name"))
+    @Option(name: .long, help: ArgumentHelp("Only this profile.", valueName: "name"))
     var profile: String?
     @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
     var facts: RawPath?
-    @Option(name: .long, help: ArgumentHelp("What 'tbk-token --version' says.", valueName: "text"))
+    @Option(name: .long, help: ArgumentHelp("The output of 'tbk-token --version'.", valueName: "text"))
     var network: String
-    @Flag(name: .long, help: "The home cannot be written: nothing else could be found out.")
+    @Flag(name: .long, help: "The home cannot be written to, so nothing else could be checked.")
     var full = false
-    @Argument(help: ArgumentHelp("A file with a secret that is given.", valueName: "file"))
+    @Argument(help: ArgumentHelp("A file that an option or variable gives a secret from.", valueName: "file"))
     var secrets: [RawPath] = []
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -50,7 +50,7 @@ extension ShellCommand {
       return report.isInOrder ? ExitStatus.success : ExitStatus.no
     }
 
-    /// What does not depend on a home can be judged all the same.
+    /// What does not depend on a home can be judged anyway.
     private func withoutHome(_ path: RawPath) throws(Failure) -> [Finding] {
       let missing = Finding(
         result: .fail, check: "home", message: "\(path.display) does not exist",
@@ -115,7 +115,7 @@ extension ShellCommand {
         return [
           Finding(
             result: .fail, check: "password", message: said.message,
-            hint: said.hint ?? "fix what gives the password")
+            hint: said.hint ?? "fix the source of the password")
         ]
       }
     }
@@ -186,7 +186,7 @@ extension ShellCommand {
   struct KeptPassword: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "kept-password", abstract: "Print a finding for 'termbackup doctor': whether the keyring has it.",
-      discussion: "Ends with status 1 if not.")
+      discussion: "The exit status is 1 if it does not.")
     @Argument(help: ArgumentHelp("The profile.", valueName: "name"))
     var profile: String
 
@@ -199,7 +199,7 @@ extension ShellCommand {
 
   struct Version: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print what 'termbackup --version' says of the suite and the machine.")
+      abstract: "Print the output of 'termbackup --version' for the suite and the machine.")
 
     @Flag(name: .long, help: "Print the versions of the suite and of the libraries as JSON.")
     var json = false

@@ -7,14 +7,14 @@ extension ShellCommand {
   /// `termbackup run` of several profiles.
   struct Each: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Run a verb for one profile after the other, and end with the worst status of them.",
-      discussion: "What comes through a descriptor or a pipe is read once, and each run gets it.")
+      abstract: "Run a verb for one profile after the other, and exit with the worst of their statuses.",
+      discussion: "What comes from a descriptor or a pipe is read once and passed to each run.")
 
     @Argument(help: ArgumentHelp("The script of the verb.", valueName: "script"))
     var script: RawPath
     @Argument(
       parsing: .captureForPassthrough,
-      help: ArgumentHelp("What 'termbackup run' was given.", valueName: "argument"))
+      help: ArgumentHelp("The arguments of 'termbackup run'.", valueName: "argument"))
     var arguments: [String] = []
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -67,7 +67,7 @@ extension Run {
   /// Options that name a file, which may be a pipe.
   static let filesReadOnce = ["--identity", "--recipients-file"]
 
-  /// The options as they are typed, but for those that name profiles and those that are left out.
+  /// The options as they are typed, except those that name profiles and those that are left out.
   func options(without others: Set<String>) -> [[UInt8]] {
     var words: [[UInt8]] = []
     for value in DeclaredValue.all(of: self) where !value.word.isEmpty {
@@ -77,7 +77,7 @@ extension Run {
         words.append(Array(option.utf8))
       } else {
         for word in value.words {
-          // It is handed on by a descriptor.
+          // It is passed on by a descriptor.
           if Run.filesReadOnce.contains(option), !SecretFiles.lasts(RawPath(word)) { continue }
           words.append(Array(option.utf8) + [UInt8(ascii: "=")] + word)
         }

@@ -35,7 +35,7 @@ extension ShellCommand {
       return ExitStatus.success
     }
 
-    /// What stands after `:=`: JSON, or '@' and the name of a file of it, for a system limits the
+    /// What follows `:=`: JSON, or '@' and the name of a file of it, for a system limits the
     /// length of an argument.
     private func json(_ text: [UInt8], of key: String) throws(Failure) -> JSON {
       let what = "the value of '\(key)'"
@@ -47,8 +47,8 @@ extension ShellCommand {
 
   struct Lock: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Lock the file open on a descriptor, for as long as anyone has it open.",
-      discussion: "Ends with status 75 if another process holds the lock.")
+      abstract: "Lock the file that is open on a descriptor, for as long as any process has it open.",
+      discussion: "The exit status is 75 if another process holds the lock.")
     @Argument(help: ArgumentHelp("The number of the descriptor.", valueName: "fd"))
     var descriptor: Int32
 
@@ -67,8 +67,8 @@ extension ShellCommand {
 
   struct Leftovers: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Remove what killed restores have left in a directory.",
-      discussion: "Prints the bytes and the name of each.")
+      abstract: "Remove what killed restores left in a directory.",
+      discussion: "Prints the size in bytes and the name of each.")
     @Flag(name: .long, help: "Print them, and remove nothing.")
     var dryRun = false
     @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
@@ -87,7 +87,7 @@ extension ShellCommand {
   struct MakeFile: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "make-file",
-      abstract: "Make an empty file, or a directory, that belongs to its directory's owner, unless it is there.")
+      abstract: "Make an empty file, or directories, with their directory's owner, unless they exist.")
     @Flag(name: .long, help: "Make directories.")
     var directory = false
     @Flag(name: .long, help: "Make its directory as well, and refuse an existing file that is no regular one.")

@@ -16,7 +16,8 @@ extension ShellCommand {
     var out: RawPath
     @Option(
       name: .long,
-      help: ArgumentHelp("Keep the identities of before, in <file> under the old password.", valueName: "file"))
+      help: ArgumentHelp("Keep the previous identities, which are in <file> under the old password.", valueName: "file")
+    )
     var known: RawPath?
     @Option(
       name: .long,

@@ -25,7 +25,7 @@ extension ShellCommand {
     }
 
     struct Advise: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(abstract: "Note how a token can be kept.")
+      static let configuration = CommandConfiguration(abstract: "Print a note on how to keep a token.")
       @OptionGroup var common: CommonOptions
 
       mutating func execute() throws(Failure) -> Int32 {
@@ -45,10 +45,10 @@ extension ShellCommand {
 
     struct Store: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Put the token on standard input there, and read it back.")
+        abstract: "Store the token from standard input, and read it back.")
       @OptionGroup var input: TBKCommand.InputOptions
       @OptionGroup var common: CommonOptions
-      @Flag(name: .long, help: "Do not replace another one.")
+      @Flag(name: .long, help: "Do not replace a different one.")
       var unlessOther = false
 
       mutating func execute() throws(Failure) -> Int32 {

@@ -8,7 +8,7 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       commandName: "dependence",
       abstract: "Print what a backup needs and what needs it, as assignments for a shell.",
-      discussion: "What 'tbk-pull --list' prints comes on standard input.")
+      discussion: "Standard input is the output of 'tbk-pull --list'.")
     @Flag(name: .long, help: "Print only what changes with other backups; nothing if this one has gone.")
     var later = false
     @Argument(help: ArgumentHelp("The id of the backup.", valueName: "id"))
@@ -30,8 +30,8 @@ extension ShellCommand {
     static let configuration = CommandConfiguration(
       abstract: "Count what was removed and what stays, as assignments for a shell.",
       discussion: """
-        What tbk-prune or 'tbk-push --then-prune' printed comes on standard input, as text or JSON Lines. tb_unpruned is why \
-        it failed, or nothing.
+        Standard input is the output of tbk-prune or 'tbk-push --then-prune', as text or JSON Lines. 'tb_unpruned' is \
+        why that failed, or nothing.
         """)
 
     @Option(name: .long, help: ArgumentHelp("How that has ended.", valueName: "n"))
@@ -90,10 +90,10 @@ extension ShellCommand {
   struct OutOfSource: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "left-out",
-      abstract: "Print a pattern, for --exclude-from, for each of the directories that lies below another.")
+      abstract: "For each of the directories that is below another, print a pattern for --exclude-from.")
     @Argument(help: ArgumentHelp("The directory that is read.", valueName: "source"))
     var source: RawPath
-    @Argument(help: ArgumentHelp("What is not part of it.", valueName: "dir"))
+    @Argument(help: ArgumentHelp("What to leave out of it.", valueName: "dir"))
     var directories: [RawPath] = []
 
     mutating func execute() throws(Failure) -> Int32 {

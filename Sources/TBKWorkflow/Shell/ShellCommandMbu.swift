@@ -11,8 +11,8 @@ extension ShellCommand {
       commandName: "mbu-settings",
       abstract: "Import the settings of an mbu config.toml, and write assignments for a shell into a file.",
       discussion: """
-        mbu_carried and mbu_others count what was set, and what has no counterpart. Standard output gets what was done, \
-        in lines for people.
+        mbu_carried and mbu_others count the settings that were set and those without a counterpart. Standard output \
+        lists for people what was done.
         """)
     @Flag(name: .long, help: "Print nothing for people.")
     var quiet = false

@@ -11,9 +11,9 @@ extension ShellCommand {
       commandName: "package-plan",
       abstract: "Print what a package is made of and where it goes, as assignments for a shell.",
       discussion: """
-        name is what the package of a directory is called, source the directory's real path and output where the package \
-        goes; sealing, in quoted words, how it is sealed, and is_locked 1 if that is under a password. Patterns for what is \
-        not part of it go into a file. Without a directory, tb_packages is the directory of packages.
+        'name' is the name of a directory's package, 'source' the directory's real path, and 'output' where the \
+        package goes; 'sealing', in quoted words, is how it is sealed, and 'is_locked' 1 if that is under a password. \
+        Patterns for what to leave out go into a file. Without a directory, 'tb_packages' is the directory of packages.
         """)
 
     @Option(name: .long, help: ArgumentHelp("The directory of packages, not that of config.json.", valueName: "dir"))
@@ -95,7 +95,7 @@ extension ShellCommand {
       return real
     }
 
-    /// The name that was given, without the slashes behind it.
+    /// The name that was given, without the slashes after it.
     private func name(of directory: RawPath, _ source: RawPath) -> RawPath {
       var bytes = directory.bytes
       while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
@@ -104,7 +104,7 @@ extension ShellCommand {
       return RawPath(source.bytes.split(separator: UInt8(ascii: "/")).last.map { Array($0) } ?? [])
     }
 
-    /// Packages and working files below the directory are no part of it.
+    /// Packages and working files below the directory are not part of it.
     private func write(to leftOut: RawPath, _ source: RawPath, _ file: RawPath, _ home: Home) throws(Failure) {
       var lines: [[UInt8]] = []
       func add(_ path: RawPath, _ ending: String) {
@@ -132,14 +132,14 @@ extension ShellCommand {
   struct UnpackPlan: SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "unpack-plan",
-      abstract: "Print which package is meant and where it is unpacked to, as assignments for a shell.",
+      abstract: "Print which package is meant and where to unpack it, as assignments for a shell.",
       discussion: "file is the package, target the directory.")
 
     @Option(name: .long, help: ArgumentHelp("Unpack to this directory.", valueName: "dir"))
     var to: RawPath?
     @Option(name: .long, help: ArgumentHelp("The package is one of mbu, with its settings there.", valueName: "file"))
     var mbuConfig: RawPath?
-    @Argument(help: ArgumentHelp("What 'termbackup unpack' was given.", valueName: "package"))
+    @Argument(help: ArgumentHelp("The argument of 'termbackup unpack'.", valueName: "package"))
     var package: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {

@@ -7,7 +7,7 @@ extension ShellCommand {
   /// Identities that can be read only once, for a verb that hands them to several commands.
   struct PlainIdentities: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      commandName: "plain-identities", abstract: "Print the identities in files, in clear.")
+      commandName: "plain-identities", abstract: "Print the identities in files, unencrypted.")
     @Option(
       name: .shortAndLong, parsing: .singleValue, help: ArgumentHelp("Read those in <file>.", valueName: "file"))
     var identity: [RawPath]

@@ -7,25 +7,25 @@ extension ShellCommand {
   /// `termbackup daemon` and `watch`, once they have their secrets.
   struct Repeat: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Run a verb that makes a backup again and again, until a signal, and report how that went.",
+      abstract: "Run a verb that makes backups repeatedly, until a signal arrives, and report the results.",
       discussion: """
-        Without --every, what has changed comes as lines of standard input, a count each: a run follows, and one more \
-        after what changed meanwhile. One that failed is tried again after the next change, or after a minute, then two, \
-        then four, and so on to an hour.
+        Without --every, changes arrive as lines on standard input, each with a count: a run follows, and another \
+        one after what changed in the meantime. One that failed is retried after the next change, or after a minute, \
+        then two, then four, and so on up to an hour.
         """)
 
     @Flag(name: .long, help: "Print the report as JSON.")
     var json = false
     @Flag(name: .long, help: "Print only warnings and errors.")
     var quiet = false
-    @Option(name: .long, help: ArgumentHelp("From one run to the next.", valueName: "seconds"))
+    @Option(name: .long, help: ArgumentHelp("How long from one run to the next.", valueName: "seconds"))
     var every: Int64?
-    @Option(name: .long, help: ArgumentHelp("Until one that failed is tried again.", valueName: "seconds"))
+    @Option(name: .long, help: ArgumentHelp("How long until a failed one is tried again.", valueName: "seconds"))
     var pause: Int64 = 60
     @Option(name: .long, help: ArgumentHelp("What the report calls it.", valueName: "name"))
     var name: String
     @Option(
-      name: .long, help: ArgumentHelp("A verb makes this file where another run is in progress.", valueName: "file"))
+      name: .long, help: ArgumentHelp("A verb creates this file if another run is in progress.", valueName: "file"))
     var busy: RawPath
     @Option(name: .long, help: ArgumentHelp("The directory of the verbs.", valueName: "dir"))
     var verbs: RawPath

@@ -7,7 +7,7 @@ import TBKSettings
 extension ShellCommand {
   struct Report: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print a list as a table that fits the terminal, or what else a verb reports.",
+      abstract: "Print what a verb reports, lists as tables that fit the terminal.",
       discussion: """
         The list comes on standard input: backups as 'tbk-pull --list' prints them, and versions as \
         'tbk-open --find' does. What is made of facts, KEY=VALUE, reads no \
@@ -55,13 +55,13 @@ extension ShellCommand {
       }
     }
 
-    @Flag(name: .long, help: "Print JSON: of what is made of facts, and of backups, which come as JSON Lines.")
+    @Flag(name: .long, help: "Print JSON, for reports made of facts and for backups (JSON Lines).")
     var json = false
-    @Option(name: .long, help: ArgumentHelp("Only the last <n>: of backups.", valueName: "n"))
+    @Option(name: .long, help: ArgumentHelp("For backups: only the last <n>.", valueName: "n"))
     var last: Int?
-    @Option(name: .long, help: ArgumentHelp("Only those since <time>: of backups.", valueName: "time"))
+    @Option(name: .long, help: ArgumentHelp("For backups: only those since <time>.", valueName: "time"))
     var since: String?
-    @Flag(name: .long, help: "Print no text of what is made of facts.")
+    @Flag(name: .long, help: "Print no text for reports made of facts.")
     var quiet = false
     @Argument(help: ArgumentHelp("What it is.", valueName: "kind"))
     var kind: Kind

@@ -14,9 +14,9 @@ extension ShellCommand {
     var warning = false
     @Option(
       name: .long,
-      help: ArgumentHelp("Put behind it why the stage failed whose end is in this file.", valueName: "file"))
+      help: ArgumentHelp("Append the reason why the stage failed whose end is in this file.", valueName: "file"))
     var because: RawPath?
-    @Argument(help: ArgumentHelp("What there is to say.", valueName: "text"))
+    @Argument(help: ArgumentHelp("The text of the message.", valueName: "text"))
     var text: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -30,10 +30,10 @@ extension ShellCommand {
   /// Answers with assignments: `tb_reason` is for the audit log, `tb_failed_status` how the verb ends.
   struct Failed: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Report why a verb fails, and print what becomes of it, as assignments for a shell.",
+      abstract: "Report why a verb fails, and print its reason and exit status, as assignments for a shell.",
       discussion: """
-        With --message it has found out itself what is wrong; else one of its stages has said so, which is printed \
-        where it was held back, or is wanted as JSON.
+        With --message the verb itself has found out what is wrong. Otherwise one of its stages has reported it; \
+        that report is printed if it was held back, or if JSON is wanted.
         """)
 
     @Option(name: .long, help: ArgumentHelp("How it ends.", valueName: "n"))
@@ -44,13 +44,13 @@ extension ShellCommand {
     var hint: RawPath?
     @Option(name: .long, help: ArgumentHelp("The kind of a wrong configuration.", valueName: "type"))
     var type: String?
-    @Option(name: .long, help: ArgumentHelp("What the audit log calls that which fails.", valueName: "word"))
+    @Option(name: .long, help: ArgumentHelp("The name of the operation in the audit log.", valueName: "word"))
     var operation: String?
-    @Option(name: .long, help: ArgumentHelp("The reason, if it is known better.", valueName: "text"))
+    @Option(name: .long, help: ArgumentHelp("The reason, if more is known about it.", valueName: "text"))
     var cause: RawPath?
-    @Option(name: .long, help: ArgumentHelp("Write the error there, as JSON behind the status.", valueName: "file"))
+    @Option(name: .long, help: ArgumentHelp("Write the error there, as JSON after the status.", valueName: "file"))
     var into: RawPath?
-    @Option(name: .long, help: ArgumentHelp("Where the stages' ends are noted.", valueName: "dir"))
+    @Option(name: .long, help: ArgumentHelp("The directory in which the stages' ends are recorded.", valueName: "dir"))
     var work: RawPath?
     @Flag(name: .long, help: "The verb prints JSON, so that an error that no stage has noted is reported too.")
     var json = false
@@ -128,7 +128,7 @@ extension ShellCommand {
 
   struct Trust: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Say what the signature of a ledger is worth.")
+      abstract: "Report whether the signature of a ledger can be relied on.")
 
     @Argument(help: ArgumentHelp("What tbk-pull found.", valueName: "word"))
     var word: String
@@ -149,11 +149,10 @@ extension ShellCommand {
   }
 
   /// The status is 1 for no.
-  /// The status is 1 for no.
   struct Ask: SuiteCommand {
-    static let configuration = CommandConfiguration(abstract: "Ask a person at the terminal for a yes.")
+    static let configuration = CommandConfiguration(abstract: "Ask for confirmation at the terminal.")
 
-    @Option(name: .long, help: ArgumentHelp("Show this file to a person who answers l.", valueName: "file"))
+    @Option(name: .long, help: ArgumentHelp("Show this file if the answer is l.", valueName: "file"))
     var list: RawPath?
     @Argument(help: ArgumentHelp("The question.", valueName: "text"))
     var question: RawPath
@@ -229,7 +228,7 @@ struct StageEnd {
   /// The kind of the error, as `Failure.typeName`.
   var type: String? { report.flatMap { (try? JSON.parse($0, what: "the error"))?["error"]?["type"]?.text } }
 
-  /// What it says of why.
+  /// What it reports as the reason.
   var message: String? {
     guard let report else { return status == 143 ? "interrupted" : nil }
     return (try? JSON.parse(report, what: "the error"))?["error"]?["message"]?.text
@@ -251,10 +250,10 @@ func failureType(_ status: Int32, _ configuration: String? = nil) -> String {
 }
 
 /// Why a verb fails, in words for the audit log and for messages to others: no path, no name and nothing that was not
-/// found out. What a status alone does not say is left open.
+/// found out. What the status does not say is left open.
 struct FailureReason {
   var status: Int32
-  /// What the audit log calls that which fails.
+  /// The name of the operation in the audit log.
   var operation: String?
   /// The stage at fault; empty if the verb itself found what is wrong.
   var stage = ""

@@ -140,10 +140,10 @@ extension ShellCommand {
     }
 
     struct Disable: ParsableCommand, SuiteCommand {
-      static let configuration = CommandConfiguration(abstract: "Schedule it no longer, and report that.")
+      static let configuration = CommandConfiguration(abstract: "Remove its schedule, and report that.")
       @OptionGroup var common: CommonOptions
       @OptionGroup var input: TBKCommand.InputOptions
-      @Flag(name: .long, help: "Take its password out of the keyring, too.")
+      @Flag(name: .long, help: "Remove its password from the keyring, too.")
       var forgetPassword = false
       @Flag(name: .long, help: "Print one JSON object.")
       var json = false
@@ -174,11 +174,12 @@ extension ShellCommand {
 
     struct Status: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Report what is backed up when.", discussion: "Ends with status 1 if backups are overdue.")
+        abstract: "Report which profiles are scheduled, and when.",
+        discussion: "The exit status is 1 if backups are overdue.")
       @OptionGroup var common: CommonOptions
       @Flag(name: .long, help: "Print JSON Lines.")
       var json = false
-      @Argument(help: ArgumentHelp("This profile alone.", valueName: "profile"))
+      @Argument(help: ArgumentHelp("Only this profile.", valueName: "profile"))
       var profile: String?
 
       mutating func execute() throws(Failure) -> Int32 {
@@ -201,7 +202,7 @@ extension ShellCommand {
 
     struct Log: ParsableCommand, SuiteCommand {
       static let configuration = CommandConfiguration(
-        abstract: "Add what a run said to the log of its profile, and show it.",
+        abstract: "Append the messages of a run, from standard input, to the log of its profile.",
         discussion: "Without a status, only makes the log.")
       @Option(name: .long, help: ArgumentHelp("How the run ended.", valueName: "status"))
       var status: Int32?

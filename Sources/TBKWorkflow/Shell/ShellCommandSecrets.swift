@@ -9,20 +9,21 @@ import TBKSettings
 extension ShellCommand {
   struct Password: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the password, for a script to hand on.",
+      abstract: "Print the password, for a script to pass on.",
       discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
         + "never printed to a terminal.",
       aliases: ["new_password", "mbu_password", "identity_password"])
     @OptionGroup var common: CommonOptions
     @OptionGroup var source: TBKCommand.PasswordOptions
-    @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
+    @Flag(name: .long, help: "Ask twice if the password must be entered.")
     var confirm = false
     @Option(
       name: .long,
-      help: ArgumentHelp("Look into the keyring for that of a profile, before it is asked for.", valueName: "name"))
+      help: ArgumentHelp("Look in the keyring for a profile's password before asking for it.", valueName: "name"))
     var profile: String?
     @Flag(
-      name: .customLong("new"), help: "It takes the place of another: TERMBACKUP_NEW_PASSWORD, and asked for as such.")
+      name: .customLong("new"), help: "It replaces another: read TERMBACKUP_NEW_PASSWORD, and ask for the new password."
+    )
     var isNew = false
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -43,14 +44,14 @@ extension ShellCommand {
 
   struct KeyPassword: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the password of the private key, for a script to hand on.",
+      abstract: "Print the password of the private key, for a script to pass on.",
       discussion: "It comes from the options, the environment or a prompt on the terminal, and is "
         + "never printed to a terminal.",
       aliases: ["key_password"])
     @OptionGroup var common: CommonOptions
     @OptionGroup var source: TBKCommand.KeyPasswordOptions
     @OptionGroup var input: TBKCommand.InputOptions
-    @Flag(name: .long, help: "Ask twice, if it has to be asked for.")
+    @Flag(name: .long, help: "Ask twice if the password must be entered.")
     var confirm = false
 
     mutating func execute() throws(Failure) -> Int32 {
@@ -65,20 +66,20 @@ extension ShellCommand {
 
   struct Token: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the GitHub token, for a script to hand on; nothing if there is none.",
+      abstract: "Print the GitHub token, for a script to pass on; nothing if there is none.",
       discussion: "It comes from the options, the environment or config.json, and is never printed "
         + "to a terminal.")
     @OptionGroup var common: CommonOptions
     @OptionGroup var source: TBKCommand.TokenOptions
     @Flag(
       name: .long,
-      help: "Where neither the options nor TERMBACKUP_TOKEN have one, ask on the terminal.")
+      help: "If neither the options nor TERMBACKUP_TOKEN give one, ask on the terminal.")
     var ask = false
-    @Flag(name: .long, help: "Print the one in config.json and no other.")
+    @Flag(name: .long, help: "Print only the one in config.json.")
     var stored = false
-    @Flag(name: .long, help: "Print the place and, but for GITHUB_TOKEN, the one that is kept.")
+    @Flag(name: .long, help: "Print where the token is kept and, unless it is GITHUB_TOKEN, the token.")
     var kept = false
-    @Flag(name: .long, help: "With --kept: there is a GITHUB_TOKEN.")
+    @Flag(name: .long, help: "With --kept: GITHUB_TOKEN is set.")
     var shared = false
     @Flag(name: .long, help: "Remove the one in config.json.")
     var drop = false

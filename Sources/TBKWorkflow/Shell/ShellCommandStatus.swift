@@ -7,10 +7,10 @@ import TBKSettings
 extension ShellCommand {
   struct Status: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Report how backups stand, for 'termbackup status'.",
+      abstract: "Report the state of backups, for 'termbackup status'.",
       discussion: """
-        What commands have found out is in a directory, as for 'tbk-sh doctor'. Ends with status 1 if backups are \
-        overdue, or a store is not as it was seen before.
+        A directory holds what commands have found out, as for 'tbk-sh doctor'. The exit status is 1 if backups are \
+        overdue, or if a store is not as it was seen before.
         """)
     @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
     var facts: RawPath
@@ -137,7 +137,8 @@ extension ShellCommand {
 
   struct IsEmpty: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      commandName: "is-empty", abstract: "Whether a store has no backup of a profile, by its summary on standard input."
+      commandName: "is-empty",
+      abstract: "Report whether a store has no backups of a profile, by its summary on standard input."
     )
 
     mutating func execute() throws(Failure) -> Int32 {

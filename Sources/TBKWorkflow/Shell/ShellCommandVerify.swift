@@ -98,7 +98,7 @@ extension ShellCommand {
         backups whose sealed manifest could not be recreated.
         """)
 
-    @Flag(name: .long, help: "Report nothing here: programs get all at the end.")
+    @Flag(name: .long, help: "Report nothing here: programs get everything at the end.")
     var json = false
     @Flag(name: .long, help: "Report only what is wrong.")
     var quiet = false

@@ -6,9 +6,8 @@ struct ScheduleEnable: Verb {
     commandName: "schedule-enable",
     abstract: "Schedule backups with cron or systemd.",
     discussion: """
-      Has cron, or a timer of systemd, back the profile up at set times. First it tests, in the bare \
-      environment of cron, that a run would have its password, that it is the right one, and that \
-      the store can be reached.
+      Makes cron, or a systemd timer, back up the profile at set times. First it tests, in the bare environment of \
+      cron, that a run would have its password, that the password is right, and that the store can be reached.
       """)
 
   @OptionGroup var profile: ProfileOperand
@@ -47,7 +46,7 @@ struct ScheduleDisable: Verb {
   // The profile itself may be gone: it is not looked up.
   @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
   var profile: String
-  @Flag(name: .long, help: "Take the profile's password out of the keyring, too.")
+  @Flag(name: .long, help: "Remove the profile's password from the keyring, too.")
   var forgetPassword = false
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -59,11 +58,11 @@ struct ScheduleStatus: Verb {
     commandName: "schedule-status",
     abstract: "Show when backups are scheduled.",
     discussion: """
-      Prints which profiles are backed up at set times, when, by what, how the last of these runs \
-      ended, and when the next one is due. The status is 1 if backups are overdue.
+      Prints which profiles are scheduled, when, with cron or systemd, how the last scheduled run ended, and when \
+      the next one is due. The exit status is 1 if backups are overdue.
       """)
 
-  @Argument(help: ArgumentHelp("This profile alone.", valueName: "profile"))
+  @Argument(help: ArgumentHelp("Only this profile.", valueName: "profile"))
   var profile: String?
   @OptionGroup var report: ListOptions
   @OptionGroup var input: InputOptions
@@ -76,8 +75,8 @@ struct ScheduleRun: Verb {
     commandName: "schedule-run",
     abstract: "Run a scheduled backup; cron and systemd call this.",
     discussion: """
-      What cron or systemd calls at the times of 'termbackup schedule-enable': a 'termbackup run' \
-      that never asks and keeps a log. A run that fails reports it on standard error as well.
+      This is what cron or systemd calls at the times of 'termbackup schedule-enable': a 'termbackup run' that never \
+      asks and keeps a log. A failure is reported on standard error as well.
       """)
 
   @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
@@ -99,11 +98,11 @@ struct Daemon: Verb {
   static let beginning: Beginning = .profile
   static let parts = ["lock", "unattended"]
   static let configuration = CommandConfiguration(
-    abstract: "Make a backup every so often, until stopped.",
+    abstract: "Make backups at an interval, until stopped.",
     discussion: """
-      Makes a backup of the profile at once, and another at each interval, until it is stopped. The \
-      password is asked for once, at the start. Prints how often it ran and how that went when it \
-      ends. With --json it prints an object for each run and one at the end.
+      Makes a backup of the profile at once, and another at each interval, until it is stopped. The password is \
+      asked for once, at the start. When it ends, it prints how many runs succeeded and failed. With --json it \
+      prints an object for each run and one at the end.
       """)
 
   @OptionGroup var profile: ProfileOperand
@@ -150,12 +149,11 @@ struct Watch: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Make a backup after each change, until stopped.",
     discussion: """
-      Makes a backup of the profile at once, and another after each change of its directory, until \
-      it is stopped. The password is asked for once, at the start. A backup that fails is tried again \
-      after the next change, or after a minute, then two, then four, and so on to an hour. Prints how \
-      often it ran and how that went when it ends. With a directory, written with a slash, it makes \
-      a package of it instead, as 'termbackup package' does. With --json it prints an object for \
-      each run and one at the end.
+      Makes a backup of the profile at once, and another after each change of its directory, until it is stopped. \
+      The password is asked for once, at the start. A backup that fails is tried again after the next change, or \
+      after a minute, then two, then four, and so on up to an hour. When it ends, it prints how many runs succeeded \
+      and failed. With a directory, written with a slash, it makes packages of that instead, as 'termbackup package' \
+      does. With --json it prints an object for each run and one at the end.
       """)
 
   @Argument(help: ArgumentHelp("A profile, or a directory with a slash in its name.", valueName: "profile|dir"))
@@ -164,7 +162,7 @@ struct Watch: Verb {
     name: .long,
     help: ArgumentHelp("Wait until nothing has changed for <seconds>.", valueName: "seconds"))
   var debounce = Seconds(argument: "5")!
-  @Option(name: .long, help: ArgumentHelp("But wait no longer than <seconds>.", valueName: "seconds"))
+  @Option(name: .long, help: ArgumentHelp("Wait at most <seconds> for that.", valueName: "seconds"))
   var maxDelay = Seconds(argument: "300")!
   @Option(
     name: .long,

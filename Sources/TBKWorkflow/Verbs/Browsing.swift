@@ -9,12 +9,11 @@ struct Ls: Verb {
   static let configuration = CommandConfiguration(
     abstract: "List the files in a backup.",
     discussion: """
-      Lists what is directly in a directory of the backup, or in its top directory, as paths from \
-      there: 'termbackup cat' and 'termbackup restore' take them. Nothing but the manifest of the \
-      backup is fetched.
+      Lists what is directly in a directory of the backup, by default its top directory, as paths from the top: \
+      'termbackup cat' and 'termbackup restore' take them. Only the manifest of the backup is fetched.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: a prefix of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
   @Argument(help: ArgumentHelp("A directory or a file in it.", valueName: "path"))
   var path: RawPath?
@@ -50,11 +49,11 @@ struct Cat: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Print a file of a backup.",
     discussion: """
-      Prints the content of a file, as 'termbackup ls' names it, when its hash has been verified. Of \
-      archives in suite 3 and age no more is fetched than it needs.
+      Prints the content of a file, named as 'termbackup ls' prints it, once its hash has been verified. From \
+      archives in suite 3 and age only what is needed is fetched.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: a prefix of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
   @Argument(help: ArgumentHelp("The file.", valueName: "path"))
   var path: RawPath?
@@ -86,15 +85,15 @@ struct Find: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Find out which backups have a file, in which versions.",
     discussion: """
-      Prints for each path that matches, and each version of it, a version being what it holds, the \
-      last backup that has it, how many have it, its size, and when it had been modified. The \
-      manifests of the backups are read once: what they say is kept sealed in the cache.
+      Prints, for each path that matches and each version of its content, the last backup that has it, how many have \
+      it, its size, and when it was modified. The manifests of the backups are read once: what they list is kept in \
+      the cache, sealed.
       """)
 
   @Argument(
     help: ArgumentHelp("What to look for, as in .gitignore: '*.txt', '/src/', 'notes/today'.", valueName: "pattern"))
   var pattern: RawPath
-  @Flag(name: .customShort("0"), help: "Print lines with tabs that end with NUL, names as they are.")
+  @Flag(name: .customShort("0"), help: "Print tab-separated lines that end with a NUL, names as they are.")
   var nul = false
   @OptionGroup var profile: ProfileOption
   @OptionGroup var store: StoreOptions

@@ -9,16 +9,15 @@ struct Run: SealingVerb {
   static let configuration = CommandConfiguration(
     abstract: "Make a backup.",
     discussion: """
-      Reads the profile's directory, encrypts it and stores it. The password is asked for at most \
-      once, twice for the first backup of a profile. Then backups beyond the profile's max_backups \
-      or retention_days are removed. With signing_enabled in config.json the backup and the ledger \
-      are signed; see 'termbackup generate-key'.
+      Reads the profile's directory, encrypts it and stores it. The password is asked for at most once, twice for \
+      the first backup of a profile. Then backups beyond the profile's max_backups or retention_days are removed. \
+      With signing_enabled in config.json the backup and the ledger are signed; see 'termbackup generate-key'.
 
-      Several profiles are backed up one after the other, each as if alone; one that fails stops \
-      none of the others, and the status is the worst of theirs.
+      Several profiles are backed up one after the other, each as if alone; one that fails does not stop the others, \
+      and the exit status is the worst of theirs.
 
-      Exit status: 0 the whole tree is stored, or nothing has changed since the last backup; 3 \
-      stored, but part of the tree could not be read.
+      Exit status: 0 the whole tree is stored, or nothing has changed since the last backup; 3 stored, but part of \
+      the tree could not be read.
       """)
 
   @Argument(
@@ -33,7 +32,7 @@ struct Run: SealingVerb {
     name: .long,
     help: "Print what has changed since the last backup, one path per line, as 'termbackup diff' does.")
   var list = false
-  @Flag(name: .long, help: "Store everything, also in an incremental profile.")
+  @Flag(name: .long, help: "Store everything, even in an incremental profile.")
   var full = false
   @Flag(name: .long, help: "Do not remove old backups.")
   var noPrune = false
@@ -88,13 +87,12 @@ struct List: Verb {
   static let configuration = CommandConfiguration(
     abstract: "List the backups.",
     discussion: """
-      Lists the backups of a profile, oldest first, and what they take in all. Times are local; \
-      CHANGE is how many files more or fewer there are than in the backup before; VERIFIED says \
-      whether 'termbackup verify' found the backup in order.
+      Lists the backups of a profile, oldest first, and their total size. Times are local; CHANGE is how many more \
+      or fewer files there are than in the previous backup; VERIFIED shows whether 'termbackup verify' found the \
+      backup intact.
 
-      With --store no profile is needed: it lists the groups of backups that the store has, one \
-      for each profile that ever stored there, and of each the last backup; with --group, the \
-      backups of that group.
+      With --store no profile is needed: it lists the groups of backups in the store, one for each profile that ever \
+      stored there, with the last backup of each; with --group, the backups of that group.
       """)
 
   @OptionGroup var profile: ProfileOperand
@@ -118,7 +116,7 @@ struct List: Verb {
     try refuse(profile.name, with: store.store)
     if let count, count < 1 { throw ValidationError("-n takes a number from 1") }
     if store.store != nil, store.group == nil, count != nil || since != nil {
-      throw ValidationError("-n and --since need --group with --store, which alone lists groups")
+      throw ValidationError("with --store, -n and --since need --group")
     }
   }
 }
@@ -130,15 +128,15 @@ struct Restore: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Restore a backup.",
     discussion: """
-      Restores to the profile's restore_dir, else to the directory that was backed up, or to the \
-      directory that --to names. Nothing is put in place before all of it has been verified. Files \
-      that are there already are replaced only with --overwrite, or when you say so at the terminal.
+      Restores to the directory that --to names; by default to the profile's restore_dir or, without one, to the \
+      directory that was backed up. Nothing is put in place before everything has been verified. Existing files are \
+      replaced only with --overwrite, or if you confirm it at the terminal.
 
-      With paths, as 'termbackup ls' prints them, or --include, only these are restored, and of \
-      archives in suite 3 and age no more is fetched than they need.
+      With paths, as 'termbackup ls' prints them, or --include, only these are restored, and from archives in suite \
+      3 and age only what they need is fetched.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: a prefix of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
   @Argument(help: ArgumentHelp("Only these files and directories of the backup.", valueName: "path"))
   var paths: [RawPath] = []
@@ -159,8 +157,8 @@ struct Restore: Verb {
   @Flag(
     name: .long,
     help: """
-      Take an archive that an interrupted rotate-key of TermBackup 6 left under another name, which \
-      the ledger does not vouch for.
+      Accept an archive that an interrupted rotate-key of TermBackup 6 left under another name, which the ledger \
+      does not vouch for.
       """)
   var unvouched = false
   @OptionGroup var rates: RateOptions
@@ -191,22 +189,21 @@ struct Diff: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Show what changed between two backups.",
     discussion: """
-      Prints one line for each path that differs: what happened to it (added, modified, deleted, \
-      type, mode or metadata), a tab, and its name. Without a backup it compares the last two, and \
-      with one that and the last. Of archives nothing is fetched but manifests that the store \
-      does not have by themselves.
+      Prints one line for each path that differs: what happened to it (added, modified, deleted, type, mode or \
+      metadata), a tab, and its name. Without a backup it compares the last two; with one, that one and the last. \
+      From archives only the manifest is fetched, and only if the store does not have it as a file of its own.
 
       Exit status: 0 if they are the same, 1 if they differ.
       """)
 
-  @Argument(help: ArgumentHelp("The earlier backup: the beginning of its id, latest, or latest~2.", valueName: "old"))
+  @Argument(help: ArgumentHelp("The earlier backup: a prefix of its id, latest, or latest~2.", valueName: "old"))
   var old: String?
   @Argument(help: ArgumentHelp("The later one.", valueName: "new"))
   var new: String?
   @OptionGroup var time: AtOption
   @Flag(
     name: .long,
-    help: "Print the sizes of files before and after, too, in bytes; without a backup they are printed anyway.")
+    help: "Also print the sizes of files before and after, in bytes; if no backup is given, they are always printed.")
   var sizes = false
   @OptionGroup var profile: ProfileOption
   @OptionGroup var store: StoreOptions
@@ -223,7 +220,7 @@ struct Diff: Verb {
     try refuse(profile.profile, with: store.store)
     if nul, report.json { throw ValidationError("-0 and --json cannot be used together") }
     if time.at != nil, new != nil {
-      throw ValidationError("--at stands for the earlier backup: give the later one alone")
+      throw ValidationError("--at names the earlier backup: give only the later one")
     }
   }
 }
@@ -235,18 +232,17 @@ struct Verify: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Test whether backups can be restored.",
     discussion: """
-      Fetches backups with all they depend on and does everything that a restore does but the \
-      writing: the archive's hash, its tag, the manifest, every file. Signatures are checked \
-      against the public keys that are trusted here. Backups that pass are marked as verified in the \
-      ledger, as far as the store can be written to.
+      Fetches backups with all they depend on and does everything that a restore does except writing: it checks the \
+      archive's hash, its tag, the manifest and every file. Signatures are checked with the public keys that are \
+      trusted here. Backups that pass are marked as verified in the ledger if the store can be written to.
 
-      --stored needs no secret: it compares the hashes of what is stored with the ledger. --restore \
-      writes files into a temporary directory, compares them with the backup and removes them.
+      --stored needs no secret: it compares the hashes of what is stored with the ledger. --restore writes files \
+      into a temporary directory, compares them with the backup and removes them.
 
       Exit status: 0 if all pass, 1 if one does not.
       """)
 
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: a prefix of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
   @OptionGroup var time: AtOption
   @OptionGroup var profile: ProfileOption
@@ -255,12 +251,12 @@ struct Verify: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Verify <n> of them, chosen at random; with <n>%, that share of them, and at least one; with --restore, so many "
+      "Verify <n> of them, chosen at random; with <n>%, that share of them, and at least one; with --restore, that many "
         + "files.",
       valueName: "n"), completion: .list(["10%", "25%", "50%"]))
   var sample: Sample?
   @Flag(
-    name: .long, help: "Compare what is stored with the ledger, all of it if no backup is given; needs no password.")
+    name: .long, help: "Compare what is stored with the ledger, everything if no backup is given; needs no password.")
   var stored = false
   @Flag(name: .long, help: "Restore files of one backup, the latest if none is given, compare and remove them.")
   var restore = false
@@ -314,28 +310,27 @@ struct Status: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Show the state of each profile's backups.",
     discussion: """
-      Prints for each profile which backup is the last and how old it is, how many there are and \
-      what they take in the store, how the last run ended, when the next ones are due, whether the \
-      backups were verified and the ledger is signed, and what the GitHub token is. Of a store that \
-      cannot be reached it prints what this machine knows. A store is waited for 20 seconds without \
-      --max-wait. The status is 1 if the backups of a profile are overdue, by its schedule or by its \
-      max_age, or if its store went back in time or was altered.
+      Prints for each profile its last backup and its age, the number of backups and their size in the store, how \
+      the last run ended, when the next ones are due, whether the backups were verified and the ledger is signed, \
+      and the state of the GitHub token. For a store that cannot be reached it prints what this machine knows. \
+      Without --max-wait it waits 20 seconds for a store. The exit status is 1 if the backups of a profile are \
+      overdue, by its schedule or its max_age, or if its store was rolled back or altered.
       """)
 
   @OptionGroup var profile: ProfileOption
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Report backups as overdue when the last is older, as 2d, in place of each profile's max_age.",
+      "Report backups as overdue if the last one is older than this, such as 2d, instead of each profile's max_age.",
       valueName: "age"))
   var maxAge: Age?
   @Flag(
     name: .long,
-    help: "Print it in the format of Prometheus, for the textfile collector of node_exporter.")
+    help: "Print it in the format of Prometheus, for node_exporter's textfile collector.")
   var prometheus = false
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("Replace <file> as a whole by what --prometheus prints.", valueName: "file"))
+    help: ArgumentHelp("Replace <file> with the output of --prometheus, in one step.", valueName: "file"))
   var output: RawPath?
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions

@@ -5,13 +5,12 @@ struct Package: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Encrypt one directory into one file, without a profile.",
     discussion: """
-      Encrypts a directory into the file NAME.tbk, named after it, in package_dir of config.json; to \
-      recipients, into NAME.age, which age opens. The \
-      package of before stays until the new one is complete, and is replaced in one step. 'termbackup \
-      unpack NAME' brings it back.
+      Encrypts a directory into the file NAME.tbk, named after it, in package_dir of config.json; to recipients, \
+      into NAME.age, which age opens. The previous package stays until the new one is complete, and is replaced in \
+      one step. 'termbackup unpack NAME' unpacks it.
 
-      Exit status: 0 all of the directory is in the package; 3 packaged, but part of it could not be \
-      read; 73 part of it could not be read, and the package of before stays.
+      Exit status: 0 all of the directory is in the package; 3 packaged, but part of it could not be read; 73 part \
+      of it could not be read, and the previous package stays.
       """)
 
   @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
@@ -46,7 +45,7 @@ struct Package: Verb {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Compress at level 0 (not at all) to 9, usually 6; in suite 3 and to recipients at 1 to 19, usually 3.",
+      "Compress at level 0 (none) to 9, by default 6; in suite 3 and to recipients at 1 to 19, by default 3.",
       valueName: "n"),
     completion: .list((0...19).map(String.init)))
   var level: Int?
@@ -84,16 +83,15 @@ struct Unpack: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Unpack a package.",
     discussion: """
-      Unpacks what 'termbackup package' made: the package of that name in package_dir of \
-      config.json, or a file, or standard input. The tree goes to a directory of the same name in \
-      restore_dir, or into the directory that --to names. Nothing is put in place before all of it \
-      has been verified. Files that are there already are replaced only with --overwrite, or when you \
-      say so at the terminal.
+      Unpacks what 'termbackup package' made: the package of that name in package_dir of config.json, or a file, or \
+      standard input. The tree goes to a directory of the same name in restore_dir, or to the directory that --to \
+      names. Nothing is put in place before everything has been verified. Existing files are replaced only with \
+      --overwrite, or if you confirm it at the terminal.
       """)
 
   @Argument(help: ArgumentHelp("The name of a package, a file, or - for standard input.", valueName: "name|file|-"))
   var package: String
-  @Option(name: .long, help: ArgumentHelp("Put the content of the package into <dir>.", valueName: "dir"))
+  @Option(name: .long, help: ArgumentHelp("Unpack the content of the package into <dir>.", valueName: "dir"))
   var to: String?
   @Option(
     name: .long,

@@ -7,11 +7,11 @@ struct Initialise: Verb {
     commandName: "init",
     abstract: "Make the configuration and a first store.",
     discussion: """
-      Makes ~/.termbackup (or what TERMBACKUP_HOME names) with a configuration, and a store in it \
-      that needs no account. What already exists stays as it is.
+      Makes ~/.termbackup (or the directory that TERMBACKUP_HOME names) with a configuration and a store that needs \
+      no account. What already exists stays as it is.
 
-      On a terminal it asks for a GitHub token, which only stores on GitHub need: an empty answer \
-      does without. A token that is given is checked with GitHub and kept in the keyring.
+      On a terminal it asks for a GitHub token, which only stores on GitHub need: leave it empty to do without. A \
+      token is checked with GitHub and kept in the keyring.
       """)
 
   @Option(
@@ -32,10 +32,9 @@ struct ProfileVerb: Verb {
   static let beginning: Beginning = .optionsAlone
   static let configuration = CommandConfiguration(
     commandName: "profile",
-    abstract: "Choose what is backed up, how, and where to.",
+    abstract: "Choose what to back up, how, and where.",
     discussion: """
-      A profile states what is backed up, how, and where to. Deleting it leaves its backups where \
-      they are.
+      A profile says what to back up, how, and where. Deleting it leaves its backups where they are.
       """,
     subcommands: [
       ProfileGroup.Create.self, ProfileGroup.List.self, ProfileGroup.Show.self,
@@ -47,11 +46,11 @@ struct ProfileVerb: Verb {
 struct UpdateToken: Verb {
   static let configuration = CommandConfiguration(
     commandName: "update-token",
-    abstract: "Keep another GitHub token in the keyring.",
+    abstract: "Replace the GitHub token in the keyring.",
     discussion: """
-      Checks a token with GitHub and puts it into the keyring in place of the one that is there. It \
-      comes from the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND or TERMBACKUP_TOKEN, \
-      or is asked for on the terminal. A token in config.json is taken out of it afterwards.
+      Checks a token with GitHub and puts it into the keyring in place of the previous one. The token comes from the \
+      options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND or TERMBACKUP_TOKEN, or is asked for on the terminal. \
+      A token in config.json is removed from it afterwards.
       """)
 
   @Option(
@@ -95,18 +94,18 @@ struct GenerateKey: Verb {
     commandName: "generate-key",
     abstract: "Create the key that signs backups.",
     discussion: """
-      Makes an Ed25519 key: signing_key.pem, encrypted under a password, and signing_key.pub for \
-      other machines, which put it into their trusted_keys.
+      Makes an Ed25519 key: signing_key.pem, encrypted under a password, and signing_key.pub for other machines, \
+      which put it into their trusted_keys.
 
-      The password is one of its own, or the one of the backups: then 'termbackup run' needs no \
-      other. Without an option it is asked for, twice.
+      The password is one of its own, or that of the backups: then 'termbackup run' needs no other. Without an \
+      option it is asked for, twice.
       """)
 
   @Flag(name: .long, help: "Sign backups from now on.")
   var enable = false
   @Flag(
     name: .long,
-    help: "Replace the key that is there; its public half goes to trusted_keys.")
+    help: "Replace the existing key; its public half is added to trusted_keys.")
   var force = false
   @Flag(name: .long, help: "Do not encrypt the private key.")
   var noPassword = false
@@ -129,10 +128,9 @@ struct GenerateIdentity: Verb {
     commandName: "generate-identity",
     abstract: "Make backups that this machine itself cannot open.",
     discussion: """
-      Asks for a password, makes an age identity, puts it into the store sealed under the password, and \
-      has the profile's backups sealed to its recipient from now on, and signed with a key that needs no \
-      password. Then run, daemon, watch and schedules need no secret at all; restore asks for the \
-      password, on any machine.
+      Asks for a password, makes an age identity, and puts it into the store, sealed under the password. From then \
+      on the profile's backups are sealed to its recipient and signed with a key that needs no password: run, \
+      daemon, watch and schedules need no secret at all, and restore asks for the password, on any machine.
 
       With --recipient somebody else holds the identity, and nothing is put into the store. If the store has \
       lost the identity, --identity puts the printed one back, under the password.
@@ -172,15 +170,15 @@ struct Migrate: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Move what earlier versions stored to the current place or format.",
     discussion: """
-      Moves the token that an older configuration holds in clear into the keyring: puts it there, \
-      reads it back, and only then takes it out of config.json. GitHub is not asked.
+      Moves the token that an older configuration holds in plain text into the keyring: puts it there, reads it \
+      back, and only then removes it from config.json. GitHub is not contacted.
 
-      With --archives, seals the archives of a profile that are in the TBK1 format of earlier \
-      versions again, as TBK2 under the same password. Each changes in the store in one step; if it \
-      is interrupted, the same command continues.
+      With --archives, reseals those archives of a profile that are in the TBK1 format of earlier versions, as TBK2 \
+      under the same password. Each one is replaced in the store in one step; if it is interrupted, the same command \
+      continues.
       """)
 
-  @Flag(name: .long, help: "Replace another token that the keyring has.")
+  @Flag(name: .long, help: "Replace a different token in the keyring.")
   var force = false
   @Option(
     name: .long,
@@ -190,7 +188,7 @@ struct Migrate: Verb {
   @OptionGroup var input: InputOptions
   @OptionGroup(title: "Options with --archives") var archiveOptions: ArchiveOptions
 
-  /// What is about archives alone.
+  /// What concerns only archives.
   struct ArchiveOptions: ParsableArguments {
     @OptionGroup var placement: PlacementOptions
     @Option(name: .long, help: ArgumentHelp("auto, always or never.", valueName: "when"))
@@ -221,27 +219,26 @@ struct ImportMbu: Verb {
     commandName: "import-mbu",
     abstract: "Import the settings and packages of mbu.",
     discussion: """
-      Takes package_dir and restore_dir from mbu's config.toml into config.json, where they are not \
-      set already, and names what has no counterpart. With --reseal each package of mbu is opened \
-      and sealed again as NAME.tbk in package_dir, with nothing in clear on a disk. The old ones \
-      stay, unless --remove-old is given.
+      Copies package_dir and restore_dir from mbu's config.toml to config.json unless they are already set there, \
+      and names the settings that have no counterpart. With --reseal each package of mbu is opened and resealed as \
+      NAME.tbk in package_dir, with nothing unencrypted on disk. The old packages stay unless --remove-old is given.
 
-      Without an option for mbu's password it is the same as that of the new packages. A package \
-      that already exists as NAME.tbk is left alone.
+      Without an option for mbu's password, it is that of the new packages. A package that already exists as \
+      NAME.tbk is left alone.
       """)
 
   @Argument(help: ArgumentHelp("mbu's config.toml.", valueName: "config"))
   var config: String
-  @Flag(name: .long, help: "Seal mbu's packages again.")
+  @Flag(name: .long, help: "Reseal mbu's packages.")
   var reseal = false
   @Option(
     name: .long, parsing: .singleValue,
     help: ArgumentHelp(
-      "Where these are, if not in mbu's package directory (repeatable).", valueName: "dir"))
+      "The directory of these, if not mbu's package directory (repeatable).", valueName: "dir"))
   var packages: [String] = []
   @Flag(
     name: .long,
-    help: "Remove a package of mbu when its new one has been read back and holds as much.")
+    help: "Remove an mbu package once its new one has been read back and holds as many files and bytes.")
   var removeOld = false
   @Option(
     name: .long, help: ArgumentHelp("Read mbu's password from descriptor <n>.", valueName: "n"))
@@ -250,7 +247,7 @@ struct ImportMbu: Verb {
   var mbuPasswordFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as mbu's password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as mbu's password.", valueName: "command"))
   var mbuPasswordCommand: String?
   @OptionGroup var progress: ProgressOptions
   @OptionGroup var report: ReportOptions

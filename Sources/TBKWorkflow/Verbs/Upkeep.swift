@@ -8,19 +8,18 @@ struct Doctor: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Check everything that backups need.",
     discussion: """
-      Checks the home, its configuration and profiles, the directories that are backed up, the \
-      password, keyring and token, the stores and the ledgers in them, the clock, the signing key, \
-      the audit log, temporary files, free space, and the programs and libraries that are used; \
-      prints what is wrong, and what to do about it. It never asks for anything and changes nothing. \
-      termbackup-doctor(1) describes each check. A store is waited for 20 seconds without \
-      --max-wait; --quiet prints only what is wrong.
+      Checks the home, its configuration and profiles, the directories that are backed up, the password, keyring and \
+      token, the stores and the ledgers in them, the clock, the signing key, the audit log, temporary files, free \
+      space, and the programs and libraries that are used; prints what is wrong, and what to do about it. It never \
+      asks for anything and changes nothing. termbackup-doctor(1) describes each check. Without --max-wait it waits \
+      20 seconds for a store; --quiet prints only what is wrong.
 
-      Exit status: 0 nothing has failed, 1 something has. A warning is no failure.
+      Exit status: 0 no check has failed, 1 one has. A warning is not a failure.
       """)
 
   @Option(
     name: [.customShort("p", allowingJoined: true), .long],
-    help: ArgumentHelp("Check this profile alone, not all of them.", valueName: "profile"))
+    help: ArgumentHelp("Check only this profile.", valueName: "profile"))
   var profile: String?
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
@@ -34,10 +33,9 @@ struct Prune: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Remove old backups.",
     discussion: """
-      Removes the backups of a profile that no rule keeps, and prints for each why it stays or \
-      goes. Rules given here take the place of the profile's: --max-backups and --retention-days, or \
-      those that begin with --keep. What a backup that stays depends on stays. On a terminal it asks \
-      first.
+      Removes the backups of a profile that no rule keeps, and prints for each why it is kept or removed. Rules \
+      given here replace the profile's: --max-backups and --retention-days, or those that begin with --keep. Backups \
+      that a kept one depends on are kept, too. On a terminal it asks first.
       """)
 
   @OptionGroup var profile: ProfileOperand
@@ -80,17 +78,17 @@ struct Consolidate: SealingVerb {
   static let configuration = CommandConfiguration(
     abstract: "Turn an incremental backup into one that needs no others.",
     discussion: """
-      Makes a full backup out of an incremental one and those that it takes bytes from, and puts it \
-      into the place of the incremental one, so that the others can be removed. Nothing is read but \
-      the store, nothing readable is written to disk, and the old backup is there until the new one \
-      is. If other backups depend on the old one, it stays beside the new one.
+      Makes a full backup of an incremental one and those that it depends on, and puts it in place of the \
+      incremental one, so that the others can be removed. Only the store is read, nothing readable is written to \
+      disk, and the old backup stays until the new one is stored. If other backups depend on the old one, both are \
+      kept.
 
-      Exit status: 0 also if the backup needs no others already: then nothing is stored.
+      Exit status: 0 also if the backup already needs no others; then nothing is stored.
       """)
 
   @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
   var profile: String
-  @Argument(help: ArgumentHelp("A backup: the beginning of its id, latest, or latest~2.", valueName: "id"))
+  @Argument(help: ArgumentHelp("A backup: a prefix of its id, latest, or latest~2.", valueName: "id"))
   var backup: String?
   @OptionGroup var time: AtOption
   @Flag(
@@ -117,20 +115,19 @@ struct RotateKey: Verb {
     commandName: "rotate-key",
     abstract: "Put all backups under a new password.",
     discussion: """
-      Seals every backup of the profile again, under a new password, one after the other: each \
-      changes in the store in one step, and the old archive goes when the new one is there. If it is \
-      interrupted, the same command with the same two passwords continues where it stopped. The \
-      options --password-... give the old password.
+      Reseals every backup of the profile under a new password, one after the other: each is replaced in the store \
+      in one step, and the old archive is removed once the new one is stored. If it is interrupted, the same command \
+      with the same two passwords continues where it stopped. The options --password-... give the old password.
       """)
 
   @OptionGroup var profile: ProfileOperand
   @Option(
     name: .long,
-    help: ArgumentHelp("This backup alone; the profile keeps its password.", valueName: "id"))
+    help: ArgumentHelp("Only this backup; the profile keeps its password.", valueName: "id"))
   var only: String?
   @Flag(
     name: .long,
-    help: "Seal what is stored again, too, where backups are sealed to an identity: the old one opens nothing then.")
+    help: "If backups are sealed to an identity, also reseal what is stored, so that the old identity opens nothing.")
   var full = false
   @Flag(
     name: [.customShort("n"), .long], help: "Print which backups are under which password.")
@@ -148,7 +145,7 @@ struct RotateKey: Verb {
   var newPasswordFile: String?
   @Option(
     name: .long,
-    help: ArgumentHelp("Take what <command> prints as the new password.", valueName: "command"))
+    help: ArgumentHelp("Use the output of <command> as the new password.", valueName: "command"))
   var newPasswordCommand: String?
   @OptionGroup var keyPassword: KeyPasswordOptions
   @OptionGroup var token: TokenOptions
@@ -174,18 +171,18 @@ struct Clean: Verb {
   static let configuration = CommandConfiguration(
     abstract: "Remove what interrupted runs left behind.",
     discussion: """
-      Removes temporary files of processes that have ended without cleaning up, in the home and \
-      where profiles are backed up from and restored to, and what is kept of groups of backups that \
-      no profile has any more; prints what it removed, and how much that was. With --store, removes \
-      from the stores of the profiles, too, what no ledger names and has not changed for a day: \
-      leftovers of writers that were killed and of uploads that broke off. Backups are never touched.
+      Removes temporary files of processes that ended without cleaning up, from the home and the directories that \
+      profiles are backed up from and restored to, and caches of groups of backups that no profile has any more; \
+      prints what it removed, and its size. With --store, it also removes from the profiles' stores what no ledger \
+      names and has not changed for a day: leftovers of killed writers and interrupted uploads. Backups are never \
+      touched.
       """)
 
   @Flag(name: .customLong("store"), help: "Clean the stores, too.")
   var inStores = false
   @Option(
     name: [.customShort("p", allowingJoined: true), .long],
-    help: ArgumentHelp("With --store: the store of this profile alone.", valueName: "profile"))
+    help: ArgumentHelp("With --store: only the store of this profile.", valueName: "profile"))
   var profile: String?
   @Flag(name: .long, help: "Print what would be removed, and remove nothing.")
   var dryRun = false
@@ -205,10 +202,10 @@ struct AuditLog: Verb {
     commandName: "audit-log",
     abstract: "Show what was done.",
     discussion: """
-      Prints the latest entries of the audit log, the last one last; or, with --verify, checks that \
-      the log is what was written.
+      Prints the latest entries of the audit log, the newest last; or, with --verify, checks that the log is as it \
+      was written.
 
-      Exit status: with --verify, 1 if a line was changed, moved, put in or taken out.
+      Exit status: with --verify, 1 if a line was changed, moved, inserted or removed.
       """)
 
   @Option(

@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// A verb of `termbackup`: what it takes, and what its help says. Doing it is a script's job.
 protocol Verb: ParsableCommand {
-  /// Of a verb to which a profile is given with -p alone: the words that -p goes with, if any.
+  /// For a verb that takes a profile only with -p: the words that -p goes with, if any.
   static var wordsBeforeProfile: [String]? { get }
   /// What has to be known before it does anything.
   static var beginning: Beginning { get }
@@ -20,7 +20,7 @@ struct Beginning: OptionSet {
   static let excludes = Beginning(rawValue: 2)
   /// It makes room: its directory may be elsewhere, if the home's file system is full.
   static let frees = Beginning(rawValue: 4)
-  /// Its options alone: there may be no home, and it works in no directory.
+  /// Only its options: there may be no home, and it works in no directory.
   static let optionsAlone = Beginning(rawValue: 8)
   /// The name of a profile, which need not exist.
   static let profileName = Beginning(rawValue: 16)

@@ -16,7 +16,7 @@ struct NotifyCommand: SuiteCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "What 'termbackup run --json' printed; '-', or none, is standard input.",
+      "The output of 'termbackup run --json'; '-', or none, is standard input.",
       valueName: "report"))
   var report: RawPath?
 
@@ -28,7 +28,7 @@ struct NotifyCommand: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "The URL is one of a service that watches for silence: start, success or failure.",
+      "The URL is for pings to a service that notices when they stop: start, success or failure.",
       valueName: "kind"))
   var ping: Webhook.Ping?
 
@@ -55,7 +55,7 @@ struct NotifyCommand: SuiteCommand {
     }
   }
 
-  /// A start is told of before there is anything to report.
+  /// A start is reported before there is anything to report.
   private var readsReport: Bool { report != nil || ping != .start }
   private var inputIsData: Bool { readsReport && report?.isStandardStream != false }
 
@@ -115,7 +115,7 @@ struct NotifyCommand: SuiteCommand {
     if bytes.isEmpty {
       throw Failure(
         .malformed, "\(place): there is no report",
-        hint: "the command that was to write one failed; see its message above")
+        hint: "the command that should have written one failed; see its message above")
     }
     return try BackupReport(bytes, place: place, now: .now())
   }

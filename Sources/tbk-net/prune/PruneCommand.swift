@@ -32,7 +32,7 @@ struct PruneCommand: SuiteCommand, FormerOptions {
 
   @Flag(
     name: .long,
-    help: "Remove nothing if --retention-days takes half of them or more at once, as when a clock is wrong.")
+    help: "Remove nothing if --retention-days would remove half of them or more at once, as when a clock is wrong.")
   var refuseSudden = false
 
   @Flag(
@@ -42,7 +42,7 @@ struct PruneCommand: SuiteCommand, FormerOptions {
 
   @Flag(
     name: .long,
-    help: "Add to each line the backups because of which this one stays, with commas between them.")
+    help: "Add to each line the backups that this one is kept for, separated by commas.")
   var neededBy = false
 
   @Flag(name: .long, help: "Print JSON Lines, and report errors as JSON.")

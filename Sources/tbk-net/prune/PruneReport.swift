@@ -12,7 +12,7 @@ extension Retention.Judgement {
     if let first = future.first {
       let others = future.count > 1 ? ", and \(future.count - 1) more" : ""
       Messages.warning(
-        "dated in the future, so kept, and counted by no rule: backup \(first.entry.id.hex) of "
+        "dated in the future, so it is kept, and no rule counts it: backup \(first.entry.id.hex) of "
           + "\(first.entry.createdAt)\(others)")
     }
     let unknown = verdicts.count { $0.reasons == [.termbackup6] }

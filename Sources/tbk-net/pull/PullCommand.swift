@@ -29,7 +29,7 @@ struct PullCommand: SuiteCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "A backup's id, a unique beginning of it, 'latest', or 'latest~2', the second before that.", valueName: "id"))
+      "A backup's id, a unique prefix of it, 'latest', or 'latest~2', the second one before that.", valueName: "id"))
   var operands: [RawPath] = []
 
   @OptionGroup var time: AtOption
@@ -55,7 +55,7 @@ struct PullCommand: SuiteCommand {
   var each = false
 
   @Option(
-    name: .long, help: ArgumentHelp("With --each, take ids from the lines of <file>, up to a tab.", valueName: "file"))
+    name: .long, help: ArgumentHelp("With --each, read ids from the lines of <file>, up to a tab.", valueName: "file"))
   var ids: RawPath?
 
   @Flag(name: .long, help: "List the backups, oldest first.")
@@ -90,7 +90,7 @@ struct PullCommand: SuiteCommand {
 
   @Flag(
     name: .long,
-    help: "Send also what an unsigned ledger has no hash of: a check, or what TermBackup 6 renamed.")
+    help: "Also send what an unsigned ledger has no hash for: a check, or an archive that TermBackup 6 renamed.")
   var unvouched = false
 
   @Flag(name: .long, help: "Answer requests for parts of archives, for tbk-open --from.")
@@ -108,7 +108,7 @@ struct PullCommand: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Write to <file> what the ledger's signature is worth: verified, unchecked or unsigned.",
+      "Write the state of the ledger's signature to <file>: verified, unchecked or unsigned.",
       valueName: "file"))
   var trustOut: RawPath?
 

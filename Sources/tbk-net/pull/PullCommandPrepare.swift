@@ -11,10 +11,11 @@ struct PrepareOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "In one visit, write into <directory> all that a run needs to know of the store.", valueName: "directory"))
+      "In one visit, write everything that a run needs to know about the store into <directory>.",
+      valueName: "directory"))
   var prepare: RawPath?
 
-  @Flag(name: .long, help: "With --prepare, the next backup is incremental if it can be.")
+  @Flag(name: .long, help: "With --prepare, make the next backup incremental if possible.")
   var incremental = false
 
   @Option(
@@ -25,20 +26,20 @@ struct PrepareOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --prepare, one of <n> backups is full; or one is when the last full one is older than <age>, as 90d.",
+      "With --prepare, make one of <n> backups full; or make one full when the last full one is older than <age>, such as 90d.",
       valueName: "n|age"))
   var fullEvery: FullEvery?
 
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --prepare, the next backup is full if the last one needs <n> archives.", valueName: "n"))
+      "With --prepare, make the next backup full if the last one needs <n> archives.", valueName: "n"))
   var maxChain: Count?
 
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --prepare, where sealed manifests are at hand, as <id>.tbk; or, for this machine alone, as <id>.age.",
+      "With --prepare, the directory that has sealed manifests as <id>.tbk or, if they are only for this machine, as <id>.age.",
       valueName: "directory"))
   var cache: RawPath?
 
@@ -61,7 +62,7 @@ extension FullEvery: ExpressibleByArgument {
 }
 
 extension PrepareOptions {
-  /// The SHA-256 of what is at hand of a backup; nil for nothing that can be read.
+  /// The SHA-256 of what was given of a backup; nil if it cannot be read.
   private func hashAtHand(_ id: Digest) -> Digest? {
     guard let path = cache?.appending(RawPath("\(id.hex).tbk")) else { return nil }
     return try? hash(path)

@@ -24,11 +24,11 @@ struct PushCommand: SuiteCommand, FormerOptions {
   @Argument(help: "A directory, github:owner/repo, or NAME:… for a helper.")
   var store: RawPath
 
-  @Option(name: .long, help: ArgumentHelp("What tbk-seal --receipt wrote.", valueName: "file"))
+  @Option(name: .long, help: ArgumentHelp("The file that tbk-seal --receipt wrote.", valueName: "file"))
   var receipt: RawPath?
 
   @Option(
-    name: .long, help: ArgumentHelp("What tbk-seal --manifest-out wrote.", valueName: "file"))
+    name: .long, help: ArgumentHelp("The file that tbk-seal --manifest-out wrote.", valueName: "file"))
   var sealedManifest: RawPath?
 
   @Option(
@@ -39,16 +39,16 @@ struct PushCommand: SuiteCommand, FormerOptions {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Refuse another archive than this one.", valueName: "sha256"))
+      "Reject any archive except this one.", valueName: "sha256"))
   var sha256: HexDigest?
 
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "The group of the profile, or the beginning of one that the store has.", valueName: "id"))
+      "The group of the profile, or a prefix of one that the store has.", valueName: "id"))
   var group: GroupID?
 
-  @Flag(name: .long, help: "Begin this group: the store may not have it yet.")
+  @Flag(name: .long, help: "Start this group: the store may not have it yet.")
   var newGroup = false
 
   @Option(

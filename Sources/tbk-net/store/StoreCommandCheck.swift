@@ -16,7 +16,7 @@ extension StoreCommand {
     @Argument(help: "The backups to check, with those that they depend on; all if none is given.")
     var ids: [RawPath] = []
 
-    @Flag(name: .long, help: "Read everything, and compare its SHA-256; without, names and sizes.")
+    @Flag(name: .long, help: "Read everything and compare its SHA-256; by default only names and sizes are compared.")
     var stored = false
 
     @OptionGroup var groups: GroupOptions

@@ -76,13 +76,13 @@ struct GroupObjectOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "The group, or the beginning of one that the store has.", valueName: "id"))
+      "The group, or a prefix of one that the store has.", valueName: "id"))
   var group: GroupID
 
-  @Flag(name: .long, help: "Begin this group: the store may not have it yet.")
+  @Flag(name: .long, help: "Start this group: the store may not have it yet.")
   var newGroup = false
 
-  @Flag(name: .long, help: "Replace one that is there.")
+  @Flag(name: .long, help: "Replace an existing one.")
   var replace = false
 
   /// - Parameter expected: the SHA-256 of what is replaced.
@@ -102,7 +102,7 @@ struct GroupObjectOptions: ParsableArguments {
       inputIsData
       ? try DescriptorSource(.standardInput).readAll(limit: GroupID.objectLimit, what: name)
       : try readFile(file, limit: GroupID.objectLimit)
-    // The store is not to have it in clear, whatever a mistake calls for.
+    // The store is not to have it unencrypted, whatever a mistake calls for.
     if part == .identity, !AgeHeader.isBegun(by: bytes) {
       throw Failure(
         .malformed, "\(name) is not an identity file under a passphrase",

@@ -42,11 +42,12 @@ extension StoreCommand {
     @Option(
       name: .long,
       help: ArgumentHelp(
-        "What tbk-seal --receipt wrote: the archive is another backup, or with --rekeyed the same.", valueName: "file"))
+        "The file that tbk-seal --receipt wrote: the archive is another backup, or with --rekeyed the same.",
+        valueName: "file"))
     var receipt: RawPath?
 
     @Option(
-      name: .long, help: ArgumentHelp("What tbk-seal --manifest-out wrote.", valueName: "file"))
+      name: .long, help: ArgumentHelp("The file that tbk-seal --manifest-out wrote.", valueName: "file"))
     var sealedManifest: RawPath?
 
     @Option(
@@ -63,7 +64,7 @@ extension StoreCommand {
     @Option(
       name: .long,
       help: ArgumentHelp(
-        "Refuse another archive than this one.", valueName: "sha256"))
+        "Reject any archive except this one.", valueName: "sha256"))
     var sha256: HexDigest?
 
     @OptionGroup var placing: PlacementOptions

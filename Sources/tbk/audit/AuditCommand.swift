@@ -6,7 +6,7 @@ import TBKSettings
 
 struct AuditCommand: ParsableCommand, SuiteCommand {
   static let configuration = CommandConfiguration(
-    commandName: "tbk-audit", abstract: "Append to the audit log, show it, and verify it.",
+    commandName: "tbk-audit", abstract: "Append to, show and verify the audit log.",
     version: "tbk-audit \(suiteVersion)", subcommands: [Append.self, Show.self, Verify.self])
 
   mutating func execute() throws(Failure) -> Int32 {
@@ -16,7 +16,7 @@ struct AuditCommand: ParsableCommand, SuiteCommand {
 
 /// Which log.
 private struct LogOptions: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("Use <file> and not the home's log.", valueName: "file"))
+  @Option(name: .long, help: ArgumentHelp("Use <file> instead of the home's log.", valueName: "file"))
   var file: RawPath?
 
   func log(_ home: Home) throws(Failure) -> AuditFile {
@@ -83,7 +83,7 @@ extension AuditCommand {
 
   struct Show: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the latest entries, the last one last.")
+      abstract: "Print the latest entries, the newest last.")
 
     @OptionGroup var common: CommonOptions
     @OptionGroup fileprivate var log: LogOptions
@@ -101,7 +101,7 @@ extension AuditCommand {
         "Only entries since <time>: 2026-02-18, 2026-02-18T10:00:00Z, or 36h, 30d, 4w ago.",
         valueName: "time"))
     var since: String?
-    @Flag(name: .long, help: "Print the lines as they stand, which is JSON Lines.")
+    @Flag(name: .long, help: "Print the lines as they are, in JSON Lines.")
     var json = false
 
     mutating func execute() throws(Failure) -> Int32 {

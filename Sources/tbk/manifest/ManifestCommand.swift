@@ -39,20 +39,21 @@ struct ManifestCreate: SuiteCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Write how the tree differs from --previous to <file>, as diff prints it.", valueName: "file"))
+    help: ArgumentHelp(
+      "Write how the tree differs from --previous to <file>, in the format of diff.", valueName: "file"))
   var changes: RawPath?
 
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Write how many entries differ from --previous to <file>: added, modified, deleted, and those with other metadata alone.",
+      "Write how many entries differ from --previous to <file>: added, modified, deleted, and those in which only metadata differs.",
       valueName: "file"))
   var counts: RawPath?
 
-  @Flag(name: .long, help: "Leave the hash of what has to be packed anyway to tbk-seal.")
+  @Flag(name: .long, help: "Leave the hashes of files that must be packed anyway to tbk-seal.")
   var deferHash = false
 
-  @Flag(name: .long, help: "Fail if there is no regular file, as where a disk is not mounted.")
+  @Flag(name: .long, help: "Fail if there is no regular file, as when a disk is not mounted.")
   var needFiles = false
 
   @OptionGroup var threads: ThreadOptions
@@ -129,7 +130,7 @@ struct ManifestDiffCommand: SuiteCommand {
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
   var nul = false
 
-  @Flag(name: .long, help: "Print the sizes of files too, before and after, in bytes: between the other two.")
+  @Flag(name: .long, help: "Also print the sizes of files before and after, in bytes, between the other two columns.")
   var sizes = false
 
   @Flag(name: [.short, .long], help: "Print nothing; only set the exit status.")
@@ -243,7 +244,8 @@ struct ManifestID: SuiteCommand {
   @Argument(help: ArgumentHelp("The manifest.", valueName: "manifest"))
   var manifest: RawPath
 
-  @Flag(name: .long, help: "Print the id that the backup has once it is consolidated; its own if it needs no others.")
+  @Flag(
+    name: .long, help: "Print the id that the backup will have once it is consolidated; its own if it needs no others.")
   var consolidated = false
 
   @Flag(name: .long, help: "Print the ids of the backups that this one needs to be restored, one per line.")
@@ -268,7 +270,7 @@ struct ManifestID: SuiteCommand {
       throw Failure(
         .integrity, "the manifest says it is \(recorded), and its content is \(id)",
         hint: manifest.hasUnprovenID
-          ? "TermBackup 6 computed the ids of increments over a list that it did not store" : nil)
+          ? "TermBackup 6 computed the ids of incremental backups from a list that it did not store" : nil)
     }
     try StandardOutput.write(id + "\n")
     return ExitStatus.success

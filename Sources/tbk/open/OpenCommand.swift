@@ -23,7 +23,7 @@ struct OpenCommand: SuiteCommand {
       tbk-open --raw [-i <file> ...] [<options>] [<file>] > data
       tbk-open --mbu-config <file> [<options>] [<package>]
       """,
-    discussion: "Several archives are one backup: the last one says what the tree is.",
+    discussion: "Several archives make one backup: the last one lists the tree.",
     version: "tbk-open \(suiteVersion)")
 
   @Argument(help: ArgumentHelp("Archives; standard input if there are none.", valueName: "archive"))
@@ -39,7 +39,7 @@ struct OpenCommand: SuiteCommand {
   @Option(
     name: .customLong("in"),
     help: ArgumentHelp(
-      "With --list, only what is directly in <path>, or <path> itself if it is no directory; '.' is the top.",
+      "With --list, list only what is directly in <path>, or <path> itself if it is not a directory; '.' is the top.",
       valueName: "path"))
   var within: RawPath?
 
@@ -76,22 +76,22 @@ struct OpenCommand: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Read what is needed of backup <id>, and no more, from a command that serves archives, as tbk-pull --serve does.",
+      "Read only what is needed of backup <id> from a command that serves archives, as tbk-pull --serve does.",
       valueName: "id"))
   var from: String?
 
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Print which of the backups in --expect have what matches, in which versions.", valueName: "pattern"))
+      "Print which of the backups in --expect have files that match, and in which versions.", valueName: "pattern"))
   var find: RawPath?
 
   @Option(
     name: .long,
-    help: ArgumentHelp("With --find, keep what is known of the backups in <file>, sealed.", valueName: "file"))
+    help: ArgumentHelp("With --find, keep what is known about the backups in <file>, sealed.", valueName: "file"))
   var index: RawPath?
 
-  @Flag(name: .long, help: "With --verify, take each archive for a backup of its own, as tbk-pull --each sends them.")
+  @Flag(name: .long, help: "With --verify, treat each archive as a backup of its own, as tbk-pull --each sends them.")
   var each = false
 
   @Flag(name: .long, help: "Skip missing or damaged base archives and name the files that only they hold.")
@@ -127,7 +127,7 @@ struct OpenCommand: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Where files are there already, write to <file> what --overwrite if-changed would do, and end with status 73 "
+      "If files already exist, write what --overwrite if-changed would do to <file>, and exit with status 73 "
         + "without an error.", valueName: "file"))
   var existingOut: RawPath?
 
@@ -146,7 +146,8 @@ struct OpenCommand: SuiteCommand {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Fail unless the backup is as <file> has it, which tbk-pull --list printed.", valueName: "file"))
+    help: ArgumentHelp(
+      "Fail unless the backup matches <file>, which is the output of tbk-pull --list.", valueName: "file"))
   var expect: RawPath?
 
   @Option(
@@ -162,7 +163,7 @@ struct OpenCommand: SuiteCommand {
 
   @Flag(
     name: .long,
-    help: "Refuse age files: anyone who has a recipient can make one, and nothing else vouches for these.")
+    help: "Reject age files: anyone who has a recipient can make one, and nothing else vouches for them.")
   var noAge = false
 
   @Option(name: .long, help: ArgumentHelp("The most Argon2id memory to spend, in KiB.", valueName: "kib"))
@@ -444,7 +445,7 @@ struct OpenCommand: SuiteCommand {
     return reportMissing(verified)
   }
 
-  /// Names what is not there, and returns the status for that.
+  /// Names what is missing, and returns the status for that.
   private func reportMissing(_ verified: VerifiedManifest) -> Int32 {
     reportMissing(verified.missing, verified.manifest)
     return verified.isWhole ? ExitStatus.success : ExitStatus.incomplete

@@ -120,7 +120,7 @@ extension OpenCommand {
       let reader = try BackupReader(
         expectedID: claims.id, expected: [claims.id: claims], isChain: true, progress: { _ in },
         warn: { Messages.warning($0) }, archives: { (wanted) throws(Failure) in try sources.next(wanted) })
-      // Of TermBackup 6's increments, laid over what they were made over.
+      // Of TermBackup 6's incremental backups, laid over what they are based on.
       return try reader.wholeManifest().manifest
     } catch {
       switch error.code {

@@ -28,6 +28,6 @@ struct SealCommand: ParsableCommand, FormerOptions {
     "--from-tar": "to seal what a tar holds: tbk-seal tar",
     "--reseal": "to seal an archive under another password: tbk-seal reseal",
     "--consolidate": "to make one archive of a chain: tbk-seal consolidate",
-    "--manifest-only": "to seal the manifest of an archive alone: tbk-seal manifest",
+    "--manifest-only": "to seal only the manifest of an archive: tbk-seal manifest",
   ]
 }

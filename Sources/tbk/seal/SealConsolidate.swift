@@ -17,7 +17,7 @@ struct SealConsolidate: SuiteCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Read what is needed of backup <id>, and no more, from a command that serves archives, as tbk-pull --serve does.",
+      "Read only what is needed of backup <id> from a command that serves archives, as tbk-pull --serve does.",
       valueName: "id"))
   var from: String?
 
@@ -25,7 +25,7 @@ struct SealConsolidate: SuiteCommand {
     parsing: .postTerminator, help: ArgumentHelp("What serves the archives of --from.", valueName: "command"))
   var command: [RawPath] = []
 
-  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  @Option(name: .long, help: ArgumentHelp("Reject a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
   @OptionGroup var output: SealOutputOptions

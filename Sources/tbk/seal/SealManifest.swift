@@ -8,10 +8,10 @@ import TBKCrypto
 struct SealManifest: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "manifest",
-    abstract: "Seal the manifest of an archive alone.",
+    abstract: "Seal only the manifest of an archive.",
     usage: "tbk-seal manifest [<options>] < archive > sealed-manifest")
 
-  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  @Option(name: .long, help: ArgumentHelp("Reject a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
   @OptionGroup var output: SealOutputOptions
@@ -42,7 +42,7 @@ struct SealManifest: SuiteCommand {
     let chosen = try kind(sources.isChunked ? .chunked : .whole)
     if verified.manifest.hasUnprovenID {
       throw Failure(
-        .configuration, "the manifest of an increment of TermBackup 6 proves nothing without its archive")
+        .configuration, "the manifest of an incremental backup of TermBackup 6 proves nothing without its archive")
     }
     if case .streamed = chosen, verified.manifest.tree.isReadOnly { throw .staysInSuite1 }
     switch chosen {

@@ -8,7 +8,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// When a file that is there is replaced.
+/// When an existing file is replaced.
 enum ReplacePolicy: String, CaseIterable, ExpressibleByArgument {
   case never
   /// Not by an archive that does not hold all of its source.
@@ -59,7 +59,7 @@ struct SealOutputOptions: ParsableArguments {
     return target
   }
 
-  /// Whether a file that is there may outlive a seal that succeeds.
+  /// Whether an existing file may stay after a seal that succeeds.
   var mayStay: Bool { overwrite == .ifComplete && path != nil }
 
   /// Refuses to replace a complete archive by one that is not.
@@ -111,7 +111,7 @@ struct SealCompressionOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Compress at level 0 (not at all) to 9, by default 6; other than in suite 1, 1 to 19, by default 3.",
+      "Compress at level 0 (none) to 9, by default 6; except in suite 1, at 1 to 19, by default 3.",
       valueName: "n"))
   var level: Int?
 
@@ -299,7 +299,7 @@ enum ArchiveSealing {
 
 /// What is written beside an archive, for a store.
 struct SealRecordOptions: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("Write what a store needs to know to <file>.", valueName: "file"))
+  @Option(name: .long, help: ArgumentHelp("Write a receipt, which a store needs, to <file>.", valueName: "file"))
   var receipt: RawPath?
 
   @Option(name: .long, help: ArgumentHelp("Write the manifest, sealed, to <file>.", valueName: "file"))
@@ -384,7 +384,7 @@ struct SealLocalOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With recipients: write the manifest, sealed to --local-recipient alone, to <file>.", valueName: "file"))
+      "With recipients: write the manifest, sealed only to --local-recipient, to <file>.", valueName: "file"))
   var localManifestOut: RawPath?
 
   @Option(
@@ -395,7 +395,7 @@ struct SealLocalOptions: ParsableArguments {
 
   func validate(_ sealing: SealingOptions) throws {
     if (localManifestOut == nil) != (localRecipient == nil) {
-      throw ValidationError("--local-manifest-out and --local-recipient are given together")
+      throw ValidationError("--local-manifest-out and --local-recipient must be given together")
     }
     if localManifestOut != nil, !sealing.hasRecipients {
       throw ValidationError("--local-manifest-out is for an archive that is sealed to recipients")

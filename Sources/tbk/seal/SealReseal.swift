@@ -13,12 +13,12 @@ struct SealReseal: SuiteCommand {
     abstract: "Seal an archive under another password, in another suite, or to recipients.",
     usage: "tbk-seal reseal [<options>] < archive > archive")
 
-  @Option(name: .long, help: ArgumentHelp("Refuse a backup whose id does not begin with <id>.", valueName: "id"))
+  @Option(name: .long, help: ArgumentHelp("Reject a backup whose id does not begin with <id>.", valueName: "id"))
   var expectId: String?
 
   @Option(
     name: .long,
-    help: ArgumentHelp("With recipients: write what a store needs to know to <file>.", valueName: "file"))
+    help: ArgumentHelp("With recipients: write a receipt, which a store needs, to <file>.", valueName: "file"))
   var receipt: RawPath?
 
   @OptionGroup var output: SealOutputOptions
@@ -93,7 +93,7 @@ struct SealReseal: SuiteCommand {
         return manifest
       }
     }
-    // What does not hold together is not sealed again as if it did.
+    // What is not consistent is not resealed as if it were.
     try archive.keep()
     let manifest = try verify(archive)
     if case .streamed = sealing, manifest.tree.isReadOnly { throw .staysInSuite1 }

@@ -20,7 +20,7 @@ struct SealTree: SuiteCommand {
 
   @Option(
     name: [.customShort("C"), .customLong("directory")],
-    help: ArgumentHelp("Read the files below <dir>, not where the manifest says.", valueName: "dir"))
+    help: ArgumentHelp("Read the files below <dir> instead of where the manifest says.", valueName: "dir"))
   var directory: RawPath?
 
   @OptionGroup var output: SealOutputOptions
@@ -39,7 +39,7 @@ struct SealTree: SuiteCommand {
     try sealing.refuse(passwords)
     try local.validate(sealing)
     if walk.isGiven, source == nil {
-      throw ValidationError("what to leave out is chosen where the manifest is made")
+      throw ValidationError("choose what to leave out when the manifest is made")
     }
     if directory != nil, source != nil {
       throw ValidationError("--directory is for a manifest from standard input")

@@ -35,7 +35,7 @@ extension SignCommand {
 
     @Flag(
       name: .long,
-      help: "Print nothing for an archive that a signed ledger vouches for alone: of suite 3 or age, or over 1 GiB.")
+      help: "Print nothing for an archive that only a signed ledger vouches for: in suite 3 or age, or over 1 GiB.")
     var ifNeeded = false
 
     @OptionGroup var passwords: PasswordOptions
@@ -71,7 +71,7 @@ extension SignCommand {
 
     @Option(
       name: .long, parsing: .singleValue,
-      help: ArgumentHelp("A public key; given several times, one of them must fit.", valueName: "file"))
+      help: ArgumentHelp("A public key; if repeated, one of them must match.", valueName: "file"))
     var key: [RawPath]
 
     @Argument(help: "The signature: 64 bytes, or as many in hexadecimal.")
@@ -127,7 +127,7 @@ extension SignCommand {
         Messages.report(
           Failure(
             .authentication,
-            "the signature does not hold: this is not what the owner of \(keys) signed"))
+            "the signature is not valid: this is not what the owner of \(keys) signed"))
       }
       return ExitStatus.no
     }
@@ -143,7 +143,7 @@ private func refuse(_ content: SignedContent, any: Bool) throws(Failure) {
     hint: "--any signs any other file")
 }
 
-/// A ledger's signature is never taken for one of a file, nor one of a file for a ledger's.
+/// A ledger's signature is never mistaken for one of a file, nor one of a file for a ledger's.
 private func refuseLedger(_ content: SignedContent) throws(Failure) {
   guard content == .ledger else { return }
   throw Failure(
@@ -198,7 +198,7 @@ private func copyInput(_ progress: ProgressOptions) throws(Failure) -> PrivateCo
   return copy
 }
 
-/// What reads the copy cannot be interrupted, and nothing is left behind if it is cut off.
+/// What reads the copy cannot be interrupted, and nothing is left behind if it is truncated.
 @Sendable private func endIfInterrupted() {
   if Interruption.signal != nil { Program.end(Failure(.interrupted, "interrupted")) }
 }

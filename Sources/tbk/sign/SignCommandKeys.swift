@@ -9,7 +9,7 @@ import TBKFormat
 extension SignCommand {
   struct Keygen: SuiteCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make a key: two files, both in place or neither.")
+      abstract: "Make a key: two files, of which both are written or neither.")
 
     @Option(name: .customLong("private"), help: ArgumentHelp("Write the private key to <file>.", valueName: "file"))
     var privateFile: RawPath
@@ -64,7 +64,7 @@ extension SignCommand {
       try AtomicFile.commit(half, other, replacing: force)
       if noPassword {
         Messages.warning(
-          "\(privateFile.display) is not encrypted: whoever can read it can sign with it")
+          "\(privateFile.display) is not encrypted: anyone who can read it can sign with it")
       }
       let fingerprint = try key.verifyingKey.fingerprint.hex
       if json {

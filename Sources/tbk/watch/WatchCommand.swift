@@ -37,17 +37,17 @@ struct WatchCommand: SuiteCommand {
   @Flag(name: .long, help: "End after the first report.")
   var once = false
 
-  @Flag(name: .long, help: "Begin with a report that everything may have changed.")
+  @Flag(name: .long, help: "First report that everything may have changed.")
   var initial = false
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Report when nothing has changed for <seconds> (2).", valueName: "seconds"))
+    help: ArgumentHelp("Report once nothing has changed for <seconds> (2).", valueName: "seconds"))
   var debounce: Seconds?
 
   @Option(
     name: .long,
-    help: ArgumentHelp("Report after <seconds> at most (60), however much changes.", valueName: "seconds"))
+    help: ArgumentHelp("Report after at most <seconds> (60), even if changes continue.", valueName: "seconds"))
   var maxDelay: Seconds?
 
   @Option(
@@ -68,7 +68,7 @@ struct WatchCommand: SuiteCommand {
   @Flag(name: .customShort("0"), help: "End names with NUL and do not quote them.")
   var nul = false
 
-  @Flag(name: .long, help: "Print the number of names alone, or unknown.")
+  @Flag(name: .long, help: "Print only the number of names, or 'unknown'.")
   var count = false
 
   @OptionGroup var common: CommonOptions

@@ -334,7 +334,7 @@ def test_a_ping_of_a_failure_says_why(notify, service):
 
 def test_a_ping_to_nobody_is_a_failure(notify, service):
     service.answers = [(200, {}, b"OK (not found)")]
-    assert b"no such ping URL" in notify(REPORT, "--ping", "success", status=69).err
+    assert b"does not know this ping URL" in notify(REPORT, "--ping", "success", status=69).err
 
 
 def test_a_ping_has_no_format(tbk):

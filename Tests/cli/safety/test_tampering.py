@@ -176,9 +176,9 @@ def world(request, kind, worlds, github_server, tmp_path_factory):  # noqa: F811
 
 # The ledger
 
-ROLLED_BACK = b"went back in time: its ledger has sequence"
+ROLLED_BACK = b"was rolled back: its ledger has sequence"
 SPLIT = b"split"
-FORGED = b"does not hold"
+FORGED = b"is not valid"
 EXCHANGED = b"and is the store"
 UNSIGNED = b"was signed, and is not now"
 STRANGER = b"not trusted"
@@ -399,7 +399,7 @@ def test_the_signature_of_an_archive_where_the_ledger_has_none(world, tmp_path):
         assert [json.loads(done.stdout)[name] for name in ("ledger", "signature")] == ["verified", "ledger"]
         return
     world.store.write({LEDGER: world.successor(lambda entries: entries[1].update(signature="00" * 64))})
-    assert judged(world, 1) == "the signature of its archive does not hold"
+    assert judged(world, 1) == "the signature of its archive is not valid"
     assert b"signature of the archive" in refused(world, 1, tmp_path, 65)
     done = world.shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "out", "--json")
     assert [json.loads(done.stdout)[name] for name in ("ledger", "signature")] == ["unsigned", "none"]

@@ -283,8 +283,8 @@ def test_an_older_ledger_served_again_is_noticed(github):
     github.fault(path="/branches/|/contents/", serve_commit={"previous": 1}, times=-1)
     github.forget_cache()
     done = github.push(archive(4), status=65)
-    assert b"went back in time" in done.err
-    assert b"went back in time" in github.pull("--list", status=65).err
+    assert b"was rolled back" in done.err
+    assert b"was rolled back" in github.pull("--list", status=65).err
     listed = github.pull("--list", "--accept-store-state")
     assert len(listed.lines) == 2
 
@@ -293,7 +293,7 @@ def test_a_history_that_was_rewritten_is_noticed(github):
     for seed in (1, 2):
         github.push(archive(seed))
     github.git("update-ref", "refs/heads/main", "HEAD~1")
-    assert b"went back in time" in github.push(archive(3), status=65).err
+    assert b"was rolled back" in github.push(archive(3), status=65).err
 
 
 def test_an_archive_that_is_gone(github):

@@ -49,7 +49,7 @@ def test_a_backup_is_one_commit(github):
         assert entry["commit_sha"] == "" and "parts" not in entry
     messages = github.git("log", "--format=%s").splitlines()
     assert messages == [f"Add backup_{identify(second)[:12]}.tbk", f"Add backup_{identify(first)[:12]}.tbk",
-                        "Begin a store of backups"]
+                        "Start a store of backups"]
     changed = github.git("show", "--format=", "--name-only", "HEAD").split()
     assert changed == [f"backups/backup_{identify(second)[:12]}.tbk", "metadata.json"]
     github.check()

@@ -146,10 +146,10 @@ def test_every_tampering_is_noticed(tampering, signed, tmp_path):
     out = tmp_path / "out"
     for arguments in (["--list"], ["--ledger"], ["latest", "-o", out], ["--signature", "latest", "-o", out]):
         result = signed.pull(*arguments, status=65, **there)
-        assert b"does not hold" in result.err and result.out == b"" and not out.exists()
-    assert b"does not hold" in signed.push(signed.archives[0], "--group", "new", status=65, **there).err
+        assert b"is not valid" in result.err and result.out == b"" and not out.exists()
+    assert b"is not valid" in signed.push(signed.archives[0], "--group", "new", status=65, **there).err
     prune = ["--sign-key", signed.keys.private, "--keep-last", "1"]
-    assert b"does not hold" in signed.tbk.run("tbk-prune", signed.path, *prune, status=65, **there).err
+    assert b"is not valid" in signed.tbk.run("tbk-prune", signed.path, *prune, status=65, **there).err
     assert snapshot(signed.path) == before
 
 
@@ -157,7 +157,7 @@ def test_the_signature_of_another_store_is_noticed(signed, tbk, tmp_path):
     (tmp_path / "other").mkdir()
     other = Signed(tbk, signed.keys, tmp_path / "other")
     signed.write({**signed.read(), "ledger_signature": other.read()["ledger_signature"]})
-    assert b"does not hold" in signed.pull("--list", status=65, **signed.machine(signed.keys.public)).err
+    assert b"is not valid" in signed.pull("--list", status=65, **signed.machine(signed.keys.public)).err
 
 
 # Keys
@@ -539,7 +539,7 @@ def test_a_ledger_that_was_altered_is_refused_by_every_verb(shell):
     target = shell.tbk.scratch / "back"
     for arguments in (["list", "p"], ["verify", "latest", "-p", "p"], ["restore", "latest", "-p", "p", "--to", target],
                       ["run", "p"], ["prune", "p", "--keep-last", "1", "--yes"]):
-        assert b"does not hold" in shell.run(*arguments, status=65).stderr
+        assert b"is not valid" in shell.run(*arguments, status=65).stderr
     assert not target.exists()
 
 
@@ -553,7 +553,7 @@ def test_an_archive_whose_signature_does_not_hold_is_told(shell):
     (shell.home / "store" / "metadata.json").write_text(json.dumps(sign_ledger(ledger, key)))
     shutil.rmtree(shell.home / "state")
     shown = shell.run("verify", "latest", "-p", "p", status=1)
-    assert b"FAILED" in shown.stdout and b"the signature of its archive does not hold" in shown.stdout
+    assert b"FAILED" in shown.stdout and b"the signature of its archive is not valid" in shown.stdout
     report = json.loads(shell.run("verify", "--all", "-p", "p", "--json", status=1).stdout)
     assert report["signed_count"] == 0 and "signature" in report["failures"][0]["reason"]
 

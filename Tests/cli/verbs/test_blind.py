@@ -125,7 +125,7 @@ def test_doctor_says_what_opens_the_backups(blind):
 
 def test_status_says_what_the_machine_can_do_and_what_not(blind, small):
     said = blind.run("status", password=None).stdout
-    assert b"sealed    to 1 recipient: to back up, list and 'verify --stored' takes no password" in said
+    assert b"sealed    to 1 recipient: run, list and 'verify --stored' need no password" in said
     assert b"restore, cat, diff and verify ask for it, or take an identity with -i" in said
     (profile,) = json.loads(blind.run("status", "--json", password=None).stdout)["profiles"]
     assert profile["recipients"] == json.loads(blind.run("profile", "show", "docs", "--json", password=None).stdout)["recipients"]
@@ -182,7 +182,7 @@ def test_whoever_holds_the_identity_may_be_elsewhere(shell, small, tmp_path):  #
     put(tmp_path / "one", one.text.encode() + b"\n", 0o600)
     shell.profile("docs", small, "--mode", "incremental")
     said = shell.run("generate-identity", "docs", "--recipient", one.recipient, password=None).stdout
-    assert b"Whoever has the identity" in said and one.recipient.encode() in said
+    assert b"Anyone who has the identity" in said and one.recipient.encode() in said
     run(shell)
     assert not (shell.home / "store" / "keys").exists()
     shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "no", status=64)

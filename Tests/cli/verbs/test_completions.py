@@ -133,7 +133,7 @@ def test_fish_completes_and_describes(machine):
     assert candidates("termbackup ru") == {"run": "Make a backup."}
     assert set(candidates("termbackup verify -p ")) == {"docs", "music"}
     assert [*candidates("termbackup verify -p docs ")] == [*reversed(machine.known), "latest"]
-    assert candidates("tbk-seal --recei") == {"--receipt": "Write what a store needs to know to <file>."}
+    assert candidates("tbk-seal --recei") == {"--receipt": "Write a receipt, which a store needs, to <file>."}
     assert set(candidates("tbk-push --placement=")) == {"--placement=auto", "--placement=git", "--placement=release"}
     assert set(candidates("tbk-seal --password-file pas")) == {"pass word"}
     assert set(candidates("tbk-seal -C ")) == {"folder/"}

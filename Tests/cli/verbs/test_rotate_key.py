@@ -648,7 +648,7 @@ def test_a_ledger_that_names_an_old_check_is_refused(shell, new, tmp_path):
     whole = json.loads(path.read_text())
     group, = first
     other = {group: {**whole["groups"][group], "check": first[group]["check"]}}
-    for groups, words in ((first, b"went back to key epoch 0"), (other, b"another password check"), ({}, b"no longer says")):
+    for groups, words in ((first, b"was rolled back to key epoch 0"), (other, b"another password check"), ({}, b"no longer names")):
         rest = {key: value for key, value in whole.items() if key != "ledger_signature"}
         canonical = json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
         put(path, json.dumps({**whole, "groups": groups, "sequence": whole["sequence"] + 1,
@@ -672,7 +672,7 @@ def test_another_machine_that_meets_a_new_password_needs_it_and_remembers_it(she
     assert [entry["key_epoch"] for entry in ledger(shell.home)] == [1, 1, 1]
     # What it has seen now does not go back.
     put(store / "metadata.json", first)
-    assert b" went back" in shell.run("verify", "latest", "-p", "p", password=NEW, env=there, status=65).stderr
+    assert b" was rolled back" in shell.run("verify", "latest", "-p", "p", password=NEW, env=there, status=65).stderr
 
 
 def test_a_store_of_before_gets_its_check_named(shell, tmp_path):

@@ -322,7 +322,7 @@ def test_a_schedule_goes_with_its_profile_to_another_name(shell, systemd, cron, 
     assert done.returncode == 0, done.stderr
     log = (shell.home / "state" / "schedule-docs.log").read_text()
     said = shell.run("profile", "rename", "docs", "letters", password=None).stderr
-    assert b"its schedule goes on as that of 'letters'" in said
+    assert b"its schedule continues as that of 'letters'" in said
     (found,) = status(shell)
     assert (found["profile"], found["schedule"], found["last_status"]) == ("letters", "30 2 * * *", 0)
     assert (shell.home / "state" / "schedule-letters.log").read_text() == log

@@ -117,7 +117,7 @@ def test_a_store_that_went_back_is_no_store_that_is_away(docs):
     shutil.rmtree(docs.home / "store")
     shutil.move(docs.home / "before", docs.home / "store")
     done = docs.run("status", status=1).stdout.decode()
-    assert re.search("ALTERED +the store .* went back in time", done) and "offline" not in done
+    assert re.search("ALTERED +the store .* was rolled back", done) and "offline" not in done
     assert json.loads(docs.run("status", "--json", status=1).stdout)["profiles"][0]["error"]["status"] == 65
 
 

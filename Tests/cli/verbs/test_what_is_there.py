@@ -119,12 +119,12 @@ def test_manifests_in_clear_are_named_and_removed(old):
     clear = old.path / "manifests" / f"manifest_{old.ids[0][:12]}.json"
     put(clear, json.dumps({"version": "1.0", "backup_id": old.ids[0], "files": [{"relative_path": "plain", "size": 6}]}).encode())
     shell.run("run", "o")
-    assert b"in clear" in shell.run("status").stdout
+    assert b"unencrypted" in shell.run("status").stdout
     assert "names, sizes and hashes" in " ".join(check["message"] for check in json.loads(shell.run("doctor", "--json").stdout)["checks"])
     # However new it is.
     shell.run("clean", "--store")
     assert not clear.exists()
-    assert b"in clear" not in shell.run("status").stdout
+    assert b"unencrypted" not in shell.run("status").stdout
 
 
 def test_a_key_of_termbackup_6_goes_on_to_sign(old):

@@ -1,6 +1,6 @@
 import TBKCore
 
-/// Where the manifest stands in the tar of a payload: a skippable frame before the seek table.
+/// Where the manifest is in the tar of a payload: a skippable frame before the seek table.
 package struct ManifestLocator: Equatable, Sendable {
   /// Where the manifest's tar header begins, in bytes of tar.
   package let offset: UInt64
@@ -71,7 +71,7 @@ package struct SeekTable: Equatable, Sendable {
 
   package var hasChecksums: Bool { !checksums.isEmpty }
 
-  /// Adds a frame behind the others.
+  /// Adds a frame after the others.
   package mutating func append(compressed: UInt32, length: UInt32, checksum: UInt32? = nil) throws(Failure) {
     guard entries.count < Self.frameLimit else {
       throw Failure(.malformed, "the payload has more than \(Self.frameLimit) frames")
@@ -107,7 +107,7 @@ package struct SeekTable: Equatable, Sendable {
       length: Int(entries[index] >> 32), checksum: checksums.isEmpty ? nil : checksums[index])
   }
 
-  /// The frame that holds a byte of tar; nil behind the last.
+  /// The frame that holds a byte of tar; nil after the last.
   package func index(ofOffset offset: UInt64) -> Int? {
     guard offset < length else { return nil }
     var (low, high) = (0, marks.count)
@@ -150,7 +150,7 @@ package struct SeekTable: Equatable, Sendable {
     return UInt64(headerLength + footerLength) + count * (footer[4] == 0 ? 8 : 12)
   }
 
-  /// Reads a whole table. Each frame holds 1 byte to 4 MiB of tar, but for the last one, the locator.
+  /// Reads a whole table. Each frame holds 1 byte to 4 MiB of tar, except the last one, the locator.
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     let wrong = Failure(.malformed, "the payload's seek table is malformed")
     guard bytes.count >= Self.headerLength + Self.footerLength else { throw wrong }

@@ -13,14 +13,14 @@ package struct ZstdFrameHeader: Equatable, Sendable {
 
   /// Bytes of content.
   package let contentSize: Int
-  /// Whether four bytes of checksum stand behind the last block.
+  /// Whether four bytes of checksum follow the last block.
   package let hasChecksum: Bool
   /// Bytes of this header, the magic included.
   package let length: Int
 
   /// Reads the header that `bytes` begin with.
   ///
-  /// `.truncated` if they end before it does; `.malformed` if it is no frame, does not say how large
+  /// `.truncated` if they end before it does; `.malformed` if it is not a frame, does not say how large
   /// its content is, or needs a dictionary, more than 4 MiB of content or a larger window than that.
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     guard bytes.count >= 5 else { throw Failure(.truncated, "a zstd frame ends early") }
