@@ -14,7 +14,10 @@ import Testing
     #expect(found.archives == 3 && found.bytes == 60)
     #expect(found.freed == ["a", "b"] && found.dependents.isEmpty)
     let text = String(decoding: found.script, as: UTF8.self)
-    #expect(text.contains("needed='a b'\n") && text.contains("sha256='sha-c'\n"))
+    #expect(text.contains("needed='a b'\n") && text.contains("freed='a b'\n"))
+    // What it needs stays the same, whatever comes and goes.
+    let later = String(decoding: found.laterScript, as: UTF8.self)
+    #expect(later.contains("freed='a b'\n") && !later.contains("needed=") && !later.contains("archives="))
   }
 
   @Test func whatOthersNeedStays() throws {
