@@ -111,7 +111,7 @@ import Testing
     let start = try #require(text.firstRange(of: "\ntb_give_\(name)='")).upperBound
     let rest = text[start...]
     let end = rest.firstRange(of: "'\ntb_give_")?.lowerBound ?? rest.index(rest.endIndex, offsetBy: -2)
-    return rest[..<end].replacing("'\\''", with: "'")
+    return String(rest[..<end]).replacing("'\\''", with: "'")
   }
 
   @Test func whatIsNotGivenIsNothing() throws {
