@@ -35,7 +35,7 @@ struct GivenSecrets {
   private(set) var callsAtOnce: [UInt8] = []
   private var descriptors: [[UInt8]: String] = [:]
 
-  /// Throws `.usage` if one descriptor is to give two of them.
+  /// Throws `.usage` if one descriptor is to give two of them, or options one of them in several ways.
   ///
   /// - Parameters:
   ///   - values: the verb's options.
@@ -59,6 +59,10 @@ struct GivenSecrets {
   }
 
   private mutating func optional(_ kind: Kind, _ values: OptionValues) throws(Failure) -> Give? {
+    guard ["fd", "file", "command"].count(where: { values["\(kind.name)_\($0)"] != nil }) <= 1 else {
+      let option = "--" + kind.name.replacing("_", with: "-")
+      throw Failure(.usage, "only one of \(option)-fd, \(option)-file and \(option)-command")
+    }
     if let number = values["\(kind.name)_fd"] {
       if let other = descriptors[number] {
         throw Failure(

@@ -16,7 +16,7 @@ package struct ShellCommand: ParsableCommand {
       Schedule.self, Status.self, Stores.self,
       IsEmpty.self, MbuSettingsImport.self, Doctor.self,
       KeptPassword.self, Clean.self, Version.self, Pick.self, Others.self, Rivals.self,
-      Hook.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,
+      Hook.self, Notice.self, Each.self, Repeat.self, DependenceOf.self, Sample.self, OutOfSource.self,
       Say.self, Failed.self, Ask.self, PackagePlan.self, UnpackPlan.self, MbuPackages.self, Trust.self,
       Manual.self, Judge.self, Verified.self, Pruned.self, NextToRotate.self, InitHome.self, ProfileTable.self,
       MbuOutcome.self,
