@@ -38,7 +38,7 @@ struct StatusReport {
     }
     if let reason = profile["overdue"]?.text { rows.append(("OVERDUE", reason)) }
     let lines = rows.map { name, value in
-      "  " + name + String(repeating: " ", count: 10 - name.utf8.count) + value + "\n"
+      "  " + name + String(repeating: " ", count: max(1, 10 - name.utf8.count)) + value + "\n"
     }
     return (profile["profile"]?.text ?? "-") + "\n" + lines.joined()
   }

@@ -12,6 +12,8 @@ COMMANDS = ["tbk-audit", "tbk-config", "tbk-manifest", "tbk-notify", "tbk-open",
 VALUES = {"--progress": "never", "--placement": "git", "--overwrite": "never", "--profile": "p", "-p": "p", "--sample": "1", "-n": "1",
           "--level": "1", "--debounce": "1", "--max-delay": "1", "--poll": "1", "--archives": "p", "--max-age": "1d"}
 LISTS = {"--recipient", "--recipients-file", "--identity", "--exclude", "--exclude-from", "--include", "--packages", "--unset"}
+# What is printed back into a store is one file.
+ONE_ALONE = {("generate-identity", "--identity")}
 
 
 def leaves(command, path=()):
@@ -103,7 +105,7 @@ def test_verbs(tbk, tmp_path):
     for verb in verbs(tbk):
         text = tbk.run("termbackup", verb, "--help").out.decode()
         for short, name in re.findall(r"^  (?:(-\w), )?(--?[a-z0-9-]+) <", text, re.MULTILINE):
-            if name in LISTS:
+            if name in LISTS and (verb, name) not in ONE_ALONE:
                 assert b"unknown option '--nosuch'" in refusal(tbk, verb, name, "x", name, "x", "--nosuch")
                 continue
             word = VALUES.get(name, "9")
