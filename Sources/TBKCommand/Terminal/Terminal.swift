@@ -6,11 +6,14 @@ import TBKCore
 /// The controlling terminal, whatever standard input and output are.
 package final class Terminal {
   private let descriptor: Descriptor
+  /// Never waits: what was there to read may have been thrown away by now, as Ctrl-Z and a shell do.
+  private let input: Descriptor
   private var turn: TerminalTurn?
 
   /// Fails where there is no terminal.
   package init() throws(Failure) {
     descriptor = try Descriptor.workingDirectory.open(RawPath("/dev/tty"), O_RDWR)
+    input = try Descriptor.workingDirectory.open(RawPath("/dev/tty"), O_RDONLY | O_NONBLOCK)
   }
 
   /// Asks for a line without showing it; the line may be empty.
@@ -41,8 +44,8 @@ package final class Terminal {
       try descriptor.write(Array(prompt.utf8).span)
       var count = 0
       while try !wasStopped(stops, shown) {
-        guard try isReady() else { continue }
-        guard try descriptor.read(into: &one) == 1, one[0] != UInt8(ascii: "\n") else {
+        guard try isReady(), let found = try read(into: &one) else { continue }
+        guard found == 1, one[0] != UInt8(ascii: "\n") else {
           return try Secret(copying: line.span.extracting(0..<count))
         }
         guard count < limit else {
@@ -52,6 +55,14 @@ package final class Terminal {
         count += 1
       }
     }
+  }
+
+  /// Reads what is there: how many bytes, 0 for the end, or nil if there is nothing any more.
+  private func read(into buffer: inout [UInt8]) throws(Failure) -> Int? {
+    let count = unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(input.number, $0.baseAddress, $0.count) }
+    if count >= 0 { return count }
+    if errno == EAGAIN || errno == EINTR { return nil }
+    throw .system("cannot read")
   }
 
   /// Shows a line before the next prompt.
