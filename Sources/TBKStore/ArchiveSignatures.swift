@@ -42,7 +42,7 @@ package final class ArchiveSignatures {
   /// - Parameters:
   ///   - keys: whose signatures are believed.
   ///   - acceptsFailing: whether an archive whose signature is invalid is sent, with a warning, as one without.
-  ///   - warn: told of such an archive.
+  ///   - warn: called for such an archive.
   ///   - report: told what those so far are worth, before the archive is sent or refused.
   package init(
     _ keys: LedgerKeys, acceptsFailing: Bool, warn: @escaping (String) -> Void,

@@ -1,7 +1,7 @@
 # What the verbs for packages share.
 
 # tb_package_plan [DIRECTORY OPTION…]: evaluates what tbk-sh says of where packages are, or the one of a directory, sealed as
-# the options say; what is no part of it goes into $tb_work/excludes.
+# the options say; what is not part of it goes into $tb_work/excludes.
 tb_package_plan() {
 	tb_evaluate plan "$tb_sh" package-plan ${opt_to:+"--to=$opt_to"} ${opt_output:+"--output=$opt_output"} \
 		--left-out "$tb_work/excludes" "$@"

@@ -1,4 +1,4 @@
-# The steps of a rotation. Its journal, $tb_work/done, has a line for each backup that has been seen to: what became of it,
+# The steps of a rotation. Its journal, $tb_work/done, has a line for each backup that is done: what became of it,
 # its id and its size.
 
 # next_backup [--but-last]: sets tb_id to the next backup to see to, tb_file and tb_sha256, and its number of total; from the

@@ -8,7 +8,7 @@ tb_options=
 
 # tb_given NAME: sets tb_NAME to the secret that --NAME-fd, -file or -command give, else the variables of that name, or
 # tb_NAME_file to a file of it; false if none of them does. NAME is password, key_password, new_password, mbu_password,
-# identity_password or token. What is to be done, tbk-sh has said at the start.
+# identity_password or token. How to get it, tbk-sh has said at the start.
 tb_given() {
 	eval "test -z \"\${tb_$1-}\$tb_$1_file\"" || return 0
 	eval "test -n \"\$tb_give_$1\" && eval \"\$tb_give_$1\""

@@ -130,5 +130,5 @@ tb_interrupted() {
 
 tb_ends
 tb_start "$tb_verb" "$@"
-# Nothing is printed, so it matters to nobody.
+# Nothing is printed, so no write can fail.
 if test -n "$tb_output_closed" && test -n "$tb_quiet" && test -z "$tb_json"; then exec >/dev/null; fi

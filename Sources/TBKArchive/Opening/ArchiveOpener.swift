@@ -8,7 +8,7 @@ package protocol ArchiveKeys: AnyObject {
   func ring() throws(Failure) -> KeyRing
   /// The key of an age file.
   func key(of header: AgeHeader) throws(Failure) -> AgeFileKey
-  /// Why there is no password or identity, which is not the fault of an archive; nil while there is.
+  /// Why the password or identity is missing, which is not the fault of an archive; nil if it is there.
   var failure: Failure? { get }
 }
 

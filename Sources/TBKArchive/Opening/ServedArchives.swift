@@ -86,7 +86,7 @@ package final class ServedArchives {
     return try answer(id, range)
   }
 
-  /// Passes over the answer to what was asked for first. That it is refused matters to nobody.
+  /// Skips the answer to the first request, even if it is a refusal.
   private func dropFirst() throws(Failure) {
     let (id, range) = asked.removeFirst()
     let words = try line()
@@ -240,7 +240,7 @@ private final class AnswerSource: ByteSource {
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int { try archives.receive(into: &buffer) }
 }
 
-/// An archive of which each part is asked for when it is needed, or, of what `expect` announced, a little before.
+/// An archive whose parts are requested when they are needed, or a little before if `expect` announced them.
 package final class ServedRegion: ByteRegion {
   /// What is asked for of the beginning: header, and the front of the message.
   private static let frontLength: UInt64 = 16 << 10
@@ -309,7 +309,7 @@ package final class ServedRegion: ByteRegion {
       if let known, known.holds(offset) { return known }
     }
     if offset < frontEnd {
-      // Whoever looks at the beginning looks at the end next.
+      // The end is read next.
       let piece = try fetch(0..<frontEnd, before: tail == nil && frontEnd < length ? tailStart..<length : nil)
       front = piece
       return piece

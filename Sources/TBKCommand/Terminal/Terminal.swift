@@ -57,7 +57,7 @@ package final class Terminal {
     }
   }
 
-  /// Reads what is there: how many bytes, 0 for the end, or nil if there is nothing any more.
+  /// Reads what is there. Returns the number of bytes, 0 at the end, or nil if there is nothing left to read.
   private func read(into buffer: inout [UInt8]) throws(Failure) -> Int? {
     let count = unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(input.number, $0.baseAddress, $0.count) }
     if count >= 0 { return count }

@@ -236,7 +236,7 @@ final class FileRange: ByteSource {
   }
 }
 
-/// A stretch of a file that others may write to: its last bytes are handed on only if all have the SHA-256 that
+/// Part of a file that others may write to: its last bytes are passed on only if all have the SHA-256 that
 /// was computed before.
 final class KnownRange: ByteSource {
   private let range: FileRange

@@ -65,7 +65,7 @@ package final class Retrieval {
     try RegionSource(try DescriptorRegion(copy.file)).copy(to: sink)
   }
 
-  /// An archive in a file without a name, which nobody writes to any more.
+  /// An archive in an unnamed file, complete by now.
   struct Copy {
     let file: Descriptor
     /// Bytes.

@@ -44,7 +44,7 @@ struct GivenSecrets {
     for kind in GivenSecrets.kinds {
       let give = try optional(kind, values) ?? GivenSecrets.isInEnvironment(kind, held)
       script += ShellScript.assignment(to: "tb_give_\(kind.name)", give?.text ?? [])
-      // Nobody asks for that of an identity file, which would be between pipes.
+      // The password of an identity file is never prompted for later, between pipes.
       if let give, give.isAtOnce || kind.name == "identity_password" {
         callsAtOnce +=
           kind.name == "password"

@@ -57,7 +57,7 @@ struct VerbBeginning {
   }
 
   /// What many verbs have: `tb_json`, `tb_quiet`, `tb_no_input`, `tb_max_wait`, `tb_store` and `tb_group`; and whether to
-  /// show progress, in `tb_progress`. The stages are told to be quiet, which is not to say that there is nobody to show it to.
+  /// show progress, in `tb_progress`. The stages are quiet, but there may still be a person to show it to.
   private static func generally(_ values: OptionValues) -> [UInt8] {
     var script: [UInt8] = []
     for name in ["json", "quiet", "no_input", "max_wait", "store", "group"] {

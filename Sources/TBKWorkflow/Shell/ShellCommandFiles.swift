@@ -90,7 +90,7 @@ extension ShellCommand {
       abstract: "Make an empty file, or directories, with their directory's owner, unless they exist.")
     @Flag(name: .long, help: "Make directories.")
     var directory = false
-    @Flag(name: .long, help: "Make its directory as well, and refuse an existing file that is no regular one.")
+    @Flag(name: .long, help: "Make its directory as well, and refuse an existing file that is not a regular one.")
     var lock = false
     @Argument(help: ArgumentHelp("The file.", valueName: "file"))
     var files: [RawPath]

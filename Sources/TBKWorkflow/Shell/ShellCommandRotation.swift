@@ -52,18 +52,18 @@ extension ShellCommand {
   struct NextToRotate: SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "next-to-rotate",
-      abstract: "Print which backup a rotation is to put under the new password next, as assignments for a shell.")
+      abstract: "Print the next backup to reseal under the new password, as assignments for a shell.")
 
-    @Flag(name: .long, help: "Also of those that are sealed to recipients.")
+    @Flag(name: .long, help: "Include backups that are sealed to recipients.")
     var full = false
-    @Flag(name: .long, help: "The last one is not for now.")
+    @Flag(name: .long, help: "Leave the last backup for later.")
     var butLast = false
-    @Option(name: .long, help: ArgumentHelp("Only this one.", valueName: "id"))
+    @Option(name: .long, help: ArgumentHelp("Only the backup <id>.", valueName: "id"))
     var only: String?
-    @Argument(help: ArgumentHelp("What 'tbk-pull --list' printed.", valueName: "file"))
+    @Argument(help: ArgumentHelp("The output of 'tbk-pull --list'.", valueName: "file"))
     var list: RawPath
     @Argument(
-      help: ArgumentHelp("The journal: in a line what became of a backup, its id and its size.", valueName: "file"))
+      help: ArgumentHelp("The journal: per line, the result for a backup, its id and its size.", valueName: "file"))
     var journal: RawPath
 
     mutating func execute() throws(Failure) -> Int32 {
