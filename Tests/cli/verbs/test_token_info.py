@@ -36,7 +36,7 @@ def test_token_info_fails_where_the_token_does(remote, tmp_path):
     shell = remote.shell
     remote.profile(tmp_path)
     shell.run("profile", "create", "here", "--source", tmp_path, "--repo", shell.home / "store")
-    assert b"no repository" in remote.run("token-info", "-p", "here", status=64).stderr
+    assert b"is not a repository on GitHub" in remote.run("token-info", "-p", "here", status=64).stderr
     remote.run("token-info", "-p", "docs", "--repo", remote.name, status=64)
     remote.run("token-info", "--repo", remote.fresh, status=69)
     error = json.loads(shell.run("token-info", "--json", env={"TERMBACKUP_TOKEN": "ghp_wrong"}, status=77).stderr)["error"]
