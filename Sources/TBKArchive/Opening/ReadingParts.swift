@@ -92,25 +92,46 @@ extension BackupReader {
     of archive: any OpenedArchive, for manifest: Manifest, _ have: Gathered,
     consumer: (any MemberConsumer)?, wanted: (Manifest, Int) -> Bool
   ) throws(Failure) -> String? {
-    guard let other = try manifestAlone(archive), !other.isAlone, let payload = try archive.parts(),
-      let parts = try parts(of: other, for: manifest, have, wanted: { wanted(manifest, $0) })
+    guard let (id, parts) = try partsLeft(to: archive, by: manifest, have, wanted: { wanted(manifest, $0) }),
+      let payload = try archive.parts()
     else { return nil }
     try read(parts.map(\.part), of: payload, consumer: consumer)
     for (index, _) in parts { have[index] = true }
-    return other.id
+    return id
+  }
+
+  /// What the newest manifest leaves to an older archive, and the id of the backup that this is; nil if the archive has to
+  /// be read whole.
+  ///
+  /// The manifest of the older one is not read if the newest says of all of it where it is: its hashes prove the content.
+  func partsLeft(
+    to archive: any OpenedArchive, by manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
+  ) throws(Failure) -> (id: String, parts: [(index: Int, part: Part)])? {
+    if let id = archive.claims?.id, try archive.parts() != nil,
+      let parts = parts(in: id, nil, for: manifest, have, wanted: wanted), !parts.isEmpty
+    {
+      return (id, parts)
+    }
+    guard let other = try manifestAlone(archive), !other.isAlone,
+      let parts = parts(in: other.id, other.manifest.files, for: manifest, have, wanted: wanted)
+    else { return nil }
+    return (other.id, parts)
   }
 
   /// Where an older archive holds what the newest leaves to it; nil if that is not known of all of it.
-  func parts(
-    of other: VerifiedManifest, for manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
-  ) throws(Failure) -> [(index: Int, part: Part)]? {
+  ///
+  /// - Parameters:
+  ///   - id: of its backup.
+  ///   - held: its own entries, if they are known.
+  private func parts(
+    in id: String, _ held: EntryTable?, for manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
+  ) -> [(index: Int, part: Part)]? {
     var parts: [(index: Int, part: Part)] = []
-    let held = other.manifest.files
     for index in manifest.files.indices
-    where manifest.files.storedIn(index) == other.id && !have[index] && wanted(index) {
+    where manifest.files.storedIn(index) == id && !have[index] && wanted(index) {
       let entry = manifest.files[index]
       var place: UInt64?
-      if entry.offset == nil, let found = held.find(entry.path) {
+      if entry.offset == nil, let held, let found = held.find(entry.path) {
         let same = held[found]
         if same.carriesContent, same.size == entry.size, same.sha256 == entry.sha256 {
           place = same.offset

@@ -133,13 +133,12 @@ extension BackupReader {
     let wanted = manifest.files.storedIn(index).map { [$0] } ?? []
     while let archive = try next(wanted) {
       try archive.keep()
-      if let other = try manifestAlone(archive), !other.isAlone {
-        let parts = try parts(of: other, for: manifest, have) { $0 == index }
-        if let parts, let payload = try archive.parts() {
-          given.insert(other.id)
-          guard let part = parts.first else { continue }
-          return try send(part.part, of: payload, to: sink)
-        }
+      if let (id, parts) = try partsLeft(to: archive, by: manifest, have, wanted: { $0 == index }),
+        let payload = try archive.parts()
+      {
+        given.insert(id)
+        guard let part = parts.first else { continue }
+        return try send(part.part, of: payload, to: sink)
       }
       let finder = ContentFinder { member, offset in
         self.supplied(by: member, at: offset, to: manifest, lookup, have).filter { $0 == index }

@@ -5,21 +5,20 @@ import TBKCrypto
 import TBKFormat
 
 /// Finds entries by the name they have in a tar.
-struct NameLookup {
+final class NameLookup {
   private let files: EntryTable
   private let order: [UInt32]?
   private var renamed: [[UInt8]: Int] = [:]
   /// The entries for which a manifest says where in another backup's tar their content is.
-  private var places: [UInt64: [Int]] = [:]
+  private lazy var places = files.indices.reduce(into: [UInt64: [Int]]()) {
+    if files.storedIn($1) != nil, let offset = files.offset($1) { $0[offset, default: []].append($1) }
+  }
 
   init(_ manifest: Manifest) {
     files = manifest.files
     order = files.isSorted() ? nil : files.sortedIndices()
     for index in files.indices where files.isRare(index) {
       if let name = files[index].storedAs { renamed[name] = index }
-    }
-    for index in files.indices where files.storedIn(index) != nil {
-      if let offset = files.offset(index) { places[offset, default: []].append(index) }
     }
   }
 

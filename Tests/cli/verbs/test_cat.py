@@ -113,3 +113,28 @@ def test_the_identity_in_the_store_and_the_token_do_not_meet(github, shell, tmp_
     assert b"d/one" in shell.run("find", "one").stdout
     shell.run("restore", "latest", "d", "-p", "p", "--to", tmp_path / "out")
     assert snapshot(tmp_path / "out" / "d") == snapshot(source / "d")
+
+
+def test_where_the_newest_says_what_is_where_no_older_manifest_is_read(shell, tmp_path):
+    """The hashes of the newest prove the content: it is read although the manifest beside it is damaged."""
+    source = tmp_path / "source"
+    for number in range(3000):
+        put(source / f"{number}", b"%d" % number)
+    shell.profile("p", source, "--mode", "incremental", "--cipher-suite", "3")
+    shell.run("run", "p")
+    base, = (shell.home / "store" / "backups").iterdir()
+    put(source / "new", b"new")
+    shell.run("run", "p")
+    with open(base, "r+b") as file:
+        # Among the frames of the manifest: the last 128 KiB have the end of them, and the table.
+        place = base.stat().st_size - (160 << 10)
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+    assert shell.run("ls", "latest~1", "17").stdout
+    assert shell.run("cat", "latest", "17").stdout == b"17"
+    shell.run("restore", "latest", "17", "2900", "--to", tmp_path / "out")
+    assert (tmp_path / "out" / "2900").read_bytes() == b"2900"
+    shell.run("cat", "latest~1", "17", status=77)
+    shell.run("verify", "latest", status=1)
