@@ -95,7 +95,7 @@ final class StatSource: ChangeSource {
 
   private func look(_ pending: inout PendingChanges, isFirst: Bool) throws(Failure) -> Bool {
     let started = monotonicNanoseconds()
-    let walker = TreeWalker(options, knownAttributes: { _ in [] }) { remark in
+    let walker = TreeWalker(options, wantsAttributes: false) { remark in
       if case .unreadable(let entry) = remark, self.told.insert(entry.path).inserted {
         self.unreadable(entry.path, Failure(.io, entry.reason))
       }

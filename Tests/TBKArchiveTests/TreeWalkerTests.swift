@@ -187,6 +187,39 @@ import Testing
     #expect(one.files.indices.map { one.files[$0] } == four.files.indices.map { four.files[$0] })
   }
 
+  @Test(arguments: [false, true]) func aThreadAheadFindsTheSame(hasPrevious: Bool) throws {
+    let tree = try TestTree()
+    for number in 0..<40 {
+      let directory = "d\(number)"
+      try tree.directory(directory)
+      try tree.directory(directory + "/below")
+      for file in 0..<(number * 3) { try tree.file("\(directory)/f\(file)") }
+      try tree.file(directory + "/below/x.o")
+      if number % 5 == 1 { try tree.link(directory + "/linked", to: directory + "/f1") }
+      if number % 7 == 0 { try tree.symlink(directory + "/l", "..") }
+    }
+    try tree.file("d3/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55")
+    let fifo = try unsafe tree.path.appending("d9/fifo").withCString { unsafe mkfifo($0, 0o600) }
+    #expect(fifo == 0)
+    let previous = hasPrevious ? try tree.manifest() : nil
+
+    func walked(ahead: Bool) throws -> (Manifest, [String]) {
+      var remarks: [String] = []
+      let manifest = try tree.manifest {
+        for pattern in ["/d5/", "*.o", "!/d5/f1"] { $0.walk.rules.add(pattern: Array(pattern.utf8)) }
+        $0.walk.excludesCaches = true
+        $0.walksAhead = ahead
+        $0.previous = previous
+        $0.remark = { remarks.append("\($0)") }
+      }
+      return (manifest, remarks)
+    }
+    let (one, remarks) = try walked(ahead: false)
+    let (other, otherRemarks) = try walked(ahead: true)
+    #expect(one.files.indices.map { one.files[$0] } == other.files.indices.map { other.files[$0] })
+    #expect(one.files.count > 2000 && remarks.count == 2 && remarks == otherRemarks)
+  }
+
   @Test func whatHasNotChangedIsNotReadAgain() throws {
     let tree = try TestTree()
     try tree.file("a", "one")

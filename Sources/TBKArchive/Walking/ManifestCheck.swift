@@ -30,6 +30,7 @@ package struct ManifestCheck {
     var creation = ManifestCreation()
     creation.walk = walk
     creation.threads = threads
+    creation.walksAhead = threads > 1
     creation.progress = progress
     creation.remark = remark
     let found = try creation.manifest(of: directory)

@@ -15,6 +15,8 @@ package struct ManifestCreation {
   /// Whether a tree without a single regular file is a failure, `.inputMissing`: the manifest has no end then.
   package var needsFiles = false
   package var threads = 1
+  /// Whether a thread of its own looks at what comes next in the tree.
+  package var walksAhead = false
   /// Told of each difference from `previous`, in the order of the paths.
   package var change: ((EntryChange, [UInt8]) throws(Failure) -> Void)?
   /// Told of each file that was looked at, with the bytes that were read.
@@ -131,7 +133,7 @@ package struct ManifestCreation {
       try tracker?.note(entry)
       progress(job.reads ? Int(clamping: entry.size) : 0)
     }
-    try walker.walk(root) { (visit) throws(Failure) in
+    try walker.walk(root, ahead: walksAhead) { (visit) throws(Failure) in
       var visit = visit
       var (reads, stored): (Bool, Digest?) = (false, nil)
       if visit.entry.type == .file, visit.entry.hardLink == nil {

@@ -85,6 +85,7 @@ struct ManifestCreate: SuiteCommand {
     creation.defersHash = deferHash
     creation.needsFiles = needFiles
     creation.threads = deferHash && previous == nil ? 1 : threads.count
+    creation.walksAhead = threads.count > 1
     creation.progress = { meter.advance($0) }
     creation.remark = { WalkReport.report($0) }
     let changeList = try changes.map { (path) throws(Failure) in try create(path) }

@@ -120,6 +120,7 @@ struct SealTree: SuiteCommand {
     creation.walk = try walk.options()
     creation.defersHash = true
     creation.threads = 1
+    creation.walksAhead = compression.threads > 1
     creation.remark = { WalkReport.report($0) }
     return try creation.manifest(of: path)
   }
