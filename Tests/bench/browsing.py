@@ -30,12 +30,13 @@ class BrowsingParts:
 
     def part_one(self):
         """One file of 100 KB out of one archive."""
-        count = self.number("ONE_FILE")
+        count, kilobytes = self.number("ONE_FILE"), self.number("ONE_FILE_KB")
         top, store = self.work / "large", self.work / "termbackup" / "store"
-        note(f"making {count} files of 100 KB")
-        make("dense", top, count, 100_000)
+        note(f"making {count} files of {kilobytes} KB")
+        make("dense", top, count, kilobytes * 1000)
+        path = random.choice(self.files_of(top)).with_name("the file")
+        path.write_bytes(random.randbytes(100_000))
         repository = self.backups(top, 1)
-        path = random.choice(self.files_of(top))
         inside = path.relative_to(top)
         archive = next((store / "backups").iterdir())
         what = f"one file of 100 KB out of {archive.stat().st_size / MIB:.0f} MiB, {count} files"
