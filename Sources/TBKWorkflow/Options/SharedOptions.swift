@@ -289,11 +289,26 @@ struct ProfileOperand: ParsableArguments {
   /// However it is given.
   var name: String? { profileOperand ?? option.profile }
 
-  func validate() throws {
-    if let profileOperand, option.profile != nil {
-      throw ValidationError("unexpected argument '\(profileOperand)': --profile names the profile")
-    }
+  func validate() throws { try refuse(operand: profileOperand, with: option.profile) }
+}
+
+/// Refuses a profile that is given twice.
+private func refuse(operand: String?, with option: String?) throws {
+  if let operand, option != nil {
+    throw ValidationError("unexpected argument '\(operand)': --profile names the profile")
   }
+}
+
+/// Which profile a report is about, as an operand or by its option; all of them if neither is given.
+struct OneProfile: ParsableArguments {
+  @Argument(help: ArgumentHelp("Only this profile.", valueName: "profile"))
+  var profileOperand: String?
+  @Option(
+    name: [.customShort("p", allowingJoined: true), .long],
+    help: ArgumentHelp("Only this profile.", valueName: "profile"))
+  var profile: String?
+
+  func validate() throws { try refuse(operand: profileOperand, with: profile) }
 }
 
 /// A profile by its option, in verbs whose operands are something else.

@@ -306,7 +306,6 @@ struct Verify: Verb {
 struct Status: Verb {
   static let beginning: Beginning = .profileName
   static let parts = ["collect"]
-  static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Show the state of each profile's backups.",
     discussion: """
@@ -317,7 +316,7 @@ struct Status: Verb {
       overdue, by its schedule or its max_age, or if its store was rolled back or altered.
       """)
 
-  @OptionGroup var profile: ProfileOption
+  @OptionGroup var profile: OneProfile
   @Option(
     name: .long,
     help: ArgumentHelp(

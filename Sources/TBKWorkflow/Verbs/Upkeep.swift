@@ -4,7 +4,6 @@ import TBKCommand
 struct Doctor: Verb {
   static let beginning: Beginning = [.optionsAlone, .profileName]
   static let parts = ["collect"]
-  static let wordsBeforeProfile: [String]? = []
   static let configuration = CommandConfiguration(
     abstract: "Check everything that backups need.",
     discussion: """
@@ -17,10 +16,7 @@ struct Doctor: Verb {
       Exit status: 0 no check has failed, 1 one has. A warning is not a failure.
       """)
 
-  @Option(
-    name: [.customShort("p", allowingJoined: true), .long],
-    help: ArgumentHelp("Check only this profile.", valueName: "profile"))
-  var profile: String?
+  @OptionGroup var profile: OneProfile
   @OptionGroup var report: ReportOptions
   @OptionGroup var input: InputOptions
   @OptionGroup var password: PasswordOptions

@@ -139,8 +139,8 @@ def test_an_empty_value_is_none(shell, words):
 
 @pytest.mark.parametrize("arguments, hint", [
     (["verify", "latest", "docs"], b"verify latest -p docs\n"),
-    (["doctor", "docs"], b"termbackup doctor -p docs\n"), (["clean", "docs"], b"termbackup clean --store -p docs\n"),
-    (["audit-log", "docs"], b"termbackup audit-log -p docs\n"), (["status", "docs"], b"termbackup status -p docs\n"),
+    (["clean", "docs"], b"termbackup clean --store -p docs\n"),
+    (["audit-log", "docs"], b"termbackup audit-log -p docs\n"),
     (["profile", "create", "docs"], b"see 'termbackup profile create --help'\n"),
     (["find", "a", "b"], b"termbackup find a -p b\n"), (["find", "a", "b", "-p", "docs"], b"see 'termbackup find --help'\n"),
     (["cat", "latest", "x", "y", "-p", "docs"], b"see 'termbackup cat --help'\n")])

@@ -136,6 +136,13 @@ def test_a_profile_that_is_wrong_does_not_hide_the_others(docs):
     assert b"broken" in done.stderr
     assert b"docs\n" in docs.run("status", status=78).stdout
     docs.run("status", "-p", "nobody", status=78)
+    # Only one is looked at.
+    for asked in (["docs"], ["-p", "docs"]):
+        assert b"docs\n" in docs.run("status", *asked).stdout
+        docs.run("doctor", *asked)
+    docs.run("doctor", status=1)
+    docs.run("status", "broken", status=78)
+    docs.run("status", "docs", "-p", "docs", status=64)
 
 
 def test_it_needs_no_password_and_changes_no_backup(docs):
