@@ -79,7 +79,7 @@ final class TreeScout {
   }
 
   /// What a batch holds at most: each directory in it is an open one.
-  private static let (mostFindings, mostDirectories) = (64, 8)
+  private static let (mostFindings, mostDirectories) = (64, 4)
 
   /// Some of what is below the root; nil when that was all.
   func next() throws(Failure) -> [Finding]? {

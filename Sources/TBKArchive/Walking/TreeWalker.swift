@@ -86,7 +86,7 @@ package final class TreeWalker {
       while let findings = try scout.next() { try pass(findings, to: visit) }
       return
     }
-    let findings = try Ahead(depth: 4) { () throws(Failure) in try scout.next() }
+    let findings = try Ahead(depth: 3) { () throws(Failure) in try scout.next() }
     while let some = try findings.next() { try pass(some, to: visit) }
   }
 
