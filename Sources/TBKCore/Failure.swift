@@ -1,6 +1,6 @@
-/// What went wrong, in the words of the person who has to mend it.
+/// What went wrong, worded for the person who has to fix it.
 ///
-/// `message` is lower case, without a full stop, and quotes the path or key it is about.
+/// `message` is lower case, without a full stop, and quotes the path or key concerned.
 /// `hint` is the next thing to do, or nil; never a guess. No text ever holds a secret.
 package struct Failure: Error, Equatable, Sendable {
   /// The kind of failure; it alone decides the exit status.
@@ -15,9 +15,9 @@ package struct Failure: Error, Equatable, Sendable {
     case integrity
     /// Input that does not exist.
     case inputMissing
-    /// A store or service that is out of reach, or does not have the object.
+    /// A store or service that cannot be reached, or does not have the object.
     case unavailable
-    /// A webhook that cannot be told: out of reach, or it refuses.
+    /// A webhook that cannot be reached, or rejects the message.
     case webhook
     /// A fault in a library or in this program.
     case library
@@ -39,7 +39,7 @@ package struct Failure: Error, Equatable, Sendable {
     case configuration
     /// A profile is missing or wrong.
     case profile
-    /// The reader of our output went away. Ends the program without a message.
+    /// The reader of our output closed it. Ends the program without a message.
     case brokenPipe
     /// SIGINT, SIGTERM or the like arrived; `Interruption` knows which.
     case interrupted
@@ -62,7 +62,7 @@ package struct Failure: Error, Equatable, Sendable {
     self.httpStatus = httpStatus
   }
 
-  /// A failure in which a person at a shell and a program have different things to do next.
+  /// A failure whose next step differs for a person at a shell and for a program.
   package init(_ code: Code, _ message: String, shellHint: String, libraryHint: String?) {
     self.code = code
     self.message = message
@@ -71,20 +71,20 @@ package struct Failure: Error, Equatable, Sendable {
     httpStatus = nil
   }
 
-  /// Whether it is about this process, and no answer about what was read or written: it was
-  /// interrupted, or has run out of something. What continues after other failures ends with this one.
+  /// Whether it concerns this process rather than the data: it was interrupted, or has run out of a resource. Code that
+  /// continues after other failures must stop after this one.
   package var isOfProcess: Bool { code == .interrupted || code == .exhausted }
 
-  /// Nothing came where an archive should: as a rule whatever was to send it has failed, and has said so.
+  /// No bytes where an archive was expected: usually the command that should send it has failed and reported why.
   package static let emptyArchive = Failure(
     .truncated, "the archive is empty", hint: "did the command that sends it fail?")
 
-  /// The last part of the message: what the system said, without what was tried.
+  /// The last part of the message: the reason, without what was attempted.
   package var reason: String {
     message.split(separator: ": ").last.map(String.init) ?? message
   }
 
-  /// The same failure with words before its message that say where it happened.
+  /// The same failure, with the place where it happened before its message.
   package func within(_ place: String) -> Failure {
     Failure(within: place, self)
   }
@@ -100,7 +100,7 @@ package struct Failure: Error, Equatable, Sendable {
 /// The exit statuses of the suite; `tbk-open(1)` and every other page list them.
 package enum ExitStatus {
   package static let success: Int32 = 0
-  /// The answer is no. Only `verify`, `diff`, `check`, `doctor`, `status` and `schedule-status` say it.
+  /// The answer is no. Only `verify`, `diff`, `check`, `doctor`, `status` and `schedule-status` return it.
   package static let no: Int32 = 1
   /// Done, but part of the source could not be read.
   package static let incomplete: Int32 = 3

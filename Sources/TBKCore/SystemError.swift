@@ -4,9 +4,9 @@ extension Failure {
   /// The failure of a system call that has just returned -1.
   ///
   /// - Parameters:
-  ///   - action: what was tried, as in "cannot open 'a/b'".
-  ///   - number: the call's `errno`; by default what it is now.
-  ///   - missing: the code for ENOENT, which depends on whose file it was.
+  ///   - action: what failed, as in "cannot open 'a/b'".
+  ///   - number: the call's `errno`; by default the current one.
+  ///   - missing: the code for ENOENT and ENOTDIR, which depends on the kind of file.
   package static func system(
     _ action: String, errno number: Int32 = errno, missing: Code = .inputMissing
   ) -> Failure {
@@ -32,7 +32,7 @@ extension Failure {
     }
   }
 
-  /// The failure of a call that was to start a process or a thread.
+  /// The failure of a call that starts a process or a thread.
   package static func starting(
     _ action: String, errno number: Int32, missing: Code = .inputMissing
   ) -> Failure {

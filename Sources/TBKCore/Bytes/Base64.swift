@@ -24,13 +24,13 @@ extension Array where Element == UInt8 {
     return text
   }
 
-  /// The bytes that `text` stands for; nil unless it is exactly what `unpaddedBase64` writes.
+  /// Decodes `text`; nil unless it is exactly what `unpaddedBase64` writes.
   package init?(unpaddedBase64 text: [UInt8]) {
     guard text.last != UInt8(ascii: "="), text.count % 4 != 1 else { return nil }
     self.init(base64: text + Array(repeating: UInt8(ascii: "="), count: (4 - text.count % 4) % 4))
   }
 
-  /// The bytes that `text` stands for; nil unless it is exactly what `appendBase64` writes.
+  /// Decodes `text`; nil unless it is exactly what `appendBase64` writes.
   package init?(base64 text: [UInt8]) {
     guard text.count % 4 == 0 else { return nil }
     self = []

@@ -1,20 +1,18 @@
-/// Bytes that can be read at any place, and whose length is known. Nothing about them is trusted:
-/// they may change between two readings.
+/// Bytes of known length that can be read at any offset. They are not trusted: they may change between two reads.
 package protocol ByteRegion: AnyObject {
-  /// Bytes.
+  /// In bytes.
   var length: UInt64 { get }
 
-  /// Fills the front of `buffer`, which keeps its size, with what begins at `offset`; returns how
-  /// many bytes it put there, fewer than asked for only at the end.
+  /// Fills the front of `buffer`, which keeps its size, with the bytes from `offset`. Returns how many; fewer than
+  /// `buffer.count` only at the end.
   func read(into buffer: inout [UInt8], at offset: UInt64) throws(Failure) -> Int
 
-  /// Says that what lies from the next place that is read on up to `end` will be wanted too: a region that is
-  /// far away then brings it in large pieces.
+  /// Announces that everything from the next read up to `end` will be read: a remote region then fetches larger pieces.
   func expect(upTo end: UInt64)
 
-  /// Says what will be read from now on, in this order: a region that is far away asks for some of it before it is read.
+  /// Announces what will be read from now on, in this order: a remote region requests some of it in advance.
   ///
-  /// - Parameter ranges: ascending; they replace those of before.
+  /// - Parameter ranges: ascending; they replace earlier ones.
   func expect(_ ranges: [Range<UInt64>])
 }
 
@@ -22,8 +20,8 @@ extension ByteRegion {
   package func expect(upTo end: UInt64) {}
   package func expect(_ ranges: [Range<UInt64>]) {}
 
-  /// Exactly `count` bytes from `offset`; `.truncated` if there are fewer. `count` must be known
-  /// to be small enough to hold.
+  /// Exactly `count` bytes from `offset`; `.truncated` if there are fewer. The caller must know that `count` is small
+  /// enough for memory.
   package func read(_ count: Int, at offset: UInt64) throws(Failure) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     if count == 0 { return bytes }
@@ -52,7 +50,7 @@ package final class MemoryRegion: ByteRegion {
   }
 }
 
-/// Reads a region to its end, or up to a place before it.
+/// Reads a region sequentially to its end, or up to `end`.
 package final class RegionSource: ByteSource {
   private let region: any ByteRegion
   private var offset: UInt64
@@ -86,7 +84,7 @@ package final class DescriptorRegion: ByteRegion {
   private let start: UInt64
   package let length: UInt64
 
-  /// What lies from `start` to the file's end as it is now.
+  /// From `start` to the file's current end.
   package init(_ file: Descriptor, from start: UInt64 = 0) throws(Failure) {
     let size = UInt64(clamping: try file.status().st_size)
     self.file = file
@@ -100,7 +98,7 @@ package final class DescriptorRegion: ByteRegion {
     var done = 0
     var piece: [UInt8] = []
     while done < wanted {
-      // The first call mostly brings everything.
+      // The first read usually returns everything.
       if done == 0, wanted == buffer.count {
         done = try file.read(into: &buffer, at: start + offset)
         if done == 0 { break }
@@ -116,25 +114,24 @@ package final class DescriptorRegion: ByteRegion {
   }
 }
 
-/// A source that can be looked into before it is read.
+/// A source whose next bytes can be looked at before they are read.
 package final class PeekingSource: ByteSource {
   private let rest: any ByteSource
-  /// What was read too early, from `first` on.
+  /// Bytes that were read ahead, from `first` on.
   private var held: [UInt8] = []
   private var first = 0
 
   package init(_ rest: any ByteSource) { self.rest = rest }
 
-  /// The next `count` bytes, or fewer if the source ends; they stay.
+  /// The next `count` bytes, or fewer if the source ends, without consuming them.
   package func peek(_ count: Int) throws(Failure) -> [UInt8] {
     while held.count - first < count, try fill() {}
     return Array(held[first..<min(held.count, first + count)])
   }
 
-  /// The next line without its line feed, which is read too; nil at the end of the source.
+  /// The next line without its line feed, which is consumed too; nil at the end of the source.
   ///
-  /// - Parameter limit: bytes; a longer line, the end of the source without a line feed included, is
-  ///   `.malformed` and `.truncated` respectively.
+  /// - Parameter limit: in bytes; a longer line is `.malformed`. A last line without a line feed is `.truncated`.
   package func line(limit: Int) throws(Failure) -> [UInt8]? {
     var searched = 0
     while true {
@@ -154,9 +151,9 @@ package final class PeekingSource: ByteSource {
     }
   }
 
-  /// Likewise, but nil if the end of the line is not there yet.
+  /// Likewise, but nil if the whole line is not available yet.
   ///
-  /// - Parameter isReady: whether the source gives something, or its end, without waiting.
+  /// - Parameter isReady: whether the source can be read without waiting.
   package func lineAtHand(limit: Int, isReady: () -> Bool) throws(Failure) -> [UInt8]? {
     while true {
       if held[first...].contains(UInt8(ascii: "\n")) { return try line(limit: limit) }

@@ -3,19 +3,19 @@
 /// After an error or `finish()` a stage refuses further bytes.
 package protocol ByteSink: AnyObject {
   func write(_ bytes: Span<UInt8>) throws(Failure)
-  /// Ends the stream. Without it the output is a truncation, never a short file.
+  /// Ends the stream. Without it the output is truncated, and never looks complete.
   func finish() throws(Failure)
 }
 
 /// Where bytes come from.
 package protocol ByteSource: AnyObject {
-  /// Fills the front of `buffer`, which must not be empty and keeps its size, and returns how many
-  /// bytes it put there; 0 means the end, and continues to mean it.
+  /// Fills the front of `buffer`, which must not be empty and keeps its size. Returns how many bytes it put there; 0
+  /// means the end, and every later call returns 0 too.
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int
 }
 
-/// The chunk that stages pass on, in bytes: large enough that calls cost nothing, small enough to
-/// stay in the second-level cache.
+/// The size in bytes of the chunks that stages pass on: large enough that calls cost nothing, small enough for the
+/// second-level cache.
 package let chunkSize = 256 * 1024
 
 extension ByteSink {
@@ -23,7 +23,7 @@ extension ByteSink {
 }
 
 extension ByteSource {
-  /// Passes everything that is left to `sink`, without ending it, and returns the count.
+  /// Copies the rest to `sink`, without finishing it, and returns the number of bytes.
   @discardableResult
   package func copy(to sink: any ByteSink) throws(Failure) -> UInt64 {
     var buffer = [UInt8](repeating: 0, count: chunkSize)
@@ -38,7 +38,7 @@ extension ByteSource {
 
   /// Reads exactly `count` bytes, or fewer if the source ends.
   ///
-  /// `count` must already be known to be small enough to hold.
+  /// The caller must know that `count` is small enough for memory.
   package func read(upTo count: Int) throws(Failure) -> [UInt8] {
     var bytes: [UInt8] = []
     while bytes.count < count {
@@ -50,7 +50,7 @@ extension ByteSource {
     return bytes
   }
 
-  /// Everything that is left, refused past `limit` bytes.
+  /// Reads the rest; more than `limit` bytes is `.malformed`.
   package func readAll(limit: Int, what: String) throws(Failure) -> [UInt8] {
     var bytes: [UInt8] = []
     while true {
@@ -64,7 +64,7 @@ extension ByteSource {
   }
 }
 
-/// Collects what is written, up to a limit.
+/// Collects what is written; more than `limit` bytes is `.malformed`.
 package final class MemorySink: ByteSink {
   package private(set) var bytes: [UInt8] = []
   private let limit: Int
@@ -97,7 +97,7 @@ package final class MemorySource: ByteSource {
   }
 }
 
-/// Swallows what is written and counts it.
+/// Counts the bytes and passes them to `next`, if any.
 package final class CountingSink: ByteSink {
   package private(set) var count: UInt64 = 0
   private let next: (any ByteSink)?

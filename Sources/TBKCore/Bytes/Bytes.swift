@@ -27,7 +27,7 @@ extension Array where Element == UInt8 {
   /// Lower-case hexadecimal.
   package var hex: String { span.hex }
 
-  /// The bytes that `hex` stands for: an even number of hexadecimal digits of one case or both.
+  /// Decodes an even number of hexadecimal digits in either case; nil for anything else.
   package init?(hex: some StringProtocol) {
     self = []
     var high: UInt8?
@@ -92,7 +92,7 @@ extension MutableSpan where Element == UInt8 {
 }
 
 extension FixedWidthInteger {
-  /// `self + other`, or a failure that says what overflowed.
+  /// `self + other`, or `.malformed` naming the value that overflowed.
   package func adding(_ other: Self, _ what: @autoclosure () -> String) throws(Failure) -> Self {
     let (sum, overflow) = addingReportingOverflow(other)
     if overflow { throw Failure(.malformed, "\(what()) is out of range") }

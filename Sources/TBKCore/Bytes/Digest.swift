@@ -20,7 +20,7 @@ package struct Digest: Hashable, Sendable {
   package init?(hexDigits digits: [UInt8]) {
     guard digits.count == 64 else { return nil }
     let digits = digits.span
-    // Without a branch for each digit, which no processor foresees.
+    // No branch per digit: the processor could not predict it.
     var wrong: UInt8 = 0
     func word(_ start: Int) -> UInt64 {
       var value: UInt64 = 0
@@ -54,7 +54,7 @@ package struct Digest: Hashable, Sendable {
       var rest = word
       for place in 0..<16 {
         let digit = UInt8(truncatingIfNeeded: rest) & 15
-        // "a" is 39 further than what follows "9".
+        // "a" is 39 after ":", which follows "9".
         let isLetter: UInt8 = digit > 9 ? 1 : 0
         digits[start + 15 - place] = UInt8(ascii: "0") &+ digit &+ 39 &* isLetter
         rest >>= 4
@@ -70,7 +70,7 @@ package struct Digest: Hashable, Sendable {
   package static func == (one: Digest, other: Digest) -> Bool { one.words == other.words }
 
   package func hash(into hasher: inout Hasher) {
-    // All of it: ids come from a store that may have chosen them.
+    // All of it: a hostile store may have chosen the hashes.
     hasher.combine(words.0)
     hasher.combine(words.1)
     hasher.combine(words.2)

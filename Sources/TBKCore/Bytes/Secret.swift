@@ -3,15 +3,15 @@ import Glibc
 
 /// Bytes that must not leak: locked in memory, kept out of core dumps, wiped when dropped.
 ///
-/// It has no description. `withBytes` lends the bytes; a borrower must not copy them into
-/// anything but another `Secret` or a library call.
+/// It has no description. `withBytes` lends the bytes; a borrower must not copy them anywhere but into another `Secret`
+/// or a library call.
 @safe package struct Secret: ~Copyable, @unchecked Sendable {
   private let storage: UnsafeMutableRawBufferPointer
 
   /// How many bytes it holds.
   package let count: Int
 
-  /// `count` zero bytes, to be filled by `withMutableBytes`. Throws `.exhausted` without memory.
+  /// `count` zero bytes, to be filled by `withMutableBytes`. Throws `.exhausted` if out of memory.
   package init(count: Int) throws(Failure) {
     let page = 4096
     let capacity = (max(count, 1) + page - 1) / page * page
@@ -22,8 +22,8 @@ import Glibc
     else {
       throw .system("cannot hold a secret")
     }
-    // Both can be refused by limits of the user; a secret in pageable memory is still better
-    // than none, and the command that holds it disables core dumps for the whole process.
+    // Both can fail because of the user's limits; a secret in pageable memory is better than none, and the command
+    // disables core dumps for the whole process.
     _ = unsafe mlock(memory, capacity)
     _ = unsafe madvise(memory, capacity, 16 /* MADV_DONTDUMP */)
     unsafe storage = UnsafeMutableRawBufferPointer(start: memory, count: capacity)
@@ -38,7 +38,7 @@ import Glibc
 
   /// Reads a file to its end; `.malformed` past `limit` bytes.
   ///
-  /// - Parameter name: what messages call the file.
+  /// - Parameter name: the name of the file in messages.
   package init(reading file: Descriptor, limit: Int, name: RawPath) throws(Failure) {
     let source = DescriptorSource(file, name: name)
     let whole = try Secret(count: limit)

@@ -1,10 +1,10 @@
 import CSystem
 import Glibc
 
-/// An open file descriptor; closed when the last reference goes, unless it was only borrowed.
+/// An open file descriptor, closed with the last reference unless it is borrowed.
 ///
-/// Every call checks for signals and is repeated after EINTR. Paths are bytes; the `at` calls
-/// take one name or a relative path below this directory.
+/// Reads, writes and opens check for signals and retry after EINTR. Paths are bytes; the `at` calls take a name or a
+/// path relative to this directory.
 package final class Descriptor: Sendable {
   package let number: Int32
   private let owned: Bool
@@ -15,7 +15,7 @@ package final class Descriptor: Sendable {
     owned = true
   }
 
-  /// Uses `number`, which somebody else closes.
+  /// Uses `number`, which its owner closes.
   package init(borrowing number: Int32) {
     self.number = number
     owned = false
@@ -28,7 +28,7 @@ package final class Descriptor: Sendable {
   package static let standardInput = Descriptor(borrowing: 0)
   package static let standardOutput = Descriptor(borrowing: 1)
   package static let standardError = Descriptor(borrowing: 2)
-  /// What paths are relative to when no directory is given.
+  /// The directory that paths are relative to by default.
   package static let workingDirectory = Descriptor(borrowing: AT_FDCWD)
 
   // MARK: Opening
@@ -37,8 +37,8 @@ package final class Descriptor: Sendable {
   ///
   /// - Parameters:
   ///   - flags: `O_CLOEXEC` is always added.
-  ///   - missing: the code of the failure if it does not exist.
-  ///   - name: what messages call it, if not `path`.
+  ///   - missing: the failure code if it does not exist.
+  ///   - name: its name in messages, if not `path`.
   package func open(
     _ path: RawPath, _ flags: Int32, mode: UInt32 = 0o600,
     missing: Failure.Code = .inputMissing, name: RawPath? = nil
@@ -49,7 +49,7 @@ package final class Descriptor: Sendable {
     return opened
   }
 
-  /// Like `open`, with nil for a file that does not exist.
+  /// Like `open`, but returns nil for a file that does not exist.
   package func openIfPresent(
     _ path: RawPath, _ flags: Int32, mode: UInt32 = 0o600, name: RawPath? = nil
   ) throws(Failure) -> Descriptor? {
@@ -119,7 +119,7 @@ package final class Descriptor: Sendable {
     }
   }
 
-  /// Writes what a person is to read: also after a signal, and as much of it as can be written.
+  /// Writes a message for a person, even after a signal, as far as it can be written. Ignores errors.
   package func writeMessage(_ bytes: Span<UInt8>) {
     var done = 0
     while done < bytes.count {
@@ -137,15 +137,15 @@ package final class Descriptor: Sendable {
     }
   }
 
-  /// Whether reading gives bytes, the end or an error without waiting.
+  /// Whether a read would return bytes, the end or an error without waiting.
   package var isReadable: Bool {
     var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&entry, 1, 0) > 0
   }
 
-  /// After a call that failed: returns if it is to be repeated.
+  /// After a failed call: returns if the call should be retried, else throws.
   ///
-  /// Whoever else has a terminal or pipe open can have made it non-blocking for us too.
+  /// Another process that shares a terminal or pipe with us may have made it non-blocking.
   private func waitOrThrow(_ action: String, _ event: Int32) throws(Failure) {
     switch errno {
     case EINTR: return
@@ -175,10 +175,10 @@ package final class Descriptor: Sendable {
     }
   }
 
-  /// Forces what was written to the disk.
+  /// Flushes written data to the disk.
   package func synchronize() throws(Failure) {
     while fsync(number) != 0 {
-      // A pipe or a special file has nothing to force.
+      // A pipe or a special file has nothing to flush.
       if errno == EINVAL || errno == EROFS { return }
       if errno != EINTR { throw .system("cannot flush to disk") }
       try Interruption.check()
@@ -211,12 +211,12 @@ package final class Descriptor: Sendable {
 
   package var isTerminal: Bool { isatty(number) == 1 }
 
-  /// Bytes free to this user on the file system, or nil where that is not known.
+  /// Free bytes on the file system for this user; nil if unknown.
   package var freeBytes: UInt64? { UInt64(exactly: tbk_free_bytes(number)) }
 
   // MARK: Below this directory
 
-  /// The facts about a name, the link itself if it is one; nil if there is no such name.
+  /// The status of a name, without following a link; nil if there is no such name.
   package func statusIfPresent(of path: RawPath) throws(Failure) -> stat? {
     var facts = stat()
     let result = try unsafe path.withCString { (text) throws(Failure) in
@@ -227,7 +227,7 @@ package final class Descriptor: Sendable {
     throw .system("cannot stat \(path.display)")
   }
 
-  /// Makes a directory; EEXIST is a `.cannotCreate`.
+  /// Creates a directory; an existing name is `.cannotCreate`.
   package func makeDirectory(_ path: RawPath, mode: UInt32 = 0o700) throws(Failure) {
     let result = try unsafe path.withCString { (text) throws(Failure) in
       unsafe mkdirat(number, text, mode)
@@ -235,7 +235,7 @@ package final class Descriptor: Sendable {
     if result != 0 { throw .system("cannot create directory \(path.display)", missing: .cannotCreate) }
   }
 
-  /// Removes a file or link; false if it was not there.
+  /// Removes a file or link; false if it did not exist.
   @discardableResult
   package func unlink(_ path: RawPath, directory: Bool = false) throws(Failure) -> Bool {
     let result = try unsafe path.withCString { (text) throws(Failure) in
@@ -246,7 +246,7 @@ package final class Descriptor: Sendable {
     throw .system("cannot remove \(path.display)")
   }
 
-  /// Renames `path` to `target` below `directory`, replacing a file of that name unless told not to.
+  /// Renames `path` to `target` below `directory`, replacing an existing file unless `replacing` is false.
   package func rename(
     _ path: RawPath, to directory: Descriptor, _ target: RawPath, replacing: Bool = true
   ) throws(Failure) {
@@ -264,8 +264,8 @@ package final class Descriptor: Sendable {
     }
   }
 
-  /// For file systems whose rename knows no flags (NFS, FUSE): a link fails if the name is taken,
-  /// and only what cannot be linked is looked for first.
+  /// For file systems whose rename supports no flags (NFS, FUSE): a link fails if the name is taken. Only for a file
+  /// that cannot be linked is the name checked first.
   private func renameWithoutFlags(
     _ path: RawPath, to directory: Descriptor, _ target: RawPath
   ) throws(Failure) {
@@ -300,7 +300,7 @@ package final class Descriptor: Sendable {
     return RawPath(Array(target[..<length]))
   }
 
-  /// The names in this directory, in the order the file system gives them, with their `d_type`.
+  /// The names in this directory, in the file system's order, with their `d_type`.
   package func names() throws(Failure) -> [(name: RawPath, type: UInt8)] {
     guard let stream = unsafe tbk_list(number) else { throw .system("cannot list directory") }
     defer { unsafe _ = closedir(stream) }
@@ -321,13 +321,13 @@ package final class Descriptor: Sendable {
   }
 }
 
-/// Writes to a descriptor through a buffer; `finish()` flushes, and reports what the flush met.
+/// Writes to a descriptor through a buffer; `finish()` flushes it and throws if that fails.
 package final class DescriptorSink: ByteSink {
   package let descriptor: Descriptor
   private var buffer: [UInt8] = []
   private let name: RawPath?
 
-  /// - Parameter name: what messages call the file; standard output if nil.
+  /// - Parameter name: the name of the file in messages; standard output if nil.
   package init(_ descriptor: Descriptor, name: RawPath? = nil) {
     self.descriptor = descriptor
     self.name = name
@@ -343,10 +343,10 @@ package final class DescriptorSink: ByteSink {
     }
   }
 
-  /// Hands everything written so far to the kernel.
+  /// Passes everything written so far to the kernel.
   package func flush() throws(Failure) {
     if buffer.isEmpty { return }
-    // Taken out while it is lent, and put back empty to keep its storage.
+    // Swapped out while it is lent, and put back empty to keep its storage.
     var pending: [UInt8] = []
     swap(&pending, &buffer)
     try put(pending.span)
@@ -370,7 +370,7 @@ package final class DescriptorSource: ByteSource {
   package let descriptor: Descriptor
   private let name: RawPath?
 
-  /// - Parameter name: what messages call the file; standard input if nil.
+  /// - Parameter name: the name of the file in messages; standard input if nil.
   package init(_ descriptor: Descriptor, name: RawPath? = nil) {
     self.descriptor = descriptor
     self.name = name

@@ -1,12 +1,12 @@
 import Glibc
 
-/// The time of a file, as the kernel has it: any number of seconds in 64 bits, and nanoseconds.
+/// The time of a file as the kernel stores it: 64-bit seconds, and nanoseconds.
 ///
-/// A `Timestamp` ends in the year 2262; file systems keep times hundreds or billions of years before and after.
+/// A `Timestamp` ends in the year 2262; file systems can store times far outside that range.
 package struct FileTime: Hashable, Comparable, Sendable {
   /// Since 1970-01-01T00:00:00Z, rounded down.
   package let seconds: Int64
-  /// 0...999,999,999, after `seconds`.
+  /// 0...999,999,999, added to `seconds`.
   package let nanoseconds: UInt32
 
   package static let min = FileTime(seconds: .min)
@@ -14,7 +14,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
 
   static let perSecond: UInt32 = 1_000_000_000
 
-  /// - Parameter nanoseconds: what is over 999,999,999 is taken for that.
+  /// - Parameter nanoseconds: clamped to 999,999,999.
   package init(seconds: Int64, nanoseconds: UInt32 = 0) {
     self.seconds = seconds
     self.nanoseconds = Swift.min(nanoseconds, FileTime.perSecond - 1)
@@ -32,7 +32,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     self.init(seconds: Int64(time.tv_sec), nanoseconds: UInt32(clamping: time.tv_nsec))
   }
 
-  /// From a sign and what follows it; nil if that is out of range.
+  /// From a sign and a magnitude; nil if out of range.
   ///
   /// - Parameter nanoseconds: 0...999,999,999.
   package init?(isNegative: Bool, seconds: UInt64, nanoseconds: UInt32) {
@@ -50,7 +50,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
 
   /// From seconds since 1970; nil if they are out of range.
   package init?(seconds: Double) {
-    // Whole seconds apart: together they have more digits than a double.
+    // Split off the whole seconds: together they have more digits than a double holds.
     let whole = seconds.rounded(.down)
     guard let count = Int64(exactly: whole) else { return nil }
     let rest = UInt32(((seconds - whole) * Double(FileTime.perSecond)).rounded())
@@ -62,8 +62,8 @@ package struct FileTime: Hashable, Comparable, Sendable {
     self.init(seconds: count + 1)
   }
 
-  /// From an integer in decimal digits, as `description` writes it: nanoseconds since 1970, of any size that
-  /// fits. Nil for anything else, "-0" and zeros at the front included.
+  /// From a decimal integer as `description` writes it: nanoseconds since 1970, of any size that fits. Nil for anything
+  /// else, including "-0" and leading zeros.
   package init?(decimal text: ArraySlice<UInt8>) {
     let isNegative = text.first == UInt8(ascii: "-")
     let digits = isNegative ? text.dropFirst() : text
@@ -86,9 +86,9 @@ package struct FileTime: Hashable, Comparable, Sendable {
     self.init(isNegative: isNegative, seconds: seconds, nanoseconds: nanoseconds)
   }
 
-  /// Nanoseconds since 1970, if 64 bits hold them: the years 1678 to 2262.
+  /// Nanoseconds since 1970, if they fit 64 bits: the years 1677 to 2262.
   package var inNanoseconds: Int64? {
-    // Counted from the next second for what is before 1970, so that the first instant of all fits too.
+    // Before 1970, counted from the next second, so that the first representable instant fits too.
     let isBefore = seconds < 0 && nanoseconds > 0
     let (scaled, high) = (isBefore ? seconds + 1 : seconds)
       .multipliedReportingOverflow(by: Int64(FileTime.perSecond))
@@ -97,7 +97,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     return high || low ? nil : sum
   }
 
-  /// A sign, and what follows it.
+  /// The sign and the magnitude.
   package var magnitude: (isNegative: Bool, seconds: UInt64, nanoseconds: UInt32) {
     if seconds >= 0 || nanoseconds == 0 { return (seconds < 0, seconds.magnitude, nanoseconds) }
     return (true, seconds.magnitude - 1, FileTime.perSecond - nanoseconds)
@@ -146,7 +146,7 @@ extension FileTime: CustomStringConvertible {
 }
 
 extension Timestamp {
-  /// The instant, or the first or last that a `Timestamp` can say.
+  /// The instant, clamped to the range of `Timestamp`.
   package init(clamping time: FileTime) {
     self.init(nanoseconds: time.inNanoseconds ?? (time.seconds < 0 ? .min : .max))
   }

@@ -1,22 +1,21 @@
 import Glibc
 
-/// What a stream held, where nobody can change it any more: a file without a name, for what has to
-/// be read twice and in one piece.
+/// A copy of a stream that no other process can change: an unnamed file, for data that is read twice or as a whole.
 ///
-/// It lies where `TemporaryFile.anonymous()` puts it, and is gone with this object.
+/// It is created by `TemporaryFile.anonymous()` and disappears with this object.
 package final class PrivateCopy {
   private let file: Descriptor
-  /// Bytes.
+  /// In bytes.
   package let length: UInt64
 
-  /// Copies what is left of `source`.
+  /// Copies the rest of `source`.
   ///
-  /// A file that somebody writes to meanwhile is an `.integrity` failure if its size or times show
-  /// it; what was read is kept as it was read in any case.
+  /// If `source` is a regular file whose size or times change meanwhile, throws `.integrity`. The copy itself never
+  /// changes.
   ///
   /// - Parameters:
-  ///   - name: what messages call the source; standard input if nil.
-  ///   - progress: told how many bytes more were read.
+  ///   - name: the name of the source in messages; standard input if nil.
+  ///   - progress: called with the number of bytes of each read.
   package init(
     of source: Descriptor, name: RawPath? = nil, progress: (Int) -> Void = { _ in }
   ) throws(Failure) {
@@ -43,7 +42,7 @@ package final class PrivateCopy {
     }
   }
 
-  /// Copies what is left of a source that is not a file others could write to.
+  /// Copies the rest of a source that other processes cannot write to.
   package init(of source: any ByteSource) throws(Failure) {
     file = try TemporaryFile.anonymous()
     let output = DescriptorSink(file, name: RawPath("temporary file"))
@@ -51,21 +50,20 @@ package final class PrivateCopy {
     try output.finish()
   }
 
-  /// Takes over a file of `TemporaryFile.anonymous()` with so many bytes, which nobody writes to any more.
+  /// Takes over a file of `TemporaryFile.anonymous()` with `length` bytes, which is no longer written to.
   package init(adopting file: Descriptor, length: UInt64) {
     self.file = file
     self.length = length
   }
 
-  /// Up to this many bytes may stay in memory, and no thread is started to let go of them.
+  /// Up to this many bytes may stay in memory; no thread is started to release them.
   private static let smallLength = 8 << 20
 
-  /// Lends the bytes. They are mapped, and those that the reader has passed are let go every few
-  /// milliseconds, so that memory does not grow with the length.
+  /// Lends the bytes, which are mapped. The mapped pages are released every few milliseconds, so that memory use does
+  /// not grow with the length.
   ///
-  /// - Parameter meanwhile: called from another thread at such times, because `body` cannot be
-  ///   interrupted; not at all where there are only a few bytes, or can be no other thread: the
-  ///   pages are the kernel's to let go of then.
+  /// - Parameter meanwhile: called from another thread each time, because `body` cannot be interrupted. Not called if
+  ///   the copy is small or no thread can be started; then the kernel reclaims the pages when it needs to.
   package func withBytes<R>(
     meanwhile: @escaping @Sendable () -> Void = {},
     _ body: (Span<UInt8>) throws(Failure) -> R
@@ -91,9 +89,9 @@ package final class PrivateCopy {
     return try mapping.withBytes(body)
   }
 
-  /// The whole of a file in the address space; unmapped with the last reference.
+  /// A whole file, mapped; unmapped with the last reference.
   @safe private final class Mapping: @unchecked Sendable {
-    // Read-only, and the file is not written any more.
+    // Safe to share: mapped read-only, and the file is no longer written.
     private let bytes: UnsafeMutableRawBufferPointer
     private let monitor = Monitor()
     private var ended = false
@@ -112,8 +110,7 @@ package final class PrivateCopy {
       try unsafe body(Span<UInt8>(_unsafeBytes: UnsafeRawBufferPointer(bytes)))
     }
 
-    /// The life of the thread: takes the pages away, which come back from the file if they are
-    /// read once more.
+    /// The body of the thread: releases the pages, which come back from the file if they are read again.
     func serve(_ meanwhile: () -> Void) {
       monitor.lock()
       defer { monitor.unlock() }
@@ -135,7 +132,7 @@ package final class PrivateCopy {
   }
 }
 
-/// Whether a file has the size and the times that it had.
+/// Whether size, mtime and ctime are the same.
 private func isUnchanged(_ one: stat, _ other: stat) -> Bool {
   one.st_size == other.st_size && one.st_mtim.tv_sec == other.st_mtim.tv_sec
     && one.st_mtim.tv_nsec == other.st_mtim.tv_nsec && one.st_ctim.tv_sec == other.st_ctim.tv_sec

@@ -1,28 +1,27 @@
 import CSystem
 import Glibc
 
-// Directories to work in, below directories that others may own.
+// Work directories inside directories that others may own.
 
-/// A directory that was just made, held by its descriptor: nobody else can enter it, whatever becomes
-/// of its name.
+/// A newly created directory, held by its descriptor: no one else can enter it, whatever happens to its name.
 package struct PrivateDirectory: Sendable {
   package let directory: Descriptor
-  /// False on a file system that keeps no owners and modes (vfat, some network mounts): what is in
-  /// the directory is as open to others as the file system makes everything.
+  /// False on a file system without owners and modes (vfat, some network mounts): there the directory is as open to
+  /// others as everything else.
   package let isClosed: Bool
 
-  /// Makes `name` in `parent`, opens it, and looks at what was opened: whoever owns `parent` can have
-  /// put another directory there in between.
+  /// Creates `name` in `parent`, opens it, and checks what was opened: the owner of `parent` can have put another
+  /// directory there in between.
   ///
-  /// An access list that `parent` hands down is taken off. Throws `.cannotCreate` if the name is
-  /// taken, and for a directory that is not the one that was made.
+  /// Removes an inherited ACL. Throws `.cannotCreate` if the name is taken, and if the opened directory is not the one
+  /// that was created.
   package init(making name: RawPath, in parent: Descriptor) throws(Failure) {
     try parent.makeDirectory(name)
     do throws(Failure) {
       directory = try PrivateDirectory.open(name, parent)
       isClosed = try PrivateDirectory.look(at: directory, name, parent)
     } catch {
-      // No more than an empty directory can go, whoever's it is.
+      // This removes at most an empty directory.
       _ = try? parent.unlink(name, directory: true)
       throw error
     }
@@ -37,7 +36,7 @@ package struct PrivateDirectory: Sendable {
     }
   }
 
-  /// Whether the directory is closed to others; throws if it is not the one that was made.
+  /// Whether the directory is closed to others; throws if it is not the one that was created.
   private static func look(
     at directory: Descriptor, _ name: RawPath, _ parent: Descriptor
   ) throws(Failure) -> Bool {
@@ -50,15 +49,15 @@ package struct PrivateDirectory: Sendable {
     for list in ["system.posix_acl_default", "system.posix_acl_access"] {
       try directory.removeAttribute(RawPath(list))
     }
-    // The umask may have taken bits of ours.
+    // The umask may have cleared our own bits.
     if facts.st_mode & 0o700 != 0o700, fchmod(directory.number, 0o700) != 0 {
       throw .system("cannot open \(name.display)")
     }
     return true
   }
 
-  /// A directory that others may enter is taken only where nothing else can be had: a file that we
-  /// make, which nobody can exchange before we have it open, is as open as that, and no more ours.
+  /// Accepts a directory that others may enter only if the file system allows nothing stricter: then a file that we
+  /// create, which cannot be replaced before it is open, gets the same owner and is as open.
   private static func compare(
     _ facts: stat, _ name: RawPath, _ parent: Descriptor
   ) throws(Failure) {
@@ -78,7 +77,7 @@ package struct PrivateDirectory: Sendable {
 }
 
 extension Descriptor {
-  /// Takes an extended attribute off; false if it was not there, or the file system has none.
+  /// Removes an extended attribute; false if it is not set or the file system does not support them.
   @discardableResult
   package func removeAttribute(_ name: RawPath) throws(Failure) -> Bool {
     let result = try unsafe name.withCString { (name) throws(Failure) in

@@ -6,7 +6,7 @@ package struct RawPath: Hashable, Comparable, Sendable {
   package init(_ bytes: [UInt8]) { self.bytes = bytes }
   package init(_ text: String) { bytes = Array(text.utf8) }
 
-  /// The path of a URL (RFC 3986, 2.1); nil for a broken escape and for a NUL byte.
+  /// The path of a URL (RFC 3986, 2.1); nil for an invalid escape or a NUL byte.
   package init?(percentEncoded text: ArraySlice<UInt8>) {
     bytes = []
     var index = text.startIndex

@@ -1,11 +1,11 @@
 import CSystem
 import Glibc
 
-/// Places for bytes that are not yet, or never will be, a file that others see.
+/// Files that others do not see.
 package enum TemporaryFile {
-  /// A file without a name, for ciphertext that has to be read twice: gone when closed or killed.
+  /// An unnamed file, for data that is read twice: gone when it is closed or the process is killed.
   ///
-  /// It lies in `TMPDIR`, else in `/var/tmp`, which unlike `/tmp` is not often held in memory.
+  /// It is created in `TMPDIR`, else in `/var/tmp`, which unlike `/tmp` is rarely held in memory.
   package static func anonymous() throws(Failure) -> Descriptor {
     let directory = environment("TMPDIR").map { RawPath($0) } ?? RawPath("/var/tmp")
     let parent = try Descriptor.workingDirectory.open(
@@ -25,8 +25,8 @@ package func environment(_ name: String) -> [UInt8]? {
   return unsafe Array(UnsafeRawBufferPointer(start: value, count: strlen(value)))
 }
 
-/// Where the configuration lies, and what is kept from run to run: `TERMBACKUP_HOME`, else `.termbackup`
-/// in the user's home directory; nil if nothing says where that is.
+/// The directory of the configuration and of state kept between runs: `TERMBACKUP_HOME`, else `.termbackup` in the
+/// user's home directory; nil if that is unknown.
 package func termbackupHome() -> RawPath? {
   if let path = environment("TERMBACKUP_HOME") { return RawPath(path) }
   if let user = environment("HOME"), user.first == UInt8(ascii: "/") {
@@ -47,10 +47,10 @@ package func uniqueSuffix() -> String {
   return bytes.hex
 }
 
-/// A file that appears under its name only when it is complete and on the disk.
+/// A file that appears under its name only when it is complete and flushed to disk.
 ///
-/// Written under a temporary name in the same directory, mode 0600 less the umask unless told
-/// otherwise; removed again if it is dropped before `commit()`.
+/// It is written under a temporary name in the same directory, by default with mode 0600 (less the umask), and removed
+/// if this object is deinitialised before `commit()`.
 package final class AtomicFile {
   package let descriptor: Descriptor
   private let directory: Descriptor
@@ -60,8 +60,8 @@ package final class AtomicFile {
   private var pending = true
 
   /// - Parameters:
-  ///   - path: relative to `directory`; its parent must exist. A file that is replaced leaves its owner.
-  ///   - inherits: whether a new file belongs to whom its directory belongs to, as in a home or a store.
+  ///   - path: relative to `directory`; its parent must exist. A replacement keeps the old file's owner.
+  ///   - inherits: whether a new file gets the owner of its directory, as in a home or a store.
   package init(
     _ path: RawPath, in directory: Descriptor = .workingDirectory, mode: UInt32 = 0o600,
     inherits: Bool = false
@@ -73,7 +73,7 @@ package final class AtomicFile {
     if target.isEmpty || target == RawPath(".") || target == RawPath("..") {
       throw Failure(.cannotCreate, "\(path.display) is not the name of a file")
     }
-    // A rename would put a file in the place of a device: as root, in that of /dev/null.
+    // A rename would replace a device with a file: as root, even /dev/null.
     let replaced = try (try? parent.openIfPresent(target, tbk_o_path))??.status()
     if let replaced, replaced.st_mode & S_IFMT != S_IFREG {
       throw Failure(.cannotCreate, "\(path.display) exists and is not a regular file")
@@ -82,7 +82,7 @@ package final class AtomicFile {
     unfinished = try Unfinished(temporary: temporary, in: parent)
     descriptor = try parent.open(
       temporary, O_RDWR | O_CREAT | O_EXCL, mode: mode, missing: .cannotCreate)
-    // In a directory that others can write to as well, whoever made the name first would get the content.
+    // In a shared directory, another user may have created the name first, and would then own the content.
     let isShared = try parent.status().st_mode & S_ISVTX != 0
     if let replaced, !isShared, let named = try parent.statusIfPresent(of: target), named.st_mode & S_IFMT == S_IFREG {
       try Ownership.keep(descriptor, of: replaced)
@@ -96,10 +96,10 @@ package final class AtomicFile {
     unfinished.end()
   }
 
-  /// Flushes the file, gives it its name, and flushes the directory.
+  /// Flushes the file, renames it to its name, and flushes the directory.
   ///
-  /// - Parameter replacing: whether a file of that name may be replaced; else it is a
-  ///   `.cannotCreate`, and the file stays.
+  /// - Parameter replacing: whether a file of that name may be replaced; otherwise throws `.cannotCreate`, and that
+  ///   file stays.
   package func commit(replacing: Bool = true) throws(Failure) {
     try descriptor.synchronize()
     try takeName(replacing: replacing)
@@ -115,8 +115,8 @@ package final class AtomicFile {
     unfinished.end()
   }
 
-  /// Flushes two files and gives both their names, or neither of them if that fails. Killed half-way,
-  /// the first is in place and the second is not.
+  /// Flushes two files and renames both, or neither if that fails. If killed in between, the first is in place and the
+  /// second is not.
   ///
   /// - Parameter replacing: whether files of those names may be replaced.
   package static func commit(
@@ -150,7 +150,7 @@ package final class AtomicFile {
     try second.directory.synchronize()
   }
 
-  /// A second name for the file that is to be replaced; nil if there is none.
+  /// Gives the file to be replaced a second name; nil if there is no such file.
   private func linkOld() throws(Failure) -> RawPath? {
     let name = RawPath(".tbk-\(uniqueSuffix()).tmp")
     let result = try unsafe target.withCString { (old) throws(Failure) in
@@ -163,7 +163,7 @@ package final class AtomicFile {
     throw .system("cannot replace \(target.display)", missing: .cannotCreate)
   }
 
-  /// Writes `bytes` to `path` in one step that either happens or does not.
+  /// Writes `bytes` to `path` atomically.
   package static func write(
     _ bytes: [UInt8], to path: RawPath, in directory: Descriptor = .workingDirectory,
     mode: UInt32 = 0o600, replacing: Bool = true, inherits: Bool = false
@@ -174,12 +174,12 @@ package final class AtomicFile {
   }
 }
 
-/// The bytes of a regular file that another command of ours has written; nil if it does not exist. Never waits: throws
-/// `.cannotCreate` for a FIFO, or whatever else is not a file, of its name.
+/// Reads a regular file that another of our commands has written; nil if it does not exist. Never blocks: throws
+/// `.cannotCreate` for a FIFO or anything else that is not a regular file.
 ///
 /// - Parameters:
-///   - limit: refused past this many bytes.
-///   - follows: whether a symbolic link of its name is followed.
+///   - limit: a longer file is `.malformed`; bytes.
+///   - follows: whether to follow `path` if it is a symbolic link.
 package func readKeptFile(_ path: RawPath, limit: Int, follows: Bool = true) throws(Failure) -> [UInt8]? {
   let flags = O_RDONLY | O_NONBLOCK | (follows ? 0 : O_NOFOLLOW)
   guard let file = try Descriptor.workingDirectory.openIfPresent(path, flags) else { return nil }
@@ -191,7 +191,7 @@ package func readKeptFile(_ path: RawPath, limit: Int, follows: Bool = true) thr
 
 /// Reads a whole small file.
 ///
-/// - Parameter limit: refused past this many bytes.
+/// - Parameter limit: a longer file is `.malformed`; bytes.
 package func readFile(
   _ path: RawPath, in directory: Descriptor = .workingDirectory, limit: Int,
   missing: Failure.Code = .inputMissing

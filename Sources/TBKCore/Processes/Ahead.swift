@@ -1,17 +1,16 @@
-/// Makes elements on a thread of its own, a few before they are asked for; in the calling thread where there can be no
-/// other.
+/// Produces elements on its own thread, a few ahead of the consumer; in the calling thread if no thread can be started.
 ///
-/// What makes them, what it refers to, and an element until it is taken belong to that thread, which has ended when
-/// `next()` has returned nil or thrown, or this object is gone. Used from one thread.
+/// The closure, everything it captures, and each element until it is taken belong to that thread. The thread has ended
+/// once `next()` has returned nil or thrown, or this object is deinitialised. Use from one thread only.
 package final class Ahead<Element> {
   private let queue: Queue
   private var thread: WorkerThread?
-  /// Where there can be no thread: what it would have called.
+  /// The closure, if no thread could be started.
   private var alone: (() throws(Failure) -> Element?)?
 
   /// - Parameters:
-  ///   - depth: how many elements may wait, at least 1.
-  ///   - make: makes the next element; nil at the end. Not called again after that, nor after it has thrown.
+  ///   - depth: how many finished elements may wait, at least 1.
+  ///   - make: produces the next element; nil at the end. Not called again after it returned nil or threw.
   package init(depth: Int, _ make: @escaping () throws(Failure) -> Element?) throws(Failure) {
     precondition(depth >= 1)
     let queue = Queue(depth: depth, make)
@@ -26,7 +25,7 @@ package final class Ahead<Element> {
 
   deinit { stop() }
 
-  /// The next element; nil at the end. Throws what making it threw, after all before it have been taken.
+  /// The next element; nil at the end. Throws the error of `make` once all earlier elements have been taken.
   package func next() throws(Failure) -> Element? {
     if let alone { return try alone() }
     do throws(Failure) {
@@ -46,8 +45,8 @@ package final class Ahead<Element> {
     self.thread = nil
   }
 
-  /// Elements between two threads. All but `make`, which one of them uses at a time, is read and written under the
-  /// monitor.
+  /// The elements passed between the two threads. The monitor guards everything except `make`, which only one thread
+  /// uses at a time.
   private final class Queue: @unchecked Sendable {
     private let monitor = Monitor()
     private let depth: Int
@@ -64,7 +63,7 @@ package final class Ahead<Element> {
       self.make = make
     }
 
-    /// The life of the other thread.
+    /// The body of the producing thread.
     func serve() {
       var result: Failure?
       do throws(Failure) {
@@ -81,7 +80,7 @@ package final class Ahead<Element> {
       monitor.unlock()
     }
 
-    /// Adds an element when there is room; false if nobody takes it.
+    /// Adds an element, waiting for room; false if the consumer has stopped.
     private func give(_ element: Element) -> Bool {
       monitor.lock()
       defer { monitor.unlock() }
@@ -97,7 +96,7 @@ package final class Ahead<Element> {
       defer { monitor.unlock() }
       while elements.isEmpty, !ended {
         monitor.wait(milliseconds: 50)
-        // A signal does not reach the other thread.
+        // The producing thread blocks signals, so check here.
         try Interruption.check()
       }
       if elements.isEmpty {
@@ -108,7 +107,8 @@ package final class Ahead<Element> {
       return elements.removeFirst()
     }
 
-    /// Waits until the other thread is about to return. It may be blocked in a system call, which a signal ends.
+    /// Waits until the producing thread is about to return. If a signal has arrived, interrupts its blocked system
+    /// call.
     func abandon(_ thread: WorkerThread) {
       monitor.lock()
       defer { monitor.unlock() }

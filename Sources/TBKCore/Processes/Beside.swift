@@ -1,12 +1,12 @@
-/// Work on a thread of its own, whose result is taken later. Where there can be no thread it is done at once.
+/// Work that runs on its own thread and whose result is taken later. If no thread can be started, it runs at once.
 ///
-/// The work and what it refers to belong to that thread until `value()` has returned. Dropped before that, it waits
-/// for the end of the work.
+/// The closure and everything it captures belong to that thread until `value()` has returned. Deinitialising this
+/// object waits for the work to end.
 package final class Beside<Value> {
   private let state: State
   private var thread: WorkerThread?
 
-  /// Begins the work. `state` is touched by one side at a time: by the thread until it is joined.
+  /// Begins the work. Only one thread accesses `state` at a time: the worker, until it is joined.
   package init(_ work: @escaping () throws(Failure) -> Value) throws(Failure) {
     let state = State(work)
     self.state = state

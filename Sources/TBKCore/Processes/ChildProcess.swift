@@ -1,23 +1,22 @@
 import CSystem
 import Glibc
 
-/// A command that this program runs, its standard output read through a pipe.
+/// A child process whose standard output is read through a pipe.
 ///
-/// Standard input is `/dev/null`, or a pipe to what is spoken to; standard error is ours. It dies of SIGPIPE if
-/// it writes on after we stopped reading.
+/// Its standard input is `/dev/null` or, with `isSpokenTo`, a pipe; it shares our standard error. If we stop reading,
+/// its next write ends it with SIGPIPE.
 package final class ChildProcess {
   private let process: pid_t
   private var reaped = false
   /// The command's standard output.
   package let output: Descriptor
-  /// Its standard input, if it is spoken to.
+  /// The write end of its standard input; nil if that is `/dev/null`.
   package private(set) var input: Descriptor?
 
   /// - Parameters:
-  ///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; nothing is
-  ///     expanded.
-  ///   - environment: all of it, as `NAME=VALUE`.
-  ///   - isSpokenTo: whether its standard input is a pipe of ours.
+  ///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; no expansion.
+  ///   - environment: the whole environment, as `NAME=VALUE`.
+  ///   - isSpokenTo: whether its standard input is a pipe from us.
   package init(
     _ arguments: [[UInt8]], environment: [[UInt8]] = processEnvironment(), isSpokenTo: Bool = false
   ) throws(Failure) {
@@ -53,14 +52,14 @@ package final class ChildProcess {
       if unsafe waitpid(process, &status, WNOHANG) != 0 { return }
       usleep(10_000)
     }
-    // It will not go, and must not hold us up.
+    // It ignored SIGTERM.
     kill(process, SIGKILL)
     var status: Int32 = 0
     while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
   }
 
-  /// Ends its standard input, and waits for its end, at most so long. Returns how it ended, as a shell would have
-  /// it; nil if it has not.
+  /// Closes its standard input and waits for it to exit. Returns its exit status as a shell reports it; nil if it is
+  /// still running after `milliseconds`.
   package func end(milliseconds: Int) -> Int32? {
     input = nil
     for _ in 0...max(0, milliseconds / 5) where !reaped {
@@ -74,7 +73,7 @@ package final class ChildProcess {
     return nil
   }
 
-  /// Waits for the end and says how the command failed; nil if it succeeded.
+  /// Waits for it to exit. Returns how the command failed; nil if it succeeded.
   package func wait() throws(Failure) -> String? {
     var status: Int32 = 0
     while unsafe waitpid(process, &status, 0) < 0 {
@@ -90,7 +89,7 @@ package final class ChildProcess {
   }
 }
 
-/// Strings as C has them, with a null pointer after them; to be freed one by one.
+/// A null-terminated array of C strings. The caller frees each string.
 package func argumentVector(_ texts: [[UInt8]]) -> [UnsafeMutablePointer<CChar>?] {
   var vector: [UnsafeMutablePointer<CChar>?] = unsafe texts.map { text in
     let terminated = text.map { CChar(bitPattern: $0) } + [0]
@@ -100,8 +99,7 @@ package func argumentVector(_ texts: [[UInt8]]) -> [UnsafeMutablePointer<CChar>?
   return unsafe vector
 }
 
-/// Splits a command as a POSIX shell would split words, quotes and backslashes honoured, nothing
-/// expanded.
+/// Splits a command into words as a POSIX shell does: quotes and backslashes work, nothing is expanded.
 package func splitShellWords(_ text: [UInt8]) throws(Failure) -> [[UInt8]] {
   var words: [[UInt8]] = []
   var word: [UInt8]?

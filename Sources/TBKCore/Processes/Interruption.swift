@@ -2,11 +2,10 @@ import CSystem
 import Glibc
 import Synchronization
 
-/// Signals that end the process, turned into a `Failure` that unwinds and cleans up on the way.
+/// Turns signals that end the process into a `Failure`, so that the process unwinds and cleans up.
 ///
-/// The handler notes the signal and starts a timer that keeps interrupting blocked calls; every
-/// read and write of this module checks the note. A second signal ends the process at once, without
-/// its temporary files.
+/// The handler records the signal and starts a timer that keeps interrupting blocked calls; every read and write of
+/// this module checks for it. A second signal removes the temporary files and ends the process at once.
 package enum Interruption {
   private static let received = Atomic<Int32>(0)
 
@@ -16,14 +15,14 @@ package enum Interruption {
     return number == 0 ? nil : number
   }
 
-  /// What would end the process where it stands, with its temporary files still there. The others
-  /// that do are faults of the program, or cannot be handled.
+  /// Signals that would end the process at once and leave its temporary files behind. The other such signals are
+  /// program faults or cannot be handled.
   private static let ending = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGUSR1, SIGUSR2]
 
-  /// Installs the handlers; to be called once, before any thread is started. SIGPIPE and SIGXFSZ
-  /// become errors of the write that met them, so that temporary files are removed first.
+  /// Installs the handlers. Call it once, before any thread is started. SIGPIPE and SIGXFSZ become errors of the write,
+  /// so that temporary files are removed.
   package static func install() {
-    // What nohup(1) or a shell's background job ignores stays ignored.
+    // Signals that nohup(1) or the shell ignores for us stay ignored.
     for number in ending where tbk_signal_is_ignored(number) == 0 {
       _ = tbk_handle_signal(number) { arrived in
         let (first, before) = Interruption.received.compareExchange(
@@ -42,8 +41,7 @@ package enum Interruption {
     _ = tbk_ignore_signal(SIGXFSZ)
   }
 
-  /// The failure that a program ends with after a signal that people do not send; nil after others,
-  /// which need no message.
+  /// The failure to report after a signal that no person sends (SIGXCPU); nil for other signals, which need no message.
   package static var failure: Failure? {
     signal != SIGXCPU
       ? nil
@@ -52,7 +50,7 @@ package enum Interruption {
         hint: "raise it with 'ulimit -t', or start the command again")
   }
 
-  /// Throws `.interrupted` if a signal has arrived. To be called at least once a chunk.
+  /// Throws `.interrupted` if a signal has arrived. Call it at least once per chunk.
   package static func check() throws(Failure) {
     if received.load(ordering: .relaxed) != 0 {
       throw Failure(.interrupted, "interrupted")

@@ -1,15 +1,15 @@
 /// How many times a prompt accepts a password before the command fails.
 package let passwordAttempts = 3
 
-/// Opens a file that may be encrypted, and retries after a wrong password while there is another to try.
+/// Opens a file that may be encrypted, and retries after a wrong password, up to `passwordAttempts` times.
 ///
 /// An error of `password` is thrown unchanged, since the file is not at fault; an error of `open` names the file.
 ///
 /// - Parameters:
-///   - path: what the file is called in messages.
-///   - password: returns a password. Its argument is the failure of the last one, nil for the first; it throws
-///     that failure if it has no other.
-///   - open: opens the file; calls its argument if that needs a password, once.
+///   - path: the name of the file in messages.
+///   - password: returns a password. Its argument is the failure of the previous one, nil for the first; it throws that
+///     failure if it has no other password.
+///   - open: opens the file; calls its argument at most once, if the file needs a password.
 package func openEncrypted<Opened: ~Copyable>(
   _ path: RawPath, password: (_ failed: Failure?) throws(Failure) -> Secret,
   _ open: (() throws(Failure) -> Secret) throws(Failure) -> Opened

@@ -1,10 +1,10 @@
 import CSystem
 import Glibc
 
-/// A program that is spoken to: its three standard streams are pipes of ours, which never block us.
+/// A child process whose three standard streams are non-blocking pipes to us.
 ///
-/// It is in a process group of its own, which ends with this object; if this process is killed, it
-/// gets SIGTERM. No other descriptor of ours is open in it.
+/// It runs in its own process group, which is killed when this object is deinitialised; if this process is killed, the
+/// child gets SIGTERM. It inherits no other descriptor.
 package final class PipedProcess {
   /// Which streams can be used without waiting, or have ended.
   package struct Readiness {
@@ -20,8 +20,8 @@ package final class PipedProcess {
   private let errors: Descriptor
 
   /// - Parameters:
-  ///   - arguments: the name it is called by first.
-  ///   - environment: all of it, as `NAME=VALUE`.
+  ///   - arguments: starts with `argv[0]`.
+  ///   - environment: the whole environment, as `NAME=VALUE`.
   package init(
     _ program: RawPath, _ arguments: [[UInt8]], environment: [[UInt8]]
   ) throws(Failure) {
@@ -55,7 +55,7 @@ package final class PipedProcess {
 
   deinit { end() }
 
-  /// Both ends, which no program that is started inherits.
+  /// Creates a pipe; both ends are close-on-exec.
   package static func pipe() throws(Failure) -> (reading: Descriptor, writing: Descriptor) {
     var ends: [Int32] = [0, 0]
     guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
@@ -64,7 +64,7 @@ package final class PipedProcess {
 
   // MARK: Streams
 
-  /// Waits for one of the streams that are asked for; returns early when a signal arrives.
+  /// Waits until one of the selected streams is ready; returns early when a signal arrives.
   package func wait(
     input: Bool, output: Bool, errors: Bool, milliseconds: Int
   ) throws(Failure) -> Readiness {
@@ -83,7 +83,7 @@ package final class PipedProcess {
       errors: entries[2].revents != 0)
   }
 
-  /// Sends as much as there is room for. Nil if nobody reads any more.
+  /// Sends as much as the pipe has room for. Nil if the other end is closed.
   package func send(_ bytes: Span<UInt8>) throws(Failure) -> Int? {
     guard let input else { return nil }
     let count = unsafe bytes.withUnsafeBytes { raw in
@@ -97,7 +97,7 @@ package final class PipedProcess {
     }
   }
 
-  /// Takes what is there: at most `buffer.count` bytes. Nil at the end, 0 if there is nothing yet.
+  /// Reads what is available, at most `buffer.count` bytes. Nil at the end, 0 if there is nothing yet.
   package func receive(
     into buffer: inout [UInt8], errors wantsErrors: Bool = false
   ) throws(Failure) -> Int? {
@@ -113,11 +113,10 @@ package final class PipedProcess {
 
   // MARK: The end
 
-  /// Ends its standard input, by which it knows that nothing more comes.
+  /// Closes its standard input, which tells it that there is no more input.
   package func closeInput() { input = nil }
 
-  /// Waits for it to end of its own accord. Returns how it did, as a shell would have it; nil if it
-  /// has not.
+  /// Waits for it to exit by itself. Returns its exit status as a shell reports it; nil if it is still running.
   package func wait(milliseconds: Int) -> Int32? {
     var left = milliseconds
     while ended == nil {
@@ -137,23 +136,23 @@ package final class PipedProcess {
     return ended
   }
 
-  /// Kills it, and with it what it has started, before its standard input ends: what it was given in part is not
-  /// taken for all there is.
+  /// Kills it and everything it has started before its standard input closes, so that it cannot mistake partial input
+  /// for all of it.
   package func abandon() {
     if wait(milliseconds: 0) == nil { kill(-process, SIGKILL) }
     end(patience: 1000)
   }
 
-  /// Ends it, and with it what it has started and left behind.
+  /// Ends it, and everything it has started.
   ///
-  /// - Parameter patience: milliseconds to wait for each: its own accord, then SIGTERM.
+  /// - Parameter patience: milliseconds to wait after closing its input, and again after SIGTERM.
   package func end(patience: Int = 2000) {
     closeInput()
     if wait(milliseconds: patience) == nil {
       kill(-process, SIGTERM)
       _ = wait(milliseconds: patience)
     }
-    // The group outlives its leader as long as anything is in it.
+    // The group lasts as long as any member, even after its leader has exited.
     kill(-process, SIGKILL)
     while wait(milliseconds: 1000) == nil {}
   }

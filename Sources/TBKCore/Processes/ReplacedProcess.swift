@@ -1,13 +1,13 @@
 import CSystem
 import Glibc
 
-/// Becomes a command: this process continues as it, under its number, with the standard streams alone open and no
-/// signal ignored.
+/// Replaces this process with a command, which keeps the process ID, has only the standard streams open and ignores no
+/// signal.
 ///
 /// - Parameters:
-///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; nothing is expanded.
-///   - environment: all of it, as `NAME=VALUE`.
-///   - input: what becomes its standard input. Standard output becomes what standard error is.
+///   - arguments: the command, looked up in PATH if it has no slash, and its arguments; no expansion.
+///   - environment: the whole environment, as `NAME=VALUE`.
+///   - input: becomes its standard input. Its standard output is our standard error.
 package func replaceProcess(
   with arguments: [[UInt8]], environment: [[UInt8]], input: Descriptor
 ) throws(Failure) -> Never {

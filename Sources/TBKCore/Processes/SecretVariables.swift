@@ -1,24 +1,24 @@
 import Glibc
 
-/// The variables of the environment that hold a secret, or say where one is.
+/// The environment variables that hold a secret, or name the place of one.
 package enum SecretVariables {
-  /// Ours; `_FILE` and `_COMMAND` follow each for the place of a secret.
+  /// Ours. Each also exists with the suffix `_FILE` or `_COMMAND`, which gives the place of the secret.
   package static let own = [
     "TERMBACKUP_PASSWORD", "TERMBACKUP_OLD_PASSWORD", "TERMBACKUP_NEW_PASSWORD",
     "TERMBACKUP_KEY_PASSWORD", "TERMBACKUP_IDENTITY_PASSWORD", "TERMBACKUP_TOKEN",
     "TERMBACKUP_WEBHOOK_URL",
   ]
-  /// Everybody's: gh(1) has them too.
+  /// Shared with other programs, such as gh(1).
   package static let shared = [
     "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN",
   ]
 
-  /// The variables as they are spelt in an environment.
+  /// All of these names, with their suffixes.
   package static let names = Set(shared + own.flatMap { [$0, $0 + "_FILE", $0 + "_COMMAND"] })
 
-  /// The environment for a child that needs no secret of ours.
+  /// The environment for a child process, without our secrets.
   ///
-  /// - Parameter kept: names that it may see anyway.
+  /// - Parameter kept: names to pass on anyway.
   package static func environmentWithout(keeping kept: [String] = []) -> [[UInt8]] {
     processEnvironment().filter { variable in
       let name = String(decoding: variable.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)

@@ -1,18 +1,18 @@
 import Glibc
 
-/// Starts a program, looked up in PATH if its name has no slash; nothing is expanded.
+/// Starts a program, looked up in PATH if its name has no slash, without expansion.
 ///
-/// Its standard streams are ours except what `descriptors` puts in their place; whatever else we have open closes by
-/// itself. Whoever starts it waits for it.
+/// It inherits our standard streams, except those that `descriptors` replaces; our other descriptors are close-on-exec.
+/// The caller waits for it.
 ///
 /// - Parameters:
 ///   - arguments: the program and its arguments, none of them with a NUL byte.
-///   - environment: all of it, as `NAME=VALUE`.
-///   - descriptors: what it has open, and under which numbers.
-///   - defaults: signals that end it as they end any program, though we ignore or block their effect ourselves.
-///   - failing: what the error begins with, as "cannot run 'x'".
-///   - missing: the kind of error where there is no such program.
-/// - Returns: the number of its process.
+///   - environment: the whole environment, as `NAME=VALUE`.
+///   - descriptors: descriptors to pass on, and their numbers in the child.
+///   - defaults: signals to reset to their default action, although we ignore or handle them.
+///   - failing: how the error message begins, as in "cannot run 'x'".
+///   - missing: the failure code if there is no such program.
+/// - Returns: the process ID.
 package func spawnProcess(
   _ arguments: [[UInt8]], environment: [[UInt8]], descriptors: [(Descriptor, as: Int32)] = [], defaults: [Int32],
   failing: String, missing: Failure.Code = .inputMissing

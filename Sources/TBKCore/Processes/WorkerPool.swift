@@ -1,23 +1,22 @@
-/// What a pool has one of for each thread.
+/// The state of one thread of a pool.
 package protocol PoolWorker: AnyObject, SendableMetatype {
   associatedtype Job: AnyObject
-  /// Does the work; errors are noted in the job. It must not wait for anything.
+  /// Does the work and records errors in the job. It must not block.
   func run(_ job: Job)
 }
 
-/// Runs jobs on several threads and gives them back in the order in which they were submitted.
+/// Runs jobs on several threads and returns them in the order in which they were submitted.
 ///
-/// A job belongs to the pool from `submit` until it is taken, and must not be touched between;
-/// nothing that it refers to may be reached from elsewhere. Likewise a worker, for good. With one
-/// worker no thread is started and `submit` does the work; so it does where no thread can be started,
-/// and where there can be only some, these do. Used from one thread at a time.
+/// A job belongs to the pool from `submit` until it is taken; nothing else may access the job, or anything it refers
+/// to, in between. The workers belong to the pool for good. With one worker, or if no thread can be started, `submit`
+/// does the work itself; if only some threads can be started, those do it. Use from one thread at a time.
 package final class OrderedPool<Worker: PoolWorker> {
   private let shared: Shared
   private var threads: [WorkerThread]
   private let inlineWorker: Worker?
   private var inlineJobs: [Worker.Job] = []
 
-  /// The most jobs that may be in the pool.
+  /// The maximum number of jobs in the pool.
   package let window: Int
 
   /// - Parameters:
@@ -63,21 +62,21 @@ package final class OrderedPool<Worker: PoolWorker> {
     }
   }
 
-  /// The oldest job of those submitted, once it is done.
+  /// Takes the oldest job once it is done.
   ///
-  /// - Parameter waiting: whether to wait for it; else nil if it is not done yet.
-  /// - Returns: nil also when there is none, or the pool has been stopped.
+  /// - Parameter waiting: whether to wait for it; otherwise nil if it is not done yet.
+  /// - Returns: nil also if there is no job, or the pool has been stopped.
   package func takeOldest(waiting: Bool) -> Worker.Job? {
     if inlineWorker != nil { return inlineJobs.isEmpty ? nil : inlineJobs.removeFirst() }
     return shared.takeOldest(waiting: waiting)
   }
 
-  /// Passes on the oldest jobs, in their order, until there is room for one more.
+  /// Takes the oldest jobs in order, and passes them on, until there is room for one more.
   package func makeRoom(_ pass: (Worker.Job) throws(Failure) -> Void) throws(Failure) {
     while inFlight == window, let job = takeOldest(waiting: true) { try pass(job) }
   }
 
-  /// Passes on the oldest jobs as far as they are done.
+  /// Passes on the oldest jobs that are done.
   package func passDone(_ pass: (Worker.Job) throws(Failure) -> Void) throws(Failure) {
     while let job = takeOldest(waiting: false) { try pass(job) }
   }
@@ -87,20 +86,20 @@ package final class OrderedPool<Worker: PoolWorker> {
     while let job = takeOldest(waiting: true) { try pass(job) }
   }
 
-  /// Ends the threads after the jobs they are at, forgetting the others. May be called again.
+  /// Ends the threads after their current jobs and drops all others. May be called again.
   package func stop() {
     shared.stop()
-    threads.removeAll()  // Each joins.
+    threads.removeAll()  // `deinit` joins each.
     inlineJobs.removeAll()
   }
 
-  /// What goes to a thread: the state behind its lock, and the worker, which nobody else uses.
+  /// What a thread receives: the shared state, which has a lock, and the worker, which only this thread uses.
   private struct Handover: @unchecked Sendable {
     let shared: Shared
     let worker: Worker
   }
 
-  /// The queue. Everything in it is read and written under its monitor.
+  /// The queue. The monitor guards everything in it.
   private final class Shared: @unchecked Sendable {
     private let monitor = Monitor()
     private let window: Int
@@ -156,7 +155,7 @@ package final class OrderedPool<Worker: PoolWorker> {
       monitor.unlock()
     }
 
-    /// The life of one thread.
+    /// The body of one thread.
     func serve(_ worker: Worker) {
       monitor.lock()
       defer { monitor.unlock() }

@@ -1,12 +1,11 @@
-// Plain pthreads: what runs here is computation and blocking calls, which the cooperative pool of
-// Swift's tasks must not be given.
+// Plain pthreads: these threads compute and block, which Swift's cooperative thread pool does not allow.
 
 import CSystem
 import Glibc
 
-/// A mutex and one condition. Every change that somebody may wait for is followed by `announce()`.
+/// A mutex and one condition. Call `announce()` after every change that another thread may wait for.
 @safe package final class Monitor: @unchecked Sendable {
-  // Allocated, because pthread objects must not move. The mutex is what makes them sendable.
+  // Allocated, because pthread objects must not move. pthreads makes them safe to share.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
@@ -29,16 +28,16 @@ import Glibc
   package func lock() { unsafe pthread_mutex_lock(mutex) }
   package func unlock() { unsafe pthread_mutex_unlock(mutex) }
 
-  /// Waits until nobody holds the lock.
+  /// Waits until the lock is free, without keeping it.
   package func passThrough() {
     lock()
     unlock()
   }
 
-  /// Waits for an `announce()`; returns without one at times. The caller holds the lock.
+  /// Waits for an `announce()`; may return without one. The caller holds the lock.
   package func wait() { unsafe pthread_cond_wait(changed, mutex) }
 
-  /// Waits no longer than `milliseconds`, which is below 1000. The caller holds the lock.
+  /// Waits at most `milliseconds`, which must be below 1000. The caller holds the lock.
   package func wait(milliseconds: Int) {
     var deadline = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &deadline)
@@ -50,16 +49,16 @@ import Glibc
     unsafe _ = pthread_cond_timedwait(changed, mutex, &deadline)
   }
 
-  /// Wakes all who wait.
+  /// Wakes all waiting threads.
   package func announce() { unsafe pthread_cond_broadcast(changed) }
 }
 
-/// One running thread. Its owner sees to it that the body ends, and joins it.
+/// A running thread. Its owner makes the body end; `deinit` joins it.
 package final class WorkerThread {
   private var handle: pthread_t?
 
-  /// Starts `body`, with every signal blocked, so that signals arrive where they are awaited. Throws
-  /// `.exhausted` where there can be no more threads.
+  /// Starts `body` with every signal blocked, so that signals go to the main thread. Throws `.exhausted` if no more
+  /// threads can be started.
   ///
   /// - Parameter nudgeable: whether `nudge()` may interrupt the system calls of `body`.
   package init(nudgeable: Bool = false, _ body: @escaping @Sendable () -> Void) throws(Failure) {
@@ -84,15 +83,15 @@ package final class WorkerThread {
 
   deinit { join() }
 
-  /// Waits for the body to end. What the body held has been released when this returns.
+  /// Waits for the body to end. Everything the body held has been released when this returns.
   package func join() {
     guard let handle else { return }
     _ = pthread_join(handle, nil)
     self.handle = nil
   }
 
-  /// Makes a system call that the body is blocked in return EINTR. Only after `Interruption` has
-  /// noted a signal: then SIGALRM has a handler.
+  /// Makes a system call that blocks the body return EINTR. Call only after `Interruption` has received a signal, when
+  /// SIGALRM has a handler.
   package func nudge() {
     if let handle { pthread_kill(handle, SIGALRM) }
   }
@@ -108,7 +107,7 @@ package final class WorkerThread {
   }
 }
 
-/// The processors that this process may run on, at least 1.
+/// How many processors this process may run on, at least 1.
 package func processorCount() -> Int { max(1, Int(tbk_processor_count())) }
 
 /// Lets SIGALRM through to the calling thread.

@@ -1,4 +1,4 @@
-/// A size that a person reads: powers of 1024, one decimal.
+/// A size for people: powers of 1024, one decimal.
 package func humanSize(_ bytes: UInt64) -> String {
   if bytes < 1024 { return "\(bytes) B" }
   var value = Double(bytes)
@@ -12,7 +12,7 @@ package func humanSize(_ bytes: UInt64) -> String {
   return "\(tenths / 10).\(tenths % 10) \(units[unit])"
 }
 
-/// A time that a person reads: `40 s`, `3 min 5 s`, `2 h 10 min`.
+/// A duration for people: `40 s`, `3 min 5 s`, `2 h 10 min`.
 package func humanDuration(_ seconds: UInt64) -> String {
   switch seconds {
   case ..<60: "\(seconds) s"
@@ -21,7 +21,7 @@ package func humanDuration(_ seconds: UInt64) -> String {
   }
 }
 
-/// A number of bytes in digits, by threes.
+/// A number with its digits grouped by three.
 package func groupedDigits(_ number: UInt64) -> String {
   var text = ""
   let digits = String(number)

@@ -1,7 +1,7 @@
 import Glibc
 
-/// A time that a person reads, in the time zone of the machine: `2026-11-21 02:45`; the seconds after "@"
-/// where the calendar of the C library has no such year.
+/// A time for people, in the local time zone: `2026-11-21 02:45`; the seconds after "@" if the C library's calendar
+/// does not have that year.
 ///
 /// - Parameter seconds: since 1970-01-01T00:00:00Z.
 package func localMinute(_ seconds: Int64) -> String {
@@ -22,8 +22,8 @@ extension Timestamp {
 }
 
 extension Timestamp {
-  /// The last instant of a day, a minute or a second by the clock of the machine's zone: `2026-11-01`,
-  /// `2026-11-01 10:30` or `2026-11-01T10:30:05`. Nil for anything else, as for a time with its zone.
+  /// The last instant of a day, minute or second in the local time zone: `2026-11-01`, `2026-11-01 10:30` or
+  /// `2026-11-01T10:30:05`. Nil for anything else, including a time with a zone.
   package init?(lastOfLocal text: String) {
     let text = Array(text.utf8)
     let dividers: [Int: [UInt8]] = [
@@ -35,7 +35,7 @@ extension Timestamp {
     func number(_ range: Range<Int>) -> Int32? {
       range.upperBound > text.count ? nil : range.reduce(0) { $0 * 10 + Int32(text[$1] - 48) }
     }
-    // The seconds after it; a minute has no 60th second, and a day may have another length than most.
+    // Computed from the instant that follows. Second 60 is rejected, and a day may be longer or shorter than 24 hours.
     let hour = number(11..<13)
     let second = number(17..<19)
     guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10),
@@ -47,7 +47,7 @@ extension Timestamp {
     unsafe parts.tm_mon = month - 1
     unsafe parts.tm_mday = day
     unsafe parts.tm_isdst = -1
-    // A day that its month does not have is one of the next month.
+    // mktime moves a day that does not exist into the next month.
     guard unsafe mktime(&parts) != -1 || parts.tm_year == 69, unsafe parts.tm_mday == day else { return nil }
     unsafe parts = tm()
     unsafe parts.tm_year = year - 1900

@@ -1,10 +1,10 @@
-/// A random choice: a number, or a percentage.
+/// A random sample, of a given number or percentage.
 package struct RandomSample: Sendable {
   private let number: Int
   private let isPercentage: Bool
   private let seed: UInt64
 
-  /// - Parameter text: a number, or a share as `10%`, of which the next whole number is taken. Nil for anything else.
+  /// - Parameter text: a number, or a percentage such as `10%`, rounded up. Nil for anything else.
   package init?(_ text: String) {
     isPercentage = text.hasSuffix("%")
     let digits = isPercentage ? text.dropLast() : text[...]
@@ -13,7 +13,7 @@ package struct RandomSample: Sendable {
     seed = .random(in: .min ... .max)
   }
 
-  /// Some of the elements, in their order; of the same elements always the same.
+  /// Chooses some of the elements, in their order; the same ones each time for the same elements.
   package func taken<Element>(of elements: [Element]) -> [Element] {
     let share = min(number, 100)
     let whole = elements.count / 100 * share + (elements.count % 100 * share + 99) / 100
@@ -23,7 +23,7 @@ package struct RandomSample: Sendable {
   }
 }
 
-/// SplitMix64: good enough to choose by, and for nothing secret.
+/// SplitMix64: good enough for sampling, not for secrets.
 private struct SplitMix: RandomNumberGenerator {
   var state: UInt64
 

@@ -19,7 +19,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
   /// RFC 3339 with an offset of `+00:00`, as Python's `datetime.isoformat()` writes UTC.
   ///
-  /// - Parameter microseconds: whether to give six decimals. Python leaves them out when they are
+  /// - Parameter microseconds: whether to write six decimals. Python omits them when they are
   ///   zero; we never do.
   package func iso8601(microseconds: Bool = true) -> String {
     let (seconds, rest) = floorDivide(nanoseconds, 1_000_000_000)
@@ -36,7 +36,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
       + decimals + "+00:00"
   }
 
-  /// Reads RFC 3339 and its ISO 8601 neighbours: `T` or a space, up to nine decimals, `Z`, a
+  /// Parses RFC 3339 and similar ISO 8601 forms: `T` or a space, up to nine decimals, `Z`, a
   /// numeric offset, or none (taken as UTC), or only a date.
   package init?(iso8601 text: some StringProtocol) {
     var scanner = Scanner(bytes: Array(text.utf8))
@@ -45,7 +45,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
       (1...31).contains(day)
     else { return nil }
     let days = Timestamp.days(year: year, month: month, day: day)
-    // A day that its month does not have is one of the next month.
+    // A day that does not exist falls into the next month.
     guard civil(fromDays: days).day == day else { return nil }
     var seconds = days * 86_400
     var fraction: Int64 = 0
@@ -96,7 +96,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     floorDivide(floorDivide(nanoseconds, 1_000_000_000).0, 86_400).0
   }
 
-  /// Weeks of ISO 8601, which begin on Monday, from the one that holds 1970-01-01.
+  /// ISO 8601 weeks, which begin on Monday, since the one that contains 1970-01-01.
   package var weekNumber: Int64 { floorDivide(dayNumber + 3, 7).0 }
 
   /// Months from January of the year 0.
@@ -107,7 +107,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
   package var yearNumber: Int64 { civil(fromDays: dayNumber).year }
 
-  /// The instant so much earlier; the first of all if that is before it.
+  /// The instant `seconds` earlier, clamped to the first representable one.
   package func earlier(seconds: UInt64) -> Timestamp {
     let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
     guard !overflow, let span = Int64(exactly: scaled) else {
@@ -117,16 +117,15 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     return Timestamp(nanoseconds: carried ? .min : result)
   }
 
-  /// Whole seconds from another instant to this one; negative if that comes later. Both may come from
-  /// anywhere: no two are too far apart.
+  /// Whole seconds from another instant to this one; negative if that one is later. Cannot overflow.
   package func seconds(since other: Timestamp) -> Int64 {
     let (difference, overflow) = nanoseconds.subtractingReportingOverflow(other.nanoseconds)
     if overflow { return nanoseconds / 1_000_000_000 - other.nanoseconds / 1_000_000_000 }
     return difference / 1_000_000_000
   }
 
-  /// The same time of day this many months earlier, on the last day of a month that is shorter; the
-  /// first instant of all if that is before it.
+  /// The same time of day this many months earlier, or the last day if that month is shorter; clamped to the first
+  /// representable instant.
   package func earlier(months: UInt32) -> Timestamp {
     let (year, zeroBasedMonth) = floorDivide(monthNumber - Int64(months), 12)
     let date = civil(fromDays: dayNumber)
@@ -176,7 +175,7 @@ package struct Timestamp: Hashable, Comparable, Sendable {
   }
 }
 
-/// Nanoseconds of a clock that nobody sets, and that stands while the machine sleeps: for waits.
+/// Nanoseconds of a clock that is never set and stops while the machine sleeps: for timeouts.
 package func monotonicNanoseconds() -> Int64 {
   var time = timespec()
   unsafe clock_gettime(CLOCK_MONOTONIC, &time)
