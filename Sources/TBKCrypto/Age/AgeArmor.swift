@@ -1,21 +1,21 @@
 import TBKCore
 
-/// Reads an age file that is written as text (age-encryption.org/v1, "ASCII armor"): strict PEM in
-/// lines of 64. White space may stand around it, and lines may end in CRLF.
+/// Reads an armored age file (age-encryption.org/v1, "ASCII armor"): strict PEM in lines of 64 characters. White space
+/// may surround it, and lines may end in CRLF.
 package final class AgeArmorReader: ByteSource {
   private enum State { case before, within, ended }
 
   static let begin = Array("-----BEGIN AGE ENCRYPTED FILE-----".utf8)
   static let end = Array("-----END AGE ENCRYPTED FILE-----".utf8)
   static let columns = 64
-  /// Bytes of white space before and behind.
+  /// The maximum white space before and after, in bytes.
   private static let spaceLimit = 1024
 
   private let text: PeekingSource
   private var state = State.before
   private var decoded: [UInt8] = []
   private var first = 0
-  /// Whether a line was shorter than the others, so that only the end may follow.
+  /// Whether a line was short or padded, so that only the end may follow.
   private var isLast = false
 
   package init(_ text: PeekingSource) { self.text = text }
@@ -32,7 +32,7 @@ package final class AgeArmorReader: ByteSource {
       if state == .ended { return 0 }
       try readLine()
     }
-    // As many lines as fit: a line at a time is what everything behind would otherwise be called for.
+    // Fill the buffer: otherwise every later stage would run once per line.
     while state == .within, decoded.count - first < buffer.count { try readLine() }
     let count = min(buffer.count, decoded.count - first)
     let ready = decoded
@@ -78,7 +78,7 @@ package final class AgeArmorReader: ByteSource {
     }
   }
 
-  /// A line without its end. The last line of a file needs none.
+  /// A line without its line ending, which the last line of the file may lack.
   private func line() throws(Failure) -> [UInt8] {
     let limit = Self.columns + 1
     var line: [UInt8]
@@ -107,7 +107,7 @@ private func isSpace(_ byte: UInt8) -> Bool {
   byte == UInt8(ascii: " ") || (9...13).contains(byte)
 }
 
-/// Writes an age file as text.
+/// Writes an armored age file.
 package final class AgeArmorWriter: ByteSink {
   private let next: any ByteSink
   private var held: [UInt8] = []

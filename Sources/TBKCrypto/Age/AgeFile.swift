@@ -1,13 +1,13 @@
 import TBKCore
 
-/// What one age file's keys come from: 16 random bytes.
+/// The file key of one age file: 16 random bytes, from which its other keys are derived.
 package struct AgeFileKey: ~Copyable {
   private let key: Secret
 
   static let length = 16
-  /// Bytes of a stanza's body: the key and a tag.
+  /// Length in bytes of a stanza's body: the key and a tag.
   static let wrappedLength = length + aeadTagLength
-  /// Bytes before the first chunk of a payload.
+  /// Length in bytes of the nonce before the first chunk of a payload.
   package static let payloadNonceLength = 16
 
   /// A new key.
@@ -21,7 +21,7 @@ package struct AgeFileKey: ~Copyable {
 
   private init(_ key: consuming Secret) { self.key = key }
 
-  /// HMAC-SHA-256 of a header's text.
+  /// The HMAC-SHA-256 of a header's text.
   func mac(of text: [UInt8]) throws(Failure) -> [UInt8] {
     let derived = try HKDF.derive(
       .sha256, key: key, salt: [], info: Array("header".utf8), length: 32)
@@ -51,7 +51,7 @@ package struct AgeFileKey: ~Copyable {
     return Array(output[..<count])
   }
 
-  /// The key in the body of a stanza; nil if it is wrapped under another key.
+  /// The file key in the body of a stanza; nil if it was wrapped with another key.
   static func unwrap(_ body: [UInt8], under wrapping: borrowing Secret) throws(Failure) -> AgeFileKey? {
     var aead = try AEAD(.chaCha20Poly1305, key: wrapping, encrypting: false)
     var output: [UInt8] = []
@@ -65,8 +65,7 @@ package struct AgeFileKey: ~Copyable {
 
 /// Writes age files.
 package enum AgeWriter {
-  /// Writes header and nonce to `sink`; what is then written to the stage that comes back is the
-  /// payload. Ending it ends `sink`.
+  /// Writes header and nonce to `sink`. Returns the stage that takes the payload; finishing it finishes `sink`.
   package static func begin(
     _ header: AgeHeader, _ key: borrowing AgeFileKey, into sink: any ByteSink
   ) throws(Failure) -> ChunkEncryptor {
@@ -76,7 +75,7 @@ package enum AgeWriter {
     return ChunkEncryptor(cipher, into: sink)
   }
 
-  /// An age file for recipients.
+  /// Begins an age file for recipients.
   package static func begin(
     to recipients: [AgeRecipient], into sink: any ByteSink
   ) throws(Failure) -> ChunkEncryptor {
@@ -87,7 +86,7 @@ package enum AgeWriter {
 
 /// Reads age files.
 package enum AgeReader {
-  /// Reads the nonce that follows a header, and returns the cipher of what then comes.
+  /// Reads the nonce that follows a header, and returns the cipher of the payload after it.
   package static func payloadCipher(
     _ key: borrowing AgeFileKey, of source: any ByteSource
   ) throws(Failure) -> ChunkCipher {
@@ -98,8 +97,8 @@ package enum AgeReader {
     return try key.payloadCipher(nonce: nonce, encrypting: false)
   }
 
-  /// What to read the file from, if its first bytes are those of an age file: the source itself, or
-  /// what its armor says. Nil if it is something else; nothing is consumed then.
+  /// The source to read an age file from: `source` itself, or its decoded armor. Nil if it is not an age file; then
+  /// nothing is consumed.
   package static func source(_ source: PeekingSource) throws(Failure) -> PeekingSource? {
     if AgeHeader.isBegun(by: try source.peek(AgeHeader.firstLine.count)) { return source }
     if try AgeArmorReader.isNext(in: source) { return PeekingSource(AgeArmorReader(source)) }

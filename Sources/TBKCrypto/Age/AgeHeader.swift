@@ -34,16 +34,16 @@ package struct AgeStanza: Equatable, Sendable {
   }
 }
 
-/// The text before the payload of an age file (age-encryption.org/v1, "Header"): stanzas, and a MAC
-/// under the file's key. There is one way to write a header.
+/// The header of an age file (age-encryption.org/v1, "Header"): stanzas, and a MAC with the file key. Each header has
+/// exactly one encoding.
 package struct AgeHeader: Equatable, Sendable {
   package let stanzas: [AgeStanza]
-  /// HMAC-SHA-256 of everything before it, under a key that the file's key gives; 32 bytes.
+  /// HMAC-SHA-256 of everything before it, with a key derived from the file key; 32 bytes.
   package let mac: [UInt8]
 
   package static let firstLine = Array("age-encryption.org/v1".utf8)
   static let columns = 64
-  /// Bytes: thousands of recipients.
+  /// In bytes: room for thousands of recipients.
   package static let maximumLength = 1 << 20
 
   init(stanzas: [AgeStanza], mac: [UInt8]) {
@@ -51,7 +51,7 @@ package struct AgeHeader: Equatable, Sendable {
     self.mac = mac
   }
 
-  /// What the MAC is computed of.
+  /// The text that the MAC authenticates.
   var authenticated: [UInt8] { AgeHeader.authenticated(stanzas) }
 
   static func authenticated(_ stanzas: [AgeStanza]) -> [UInt8] {
@@ -60,7 +60,7 @@ package struct AgeHeader: Equatable, Sendable {
     return text + Array("---".utf8)
   }
 
-  /// What each stanza says that it is, as text.
+  /// The type of each stanza, as text.
   package var stanzaTypes: [String] { stanzas.map { String(decoding: $0.type, as: UTF8.self) } }
 
   package var bytes: [UInt8] {
@@ -69,12 +69,12 @@ package struct AgeHeader: Equatable, Sendable {
 
   // MARK: Parsing
 
-  /// Whether `bytes` begin as an age file of any version does.
+  /// Whether `bytes` begin like an age file of any version.
   package static func isBegun(by bytes: [UInt8]) -> Bool {
     bytes.starts(with: Array("age-encryption.org/".utf8))
   }
 
-  /// Reads a header that ends where `bytes` end.
+  /// Parses a header that fills `bytes`.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     let source = PeekingSource(MemorySource(bytes))
     try self.init(reading: source)
@@ -129,7 +129,7 @@ package struct AgeHeader: Equatable, Sendable {
     }
   }
 
-  /// What follows "->": one or more words of visible ASCII.
+  /// The words after "->": one or more, of visible ASCII.
   private static func words(of line: [UInt8]) throws(Failure) -> [[UInt8]] {
     let wrong = Failure(.malformed, "an age stanza does not begin as it should")
     guard line.starts(with: Array("-> ".utf8)) else { throw wrong }

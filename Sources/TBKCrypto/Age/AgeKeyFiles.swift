@@ -1,6 +1,6 @@
 import TBKCore
 
-/// The lines of a file of keys: what is empty or begins with "#" says nothing.
+/// The lines of a key file, without empty lines and comments ("#").
 private func keyLines(_ text: Span<UInt8>) -> [(number: Int, range: Range<Int>)] {
   var lines: [(number: Int, range: Range<Int>)] = []
   var (start, number) = (0, 0)
@@ -35,16 +35,16 @@ package enum AgeIdentityFile {
     return identities
   }
 
-  /// Whether a text is an age file, in which the identities are encrypted.
+  /// Whether the text is an age file that contains encrypted identities.
   package static func isEncrypted(_ text: borrowing Secret) throws(Failure) -> Bool {
     try AgeReader.source(front(text)) != nil
   }
 
-  /// The text in an identity file that is encrypted with a passphrase.
+  /// Decrypts an identity file that is encrypted with a passphrase.
   ///
   /// - Parameters:
-  ///   - memoryLimit: KiB that scrypt may take.
-  ///   - passphrase: asked for when the file has been found good.
+  ///   - memoryLimit: the maximum memory for scrypt, in KiB.
+  ///   - passphrase: called only once the header has been checked.
   package static func decrypt(
     _ text: borrowing Secret, memoryLimit: UInt64, passphrase: () throws(Failure) -> Secret
   ) throws(Failure) -> Secret {
@@ -65,7 +65,7 @@ package enum AgeIdentityFile {
     return try sink.content()
   }
 
-  /// An age file that a passphrase opens, with a text of identities in it: what `decrypt` reads.
+  /// Encrypts a text of identities with a passphrase, for `decrypt`.
   package static func encrypt(
     _ text: borrowing Secret, passphrase: borrowing Secret
   ) throws(Failure) -> [UInt8] {
@@ -77,9 +77,9 @@ package enum AgeIdentityFile {
     return sink.bytes
   }
 
-  /// What a file of identities says about one, with a line feed at the end.
+  /// The lines of an identity file for one identity, with a final line feed.
   ///
-  /// - Parameter created: the time, as RFC 3339 has it.
+  /// - Parameter created: the time, in RFC 3339 format.
   package static func text(of identity: AgeIdentity, created: String) throws(Failure) -> Secret {
     let front = Array(
       "# created: \(created)\n# public key: \(try identity.recipient.text())\n".utf8)
@@ -95,8 +95,8 @@ package enum AgeIdentityFile {
     return text
   }
 
-  /// A file that may be a secret in itself is copied into memory that is not locked here only if it
-  /// is encrypted: the first bytes say so.
+  /// Copies the file into unlocked memory only if its first bytes show that it is encrypted: otherwise it is itself a
+  /// secret.
   private static func front(_ text: borrowing Secret) -> PeekingSource {
     let isPlain = text.withBytes { bytes in
       var index = 0
@@ -128,7 +128,7 @@ package enum AgeRecipientsFile {
   }
 }
 
-/// Collects a secret of bounded length.
+/// Collects a secret; more bytes than its capacity are `.malformed`.
 private final class SecretSink: ByteSink {
   private let secret: Secret
   private var count = 0

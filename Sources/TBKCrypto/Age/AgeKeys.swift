@@ -1,14 +1,14 @@
 import CCrypto
 import TBKCore
 
-/// Whom an age file can be sealed to: the public half of an X25519 identity, `age1…`.
+/// A recipient of age files: the public half of an X25519 identity, `age1…`.
 package struct AgeRecipient: Hashable, Sendable {
   /// 32 bytes.
   package let point: [UInt8]
 
   package init(point: [UInt8]) { self.point = point }
 
-  /// Reads `age1…`. What is no key of this kind is `.malformed`, by the name of its kind.
+  /// Parses `age1…`. Any other kind of key is `.malformed`, and the message names it.
   package init(parsing text: [UInt8]) throws(Failure) {
     let shown = RawPath(text).display
     if text.starts(with: Array("age1pq1".utf8)) {
@@ -22,7 +22,7 @@ package struct AgeRecipient: Hashable, Sendable {
         hint: "recipients are X25519's, as tbk-keygen makes them")
     }
     if text.starts(with: Array("AGE-SECRET-KEY-".utf8)) {
-      // It is not quoted: it is a secret.
+      // Not quoted, because it is a secret.
       throw Failure(
         .malformed, "an identity is given where a recipient belongs",
         hint: "tbk-keygen -y prints the recipient of an identity")
@@ -46,7 +46,7 @@ package struct AgeRecipient: Hashable, Sendable {
 
   private static let label = Array("age-encryption.org/v1/X25519".utf8)
 
-  /// The stanza that gives a file's key to this recipient.
+  /// Wraps a file key for this recipient.
   func wrap(_ fileKey: borrowing AgeFileKey) throws(Failure) -> AgeStanza {
     let ephemeral = try X25519.generate()
     let share = try X25519.publicKey(of: ephemeral)
@@ -66,15 +66,15 @@ package struct AgeRecipient: Hashable, Sendable {
   }
 }
 
-/// The names of stanzas.
+/// The types of stanzas.
 enum AgeStanzaType {
   static let x25519 = "X25519"
   static let scrypt = "scrypt"
-  /// ML-KEM-768 with X25519: not supported, and refused by its name.
+  /// ML-KEM-768 with X25519: rejected as unsupported.
   static let hybrid = "mlkem768x25519"
 }
 
-/// What opens an age file: the private half of an X25519 key, `AGE-SECRET-KEY-1…`.
+/// An identity, which opens age files: the private half of an X25519 key, `AGE-SECRET-KEY-1…`.
 package final class AgeIdentity {
   private let scalar: Secret
   package let recipient: AgeRecipient
@@ -91,7 +91,7 @@ package final class AgeIdentity {
 
   private static let prefix = "AGE-SECRET-KEY-"
 
-  /// Reads `AGE-SECRET-KEY-1…`. Messages say nothing of what it was.
+  /// Parses `AGE-SECRET-KEY-1…`. Messages never quote the input.
   package convenience init(parsing text: Span<UInt8>) throws(Failure) {
     func begins(_ prefix: String) -> Bool {
       let front = Array(prefix.utf8)
@@ -129,7 +129,7 @@ package final class AgeIdentity {
     return text
   }
 
-  /// The file's key, if the stanza is for this identity.
+  /// The file key, if the stanza is for this identity.
   fileprivate func unwrap(_ stanza: AgeX25519Stanza) throws(Failure) -> AgeFileKey? {
     guard let secret = try X25519.sharedSecret(scalar, stanza.share) else {
       throw Failure(.malformed, "an X25519 stanza has a share of low order")
@@ -139,7 +139,7 @@ package final class AgeIdentity {
   }
 }
 
-/// An X25519 stanza that is well-formed.
+/// A well-formed X25519 stanza.
 private struct AgeX25519Stanza {
   let share: [UInt8]
   let body: [UInt8]
@@ -153,7 +153,7 @@ private struct AgeX25519Stanza {
   }
 }
 
-/// A scrypt stanza that is well-formed.
+/// A well-formed scrypt stanza.
 private struct AgeScryptStanza {
   let salt: [UInt8]
   let logN: UInt64
@@ -190,12 +190,12 @@ private struct AgeScryptStanza {
   }
 }
 
-/// What a passphrase of an age file costs.
+/// The scrypt cost of a passphrase of an age file.
 package enum AgeScrypt {
-  /// The binary logarithm of scrypt's N: 18 takes 256 MiB, and each more twice that.
+  /// The binary logarithm of scrypt's N: 18 takes 256 MiB; each increment doubles it.
   package static let standardLogN: UInt64 = 18
 
-  /// KiB of memory that a cost takes.
+  /// The memory that a cost takes, in KiB.
   static func memory(logN: UInt64) -> UInt64 { logN < 54 ? 1 << logN : .max }
 }
 
@@ -208,10 +208,10 @@ extension AgeHeader {
     stanzas.contains { $0.isOf(AgeStanzaType.x25519) || $0.isOf(AgeStanzaType.hybrid) }
   }
 
-  /// The file's key, from the first stanza that is for one of the identities. The MAC holds.
+  /// The file key, from the first stanza for one of the identities, after verifying the MAC.
   ///
-  /// `.authentication` if there is none; `.malformed` if a stanza that an identity could be for is
-  /// malformed, or the file is for hybrid recipients alone.
+  /// Throws `.authentication` if there is no such stanza; `.malformed` if an X25519 stanza is malformed, or if the file
+  /// has only hybrid recipients.
   package func unwrap(_ identities: [AgeIdentity]) throws(Failure) -> AgeFileKey {
     try checkScryptAlone()
     let candidates = try x25519Stanzas()
@@ -235,9 +235,9 @@ extension AgeHeader {
       libraryHint: "make the keys of the identity of one of its recipients")
   }
 
-  /// The file's key, from its passphrase. The MAC holds.
+  /// The file key, from the passphrase, after verifying the MAC.
   ///
-  /// - Parameter memoryLimit: KiB that scrypt may take.
+  /// - Parameter memoryLimit: the maximum memory for scrypt, in KiB.
   package func unwrap(
     passphrase: borrowing Secret, memoryLimit: UInt64
   ) throws(Failure) -> AgeFileKey {
@@ -249,14 +249,14 @@ extension AgeHeader {
     return try verified(fileKey)
   }
 
-  /// Refuses a header whose passphrase no file can have or costs too much, before it is asked for.
+  /// Rejects an invalid or too expensive scrypt stanza, before asking for the passphrase.
   ///
-  /// - Parameter memoryLimit: KiB that scrypt may take.
+  /// - Parameter memoryLimit: the maximum memory for scrypt, in KiB.
   package func checkPassphraseCost(memoryLimit: UInt64) throws(Failure) {
     _ = try scryptStanza(memoryLimit: memoryLimit)
   }
 
-  /// Refuses stanzas that are malformed, before an identity is asked for.
+  /// Rejects malformed stanzas, before asking for an identity.
   package func checkStanzas() throws(Failure) {
     try checkScryptAlone()
     _ = try x25519Stanzas()
@@ -287,8 +287,8 @@ extension AgeHeader {
     return stanza
   }
 
-  /// A file with a passphrase has no recipients: whoever knows one of them could not be told from
-  /// whoever knows the passphrase.
+  /// A file with a passphrase must have no recipients: otherwise anyone with an identity could forge what only the
+  /// passphrase should authenticate.
   private func checkScryptAlone() throws(Failure) {
     if hasPassphrase, stanzas.count > 1 {
       throw Failure(.malformed, "the age header has a passphrase and something else")
@@ -302,7 +302,7 @@ extension AgeHeader {
     return key
   }
 
-  /// A header that gives `key` to each of the recipients.
+  /// A header that wraps `key` for each of the recipients.
   package static func sealing(
     _ key: borrowing AgeFileKey, to recipients: [AgeRecipient]
   ) throws(Failure) -> AgeHeader {
@@ -312,7 +312,7 @@ extension AgeHeader {
     return AgeHeader(stanzas: stanzas, mac: try key.mac(of: authenticated(stanzas)))
   }
 
-  /// A header that gives `key` to whoever knows the passphrase.
+  /// A header that wraps `key` with the passphrase.
   ///
   /// - Parameter logN: the binary logarithm of scrypt's N.
   package static func sealing(

@@ -5,7 +5,7 @@ enum Bech32 {
   private static let alphabet = Array("qpzry9x8gf2tvdw0s3jn54khce6mua7l".utf8)
   private static let checksumLength = 6
 
-  /// `data` as text, in lower case.
+  /// Encodes `data` as text, in lower case.
   ///
   /// - Parameter prefix: in lower case.
   static func encode(prefix: String, _ data: Span<UInt8>) throws(Failure) -> Secret {
@@ -28,7 +28,7 @@ enum Bech32 {
     return text
   }
 
-  /// The data of a text that has this prefix; nil if it is none. All letters must have one case.
+  /// Decodes a text with this prefix; nil if it is invalid. Mixed case is invalid.
   ///
   /// - Parameter prefix: in lower case.
   static func decode(_ text: Span<UInt8>, prefix: String) throws(Failure) -> Secret? {
@@ -88,8 +88,8 @@ enum Bech32 {
     return sum
   }
 
-  /// Values of `from` bits as values of `to` bits; throws if what is left over is not zero, or would
-  /// have needed no value of its own.
+  /// Regroups values of `from` bits into values of `to` bits; without padding, throws if the leftover bits are not zero
+  /// or would fill a whole input value.
   private static func regroup(
     _ input: Span<UInt8>, from: UInt32, to: UInt32, padding: Bool
   ) throws(Failure) -> [UInt8] {

@@ -28,8 +28,8 @@ package enum X25519 {
     return raw
   }
 
-  /// The secret that both sides share, 32 bytes; nil if the other side's point is of low order, so
-  /// that the secret would be zero whatever our key is (RFC 7748, 6.1).
+  /// The shared secret, 32 bytes; nil if the other side's point is of low order, so that the secret would be zero
+  /// whatever our key is (RFC 7748, 6.1).
   ///
   /// - Parameter point: 32 bytes.
   package static func sharedSecret(
@@ -53,7 +53,7 @@ package enum X25519 {
       for index in bytes.indices { sum |= bytes[index] }
       return sum == 0
     }
-    // OpenSSL refuses what is zero itself; whatever else makes it fail is none of the point's doing.
+    // OpenSSL itself fails for a zero secret; any other failure is not the point's fault.
     if isZero {
       ERR_clear_error()
       return nil
@@ -63,7 +63,7 @@ package enum X25519 {
   }
 }
 
-/// Owns an `EVP_PKEY`, which wipes itself when it goes.
+/// Owns an `EVP_PKEY`, which is wiped when it is freed.
 @safe private struct X25519Key: ~Copyable {
   let pointer: OpaquePointer
 
@@ -87,7 +87,7 @@ package enum X25519 {
   deinit { unsafe EVP_PKEY_free(pointer) }
 }
 
-/// Owns the `EVP_PKEY_CTX` of one agreement.
+/// Owns the `EVP_PKEY_CTX` of one key agreement.
 @safe private struct X25519Context: ~Copyable {
   let pointer: OpaquePointer
 

@@ -1,12 +1,11 @@
 import CCrypto
 import TBKCore
 
-/// The bytes of a tag, in both algorithms.
+/// The length of a tag in bytes, for both algorithms.
 package let aeadTagLength = 16
 
-/// One key of an AEAD for many short messages, each with a nonce of 12 bytes, a tag of 16 bytes
-/// behind it and no associated data (RFC 5116). Owns an `EVP_CIPHER_CTX`, which is set up once:
-/// a message costs no more than its nonce.
+/// One AEAD key for many short messages, each with a 12-byte nonce, followed by a 16-byte tag, without associated data
+/// (RFC 5116). Owns an `EVP_CIPHER_CTX`, which is set up once: each message sets only its nonce.
 @safe package struct AEAD: ~Copyable {
   package enum Algorithm: Sendable {
     /// AEAD_AES_256_GCM.
@@ -51,8 +50,8 @@ package let aeadTagLength = 16
 
   deinit { unsafe EVP_CIPHER_CTX_free(context) }
 
-  /// Encrypts a message of less than 2 GiB into the front of `output`, which is grown if it is too
-  /// small: as many bytes as `plaintext` has, then the tag. Returns their count.
+  /// Encrypts a message of less than 2 GiB into the front of `output`, which is grown if necessary: the ciphertext,
+  /// then the tag. Returns their length.
   package mutating func seal(
     _ plaintext: Span<UInt8>, nonce: [UInt8], into output: inout [UInt8]
   ) throws(Failure) -> Int {
@@ -69,8 +68,8 @@ package let aeadTagLength = 16
     return count + aeadTagLength
   }
 
-  /// Decrypts a message with its tag into the front of `output`, which is grown if it is too small.
-  /// Returns how many bytes it put there; nil, and no byte of it there, if the tag does not verify.
+  /// Decrypts a message with its tag into the front of `output`, which is grown if necessary. Returns the length of the
+  /// plaintext; if the tag does not verify, wipes `output` and returns nil.
   package mutating func open(
     _ ciphertext: Span<UInt8>, nonce: [UInt8], into output: inout [UInt8]
   ) throws(Failure) -> Int? {
@@ -92,7 +91,7 @@ package let aeadTagLength = 16
     return nil
   }
 
-  /// Sets the nonce and passes `input` through, into the front of `output`.
+  /// Sets the nonce and runs `input` through the cipher into the front of `output`.
   ///
   /// - Parameter spare: how many more bytes `output` must have room for.
   private mutating func run(

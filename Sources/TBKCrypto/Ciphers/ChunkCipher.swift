@@ -1,14 +1,14 @@
 import CCrypto
 import TBKCore
 
-/// How a message of any length is cut into chunks that each have a tag, so that it can be used as it
-/// comes, and from any place.
+/// How a message of any length is split into chunks with a tag each, so that it can be used as a stream, and from any
+/// offset.
 package enum ChunkScheme: Sendable {
-  /// C2SP chunked-encryption with AEAD_AES_256_GCM: chunks of 16 KiB, the last one always shorter,
-  /// and possibly empty. The nonce is the base nonce, XORed with the number of the chunk.
+  /// C2SP chunked-encryption with AEAD_AES_256_GCM: chunks of 16 KiB, the last one always shorter, possibly empty. The
+  /// nonce is the base nonce XORed with the chunk number.
   case chunkedEncryption
-  /// age's STREAM with ChaCha20-Poly1305: chunks of 64 KiB, the last one not empty unless it is the
-  /// only one. The nonce is the number of the chunk, then 1 in the last one and 0 in the others.
+  /// age's STREAM with ChaCha20-Poly1305: chunks of 64 KiB, the last one not empty unless it is the only one. The nonce
+  /// is the chunk number, followed by 1 for the last chunk and 0 for the others.
   case stream
 
   /// Bytes of plaintext in every chunk but the last.
@@ -17,7 +17,7 @@ package enum ChunkScheme: Sendable {
   /// Bytes of ciphertext in every chunk but the last.
   package var sealedSize: Int { chunkSize + aeadTagLength }
 
-  /// Whether what fills a chunk is never the end.
+  /// Whether a full chunk is never the last.
   var lastIsShort: Bool { self == .chunkedEncryption }
 
   var algorithm: AEAD.Algorithm {
@@ -27,8 +27,8 @@ package enum ChunkScheme: Sendable {
   /// C2SP chunked-encryption, "Message chunking": 2^38 chunks. age's own limit is never reached.
   static let chunkLimit: UInt64 = 1 << 38
 
-  /// The number of the last chunk and its length, in a message whose chunks are `length` bytes of
-  /// ciphertext. `.truncated` if no message has that length.
+  /// The number and length of the last chunk of a message with `length` bytes of ciphertext. `.truncated` if no message
+  /// has that length.
   package func lastChunk(ofSealedLength length: UInt64) throws(Failure) -> (index: UInt64, count: Int) {
     let size = UInt64(sealedSize)
     let index = lastIsShort || length == 0 ? length / size : (length - 1) / size
@@ -41,7 +41,7 @@ package enum ChunkScheme: Sendable {
     return (index, count)
   }
 
-  /// A chunk that holds nothing ends a message of STREAM only if it is the whole message.
+  /// In STREAM, an empty last chunk is allowed only if it is the whole message.
   func checkLast(_ index: UInt64, _ count: Int) throws(Failure) {
     if !lastIsShort, index > 0, count == aeadTagLength {
       throw Failure(.malformed, "the last chunk of the encrypted message is empty")
@@ -70,7 +70,7 @@ package struct ChunkCipher: ~Copyable {
     aead = try AEAD(scheme.algorithm, key: key, encrypting: encrypting)
   }
 
-  /// Encrypts a chunk into the front of `output`; returns the count of bytes.
+  /// Encrypts a chunk into the front of `output`; returns the number of bytes.
   mutating func seal(
     _ chunk: Span<UInt8>, _ index: UInt64, isLast: Bool, into output: inout [UInt8]
   ) throws(Failure) -> Int {
@@ -78,7 +78,7 @@ package struct ChunkCipher: ~Copyable {
     return try aead.seal(chunk, nonce: nonce(index, isLast: isLast), into: &output)
   }
 
-  /// Decrypts a chunk into the front of `output`; nil if it does not verify at this place.
+  /// Decrypts a chunk into the front of `output`; nil if it does not verify at this position.
   mutating func open(
     _ chunk: Span<UInt8>, _ index: UInt64, isLast: Bool, into output: inout [UInt8]
   ) throws(Failure) -> Int? {
@@ -88,7 +88,7 @@ package struct ChunkCipher: ~Copyable {
 
   private func nonce(_ index: UInt64, isLast: Bool) -> [UInt8] {
     var nonce = baseNonce
-    // chunked-encryption counts in the last bytes of the nonce, STREAM before the flag.
+    // chunked-encryption has the counter in the last bytes of the nonce, STREAM before the flag.
     let end = scheme == .stream ? nonce.count - 1 : nonce.count
     for place in 0..<8 {
       nonce[end - 1 - place] ^= UInt8(truncatingIfNeeded: index >> UInt64(8 * place))
@@ -100,8 +100,8 @@ package struct ChunkCipher: ~Copyable {
 
 // MARK: C2SP chunked-encryption
 
-/// The front of a message of C2SP chunked-encryption, instantiated with SHA-512 and
-/// AEAD_AES_256_GCM ("Cobblestone-256"): the salt, and what commits to the key.
+/// The front of a message of C2SP chunked-encryption, instantiated with SHA-512 and AEAD_AES_256_GCM
+/// ("Cobblestone-256"): the salt and the key commitment.
 package struct ChunkedEncryptionFront: Equatable, Sendable {
   package static let saltLength = 24
   package static let commitmentLength = 32
@@ -111,7 +111,7 @@ package struct ChunkedEncryptionFront: Equatable, Sendable {
   package let salt: [UInt8]
   package let commitment: [UInt8]
 
-  /// - Parameter bytes: what the message begins with; `.truncated` if it is too short.
+  /// - Parameter bytes: the start of the message; `.truncated` if it is too short.
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     guard bytes.count >= Self.length else {
       throw Failure(.truncated, "the encrypted message ends before its first chunk")
@@ -127,13 +127,12 @@ package struct ChunkedEncryptionFront: Equatable, Sendable {
 
   package var bytes: [UInt8] { salt + commitment }
 
-  /// Writes the front of a new message to `sink`; what is then written to the stage that comes back is
-  /// the message.
+  /// Writes the front of a new message to `sink`. Returns the stage that takes the plaintext.
   ///
   /// - Parameters:
   ///   - key: 32 uniformly random bytes.
-  ///   - context: what the message is authenticated with.
-  ///   - salt: 24 bytes that are never used again with this key; random ones if nil.
+  ///   - context: authenticated together with the message.
+  ///   - salt: 24 bytes that are never reused with this key; random if nil.
   package static func begin(
     key: borrowing Secret, context: [UInt8], salt: [UInt8]? = nil, into sink: any ByteSink
   ) throws(Failure) -> ChunkEncryptor {
@@ -145,8 +144,7 @@ package struct ChunkedEncryptionFront: Equatable, Sendable {
     return ChunkEncryptor(try cipher(derived, encrypting: true), into: sink)
   }
 
-  /// The cipher of the message, for reading; `.authentication` if it was made with another key or
-  /// context.
+  /// The cipher for decrypting the message; `.authentication` if it was made with another key or context.
   package func cipher(key: borrowing Secret, context: [UInt8]) throws(Failure) -> ChunkCipher {
     let derived = try Self.derive(key, salt: salt, context: context)
     let expected = derived.withBytes { Array($0.extracting(44..<76)) }

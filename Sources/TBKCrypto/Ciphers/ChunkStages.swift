@@ -1,6 +1,6 @@
 import TBKCore
 
-/// Encrypts a message chunk by chunk. It does not write what comes before the first chunk.
+/// Encrypts a message chunk by chunk. Does not write the front of the message.
 package final class ChunkEncryptor: ByteSink {
   private var cipher: ChunkCipher
   private let scheme: ChunkScheme
@@ -25,7 +25,7 @@ package final class ChunkEncryptor: ByteSink {
     ended = true  // Until this write has gone well.
     var done = 0
     while done < bytes.count {
-      // A full chunk of STREAM may be the last one, until more comes.
+      // In STREAM, a full chunk may be the last one, until more bytes come.
       if chunk.count == scheme.chunkSize { try flush(isLast: false) }
       let count = min(scheme.chunkSize - chunk.count, bytes.count - done)
       chunk.append(bytes.extracting(done..<done + count))
@@ -48,7 +48,7 @@ package final class ChunkEncryptor: ByteSink {
     chunk.removeAll(keepingCapacity: true)
   }
 
-  // What is lent is held by another name for as long as that takes, no longer: no array is copied.
+  // Arrays are lent through a local reference that ends before they are changed, so none is copied.
 
   private func seal(isLast: Bool) throws(Failure) -> Int {
     let chunk = chunk
@@ -61,8 +61,8 @@ package final class ChunkEncryptor: ByteSink {
   }
 }
 
-/// Decrypts a message chunk by chunk; a chunk is passed on when its tag has been verified. That the
-/// message is complete is known when `finish()` returns.
+/// Decrypts a message chunk by chunk; a chunk is passed on once its tag has been verified. The message is complete only
+/// when `finish()` has returned.
 package final class ChunkDecryptor: ByteSink {
   private var cipher: ChunkCipher
   private let scheme: ChunkScheme
@@ -110,7 +110,7 @@ package final class ChunkDecryptor: ByteSink {
     try scheme.checkLast(index, chunk.count)
     let last = chunk
     guard let count = try cipher.open(last.span, index, isLast: true, into: &opened) else {
-      // A chunk that something follows was truncated there, and is whole itself: it is passed on.
+      // It is not the last chunk, so the message was truncated after it. It is valid: pass it on.
       if scheme == .stream, last.count == scheme.sealedSize,
         let count = try cipher.open(last.span, index, isLast: false, into: &opened)
       {
@@ -131,10 +131,10 @@ package final class ChunkDecryptor: ByteSink {
     swap(&full, &chunk)
   }
 
-  /// A chunk that something follows.
+  /// Decrypts a chunk that is not the end of the input.
   private func open(_ sealed: Span<UInt8>) throws(Failure) {
     guard let count = try cipher.open(sealed, index, isLast: false, into: &opened) else {
-      // A whole message that something follows: its end is passed on too.
+      // It is the last chunk, but more bytes follow. It is valid: pass it on.
       if scheme == .stream, let count = try cipher.open(sealed, index, isLast: true, into: &opened) {
         try emit(count)
         throw Failure(.malformed, "something follows the end of the encrypted message")
@@ -145,7 +145,7 @@ package final class ChunkDecryptor: ByteSink {
     index += 1
   }
 
-  /// The array is lent under another name, so that it is not copied.
+  /// Lends the array through a local reference, so that it is not copied.
   private func emit(_ count: Int) throws(Failure) {
     let opened = opened
     try next.write(opened.span.extracting(0..<count))
@@ -166,8 +166,7 @@ package final class ChunkDecryptor: ByteSink {
   }
 }
 
-/// A message whose chunks can be decrypted in any order. That it has the length it seems to have is
-/// proved first, by its last chunk.
+/// A message whose chunks can be decrypted in any order. Its length is authenticated first, by its last chunk.
 package final class ChunkedMessage {
   private let region: any ByteRegion
   private let start: UInt64
@@ -179,7 +178,7 @@ package final class ChunkedMessage {
   private var held: UInt64?
   private var heldCount = 0
 
-  /// Bytes of plaintext.
+  /// Length of the plaintext in bytes.
   package let length: UInt64
 
   /// - Parameters:
@@ -203,9 +202,9 @@ package final class ChunkedMessage {
 
   deinit { wipe(&opened) }
 
-  /// Passes the plaintext in `range`, which must lie in the message, to `sink` without ending it.
+  /// Copies the plaintext in `range`, which must lie in the message, to `sink`, without finishing it.
   ///
-  /// - Parameter further: up to where the next calls will read on, if that is known.
+  /// - Parameter further: the end of what the next calls will read, if known.
   package func read(
     _ range: Range<UInt64>, expecting further: UInt64? = nil, into sink: any ByteSink
   ) throws(Failure) {
@@ -226,7 +225,7 @@ package final class ChunkedMessage {
     }
   }
 
-  /// Says which of the plaintext will be read from now on, in this order.
+  /// Announces which ranges of the plaintext will be read, in this order.
   ///
   /// - Parameter ranges: ascending.
   package func expect(_ ranges: [Range<UInt64>]) {
@@ -238,7 +237,7 @@ package final class ChunkedMessage {
       })
   }
 
-  /// The plaintext in `range`, which must lie in the message and be small enough to hold.
+  /// The plaintext in `range`, which must lie in the message and be small enough for memory.
   package func read(_ range: Range<UInt64>, expecting further: UInt64? = nil) throws(Failure) -> [UInt8] {
     let memory = MemorySink()
     try read(range, expecting: further, into: memory)
@@ -250,7 +249,7 @@ package final class ChunkedMessage {
     try sink.write(opened.span.extracting(range))
   }
 
-  /// Brings a chunk into `opened`.
+  /// Reads and decrypts a chunk into `opened`.
   private func open(_ index: UInt64) throws(Failure) {
     if held == index { return }
     held = nil

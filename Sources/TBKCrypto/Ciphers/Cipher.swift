@@ -1,10 +1,10 @@
 import CCrypto
 import TBKCore
 
-/// The most that one AES-GCM message may hold: 2^36 - 32 bytes (NIST SP 800-38D, 5.2.1.1).
+/// The maximum length of an AES-GCM message: 2^36 - 32 bytes (NIST SP 800-38D, 5.2.1.1).
 package let gcmMaximumLength: UInt64 = (1 << 36) - 32
 
-/// The bytes of a GCM tag.
+/// The length of a GCM tag in bytes.
 package let gcmTagLength = 16
 
 /// One direction of one cipher over one message. Owns an `EVP_CIPHER_CTX`.
@@ -20,8 +20,8 @@ package let gcmTagLength = 16
 
   deinit { unsafe EVP_CIPHER_CTX_free(pointer) }
 
-  /// Runs `input` through the cipher into the front of `output`, which is grown if it is smaller
-  /// than the input and a block. Returns how many bytes came out.
+  /// Runs `input` through the cipher into the front of `output`, which is grown to hold the input and a block. Returns
+  /// how many bytes were written.
   fileprivate func update(
     _ input: Span<UInt8>, into output: inout [UInt8], encrypting: Bool
   ) throws(Failure) -> Int {
@@ -55,12 +55,12 @@ package struct AESGCM: ~Copyable {
   private let encrypting: Bool
   private var remaining = gcmMaximumLength
 
-  /// What OpenSSL takes (GCM_IV_MAX_SIZE), in bytes.
+  /// The nonce lengths that OpenSSL supports (GCM_IV_MAX_SIZE), in bytes.
   package static let nonceLengths = 1...128
 
   /// - Parameters:
   ///   - key: 32 bytes.
-  ///   - nonce: of one of `nonceLengths`; 12 is what we write.
+  ///   - nonce: its length must be in `nonceLengths`; we write 12 bytes.
   package init(key: borrowing Secret, nonce: [UInt8], encrypting: Bool) throws(Failure) {
     guard key.count == 32 else { throw Failure(.library, "AES-256-GCM needs a key of 32 bytes") }
     guard AESGCM.nonceLengths.contains(nonce.count) else {
@@ -85,7 +85,7 @@ package struct AESGCM: ~Copyable {
     self.encrypting = encrypting
   }
 
-  /// Encrypts or decrypts `input` into the front of `output`; as many bytes as `input` has.
+  /// Encrypts or decrypts `input` into the front of `output`; writes `input.count` bytes.
   package mutating func update(_ input: Span<UInt8>, into output: inout [UInt8]) throws(Failure) {
     guard UInt64(input.count) <= remaining else {
       throw Failure(
@@ -109,7 +109,7 @@ package struct AESGCM: ~Copyable {
     return tag
   }
 
-  /// Ends a decryption; false if `tag` (16 bytes) does not belong to what was decrypted.
+  /// Ends a decryption; false if `tag` (16 bytes) does not match the ciphertext.
   package consuming func verify(tag: [UInt8]) -> Bool {
     guard tag.count == gcmTagLength else { return false }
     var scratch = [UInt8](repeating: 0, count: 16)
@@ -148,7 +148,7 @@ package struct AESCBCDecryption: ~Copyable {
     self.context = context
   }
 
-  /// Decrypts `input` into the front of `output` and returns how many bytes came out.
+  /// Decrypts `input` into the front of `output` and returns how many bytes were written.
   package mutating func update(
     _ input: Span<UInt8>, into output: inout [UInt8]
   ) throws(Failure) -> Int {
@@ -168,7 +168,7 @@ package struct AESCBCDecryption: ~Copyable {
   }
 }
 
-/// AES in CBC mode with PKCS#7 padding, of a few bytes that are a secret: a private key.
+/// AES-CBC with PKCS#7 padding for a short secret: a private key.
 package enum AESCBC {
   package static let ivLength = 16
 
@@ -185,7 +185,7 @@ package enum AESCBC {
     return output.withBytes { Array($0) }
   }
 
-  /// The plaintext; nil if its padding is wrong, as it mostly is under a wrong key.
+  /// The plaintext; nil if its padding is wrong, as it usually is with a wrong key.
   package static func decrypt(
     _ ciphertext: Span<UInt8>, key: borrowing Secret, iv: [UInt8]
   ) throws(Failure) -> Secret? {

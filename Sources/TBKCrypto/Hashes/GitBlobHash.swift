@@ -1,9 +1,9 @@
 import CCrypto
 import TBKCore
 
-/// Git's name of a blob: SHA-1 of `blob <size>`, a NUL byte and the content (gitformat-pack(5)).
+/// Git's object name of a blob: the SHA-1 of `blob <size>`, a NUL byte and the content (gitformat-pack(5)).
 ///
-/// It says which bytes a repository has already. Nothing is trusted because of it.
+/// It shows which content a repository already has. Nothing is trusted because of it.
 package struct GitBlobHash: ~Copyable {
   private var running: RunningHash
 
@@ -21,15 +21,15 @@ package struct GitBlobHash: ~Copyable {
   package consuming func finalize() throws(Failure) -> String { try running.finish().hex }
 }
 
-/// Base64 with padding (RFC 4648, 4) of many bytes at once.
+/// Fast base64 with padding (RFC 4648, 4) for large inputs.
 package enum Base64Encoding {
-  /// How long the text for `count` bytes is.
+  /// The length of the text for `count` bytes.
   package static func length(of count: UInt64) -> UInt64 { (count + 2) / 3 * 4 }
 
   /// Appends the text for `bytes`.
   package static func append(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
     let start = text.count
-    // EVP_EncodeBlock ends what it writes with a NUL byte.
+    // EVP_EncodeBlock appends a NUL byte.
     text += [UInt8](repeating: 0, count: Int(length(of: UInt64(bytes.count))) + 1)
     let written = unsafe text.withUnsafeMutableBufferPointer { target in
       unsafe bytes.withUnsafeBufferPointer { source in

@@ -6,12 +6,12 @@ nonisolated(unsafe) private let sha256 = unsafe EVP_MD_fetch(nil, "SHA256", nil)
 nonisolated(unsafe) private let sha512 = unsafe EVP_MD_fetch(nil, "SHA512", nil)
 nonisolated(unsafe) private let sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
 
-/// A running hash of OpenSSL's. Owns one `EVP_MD_CTX`, and can be used again after `finish()`.
+/// A running OpenSSL hash. Owns one `EVP_MD_CTX`, and can be used again after `finish()`.
 @safe package struct RunningHash: ~Copyable {
   package enum Algorithm {
     case sha256
     case sha512
-    /// Only for the names of git; it proves nothing.
+    /// Only for git's object names; proves nothing.
     case sha1
 
     fileprivate var pointer: OpaquePointer? {
@@ -56,7 +56,7 @@ nonisolated(unsafe) private let sha1 = unsafe EVP_MD_fetch(nil, "SHA1", nil)
     guard result == 1 else { throw Failure(.library, "EVP_DigestUpdate failed") }
   }
 
-  /// The hash of what was given since the start or the last `finish()`.
+  /// The hash of all bytes since the start or the last `finish()`.
   package mutating func finish() throws(Failure) -> [UInt8] {
     var output = [UInt8](repeating: 0, count: algorithm.length)
     let result = unsafe output.withUnsafeMutableBytes { raw in
@@ -78,7 +78,7 @@ package struct SHA256: ~Copyable {
 
   package mutating func update(_ bytes: Span<UInt8>) throws(Failure) { try running.update(bytes) }
 
-  /// The hash of what was given since the start or the last `finish()`.
+  /// The hash of all bytes since the start or the last `finish()`.
   package mutating func finish() throws(Failure) -> Digest {
     let bytes = try running.finish()
     guard let digest = Digest(bytes.span) else { throw Failure(.library, "a hash of another length") }
@@ -94,7 +94,7 @@ package struct SHA256: ~Copyable {
   package static func hash(_ bytes: [UInt8]) throws(Failure) -> Digest { try hash(bytes.span) }
 }
 
-/// Hashes what passes through to the next sink.
+/// Hashes bytes and passes them to the next sink.
 package final class HashingSink: ByteSink {
   private var running: SHA256
   private let next: any ByteSink
@@ -113,6 +113,6 @@ package final class HashingSink: ByteSink {
 
   package func finish() throws(Failure) { try next.finish() }
 
-  /// The hash of everything written so far; to be taken once, after `finish()`.
+  /// The hash of everything written; call once, after `finish()`.
   package func digest() throws(Failure) -> Digest { try running.finish() }
 }

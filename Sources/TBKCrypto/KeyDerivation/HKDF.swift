@@ -1,7 +1,7 @@
 import CCrypto
 import TBKCore
 
-/// HKDF (RFC 5869): keys from a key, never from a password.
+/// HKDF (RFC 5869): derives keys from a key, never from a password.
 package enum HKDF {
   package enum Hash: Sendable { case sha256, sha512 }
 
@@ -14,7 +14,7 @@ package enum HKDF {
     try run(hash, EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, key, salt: salt, info: info, length)
   }
 
-  /// Only HKDF-Expand, of a key that is uniformly random.
+  /// Only HKDF-Expand, for a uniformly random key.
   ///
   /// - Parameter length: bytes, at least 1.
   package static func expand(
@@ -29,7 +29,7 @@ package enum HKDF {
   ) throws(Failure) -> Secret {
     let context = try HKDFContext()
     let output = try Secret(count: length)
-    // What a parameter points to must outlive the call, its name included.
+    // Everything that a parameter points to, including its name, must outlive the call.
     var digest = Array((hash == .sha256 ? "SHA256" : "SHA512").utf8CString)
     let names = ["digest", "mode", "key", "salt", "info"].map { Array($0.utf8CString) }
     var mode = mode
@@ -92,7 +92,7 @@ package enum HKDF {
   }
 }
 
-/// Owns the `EVP_KDF_CTX` of one derivation, which wipes its key when it goes.
+/// Owns the `EVP_KDF_CTX` of one derivation, which wipes its key when it is freed.
 @safe private struct HKDFContext: ~Copyable {
   let pointer: OpaquePointer
 

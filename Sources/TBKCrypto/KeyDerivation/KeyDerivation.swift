@@ -4,11 +4,11 @@ import TBKCore
 
 /// The cost of one Argon2id key (RFC 9106).
 package struct Argon2Cost: Equatable, Sendable {
-  /// KiB; at least 8 for each lane.
+  /// In KiB; at least 8 per lane.
   package let memory: UInt32
   /// Passes; at least 1.
   package let passes: UInt32
-  /// Lanes, each a thread; at least 1.
+  /// Lanes, which can run in parallel; at least 1.
   package let lanes: UInt32
 
   package init(memory: UInt32, passes: UInt32, lanes: UInt32) {
@@ -17,20 +17,20 @@ package struct Argon2Cost: Equatable, Sendable {
     self.lanes = lanes
   }
 
-  /// 64 MiB, 3 passes, 4 lanes: what TermBackup 6 always assumes.
+  /// 64 MiB, 3 passes, 4 lanes: what TermBackup 6 always uses.
   package static let standard = Argon2Cost(memory: 65_536, passes: 3, lanes: 4)
 }
 
-/// The most that a reader spends on an archive whose header nobody vouches for.
+/// The limits for a reader on an archive whose header is not yet authenticated.
 package struct Argon2Limits: Sendable {
-  /// KiB.
+  /// In KiB.
   package var memory: UInt32 = 2 * 1024 * 1024
   package var passes: UInt32 = 64
   package var lanes: UInt32 = 64
 
   package init() {}
 
-  /// Refuses a cost that no writer chooses or that is above the limits, before any of it is spent.
+  /// Rejects a cost that is invalid or above the limits, before any of it is spent.
   package func check(_ cost: Argon2Cost) throws(Failure) {
     guard cost.passes >= 1, cost.lanes >= 1, cost.memory / 8 >= cost.lanes else {
       throw Failure(
@@ -53,12 +53,12 @@ package struct Argon2Limits: Sendable {
 }
 
 package enum KeyDerivation {
-  /// Argon2id version 1.3 of a password, on as many threads as it has lanes; on this one alone where
-  /// there cannot be so many, which takes longer. Throws `.exhausted` without the memory.
+  /// Argon2id version 1.3 of a password, on up to one thread per lane; on the calling thread alone if no others can be
+  /// started, which takes longer. Throws `.exhausted` if memory runs out.
   ///
   /// - Parameters:
   ///   - salt: at least 8 bytes (the library's lower bound).
-  ///   - length: bytes of key.
+  ///   - length: of the key, in bytes.
   package static func argon2id(
     _ password: borrowing Secret, salt: [UInt8], cost: Argon2Cost, length: Int = 32
   ) throws(Failure) -> Secret {
@@ -68,7 +68,7 @@ package enum KeyDerivation {
     else { throw Failure(.usage, "the input of Argon2id is too long") }
     let noMemory = Failure(
       .exhausted, "not enough memory for Argon2id", hint: "it needs \(cost.memory) KiB of it")
-    // Before there are threads, whose stacks take some; and only then is it known how many there can be.
+    // Reserve the memory before testing for threads, whose stacks use memory too.
     var reserved: UnsafeMutablePointer<UInt8>?
     let size = Int(cost.memory) << 10
     guard unsafe tbk_argon2_allocate(&reserved, size) == ARGON2_OK.rawValue else { throw noMemory }
@@ -97,16 +97,16 @@ package enum KeyDerivation {
     return key
   }
 
-  /// How many threads more there have to be than a derivation starts, for it to start any: libargon2
-  /// cannot go back when one of them fails, and other processes start some too.
+  /// How many more threads than needed must be available before any are used: libargon2 cannot recover when one fails
+  /// to start, and other processes start threads too.
   private static let threadsToSpare = 8
 
-  /// As many threads as there are lanes, or 1 where so many cannot be started, or do not help.
+  /// The number of threads to use, at most one per lane; 1 if more cannot be started, or would not help.
   private static func argon2Threads(lanes: UInt32) -> UInt32 {
     let processors = processorCount()
     if lanes == 1 || processors == 1 { return 1 }
     let threads = min(Int(lanes), max(4, processors))
-    // All at once, or it would not be known that there can be so many.
+    // All of them must exist at the same time.
     let gate = Monitor()
     gate.lock()
     var started: [WorkerThread] = []
@@ -116,11 +116,11 @@ package enum KeyDerivation {
     }
     let isEnough = started.count == threads + threadsToSpare
     gate.unlock()
-    started.removeAll()  // Each joins.
+    started.removeAll()  // `deinit` joins each.
     return isEnough ? UInt32(threads) : 1
   }
 
-  /// The hash that PBKDF2 runs over, by its name in HMAC.
+  /// The hash that PBKDF2 uses in HMAC.
   package enum Hash: Sendable { case sha1, sha224, sha256, sha384, sha512, blake2s256 }
 
   /// PBKDF2 with HMAC-SHA-256 (RFC 8018, 5.2).
@@ -166,8 +166,8 @@ package enum KeyDerivation {
     return key
   }
 
-  /// scrypt (RFC 7914). The cost must have been checked: it takes 128 * r * (N + p) bytes, and time
-  /// in proportion to N * r * p.
+  /// scrypt (RFC 7914). The caller must have checked the cost: it takes 128 * r * (N + p) bytes, and time proportional
+  /// to N * r * p.
   package static func scrypt(
     _ password: borrowing Secret, salt: [UInt8], n: UInt64, r: UInt64, p: UInt64, length: Int
   ) throws(Failure) -> Secret {
@@ -204,7 +204,7 @@ package enum KeyDerivation {
       throw Failure(.library, "EVP_MAC_CTX_new failed")
     }
     var name = Array("SHA256".utf8CString)
-    // The parameter keeps the address of its key, so that too must outlive the call.
+    // The parameter keeps the address of its name, so that must outlive the call too.
     let option = Array("digest".utf8CString)
     let ready = unsafe name.withUnsafeMutableBufferPointer { name in
       unsafe option.withUnsafeBufferPointer { option in
@@ -235,7 +235,7 @@ package enum KeyDerivation {
     guard result == 1 else { throw Failure(.library, "EVP_MAC_update failed") }
   }
 
-  /// Whether `tag` is the MAC of what was given; compared in constant time.
+  /// Whether `tag` is the MAC of all bytes; compared in constant time.
   package consuming func verify(tag: [UInt8]) throws(Failure) -> Bool {
     let computed = try finish()
     guard tag.count == computed.count else { return false }

@@ -1,9 +1,9 @@
 import TBKCore
 
-/// Reads DER (X.690), as far as keys are written in it: tags of one byte, definite lengths in their
-/// shortest form. A reader stands in front of one element after another within a range of the text.
+/// Reads the part of DER (X.690) that keys use: one-byte tags and definite lengths in their shortest form. A reader
+/// moves from element to element within a range of the text.
 ///
-/// The text is given to every call, because it may be lent by a `Secret`. Failures are `.malformed`.
+/// The text is passed to every call, because it may be lent by a `Secret`. Failures are `.malformed`.
 struct DERReader {
   private var position: Int
   private let end: Int
@@ -31,7 +31,7 @@ struct DERReader {
     return position..<position + length
   }
 
-  /// A reader of what is in the next element, a SEQUENCE.
+  /// A reader for the content of the next element, a SEQUENCE.
   mutating func sequence(in text: Span<UInt8>) throws(Failure) -> DERReader {
     DERReader(try read(.sequence, from: text))
   }
@@ -57,7 +57,7 @@ struct DERReader {
     Array(text.extracting(try read(.objectIdentifier, from: text)))
   }
 
-  /// Nothing may be left.
+  /// Throws if anything is left.
   func finish() throws(Failure) {
     if !isAtEnd { throw DER.failure }
   }
@@ -95,7 +95,7 @@ enum DER {
 
   // MARK: Writing
 
-  /// One element.
+  /// Encodes one element.
   static func write(_ tag: Tag, _ content: [UInt8]) -> [UInt8] {
     var output: [UInt8] = [tag.rawValue]
     if content.count < 0x80 {

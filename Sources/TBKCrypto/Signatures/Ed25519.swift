@@ -1,10 +1,10 @@
 import CCrypto
 import TBKCore
 
-/// The bytes of an Ed25519 signature (RFC 8032, 5.1.6).
+/// The length of an Ed25519 signature in bytes (RFC 8032, 5.1.6).
 package let signatureLength = 64
 
-/// An Ed25519 private key: 32 bytes from which everything else follows (RFC 8032, 5.1.5).
+/// An Ed25519 private key: a 32-byte seed from which everything else is derived (RFC 8032, 5.1.5).
 package struct SigningKey: ~Copyable {
   private let seed: Secret
   package let verifyingKey: VerifyingKey
@@ -32,10 +32,9 @@ package struct SigningKey: ~Copyable {
 
   /// Reads a PKCS#8 PEM, encrypted or not (tbk(5), "Keys and signatures").
   ///
-  /// A wrong password is `.authentication`; the key of another algorithm, and what breaks its
-  /// format, `.malformed`.
+  /// Throws `.authentication` for a wrong password; `.malformed` for a key of another algorithm, or an invalid format.
   ///
-  /// - Parameter password: asked for if the key is encrypted.
+  /// - Parameter password: called if the key is encrypted.
   package init(
     parsing text: Span<UInt8>, password: () throws(Failure) -> Secret
   ) throws(Failure) {
@@ -51,7 +50,7 @@ package struct SigningKey: ~Copyable {
       let given = try password()
       guard let decrypted = try encrypted.decrypt(given) else { throw wrong }
       self = try decrypted.withBytes { (der) throws(Failure) in
-        // What a wrong password lets through is noise.
+        // A wrong password can pass the padding check, and gives noise.
         guard isSequence(der) else { throw wrong }
         return try SigningKey(der: der)
       }
@@ -80,7 +79,7 @@ package struct SigningKey: ~Copyable {
     try self.init(seed: try Secret(copying: seed))
   }
 
-  /// The private key as a PKCS#8 PEM under a password.
+  /// The private key as a PKCS#8 PEM, encrypted with a password.
   package func pem(password: borrowing Secret) throws(Failure) -> Secret {
     let encrypted = try EncryptedKey.encrypt(try der(), password)
     return try PEM.write(KeyLabel.encrypted, try Secret(copying: encrypted.span))
@@ -107,8 +106,8 @@ package struct SigningKey: ~Copyable {
 
   // MARK: Signing
 
-  /// The signature of `message`: 64 bytes. The message is read twice and must not change meanwhile;
-  /// if it did, the key could be found out.
+  /// The signature of `message`: 64 bytes. The message is read twice and must not change meanwhile, which could reveal
+  /// the key.
   package func sign(_ message: Span<UInt8>) throws(Failure) -> [UInt8] {
     try KeyObject(privateKey: seed).sign(message)
   }
@@ -120,8 +119,8 @@ package struct VerifyingKey: Equatable, Sendable {
 
   fileprivate init(raw: [UInt8]) { self.raw = raw }
 
-  /// Reads a PEM of SubjectPublicKeyInfo (RFC 8410, 4); `.malformed` for everything else, and for
-  /// the few keys for which anyone can sign.
+  /// Reads a PEM of SubjectPublicKeyInfo (RFC 8410, 4); `.malformed` for everything else, and for the few weak keys for
+  /// which anyone can forge signatures.
   package init(parsing text: Span<UInt8>) throws(Failure) {
     let pem = try PEM(parsing: text)
     switch pem.label {
@@ -142,7 +141,7 @@ package struct VerifyingKey: Equatable, Sendable {
     try KeyAlgorithm.readEd25519(&all, der)
     let bits = der.extracting(try all.read(.bitString, from: der))
     try all.finish()
-    // The first byte counts the bits that are not used.
+    // The first byte is the number of unused bits.
     guard bits.count == 33, bits[0] == 0 else { throw DER.failure }
     raw = Array(bits.extracting(1..<33))
     if VerifyingKey.hasSmallOrder(raw) {
@@ -150,7 +149,7 @@ package struct VerifyingKey: Equatable, Sendable {
     }
   }
 
-  /// SubjectPublicKeyInfo: 44 bytes.
+  /// The SubjectPublicKeyInfo, 44 bytes.
   private var der: [UInt8] {
     DER.write(sequence: KeyAlgorithm.ed25519Element, DER.write(.bitString, [0] + raw))
   }
@@ -166,20 +165,20 @@ package struct VerifyingKey: Equatable, Sendable {
   /// The SHA-256 of SubjectPublicKeyInfo.
   package var fingerprint: Digest { get throws(Failure) { try SHA256.hash(der) } }
 
-  /// Whether `signature` is one of `message` under this key; false for any that has not 64 bytes.
+  /// Whether `signature` is a valid signature of `message` with this key; false if it is not 64 bytes.
   package func verify(_ signature: [UInt8], of message: Span<UInt8>) throws(Failure) -> Bool {
     guard signature.count == signatureLength else { return false }
     return try KeyObject(publicKey: raw).verify(signature, of: message)
   }
 
-  /// Whether a key is a point of order 1, 2, 4 or 8, in any of its spellings: a signature of one
-  /// message under it holds for others.
+  /// Whether a key is a point of order 1, 2, 4 or 8, in any encoding: a signature with such a key can be valid for
+  /// other messages too.
   private static func hasSmallOrder(_ raw: [UInt8]) -> Bool {
     let unsigned = raw.dropLast() + [raw[31] & 0x7f]
     return smallOrder.contains { [UInt8](hex: $0).map { $0.elementsEqual(unsigned) } ?? false }
   }
 
-  /// Without the bit of the sign.
+  /// With the sign bit cleared.
   private static let smallOrder = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -193,7 +192,7 @@ package struct VerifyingKey: Equatable, Sendable {
 
 // MARK: OpenSSL
 
-/// One Ed25519 key of OpenSSL's. Owns an `EVP_PKEY`, which wipes itself when it goes.
+/// An OpenSSL Ed25519 key. Owns an `EVP_PKEY`, which is wiped when it is freed.
 @safe private struct KeyObject: ~Copyable {
   private let key: OpaquePointer
 
@@ -249,7 +248,7 @@ package struct VerifyingKey: Equatable, Sendable {
         context.pointer, signature, signature.count,
         message.baseAddress?.assumingMemoryBound(to: UInt8.self), message.count)
     }
-    // 0 for a signature that does not hold, and for one that no signer makes.
+    // 0 for an invalid signature.
     guard result >= 0 else { throw Failure(.library, "EVP_DigestVerify failed") }
     return result == 1
   }
@@ -279,12 +278,12 @@ private enum KeyLabel {
 
 private let anotherKindHint = "signatures use Ed25519; tbk-sign keygen makes such keys"
 
-/// What a PEM block is that holds no key we can use.
+/// The failure for a PEM block that does not contain a usable key.
 private func otherKind(label: String) -> Failure {
   Failure(.malformed, "it is a \"\(label)\", not an Ed25519 key", hint: anotherKindHint)
 }
 
-/// Whether DER is one SEQUENCE and nothing after it.
+/// Whether DER is one SEQUENCE with nothing after it.
 private func isSequence(_ der: Span<UInt8>) -> Bool {
   var reader = DERReader(0..<der.count)
   guard (try? reader.read(.sequence, from: der)) != nil else { return false }
@@ -295,7 +294,7 @@ private enum KeyAlgorithm {
   /// AlgorithmIdentifier of Ed25519 (RFC 8410, 3): the OID 1.3.101.112 and no parameters.
   static let ed25519Element: [UInt8] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70]
 
-  /// Reads the AlgorithmIdentifier and refuses all but Ed25519's.
+  /// Reads the AlgorithmIdentifier and rejects all but Ed25519's.
   static func readEd25519(_ reader: inout DERReader, _ der: Span<UInt8>) throws(Failure) {
     var algorithm = try reader.sequence(in: der)
     let name = try algorithm.identifier(in: der)

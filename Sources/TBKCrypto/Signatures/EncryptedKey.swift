@@ -1,9 +1,9 @@
 import TBKCore
 
-/// A private key under a password: PKCS#8's EncryptedPrivateKeyInfo (RFC 5958, 3) with PBES2
-/// (RFC 8018, A.4) over PBKDF2 or scrypt, and AES-CBC.
+/// A private key encrypted with a password: PKCS#8's EncryptedPrivateKeyInfo (RFC 5958, 3) with PBES2 (RFC 8018, A.4),
+/// using PBKDF2 or scrypt, and AES-CBC.
 struct EncryptedKey {
-  /// How the key of the cipher comes from the password.
+  /// How the cipher key is derived from the password.
   enum Derivation: Equatable {
     case pbkdf2(KeyDerivation.Hash, iterations: UInt64)
     case scrypt(n: UInt64, r: UInt64, p: UInt64)
@@ -11,21 +11,21 @@ struct EncryptedKey {
 
   let derivation: Derivation
   let salt: [UInt8]
-  /// Bytes of the key of AES: 16, 24 or 32.
+  /// Length of the AES key in bytes: 16, 24 or 32.
   let keyLength: Int
   let iv: [UInt8]
   let ciphertext: [UInt8]
 
   // MARK: Limits
 
-  /// The most that is spent on a file that nobody vouches for.
+  /// The maximum PBKDF2 iterations for an untrusted file.
   static let iterationLimit: UInt64 = 10_000_000
-  /// Bytes; `openssl pkcs8 -scrypt` takes 16 MiB.
+  /// In bytes; `openssl pkcs8 -scrypt` takes 16 MiB.
   static let scryptMemoryLimit: UInt64 = 256 << 20
-  /// N * r * p; 64 times what `openssl pkcs8 -scrypt` takes.
+  /// N * r * p; 64 times that of `openssl pkcs8 -scrypt`.
   static let scryptWorkLimit: UInt64 = 1 << 23
 
-  /// Refuses costs that do not exist or are above the limits, before any of them is paid.
+  /// Rejects costs that are invalid or above the limits, before any of them is spent.
   private func check() throws(Failure) {
     switch derivation {
     case .pbkdf2(_, let iterations):
@@ -40,7 +40,7 @@ struct EncryptedKey {
       }
       let (blocks, overflow) = n.multipliedReportingOverflow(by: r)
       let (work, alsoOverflow) = blocks.multipliedReportingOverflow(by: p)
-      // With this, neither p nor p * r can overflow.
+      // This check ensures that p * r cannot overflow.
       guard !overflow, !alsoOverflow, work <= EncryptedKey.scryptWorkLimit,
         blocks + p * r <= EncryptedKey.scryptMemoryLimit / 128
       else {
@@ -112,7 +112,7 @@ struct EncryptedKey {
     try check()
   }
 
-  /// The length of the derived key may be given, and then is that of the cipher's.
+  /// The length of the derived key is optional, and must be that of the cipher's key.
   private static func skipKeyLength(
     _ parameters: inout DERReader, _ text: Span<UInt8>, _ length: Int
   ) throws(Failure) {
@@ -121,8 +121,7 @@ struct EncryptedKey {
     }
   }
 
-  /// The DER of the private key; nil if the padding says that the password is wrong. That it does
-  /// not say so proves nothing.
+  /// The DER of the private key; nil if the padding shows that the password is wrong. A valid padding proves nothing.
   func decrypt(_ password: borrowing Secret) throws(Failure) -> Secret? {
     let key = try key(password)
     return try AESCBC.decrypt(ciphertext.span, key: key, iv: iv)
@@ -142,8 +141,8 @@ struct EncryptedKey {
 
   private static let writtenIterations: UInt32 = 600_000
 
-  /// The DER of a private key that is encrypted as we do it: AES-256-CBC, PBKDF2-HMAC-SHA256, 600,000
-  /// iterations, salt and IV new.
+  /// Encrypts the DER of a private key with AES-256-CBC and PBKDF2-HMAC-SHA256, 600,000 iterations, with a new salt and
+  /// IV.
   static func encrypt(
     _ plaintext: borrowing Secret, _ password: borrowing Secret
   ) throws(Failure) -> [UInt8] {
@@ -184,7 +183,7 @@ private enum Identifier {
     [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x0b]: .sha512,
   ]
 
-  /// AES-CBC, by the bytes of its key.
+  /// AES-CBC, with the length of the key in bytes.
   static let ciphers: [[UInt8]: Int] = [
     [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x02]: 16,
     [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x16]: 24,

@@ -1,12 +1,12 @@
 import TBKCore
 
-/// A key file is a few lines of text.
+/// In bytes; a key file is a few lines of text.
 private let keyFileLimit = 64 * 1024
 
 extension SigningKey {
   /// Reads a private key from a file, or from standard input as "-".
   ///
-  /// - Parameter password: called if the key is encrypted, and again after a wrong one, with its failure.
+  /// - Parameter password: called if the key is encrypted; after a wrong password called again, with the failure.
   package init(
     file path: RawPath, password: (_ failed: Failure?) throws(Failure) -> Secret
   ) throws(Failure) {
@@ -22,7 +22,7 @@ extension SigningKey {
 extension VerifyingKey {
   /// Reads a public key from a file, or from standard input as "-".
   package init(file path: RawPath) throws(Failure) {
-    // It may be a private one by mistake.
+    // By mistake it may be a private key, so read it as a secret.
     let text = try readKey(path)
     do throws(Failure) {
       self = try text.withBytes { (text) throws(Failure) in try VerifyingKey(parsing: text) }

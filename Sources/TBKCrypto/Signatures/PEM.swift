@@ -1,8 +1,8 @@
 import TBKCore
 
-/// Where one PEM block (RFC 7468) stands in a text. What it holds may be a secret.
+/// The location of one PEM block (RFC 7468) in a text. Its content may be a secret.
 struct PEM {
-  /// What a file of one key may be long, in bytes.
+  /// The maximum length of the text, in bytes.
   static let lengthLimit = 64 * 1024
 
   let label: String
@@ -10,8 +10,7 @@ struct PEM {
 
   // MARK: Reading
 
-  /// Finds the block in a text that holds one. What stands around it is explanatory and ignored; a
-  /// second block is refused, because it would not be clear which of them counts.
+  /// Finds the only PEM block in a text. Text around it is ignored; a second block is rejected as ambiguous.
   init(parsing text: Span<UInt8>) throws(Failure) {
     guard text.count <= PEM.lengthLimit else {
       throw Failure(.malformed, "it is larger than \(PEM.lengthLimit) bytes")
@@ -45,12 +44,12 @@ struct PEM {
     body = start..<end
   }
 
-  /// What the block holds. `text` is what it was found in.
+  /// Decodes the content of the block. `text` is the text that was parsed.
   func content(in text: Span<UInt8>) throws(Failure) -> Secret {
     try PEM.decode(text.extracting(body))
   }
 
-  /// The lines of a text, without what ends them.
+  /// The lines of a text, without trailing white space.
   private struct Lines {
     var position = 0
     let end: Int
@@ -68,7 +67,7 @@ struct PEM {
     }
   }
 
-  /// The label of an encapsulation boundary; nil if the line is none.
+  /// The label of an encapsulation boundary; nil if the line is not one.
   private static func label(
     of line: Range<Int>, after prefix: String, in text: Span<UInt8>
   ) -> String? {
@@ -89,7 +88,7 @@ struct PEM {
     return String(decoding: Array(label), as: UTF8.self)
   }
 
-  /// Base64 with padding, white space anywhere (RFC 7468, 3, "laxbase64text").
+  /// Decodes base64 with padding, and white space anywhere (RFC 7468, 3, "laxbase64text").
   private static func decode(_ text: Span<UInt8>) throws(Failure) -> Secret {
     let decoded = try Secret(count: text.count / 4 * 3 + 3)
     var count = 0
@@ -112,7 +111,7 @@ struct PEM {
       guard padding <= 2 else { throw Failure(.malformed, "the PEM block is not base64") }
       let group = bits << UInt32(6 * padding)
       let bytes = 3 - padding
-      // What the padding leaves over has to be zero: one spelling for each value.
+      // Leftover bits must be zero: one encoding for each value.
       guard group & ((1 << UInt32(8 * padding)) - 1) == 0 else {
         throw Failure(.malformed, "the PEM block is not base64")
       }
@@ -133,7 +132,7 @@ struct PEM {
 
   // MARK: Writing
 
-  /// A block as a text: base64 in lines of 64.
+  /// Encodes a block: base64 in lines of 64 characters.
   static func write(_ label: String, _ content: borrowing Secret) throws(Failure) -> Secret {
     let (first, last) = (
       Array("-----BEGIN \(label)-----\n".utf8), Array("-----END \(label)-----\n".utf8)

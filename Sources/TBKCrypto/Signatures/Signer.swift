@@ -1,6 +1,6 @@
 import TBKCore
 
-/// A private key that several can hold.
+/// A private key that can be shared.
 package final class Signer {
   private let key: SigningKey
   package let verifyingKey: VerifyingKey
