@@ -1,22 +1,20 @@
 import TBKCore
 
-/// What comes before the payload of an archive (tbk(5), "TBK2" and "TBK1"). All integers are
-/// big-endian, and there is exactly one spelling: serialising what was parsed gives the same bytes.
+/// The header of an archive (tbk(5), "TBK2" and "TBK1"). All integers are big-endian, and there is exactly one
+/// encoding: serialising a parsed header gives the same bytes.
 package enum ArchiveHeader: Equatable, Sendable {
   case tbk2(TBK2Header)
   case tbk1(TBK1Header)
-  /// Nothing comes before the payload of an mbu package: this is never parsed, but made of what
-  /// stands after it and of its settings.
+  /// An mbu package has no header: this is never parsed, but made from its trailer and settings.
   case mbu(MbuPackage)
 
-  /// The most bytes that a header takes: what to read before parsing.
+  /// The maximum length of a header in bytes: read this much before parsing.
   package static let maximumLength = TBK2Header.fixedLength + 255 + 255
 
-  /// Reads the header that `prefix` starts with; what follows it is not looked at.
+  /// Parses the header at the start of `prefix`; ignores what follows it.
   ///
-  /// Throws `.truncated` if `prefix` ends before the header does, and `.malformed`, with the name
-  /// of the field, for everything that no archive holds. The costs of Argon2id are limited
-  /// elsewhere (`Argon2Limits`).
+  /// Throws `.truncated` if `prefix` ends inside the header, and `.malformed`, naming the field, for anything invalid.
+  /// The costs of Argon2id are limited elsewhere (`Argon2Limits`).
   package init(parsing prefix: Span<UInt8>) throws(Failure) {
     var reader = HeaderReader(
       [UInt8](prefix.extracting(0..<min(prefix.count, ArchiveHeader.maximumLength))))
@@ -30,7 +28,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     }
   }
 
-  /// Bytes before the payload.
+  /// Length of the header in bytes.
   package var headerLength: Int {
     switch self {
     case .tbk2(let header): header.headerLength
@@ -39,7 +37,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     }
   }
 
-  /// Bytes that the header announces for the ciphertext, in TBK2 with its tag.
+  /// Length of the ciphertext according to the header, in bytes; in TBK2 including the tag.
   package var payloadLength: UInt64 {
     switch self {
     case .tbk2(let header): header.payloadLength
@@ -48,7 +46,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     }
   }
 
-  /// Bytes of the whole archive; it is complete if it has exactly these.
+  /// Length of the whole archive in bytes.
   package var totalLength: UInt64 {
     // In range, because the payload's length was checked.
     switch self {
@@ -68,7 +66,7 @@ package enum ArchiveHeader: Equatable, Sendable {
     }
   }
 
-  /// The value of the ledger's `archive_version`; 0 for what no ledger lists.
+  /// The value of the ledger's `archive_version`; 0 for an mbu package, which no ledger lists.
   package var version: UInt8 {
     switch self {
     case .tbk2: TBK2Header.version
@@ -89,19 +87,19 @@ package enum ArchiveHeader: Equatable, Sendable {
 /// The header of a TBK2 archive: Argon2id, AES-256-GCM without associated data.
 package struct TBK2Header: Equatable, Sendable {
   package static let version: UInt8 = 2
-  /// What the AES-GCM tag takes at the end of the payload.
+  /// Length of the AES-GCM tag at the end of the payload, in bytes.
   package static let tagLength = 16
   /// One GCM message holds at most 2^36 - 32 bytes (SP 800-38D, 5.2.1.1).
   package static let maximumPlaintextLength: UInt64 = (1 << 36) - 32
   package static let payloadLengths =
     UInt64(tagLength)...maximumPlaintextLength + UInt64(tagLength)
-  /// The library's lower bound for the salt of Argon2.
+  /// libargon2's minimum length of a salt, in bytes.
   package static let minimumSaltLength = 8
   fileprivate static let fixedLength = 4 + 1 + 1 + 4 + 2 + 1 + 1 + 1 + 1 + 8
 
   /// 1, or 2 from TermBackup 6: both are Argon2id.
   package let kdf: UInt8
-  /// KiB.
+  /// In KiB.
   package let memory: UInt32
   package let passes: UInt16
   package let lanes: UInt8
@@ -111,10 +109,10 @@ package struct TBK2Header: Equatable, Sendable {
   package let nonce: [UInt8]
   /// 1, or 2 from TermBackup 6: both are AES-256-GCM.
   package let cipher: UInt8
-  /// Ciphertext and tag. 0 while it is not yet known: nothing reads such a header.
+  /// Length of ciphertext and tag in bytes. 0 while it is unknown; such a header cannot be parsed.
   package var payloadLength: UInt64
 
-  /// A header to write; its payload's length can be patched later, at `payloadLengthOffset`.
+  /// A header to write; the payload length can be patched later, at `payloadLengthOffset`.
   ///
   /// Throws `.malformed` for a salt or nonce that the format cannot hold.
   package init(
@@ -165,7 +163,7 @@ package struct TBK2Header: Equatable, Sendable {
 
   package var headerLength: Int { TBK2Header.fixedLength + salt.count + nonce.count }
 
-  /// Where the 8 bytes of the payload's length stand: at the end of the header.
+  /// The offset of the 8 bytes of the payload length: the last field of the header.
   package var payloadLengthOffset: Int { headerLength - 8 }
 
   package var bytes: [UInt8] {
@@ -184,11 +182,11 @@ package struct TBK2Header: Equatable, Sendable {
   }
 }
 
-/// The header of a TBK1 archive, which is only ever read: PBKDF2, AES-256-CBC, HMAC-SHA-256.
+/// The header of a TBK1 archive, which is only read: PBKDF2, AES-256-CBC, HMAC-SHA-256.
 package struct TBK1Header: Equatable, Sendable {
   package static let version: UInt8 = 1
   package static let ivLength = 16
-  /// What the HMAC takes after the ciphertext.
+  /// Length of the HMAC after the ciphertext, in bytes.
   package static let tagLength = 32
   private static let blockLength: UInt64 = 16
 
@@ -197,7 +195,7 @@ package struct TBK1Header: Equatable, Sendable {
   /// 0 to 255 bytes.
   package let salt: [UInt8]
   package let iv: [UInt8]
-  /// Only the ciphertext: whole blocks, at least one.
+  /// Length of the ciphertext in bytes: whole blocks, at least one.
   package let payloadLength: UInt64
 
   fileprivate init(_ reader: inout HeaderReader) throws(Failure) {
@@ -210,7 +208,7 @@ package struct TBK1Header: Equatable, Sendable {
     guard payloadLength > 0, payloadLength % TBK1Header.blockLength == 0 else {
       throw Failure(.malformed, "payload length \(payloadLength) is not a number of blocks")
     }
-    // No file is longer; and the sums of `totalLength` stay in range.
+    // No file is longer, and `totalLength` cannot overflow.
     guard payloadLength <= UInt64(Int64.max) - UInt64(ArchiveHeader.maximumLength) else {
       throw Failure(.malformed, "payload length \(payloadLength) is out of range")
     }
@@ -231,7 +229,7 @@ package struct TBK1Header: Equatable, Sendable {
   }
 }
 
-/// Takes fields off the front of a header.
+/// Reads the fields of a header in order.
 private struct HeaderReader {
   private let bytes: [UInt8]
   private var position = 0
@@ -246,7 +244,7 @@ private struct HeaderReader {
 
   /// The last byte of the magic, "1" or "2".
   mutating func magic() throws(Failure) -> UInt8 {
-    // Bytes that are there must be right before missing ones count as cut off.
+    // Wrong bytes are `.malformed` even if the rest is missing.
     for (index, byte) in "TBK".utf8.enumerated() {
       try need(1, "magic")
       guard bytes[index] == byte else {
@@ -280,7 +278,7 @@ private struct HeaderReader {
     return value
   }
 
-  /// Bytes after a byte that counts them.
+  /// A one-byte length, then that many bytes.
   mutating func counted(
     _ field: String, least: Int, most: Int = 255
   ) throws(Failure) -> [UInt8] {

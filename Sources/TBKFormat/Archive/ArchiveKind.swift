@@ -1,12 +1,12 @@
-/// What an archive is, as its first bytes say.
+/// The kind of an archive, according to its first bytes.
 package enum ArchiveKind: Equatable, Sendable {
   case tbk1
-  /// TBK2 in suite 1: one tag over all of it.
+  /// TBK2 in suite 1: one tag over the whole archive.
   case whole
   /// TBK2 in suite 3.
   case chunked
   case age
-  /// A package of mbu, which no ledger lists.
+  /// An mbu package, which no ledger lists.
   case mbu
 
   /// "TBK2", "TBK1", "mbu" or "age".
@@ -28,7 +28,7 @@ package enum ArchiveKind: Equatable, Sendable {
     }
   }
 
-  /// The value of the ledger's `suite`; nil where there is none.
+  /// The value of the ledger's `suite`; nil if there is none.
   package var suite: String? {
     switch self {
     case .whole: "1"
@@ -42,13 +42,13 @@ package enum ArchiveKind: Equatable, Sendable {
   package var admitsTermBackup6: TermBackup6Manifests { self == .whole || self == .tbk1 ? .all : .none }
 }
 
-/// Which manifests of TermBackup 6 are believed (tbk(5), "TermBackup 6"). They prove less than ours do: what they list
-/// may be missing or a link, and the id of an incremental backup cannot be computed again.
+/// Which manifests of TermBackup 6 are accepted (tbk(5), "TermBackup 6"). They prove less than ours: listed files may
+/// be missing or links, and the id of an incremental backup cannot be recomputed.
 package enum TermBackup6Manifests: Sendable {
-  /// It never wrote such an archive.
+  /// TermBackup 6 never wrote such an archive.
   case none
-  /// Those whose id can be computed again.
+  /// Those whose id can be recomputed.
   case proven
-  /// All of them: whoever knows the password made the archive, which is read whole.
+  /// All of them: the archive is authenticated with the password, and read as a whole.
   case all
 }

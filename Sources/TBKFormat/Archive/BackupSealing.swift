@@ -1,12 +1,12 @@
-// How a profile has its backups sealed: in which suite, to whom, at which level.
+// How a profile seals its backups: suite, recipients and compression level.
 
 import TBKCore
 
-/// What a backup can be sealed in.
+/// The cipher suites of backups.
 package enum BackupSuite: String, Sendable {
   case whole = "1"
   case chunked = "3"
-  /// An age file, sealed to recipients instead of under a password.
+  /// An age file, sealed to recipients instead of with a password.
   case recipients = "age"
 
   fileprivate var inWords: String { self == .recipients ? "with recipients" : "in cipher suite \(rawValue)" }
@@ -17,10 +17,10 @@ package struct BackupSealing: Sendable {
   package fileprivate(set) var suite: BackupSuite
   /// `age1…`.
   package fileprivate(set) var recipients: [[UInt8]]
-  /// Nil for what is usual in the suite.
+  /// Nil for the default of the suite.
   package fileprivate(set) var level: Int?
 
-  /// The options of `tbk-seal` that name the recipients, each once and in order: words without blanks.
+  /// The options of `tbk-seal` for the recipients, sorted and without duplicates, separated by spaces.
   package var recipientWords: [UInt8] {
     let sorted = recipients.sorted { $0.lexicographicallyPrecedes($1) }
     var words: [[UInt8]] = []
@@ -28,7 +28,7 @@ package struct BackupSealing: Sendable {
     return Array(words.joined(separator: [UInt8(ascii: " ")]))
   }
 
-  /// All of its options.
+  /// All options of `tbk-seal` for this.
   package var words: [UInt8] {
     var words: [[UInt8]] = []
     if suite == .chunked { words.append(Array("--suite 3".utf8)) }
@@ -39,7 +39,7 @@ package struct BackupSealing: Sendable {
 }
 
 extension Profile {
-  /// Why suite and level do not go together; nil if they do, as far as the profile says.
+  /// Why suite and level do not fit together; nil if they do, as far as the profile sets them.
   var sealingComplaint: String? {
     let isForRecipients = self["recipients"]?.elements?.isEmpty == false
     let suite: BackupSuite? =
@@ -59,15 +59,15 @@ extension Profile {
     return "\"compression_level\" must be \(levels.lowerBound) to \(levels.upperBound) \(suite.inWords)"
   }
 
-  /// Nil for what is usual in the suite.
+  /// Nil for the default of the suite.
   private var compressionLevel: Int? { self["compression_level"]?.integer(Int.self) }
 
   /// How new backups are sealed.
   ///
   /// - Parameters:
-  ///   - configuration: decides where the profile says nothing.
-  ///   - suite: another suite than the profile's, under a password.
-  ///   - recipients: others than the profile's.
+  ///   - configuration: used where the profile sets nothing.
+  ///   - suite: overrides the profile's suite; with a password.
+  ///   - recipients: override the profile's recipients.
   package func sealing(
     _ configuration: Configuration, suite: BackupSuite? = nil, recipients: [[UInt8]] = []
   ) -> BackupSealing {

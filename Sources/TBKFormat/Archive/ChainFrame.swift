@@ -1,39 +1,39 @@
 import TBKCore
 
-/// What comes before each part of a chain (tbk(5), "Chains"): eight bytes that say what follows, and its
-/// length in eight more.
+/// The frame before each part of a chain (tbk(5), "Chains"): eight bytes for the kind of part, and eight for its
+/// length.
 package enum ChainFrame: Equatable, Sendable {
-  /// What a ledger says about the backup whose archive comes next, as JSON.
+  /// What a ledger says about the backup whose archive follows, as JSON.
   case entry(length: UInt64)
   /// The sealed manifest of the same backup.
   case manifest(length: UInt64)
-  /// An archive; of length 0, the store does not have it.
+  /// An archive; length 0 means that the store does not have it.
   case archive(length: UInt64)
 
-  /// Of the frame itself, in bytes.
+  /// The length of the frame itself, in bytes.
   package static let size = 16
-  /// The most that an entry may take, in bytes.
+  /// The maximum length of an entry, in bytes.
   package static let entryLimit: UInt64 = 16 << 20
 
   private static let entryMagic = Array("TBKENTRY".utf8)
   private static let manifestMagic = Array("TBKMANIF".utf8)
   private static let archiveMagic = Array("TBKCHAIN".utf8)
 
-  /// How an archive ends that was found, while it was sent, not to be the one that the ledger names: nothing of it is
-  /// to be used. `size` bytes, at the end of its frame.
+  /// The end of an archive that was found, while it was sent, not to match the ledger: nothing of it may be used.
+  /// `size` bytes, at the end of its frame.
   package static let damaged = Array("TBKCHAIN DAMAGED".utf8)
 
-  /// The first bytes of a frame, which distinguish it from an archive.
+  /// How many bytes distinguish a frame from an archive.
   package static let prefixSize = 4
 
-  /// Whether bytes, at least `prefixSize` of them, begin as a frame does; no archive does.
+  /// Whether `bytes` begin like a frame, which no archive does; false for fewer than `prefixSize` bytes.
   package static func begins(_ bytes: [UInt8]) -> Bool {
     let prefix = bytes.prefix(prefixSize)
     return [entryMagic, manifestMagic, archiveMagic].contains { $0.starts(with: prefix) }
       && prefix.count == prefixSize
   }
 
-  /// Throws `.truncated` for fewer than `size` bytes, `.malformed` for what is not a frame.
+  /// Throws `.truncated` for fewer than `size` bytes, `.malformed` if they are not a frame.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     guard bytes.count >= ChainFrame.size else {
       throw Failure(.truncated, "the chain ends inside a frame")

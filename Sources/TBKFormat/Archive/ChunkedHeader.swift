@@ -1,16 +1,16 @@
 import TBKCore
 
-/// The header of a TBK2 archive in cipher suite 3 (tbk(5)): Argon2id, and a payload in chunks whose
-/// length is not known when the header is written.
+/// The header of a TBK2 archive in cipher suite 3 (tbk(5)): Argon2id, and a chunked payload whose length is unknown
+/// when the header is written.
 package struct ChunkedHeader: Equatable, Sendable {
   package static let suite: UInt8 = 3
-  /// The library's lower bound for the salt of Argon2.
+  /// In bytes; 8 is libargon2's minimum.
   package static let saltLengths = 8...255
   private static let front = Array("TBK2".utf8) + [2, 1]
   private static let unknownLength = [UInt8](repeating: 0xff, count: 8)
   private static let fixedLength = 4 + 1 + 1 + 4 + 2 + 1 + 1 + 1 + 1 + 8
 
-  /// KiB.
+  /// In KiB.
   package let memory: UInt32
   package let passes: UInt16
   package let lanes: UInt8
@@ -39,8 +39,8 @@ package struct ChunkedHeader: Equatable, Sendable {
     return prefix[suite] == Self.suite
   }
 
-  /// Reads the header that `prefix` begins with: `.truncated` if it ends before the header does,
-  /// `.malformed` for what is in no header of suite 3. Costs are limited elsewhere.
+  /// Parses the header at the start of `prefix`: `.truncated` if `prefix` ends inside it, `.malformed` if it is not a
+  /// header of suite 3. Costs are limited elsewhere.
   package init(parsing prefix: Span<UInt8>) throws(Failure) {
     guard prefix.count > 13 else { throw Self.failure(.truncated, "it ends early") }
     guard prefix.extracting(0..<6).elementsEqual(Self.front) else {
@@ -78,7 +78,7 @@ package struct ChunkedHeader: Equatable, Sendable {
 
   package var length: Int { Self.fixedLength + salt.count }
 
-  /// What the message is authenticated with: the header up to and including the suite.
+  /// The context that the message is authenticated with: the header up to and including the suite.
   package var context: [UInt8] {
     var bytes = Self.front
     bytes.append(bigEndian: UInt64(memory), width: 4)
@@ -89,20 +89,20 @@ package struct ChunkedHeader: Equatable, Sendable {
   package var bytes: [UInt8] { context + Self.unknownLength }
 }
 
-/// What follows the payload in suite 3. It is not authenticated: whoever has no key sees by it
-/// that the archive is whole.
+/// The trailer after the payload in suite 3. It is not authenticated: it shows without a key whether the archive is
+/// complete.
 package struct ChunkedTrailer: Equatable, Sendable {
   package static let length = 16
   private static let mark = Array("TBK2 end".utf8)
 
-  /// Bytes of the chunked message.
+  /// Length of the chunked message in bytes.
   package let messageLength: UInt64
 
   package init(messageLength: UInt64) { self.messageLength = messageLength }
 
   /// - Parameters:
-  ///   - bytes: the archive's last 16.
-  ///   - messageLength: bytes between the header and these; it has to say the same.
+  ///   - bytes: the last 16 bytes of the archive.
+  ///   - messageLength: bytes between header and trailer; must match the trailer.
   package init(parsing bytes: Span<UInt8>, messageLength: UInt64) throws(Failure) {
     guard bytes.count == Self.length,
       bytes.extracting(8..<Self.length).elementsEqual(Self.mark)

@@ -1,21 +1,21 @@
 import TBKCore
 
-/// What stands around the ciphertext of an mbu package, and what its key is made with (tbk(5),
-/// "mbu packages"): nothing before it, an IV and a tag after it. Such packages are only ever read.
+/// The trailer and key settings of an mbu package (tbk(5), "mbu packages"): no header, and an IV and a tag after the
+/// ciphertext. Such packages are only read.
 package struct MbuPackage: Equatable, Sendable {
   package static let ivLength = 16
   package static let tagLength = 16
-  /// What follows the ciphertext.
+  /// Length of IV and tag after the ciphertext, in bytes.
   package static let trailerLength = ivLength + tagLength
 
   package let settings: MbuSettings
   package let iv: [UInt8]
-  /// Only the ciphertext.
+  /// Length of the ciphertext in bytes.
   package let payloadLength: UInt64
 
   /// - Parameters:
-  ///   - trailer: the last bytes of the package; its tag is not looked at here.
-  ///   - length: bytes of the whole package.
+  ///   - trailer: the last bytes of the package; its tag is not checked here.
+  ///   - length: of the whole package, in bytes.
   package init(settings: MbuSettings, trailer: [UInt8], length: UInt64) throws(Failure) {
     guard trailer.count == MbuPackage.trailerLength, length > UInt64(MbuPackage.trailerLength)
     else {
@@ -28,29 +28,29 @@ package struct MbuPackage: Equatable, Sendable {
   }
 }
 
-/// What an mbu `config.toml` says that means something here.
+/// The settings of an mbu `config.toml` that are used here.
 package struct MbuSettings: Equatable, Sendable {
-  /// PBKDF2 iterations that a reader is ready to spend on a file nobody vouches for.
+  /// The PBKDF2 iterations that a reader accepts from an untrusted file.
   package static let iterations = 1...10_000_000
 
   package let salt: [UInt8]
   package let iterations: UInt32
-  /// As they are: relative ones mean the directory that mbu is started in.
+  /// Unchanged: relative to the directory that mbu is started in.
   package let packageDirectory: [UInt8]?
   package let restoreDirectory: [UInt8]?
-  /// The keys that mean nothing here, with their tables, in their order.
+  /// The keys that are not used here, with their tables, in file order.
   package let others: [String]
 
-  /// Spellings of the two directories, the one that mbu writes first.
+  /// The spellings of each directory key, the one that mbu writes first.
   private static let packageKeys = [
     "package_directory", "package_dir", "packaging_directory", "packaging_dir",
   ]
   private static let restoreKeys = ["restore_directory", "restore_dir"]
 
-  /// Reads a file's bytes. Throws `.configuration`; no value of the file is part of a message.
+  /// Parses the file. Throws `.configuration`; messages never quote a value.
   ///
   /// - Parameters:
-  ///   - place: the file, for failures.
+  ///   - place: the name of the file in failures.
   ///   - needsKey: whether salt and iterations must exist, as for opening a package.
   package init(_ bytes: [UInt8], place: String, needsKey: Bool = true) throws(Failure) {
     do throws(Failure) {

@@ -1,18 +1,18 @@
 import TBKCore
 
-/// One pattern of a list, compiled. It holds no memory of its own: its literals and tokens lie in
-/// the list's `IgnoreProgram`, so that going through a list touches three arrays and no more.
+/// One compiled pattern of a list. It owns no memory: its literals and tokens are in the list's `IgnoreProgram`, so
+/// that scanning a list touches only three arrays.
 struct IgnorePattern: Sendable {
   enum Test: UInt8 {
-    /// The pattern is invalid, or names nothing: as in git, it never matches.
+    /// The pattern is invalid or empty: as in git, it never matches.
     case never
-    /// The name after the last slash is the literal, or ends in it.
+    /// The name after the last slash equals the literal, or ends with it.
     case name, nameSuffix
-    /// That name is the literal followed by what the tokens match.
+    /// That name is the literal followed by a match of the tokens.
     case nameGlob
-    /// The whole path is the literal, or the literal followed by what the tokens match.
+    /// The whole path is the literal, or the literal followed by a match of the tokens.
     case path, pathGlob
-    /// What the tokens match, of a list with pathspec's meaning.
+    /// A match of the tokens, in a list with pathspec semantics.
     case pathspec
   }
 
@@ -36,11 +36,11 @@ struct IgnoreToken: Sendable {
     case star
     /// `**` at the end of a pattern: any bytes.
     case everything
-    /// `**/`: nothing, or any bytes up to and with a slash.
+    /// `**/`: nothing, or any bytes up to and including a slash.
     case directories
-    /// `?` and `[...]` of pathspec's: any character but a slash, or one of set number `value`.
+    /// pathspec's `?` and `[...]`: any character but a slash, or one of set number `value`.
     case character, characterSet
-    /// The end, or a slash and whatever follows.
+    /// The end, or a slash and anything after it.
     case below
   }
 
@@ -48,7 +48,7 @@ struct IgnoreToken: Sendable {
   var value = 0
 }
 
-/// 256 bits, one a byte.
+/// A set of bytes, as 256 bits.
 struct IgnoreByteSet: Sendable {
   private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
@@ -90,7 +90,7 @@ struct IgnoreByteSet: Sendable {
   mutating func invert() { words = (~words.0, ~words.1, ~words.2, ~words.3) }
 }
 
-/// What the patterns of a list are made of, and the compiler that makes it.
+/// The compiled parts of a list's patterns, and the compiler.
 struct IgnoreProgram: Sendable {
   private(set) var literals: [UInt8] = []
   var tokens: [IgnoreToken] = []
@@ -105,7 +105,7 @@ struct IgnoreProgram: Sendable {
     byte == star || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "[") || byte == backslash
   }
 
-  /// Compiles one pattern, which is neither a comment nor has spaces to trim.
+  /// Compiles one pattern, which must not be a comment and must already be trimmed.
   mutating func compile(_ pattern: [UInt8]) -> IgnorePattern {
     var result = IgnorePattern()
     var body = pattern[...]
@@ -132,8 +132,8 @@ struct IgnoreProgram: Sendable {
       result.literal = add(literal: body.dropFirst())
       return result
     }
-    // git compares the front up to the first special byte, and gives the matcher the rest as if
-    // it were a pattern of its own: "a/b**" then matches below "a/bc", against the manual.
+    // git compares the part before the first special byte literally, and passes the rest to the matcher as a separate
+    // pattern. So, contrary to its manual, "a/b**" also matches below "a/bc".
     let start = tokens.count
     guard add(glob: Array(body.dropFirst(plain.count)), isPath: isPath) else {
       tokens.removeLast(tokens.count - start)
@@ -202,15 +202,15 @@ struct IgnoreProgram: Sendable {
     return true
   }
 
-  /// The set that begins at `index`, which moves past its end; nil if it is invalid. Reads what
-  /// git's wildmatch reads, step for step. No set holds a slash.
+  /// Parses the set at `index`, which moves past its end; nil if it is invalid. Parses exactly like git's wildmatch. No
+  /// set contains a slash.
   private static func set(_ glob: [UInt8], _ index: inout Int) -> IgnoreByteSet? {
     func at(_ position: Int) -> UInt8? { position < glob.count ? glob[position] : nil }
     var set = IgnoreByteSet()
     var position = index + 1
     let isNegated = at(position) == UInt8(ascii: "!") || at(position) == UInt8(ascii: "^")
     if isNegated { position += 1 }
-    /// Where a range may begin; nil after a range or class.
+    /// The byte that a range may start with; nil after a range or class.
     var previous: UInt8?
     repeat {
       guard var byte = at(position) else { return nil }
@@ -255,7 +255,7 @@ struct IgnoreProgram: Sendable {
     return set
   }
 
-  /// The POSIX classes as git has them: only ASCII; `space` lacks vertical tab and form feed.
+  /// The POSIX classes as in git: only ASCII; `space` lacks vertical tab and form feed.
   private static let classes: [[UInt8]: @Sendable (UInt8) -> Bool] = {
     let digit: @Sendable (UInt8) -> Bool = { (0x30...0x39).contains($0) }
     let upper: @Sendable (UInt8) -> Bool = { (0x41...0x5a).contains($0) }
@@ -276,10 +276,10 @@ struct IgnoreProgram: Sendable {
 }
 
 extension IgnoreProgram {
-  /// Whether a pattern of git's can match a path below a directory.
+  /// Whether a git pattern can match a path below a directory.
   func mayMatch(_ pattern: IgnorePattern, below directory: Span<UInt8>) -> Bool {
     let literal = literals.span.extracting(pattern.literal)
-    // What the directory's path and a slash leave of the literal, byte for byte.
+    // The directory's path and a slash must match the literal, byte for byte.
     let common = min(literal.count, directory.count + 1)
     func byte(_ index: Int) -> UInt8 {
       index < directory.count ? directory[index] : UInt8(ascii: "/")
@@ -291,7 +291,7 @@ extension IgnoreProgram {
     case .path, .pathGlob:
       for index in 0..<common where literal[index] != byte(index) { return false }
     }
-    // The tokens that may come next, after each byte of the rest.
+    // The possible next tokens, after each byte of the rest.
     var next: Set<Int> = [pattern.tokens.lowerBound]
     for index in common..<directory.count + 1 {
       let byte = byte(index)
@@ -319,11 +319,11 @@ extension IgnoreProgram {
 
   /// Whether the tokens in `range` match all of `text` from `start` on.
   ///
-  /// Two places to go back to are enough: the latest `*`, which never reaches past a slash, and
-  /// the latest `**`. Text that an earlier one could have taken leaves the later ones no better
-  /// off, so that the work is bounded by text times pattern within a directory level.
+  /// Two positions to backtrack to are enough: the latest `*`, which never matches a slash, and the latest `**`.
+  /// Backtracking to an earlier one would not match more. So the work is bounded by text times pattern within a
+  /// directory level.
   ///
-  /// - Parameter characters: whether `*` takes whole characters.
+  /// - Parameter characters: whether `*` matches whole characters.
   func matches(
     _ range: Range<Int>, _ text: Span<UInt8>, from start: Int, characters: Bool = false
   ) -> Bool {
@@ -375,7 +375,7 @@ extension IgnoreProgram {
         }
       }
       if starToken >= 0 {
-        // Nothing up to the end fits what follows the star: no later start of a `**` helps.
+        // Nothing up to the end matches what follows the star, so no later start of a `**` would.
         if starIndex == text.count { return false }
         if text[starIndex] != UInt8(ascii: "/") {
           starIndex += characters ? ignoreCharacter(text, at: starIndex).length : 1

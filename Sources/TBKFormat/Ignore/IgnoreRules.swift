@@ -1,16 +1,14 @@
 import TBKCore
 
-/// A list of patterns, rooted at the directory that is walked.
+/// A list of patterns, relative to the root of the walk.
 ///
-/// With the meaning of gitignore(5) it is bytes throughout: `?` is one byte, no case is folded, and
-/// matching allocates nothing.
+/// With gitignore(5) semantics it works on bytes: `?` is one byte, no case is folded, and matching allocates nothing.
 package struct IgnoreRules: Sendable {
   package enum Meaning: String, CaseIterable, Sendable {
-    /// Of gitignore(5): what is below an excluded directory is excluded, whatever a later pattern
-    /// says about it.
+    /// As in gitignore(5): everything below an excluded directory is excluded, whatever a later pattern says.
     case git
-    /// Of the Python package pathspec, which TermBackup 6 used: the last pattern that matches a path,
-    /// or a directory above it, decides about that path.
+    /// As in the Python package pathspec, which TermBackup 6 used: the last pattern that matches a path, or a directory
+    /// above it, decides.
     case pathspec
   }
 
@@ -20,9 +18,9 @@ package struct IgnoreRules: Sendable {
   package let meaning: Meaning
   private var patterns: [IgnorePattern] = []
   private var program = IgnoreProgram()
-  /// The patterns that begin with "!", and where they stand in the list.
+  /// The patterns that begin with "!", and their indices in the list.
   private var negations: [(index: Int, text: [UInt8])] = []
-  /// The patterns that pathspec refuses. With git's meaning none is refused.
+  /// The patterns that pathspec rejects. git rejects none.
   package private(set) var invalid: [[UInt8]] = []
 
   package init(_ meaning: Meaning = .git) { self.meaning = meaning }
@@ -30,8 +28,8 @@ package struct IgnoreRules: Sendable {
   /// Whether nothing can be excluded: comments and blank lines do not count.
   package var isEmpty: Bool { patterns.isEmpty }
 
-  /// Adds one pattern, read as a line of an ignore file: it may be a comment or blank, and spaces
-  /// at its end go unless escaped. As in git it ends at a NUL. An invalid one never matches.
+  /// Adds one pattern, parsed as a line of an ignore file: it may be a comment or blank, and trailing spaces are
+  /// removed unless escaped. As in git it ends at a NUL. An invalid pattern never matches.
   package mutating func add(pattern: [UInt8]) {
     let compiled: IgnorePattern?
     switch meaning {
@@ -48,8 +46,8 @@ package struct IgnoreRules: Sendable {
     patterns.append(compiled)
   }
 
-  /// Adds the lines of an ignore file. A byte order mark before the first is skipped, and so is a
-  /// carriage return before a line feed or at the end.
+  /// Adds the lines of an ignore file. A byte order mark at the start is skipped, and so is a carriage return at the
+  /// end of a line.
   package mutating func add(file contents: [UInt8]) {
     var rest = contents[...]
     if rest.starts(with: [0xef, 0xbb, 0xbf]) { rest = rest.dropFirst(3) }
@@ -61,28 +59,28 @@ package struct IgnoreRules: Sendable {
 
   /// Whether the last pattern that matches `path` excludes it.
   ///
-  /// With git's meaning, ask for parents first, and for nothing below an excluded directory: a
-  /// negation there has no effect. With pathspec's, see `excludesAllBelow`.
+  /// With git semantics, check parents first, and nothing below an excluded directory, where negations have no effect.
+  /// With pathspec semantics, see `excludesAllBelow`.
   ///
-  /// - Parameter path: relative to the root, without "./" and without a slash at the end.
-  /// - Parameter isDirectory: false for a symlink to one.
+  /// - Parameter path: relative to the root, without "./" and without a trailing slash.
+  /// - Parameter isDirectory: false for a symlink to a directory.
   package func excludes(_ path: Span<UInt8>, isDirectory: Bool) -> Bool {
     deciding(path, isDirectory: isDirectory).map { !patterns[$0].isNegated } ?? false
   }
 
-  /// Whether the rules exclude a directory and everything below it, so that it need not be read.
+  /// Whether the rules exclude a directory and everything below it, so that the walk can skip it.
   package func excludesAllBelow(_ directory: Span<UInt8>) -> Bool {
     guard let index = deciding(directory, isDirectory: true), !patterns[index].isNegated else {
       return false
     }
-    // What excludes a directory excludes each path below it, until a later pattern takes it back.
+    // A pattern that excludes a directory excludes each path below it, unless a later pattern re-includes it.
     return meaning == .git || (negations.last?.index ?? 0) < index
   }
 
-  /// The first pattern that would take back something below a directory, had it pathspec's meaning;
-  /// with git's it has no effect there. Nil if the directory is not excluded.
+  /// The first pattern that would re-include something below an excluded directory with pathspec semantics; with git
+  /// semantics it has no effect there. Nil if there is none or the directory is not excluded.
   ///
-  /// - Parameter known: patterns that need not be found again.
+  /// - Parameter known: patterns to ignore, because they were found before.
   package func ineffective(
     below directory: Span<UInt8>, but known: Set<[UInt8]> = []
   ) -> [UInt8]? {
@@ -100,7 +98,7 @@ package struct IgnoreRules: Sendable {
   private func deciding(_ path: Span<UInt8>, isDirectory: Bool) -> Int? {
     if path.isEmpty { return nil }
     if meaning == .pathspec, isDirectory {
-      // A directory is what its content is below.
+      // pathspec matches a directory by its path with a slash.
       var slashed = Array(path)
       slashed.append(UInt8(ascii: "/"))
       return lastMatch(slashed.span, isDirectory: true)
@@ -140,7 +138,7 @@ package struct IgnoreRules: Sendable {
     return nil
   }
 
-  /// Whether the rules exclude a path, with git's meaning also if they exclude a directory above it.
+  /// Whether the rules exclude a path, or a directory above it.
   package func excludesPart(of path: [UInt8], isDirectory: Bool) -> Bool {
     if isEmpty { return false }
     if meaning == .pathspec { return excludes(path.span, isDirectory: isDirectory) }
@@ -150,7 +148,7 @@ package struct IgnoreRules: Sendable {
     return excludes(path.span, isDirectory: isDirectory)
   }
 
-  /// Without what follows a NUL, and without the spaces at the end; a backslash keeps one.
+  /// Cuts the line at a NUL and removes trailing spaces, unless a backslash precedes one.
   private static func trimmed(_ line: [UInt8]) -> [UInt8] {
     let text = line.prefix { $0 != 0 }
     var end = text.startIndex
@@ -158,7 +156,7 @@ package struct IgnoreRules: Sendable {
     while index < text.endIndex {
       if text[index] == UInt8(ascii: "\\") {
         index += 1
-        // A backslash at the very end: git stops trimming there.
+        // git does not trim a line that ends with a backslash.
         if index == text.endIndex { return Array(text) }
         end = index + 1
       } else if text[index] != UInt8(ascii: " ") {
@@ -171,7 +169,7 @@ package struct IgnoreRules: Sendable {
 }
 
 extension Span where Element == UInt8 {
-  /// Whether `other` lies here from `start` on.
+  /// Whether `other` is found at `start`.
   fileprivate func has(_ other: Span<UInt8>, at start: Int) -> Bool {
     guard count - start >= other.count else { return false }
     for index in other.indices where self[start + index] != other[index] { return false }

@@ -1,18 +1,18 @@
 import TBKCore
 
-/// A set of characters, as a bracket expression of pathspec's says it.
+/// The set of characters of a bracket expression in pathspec.
 struct IgnoreCharacterSet: Sendable {
   var ranges: [ClosedRange<UInt32>] = []
   var isNegated = false
 
-  /// No set holds a slash.
+  /// No set contains a slash.
   func contains(_ character: UInt32) -> Bool {
     character != 0x2f && ranges.contains { $0.contains(character) } != isNegated
   }
 }
 
-/// The character that begins at `index`, and its bytes. A byte that is not part of one stands for
-/// itself, as the lone surrogate that Python reads it as.
+/// The character at `index`, and its length in bytes. An invalid byte stands for itself, as the lone surrogate that
+/// Python decodes it to.
 func ignoreCharacter(_ text: Span<UInt8>, at index: Int) -> (value: UInt32, length: Int) {
   let first = text[index]
   let single = (value: first < 0x80 ? UInt32(first) : 0xdc00 + UInt32(first), length: 1)
@@ -30,7 +30,7 @@ func ignoreCharacter(_ text: Span<UInt8>, at index: Int) -> (value: UInt32, leng
     guard byte & 0xc0 == 0x80 else { return single }
     value = value << 6 | UInt32(byte & 0x3f)
   }
-  // Neither longer than it must be, nor a surrogate, nor past the last character.
+  // Neither overlong, nor a surrogate, nor beyond U+10FFFF.
   guard value >= [0x80, 0x800, 0x10000][length - 2], Unicode.Scalar(value) != nil else {
     return single
   }
@@ -41,10 +41,10 @@ extension IgnoreProgram {
   private static let slash = UInt8(ascii: "/")
   private static let star = UInt8(ascii: "*")
 
-  /// Compiles one pattern as pathspec's "gitwildmatch" reads it; nil for a comment and what names
-  /// nothing. It matches the whole of a path, or a directory above it.
+  /// Compiles one pattern like pathspec's "gitwildmatch"; nil for a comment or an empty pattern. It matches a whole
+  /// path, or a directory above it.
   ///
-  /// The rules are those of pathspec 0.12, TermBackup 6's, but that a set in brackets never matches a
+  /// The rules are those of pathspec 0.12, which TermBackup 6 used, except that a set in brackets never matches a
   /// slash.
   mutating func compilePathspec(_ line: [UInt8]) -> IgnorePattern? {
     var body = line[...]
@@ -70,7 +70,7 @@ extension IgnoreProgram {
     return result
   }
 
-  /// What stands between the slashes, with the changes that make the meaning of each place plain.
+  /// The parts between the slashes, normalised so that each has only one meaning.
   private func segments(of body: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
     var segments = body.split(separator: Self.slash, omittingEmptySubsequences: false)
     let wide = ArraySlice([Self.star, Self.star])
@@ -78,16 +78,16 @@ extension IgnoreProgram {
     where segments[index] == wide && segments[index - 1] == wide {
       segments.remove(at: index)
     }
-    // "**/", but not "/**/", is all that is in any directory.
+    // "**/", but not "/**/", matches everything in any directory.
     let isAnyDirectory = segments.count == 2 && segments[0] == wide && segments[1].isEmpty
     if segments[0].isEmpty {
       segments.removeFirst()
     } else if segments.count == 1 || segments.count == 2 && segments[1].isEmpty {
-      // A single name is one at any depth.
+      // A single name matches at any depth.
       if segments[0] != wide { segments.insert(wide, at: 0) }
     }
     if segments.count > 1, segments[segments.count - 1].isEmpty {
-      // "foo/" is all that is below a "foo".
+      // "foo/" matches everything below a "foo".
       if isAnyDirectory { segments.insert([Self.star], at: 1) }
       segments[segments.count - 1] = wide
     }
@@ -115,7 +115,7 @@ extension IgnoreProgram {
       if needsSlash { add(.byte, Int(Self.slash)) }
       if isWide { add(.directories) }
       if segment.elementsEqual([Self.star]) {
-        // A whole name, which is never empty.
+        // A whole name, which cannot be empty.
         add(.character)
         add(.star)
       } else if !addPathspec(segment: segment) {
@@ -127,8 +127,7 @@ extension IgnoreProgram {
     return true
   }
 
-  /// Appends the tokens of one name; false if a backslash at its end escapes nothing, or if a range
-  /// in brackets ends before it begins.
+  /// Appends the tokens of one name; false if it ends with a backslash, or if a range in brackets is reversed.
   private mutating func addPathspec(segment: ArraySlice<UInt8>) -> Bool {
     var rest = segment
     while let byte = rest.popFirst() {
@@ -139,14 +138,14 @@ extension IgnoreProgram {
       case Self.star: add(.star)
       case UInt8(ascii: "?"): add(.character)
       case UInt8(ascii: "["):
-        // A bracket right at the beginning is a member of the set.
+        // A closing bracket at the start is a member of the set.
         var end = rest.startIndex
         let isNegated = [UInt8(ascii: "!"), UInt8(ascii: "^")].contains { $0 == rest.first }
         if isNegated { end += 1 }
         let first = end
         if end < rest.endIndex, rest[end] == UInt8(ascii: "]") { end += 1 }
         guard end < rest.endIndex, let close = rest[end...].firstIndex(of: UInt8(ascii: "]")) else {
-          // Nothing closes it: it is a bracket.
+          // Without a closing bracket it stands for itself.
           add(.byte, Int(byte))
           continue
         }
@@ -159,7 +158,7 @@ extension IgnoreProgram {
     return true
   }
 
-  /// The members of a set; nil if a range ends before it begins. A backslash is a member like others.
+  /// The members of a set; nil if a range is reversed. A backslash is an ordinary member.
   private static func ranges(_ text: [UInt8]) -> [ClosedRange<UInt32>]? {
     var members: [UInt32] = []
     var index = 0
@@ -183,7 +182,7 @@ extension IgnoreProgram {
     return ranges
   }
 
-  /// What Python takes for space, of ASCII.
+  /// The ASCII characters that Python considers white space.
   private static func isSpace(_ byte: UInt8) -> Bool {
     byte == 0x20 || (0x09...0x0d).contains(byte) || (0x1c...0x1f).contains(byte)
   }

@@ -1,14 +1,14 @@
 import TBKCore
 
-/// A JSON value (RFC 8259) that can be written again as it was read: numbers stay tokens, and the
-/// members of an object keep their order.
+/// A JSON value (RFC 8259) that can be written back unchanged: numbers stay tokens, and the members of an object keep
+/// their order.
 package indirect enum JSON: Equatable, Sendable {
   case null
   case bool(Bool)
-  /// The token, as it stood.
+  /// The unchanged token.
   case number(String)
-  /// Bytes; those that are not UTF-8 stand in JSON as the lone surrogates `\udc80`–`\udcff`
-  /// (Python's `surrogateescape`).
+  /// Bytes; those that are not UTF-8 are represented in JSON as the lone surrogates `\udc80`–`\udcff` (Python's
+  /// `surrogateescape`).
   case string([UInt8])
   case array([JSON])
   case object([Member])
@@ -26,14 +26,14 @@ package indirect enum JSON: Equatable, Sendable {
   package static func string(_ text: String) -> JSON { .string(Array(text.utf8)) }
   package static func number(_ value: some BinaryInteger) -> JSON { .number(String(value)) }
 
-  /// An object of these members, in this order.
+  /// An object with these members, in this order.
   package static func object(_ members: KeyValuePairs<String, JSON>) -> JSON {
     .object(members.map { Member($0.key, $0.value) })
   }
 
   /// The value of a member of an object; nil if there is none, or this is not an object.
   ///
-  /// Setting it to nil removes the member; a new one goes to the end.
+  /// Setting it to nil removes the member; a new one is appended.
   package subscript(key: String) -> JSON? {
     get {
       guard case .object(let members) = self else { return nil }
@@ -74,7 +74,7 @@ package indirect enum JSON: Equatable, Sendable {
     if case .number(let token) = self, let value = Double(token) { value <= 0 } else { false }
   }
 
-  /// Whether it is a string of spaces, or an empty one.
+  /// Whether it is an empty string or only white space.
   package var isBlank: Bool {
     bytes?.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) } ?? false
   }
@@ -96,9 +96,9 @@ package indirect enum JSON: Equatable, Sendable {
 
   package var isNull: Bool { self == .null }
 
-  /// Reads one value and nothing after it.
+  /// Parses one value with nothing after it.
   ///
-  /// - Parameter what: names the text in failures.
+  /// - Parameter what: the name of the text in failures.
   package static func parse(_ bytes: [UInt8], what: String) throws(Failure) -> JSON {
     do throws(Failure) {
       var reader = JSONReader(bytes)
@@ -110,16 +110,16 @@ package indirect enum JSON: Equatable, Sendable {
     }
   }
 
-  /// Canonical form: keys sorted by code point, no white space, ASCII only. The bytes are those of
-  /// Python's `json.dumps(value, sort_keys=True, separators=(",", ":"))`, given its number tokens.
+  /// The canonical form: keys sorted by code point, no white space, ASCII only. Equal to Python's `json.dumps(value,
+  /// sort_keys=True, separators=(",", ":"))`, except that number tokens are kept.
   package func canonical() -> [UInt8] {
     var output: [UInt8] = []
     write(to: &output, sorted: true, indent: nil, level: 0)
     return output
   }
 
-  /// For people and for files that people edit: indented by `indent` spaces, order kept, ASCII
-  /// only, a line feed at the end.
+  /// For people and for files that people edit: indented by `indent` spaces, order kept, ASCII only, with a final line
+  /// feed.
   package func pretty(indent: Int = 2) -> [UInt8] {
     var output: [UInt8] = []
     write(to: &output, sorted: false, indent: indent, level: 0)
@@ -174,8 +174,8 @@ package indirect enum JSON: Equatable, Sendable {
 }
 
 extension Array where Element == UInt8 {
-  /// Appends `bytes` as a JSON string in ASCII, escaped as Python's `json.dumps` does, each byte
-  /// that is not part of UTF-8 as a lone surrogate.
+  /// Appends `bytes` as a JSON string in ASCII, escaped like Python's `json.dumps`, with each byte that is not UTF-8 as
+  /// a lone surrogate.
   package mutating func appendJSONString(_ bytes: Span<UInt8>) {
     append(UInt8(ascii: "\""))
     var index = 0
@@ -242,13 +242,13 @@ extension Array where Element == UInt8 {
   }
 }
 
-/// Whether a byte stands for itself in a JSON string as we write it.
+/// Whether we write a byte unescaped in a JSON string.
 private func isPlainInJSON(_ byte: UInt8) -> Bool {
   byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
 }
 
-/// The code point that starts at `index` and its length in bytes; nil and 1 if what stands there
-/// is not well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates).
+/// The code point at `index` and its length in bytes; nil and 1 if it is not well-formed UTF-8 (RFC 3629: no overlong
+/// forms, no surrogates).
 package func decodeUTF8(_ bytes: Span<UInt8>, at index: Int) -> (scalar: UInt32?, length: Int) {
   let first = bytes[index]
   let length: Int

@@ -1,20 +1,20 @@
 import TBKCore
 
-/// Reads JSON from a whole text, value by value, strictly: no duplicate keys, no trailing commas,
-/// no numbers that are not JSON's, bounded depth.
+/// Parses a JSON text value by value, strictly: no duplicate keys, no trailing commas, only JSON's number syntax,
+/// bounded depth.
 ///
 /// Failures are `.malformed` and give the offset.
 package struct JSONReader {
-  /// How deep arrays and objects may nest. Nothing of ours goes deeper than five.
+  /// The maximum nesting depth of arrays and objects. Ours are at most five deep.
   package static let maximumDepth = 64
 
-  /// What the next value is, by its first character.
+  /// The kind of the next value, by its first character.
   package enum Kind { case null, bool, number, string, array, object }
 
   private let bytes: [UInt8]
   package private(set) var position = 0
   private var depth = 0
-  /// Where the value that is being read must have ended.
+  /// The position where the current value must have ended.
   private var bound = Int.max
 
   package init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -48,7 +48,7 @@ package struct JSONReader {
     position += length
   }
 
-  /// Nothing but white space may be left.
+  /// Throws if anything but white space is left.
   package mutating func end() throws(Failure) {
     skipSpace()
     guard position == bytes.count else { throw malformed("something follows the value") }
@@ -98,8 +98,8 @@ package struct JSONReader {
     return key
   }
 
-  /// The next key as the range of its bytes in the text, if it is spelt without escapes, which
-  /// saves a copy; else decoded. Nil when the object has ended.
+  /// The next key as a range of the text if it has no escapes, which saves a copy; otherwise decoded. Nil when the
+  /// object has ended.
   mutating func nextPlainKey(_ first: inout Bool) throws(Failure) -> PlainKey? {
     let before = position
     skipSpace()
@@ -150,7 +150,7 @@ package struct JSONReader {
     return true
   }
 
-  /// What stands between a key and its value.
+  /// Consumes the colon between a key and its value.
   mutating func colon() throws(Failure) {
     guard try peek() == UInt8(ascii: ":") else { throw malformed("a colon is expected") }
     position += 1
@@ -189,7 +189,7 @@ package struct JSONReader {
     return false
   }
 
-  /// A number's token, as it is.
+  /// The unchanged token of a number.
   package mutating func number() throws(Failure) -> ArraySlice<UInt8> {
     _ = try peek()
     let start = position
@@ -220,10 +220,10 @@ package struct JSONReader {
     return bytes[start..<position]
   }
 
-  /// A string as bytes: UTF-8, and the bytes behind lone surrogates `\udc80`–`\udcff`.
+  /// A string as bytes: UTF-8, and the bytes that lone surrogates `\udc80`–`\udcff` stand for.
   ///
-  /// Any other lone surrogate, and surrogates that spell what is UTF-8 after all, are malformed:
-  /// there is exactly one spelling of a name.
+  /// Any other lone surrogate, and surrogates that together form valid UTF-8, are malformed: each string has only one
+  /// encoding.
   package mutating func string() throws(Failure) -> [UInt8] {
     guard try peek() == UInt8(ascii: "\"") else { throw malformed("a string is expected") }
     position += 1
@@ -300,7 +300,7 @@ package struct JSONReader {
     return unit
   }
 
-  /// Bytes that were escaped one by one must not have become UTF-8 together with their neighbours.
+  /// Bytes that were escaped one by one must not form UTF-8 with their neighbours.
   private func checkSpelling(of output: [UInt8], escapes: Int) throws(Failure) {
     var invalid = 0
     var index = 0
@@ -314,8 +314,7 @@ package struct JSONReader {
 
   // MARK: Anything
 
-  /// Steps over one value and returns its text as it stood. Repeated keys, and keys that are not
-  /// UTF-8, pass.
+  /// Skips one value and returns its unchanged text. Does not check for repeated keys and keys that are not UTF-8.
   package mutating func skip() throws(Failure) -> ArraySlice<UInt8> {
     let kind = try kind()
     let start = position
@@ -335,7 +334,7 @@ package struct JSONReader {
     return bytes[start..<position]
   }
 
-  /// A value of at most this many bytes of text: read, small values take many times as much.
+  /// Parses a value of at most `limit` bytes of text: parsed, small values take many times as much memory.
   package mutating func value(atMost limit: Int) throws(Failure) -> JSON {
     let (end, overflow) = position.addingReportingOverflow(limit)
     bound = overflow ? .max : end

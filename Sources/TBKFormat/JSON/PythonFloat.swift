@@ -1,7 +1,7 @@
-/// A double as Python's `repr` writes it: the shortest digits that read back as the same value,
-/// with an exponent below 1e-4 and from 1e16.
+/// A double as Python's `repr` writes it: the shortest digits that parse to the same value, with an exponent below 1e-4
+/// and from 1e16 on.
 ///
-/// - Parameter value: finite.
+/// - Parameter value: must be finite.
 package func pythonRepresentation(_ value: Double) -> String {
   let shortest = "\(value)"  // Shortest round-trip digits; only the notation may differ.
   let magnitude = abs(value)

@@ -1,43 +1,43 @@
 import TBKCore
 
-/// What a ledger says about a backup. The archive says it too, under its tag, and is what is believed.
+/// What a ledger says about a backup. The archive contains the same, authenticated, and takes precedence.
 package struct BackupClaims: Equatable, Sendable {
-  /// Of the backup, as 64 hexadecimal digits.
+  /// The backup's id, 64 hexadecimal digits.
   package let id: String
-  /// What the ledger has beyond the id; nil if it has no entry of that id.
+  /// The rest of the ledger's entry; nil if it has no entry with that id.
   package let facts: Facts?
-  /// How a store that sends the backup found its archive.
+  /// The state of the archive, according to the store that sends it.
   package let archive: BackupPresenceWord?
-  /// Likewise its sealed manifest; nil if it has none.
+  /// Likewise for its sealed manifest; nil if it has none.
   package let manifest: BackupPresenceWord?
-  /// How many backups further on in the same stream take bytes from it; nil if nobody counted.
+  /// How many later backups in the same stream use its content; nil if unknown.
   package let dependents: UInt64?
-  /// Whether the backup was asked for, and not only because others need it.
+  /// Whether the backup itself was asked for, rather than only needed by others.
   package let isWanted: Bool
-  /// What the signature of its archive is worth, in the sender's word.
+  /// The state of the archive's signature, in the sender's word.
   package let signature: String?
-  /// Whether the archive has to be that of the id, whatever else is known.
+  /// Whether the archive must have this id even without `facts`.
   private var isExact = false
 
-  /// What is compared.
+  /// The facts that are compared with the archive.
   package struct Facts: Equatable, Sendable {
     package let createdAt: String
     package let fileCount: UInt64
-    /// Nil in an entry of TermBackup 6's.
+    /// Nil in an entry of TermBackup 6.
     package let mode: String?
     package let group: GroupID?
     package let dependsOn: Set<String>
-    /// Whether the archive was stored without a receipt, so that the ledger knows only its bytes.
+    /// Whether the archive was stored without a receipt, so that the ledger knows only its hash.
     package let isWithoutReceipt: Bool
-    /// What it says about the archive's format; nil where that is not known.
+    /// What it says about the archive's format; nil if unknown.
     package let format: Format?
   }
 
   /// What a ledger says about the format of an archive.
   package struct Format: Equatable, Sendable {
-    /// Bare: archives of age end in ".age", and no others do.
+    /// Without a directory. Only archives of age end in ".age".
     package let filename: String
-    /// `archive_version`; nil where it is not given.
+    /// `archive_version`; nil if not given.
     package let version: UInt64?
     /// `suite`, likewise.
     package let suite: String?
@@ -46,7 +46,7 @@ package struct BackupClaims: Equatable, Sendable {
   /// Whether a store holds an object, in the words of `tbk-pull --list --present`.
   package enum BackupPresenceWord: String, Sendable { case whole, missing, damaged }
 
-  /// Reads an entry as `tbk-pull --list --json` prints it, or only the id. Throws `.malformed`.
+  /// Parses an entry as `tbk-pull --list --json` prints it, or only its id. Throws `.malformed`.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     let json = try JSON.parse(bytes, what: "an entry of the ledger")
     guard let text = json["id"]?.text, let digest = Digest(hex: text) else {
@@ -69,7 +69,7 @@ package struct BackupClaims: Equatable, Sendable {
     signature = sending?["signature"]?.text
   }
 
-  /// Reads a line of `tbk-pull --list`, without its end. Throws `.malformed`.
+  /// Parses a line of `tbk-pull --list`, without the line feed. Throws `.malformed`.
   package init(row: [UInt8]) throws(Failure) {
     let fields = row.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map {
       String(decoding: $0, as: UTF8.self)
@@ -91,9 +91,9 @@ package struct BackupClaims: Equatable, Sendable {
     isWanted = true
   }
 
-  /// What is known of a backup that was asked for only by its id.
+  /// The claims for a backup that was asked for only by its id.
   ///
-  /// - Parameter isWithoutReceipt: whether that is the SHA-256 of its archive, which has been compared.
+  /// - Parameter isWithoutReceipt: whether the id is the SHA-256 of its archive, which has been verified.
   package init(asked id: Digest, isWithoutReceipt: Bool) {
     self.id = id.hex
     facts =
@@ -106,12 +106,12 @@ package struct BackupClaims: Equatable, Sendable {
     isExact = !isWithoutReceipt
   }
 
-  /// Compares with what was opened, of which neither an id nor a tag says what it was: anyone who has a recipient can
-  /// make an age file.
+  /// Compares with the kind of the opened archive, which neither an id nor a tag authenticates: anyone who has a
+  /// recipient can make an age file.
   ///
-  /// Throws `.integrity` for the first difference, and names it.
+  /// Throws `.integrity`, naming the first difference.
   ///
-  /// - Parameter isManifest: whether a sealed manifest was opened, which may be of another suite than its archive.
+  /// - Parameter isManifest: whether a sealed manifest was opened, whose suite may differ from its archive's.
   package func check(_ kind: ArchiveKind, isManifest: Bool = false) throws(Failure) {
     guard let format = facts?.format else { return }
     func differs(_ name: String, _ said: String, _ is: String) -> Failure {
@@ -133,9 +133,9 @@ package struct BackupClaims: Equatable, Sendable {
     }
   }
 
-  /// Compares with what an archive says under its tag, or a sealed manifest.
+  /// Compares with the authenticated manifest of an archive, or a sealed manifest.
   ///
-  /// Throws `.integrity` for the first difference, and names it.
+  /// Throws `.integrity`, naming the first difference.
   ///
   /// - Parameter found: the id of the backup that was opened.
   package func check(_ manifest: Manifest, id found: String) throws(Failure) {
@@ -161,7 +161,7 @@ package struct BackupClaims: Equatable, Sendable {
 }
 
 extension BackupClaims.Facts {
-  /// What is thrown where an archive says something else.
+  /// The failure if an archive says something else.
   ///
   /// - Parameter id: of the backup.
   func differ(_ name: String, _ said: String, _ is: String, id: String) -> Failure {

@@ -1,19 +1,19 @@
 import TBKCore
 
-/// Which backup is meant, in the words of a person.
+/// Which backup a user means.
 package enum BackupQuery: Equatable, Sendable {
-  /// The last one; with `before` the one that came this many before it.
+  /// The last one, or the one `before` places before it.
   case latest(before: Int)
-  /// The last one that was begun no later.
+  /// The last one that was begun no later than this.
   case at(Timestamp)
-  /// At least 4 of an id's 64 hexadecimal digits, in lower case.
+  /// The first 4 or more of an id's 64 hexadecimal digits, in lower case.
   case prefix(String)
 
   package static let minimumPrefix = 4
 
-  /// - Parameter hint: what shows the ids.
+  /// - Parameter hint: how to show the ids.
   ///
-  /// Throws `.usage` for what can be no id.
+  /// Throws `.usage` if the operand cannot be an id.
   package init(_ operand: RawPath, hint: String = "tbk-pull STORE --list shows the ids") throws(Failure) {
     let latest = Array("latest".utf8)
     if operand.bytes.starts(with: latest) {
@@ -46,14 +46,14 @@ package enum BackupQuery: Equatable, Sendable {
     self = .prefix(operand.text.lowercased())
   }
 
-  /// Whether it is another backup when more have been made.
+  /// Whether it may mean another backup after more have been made.
   package var isRelative: Bool { if case .prefix = self { false } else { true } }
 
-  /// The backups that may be meant: one, or several if an id's beginning is not unique.
+  /// The matching backups: one, or several if a prefix of an id is not unique.
   ///
   /// - Parameters:
-  ///   - backups: the oldest first.
-  ///   - place: what has them, in words.
+  ///   - backups: oldest first.
+  ///   - place: the name of their store or profile in messages.
   ///
   /// Throws `.unavailable` if there is none.
   package func choose<Backup>(
@@ -88,10 +88,10 @@ package enum BackupQuery: Equatable, Sendable {
 }
 
 extension Timestamp {
-  /// The last instant of what a person calls a time: `2026-11-01` is that day, `2026-11-01 10:30` that minute, by
-  /// the clock of the machine's zone unless a zone is given; `36h`, `30d` and `4w` are so long ago.
+  /// The last instant of a time that a user gives: `2026-11-01` is that day, `2026-11-01 10:30` that minute, in the
+  /// local time zone unless a zone is given; `36h`, `30d` and `4w` are that long ago.
   ///
-  /// Throws `.usage`.
+  /// Throws `.usage` for anything else.
   package init(lastOf text: String, now: Timestamp) throws(Failure) {
     if let time = Timestamp(lastOfLocal: text) {
       self = time

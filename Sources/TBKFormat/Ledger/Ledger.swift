@@ -1,8 +1,8 @@
 import TBKCore
 
-/// `metadata.json`: what a store holds, and what it held before (tbk(5), "Ledger").
+/// `metadata.json`: the content of a store, and the hashes of earlier ledgers (tbk(5), "Ledger").
 ///
-/// Members that we do not know are kept, of the whole and of every entry.
+/// Unknown members are kept, in the ledger and in every entry.
 package struct Ledger: Equatable, Sendable {
   /// The random id of a store.
   package struct StoreID: Hashable, Sendable, CustomStringConvertible {
@@ -17,40 +17,40 @@ package struct Ledger: Equatable, Sendable {
     }
   }
 
-  /// What tells one store, and one moment of it, from another. TermBackup 6's ledgers have none.
+  /// Identifies a store and a version of its ledger. Ledgers of TermBackup 6 have none.
   package struct Identity: Equatable, Sendable {
     package var storeID: StoreID
-    /// One more at every commit; the first is 1.
+    /// Increases by 1 with every commit; starts at 1.
     package var sequence: UInt64
-    /// The hashes of the ledgers before this one, oldest first.
+    /// The hashes of earlier ledgers, oldest first.
     package var history: [Digest]
   }
 
   package static let fileName = "metadata.json"
-  /// What 100,000 backups take, with room to spare; read, it is several times as much.
+  /// In bytes: more than 100,000 backups take; parsed, it takes several times as much memory.
   package static let byteLimit = 128 << 20
   package static let entryLimit = 100_000
-  /// Of one entry: 10,000 parts take less.
+  /// The maximum length of one entry in bytes: 10,000 parts take less.
   package static let entryByteLimit = 4 << 20
-  /// Of everything beside the entries.
+  /// The maximum length of everything else in bytes.
   package static let memberByteLimit = 4 << 20
   package static let historyLimit = 512
-  /// Beyond this a number is not exact everywhere that JSON is read.
+  /// Not every JSON parser keeps larger numbers exactly.
   package static let sequenceLimit: UInt64 = 1 << 53
 
   /// Everything but `backups`, `groups`, the identity and the signature, in order.
   private var members: [JSON.Member]
   package private(set) var identity: Identity?
-  /// {key, signature}: kept as it is while the ledger is not changed.
+  /// {key, signature}: kept while the ledger is unchanged.
   package private(set) var signature: JSON?
-  /// In the order in which they were stored.
+  /// In the order in which the backups were stored.
   package private(set) var entries: [LedgerEntry] = []
-  /// What decides over the keys of groups; nil in ledgers that do not say it.
+  /// The key objects of groups; nil in ledgers without them.
   package private(set) var groups: [LedgerGroup]?
 
-  /// The ledger of a store that has none yet.
+  /// The first ledger of a store.
   ///
-  /// - Parameter repository: "owner/repo", or nothing where an address has no such name.
+  /// - Parameter repository: "owner/repo", or empty if the store has no such name.
   package init(toolVersion: String, repository: String, createdAt: String) {
     members = [
       JSON.Member("tool_version", .string(toolVersion)),
@@ -59,7 +59,7 @@ package struct Ledger: Equatable, Sendable {
     ]
   }
 
-  /// Throws `.malformed` for what is not a ledger, or one that no writer makes.
+  /// Throws `.malformed` if it is not a valid ledger.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     do throws(Failure) {
       try self.init(reading: bytes)
@@ -114,7 +114,7 @@ package struct Ledger: Equatable, Sendable {
 
   private static func entries(_ reader: inout JSONReader) throws(Failure) -> [LedgerEntry] {
     var entries: [LedgerEntry] = []
-    // As text, whose hash nobody can aim at: an id is whatever the store says.
+    // Compared as strings, for which a hostile store cannot choose hash collisions.
     var ids: Set<String> = []
     var names: Set<String> = []
     try reader.beginArray()
@@ -163,35 +163,35 @@ package struct Ledger: Equatable, Sendable {
 
   // MARK: Reading
 
-  /// Whether none of our fields are there: TermBackup 6 wrote it last.
+  /// Whether it has no identity, so that TermBackup 6 wrote it last.
   package var isTermBackup6: Bool { identity == nil }
 
   package func index(of id: Digest) -> Int? { entries.firstIndex { $0.id == id } }
 
   package subscript(id: Digest) -> LedgerEntry? { index(of: id).map { entries[$0] } }
 
-  /// The groups that are named, each once.
+  /// The ids of all groups that entries or `groups` name.
   package var groupIDs: Set<GroupID> {
     Set(entries.compactMap(\.group)).union((groups ?? []).map(\.id))
   }
 
   package func group(_ id: GroupID) -> LedgerGroup? { groups?.first { $0.id == id } }
 
-  /// Whether there is nothing in it that anyone could lose.
+  /// Whether it lists neither backups nor groups.
   package var isEmpty: Bool { entries.isEmpty && groups?.isEmpty ?? true }
 
-  /// Another member of the whole.
+  /// Another member of the ledger.
   package subscript(key: String) -> JSON? { members.first { $0.key == key }?.value }
 
   // MARK: Changing
 
-  /// The ledger that follows this one: numbered, linked to it, and not signed.
+  /// The ledger that follows this one: with the next sequence number, this one's hash, and no signature.
   ///
   /// - Parameters:
-  ///   - hash: this ledger's own; nil if it never was in a store.
-  ///   - newStoreID: for a store that has no id yet.
-  ///   - entries: what it lists.
-  ///   - groups: what it vouches for of groups; nil if that stays as it is.
+  ///   - hash: this ledger's own; nil if it was never stored.
+  ///   - newStoreID: used if the store has no id yet.
+  ///   - entries: its entries.
+  ///   - groups: its groups; nil to keep the current ones.
   package func successor(
     ofHash hash: Digest?, newStoreID: StoreID, toolVersion: String, entries: [LedgerEntry],
     groups: [LedgerGroup]? = nil
@@ -212,7 +212,7 @@ package struct Ledger: Equatable, Sendable {
     return next
   }
 
-  /// The same ledger with this signature, which must be one of its `signedBytes()`.
+  /// The same ledger with this signature, which must sign its `signedBytes()`.
   package func signed(_ signature: LedgerSignature) -> Ledger {
     var signed = self
     signed.signature = signature.json
@@ -230,7 +230,7 @@ package struct Ledger: Equatable, Sendable {
     ]
   }
 
-  /// The canonical JSON of everything but `ledger_signature`: what is hashed and what is signed.
+  /// The canonical JSON of everything but `ledger_signature`, which is hashed and signed.
   package func canonical() throws(Failure) -> [UInt8] {
     var parts: [(key: String, value: [UInt8])] = []
     for member in members + identityMembers {
@@ -263,13 +263,13 @@ package struct Ledger: Equatable, Sendable {
     return output
   }
 
-  /// As `serialized()`, for a terminal: without a character that it would obey.
+  /// Like `serialized()`, for a terminal: without control characters.
   package func printable() -> [UInt8] {
-    // Only in strings.
+    // DEL can occur only in strings.
     serialized().flatMap { $0 == 0x7f ? Array("\\u007f".utf8) : [$0] }
   }
 
-  /// The file: a line for each member and each backup, so that people and git see what changed.
+  /// The file: one line for each member and each backup, so that diffs are readable.
   package func serialized() -> [UInt8] {
     var output = Array("{\n".utf8)
     var all = members + identityMembers
@@ -302,7 +302,7 @@ package struct Ledger: Equatable, Sendable {
 }
 
 extension Array where Element == JSON.Member {
-  /// Sets a member where it stands, or puts it first.
+  /// Sets a member in place, or inserts it first.
   fileprivate subscript(required key: String) -> JSON? {
     get { first { $0.key == key }?.value }
     set {

@@ -1,7 +1,7 @@
 import TBKCore
 
-/// The name of an object in a store. Names out of a ledger are hostile: no slash, no leading dot,
-/// nothing that a shell, a terminal or another file system would read differently.
+/// The name of an object in a store. Names in a ledger may be hostile: no slash, no leading dot, nothing that a shell,
+/// a terminal or another file system would interpret differently.
 package struct ObjectName: Hashable, Sendable, CustomStringConvertible {
   package static let maximumLength = 128
 
@@ -41,10 +41,9 @@ package struct GroupID: Hashable, Sendable, CustomStringConvertible {
 
 /// One backup in the ledger (tbk(5), "Ledger").
 ///
-/// What is read here has been checked; everything else stands in `json` and is written again as it
-/// was read.
+/// The properties here have been checked; all other members are kept in `json` and written unchanged.
 package struct LedgerEntry: Equatable, Sendable {
-  /// An object with its size in bytes and its hash.
+  /// An object, with its size in bytes and its hash.
   package struct Object: Equatable, Sendable {
     package let name: ObjectName
     package let sha256: Digest
@@ -57,10 +56,10 @@ package struct LedgerEntry: Equatable, Sendable {
     }
   }
 
-  /// A piece of an archive that its store keeps in several.
+  /// A part of an archive that its store keeps in several objects.
   package struct Part: Equatable, Sendable {
     package let object: Object
-    /// Where the store keeps it; a word of the store's own.
+    /// Where the store keeps it, in a word that the store defines.
     package let place: String
 
     package init(object: Object, place: String) {
@@ -71,7 +70,7 @@ package struct LedgerEntry: Equatable, Sendable {
 
   package static let maximumParts = 10_000
 
-  /// The members in one line of JSON, in their order.
+  /// The members on one line of JSON, in their original order.
   private let text: [UInt8]
 
   package let id: Digest
@@ -82,28 +81,28 @@ package struct LedgerEntry: Equatable, Sendable {
   package let createdAt: String
   package let fileCount: UInt64
   package let verified: Bool
-  /// "full" or "incremental"; nil in TermBackup 6's.
+  /// "full" or "incremental"; nil in entries of TermBackup 6.
   package let mode: String?
   package let group: GroupID?
   /// Backups that hold content of this one.
   package let dependsOn: [Digest]
   /// The sealed manifest.
   package let manifest: Object?
-  /// Of the archive; empty where its store keeps it in one.
+  /// The parts of the archive; empty if it is one object.
   package let parts: [Part]
-  /// Likewise of the sealed manifest.
+  /// Likewise for the sealed manifest.
   package let manifestParts: [Part]
-  /// Of the archive; 64 bytes.
+  /// The signature of the archive; 64 bytes.
   package let signature: [UInt8]?
-  /// Which password of its group it is under, counted from 0.
+  /// Which password of its group it is encrypted with, counted from 0.
   package let keyEpoch: UInt64
 
-  /// Whether none of our fields are there: TermBackup 6 wrote it.
+  /// Whether it has none of our fields, so that TermBackup 6 wrote it.
   package var isTermBackup6: Bool { mode == nil && group == nil && manifest == nil }
 
   package var archive: Object { Object(name: filename, sha256: sha256, size: size) }
 
-  /// Checks the members that are known. Throws `.malformed`, naming the member.
+  /// Checks the known members. Throws `.malformed`, naming the member.
   package init(_ json: JSON) throws(Failure) {
     guard json.members != nil else { throw Failure(.malformed, "it is not an object") }
     text = json.line()
@@ -173,10 +172,10 @@ package struct LedgerEntry: Equatable, Sendable {
     get throws(Failure) { try JSON.parse(text, what: "ledger entry") }
   }
 
-  /// The members in one line of JSON, in their order.
+  /// The members on one line of JSON, in their original order.
   package var line: [UInt8] { text }
 
-  /// The entry with some members other than they were.
+  /// The entry with changed members.
   package func changing(
     _ body: (inout JSON) throws(Failure) -> Void
   ) throws(Failure) -> LedgerEntry {
@@ -187,9 +186,9 @@ package struct LedgerEntry: Equatable, Sendable {
 }
 
 extension LedgerEntry.Object {
-  /// As the member `manifest` holds it.
+  /// The JSON for the member `manifest`.
   ///
-  /// - Parameter parts: empty where its store keeps it in one.
+  /// - Parameter parts: empty if it is one object.
   package func json(parts: [LedgerEntry.Part]) -> JSON {
     var json = JSON.object([
       "filename": .string(name.description), "sha256": .string(sha256.hex), "size": .number(size),
@@ -226,7 +225,7 @@ extension JSON {
     return name
   }
 
-  /// No file is larger than a signed offset can say.
+  /// A size in bytes, which must fit a signed file offset.
   fileprivate func size(_ key: String) throws(Failure) -> UInt64 {
     guard let value: Int64 = self[key]?.integer(), value >= 0 else {
       throw Failure(.malformed, "\"\(key)\" is missing or is not a size")
@@ -234,14 +233,14 @@ extension JSON {
     return UInt64(value)
   }
 
-  /// A string, or nil where it is null or absent.
+  /// A string, or nil if it is null or absent.
   fileprivate func text(_ key: String) throws(Failure) -> String? {
     guard let value = self[key], !value.isNull else { return nil }
     guard let text = value.text else { throw Failure(.malformed, "\"\(key)\" is not a string") }
     return text
   }
 
-  /// An array, or nothing where it is null or absent.
+  /// An array, or an empty one if it is null or absent.
   fileprivate func list(_ key: String) throws(Failure) -> [JSON] {
     guard let value = self[key], !value.isNull else { return [] }
     guard let elements = value.elements else {
@@ -250,7 +249,7 @@ extension JSON {
     return elements
   }
 
-  /// The pieces of an object of `size` bytes, if it is kept in several.
+  /// The parts of an object of `size` bytes, if it has any.
   fileprivate func parts(of size: UInt64) throws(Failure) -> [LedgerEntry.Part] {
     let list = try list("parts")
     guard list.count <= LedgerEntry.maximumParts else {

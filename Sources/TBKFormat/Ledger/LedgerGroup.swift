@@ -1,11 +1,10 @@
 import TBKCore
 
-/// What decides over the keys of a group, as a ledger vouches for it (tbk(5), "Ledger").
+/// The key objects of a group, as listed in a ledger (tbk(5), "Ledger").
 ///
-/// What is read here has been checked; everything else stands in the text and is written again as it
-/// was read.
+/// The properties here have been checked; all other members are kept and written unchanged.
 package struct LedgerGroup: Equatable, Sendable {
-  /// An object that tells whether a password is the one of the group, or that holds its keys.
+  /// An object that checks a password of the group, or that contains its keys.
   package struct Object: Equatable, Sendable {
     package let name: ObjectName
     package let sha256: Digest
@@ -31,21 +30,21 @@ package struct LedgerGroup: Equatable, Sendable {
     }
   }
 
-  /// Which of its objects.
+  /// Which object of the group.
   package enum Part: String, CaseIterable, Sendable { case check, identity }
 
-  /// Beyond this a number is not exact everywhere that JSON is read.
+  /// Not every JSON parser keeps larger numbers exactly.
   package static let epochLimit: UInt64 = 1 << 53
 
   package let id: GroupID
-  /// One more with every other password. Entries carry an epoch of their own, which is ahead of this
-  /// one while they are being put under another password.
+  /// Increases by 1 with every new password. Entries have their own epoch, which is ahead of this one while they are
+  /// being re-encrypted with a new password.
   package let keyEpoch: UInt64
   /// The password check, in `checks/`.
   package let check: Object?
   /// The sealed identity, in `keys/`.
   package let identity: Object?
-  /// The members in one line of JSON, in their order.
+  /// The members on one line of JSON, in their original order.
   private let text: [UInt8]
 
   /// Throws `.malformed`, naming the member that is wrong.
@@ -68,7 +67,7 @@ package struct LedgerGroup: Equatable, Sendable {
     }
   }
 
-  /// A group that no ledger has vouched for yet.
+  /// A group that is in no ledger yet.
   package init(_ id: GroupID, keyEpoch: UInt64, _ part: Part, _ object: Object) throws(Failure) {
     try self.init(
       id, .object([JSON.Member("key_epoch", .number(keyEpoch)), JSON.Member(part.rawValue, object.json)]))
@@ -81,7 +80,7 @@ package struct LedgerGroup: Equatable, Sendable {
     }
   }
 
-  /// The group with another object.
+  /// The group with one object replaced.
   package func with(keyEpoch: UInt64, _ part: Part, _ object: Object) throws(Failure) -> LedgerGroup {
     var json = try json
     json["key_epoch"] = .number(keyEpoch)
@@ -93,21 +92,21 @@ package struct LedgerGroup: Equatable, Sendable {
     get throws(Failure) { try JSON.parse(text, what: "ledger group") }
   }
 
-  /// The members in one line of JSON, in their order.
+  /// The members on one line of JSON, in their original order.
   package var line: [UInt8] { text }
 }
 
 extension Ledger {
-  /// The most groups that a ledger vouches for.
+  /// The maximum number of groups in a ledger.
   package static let groupLimit = 10_000
 
-  /// Reads the member `groups`, in which each key and each name of an object appears once.
+  /// Parses the member `groups`, in which each key and each object name must be unique.
   ///
-  /// - Parameter limit: bytes of text of all of them together.
+  /// - Parameter limit: the maximum length of all of them together, in bytes.
   static func groups(_ reader: inout JSONReader, atMost limit: Int) throws(Failure) -> [LedgerGroup] {
     let start = reader.position
     var groups: [LedgerGroup] = []
-    // As text, whose hash nobody can aim at.
+    // Strings, for which a hostile store cannot choose hash collisions.
     var ids: Set<String> = []
     var checks: Set<String> = []
     var identities: Set<String> = []

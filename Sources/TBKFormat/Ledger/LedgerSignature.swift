@@ -16,8 +16,8 @@ package struct LedgerSignature: Equatable, Sendable {
     self.bytes = bytes
   }
 
-  /// Throws `.malformed` for all but an object of the two members, in lower-case hexadecimal: what
-  /// else stood there would not be signed.
+  /// Throws `.malformed` unless it is an object of exactly these two members, in lower-case hexadecimal: anything else
+  /// in it would not be signed.
   package init(_ json: JSON) throws(Failure) {
     func malformed(_ what: String) -> Failure {
       Failure(.malformed, "ledger: \"ledger_signature\" \(what)")
@@ -41,19 +41,18 @@ package struct LedgerSignature: Equatable, Sendable {
 }
 
 extension Ledger {
-  /// What the messages of every version begin with, so that a signature of a ledger is one of
-  /// nothing else.
+  /// The start of the signed message in every version, so that a signature of a ledger is valid for nothing else.
   private static let messageName = "termbackup-ledger-"
   private static let signedPrefix = "\(messageName)v1\n"
 
-  /// Whether a signature of these bytes could be mistaken for one of a ledger.
+  /// Whether a signature of these bytes could pass as one of a ledger.
   package static func isMessage(_ bytes: Span<UInt8>) -> Bool {
     let name = Array(messageName.utf8)
     guard bytes.count >= name.count else { return false }
     return name.indices.allSatisfy { bytes[$0] == name[$0] }
   }
 
-  /// What is signed: the prefix, and the canonical JSON of everything but the signature.
+  /// The signed message: the prefix, and the canonical JSON of everything but the signature.
   package func signedBytes() throws(Failure) -> [UInt8] {
     Array(Ledger.signedPrefix.utf8) + (try canonical())
   }

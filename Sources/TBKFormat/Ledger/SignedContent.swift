@@ -1,16 +1,15 @@
 import TBKCore
 
-/// What a message is that a key signs, told by its own bytes (tbk(5), "Keys and signatures").
+/// The kind of a message to sign, determined by its bytes (tbk(5), "Keys and signatures").
 ///
-/// One key signs archives and ledgers, in the same way: a signature holds for whatever has these
-/// bytes. So a message is an archive or one of a ledger, never both, and nobody gets the second kind
-/// signed as a file.
+/// One key signs archives and ledgers in the same way: a signature is valid for anything with the same bytes. So a
+/// message must be an archive or a ledger's, never both, and a ledger's message is never signed as a file.
 package enum SignedContent: Equatable, Sendable {
-  /// A whole archive: its length is what its header says.
+  /// A whole archive: its length matches its header or trailer.
   case archive
-  /// What is signed of a ledger, or would be: of this version of the format or any other.
+  /// The signed message of a ledger, in this version of the format or any other.
   case ledger
-  /// Anything else, with what keeps it from being an archive.
+  /// Anything else, with the reason why it is not an archive.
   case other(Failure)
 
   package init(of message: Span<UInt8>) {
@@ -39,7 +38,7 @@ package enum SignedContent: Equatable, Sendable {
     }
   }
 
-  /// Throws unless the trailer of an archive in suite 3 stands where its header and length say.
+  /// Throws unless the trailer of an archive in suite 3 matches its header and length.
   private static func checkChunked(_ message: Span<UInt8>) throws(Failure) {
     let around = try ChunkedHeader(parsing: message).length + ChunkedTrailer.length
     guard message.count >= around else { throw Failure(.truncated, "the archive ends early") }
@@ -48,8 +47,8 @@ package enum SignedContent: Equatable, Sendable {
       messageLength: UInt64(message.count - around))
   }
 
-  /// Whether a signed ledger vouches for the archive alone, by its SHA-256: for one of suite 3 or age, and for
-  /// one over 1 GiB.
+  /// Whether the archive has no signature of its own but is covered only by a signed ledger, through its SHA-256:
+  /// archives of suite 3 or age, and those over 1 GiB.
   package static func isLeftToLedger(_ message: Span<UInt8>) -> Bool {
     message.count > 1 << 30 || ChunkedHeader.isBegun(by: message) == true
       || message.extracting(first: 22).elementsEqual(Array("age-encryption.org/v1\n".utf8))

@@ -1,8 +1,8 @@
 import TBKCore
 
-/// A path inside a backup as a person gives it: `./a/b/` is `a/b`, and `.` the top.
+/// A path inside a backup as a user gives it: `./a/b/` is `a/b`, and `.` the root.
 package struct BackupPath {
-  /// As manifests have it; empty for the top.
+  /// As in manifests; empty for the root.
   package let bytes: [UInt8]
 
   package init(_ given: [UInt8]) {
@@ -11,7 +11,7 @@ package struct BackupPath {
       given.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }.joined(separator: [slash]))
   }
 
-  /// The pattern, as gitignore(5) has them, that matches it and nothing else.
+  /// The gitignore(5) pattern that matches this path and nothing else.
   package var pattern: [UInt8] {
     if bytes.isEmpty { return Array("/**".utf8) }
     var pattern = [UInt8(ascii: "/")]
@@ -22,8 +22,8 @@ package struct BackupPath {
     return pattern
   }
 
-  /// The entries that are directly in it, or all below it; only itself if it is not a directory. Throws `.inputMissing`
-  /// if it is not in the backup.
+  /// The entries directly in this directory, or all below it; only the entry itself if it is not a directory. Throws
+  /// `.inputMissing` if it is not in the backup.
   package func entries(in manifest: Manifest, recursively: Bool) throws(Failure) -> [Int] {
     let files = manifest.files
     let front = bytes.isEmpty ? [] : bytes + [UInt8(ascii: "/")]

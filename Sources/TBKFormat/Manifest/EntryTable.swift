@@ -1,11 +1,11 @@
 import TBKCore
 
-/// The entries of one manifest, packed: about 140 bytes an entry and its path, so that a tree of a
-/// million files needs some 200 MB and not the 500 MB of its JSON.
+/// The entries of one manifest, packed: about 140 bytes plus the path per entry, so that a tree of a million files
+/// needs some 200 MB instead of the 500 MB of its JSON.
 ///
-/// Entries are given and taken as `ManifestEntry`; they keep the order in which they were added.
+/// Entries are added and returned as `ManifestEntry`, and keep the order in which they were added.
 package struct EntryTable: Sendable {
-  /// The fixed part of an entry. What few entries have is in `rare`.
+  /// The fixed part of an entry. Rare fields are in `rare`.
   private struct Record {
     var path: Int
     var pathLength: UInt32
@@ -13,7 +13,7 @@ package struct EntryTable: Sendable {
     var size: UInt64
     var sha256: Digest
     var modifiedAt: Double
-    /// Nanoseconds; a time that they cannot say is in `farTimes`.
+    /// Nanoseconds; times out of range are in `farTimes`.
     var mtime: Int64
     var ctime: Int64
     var inode: UInt64
@@ -54,7 +54,7 @@ package struct EntryTable: Sendable {
     var extras: [ManifestEntry.Extra]
   }
 
-  /// Times of which at least one is before 1678 or after 2262: 64 bits of nanoseconds end there.
+  /// Times of which at least one is outside the years 1677 to 2262, the range of 64-bit nanoseconds.
   private struct FarTimes {
     var mtime: FileTime?
     var ctime: FileTime?
@@ -81,7 +81,7 @@ package struct EntryTable: Sendable {
     records.append(record)
   }
 
-  /// Puts what few entries have into `rare` and returns the rest.
+  /// Puts the rare fields into `rare` and returns the rest.
   private mutating func pack(_ entry: ManifestEntry, path: Int, index: Int) -> Record {
     var present: Presence = []
     func note<Value>(_ value: Value?, _ flag: Presence, _ absent: Value) -> Value {
@@ -122,7 +122,7 @@ package struct EntryTable: Sendable {
     return record
   }
 
-  /// Appends the canonical text of an entry, as `[UInt8].append(entry:)` would.
+  /// Appends the canonical text of an entry, like `[UInt8].append(entry:)`.
   func write(_ index: Int, to buffer: inout [UInt8]) {
     let record = records[index]
     guard record.present.isDisjoint(with: [.rare, .farTimes]) else {
@@ -206,7 +206,7 @@ package struct EntryTable: Sendable {
       return entry
     }
     set {
-      // The path is what an entry is found by: it stays.
+      // The path must not change, because entries are found by it.
       precondition(newValue.path.count == Int(records[index].pathLength))
       records[index] = pack(newValue, path: records[index].path, index: index)
     }
@@ -226,25 +226,24 @@ package struct EntryTable: Sendable {
   /// Only the size.
   package func size(_ index: Int) -> UInt64 { records[index].size }
 
-  /// Only the hash of the content; nil where the manifest has none.
+  /// Only the hash of the content; nil if the manifest has none.
   package func sha256(_ index: Int) -> Digest? {
     records[index].present.contains(.sha256) ? records[index].sha256 : nil
   }
 
-  /// The time of the last change of the content alone.
+  /// Only the mtime.
   package func mtime(_ index: Int) -> FileTime? {
     let record = records[index]
     if record.present.contains(.farTimes) { return farTimes[index]?.mtime }
     return record.present.contains(.mtime) ? FileTime(nanoseconds: record.mtime) : nil
   }
 
-  /// The extended attributes alone.
+  /// Only the extended attributes.
   package func xattrs(_ index: Int) -> [ExtendedAttribute] {
     records[index].present.contains(.rare) ? rare[index]?.xattrs ?? [] : []
   }
 
-  /// Whether an entry is the same file as `entry` and has not changed since: its type, inode and ctime are known, and
-  /// the same.
+  /// Whether an entry is the same file as `entry` and unchanged: type, inode and ctime are known and equal.
   package func isUnchanged(_ index: Int, _ entry: ManifestEntry) -> Bool {
     let record = records[index]
     guard record.type == entry.type, record.present.contains(.inode), record.inode == entry.inode,
@@ -254,29 +253,29 @@ package struct EntryTable: Sendable {
     return record.present.contains(.ctime) && record.ctime == ctime.inNanoseconds
   }
 
-  /// The backup that holds the content, where it is not this one.
+  /// The backup that holds the content, if it is not this one.
   package func storedIn(_ index: Int) -> String? {
     records[index].present.contains(.storedIn) ? backups[records[index].storedIn] : nil
   }
 
-  /// Where the content begins in the tar that holds it, if the manifest says so.
+  /// The offset of the content in the tar that holds it, if the manifest records it.
   package func offset(_ index: Int) -> UInt64? {
     records[index].present.contains(.offset) ? records[index].offset : nil
   }
 
-  /// Whether the entry is a further name of an earlier one.
+  /// Whether the entry is a hard link to an earlier one.
   package func isHardLink(_ index: Int) -> Bool {
     records[index].present.contains(.rare) && rare[index]?.hardLink != nil
   }
 
-  /// Whether the entry has what few entries have: a link, another name, attributes.
+  /// Whether the entry has rare fields: a link target, another name, attributes.
   package func isRare(_ index: Int) -> Bool { records[index].present.contains(.rare) }
 
-  /// Whether every path is greater than the one before it, as raw bytes. Known without a look.
+  /// Whether every path is greater than the one before it, as raw bytes. Takes constant time.
   package func isSorted() -> Bool { ascends }
 
-  /// Whether an entry has the content and the metadata of `entry`, as only the fixed parts show:
-  /// false may mean that it cannot be told so.
+  /// Whether an entry has the content and metadata of `entry`, comparing only the fixed parts: false may mean that this
+  /// cannot decide.
   package func isPlainlyEqual(_ index: Int, _ entry: ManifestEntry) -> Bool {
     let record = records[index]
     guard !record.present.contains(.rare), entry.linkTarget == nil, entry.hardLink == nil,
@@ -288,8 +287,8 @@ package struct EntryTable: Sendable {
       && record.uid == entry.uid && record.gid == entry.gid
   }
 
-  /// Indices in the order of their paths, for `find` in a table that is not sorted; of the same
-  /// path, as they were added.
+  /// The indices in path order, for `find` in a table that is not sorted; equal paths in the order in which they were
+  /// added.
   package func sortedIndices() -> [UInt32] {
     var order = indices.map { UInt32($0) }
     order.sort { one, other in
@@ -299,7 +298,7 @@ package struct EntryTable: Sendable {
     return order
   }
 
-  /// Where `path` stands, by binary search.
+  /// The index of `path`, by binary search.
   ///
   /// - Parameter order: from `sortedIndices()`, or nil if the table itself is sorted.
   package func find(_ path: [UInt8], order: [UInt32]? = nil) -> Int? {
@@ -319,7 +318,7 @@ package struct EntryTable: Sendable {
 }
 
 extension EntryTable {
-  /// The first entry of a sorted table whose path is not less than `path`; `count` if none is.
+  /// The first entry of a sorted table whose path is not less than `path`; `count` if there is none.
   package func firstIndex(from path: [UInt8]) -> Int {
     var low = 0
     var high = count
@@ -330,24 +329,23 @@ extension EntryTable {
     return low
   }
 
-  /// Below, at or above zero as the path of the entry is less than, equal to or greater than
-  /// `path`, as raw bytes.
+  /// Negative, zero or positive if the path of the entry is less than, equal to or greater than `path`, as raw bytes.
   package func compare(_ index: Int, _ path: [UInt8]) -> Int {
     let record = records[index]
     return paths.compare(at: record.path, count: Int(record.pathLength), with: path)
   }
 }
 
-/// Bytes of many short strings in a few large pieces, so that growing never copies what is there.
+/// Many short strings in a few large pieces, so that growing never copies.
 struct ByteArena: Sendable {
   private static let pieceSize = 1 << 20
   private var pieces: [[UInt8]] = []
 
-  /// Stores `bytes` and returns where: the piece in the upper 32 bits, the offset in the lower.
+  /// Stores `bytes` and returns the position: the piece in the upper 32 bits, the offset in the lower.
   mutating func append(_ bytes: [UInt8]) -> Int {
     if pieces.isEmpty || pieces[pieces.count - 1].count + bytes.count > ByteArena.pieceSize {
       var piece: [UInt8] = []
-      // The first piece starts small: most tables do too.
+      // The first piece starts small, because most tables are.
       piece.reserveCapacity(
         max(bytes.count, pieces.isEmpty ? 4096 : ByteArena.pieceSize))
       pieces.append(piece)
@@ -379,7 +377,7 @@ struct ByteArena: Sendable {
   }
 }
 
-/// Values that repeat, each stored once and named by a number.
+/// Repeated values, each stored once and identified by a number.
 private struct Interned<Value: Hashable & Sendable>: Sendable {
   private var values: [Value] = []
   private var numbers: [Value: UInt32] = [:]

@@ -1,6 +1,6 @@
 import TBKCore
 
-/// What a backup says about itself and of the tree it was made from (tbk(5), "Manifest").
+/// Describes a backup and the tree it was made from (tbk(5), "Manifest").
 package struct Manifest: Sendable {
   /// "2.0" from us, "1.0" from TermBackup 6.
   package var version: String
@@ -11,17 +11,17 @@ package struct Manifest: Sendable {
   /// "full" or "incremental".
   package var mode: String
   package var parentBackupID: String?
-  /// Null in what tbk-manifest prints; set by tbk-seal.
+  /// Null in the output of tbk-manifest; set by tbk-seal.
   package var backupID: String?
-  /// 16 random bytes in hex, so that the public id tells nothing about guessable content.
+  /// 16 random bytes in hex, so that the public id reveals nothing about guessable content.
   package var nonce: String?
-  /// The group of the store that the backup was made for; nil where it is not known.
+  /// The group in the store that the backup was made for; nil if unknown.
   package var group: String?
-  /// Absolute; where tbk-seal reads.
+  /// The absolute path of the directory that tbk-seal reads.
   package var sourceDirectory: [UInt8]?
   /// The source directory's own metadata, which is not in the tar.
   package var root: ManifestEntry?
-  /// What could not be read; nil where a manifest does not say.
+  /// Entries that could not be read; nil if the manifest does not record them.
   package var unreadable: [UnreadableEntry]?
   package var extras: [ManifestEntry.Extra] = []
   package var files = EntryTable()
@@ -40,16 +40,16 @@ package struct Manifest: Sendable {
   package static let currentVersion = "2.0"
   package static let fileName = Array("manifest.json".utf8)
 
-  /// Whether TermBackup 6 wrote it; `tree` has what differs then.
+  /// Whether TermBackup 6 wrote it; see `tree` for the differences.
   package var isTermBackup6: Bool { version == "1.0" }
 
-  /// Whether the id cannot be computed again.
+  /// Whether the id cannot be recomputed.
   package var hasUnprovenID: Bool { !tree.provesID(of: self) }
 
-  /// Whether the tree is known only once this backup has been laid over those before it.
+  /// Whether the tree is known only after this backup is overlaid on its parents.
   package var isOverlay: Bool { !tree.listsWholeTree && parentBackupID != nil }
 
-  /// The distinct backups that hold content of this one, in order of first use.
+  /// The other backups that hold content of this one, in order of first use.
   package var dependsOn: [String] {
     var seen: Set<String> = []
     var order: [String] = []
@@ -70,7 +70,7 @@ package struct Manifest: Sendable {
     return files.storedIn(target)
   }
 
-  /// The backups that must be given to restore this one; the last of them may need others.
+  /// The backups that are needed to restore this one; the last of them may need others.
   package var neededIDs: [String] { tree.neededIDs(of: self) }
 
   /// Entries of type file, hard links included.
@@ -85,11 +85,10 @@ package struct Manifest: Sendable {
     return total
   }
 
-  /// Checks what holds between the entries; each entry alone has been checked when it was parsed.
+  /// Checks the relations between entries; each single entry was checked when it was parsed.
   ///
-  /// What its tree requires, no path twice, nothing below what is not a directory, hard links to
-  /// earlier regular files of the same content only.
-  /// Throws `.malformed`.
+  /// The rules of its `tree`, no path twice, nothing below something that is not a directory, and hard links only to
+  /// earlier regular files with the same content. Throws `.malformed`.
   package func validate() throws(Failure) {
     try tree.checkEntries(of: self)
     let order = files.isSorted() ? nil : files.sortedIndices()

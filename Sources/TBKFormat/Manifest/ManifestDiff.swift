@@ -1,19 +1,19 @@
 import TBKCore
 
-/// How an entry of one manifest differs from that of another.
+/// How an entry differs between two manifests.
 package enum EntryChange: String, Sendable {
   case added, deleted
-  /// Other content, or another target of a link.
+  /// Different content, or a different link target.
   case modified
   /// A file became a directory, a link a file, and so on.
   case type
-  /// Other permissions.
+  /// Different permissions.
   case mode
-  /// Another time, owner or attribute, and nothing of the above.
+  /// A different time, owner or attribute, and none of the above.
   case metadata
 }
 
-/// How many entries differ, and in what.
+/// Counts differing entries by kind.
 package final class ChangeTally {
   private var added = 0
   private var modified = 0
@@ -31,16 +31,16 @@ package final class ChangeTally {
     }
   }
 
-  /// For scripts: added, modified (in content, type or permissions), deleted, and those with other metadata alone,
-  /// with tabs between.
+  /// For scripts: the numbers of added, modified (in content, type or permissions), deleted, and otherwise changed
+  /// entries, separated by tabs.
   package var line: String { "\(added)\t\(modified)\t\(deleted)\t\(metadata)\n" }
 }
 
 package enum ManifestDiff {
-  /// The sizes of a file before and after, in bytes; nil where it does not exist, or is not a file.
+  /// The sizes of a file before and after, in bytes; nil if it does not exist or is not a file.
   package typealias Sizes = (old: UInt64?, new: UInt64?)
 
-  /// Tells of each difference, in the order of the paths.
+  /// Reports each difference, in path order.
   package static func compare(
     _ old: Manifest, _ new: Manifest, _ report: (EntryChange, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) {
@@ -60,7 +60,7 @@ package enum ManifestDiff {
     }
   }
 
-  /// The weightiest difference between two entries of one path.
+  /// The most important difference between two entries with the same path; nil if there is none.
   package static func change(_ old: ManifestEntry, _ new: ManifestEntry) -> EntryChange? {
     if old.type != new.type { return .type }
     if old.size != new.size || old.sha256 != new.sha256 || old.linkTarget != new.linkTarget
@@ -76,7 +76,7 @@ package enum ManifestDiff {
   }
 }
 
-/// Compares entries with an earlier manifest as they come, in the order of their paths.
+/// Compares entries, added in path order, with an earlier manifest.
 package final class ChangeTracker {
   private let old: SortedEntries
   private var next = 0
@@ -111,7 +111,7 @@ package final class ChangeTracker {
     }
   }
 
-  /// What is left of the earlier manifest has been deleted.
+  /// Reports the rest of the earlier manifest as deleted.
   package func finish() throws(Failure) {
     while next < old.count { try passOver() }
   }
@@ -122,7 +122,7 @@ package final class ChangeTracker {
   }
 }
 
-/// Entries in the order of their paths, whatever order the manifest has them in.
+/// Entries in path order, whatever their order in the manifest.
 package struct SortedEntries {
   private let files: EntryTable
   private let order: [UInt32]?

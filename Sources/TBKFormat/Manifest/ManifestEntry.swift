@@ -1,14 +1,14 @@
 import TBKCore
 
-/// What an entry of a manifest is.
+/// The type of a manifest entry.
 package enum EntryType: String, Sendable {
   case file, directory, symlink
 
-  /// From a manifest's word. Sockets, devices and FIFOs have none: they are not backed up.
+  /// From the word in a manifest; nil for others. Sockets, devices and FIFOs are not backed up.
   package init?(_ word: [UInt8]) { self.init(rawValue: String(decoding: word, as: UTF8.self)) }
 }
 
-/// A name and value of the xattr(7) kind; access control lists ride in them.
+/// An extended attribute (xattr(7)). ACLs are stored this way too.
 package struct ExtendedAttribute: Equatable, Sendable {
   package var name: [UInt8]
   package var value: [UInt8]
@@ -24,9 +24,9 @@ package struct ManifestEntry: Equatable, Sendable {
   /// Relative to the source directory; empty for the root's own metadata.
   package var path: [UInt8]
   package var type: EntryType
-  /// Bytes of content; 0 for what is not a regular file.
+  /// Length of the content in bytes; 0 unless it is a regular file.
   package var size: UInt64
-  /// Of the content, or of nothing; nil only between tbk-manifest --defer-hash and tbk-seal.
+  /// Of the content, which may be empty; nil only between tbk-manifest --defer-hash and tbk-seal.
   package var sha256: Digest?
   /// `st_mode`, type bits included.
   package var mode: UInt32
@@ -43,18 +43,18 @@ package struct ManifestEntry: Equatable, Sendable {
   package var linkTarget: [UInt8]?
   /// The path of an earlier entry that is the same file.
   package var hardLink: [UInt8]?
-  /// The name in the tar, where it is not `path`.
+  /// The name in the tar, if it is not `path`.
   package var storedAs: [UInt8]?
-  /// The id of the backup that holds the content, where it is not this one.
+  /// The id of the backup that holds the content, if it is not this one.
   package var storedIn: String?
-  /// Where the content begins in the uncompressed tar of the backup that holds it, in bytes; only
-  /// where there is content, and known where archives of suite 3 or age were written.
+  /// The offset of the content, in bytes, in the uncompressed tar of the backup that holds it. Only for files with
+  /// content, and recorded only in archives of suite 3 or age.
   package var offset: UInt64?
   package var xattrs: [ExtendedAttribute] = []
-  /// Whether `type` stood in the manifest: TermBackup 6 wrote files only, and no type.
+  /// Whether the manifest had a `type`: TermBackup 6 listed only files, without one.
   package var hasType = true
-  /// Members that we do not know, or whose spelling is not ours: kept as they were, so that the
-  /// manifest's id can be computed again. Each is a key and the canonical text of its value.
+  /// Unknown members, and those that are not spelled as we do: kept unchanged, so that the manifest's id can be
+  /// recomputed. Each is a key and the canonical text of its value.
   package var extras: [Extra] = []
 
   package struct Extra: Equatable, Sendable {
@@ -78,19 +78,19 @@ package struct ManifestEntry: Equatable, Sendable {
     self.modifiedAt = modifiedAt
   }
 
-  /// Sets the modification time in both its forms.
+  /// Sets both forms of the modification time.
   package mutating func setModification(_ time: FileTime) {
     mtime = time
     modifiedAt = time.inSeconds
   }
 
-  /// The best modification time there is; nil if no file can have it.
+  /// The most precise modification time; nil if no file can have it.
   package var modification: FileTime? { mtime ?? FileTime(seconds: modifiedAt) }
 
-  /// A regular file whose content the tar of this backup carries itself.
+  /// Whether it is a regular file whose content is in this backup's own tar.
   package var carriesContent: Bool { type == .file && hardLink == nil && storedIn == nil }
 
-  /// The name under which the tar holds it.
+  /// Its name in the tar.
   package var tarName: [UInt8] { storedAs ?? path }
 }
 

@@ -1,7 +1,7 @@
 import TBKCore
 
 extension JSONReader {
-  /// Splits the text of an object of ours, which is canonical, into its members.
+  /// Splits the canonical text of one of our objects into its members.
   static func rawMembers(of text: [UInt8]) throws(Failure) -> [ManifestEntry.Extra] {
     var reader = JSONReader(text)
     var members: [ManifestEntry.Extra] = []
@@ -15,7 +15,7 @@ extension JSONReader {
     return members
   }
 
-  /// Reads `"key": value` and nothing else, the value in canonical form.
+  /// Parses `"key": value` and nothing else; returns the value in canonical form.
   static func rawMember(of text: [UInt8]) throws(Failure) -> ManifestEntry.Extra {
     var reader = JSONReader(text)
     let key = try reader.string()
@@ -60,7 +60,7 @@ extension ManifestEntry {
     }
   }
 
-  /// The fields by the length of their names.
+  /// The fields, indexed by the length of their names.
   private static let fields: [[(name: [UInt8], field: Field)]] = {
     var table = [[(name: [UInt8], field: Field)]](repeating: [], count: 16)
     for field in Field.allCases {
@@ -84,13 +84,13 @@ extension ManifestEntry {
     }
   }
 
-  /// The fields that have been read.
+  /// The fields parsed so far.
   private struct FieldSet {
     private var bits: UInt32 = 0
 
     func contains(_ field: Field) -> Bool { bits & 1 << field.bit != 0 }
 
-    /// Whether it was not there yet.
+    /// Returns whether it is new.
     mutating func insert(_ field: Field) -> Bool {
       let isNew = !contains(field)
       bits |= 1 << field.bit
@@ -98,7 +98,7 @@ extension ManifestEntry {
     }
   }
 
-  /// Reads one entry.
+  /// Parses one entry.
   ///
   /// - Parameters:
   ///   - allowsDeferred: whether a file's hash may be null.
@@ -242,7 +242,7 @@ extension EntryType {
 }
 
 extension JSONReader {
-  /// An integer in its only spelling, that fits.
+  /// An integer in its canonical form that fits the type.
   fileprivate mutating func integer<Value: FixedWidthInteger>() throws(Failure) -> Value {
     let token = try number()
     let isNegative = token.first == UInt8(ascii: "-")
@@ -264,7 +264,7 @@ extension JSONReader {
     return value
   }
 
-  /// Nanoseconds in their only spelling, as many as a file's time may have.
+  /// Nanoseconds in their canonical form, in the range of a file's time.
   fileprivate mutating func time() throws(Failure) -> FileTime {
     guard let time = FileTime(decimal: try number()) else {
       throw Failure(.malformed, "not an integer in range")

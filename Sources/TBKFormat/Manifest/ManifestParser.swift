@@ -1,35 +1,34 @@
 import TBKCore
 
-/// Reads a manifest from a stream, one entry at a time, so that its text is never held whole.
+/// Parses a manifest from a stream, entry by entry, so that its whole text is never in memory.
 ///
-/// Everything about single entries is checked here; `Manifest.validate()` checks what holds
-/// between them. Failures are `.malformed`, or `.truncated` if the object does not end.
+/// Checks single entries; `Manifest.validate()` checks the relations between them. Failures are `.malformed`, or
+/// `.truncated` if the object does not end.
 package final class ManifestParser: ByteSink {
-  /// More entries than a file system holds inodes for, at 600 bytes each still below 40 GB.
+  /// Far more than a backup has; at 600 bytes each, below 40 GB of text.
   private static let entryLimit = 1 << 26
 
-  /// Cutting out entries is a sixth of the work.
+  /// Splitting the text into entries is a sixth of the work.
   private static let mostThreads = 6
 
   private let allowsDeferred: Bool
   private let threads: Int
-  /// Moved out while bytes are scanned: a local value is several times as fast as a stored one.
+  /// Moved to a local variable while scanning, which is several times as fast.
   private var scanner = Scanner()
   private var seen: Set<String> = []
   private var files = EntryTable()
   private var top: [ManifestEntry.Extra] = []
-  /// Entries that have been cut out and not been parsed, and how many of them and before them there are.
+  /// Entries that have been split off but not parsed, and the number of all entries so far.
   private var batch = EntryBatch()
   private var entryCount = 0
-  /// Made for the first full batch: most manifests have none.
+  /// Created with the first full batch, which most manifests do not have.
   private var pool: OrderedPool<EntryReader>?
 
   /// - Parameters:
-  ///   - allowsDeferred: whether files may have a null hash, as in what
-  ///     tbk-manifest --defer-hash prints.
-  ///   - entryLength: the most bytes of one entry.
-  ///   - memberLength: the most bytes of all that is not an entry.
-  ///   - threads: how many parse the entries of a large manifest, beside the one that cuts them out.
+  ///   - allowsDeferred: whether files may have a null hash, as in the output of tbk-manifest --defer-hash.
+  ///   - entryLength: the maximum length of an entry in bytes.
+  ///   - memberLength: the maximum length of everything else in bytes.
+  ///   - threads: how many threads parse the entries of a large manifest, besides the one that splits them off.
   package init(
     allowsDeferred: Bool = false, entryLength: Int = 8 << 20, memberLength: Int = 64 << 20,
     threads: Int = processorCount()
@@ -43,7 +42,7 @@ package final class ManifestParser: ByteSink {
     do throws(Failure) {
       try scan(bytes)
     } catch {
-      // What is wrong before it is the reason.
+      // An error in an earlier entry comes first.
       try parseRest()
       throw error
     }
@@ -84,7 +83,7 @@ package final class ManifestParser: ByteSink {
     if batch.isFull { try parse(batch) }
   }
 
-  /// Has a full batch parsed, and takes those that are done.
+  /// Submits a full batch for parsing, and takes finished ones.
   private func parse(_ full: EntryBatch) throws(Failure) {
     batch = EntryBatch()
     if pool == nil {
@@ -146,20 +145,20 @@ package final class ManifestParser: ByteSink {
   }
 }
 
-/// The texts of entries that follow one another; then what they say.
+/// The texts of consecutive entries, and then the parsed entries.
 private final class EntryBatch {
   private static let size = 1 << 15
   private static let mostEntries = 256
 
   private(set) var texts: [(text: [UInt8], end: UInt64)] = []
   private var length = 0
-  /// Up to the first one that is not right.
+  /// Up to the first invalid one.
   var entries: [ManifestEntry] = []
   var failure: Failure?
 
   var isFull: Bool { length >= EntryBatch.size || texts.count >= EntryBatch.mostEntries }
 
-  /// - Parameter end: where it ends in the manifest, in bytes.
+  /// - Parameter end: where it ends in the manifest, as a byte offset.
   func add(_ text: [UInt8], endingAt end: UInt64) {
     texts.append((Array(text), end))
     length += text.count
@@ -185,40 +184,40 @@ private final class EntryReader: PoolWorker {
   }
 }
 
-/// Cuts the text of a manifest into its entries and the other members of its top object, each of
-/// which is parsed on its own. It knows strings and brackets, and nothing else of JSON.
+/// Splits the text of a manifest into its entries and the other members of its top object, each of which is parsed
+/// separately. Knows only strings and brackets of JSON.
 private struct Scanner {
   enum Place { case start, members, files, end }
 
-  /// What has just been completed: it is in `unit`.
+  /// What has just been completed; its text is in `unit`.
   enum Event { case more, member, entry, files }
 
-  /// The most bytes of one entry.
+  /// The maximum length of an entry in bytes.
   var entryLength = 8 << 20
-  /// The most bytes of all members of the top object that are still to come, but the files.
+  /// The maximum length of all further members of the top object except `files`, in bytes.
   var memberLength = 64 << 20
 
   private(set) var place = Place.start
-  /// Bytes before the one that is looked at.
+  /// The offset of the current byte.
   private(set) var offset: UInt64 = 0
   var unit: [UInt8] = []
-  /// How many brackets are open around the next byte.
+  /// The bracket depth at the next byte.
   private var depth = 0
   private var inString = false
   private var escaped = false
-  /// Whether a comma came and something must follow.
+  /// Whether the last token was a comma, so that something must follow.
   private var expectsMore = false
-  /// Whether the array of files has just ended, so that only a comma or the end may follow.
+  /// Whether the `files` array has just ended, so that only a comma or the end may follow.
   private var filesDone = false
 
   func malformed(_ message: String) -> Failure {
     Failure(.malformed, "manifest: \(message) at offset \(offset)")
   }
 
-  /// Looks at the byte at `position`, or at a whole run of bytes that need no decision.
+  /// Processes the byte at `position`, or a whole run of bytes that need no decision.
   mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) throws(Failure) -> Event {
     let start = position
-    // Most bytes are inside a unit and mean nothing here.
+    // Most bytes are inside a unit and have no meaning here.
     if depth > (place == .files ? 2 : 1) {
       position = inside(bytes, from: position)
     } else if inString {
@@ -241,8 +240,8 @@ private struct Scanner {
     return event
   }
 
-  /// Where an object or array within a unit ends, or white space comes in it that is not part of a string; the
-  /// end of `bytes`, or of what a unit may be long, if that comes first.
+  /// The position where a unit's object or array ends, or where white space outside a string begins; or the end of
+  /// `bytes` or of the maximum length, if that comes first.
   private mutating func inside(_ bytes: Span<UInt8>, from start: Int) -> Int {
     let limit = (place == .files ? entryLength : memberLength) - unit.count + 1
     let end = min(bytes.count, start + max(limit, 0))
@@ -306,7 +305,7 @@ private struct Scanner {
     }
     switch byte {
     case 0x20, 0x0a, 0x0d, 0x09:
-      // One stands for many: it only keeps tokens apart.
+      // One space replaces many: it only separates tokens.
       if let last = unit.last, last != 0x20 { unit.append(0x20) }
       return .more
     case _ where place == .start:
@@ -355,7 +354,7 @@ private struct Scanner {
     return .more
   }
 
-  /// Whether the member that has begun is `"files":`.
+  /// Whether the current member is `"files":`.
   private func opensFiles() -> Bool {
     let (key, colon) = (Array("\"files\"".utf8), UInt8(ascii: ":"))
     guard unit.starts(with: key) else { return false }

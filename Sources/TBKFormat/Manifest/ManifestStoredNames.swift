@@ -1,18 +1,18 @@
-// The names that entries have in the tar, where those are not their paths: `stored_as`.
+// The names of entries in the tar that differ from their paths: `stored_as`.
 
 import TBKCore
 
 extension Manifest {
-  /// Whether a path is that of the manifest in the tar, or below it.
+  /// Whether a path is the manifest's name in the tar, or below it.
   package static func isReserved(_ path: [UInt8]) -> Bool {
     path.starts(with: fileName)
       && (path.count == fileName.count || path[fileName.count] == UInt8(ascii: "/"))
   }
 
-  /// Checks the names in the tar of a manifest of ours, which is sorted. Throws `.malformed`.
+  /// Checks the tar names of one of our manifests, which is sorted. Throws `.malformed`.
   ///
-  /// A member lies in the directory that its entry lies in: directories move as they are when a tree
-  /// is put in place. Only "manifest.json" at the top gives way, with all that is below it.
+  /// A member must be in the same directory as its entry, because restoring moves directories unchanged. Only
+  /// "manifest.json" in the root is renamed, with everything below it.
   func checkStoredNames() throws(Failure) {
     var tildes: Int?
     var isRenamed = false
@@ -52,10 +52,9 @@ extension Manifest {
     }
   }
 
-  /// Checks that of what an archive holds nothing has the name of the manifest, or is below it.
-  /// Throws `.malformed`.
+  /// Checks that no entry in the tar has the name of the manifest, or is below it. Throws `.malformed`.
   ///
-  /// Not part of `validate()`: before an archive is made, its entries have only their paths.
+  /// Not part of `validate()`: before an archive is written, entries have only their paths.
   package func refuseUnnamed() throws(Failure) {
     let below = files.firstIndex(from: Manifest.fileName + [UInt8(ascii: "/")])
     for index in [files.find(Manifest.fileName), below] {
@@ -74,7 +73,7 @@ extension Manifest {
   }
 }
 
-/// The directory that a path lies in, empty at the top.
+/// The parent directory of a path; empty for the root.
 private func parent(_ path: [UInt8]) -> ArraySlice<UInt8> {
   path[..<(path.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
 }

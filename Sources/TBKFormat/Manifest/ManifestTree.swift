@@ -2,44 +2,43 @@ import TBKCore
 
 /// How a manifest lists its tree, and what it proves.
 ///
-/// Manifests of two kinds are read: ours, and TermBackup 6's (tbk(5), "TermBackup 6"). Code that reads, verifies or
-/// restores a backup asks its tree, not who wrote the manifest.
+/// There are two kinds of manifests: ours, and those of TermBackup 6 (tbk(5), "TermBackup 6"). Code that reads,
+/// verifies or restores a backup depends on its tree, not on who wrote the manifest.
 package protocol ManifestTree: Sendable {
   /// Whether every entry has a type. If not, only files are listed: directories follow from the paths, and a symbolic
-  /// link has the metadata of the file that it leads to.
+  /// link has the metadata of its target.
   var listsTypes: Bool { get }
 
-  /// Whether an incremental backup lists the whole tree. If not, it lists what changed since its parent, and its tree
-  /// is known only once it has been laid over all the backups before it.
+  /// Whether an incremental backup lists the whole tree. If not, it lists the changes since its parent, and its tree is
+  /// known only after it is overlaid on all earlier backups.
   var listsWholeTree: Bool { get }
 
-  /// Whether the tar has "manifest.json" only once, as the manifest. If not, a file of the tree may have that name, too.
+  /// Whether "manifest.json" in the tar is only the manifest. If not, a file of the tree may have that name too.
   var reservesManifestName: Bool { get }
 
-  /// Whether such backups are only read: none is made, consolidated, based on another or sealed in suite 3 or for age.
+  /// Whether such backups are only read: never created, consolidated, used as a parent, or sealed in suite 3 or age.
   var isReadOnly: Bool { get }
 
-  /// Whether the id of a backup can be computed again from its manifest.
+  /// Whether the id of a backup can be recomputed from its manifest.
   func provesID(of manifest: Manifest) -> Bool
 
-  /// The backups that must be given to restore this one; the last of them may need others.
+  /// The backups that are needed to restore this one; the last of them may need others.
   func neededIDs(of manifest: Manifest) -> [String]
 
-  /// Checks the order of the entries, and the fields that only trees of this kind may have, or must not have. Throws
+  /// Checks the order of the entries, and fields that are required or forbidden for this kind of tree. Throws
   /// `.malformed`.
   func checkEntries(of manifest: Manifest) throws(Failure)
 
-  /// Compares a manifest, under its archive's tag, with what a ledger says about a backup of this kind. Throws
-  /// `.integrity`.
+  /// Compares an authenticated manifest with the ledger's claims about a backup of this kind. Throws `.integrity`.
   func check(_ manifest: Manifest, against facts: BackupClaims.Facts, id: String) throws(Failure)
 }
 
 extension Manifest {
-  /// How it lists its tree.
+  /// How this manifest lists its tree.
   package var tree: any ManifestTree { isTermBackup6 ? TermBackup6Tree() : WholeTree() }
 }
 
-/// The tree of our own manifests: every entry is listed, with its type, in each backup.
+/// The tree of our own manifests: every backup lists all entries, with their types.
 package struct WholeTree: ManifestTree {
   package init() {}
 
@@ -74,7 +73,7 @@ package struct WholeTree: ManifestTree {
   }
 }
 
-/// The tree of TermBackup 6's manifests: files only, and in an incremental backup only those that changed.
+/// The tree of TermBackup 6's manifests: only files, and in an incremental backup only changed ones.
 package struct TermBackup6Tree: ManifestTree {
   package init() {}
 
@@ -83,14 +82,14 @@ package struct TermBackup6Tree: ManifestTree {
   package var reservesManifestName: Bool { false }
   package var isReadOnly: Bool { true }
 
-  /// It computed the id of an incremental backup over a list that is not stored.
+  /// TermBackup 6 computed the id of an incremental backup over a list that is not stored.
   package func provesID(of manifest: Manifest) -> Bool { manifest.mode != "incremental" }
 
   package func neededIDs(of manifest: Manifest) -> [String] {
     manifest.parentBackupID.map { [$0] } ?? []
   }
 
-  /// Its entries need not be sorted. They are plain files, each in its own archive.
+  /// Its entries need not be sorted. They must be plain files, stored in this archive.
   package func checkEntries(of manifest: Manifest) throws(Failure) {
     let files = manifest.files
     for index in files.indices {
@@ -106,8 +105,8 @@ package struct TermBackup6Tree: ManifestTree {
     }
   }
 
-  /// Its ledger counts other things, and does not say what a backup depends on. But it says that TermBackup 6 made the
-  /// backup: no other manifest is believed as little as that.
+  /// Its ledger counts other things and has no dependencies. But an entry of TermBackup 6 has no mode: with a mode, the
+  /// ledger contradicts this manifest, which proves less than ours.
   package func check(
     _ manifest: Manifest, against facts: BackupClaims.Facts, id: String
   ) throws(Failure) {

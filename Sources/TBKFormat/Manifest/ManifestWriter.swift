@@ -2,27 +2,27 @@ import TBKCore
 
 /// Writes a manifest in canonical form, entry by entry: keys sorted, no white space, ASCII.
 ///
-/// What it writes with `backup_id` null is exactly what the id is the hash of.
+/// With a null `backup_id`, the hash of the output is the id.
 package struct ManifestWriter {
-  /// The sink takes and the disk or the hash follows, which is a third of the work.
+  /// Writing to the sink, a disk or hash, is a third of the work.
   private static let mostThreads = 3
 
   private let sink: any ByteSink
   private let threads: Int
   private var buffer: [UInt8] = []
   private var hasEntries = false
-  /// Entries whose text is still to be made.
+  /// Entries that are not formatted yet.
   private var batch = TextBatch()
-  /// Made for the first full batch: most manifests have none.
+  /// Created with the first full batch, which most manifests do not have.
   private var pool: OrderedPool<EntryFormatter>?
-  /// Members that come after `files`, ready to be written.
+  /// The formatted members after `files`.
   private var tail: [ManifestEntry.Extra] = []
 
   /// Writes everything up to the first entry.
   ///
   /// - Parameters:
-  ///   - backupID: what to write as the id, whatever the manifest says.
-  ///   - threads: how many make the text of a large manifest, beside the one that writes it.
+  ///   - backupID: the id to write, instead of the manifest's own.
+  ///   - threads: how many threads format a large manifest, besides the one that writes it.
   package init(
     _ manifest: Manifest, backupID: String?, to sink: any ByteSink, threads: Int = processorCount()
   ) throws(Failure) {
@@ -40,13 +40,13 @@ package struct ManifestWriter {
     buffer += "\"files\":[".utf8
   }
 
-  /// Entries must come in the order of their paths.
+  /// Appends an entry. Entries must be added in path order.
   package mutating func append(_ entry: ManifestEntry) throws(Failure) {
     batch.add(entry)
     if batch.isFull { try format(batch) }
   }
 
-  /// Appends all entries of a table; plain ones without making a `ManifestEntry` of each.
+  /// Appends all entries of a table; plain ones without creating a `ManifestEntry`.
   private mutating func append(_ table: EntryTable) throws(Failure) {
     for index in table.indices {
       batch.add(index, of: table)
@@ -54,7 +54,7 @@ package struct ManifestWriter {
     }
   }
 
-  /// Has the text of a full batch made, and takes those that are done.
+  /// Submits a full batch for formatting, and takes finished ones.
   private mutating func format(_ full: TextBatch) throws(Failure) {
     batch = TextBatch()
     if pool == nil {
@@ -82,7 +82,7 @@ package struct ManifestWriter {
     if buffer.count >= chunkSize { try flush() }
   }
 
-  /// Ends the object, without ending the sink.
+  /// Ends the object, without finishing the sink.
   ///
   /// - Parameter unreadable: replaces the manifest's own, which a walk knows only at its end.
   package mutating func finish(unreadable: [UnreadableEntry]? = nil) throws(Failure) {
@@ -121,7 +121,7 @@ package struct ManifestWriter {
     ).canonical()
   }
 
-  /// The members of the top object but `files`, sorted by key.
+  /// The members of the top object except `files`, sorted by key.
   private static func members(_ manifest: Manifest, backupID: String?) -> [ManifestEntry.Extra] {
     func orNull(_ text: String?) -> JSON { text.map { .string($0) } ?? .null }
     var known: [(String, JSON)] = [
@@ -147,18 +147,18 @@ package struct ManifestWriter {
   }
 }
 
-/// Entries that follow one another, and their text.
+/// Consecutive entries, and their text.
 private final class TextBatch {
   private static let mostEntries = 256
-  /// What few entries have can be long.
+  /// In bytes: rare fields can be long.
   private static let mostBytes = 1 << 17
 
   private(set) var entries: [ManifestEntry] = []
-  /// Or those of a table.
+  /// Or the entries of a table.
   private(set) var table = EntryTable()
   private(set) var indices = 0..<0
   private var rareBytes = 0
-  /// With commas between them.
+  /// The entries' text, separated by commas.
   var text: [UInt8] = []
 
   var count: Int { entries.count + indices.count }
@@ -169,7 +169,7 @@ private final class TextBatch {
     entries.append(entry)
   }
 
-  /// - Parameter index: the next one after that of the last call.
+  /// - Parameter index: follows that of the previous call.
   func add(_ index: Int, of table: EntryTable) {
     if indices.isEmpty {
       self.table = table
@@ -181,14 +181,14 @@ private final class TextBatch {
 }
 
 extension ManifestEntry {
-  /// Bytes of what few entries have.
+  /// Length of the attributes and extras in bytes.
   fileprivate var rareLength: Int {
     if xattrs.isEmpty, extras.isEmpty { return 0 }
     return xattrs.reduce(0) { $0 + $1.name.count + $1.value.count } + extras.reduce(0) { $0 + $1.value.count }
   }
 }
 
-/// Makes the text of entries.
+/// Formats entries.
 private final class EntryFormatter: PoolWorker {
   func run(_ batch: TextBatch) {
     var text: [UInt8] = []
@@ -207,7 +207,7 @@ private final class EntryFormatter: PoolWorker {
   }
 }
 
-/// Known members and extras in the order of their keys; an extra replaces the member of its name.
+/// Known members and extras, sorted by key; an extra replaces the member with its key.
 private func merge(
   _ known: [ManifestEntry.Extra], _ extras: [ManifestEntry.Extra]
 ) -> [ManifestEntry.Extra] {
@@ -225,7 +225,7 @@ extension Array where Element == UInt8 {
 
   /// Appends an entry as canonical JSON.
   ///
-  /// - Parameter isRoot: leaves out what the root has not: path, size and hash.
+  /// - Parameter isRoot: omits path, size and hash, which the root does not have.
   package mutating func append(entry: ManifestEntry, isRoot: Bool = false) {
     if !entry.extras.isEmpty {
       var plain = entry
@@ -299,7 +299,7 @@ extension Array where Element == UInt8 {
     append(UInt8(ascii: ","))
   }
 
-  /// Nanoseconds since 1970, of as many digits as they have.
+  /// Appends nanoseconds since 1970, of any size.
   mutating func appendTime(_ key: StaticString, _ time: FileTime?) {
     guard let time else { return }
     if let nanoseconds = time.inNanoseconds { return appendNumber(key, nanoseconds) }
@@ -308,7 +308,7 @@ extension Array where Element == UInt8 {
     append(UInt8(ascii: ","))
   }
 
-  /// Appends an integer of at most 64 bits; several times as fast as by way of a String.
+  /// Appends an integer of at most 64 bits; several times as fast as through a String.
   private mutating func appendDecimal(_ value: some BinaryInteger) {
     if value < 0 { append(UInt8(ascii: "-")) }
     var rest = UInt64(value.magnitude)
@@ -335,8 +335,7 @@ extension Array where Element == UInt8 {
   }
 }
 
-/// The order in which Python sorts keys: by code point, bytes that are not UTF-8 standing as lone
-/// surrogates.
+/// Python's order of keys: by code point, with bytes that are not UTF-8 as lone surrogates.
 func codePointsPrecede(_ one: [UInt8], _ other: [UInt8]) -> Bool {
   func scalars(_ bytes: [UInt8]) -> [UInt32] {
     var output: [UInt32] = []

@@ -1,20 +1,20 @@
 import TBKCore
 
-/// Which versions of which paths many backups have: what `tbk-open --find` looks in, and keeps from one time to
-/// the next. Two entries of a path are one version if they have the same content.
+/// An index of the versions of all paths in many backups, which `tbk-open --find` searches and keeps between runs. Two
+/// entries of a path are the same version if they have the same content.
 package struct VersionIndex {
   package struct Version {
     package let path: [UInt8]
     package let type: EntryType
-    /// Bytes.
+    /// In bytes.
     package let size: UInt64
-    /// Of a file.
+    /// The hash of a file.
     package let sha256: Digest?
-    /// Of a symbolic link.
+    /// The target of a symbolic link; otherwise empty.
     package let target: [UInt8]
-    /// When it had been modified, in the first backup that has it: seconds since 1970.
+    /// The modification time in the first backup that has it, in seconds since 1970.
     package let modifiedAt: Int64
-    /// The backups that have it, by their numbers, each range closed.
+    /// The backups that have it, as closed ranges of their numbers.
     fileprivate var runs: [(first: Int, last: Int)]
 
     fileprivate mutating func add(_ number: Int) {
@@ -28,7 +28,7 @@ package struct VersionIndex {
 
   /// The ids of the backups, by their numbers.
   package private(set) var backups: [String] = []
-  /// In the order of their paths as raw bytes.
+  /// Sorted by path, as raw bytes.
   private var versions: [Version] = []
 
   package init() {}
@@ -38,7 +38,7 @@ package struct VersionIndex {
     version.runs.flatMap { backups[$0.first...$0.last] }
   }
 
-  /// The versions whose entries match a pattern of gitignore(5), by path.
+  /// The versions whose paths match a gitignore(5) pattern, sorted by path.
   package func matching(_ pattern: [UInt8]) -> [Version] {
     var rules = IgnoreRules()
     rules.add(pattern: pattern)
@@ -47,7 +47,7 @@ package struct VersionIndex {
 
   // MARK: Backups
 
-  /// Adds what a backup has.
+  /// Adds the entries of a backup.
   package mutating func add(_ manifest: Manifest, id: String) {
     let files = manifest.files
     let number = backups.count
@@ -98,7 +98,7 @@ package struct VersionIndex {
     versions = merged
   }
 
-  /// Drops the backups that are not among these.
+  /// Drops all other backups.
   package mutating func keep(_ ids: Set<String>) {
     if backups.allSatisfy({ ids.contains($0) }) { return }
     var numbers: [Int?] = []
@@ -125,7 +125,7 @@ package struct VersionIndex {
 
   private static let magic = Array("termbackup versions 1".utf8)
 
-  /// The index as it is kept: records of fields with tabs between, each ended by a NUL, as no name has one.
+  /// The stored index: records of tab-separated fields, each ended by a NUL, which no name contains.
   package var bytes: [UInt8] {
     var text = VersionIndex.magic + [0]
     text += Array("\(backups.count)".utf8) + [0]
@@ -142,7 +142,7 @@ package struct VersionIndex {
     return text
   }
 
-  /// Reads one. Throws `.malformed`.
+  /// Parses a stored index. Throws `.malformed`.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     let broken = Failure(.malformed, "the index of versions is damaged")
     var start = 0

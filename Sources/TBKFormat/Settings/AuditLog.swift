@@ -1,6 +1,6 @@
 import TBKCore
 
-/// One entry of the audit log: a line of JSON that says what was done, never to what contents.
+/// One entry of the audit log: a line of JSON about an operation, never about the content of files.
 package struct AuditEntry: Equatable, Sendable {
   package let timestamp: Timestamp
   package let operation: String
@@ -8,7 +8,7 @@ package struct AuditEntry: Equatable, Sendable {
   package let status: String
   package let details: [JSON.Member]
 
-  /// Throws `.usage` for what an entry must not hold.
+  /// Throws `.usage` for values that are not allowed in an entry.
   package init(
     timestamp: Timestamp, operation: String, profile: String?, status: String,
     details: [JSON.Member]
@@ -53,9 +53,9 @@ package struct AuditEntry: Equatable, Sendable {
     }
   }
 
-  /// The line without its newline, spaced as Python's `json.dumps` does it.
+  /// The line without its line feed, with the spacing of Python's `json.dumps`.
   ///
-  /// - Parameter previous: the hash of the line before, or 32 zero bytes.
+  /// - Parameter previous: the hash of the previous line, or 32 zero bytes.
   package func line(previous: Digest) -> [UInt8] {
     var object = JSON.object([
       "timestamp": .string(timestamp.iso8601(microseconds: false)),
@@ -82,8 +82,7 @@ package struct AuditEntry: Equatable, Sendable {
   }
 }
 
-/// What a detail may be. Only these are written: there is no place for a password, a token, a path
-/// or contents.
+/// The allowed details. Only these are written, so no password, token, path or content can get into the log.
 package struct AuditDetail: Equatable, Sendable {
   private enum Shape: Equatable { case id, number, boolean, word, profile, sentence }
 
@@ -99,7 +98,7 @@ package struct AuditDetail: Equatable, Sendable {
 
   private let shape: Shape
 
-  /// Nil for a key that has no place in the log.
+  /// Nil for an unknown key.
   package init?(key: String) {
     if let known = AuditDetail.shapes.first(where: { $0.key == key }) {
       shape = known.value
@@ -112,7 +111,7 @@ package struct AuditDetail: Equatable, Sendable {
     }
   }
 
-  /// What is wrong with `value`, in words that follow the key; nil if nothing is.
+  /// What is wrong with `value`, as words that follow the key; nil if nothing is.
   package func complaint(about value: JSON) -> String? {
     switch shape {
     case .id:
@@ -130,7 +129,7 @@ package struct AuditDetail: Equatable, Sendable {
     case .profile:
       return value.bytes.map(Profile.isName) == true ? nil : "must be the name of a profile"
     case .sentence:
-      // No slash, quote, underscore or sign: neither a path nor a token can be written so.
+      // Without slash, quote, underscore or sign it can be neither a path nor a token.
       guard let text = value.text, (1...120).contains(text.utf8.count),
         text.utf8.allSatisfy(AuditDetail.isOfSentence),
         text.split(separator: " ").allSatisfy({ $0.utf8.count <= 24 })
@@ -149,10 +148,10 @@ package struct AuditDetail: Equatable, Sendable {
     }
   }
 
-  /// The value that stands on a command line as text.
+  /// The value for a text from the command line.
   package func value(from text: String) -> JSON {
     switch shape {
-    // As JSON writes it, not as a person may: "007" is not a number there.
+    // In JSON notation: "007" is not a JSON number.
     case .number: .number(UInt64(text).map(String.init) ?? text)
     case .boolean: text == "true" ? .bool(true) : text == "false" ? .bool(false) : .string(text)
     default: .string(text)
@@ -160,13 +159,13 @@ package struct AuditDetail: Equatable, Sendable {
   }
 }
 
-/// A line of the log as it is read: ours, or one of TermBackup 6's without `previous`.
+/// A parsed line of the log: ours, or one of TermBackup 6, without `previous`.
 package struct AuditLine: Equatable, Sendable {
   package let object: JSON
-  /// The line as it is, without its newline.
+  /// The unchanged line, without its line feed.
   package let bytes: [UInt8]
 
-  /// Throws `.malformed` for what is not an entry.
+  /// Throws `.malformed` if it is not an entry.
   package init(_ bytes: [UInt8], place: String) throws(Failure) {
     object = try JSON.parse(bytes, what: place)
     self.bytes = bytes
@@ -177,18 +176,17 @@ package struct AuditLine: Equatable, Sendable {
 
   package var operation: String { object["operation"]?.text ?? "" }
   package var profile: String? { object["profile"]?.text }
-  /// What the profile was called until then, where this is its renaming.
+  /// The profile's former name, if this entry records its renaming.
   package var renamedFrom: String? { object["details"]?["renamed_from"]?.text }
   package var status: String { object["status"]?.text ?? "" }
   /// Nil if it is not ISO 8601.
   package var timestamp: Timestamp? {
     (object["timestamp"]?.text).flatMap { Timestamp(iso8601: $0) }
   }
-  /// The hash of the line before it; nil in TermBackup 6's lines.
+  /// The hash of the previous line; nil in lines of TermBackup 6.
   package var previous: Digest? { (object["previous"]?.text).flatMap { Digest(hex: $0) } }
 
-  /// For people: time, operation, profile, status and details, in columns. Whatever a line holds,
-  /// it stays on one line and moves no cursor.
+  /// For people: time, operation, profile, status and details, in columns. Always one line without control characters.
   package var summary: String {
     func plain(_ text: String) -> String { RawPath(text).quoted }
     var time = object["timestamp"]?.text ?? ""
@@ -226,8 +224,8 @@ extension String {
   }
 }
 
-/// What is kept beside the log, so that a truncated tail is noticed: lines, bytes, and the hash
-/// of the last line.
+/// The state stored beside the log, so that a truncated log is detected: the number of lines and bytes, and the hash of
+/// the last line.
 package struct AuditState: Equatable, Sendable {
   package var count: UInt64
   package var size: UInt64
@@ -239,13 +237,13 @@ package struct AuditState: Equatable, Sendable {
     self.last = last
   }
 
-  /// Far more lines or bytes than any log has, and little enough to be added to.
+  /// More lines or bytes than any log has, and small enough to add to without overflow.
   private static let most = UInt64(1) << 60
 
-  /// What stands for the line before the first one: 64 zeros.
+  /// The `previous` of the first line: 64 zeros.
   package static let beforeFirst = Digest([UInt8](repeating: 0, count: 32).span)!
 
-  /// Throws `.malformed`.
+  /// Throws `.malformed` if it is not a valid state.
   package init(_ bytes: [UInt8], place: String) throws(Failure) {
     let object = try JSON.parse(bytes, what: place)
     guard let count = object["count"]?.integer(UInt64.self),
@@ -263,9 +261,9 @@ package struct AuditState: Equatable, Sendable {
   }
 }
 
-/// Which entries are wanted.
+/// Selects entries of the log.
 package struct AuditFilter: Sendable {
-  /// How many at most; 0 for all.
+  /// The maximum number of entries; 0 for all.
   package var limit: Int
   package var operation: String?
   package var profile: String?
@@ -288,7 +286,7 @@ package struct AuditFilter: Sendable {
     return timestamp >= since
   }
 
-  /// Appends `line`; drops what is older than the limit now and then, so that memory stays small.
+  /// Appends `line`; from time to time drops lines beyond the limit, so that memory stays small.
   package func keep(_ line: AuditLine, in lines: inout [AuditLine]) {
     lines.append(line)
     if limit > 0, lines.count / 2 > limit, lines.count > 1000 {
@@ -296,9 +294,9 @@ package struct AuditFilter: Sendable {
     }
   }
 
-  /// A time as people write it: ISO 8601, or an age as `90m`, `36h`, `30d`, `4w`.
+  /// Parses a time: ISO 8601, or an age such as `90m`, `36h`, `30d` or `4w`.
   ///
-  /// Throws `.usage`.
+  /// Throws `.usage` for anything else.
   package static func time(_ text: String, now: Timestamp) throws(Failure) -> Timestamp {
     if let time = Timestamp(iso8601: text) { return time }
     let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]

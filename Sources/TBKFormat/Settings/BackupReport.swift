@@ -1,13 +1,13 @@
 import TBKCore
 
-/// What became of one run of a backup: the object that `termbackup run --json` prints, or the
-/// `{"error":…}` that a command reports with `--json`.
+/// The result of one backup run: the object that `termbackup run --json` prints, or the `{"error":…}` that a command
+/// reports with `--json`.
 package struct BackupReport: Equatable, Sendable {
   package enum Status: String, CaseIterable, Sendable {
     case success
     /// Stored, but part of the source could not be read.
     case partial
-    /// Nothing had changed, so nothing was stored.
+    /// Nothing has changed, so nothing was stored.
     case unchanged
     case failure
   }
@@ -19,13 +19,13 @@ package struct BackupReport: Equatable, Sendable {
   /// `full` or `incremental`.
   package var mode: String?
   package var fileCount: UInt64?
-  /// Of the archive, in bytes.
+  /// The size of the archive in bytes.
   package var size: UInt64?
-  /// How long the run took.
+  /// The duration of the run.
   package var seconds: UInt64?
   /// When it ended.
   package var time: Timestamp
-  /// What went wrong beside a backup that is in order.
+  /// A problem that did not affect the backup itself.
   package var warning: String?
   package var errorType: String?
   package var errorMessage: String?
@@ -35,11 +35,11 @@ package struct BackupReport: Equatable, Sendable {
     self.time = time
   }
 
-  /// Reads an object; members that have no meaning here are passed over. Throws `.malformed`.
+  /// Parses an object; ignores unknown members. Throws `.malformed`.
   ///
   /// - Parameters:
-  ///   - place: what messages call it.
-  ///   - now: the time, if it names none.
+  ///   - place: its name in messages.
+  ///   - now: the time to use if it has none.
   package init(_ bytes: [UInt8], place: String, now: Timestamp) throws(Failure) {
     let object = try JSON.parse(bytes, what: place)
     guard object.members != nil else { throw Failure(.malformed, "\(place): not a JSON object") }
@@ -91,7 +91,7 @@ package struct BackupReport: Equatable, Sendable {
     }
   }
 
-  /// One line that says it all to somebody who sees no more.
+  /// A one-line summary.
   package var headline: String {
     let what = profile.map { "Backup of \($0)" } ?? "Backup"
     switch status {
@@ -102,7 +102,7 @@ package struct BackupReport: Equatable, Sendable {
     }
   }
 
-  /// What went wrong, in a sentence or two; nil if nothing did.
+  /// What went wrong, in one or more sentences; nil if nothing did.
   package var trouble: String? {
     var sentences: [String] = []
     if status == .partial { sentences.append("Part of the source could not be read.") }

@@ -2,7 +2,7 @@ import TBKCore
 
 /// `config.json`: an object whose known keys are checked and whose unknown ones are kept.
 package struct Configuration: Equatable, Sendable {
-  /// The object as it was read, in its order.
+  /// The object, in its original order.
   package private(set) var object: JSON
 
   package static let keys: [ConfigurationKey] = [
@@ -19,19 +19,19 @@ package struct Configuration: Equatable, Sendable {
 
   package static func key(_ name: String) -> ConfigurationKey? { keys.first { $0.name == name } }
 
-  /// What holds where nothing is configured.
+  /// The defaults.
   package init() {
     object = .object(Configuration.keys.map { JSON.Member($0.name, $0.standard) })
   }
 
-  /// Reads a file's bytes.
+  /// Parses the file.
   ///
   /// - Parameters:
-  ///   - place: the file, for failures.
-  ///   - checking: whether wrong values are failures; false to mend them one by one.
+  ///   - place: the name of the file in failures.
+  ///   - checking: whether to throw for wrong values; false to fix them one by one.
   package init(_ bytes: [UInt8], place: String, checking: Bool = true) throws(Failure) {
     object = try parseObject(bytes, place: place, code: .configuration)
-    // TermBackup 6 took an empty text for none.
+    // TermBackup 6 treated an empty string as unset.
     for key in ["github_token", "default_repo"] where object[key]?.bytes == [] {
       object[key] = .null
     }
@@ -49,7 +49,7 @@ package struct Configuration: Equatable, Sendable {
     }
   }
 
-  /// What holds under a known key; the value as it is under another; nil if there is none.
+  /// The value of a known key, or its default; the plain value of any other key; nil if there is none.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let key = Configuration.key(name) else { return value }
@@ -58,18 +58,18 @@ package struct Configuration: Equatable, Sendable {
 
   package mutating func set(_ name: String, _ value: JSON) { object[name] = value }
 
-  /// Takes a key back to what holds without it.
+  /// Resets a key to its default.
   package mutating func unset(_ name: String) {
     object[name] = Configuration.key(name).map(\.standard)
   }
 
   package var isAuditLogEnabled: Bool { self["audit_log_enabled"]?.boolean ?? true }
 
-  /// What the file holds.
+  /// The content of the file.
   package var bytes: [UInt8] { object.pretty() }
 }
 
-/// An object out of a file, with failures of `code` that name the file.
+/// Parses a JSON object from a file. Failures have the given code and name the file.
 func parseObject(_ bytes: [UInt8], place: String, code: Failure.Code) throws(Failure) -> JSON {
   let value: JSON
   do throws(Failure) {

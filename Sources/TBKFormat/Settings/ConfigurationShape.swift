@@ -1,6 +1,6 @@
 import TBKCore
 
-/// What the value of a key of a configuration or profile may be.
+/// The allowed values of a key of a configuration or profile.
 package enum ConfigurationShape: Equatable, Sendable {
   /// Text on one line.
   case line
@@ -11,13 +11,13 @@ package enum ConfigurationShape: Equatable, Sendable {
   case oneOf([Int])
   /// The absolute path of a directory.
   case directory
-  /// The absolute path of what is backed up, or what stands for one that is still to be set.
+  /// The absolute path of the source directory, or the placeholder for one that is still to be set.
   case source
-  /// Where backups go: see `StoreReference`.
+  /// A store address: see `StoreReference`.
   case store
-  /// Exclude patterns, none of which holds a line feed or a NUL.
+  /// Exclude patterns, without line feeds and NUL bytes.
   case patterns
-  /// Recipients of age, `age1…`; whether each is a key shows when something is sealed to it.
+  /// age recipients, `age1…`; checked completely only when something is sealed to them.
   case recipients
   /// `https://…` or `http://…`.
   case url
@@ -25,16 +25,16 @@ package enum ConfigurationShape: Equatable, Sendable {
   case name
   /// See `GroupID`.
   case group
-  /// A length of time: a number and `m`, `h`, `d` or `w`.
+  /// A duration: a number and `m`, `h`, `d` or `w`.
   case age
-  /// How often: a count from 1, or a length of time.
+  /// An interval: a count from 1, or a duration.
   case countOrAge
-  /// Bytes: a number, with or without `K`, `M`, `G` or `T` after it.
+  /// A size in bytes: a number, optionally followed by `K`, `M`, `G` or `T`.
   case size
-  /// Words as a shell splits them.
+  /// A command, split into words like a shell does.
   case command
 
-  /// What is wrong with `value`, in words that follow the key; nil if nothing is.
+  /// What is wrong with `value`, as words that follow the key; nil if nothing is.
   package func complaint(about value: JSON) -> String? {
     switch self {
     case .line:
@@ -134,8 +134,8 @@ package enum ConfigurationShape: Equatable, Sendable {
 
   package static let sizeComplaint = "must be a size, as 500K, 100M or 2G"
 
-  /// A size in bytes: a number, or at most twelve digits that do not begin with 0, and perhaps `K`, `M`,
-  /// `G` or `T` for 1024, 1024² and so on.
+  /// A size in bytes: a number, or a string of at most twelve digits without a leading 0, optionally followed by `K`,
+  /// `M`, `G` or `T` for 1024, 1024² and so on.
   package static func bytes(ofSize value: JSON) -> UInt64? {
     if let number = value.integer(UInt64.self) { return number == 0 ? nil : number }
     return value.text.flatMap(bytes(ofSize:))
@@ -154,7 +154,7 @@ package enum ConfigurationShape: Equatable, Sendable {
 
   package static let ageComplaint = "must be a length of time, as 36h, 2d or 4w"
 
-  /// A length of time in seconds: at most six digits that do not begin with 0, and `m`, `h`, `d` or `w`.
+  /// A duration in seconds: at most six digits without a leading 0, and `m`, `h`, `d` or `w`.
   package static func seconds(ofAge text: String) -> Int64? {
     let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400, "w": 604_800]
     let digits = text.dropLast()
@@ -165,9 +165,9 @@ package enum ConfigurationShape: Equatable, Sendable {
     return count * unit
   }
 
-  /// The value that a person wrote on a command line.
+  /// The value for a text from the command line.
   ///
-  /// Throws `.usage`.
+  /// Throws `.usage` if the value is not allowed.
   package func value(from bytes: [UInt8], key: String) throws(Failure) -> JSON {
     let value: JSON
     switch self {
@@ -191,15 +191,15 @@ package enum ConfigurationShape: Equatable, Sendable {
   }
 }
 
-/// One key that has a meaning here.
+/// A known key.
 package struct ConfigurationKey: Sendable {
   package let name: String
   package let shape: ConfigurationShape
   /// Whether it may be null or absent.
   package let optional: Bool
-  /// What holds where it is null or absent.
+  /// The default if it is null or absent.
   package let standard: JSON
-  /// Whether it is shown only on demand.
+  /// Whether it is a secret, shown only on request.
   package let secret: Bool
 
   init(
@@ -213,7 +213,7 @@ package struct ConfigurationKey: Sendable {
     self.secret = secret
   }
 
-  /// What is wrong with the value under this key in `object`, the key named; nil if nothing is.
+  /// What is wrong with the value of this key in `object`, naming the key; nil if nothing is.
   func complaint(in object: JSON) -> String? {
     guard let value = object[name], !value.isNull else {
       return optional ? nil : "\"\(name)\" is missing"
@@ -221,8 +221,7 @@ package struct ConfigurationKey: Sendable {
     return shape.complaint(about: value).map { "\"\(name)\" \($0)" }
   }
 
-  /// The value with what others must not see left out: of a URL the host stays, of a token the
-  /// prefix that tells its kind.
+  /// The value with its secret part masked: of a URL the host stays visible, of a token the prefix that shows its kind.
   package func masked(_ value: JSON) -> JSON {
     guard secret, let text = value.text else { return value }
     if shape == .url {

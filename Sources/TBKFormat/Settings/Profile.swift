@@ -1,12 +1,11 @@
 import TBKCore
 
-/// `profiles/NAME.json`: what is backed up, how, and where to. Known fields are checked, unknown
-/// ones kept.
+/// `profiles/NAME.json`: what to back up, how, and where to. Known fields are checked, unknown ones kept.
 package struct Profile: Equatable, Sendable {
-  /// The object, in the order of the file; TermBackup 6's `excludes` has become `exclude_patterns`.
+  /// The object, in file order; TermBackup 6's `excludes` is renamed to `exclude_patterns`.
   package private(set) var object: JSON
 
-  /// What stands for `source_dir` in a profile that TermBackup 6 exported: it is still to be set.
+  /// The placeholder for `source_dir` in a profile that TermBackup 6 exported, which is still to be set.
   package static let placeholder = "<SET_SOURCE_DIR>"
 
   private static let count = ConfigurationShape.integer(1...Int(Int32.max))
@@ -49,7 +48,7 @@ package struct Profile: Equatable, Sendable {
     fields.first { $0.name == name }
   }
 
-  /// `^[A-Za-z0-9_-]+$`, and short enough for the name of a file.
+  /// Whether it matches `^[A-Za-z0-9_-]+$`, and is short enough for a file name.
   package static func isName(_ bytes: [UInt8]) -> Bool {
     (1...128).contains(bytes.count)
       && bytes.allSatisfy {
@@ -60,10 +59,9 @@ package struct Profile: Equatable, Sendable {
       }
   }
 
-  /// The name as text. Throws `.usage` for what cannot be one.
+  /// The name as text. Throws `.usage` if it is not a valid name.
   ///
-  /// - Parameter new: whether a profile of that name is being made, so that it must not look like
-  ///   an option.
+  /// - Parameter new: whether it is for a new profile, and so must not look like an option.
   package static func checkedName(_ bytes: [UInt8], new: Bool = false) throws(Failure) -> String {
     guard isName(bytes) else {
       throw Failure(
@@ -76,10 +74,10 @@ package struct Profile: Equatable, Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// A new profile: every field is there, those not given as null or what holds without them. It is incremental; one
-  /// without the field, as TermBackup 6 may have written it, is not.
+  /// A new profile with every field, set to its default or null unless given. It is incremental, although a profile
+  /// without that field, which TermBackup 6 may have written, is not.
   ///
-  /// - Parameter group: 16 random bytes in hexadecimal.
+  /// - Parameter group: 16 random bytes, in hexadecimal.
   package init(name: String, source: RawPath, store: [UInt8], group: String) {
     object = .object(Profile.fields.map { JSON.Member($0.name, $0.standard) })
     object["name"] = .string(name)
@@ -89,11 +87,11 @@ package struct Profile: Equatable, Sendable {
     object["backup_mode"] = "incremental"
   }
 
-  /// Reads a file's bytes.
+  /// Parses the file.
   ///
   /// - Parameters:
-  ///   - place: the file, for failures.
-  ///   - name: what the profile must be called, if that is known.
+  ///   - place: the name of the file in failures.
+  ///   - name: the name that the profile must have, if known.
   package init(_ bytes: [UInt8], place: String, name: String? = nil) throws(Failure) {
     object = try parseObject(bytes, place: place, code: .profile)
     if object["excludes"] != nil {
@@ -102,10 +100,10 @@ package struct Profile: Equatable, Sendable {
       }
       object = .object(
         members.map { $0.key == "excludes" ? JSON.Member("exclude_patterns", $0.value) : $0 })
-      // They go on to mean what they meant there, and so does what it left out in any case.
+      // Keep TermBackup 6's pattern semantics and its default excludes.
       if object["exclude_rules"] == nil { object["exclude_rules"] = "pathspec" }
       if object["exclude_defaults"] == nil { object["exclude_defaults"] = .bool(true) }
-      // It skipped patterns of only spaces.
+      // TermBackup 6 skipped blank patterns.
       if let patterns = object["exclude_patterns"]?.elements {
         object["exclude_patterns"] = .array(patterns.filter { !$0.isBlank })
       }
@@ -119,7 +117,7 @@ package struct Profile: Equatable, Sendable {
     try check(place: place)
   }
 
-  /// Makes null of what TermBackup 6 took for none: a limit that is not positive, an empty URL.
+  /// Replaces with null what TermBackup 6 treated as unset: a limit that is not positive, an empty URL.
   private mutating func readValuesForNone() {
     for field in ["max_backups", "retention_days"] {
       if object[field]?.isNotPositive == true { object[field] = .null }
@@ -139,7 +137,7 @@ package struct Profile: Equatable, Sendable {
     if let complaint = sealingComplaint { throw Failure(.profile, "\(place): \(complaint)") }
   }
 
-  /// What holds for a known field; the value as it is for another; nil if there is none.
+  /// The value of a known field, or its default; the plain value of any other field; nil if there is none.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let field = Profile.field(name) else { return value }
@@ -148,7 +146,7 @@ package struct Profile: Equatable, Sendable {
 
   package mutating func set(_ name: String, _ value: JSON) { object[name] = value }
 
-  /// Takes a field back to what holds without it. Throws `.usage` for one that must exist.
+  /// Resets a field to its default. Throws `.usage` for a required one.
   package mutating func unset(_ name: String) throws(Failure) {
     if let field = Profile.field(name) {
       if !field.optional { throw Failure(.usage, "\(name) cannot be unset: a profile needs it") }
@@ -163,25 +161,25 @@ package struct Profile: Equatable, Sendable {
   }
 
   package var name: String { self["name"]?.text ?? "" }
-  /// Empty as long as it is not set.
+  /// Empty while it is not set.
   package var source: RawPath {
     let bytes = self["source_dir"]?.bytes ?? []
     return RawPath(bytes.elementsEqual(Profile.placeholder.utf8) ? [] : bytes)
   }
-  /// The profile's marker in a store; nil in TermBackup 6's profiles.
+  /// The profile's group in its store; nil in profiles of TermBackup 6.
   package var group: String? { self["group"]?.text }
-  /// Whether the backups of the store that are in no group, as TermBackup 6 made them, are its own:
-  /// all that it has while it has no group.
+  /// Whether the ungrouped backups of the store, which TermBackup 6 made, belong to this profile. While it has no
+  /// group, all of its backups are ungrouped.
   package var hasUngrouped: Bool { group == nil || self["ungrouped"] == .bool(true) }
   package var excludePatterns: [[UInt8]] {
     self["exclude_patterns"]?.elements?.compactMap(\.bytes) ?? []
   }
 
-  /// The file with more patterns; nil if the profile names no file.
+  /// The file with more patterns; nil if none is set.
   package var excludeFrom: RawPath? { self["exclude_from"]?.bytes.map { RawPath($0) } }
 
-  /// Patterns that would take back something below a directory that an earlier one excludes, which they cannot
-  /// with git's meaning. Only directories that a pattern names are looked at.
+  /// Patterns that would re-include something below an excluded directory, which has no effect with git semantics.
+  /// Checks only directories that a pattern names.
   package var ineffectivePatterns: [[UInt8]] {
     var rules = IgnoreRules(self["exclude_rules"] == "pathspec" ? .pathspec : .git)
     for pattern in excludePatterns { rules.add(pattern: pattern) }
@@ -196,8 +194,7 @@ package struct Profile: Equatable, Sendable {
     return found
   }
 
-  /// What the walk of its directory is given beside the patterns and the largest size, as options of
-  /// tbk-manifest, none of which has a blank in it.
+  /// The options of tbk-manifest for this profile, except patterns and the maximum size. None contains a space.
   package var walkOptions: [String] {
     var options: [String] = []
     if self["exclude_caches"] == .bool(true) { options.append("--exclude-caches") }
@@ -221,15 +218,14 @@ package struct Profile: Equatable, Sendable {
       members.map { JSON.Member($0.key, Profile.field($0.key)?.masked($0.value) ?? $0.value) })
   }
 
-  /// What others may have: everything but the secrets.
+  /// The profile for others: everything but the secrets.
   package var exported: JSON {
     var copy = object
     for field in Profile.fields where field.secret { copy[field.name] = nil }
     return copy
   }
 
-  /// Why a profile from elsewhere must not be taken over without a second look: each reason names
-  /// the field.
+  /// Why an imported profile must not be accepted without review; each reason names the field.
   package var suspicions: [String] {
     var found: [String] = []
     for member in object.members ?? [] where member.key.hasSuffix("_command") {

@@ -1,9 +1,9 @@
 import TBKCore
 
-/// What a profile that comes from elsewhere does here, for the person who takes it over.
+/// What an imported profile does, for the person who imports it.
 extension Profile {
-  /// What goes further than backing up: who is notified of each backup, where a restore goes, what is left
-  /// out. Sentences without a full stop, names quoted.
+  /// Effects beyond backing up: who is notified of each backup, where a restore goes, what is excluded. Sentences
+  /// without a full stop, with names quoted.
   package var consequences: [String] {
     var found: [String] = []
     for (field, does) in [
@@ -33,10 +33,10 @@ extension Profile {
     return found
   }
 
-  /// The recipients, as they are written.
+  /// The recipients, as written.
   package var recipientTexts: [[UInt8]] { self["recipients"]?.elements?.compactMap(\.bytes) ?? [] }
 
-  /// The rest that differs from a new profile, a `field: value` each.
+  /// All other fields that differ from the defaults, each as `field: value`.
   package var particulars: [String] {
     Profile.fields.compactMap { field in
       switch field.name {
@@ -50,7 +50,7 @@ extension Profile {
     }
   }
 
-  /// The first pattern with which names that have nothing in common are all excluded; nil if there is none.
+  /// The pattern that makes the list exclude nearly everything, tested on unrelated names; nil if there is none.
   private var patternForEverything: [UInt8]? {
     func leavesOutAll(_ patterns: some Sequence<[UInt8]>) -> Bool {
       var rules = IgnoreRules()
@@ -59,12 +59,12 @@ extension Profile {
         rules.excludesPart(of: Array($0.utf8), isDirectory: false)
       }
     }
-    // What one leaves out a later one may take in again.
+    // A later pattern may re-include what an earlier one excludes.
     guard leavesOutAll(excludePatterns) else { return nil }
     return excludePatterns.indices.first { leavesOutAll(excludePatterns[...$0]) }.map { excludePatterns[$0] }
   }
 
-  /// Scheme, host and port: what follows is as good as a password, and so is what goes before an `@`.
+  /// Scheme, host and port. The rest, and anything before an `@`, may be secret.
   private static func host(of url: [UInt8]) -> [UInt8] {
     guard let colon = url.firstIndex(of: UInt8(ascii: ":")) else { return [] }
     let rest = url[colon...].drop { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "/") }

@@ -1,28 +1,28 @@
 import TBKCore
 
-/// Where backups go, as people write it: the one grammar of store addresses.
+/// The address of a store. This is the only parser of such addresses.
 package enum StoreReference: Equatable, Sendable {
-  /// `owner/repo` or `github:owner/repo`, either with `#branch`; without the scheme.
+  /// `owner/repo` or `github:owner/repo`, optionally with `#branch`; stored without the scheme.
   case gitHub(String)
-  /// A path; relative ones mean something only where they were typed.
+  /// A path; a relative one is meaningful only in the directory where it was typed.
   case directory(RawPath)
-  /// `file:///path`, as it is.
+  /// `file:///path`, unchanged.
   case file([UInt8])
-  /// `NAME:…`: the program `tbk-store-NAME` is run.
+  /// `NAME:…`, for the program `tbk-store-NAME`.
   case helper(String, [UInt8])
 
-  /// Throws `.usage` for what is not an address.
+  /// Throws `.usage` if it is not an address.
   ///
   /// - Parameters:
-  ///   - isOperand: whether a command was given it: `owner/repo` is a directory there, and a directory may have a
-  ///     line feed in its name.
-  ///   - host: where GitHub is besides github.com.
+  ///   - isOperand: whether it is a command's operand: then `owner/repo` is a directory, and a directory name may
+  ///     contain a line feed.
+  ///   - host: another GitHub host, besides github.com.
   package init(_ bytes: [UInt8], isOperand: Bool = false, host: String? = nil) throws(Failure) {
     if bytes.isEmpty { throw Failure(.usage, "the address of the store is empty") }
     if bytes.contains(0) { throw Failure(.usage, "the address of the store holds a NUL byte") }
     try StoreReference.refusePasted(bytes, host: host)
     let scheme = StoreReference.scheme(bytes)
-    // A program gets it in a line's place, and a file of settings has it in one.
+    // Helper programs and settings files store it on one line.
     if scheme != nil || !isOperand, bytes.contains(0x0a) {
       throw Failure(.usage, "the address of the store holds a line feed")
     }
@@ -60,7 +60,7 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
-  /// What `tbk-push` and `tbk-pull` take.
+  /// The operand for `tbk-push` and `tbk-pull`.
   package var operand: [UInt8] {
     switch self {
     case .gitHub(let name): Array("github:\(name)".utf8)
@@ -69,7 +69,7 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
-  /// The directory it is, if it is one.
+  /// The path of the directory, if it is one.
   package var path: RawPath? {
     switch self {
     case .directory(let path): path
@@ -78,11 +78,10 @@ package enum StoreReference: Equatable, Sendable {
     }
   }
 
-  /// Throws `.usage` for the address that browsers and git have for a repository, as in
-  /// `https://github.com/owner/repo` and `git@github.com:owner/repo.git`, with what to write for it.
-  /// It is not quoted, for a token may be in it.
+  /// Throws `.usage` for a repository's address for browsers or git, such as `https://github.com/owner/repo` and
+  /// `git@github.com:owner/repo.git`, and suggests the right one. It is not quoted, because it may contain a token.
   ///
-  /// - Parameter host: where GitHub is besides github.com.
+  /// - Parameter host: another GitHub host, besides github.com.
   static func refusePasted(_ bytes: [UInt8], host: String? = nil) throws(Failure) {
     let text = String(decoding: bytes, as: UTF8.self)
     var rest: Substring
@@ -109,7 +108,7 @@ package enum StoreReference: Equatable, Sendable {
       hint: "write github:\(repository)")
   }
 
-  /// What precedes the first colon, if that is `[a-z0-9-]+`.
+  /// The part before the first colon, if it matches `[a-z0-9-]+`.
   private static func scheme(_ bytes: [UInt8]) -> String? {
     guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon > 0 else { return nil }
     let isScheme = bytes[..<colon].allSatisfy { byte in
@@ -121,8 +120,9 @@ package enum StoreReference: Equatable, Sendable {
     return isScheme ? String(decoding: bytes[..<colon], as: UTF8.self) : nil
   }
 
-  /// `owner/repo` under GitHub's rules for names, with `#branch` or without; the owner's has an
-  /// underscore where an enterprise manages the account. What begins with a dot is a path. Throws `.usage` for a branch that cannot be one.
+  /// Whether it is `owner/repo` by GitHub's naming rules, with or without `#branch`. The owner may contain an
+  /// underscore if an enterprise manages the account, and cannot begin with a dot, as a path does. Throws `.usage` for
+  /// an invalid branch.
   private static func isRepository(_ text: String) throws(Failure) -> Bool {
     let pieces = text.utf8.split(
       separator: UInt8(ascii: "#"), maxSplits: 1, omittingEmptySubsequences: false)
@@ -150,12 +150,12 @@ package enum StoreReference: Equatable, Sendable {
   }
 }
 
-/// The names of branches.
+/// Branch names.
 package enum BranchName {
-  /// Whether git takes it as one (git-check-ref-format(1)), and it is safe in a URL.
+  /// Whether git accepts it (git-check-ref-format(1)), and it is safe in a URL.
   ///
-  /// - Parameter inAddress: whether it consists of letters, digits and `._/-` alone, as it has to in an address, where
-  ///   a shell sees it.
+  /// - Parameter inAddress: whether only letters, digits and `._/-` are allowed, as in an address, which a shell may
+  ///   interpret.
   package static func isValid(_ name: some Collection<UInt8>, inAddress: Bool) -> Bool {
     guard (1...255).contains(name.count), name.first != UInt8(ascii: "-") else { return false }
     return name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy { part in

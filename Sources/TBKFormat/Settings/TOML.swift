@@ -1,23 +1,23 @@
 import TBKCore
 
-/// Reads what the configuration of mbu has of TOML 1.0: tables that are in no other, keys of one part, strings,
-/// decimal integers, booleans, arrays and comments.
+/// Parses the subset of TOML 1.0 that mbu's configuration uses: top-level tables, one-part keys, strings, decimal
+/// integers, booleans, arrays and comments.
 ///
-/// Everything else of TOML is rejected by name: dotted keys, floats, dates, inline tables, arrays of tables.
+/// Other features of TOML are rejected: dotted keys, floats, dates, inline tables, arrays of tables.
 package enum TOML {
   /// A key and its value: a string, a number, a boolean or an array.
   package struct Member: Equatable, Sendable {
-    /// The table, unless the key is in none, and the key.
+    /// The table, if any, and the key.
     package let path: [String]
     package let value: JSON
   }
 
-  /// Bytes of a whole document.
+  /// The maximum length of a document in bytes.
   package static let maximumLength = 64 << 10
-  /// Arrays in arrays.
+  /// The maximum nesting depth of arrays.
   package static let maximumDepth = 16
 
-  /// The keys of a document in their order. Throws `.malformed`, with the line.
+  /// The keys of a document in order. Throws `.malformed`, with the line number.
   package static func parse(_ bytes: [UInt8]) throws(Failure) -> [Member] {
     guard bytes.count <= maximumLength else {
       throw Failure(.malformed, "it is larger than \(maximumLength) bytes")
@@ -38,12 +38,12 @@ private struct TOMLReader {
   private let bytes: [UInt8]
   private var position = 0
   private var members: [TOML.Member] = []
-  /// Tables, and keys that have a value with the table before them: no table is in another, so one set will do.
+  /// The paths of tables and keys so far. Tables do not nest, so one set is enough.
   private var known: Set<[String]> = []
 
   init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-  /// The line that is being read, from 1.
+  /// The current line number, from 1.
   var line: Int { 1 + bytes[..<min(position, bytes.count)].count { $0 == 0x0a } }
 
   mutating func document() throws(Failure) -> [TOML.Member] {
@@ -79,7 +79,7 @@ private struct TOMLReader {
     while peek == 0x20 || peek == 0x09 { position += 1 }
   }
 
-  /// A comment, if there is one, up to the end of its line.
+  /// Skips a comment, if there is one, up to the end of its line.
   private mutating func skipComment() throws(Failure) {
     guard peek == UInt8(ascii: "#") else { return }
     while let byte = peek, byte != 0x0a, !follows("\r\n") {
@@ -148,7 +148,7 @@ private struct TOMLReader {
 
   private func shown(_ path: [String]) -> String { RawPath(path.joined(separator: ".")).display }
 
-  /// A key of one part and the blanks after it.
+  /// Parses a one-part key and the blanks after it.
   private mutating func key() throws(Failure) -> String {
     let key = try keyPart()
     skipBlanks()
@@ -214,7 +214,7 @@ private struct TOMLReader {
     return .number(number)
   }
 
-  /// Nil unless it is spelled as TOML wants: no leading zeros, underscores only between digits.
+  /// Nil unless it is a valid TOML integer: no leading zeros, underscores only between digits.
   private func integer(_ word: ArraySlice<UInt8>) -> Int64? {
     var digits = word
     if let sign = digits.first, sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") {
@@ -244,7 +244,7 @@ private struct TOMLReader {
 
   // MARK: Strings
 
-  /// What follows the quotation mark, which has been taken.
+  /// Parses the rest of a string after its opening quotation mark.
   private mutating func basicString() throws(Failure) -> [UInt8] {
     var text: [UInt8] = []
     while let byte = peek {
@@ -275,7 +275,7 @@ private struct TOMLReader {
     text.append(byte)
   }
 
-  /// A string between three of `quote`; in double quotes it has escapes.
+  /// Parses a string between three of `quote`; double quotes allow escapes.
   private mutating func longString(_ quote: UInt8) throws(Failure) -> [UInt8] {
     position += 3
     _ = takeNewline()
@@ -284,7 +284,7 @@ private struct TOMLReader {
       if byte == quote {
         var count = 0
         while count < 5, take(quote) { count += 1 }
-        // The last three end it; one or two before them belong to it.
+        // The last three end the string; one or two before them belong to it.
         if count >= 3 { return text + Array(repeating: quote, count: count - 3) }
         text += Array(repeating: quote, count: count)
         continue
@@ -303,7 +303,7 @@ private struct TOMLReader {
     throw Failure(.malformed, "the string has no end")
   }
 
-  /// After a backslash at the end of a line: skips to the next text; false if it is none.
+  /// After a backslash: if it ends the line, skips to the next text; otherwise returns false.
   private mutating func foldLine() throws(Failure) -> Bool {
     let start = position
     skipBlanks()

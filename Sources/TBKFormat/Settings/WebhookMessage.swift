@@ -1,12 +1,12 @@
 import TBKCore
 
-/// How a service wants to be told.
+/// The message format of a service.
 package enum WebhookFormat: String, CaseIterable, Sendable {
-  /// Block Kit, for an incoming webhook of Slack.
+  /// Block Kit, for an incoming Slack webhook.
   case slack
-  /// An embed, for a webhook of Discord.
+  /// An embed, for a Discord webhook.
   case discord
-  /// One JSON object with everything in it.
+  /// One JSON object with all fields.
   case generic
 }
 
@@ -20,8 +20,8 @@ extension BackupReport {
     }
   }
 
-  /// Text for a service that keeps a log: the headline, then a fact on a line. At most 10,000
-  /// bytes, which the services of that kind take whole.
+  /// Text for a service that keeps a log: the headline, then one fact per line. At most 10,000 bytes, which such
+  /// services accept.
   package var log: [UInt8] {
     var lines = [headline]
     if let trouble { lines.append(trouble) }
@@ -50,9 +50,9 @@ extension BackupReport {
 
   // MARK: Slack
 
-  /// https://docs.slack.dev/reference/block-kit/blocks: a header of 150 characters, sections with a
-  /// text of 3000 and 10 fields of 2000. Whatever came from elsewhere is plain text, which knows no
-  /// markup, no mentions and, with `emoji` false, no names of pictures.
+  /// https://docs.slack.dev/reference/block-kit/blocks: a header of 150 characters, sections with a text of 3000
+  /// characters and 10 fields of 2000. External text is always plain text, without markup, mentions or, with `emoji`
+  /// false, emoji.
   private var slack: JSON {
     var blocks: [JSON] = [
       .object(["type": "header", "text": SlackText.plain(headline, 150)])
@@ -68,15 +68,15 @@ extension BackupReport {
       let part = Array(fields[start..<min(start + 10, fields.count)])
       blocks.append(.object(["type": "section", "fields": .array(part)]))
     }
-    // What a notification on a telephone shows; it does know markup.
+    // Shown in notifications; may contain markup.
     let text = SlackText.escape(headline, 300)
     return .object(["text": .string(text), "blocks": .array(blocks)])
   }
 
   // MARK: Discord
 
-  /// https://docs.discord.com/developers/resources/message#embed-object: title 256, description 4096,
-  /// 25 fields with names of 256 and values of 1024, 6000 in all. Nobody is pinged.
+  /// https://docs.discord.com/developers/resources/message#embed-object: title 256 characters, description 4096, 25
+  /// fields with names of 256 and values of 1024, 6000 in total. No one is pinged.
   private var discord: JSON {
     let green = 0x2e_cc71
     let amber = 0xf1_c40f
@@ -93,7 +93,7 @@ extension BackupReport {
     for (name, value) in facts {
       let shown = DiscordText.escape(value, 1024)
       let cost = name.utf16.count + shown.utf16.count
-      // A text of some length for what went wrong is worth more than the last facts.
+      // Keep room for the description of what went wrong, which matters more than the last facts.
       guard fields.count < 25, rest - cost >= 2048 else { break }
       rest -= cost
       fields.append(
@@ -118,14 +118,14 @@ extension JSON: ExpressibleByStringLiteral {
 
 /// Slack's rules for text (https://docs.slack.dev/messaging/formatting-message-text).
 enum SlackText {
-  /// A text object in which nothing but the three characters of Slack's markup has a meaning.
+  /// A plain text object, with Slack's three markup characters escaped.
   static func plain(_ text: String, _ limit: Int) -> JSON {
     .object([
       "type": "plain_text", "text": .string(escape(text, limit)), "emoji": .bool(false),
     ])
   }
 
-  /// - Parameter constant: words of ours.
+  /// - Parameter constant: our own words, never external text.
   static func bold(_ constant: String) -> JSON {
     .object([
       "type": "mrkdwn", "text": .string("*\(escape(constant, 200))*"), "verbatim": .bool(true),
@@ -146,7 +146,7 @@ enum SlackText {
 
 /// Discord's Markdown.
 enum DiscordText {
-  /// A backslash takes its meaning from every sign of ASCII.
+  /// Escapes every ASCII punctuation character with a backslash.
   static func escape(_ text: String, _ limit: Int) -> String {
     printable(text).limited(to: limit) { character in
       guard let byte = character.asciiValue else { return String(character) }
@@ -158,8 +158,8 @@ enum DiscordText {
   }
 }
 
-/// The text with its control characters, but line feeds, as blanks, and without the characters that
-/// change the direction of what follows; what is empty as a dash, for no service takes nothing.
+/// Replaces control characters except line feeds with spaces and removes characters that change the text direction. A
+/// blank text becomes a dash, because services reject empty ones.
 private func printable(_ text: String) -> String {
   var output = String.UnicodeScalarView()
   for scalar in text.unicodeScalars {
@@ -175,12 +175,12 @@ private func printable(_ text: String) -> String {
 }
 
 extension String {
-  /// The text with each character replaced, cut between two characters, with an ellipsis at the end,
-  /// where it would be longer than `limit` units of UTF-16, in which services count at most.
+  /// The text with each character replaced; if it would be longer than `limit` UTF-16 units, which services count at
+  /// most, cut between characters, with an ellipsis at the end.
   func limited(to limit: Int, _ replacing: (Character) -> String = { String($0) }) -> String {
     var output = ""
     var count = 0
-    /// The end and the length of what leaves room for the ellipsis.
+    /// The last end that leaves room for the ellipsis, and the length up to it.
     var safe = (end: output.endIndex, count: 0)
     for character in self {
       let next = replacing(character)

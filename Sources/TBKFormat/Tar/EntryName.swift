@@ -1,16 +1,16 @@
 import TBKCore
 
-/// The names that entries of a backup may have.
+/// The rules for names of backup entries.
 package enum EntryName {
-  /// Bytes in a whole name.
+  /// The maximum length of a name in bytes.
   package static let maximumLength = 64 << 10
-  /// Bytes between two slashes; what Linux file systems take (NAME_MAX).
+  /// The maximum length of a component in bytes, as on Linux file systems (NAME_MAX).
   package static let maximumComponent = 255
 
-  /// Refuses a name that is not a relative path safe to extract.
+  /// Throws `.malformed` unless the name is a relative path that is safe to extract.
   ///
-  /// Safe means: not empty, not absolute, no empty, "." or ".." component, no NUL, and within the
-  /// lengths above. A leading "./" is refused like any other ".": see `normalised`.
+  /// Safe means: not empty, not absolute, no empty, "." or ".." component, no NUL, and within the lengths above. A
+  /// leading "./" is rejected like any other ".": see `normalised`.
   package static func check(_ name: Span<UInt8>) throws(Failure) {
     if name.isEmpty { throw Failure(.malformed, "an entry has an empty name") }
     if name.count > maximumLength {
@@ -34,8 +34,8 @@ package enum EntryName {
     }
   }
 
-  /// The name without the "./" that foreign tars begin theirs with; empty for "." itself, the
-  /// directory that was archived. Nothing else changes.
+  /// The name without the leading "./" that other programs write; empty for "." itself, the archived directory. Nothing
+  /// else changes.
   package static func normalised(_ name: [UInt8]) -> [UInt8] {
     guard name.first == dot else { return name }
     if name.count == 1 { return [] }
@@ -52,7 +52,7 @@ package enum EntryName {
   private static let slash = UInt8(ascii: "/")
   private static let dot = UInt8(ascii: ".")
 
-  /// Long names are cut: a message is for people.
+  /// Truncates long names.
   private static func refusal(_ name: Span<UInt8>, _ what: String) -> Failure {
     let shown = name.count <= 300 ? name : name.extracting(0..<300)
     return Failure(.malformed, "the name \(RawPath(Array(shown)).display) \(what)")

@@ -1,11 +1,10 @@
 import TBKCore
 
-/// The names of a tar's members as they pass: no name twice, and nothing below what is not a
-/// directory, in whatever order they come (tbk(5), "Payload").
+/// Checks the names of a tar's members in any order: no name may appear twice, and nothing may be below something that
+/// is not a directory (tbk(5), "Payload").
 ///
-/// What is refused is refused before anything of the member is used, so that a tar that is passed
-/// on, or extracted as it comes, never holds a link with something below it. Memory: about 40 bytes
-/// a name and the bytes of its last component.
+/// A member is rejected before anything of it is used, so that a tar that is passed on or extracted as a stream never
+/// contains a link with something below it. Memory: about 40 bytes per name plus its last component.
 package struct MemberTree {
   private struct Node {
     var parent: UInt32
@@ -18,19 +17,19 @@ package struct MemberTree {
   private static let root: UInt32 = 0
   private var nodes = [Node(parent: 0, isMember: false, isDirectory: true, length: 0, text: 0)]
   private var texts = ByteArena()
-  /// Where nodes are, by the hash of their parent and their name; 0 for nothing.
+  /// A hash table of nodes by parent and name; 0 for an empty slot.
   private var slots = [UInt32](repeating: 0, count: 64)
-  /// The directories of the last name: where each ends in it, and its node.
+  /// The last name, and for each of its directories the end in the name and the node.
   private var last: [UInt8] = []
   private var open: [(end: Int, node: UInt32)] = []
 
   package init() {}
 
-  /// Takes a name that `EntryName` has passed. Throws `.malformed` if it cannot be beside the others.
+  /// Adds a name that `EntryName` has checked. Throws `.malformed` if it conflicts with the others.
   package mutating func add(_ name: [UInt8], isDirectory: Bool) throws(Failure) {
     var shared = 0
     while shared < min(last.count, name.count), last[shared] == name[shared] { shared += 1 }
-    // A directory is the same if the slash after it is.
+    // A directory is shared only if the slash after it is too.
     while let directory = open.last, directory.end >= shared { open.removeLast() }
     last = name
     var start = open.last.map { $0.end + 1 } ?? 0
@@ -49,7 +48,7 @@ package struct MemberTree {
     if nodes[node].isMember {
       throw Failure(.malformed, "\(RawPath(name).display) is in the archive twice")
     }
-    // Known and no member: something below it came before it.
+    // Known but not a member: something below it came first.
     if known != nil, !isDirectory {
       throw Failure(.malformed, "\(RawPath(name).display) is not a directory, and something is below it")
     }
@@ -71,7 +70,7 @@ package struct MemberTree {
     return nil
   }
 
-  /// As a directory, until it is said to be something else.
+  /// Inserts a node as a directory, until its own member says otherwise.
   private mutating func insert(_ name: ArraySlice<UInt8>, in parent: UInt32) -> UInt32 {
     if nodes.count * 2 > slots.count { grow() }
     let node = UInt32(nodes.count)
@@ -97,7 +96,7 @@ package struct MemberTree {
     }
   }
 
-  /// Seeded again in each process: names cannot be made to collide.
+  /// Seeded per process, so that names cannot be chosen to collide.
   private func hash(_ name: ArraySlice<UInt8>, _ parent: UInt32) -> Int {
     var hasher = Hasher()
     hasher.combine(parent)

@@ -1,30 +1,30 @@
-/// Takes paths in the order of their bytes and tells of each where it stands to those before it.
+/// Takes paths in byte order and finds, for each, the longest earlier path that is a prefix of it.
 ///
-/// One look at each byte, however deep the paths are: directories are not looked up one by one.
+/// Reads each byte once, however deep the paths are: directories are not looked up one by one.
 package struct PathNesting {
-  /// How a path continues after an earlier one that it begins with.
+  /// How a path relates to an earlier one that is its prefix.
   package enum Relation {
     case same
-    /// After a slash: it is below the other.
+    /// It continues with a slash: it is below the other.
     case below
-    /// Within the last component, as "ab" after "a".
+    /// It continues the last component, like "ab" after "a".
     case beside
   }
 
   private var previous: [UInt8] = []
-  /// The paths that the previous one begins with, itself the last.
+  /// The prefixes of the previous path, the path itself last.
   private var prefixes: [(length: Int, index: Int)] = []
 
   package init() {}
 
-  /// The longest path before this one that it begins with; nil if there is none.
+  /// The longest earlier path that is a prefix of this one; nil if there is none.
   ///
-  /// Whoever refuses a path below another as soon as it comes needs to look at this one alone: what
-  /// is above a path by way of a shorter one is above the longest one too.
+  /// A caller that rejects every path below another needs to check only this one: anything above the path through a
+  /// shorter prefix is also above the longest one.
   ///
   /// - Parameters:
-  ///   - path: no less than the one before it.
-  ///   - index: what is reported about it later.
+  ///   - path: not less than the previous one.
+  ///   - index: returned later to identify this path.
   package mutating func add(
     _ path: [UInt8], _ index: Int
   ) -> (index: Int, relation: Relation)? {

@@ -1,6 +1,6 @@
 import TBKCore
 
-/// What the records of a pax header say about a member; nil where its header block stands.
+/// The fields that a pax header sets for a member; nil if the header block's field applies.
 struct PaxHeader {
   static let attributePrefix: [UInt8] = Array("SCHILY.xattr.".utf8)
 
@@ -19,10 +19,10 @@ struct PaxHeader {
     case sparse, ignored
   }
 
-  /// Adds the records in `bytes`, "LENGTH KEY=VALUE\n" each; the last of a key stands.
+  /// Adds the records in `bytes`, each "LENGTH KEY=VALUE\n"; the last record of a key wins.
   ///
-  /// - Parameter isGlobal: for the members that follow, so that a path, a size or an attribute,
-  ///   which can only be one member's, is refused.
+  /// - Parameter isGlobal: whether they apply to all following members; then a path, size or attribute, which can apply
+  ///   only to one member, is rejected.
   mutating func add(
     records bytes: Span<UInt8>, isGlobal: Bool, limits: TarLimits
   ) throws(Failure) {
@@ -91,7 +91,7 @@ struct PaxHeader {
       let name = try PaxHeader.attributeName(key)
       xattrs.append(ExtendedAttribute(name: name, value: Array(value)))
     case .characterSet:
-      // Bytes are taken as they are in both; a third set could not be read.
+      // Both mean raw bytes here; any other character set is unsupported.
       if !value.elementsEqual(PaxHeader.binary), !value.elementsEqual(PaxHeader.utf8),
         !value.isEmpty
       {
@@ -125,7 +125,7 @@ struct PaxHeader {
     return key.starts(with: sparsePrefix) ? .sparse : .ignored
   }
 
-  /// Not empty: POSIX lets an empty value delete a field, and no member is without a name.
+  /// An empty value, which in POSIX deletes a field, is rejected: every member has a name.
   private static func name(_ value: Span<UInt8>, _ key: String) throws(Failure) -> [UInt8] {
     if value.isEmpty { throw Failure(.malformed, "a pax header has an empty \(key)") }
     return try words(value, key)
@@ -137,7 +137,7 @@ struct PaxHeader {
     return bytes
   }
 
-  /// Decimal digits; nil, so that the block's field stands, for an empty value.
+  /// Decimal digits; nil for an empty value, so that the header block's field applies.
   private static func number(_ value: Span<UInt8>, _ key: String) throws(Failure) -> UInt64? {
     if value.isEmpty { return nil }
     var number: UInt64 = 0
@@ -153,8 +153,8 @@ struct PaxHeader {
     return number
   }
 
-  /// "[-]SECONDS[.DECIMALS]"; more than nine decimals are rounded down. Python gives times close to 1970,
-  /// and very far from it, an exponent, as in "1e-09" and "1e+16".
+  /// "[-]SECONDS[.DECIMALS]"; more than nine decimals are rounded down. For times close to 1970, and very far from it,
+  /// Python writes an exponent, as in "1e-09" and "1e+16".
   private static func time(_ value: Span<UInt8>) throws(Failure) -> FileTime? {
     if value.isEmpty { return nil }
     if let plain = withoutExponent(value) { return try time(plain.span) }
@@ -182,7 +182,7 @@ struct PaxHeader {
         let digit = value[index] &- UInt8(ascii: "0")
         if digit > 9 { throw invalid }
         nanoseconds += UInt32(digit) * unit
-        // Down is away from zero for what is negative.
+        // For negative times, down is away from zero.
         if unit == 0, digit != 0 { roundsAway = isNegative }
         unit /= 10
         index += 1
@@ -200,8 +200,8 @@ struct PaxHeader {
     return time
   }
 
-  /// The same number written out; nil if it has no exponent as Python writes it: negative for what is below
-  /// 0.0001, of two digits or three, and from 16 up, for what has more digits than a double.
+  /// The same number without an exponent; nil if it has none in Python's form: negative, with two or three digits, for
+  /// numbers below 0.0001, or at least 16, for numbers with more digits than a double.
   private static func withoutExponent(_ value: Span<UInt8>) -> [UInt8]? {
     guard let end = value.indices.first(where: { value[$0] == UInt8(ascii: "e") }),
       case let exponent = value.extracting((end + 1)...), (3...4).contains(exponent.count),
@@ -214,14 +214,14 @@ struct PaxHeader {
       places = places * 10 + Int(digit)
     }
     let sign = value[0] == UInt8(ascii: "-") ? 1 : 0
-    // One digit before the point, as Python has it.
+    // One digit before the point, as Python writes it.
     guard end > sign, end == sign + 1 || end > sign + 2 && value[sign + 1] == UInt8(ascii: "."),
       places > 0
     else { return nil }
     let decimals = end > sign + 2 ? Array(value.extracting(sign + 2..<end)) : []
     var plain = sign == 1 ? [UInt8(ascii: "-")] : []
     if exponent[0] == UInt8(ascii: "+") {
-      // Two digits say more than any file's time.
+      // Two digits are more than enough for any file's time.
       guard exponent.count == 3, places >= 16, decimals.count <= places,
         decimals.allSatisfy({ $0 &- UInt8(ascii: "0") < 10 })
       else { return nil }
@@ -236,7 +236,7 @@ struct PaxHeader {
     return plain + decimals
   }
 
-  /// What follows `SCHILY.xattr.`, with the two escapes that GNU tar writes undone.
+  /// The name after `SCHILY.xattr.`, with GNU tar's two escapes decoded.
   private static func attributeName(_ key: Span<UInt8>) throws(Failure) -> [UInt8] {
     var name: [UInt8] = []
     var index = attributePrefix.count

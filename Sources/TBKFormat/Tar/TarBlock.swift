@@ -1,6 +1,6 @@
 import TBKCore
 
-/// Where things lie in a header block (POSIX pax, "ustar Interchange Format"), and how they read.
+/// The layout of a header block (POSIX pax, "ustar Interchange Format"), and parsing of its fields.
 package enum TarBlock {
   package static let size = 512
 
@@ -23,13 +23,13 @@ package enum TarBlock {
 
   static let ustarMagic: [UInt8] = Array("ustar\0".utf8) + Array("00".utf8)
 
-  /// What 7 and 11 octal digits can say.
+  /// The maximum of 7 and 11 octal digits.
   static let maximumOctal7: UInt64 = 0o7777777
   static let maximumOctal11: UInt64 = 0o77777777777
 
   enum Dialect { case v7, ustar, gnu }
 
-  /// Only ustar has a prefix; the seventh edition's has no user and group names either.
+  /// Only ustar has a prefix field; the seventh edition's format lacks user and group names too.
   static func dialect(_ block: Span<UInt8>) -> Dialect {
     let start = magic.lowerBound
     for index in 0..<5 where block[start + index] != ustarMagic[index] { return .v7 }
@@ -40,7 +40,7 @@ package enum TarBlock {
     }
   }
 
-  /// The sum of the block's bytes with the checksum taken as spaces; old tars added signed chars.
+  /// The sum of the block's bytes, with the checksum field counted as spaces; old tars added signed chars.
   static func checksums(_ block: Span<UInt8>) -> (unsigned: Int, signed: Int) {
     var sum = 0
     var high = 0
@@ -63,17 +63,17 @@ package enum TarBlock {
     return true
   }
 
-  /// Where the text of a field lies: what comes before its first NUL.
+  /// The range of a field's text: up to its first NUL.
   static func text(_ block: Span<UInt8>, _ field: Range<Int>) -> Range<Int> {
     var end = field.lowerBound
     while end < field.upperBound, block[end] != 0 { end += 1 }
     return field.lowerBound..<end
   }
 
-  /// A number: octal digits after any spaces and before any NULs and spaces, or, as GNU and star
-  /// write what octal cannot hold, a big-endian two's complement number after 0x80 or 0xff.
+  /// Parses a number: octal digits after any spaces and before any NULs and spaces, or, for larger numbers as GNU and
+  /// star write them, a big-endian two's complement number after 0x80 or 0xff.
   ///
-  /// - Parameter blank: the value of a field of only NULs and spaces.
+  /// - Parameter blank: the value of a field with only NULs and spaces.
   /// - Returns: nil if it is neither, or does not fit 64 bits.
   static func number(_ block: Span<UInt8>, _ field: Range<Int>, blank: Int64? = 0) -> Int64? {
     let first = block[field.lowerBound]

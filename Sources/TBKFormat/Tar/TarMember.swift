@@ -1,28 +1,28 @@
 import TBKCore
 
-/// What a member of a tar is.
+/// The kind of a tar member.
 package enum TarKind: Equatable, Sendable {
   case file, directory, symlink, hardlink, characterDevice, blockDevice, fifo
-  /// A type flag that nobody here knows; its body, if it has one, follows as a file's does.
+  /// An unknown type flag; its body, if any, follows like that of a file.
   case other(UInt8)
 }
 
-/// One member of a tar, whatever the dialect that says it. Names and targets are raw bytes.
+/// One member of a tar of any dialect. Names and targets are raw bytes.
 package struct TarMember: Equatable, Sendable {
-  /// Without the slash that ends a directory's name in a tar. Not checked: see `EntryName`.
+  /// Without the trailing slash of a directory. Not checked: see `EntryName`.
   package var name: [UInt8]
   package var kind: TarKind
-  /// Bytes of body that follow; 0 for everything but files (and unknown kinds).
+  /// Length of the body in bytes; 0 for everything but files and unknown kinds.
   package var size: UInt64
   /// 0...0o7777.
   package var mode: UInt32
   package var mtime: FileTime
   package var uid: UInt64
   package var gid: UInt64
-  /// Empty if the tar does not say.
+  /// Empty if the tar has none.
   package var userName: [UInt8]
   package var groupName: [UInt8]
-  /// What a symlink holds, or the earlier member that a hard link is; else empty.
+  /// The target of a symlink, or the earlier member that a hard link refers to; else empty.
   package var linkTarget: [UInt8]
   package var xattrs: [ExtendedAttribute]
 
@@ -46,16 +46,16 @@ package struct TarMember: Equatable, Sendable {
   }
 }
 
-/// What a `TarParser` tells: `begin`, any number of `body`, `end`, for each member in turn.
+/// Receives the members of a `TarParser`: for each, `begin`, any number of `body`, then `end`.
 ///
-/// A failure of the handler ends the parsing and comes out of the parser unchanged.
+/// A failure of the handler ends the parsing, and the parser throws it unchanged.
 package protocol TarHandler: AnyObject {
   func begin(_ member: TarMember) throws(Failure)
-  /// As `begin(_:)`, which it calls unless a handler has its own.
+  /// Likewise; by default calls `begin(_:)`.
   ///
-  /// - Parameter offset: where in the tar the member's body begins, or would.
+  /// - Parameter offset: where the member's body begins in the tar, even if it is empty.
   func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure)
-  /// The next bytes of the body; never empty. The span is gone when the call returns.
+  /// The next bytes of the body; never empty. The span is valid only during the call.
   func body(_ bytes: Span<UInt8>) throws(Failure)
   /// All `size` bytes of the member have been passed on.
   func end() throws(Failure)
@@ -65,17 +65,17 @@ extension TarHandler {
   package func begin(_ member: TarMember, bodyAt offset: UInt64) throws(Failure) { try begin(member) }
 }
 
-/// What a hostile tar may ask for.
+/// Limits against hostile tars.
 package struct TarLimits: Sendable {
-  /// Bytes in one pax header or GNU long name; what is collected is held in memory.
+  /// The maximum length of a pax header or GNU long name in bytes; it is held in memory.
   package var extendedHeader: Int
-  /// Extended attributes of one member. Linux cannot list 10,000: 64 KiB of names is its limit.
+  /// The maximum number of extended attributes of a member. Linux lists at most 64 KiB of names.
   package var attributes: Int
-  /// Zero bytes after the two blocks that end the archive (`tar -b` pads to its block size).
+  /// The maximum zero bytes after the end marker's two blocks (`tar -b` pads to its block size).
   package var trailingZeros: Int
-  /// Global headers in one tar. Those who join tars have one for each.
+  /// The maximum number of global headers. Concatenated tars have one each.
   package var globalHeaders = 1024
-  /// Bytes of one member's body.
+  /// The maximum length of a member's body in bytes.
   package var maximumSize: UInt64
 
   package init(

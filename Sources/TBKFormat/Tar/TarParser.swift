@@ -1,18 +1,17 @@
 import TBKCore
 
-/// Reads a tar that is pushed into it, in pieces of any size, and tells a handler what it holds.
+/// Parses a tar that is written to it in pieces of any size, and passes its members to a handler.
 ///
-/// Understands seventh-edition, ustar, GNU (long names, base-256 numbers) and pax headers; refuses
-/// GNU's sparse files. It trusts nothing and checks only the tar's own rules: whether a name may
-/// be extracted is `EntryName`'s question. Bodies pass through without being copied, and memory
-/// is bounded by the limits.
+/// Understands seventh-edition, ustar, GNU (long names, base-256 numbers) and pax headers; rejects GNU's sparse files.
+/// Trusts nothing and checks only the tar's own rules: `EntryName` decides whether a name may be extracted. Bodies are
+/// passed on without copying, and memory is bounded by the limits.
 ///
-/// Failures are `.malformed`, or `.truncated` from `finish()`, and say where.
+/// Failures are `.malformed`, or `.truncated` from `finish()`, and give the position.
 package final class TarParser: ByteSink {
   private enum State {
-    /// At, or within, a header block.
+    /// At or inside a header block.
     case header
-    /// As `header`, with one zero block behind.
+    /// Like `header`, after one zero block.
     case zeroBlock
     case extended(type: UInt8, left: Int)
     case body(left: UInt64)
@@ -25,25 +24,25 @@ package final class TarParser: ByteSink {
   private let handler: any TarHandler
   private let limits: TarLimits
   private var state = State.header
-  /// Where in the stream the next byte is.
+  /// The offset of the next byte in the stream.
   private var offset: UInt64 = 0
-  /// Where the latest header block began.
+  /// The offset of the latest header block.
   private var headerStart: UInt64 = 0
   /// The front of a header block that came in pieces.
   private var block: [UInt8] = []
-  /// The body of an extended header as it comes.
+  /// The body of an extended header so far.
   private var extended: [UInt8] = []
-  /// The member whose body passes, for messages.
+  /// The name of the current member, for messages.
   private var current: [UInt8] = []
 
-  // What extended headers say about the member that follows.
+  // The extended headers for the next member.
   private var longName: [UInt8]?
   private var longLink: [UInt8]?
   private var pax: PaxHeader?
   private var global = PaxHeader()
   private var globalHeaders = 0
 
-  // Nearly all members have the owner of the one before: no new array for those.
+  // Most members have the same owner as the previous one: reuse its arrays.
   private var lastUser: [UInt8] = []
   private var lastGroup: [UInt8] = []
 
@@ -52,7 +51,7 @@ package final class TarParser: ByteSink {
     self.limits = limits
   }
 
-  /// Whether the end marker, or the first block of it, has come: no member follows.
+  /// Whether the end marker, or its first block, has been parsed: no member follows.
   package var isPastMembers: Bool {
     switch state {
     case .zeroBlock, .trailer: true
@@ -60,7 +59,7 @@ package final class TarParser: ByteSink {
     }
   }
 
-  /// Bytes until the next header block begins: what is left of a body, or of an extended header.
+  /// Bytes until the next header block: the rest of a body or extended header, with its padding.
   package var untilHeader: UInt64 {
     func padded(_ left: UInt64) -> UInt64 {
       left &+ UInt64(TarWriter.padding(after: offset &+ left))
@@ -83,7 +82,7 @@ package final class TarParser: ByteSink {
     }
   }
 
-  /// - Throws: `.truncated` unless the archive's end marker has come.
+  /// - Throws: `.truncated` unless the end marker has been parsed.
   package func finish() throws(Failure) {
     let last = state
     state = .closed
@@ -161,7 +160,7 @@ package final class TarParser: ByteSink {
     }
   }
 
-  /// Members begin at multiples of a block.
+  /// Members begin on block boundaries.
   private func pad(after end: UInt64) {
     let padding = TarWriter.padding(after: end)
     state = padding == 0 ? .header : .padding(left: padding)
@@ -170,7 +169,7 @@ package final class TarParser: ByteSink {
   // MARK: Headers
 
   private func read(header block: Span<UInt8>) throws(Failure) {
-    // Of a block that was collected, `offset` has passed the pieces that came before.
+    // For a block that came in pieces, `offset` is already inside it.
     headerStart = offset / UInt64(TarBlock.size) * UInt64(TarBlock.size)
     do throws(Failure) {
       try interpret(block)
@@ -180,7 +179,7 @@ package final class TarParser: ByteSink {
     }
   }
 
-  /// Whether the handler has the member: what fails then is not the header.
+  /// Whether the member has been passed to the handler: later failures are not about the header.
   private var began = false
 
   private func interpret(_ block: Span<UInt8>) throws(Failure) {
@@ -229,7 +228,7 @@ package final class TarParser: ByteSink {
       switch type {
       case UInt8(ascii: "L"): longName != nil
       case UInt8(ascii: "K"): longLink != nil
-      // A global header between a member and what is said of it would be ambiguous.
+      // A global header between a member and its own extended header would be ambiguous.
       case UInt8(ascii: "g"): hasExtended
       default: pax != nil
       }
@@ -278,7 +277,7 @@ package final class TarParser: ByteSink {
     }
   }
 
-  /// GNU ends a long name with a NUL; what comes after it is not part of the name.
+  /// GNU ends a long name with a NUL; the rest is not part of the name.
   private func longText(_ bytes: [UInt8]) throws(Failure) -> [UInt8] {
     let text = Array(bytes.prefix { $0 != 0 })
     if text.isEmpty { throw Failure(.malformed, "a GNU long name is empty") }
@@ -312,7 +311,7 @@ package final class TarParser: ByteSink {
     var name = said.path ?? longName ?? blockName(block, dialect)
     let hadSlash = name.last == UInt8(ascii: "/")
     var kind = kind(type)
-    // The seventh edition had no type for directories: a slash at the end was all.
+    // The seventh edition had no directory type, only a trailing slash.
     if kind == .file && hadSlash { kind = .directory }
     if kind == .directory {
       while name.count > 1, name.last == UInt8(ascii: "/") { name.removeLast() }
@@ -322,7 +321,7 @@ package final class TarParser: ByteSink {
     var size: UInt64 = 0
     switch kind {
     case .file, .other: size = try bodySize(block, said)
-    // As GNU tar and Python read it: a link's size is that of its target, and no body follows.
+    // Like GNU tar and Python: a link may have the size of its target, but no body follows.
     case .symlink, .hardlink, .characterDevice, .blockDevice, .fifo: break
     case .directory:
       if type != UInt8(ascii: "5"), try bodySize(block, said) != 0 {
@@ -355,7 +354,7 @@ package final class TarParser: ByteSink {
     let mode = try number(block, TarBlock.mode, "mode")
     let member = TarMember(
       name: name, kind: kind, size: size,
-      mode: UInt32(mode & 0o7777),  // old GNU tars put the file's type above
+      mode: UInt32(mode & 0o7777),  // old GNU tars store the file type above
       mtime: try mtime(block, said: said.mtime),
       uid: try number(block, TarBlock.uid, "user id", said: said.uid),
       gid: try number(block, TarBlock.gid, "group id", said: said.gid),

@@ -1,26 +1,26 @@
 import TBKCore
 
-/// Headers of a POSIX tar: ustar, preceded by a pax header where ustar cannot say it.
+/// Writes headers of a POSIX tar: ustar, preceded by a pax header if ustar is not enough.
 package enum TarWriter {
   /// The two zero blocks that end an archive.
   package static let end = [UInt8](repeating: 0, count: 2 * TarBlock.size)
 
-  /// Zero bytes that follow a body of `size` bytes.
+  /// The number of zero bytes after a body of `size` bytes.
   package static func padding(after size: UInt64) -> Int {
     let used = Int(size % UInt64(TarBlock.size))
     return used == 0 ? 0 : TarBlock.size - used
   }
 
-  /// What goes before the body of `member`.
+  /// The header blocks of `member`.
   ///
-  /// A pax header carries: a name that does not fit name and prefix, a link target over 100 bytes,
-  /// user and group names over 31, any of these that is not ASCII, 8 GiB and more, an mtime before
-  /// 1970, past 2242 or with a fraction, ids over seven octal digits, and extended attributes. If
-  /// a text is not UTF-8, `hdrcharset=BINARY` comes first, so that raw bytes stand.
+  /// A pax header contains: a name that does not fit name and prefix, a link target over 100 bytes, user and group
+  /// names over 31 bytes, any of these that is not ASCII, a size from 8 GiB on, an mtime before 1970, after 2242 or
+  /// with a fraction, ids over seven octal digits, and extended attributes. If a text is not UTF-8, `hdrcharset=BINARY`
+  /// comes first, so that raw bytes are kept.
   ///
-  /// - Throws: `.malformed` for what a tar cannot hold: an empty name or target, NUL in a text, a
-  ///   name that ends in a slash, a mode over 0o7777, a body where none can be, and the kinds
-  ///   that `TarMember` does not describe fully (devices, unknown ones).
+  /// - Throws: `.malformed` for what a tar cannot represent: an empty name or target, a NUL in a text, a trailing slash
+  ///   in a name, a mode over 0o7777, a body where none is allowed, and the kinds that `TarMember` does not describe
+  ///   fully (devices, unknown ones).
   package static func header(for member: TarMember) throws(Failure) -> [UInt8] {
     try check(member)
     var path = member.name
@@ -30,7 +30,7 @@ package enum TarWriter {
     let fields = isASCII(path) ? split(path) : nil
     if fields == nil { pax.add(text: "path", path) }
     if !fits(member.linkTarget, TarBlock.linkName) { pax.add(text: "linkpath", member.linkTarget) }
-    // These two fields are strings in C: the last byte stays NUL.
+    // These two fields are C strings: the last byte stays NUL.
     if !fits(member.userName, TarBlock.userName.dropLast()) {
       pax.add(text: "uname", member.userName)
     }
@@ -55,7 +55,7 @@ package enum TarWriter {
       output += records
       output.append(zeros: padding(after: UInt64(records.count)))
     }
-    // Where the pax header overrides a field, what fits of it is for readers without pax.
+    // If the pax header overrides a field, write what fits for readers without pax support.
     let (prefix, name) = fields ?? ([], path.prefix(TarBlock.name.count))
     appendBlock(
       to: &output, name: name, prefix: prefix, type: try typeFlag(member.kind), mode: member.mode,
@@ -65,7 +65,7 @@ package enum TarWriter {
     return output
   }
 
-  /// The name that readers without pax give the extended header, as Python's tarfile writes it.
+  /// The name of the extended header for readers without pax support, the same as Python's tarfile.
   private static let paxName: ArraySlice<UInt8> = Array("././@PaxHeader".utf8)[...]
 
   private static func check(_ member: TarMember) throws(Failure) {
@@ -110,12 +110,12 @@ package enum TarWriter {
     text.count <= field.count && isASCII(text)
   }
 
-  /// The two fields of ustar that `path` fits, cut at a slash that neither holds; nil if none do.
+  /// Splits `path` at a slash into ustar's prefix and name; nil if it does not fit.
   private static func split(
     _ path: [UInt8]
   ) -> (prefix: ArraySlice<UInt8>, name: ArraySlice<UInt8>)? {
     if path.count <= TarBlock.name.count { return ([], path[...]) }
-    // The first slash that leaves little enough for `name`; `prefix` is then the shortest.
+    // Find the first slash after which the rest fits `name`; this makes `prefix` as short as possible.
     let first = max(1, path.count - TarBlock.name.count - 1)
     guard first <= TarBlock.prefix.count, first < path.count - 1,
       let slash = path[first..<path.count - 1].firstIndex(of: UInt8(ascii: "/")),
@@ -143,13 +143,13 @@ package enum TarWriter {
       block.put(member.groupName[...], TarBlock.groupName.dropLast())
     }
     block.put(prefix, TarBlock.prefix)
-    // Six digits, NUL, space: the form that every tar since the seventh edition has written.
+    // Six digits, NUL, space: the form that every tar has written since the seventh edition.
     let sum = TarBlock.checksums(block.span).unsigned
     block.put(octal: UInt64(sum), TarBlock.checksum.dropLast())
     output += bytes
   }
 
-  /// What all blocks have in common: the magic, ids and device numbers of zero.
+  /// The common part of all blocks: the magic, and zero ids and device numbers.
   private static let blankBlock: [UInt8] = {
     var bytes = [UInt8](repeating: 0, count: TarBlock.size)
     var block = bytes.mutableSpan
@@ -163,7 +163,7 @@ package enum TarWriter {
 }
 
 extension MutableSpan where Element == UInt8 {
-  /// As much of `bytes` as `field` holds.
+  /// Writes as much of `bytes` as fits `field`.
   fileprivate mutating func put(_ bytes: ArraySlice<UInt8>, _ field: Range<Int>) {
     var index = field.lowerBound
     for byte in bytes.prefix(field.count) {
@@ -172,7 +172,7 @@ extension MutableSpan where Element == UInt8 {
     }
   }
 
-  /// Octal, zero-padded, with one NUL at the end of the field.
+  /// Writes octal digits, zero-padded, with one NUL at the end of the field.
   fileprivate mutating func put(octal value: UInt64, _ field: Range<Int>) {
     var rest = value
     var index = field.upperBound - 1
@@ -190,7 +190,7 @@ extension Array where Element == UInt8 {
     append(contentsOf: repeatElement(0, count: count))
   }
 
-  /// Decimal digits, with zeros before them up to `width`.
+  /// Appends decimal digits, zero-padded to `width`.
   fileprivate mutating func append(decimal value: UInt64, width: Int = 1) {
     let start = count
     var rest = value
@@ -220,7 +220,7 @@ private struct PaxWriter {
     end(digits)
   }
 
-  /// Seconds, with nine decimals if there is a fraction; a sign covers both parts.
+  /// Seconds, with nine decimals if there is a fraction; the sign applies to both.
   mutating func add(time key: StaticString, _ time: FileTime) {
     let (isNegative, seconds, fraction) = time.magnitude
     var text: [UInt8] = []
@@ -254,7 +254,7 @@ private struct PaxWriter {
     unsafe begin(Span(_unsafeElements: bytes), valueCount: valueCount)
   }
 
-  /// "LENGTH KEY=", where the length counts the whole record, itself included.
+  /// "LENGTH KEY=", where the length is that of the whole record, including itself.
   private mutating func begin(_ key: Span<UInt8>, valueCount: Int) {
     let rest = key.count + valueCount + 3
     var width = 1
@@ -274,7 +274,7 @@ private struct PaxWriter {
     records.append(UInt8(ascii: "\n"))
   }
 
-  /// All records, the character set first; empty if there is none to write.
+  /// All records, the character set first; empty if there are none.
   consuming func finished() -> [UInt8] {
     if !binary { return records }
     var first = PaxWriter()

@@ -1,14 +1,14 @@
 import TBKCore
 
-/// Where the manifest is in the tar of a payload: a skippable frame before the seek table.
+/// Locates the manifest in the tar of a payload: a skippable frame before the seek table.
 package struct ManifestLocator: Equatable, Sendable {
-  /// Where the manifest's tar header begins, in bytes of tar.
+  /// The offset of the manifest's tar header in the tar, in bytes.
   package let offset: UInt64
-  /// Bytes of the manifest's JSON.
+  /// Length of the manifest's JSON in bytes.
   package let length: UInt64
 
   package static let magicBits: UInt8 = 0
-  /// Bytes of the frame.
+  /// Length of the frame in bytes.
   package static let frameLength = 28
   private static let front: [UInt8] = [0x50, 0x2a, 0x4d, 0x18, 20, 0, 0, 0] + Array("TBKM".utf8)
 
@@ -17,7 +17,7 @@ package struct ManifestLocator: Equatable, Sendable {
     self.length = length
   }
 
-  /// Reads a whole frame.
+  /// Parses a whole frame.
   package init(parsing frame: Span<UInt8>) throws(Failure) {
     guard frame.count == Self.frameLength,
       frame.extracting(0..<Self.front.count).elementsEqual(Self.front)
@@ -39,26 +39,26 @@ package struct ManifestLocator: Equatable, Sendable {
   }
 }
 
-/// The frames of a payload, in order: the seek table of the zstd seekable format, which stands last.
+/// The frames of a payload, in order: the seek table of the zstd seekable format, which comes last.
 ///
-/// It takes eight bytes a frame in memory, and a little more.
+/// Uses a little more than eight bytes of memory per frame.
 package struct SeekTable: Equatable, Sendable {
-  /// Of each frame: the lower half its compressed, the upper its decompressed size in bytes.
+  /// For each frame, its compressed size in bytes in the lower half, its decompressed size in the upper.
   private var entries: [UInt64] = []
-  /// The XXH64 of each frame's content, its lower half, if the table has them.
+  /// The lower half of the XXH64 of each frame's content, if the table has them.
   private var checksums: [UInt32] = []
-  /// Where every `stride`th frame begins: compressed, decompressed.
+  /// The compressed and decompressed offsets of every `stride`th frame.
   private var marks: [(UInt64, UInt64)] = []
   private static let stride = 256
-  /// Bytes of all frames.
+  /// Compressed length of all frames in bytes.
   package private(set) var compressedLength: UInt64 = 0
-  /// Bytes of all their contents.
+  /// Decompressed length of all frames in bytes.
   package private(set) var length: UInt64 = 0
 
   package static let magicBits: UInt8 = 14
-  /// Bytes at the end of a table that say how long it is.
+  /// Length of the footer, which gives the length of the table, in bytes.
   package static let footerLength = 9
-  /// Bytes before the first entry.
+  /// Length of the frame header before the first entry, in bytes.
   private static let headerLength = 8
   package static let frameLimit = 1 << 27
   private static let magic: [UInt8] = [0xb1, 0xea, 0x92, 0x8f]
@@ -79,16 +79,16 @@ package struct SeekTable: Equatable, Sendable {
     if entries.count % Self.stride == 0 { marks.append((compressedLength, self.length)) }
     entries.append(UInt64(compressed) | UInt64(length) << 32)
     if let checksum { checksums.append(checksum) }
-    // At most 2^27 of less than 2^32 each.
+    // Cannot overflow: at most 2^27 frames of less than 2^32 bytes.
     compressedLength += UInt64(compressed)
     self.length += UInt64(length)
   }
 
   package struct Frame: Equatable, Sendable {
-    /// Where it begins in the payload, and how long it is.
+    /// Its offset in the payload, and its compressed length in bytes.
     package let position: UInt64
     package let compressed: Int
-    /// Where its content begins in the tar, and how long that is.
+    /// The offset of its content in the tar, and its length in bytes.
     package let offset: UInt64
     package let length: Int
     /// The lower half of the XXH64 of its content, if the table has it.
@@ -107,7 +107,7 @@ package struct SeekTable: Equatable, Sendable {
       length: Int(entries[index] >> 32), checksum: checksums.isEmpty ? nil : checksums[index])
   }
 
-  /// The frame that holds a byte of tar; nil after the last.
+  /// The frame that contains an offset of the tar; nil past the end.
   package func index(ofOffset offset: UInt64) -> Int? {
     guard offset < length else { return nil }
     var (low, high) = (0, marks.count)
@@ -138,7 +138,7 @@ package struct SeekTable: Equatable, Sendable {
     return bytes + [0] + Self.magic
   }
 
-  /// Bytes of the whole table, by its last `footerLength` bytes.
+  /// The length of the whole table in bytes, from its last `footerLength` bytes.
   package static func length(byFooter footer: Span<UInt8>) throws(Failure) -> UInt64 {
     guard footer.count == footerLength, footer.extracting(5..<9).elementsEqual(magic) else {
       throw Failure(.malformed, "the payload does not end in a seek table")
@@ -150,7 +150,7 @@ package struct SeekTable: Equatable, Sendable {
     return UInt64(headerLength + footerLength) + count * (footer[4] == 0 ? 8 : 12)
   }
 
-  /// Reads a whole table. Each frame holds 1 byte to 4 MiB of tar, except the last one, the locator.
+  /// Parses a whole table. Each frame holds 1 byte to 4 MiB of tar, except the last one, the locator.
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     let wrong = Failure(.malformed, "the payload's seek table is malformed")
     guard bytes.count >= Self.headerLength + Self.footerLength else { throw wrong }

@@ -1,4 +1,4 @@
-/// XXH64 with seed 0: what a seek table may have of each frame's content. It authenticates nothing.
+/// XXH64 with seed 0, the optional checksum in a seek table. It authenticates nothing.
 package enum XXH64 {
   private static let prime1: UInt64 = 0x9e37_79b1_85eb_ca87
   private static let prime2: UInt64 = 0xc2b2_ae3d_27d4_eb4f

@@ -1,27 +1,27 @@
 import TBKCore
 
-/// What stands at the front of a Zstandard frame (RFC 8878, 3.1.1), as far as our payloads have it.
+/// The header of a Zstandard frame (RFC 8878, 3.1.1), as far as our payloads use it.
 package struct ZstdFrameHeader: Equatable, Sendable {
-  /// The most bytes of tar in one frame, and the largest window that is granted.
+  /// The maximum bytes of tar in one frame, and the maximum window.
   package static let contentLimit = 4 << 20
-  /// The most bytes that such a frame takes when nothing can be compressed (ZSTD_compressBound), with
-  /// the longest header and a checksum.
+  /// The maximum length of such a frame, for incompressible content (ZSTD_compressBound), with the longest header and a
+  /// checksum.
   package static let sealedLimit = contentLimit + contentLimit / 256 + 64
-  /// The most bytes of a header.
+  /// The maximum length of a header in bytes.
   package static let maximumLength = 18
   package static let magic: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd]
 
-  /// Bytes of content.
+  /// Length of the content in bytes.
   package let contentSize: Int
   /// Whether four bytes of checksum follow the last block.
   package let hasChecksum: Bool
-  /// Bytes of this header, the magic included.
+  /// Length of this header in bytes, including the magic.
   package let length: Int
 
-  /// Reads the header that `bytes` begin with.
+  /// Parses the header at the start of `bytes`.
   ///
-  /// `.truncated` if they end before it does; `.malformed` if it is not a frame, does not say how large
-  /// its content is, or needs a dictionary, more than 4 MiB of content or a larger window than that.
+  /// Throws `.truncated` if `bytes` end inside it; `.malformed` if it is not a frame, does not state its content size,
+  /// or needs a dictionary, or more than 4 MiB of content or window.
   package init(parsing bytes: Span<UInt8>) throws(Failure) {
     guard bytes.count >= 5 else { throw Failure(.truncated, "a zstd frame ends early") }
     guard bytes.extracting(0..<4).elementsEqual(Self.magic) else {
@@ -63,7 +63,7 @@ package struct ZstdFrameHeader: Equatable, Sendable {
   }
 }
 
-/// A number of at most eight bytes, least significant first.
+/// A little-endian number of at most eight bytes.
 func littleEndian(_ bytes: Span<UInt8>) -> UInt64 {
   var value: UInt64 = 0
   for index in bytes.indices { value |= UInt64(bytes[index]) << UInt64(8 * index) }
@@ -71,7 +71,7 @@ func littleEndian(_ bytes: Span<UInt8>) -> UInt64 {
 }
 
 extension Array where Element == UInt8 {
-  /// An integer of four bytes, least significant first.
+  /// Appends a four-byte little-endian integer.
   mutating func append(littleEndian value: UInt32) {
     for shift in stride(from: UInt32(0), to: 32, by: 8) {
       append(UInt8(truncatingIfNeeded: value >> shift))
@@ -79,26 +79,25 @@ extension Array where Element == UInt8 {
   }
 }
 
-/// Finds the ends of frames in a stream that begins with one: of what comes, it says how much belongs
-/// to the frame at hand.
+/// Finds the end of a frame in a stream that begins with one. Use one scanner per frame.
 package struct ZstdFrameScanner: Sendable {
   package enum Kind: Equatable, Sendable {
     case frame(ZstdFrameHeader)
-    /// A frame that decoders skip, and the last four bits of its magic.
+    /// A skippable frame, with the last four bits of its magic.
     case skippable(UInt8)
   }
 
-  /// The most bytes that a skippable frame's content may have.
+  /// The maximum content length of a skippable frame in bytes.
   private let skippableLimit: UInt64
   private var kind: Kind?
-  /// Bytes up to the next thing that has to be read, or up to the end.
+  /// How many bytes are needed for the next step, or up to the end of the frame.
   private var needed = 5
   private var isLast = false
 
   package init(skippableLimit: UInt64) { self.skippableLimit = skippableLimit }
 
-  /// - Parameter bytes: what there is of the frame, from its first byte on.
-  /// - Returns: the frame's length, if all of it is there; else nil.
+  /// - Parameter bytes: the frame so far, from its first byte.
+  /// - Returns: the frame's length and kind once all of it is there; else nil.
   package mutating func end(in bytes: Span<UInt8>) throws(Failure) -> (length: Int, kind: Kind)? {
     while true {
       guard bytes.count >= needed else { return nil }
