@@ -1,11 +1,11 @@
-// Parallel gzip (RFC 1952) as pigz does it: blocks deflated independently of each other, each with
-// the 32 KiB before it as dictionary and a sync flush after it, make one gzip member together.
+// Parallel gzip (RFC 1952) like pigz: blocks are deflated independently, each with the preceding 32 KiB as its
+// dictionary and a sync flush at its end, and together form one gzip member.
 
 import CZlib
 import TBKCore
 
-/// The bytes of one block. Twice or four times as much is no faster and, on trees of programs and
-/// text, no smaller.
+/// The size of one block in bytes. Blocks two or four times as large are no faster and, on trees of programs and text,
+/// compress no better.
 let gzipBlockSize = 128 * 1024
 
 /// How far back deflate refers (RFC 1951 §2).
@@ -14,17 +14,16 @@ private let dictionarySize = 32 * 1024
 /// The most bytes of a stored deflate block (RFC 1951 §3.2.4).
 private let storedLimit = 65535
 
-/// What `count` bytes take when they are stored.
+/// The size of `count` bytes in stored blocks.
 private func storedSize(_ count: Int) -> Int {
   count + 5 * ((count + storedLimit - 1) / storedLimit)
 }
 
 /// Compresses what is written into one gzip member.
 ///
-/// The output depends only on the input and the level: neither on the number of threads nor on
-/// how the input is cut into writes; time is 0 and the system is "Unix". `next` is written to and
-/// finished by the calling thread, inside `write` and `finish`. Memory is about 1.2 MiB for
-/// each thread. After an error, and when dropped unfinished, all threads have ended.
+/// The output depends only on the input and the level, not on the number of threads or the sizes of the writes; the
+/// header's time is 0 and its system "Unix". `next` is used only by the calling thread, inside `write` and `finish`.
+/// Memory is about 1.2 MiB per thread. After an error, or when deinitialised unfinished, all threads have ended.
 package final class GzipCompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   private let level: Int
@@ -76,9 +75,9 @@ package final class GzipCompressor: ByteSink, PhasedStage {
 
   func stop() { pool.stop() }
 
-  /// Hands the block that is being filled to the pool, and whatever is done to `next`.
+  /// Passes the current block to the pool, and finished blocks to `next`.
   private func submit() throws(Failure) {
-    // First what makes room, then what gives the threads work, then what they have done meanwhile.
+    // Make room first, then give the threads work, then take what they have finished.
     try pool.makeRoom(emit)
     let full = filling
     filling = spare.popLast() ?? GzipBlock()
@@ -122,7 +121,7 @@ package final class GzipCompressor: ByteSink, PhasedStage {
   }
 }
 
-/// A block on its way through the pool, with its result. Reused.
+/// A block in the pool, with its result. Reused.
 final class GzipBlock {
   /// The dictionary, in the first 32 KiB, then the bytes of the block.
   private var input = [UInt8](repeating: 0, count: dictionarySize + gzipBlockSize)
@@ -137,7 +136,7 @@ final class GzipBlock {
   var isFull: Bool { count == gzipBlockSize }
   var isEmpty: Bool { count == 0 }
 
-  /// Takes as many bytes as fit, and returns how many.
+  /// Appends as many bytes as fit, and returns how many.
   func append(_ bytes: Span<UInt8>) -> Int {
     let taken = min(bytes.count, gzipBlockSize - count)
     let start = dictionarySize + count
@@ -164,7 +163,7 @@ final class GzipBlock {
     }
   }
 
-  /// Lends the dictionary (empty if there is none), the bytes and the room for output.
+  /// Lends the dictionary (empty if there is none), the input and the output buffer.
   fileprivate func withBuffers(
     _ body: (
       _ dictionary: UnsafeMutableBufferPointer<UInt8>, _ bytes: UnsafeMutableBufferPointer<UInt8>,
@@ -230,7 +229,7 @@ final class GzipBlock {
     }
   }
 
-  /// - Returns: the bytes of output, or nil if they would be no fewer than stored ones.
+  /// - Returns: the output size in bytes, or nil if it would not be smaller than stored.
   private func deflated(
     _ stream: UnsafeMutablePointer<z_stream>, _ dictionary: UnsafeMutableBufferPointer<UInt8>,
     _ bytes: UnsafeMutableBufferPointer<UInt8>, _ output: UnsafeMutableBufferPointer<UInt8>
@@ -278,7 +277,7 @@ final class GzipBlock {
   }
 }
 
-/// The failure of a call of zlib that says nothing about the data.
+/// The failure of a zlib call that is not about the data.
 func zlibFailure(_ call: String, _ status: Int32) -> Failure {
   status == Z_MEM_ERROR
     ? Failure(.exhausted, "out of memory")

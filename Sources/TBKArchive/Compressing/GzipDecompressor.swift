@@ -1,12 +1,12 @@
 import CZlib
 import TBKCore
 
-/// Decompresses gzip (RFC 1952): one or more members, taken as one stream.
+/// Decompresses gzip (RFC 1952): one or more members, as one stream.
 ///
-/// Headers, checksums and sizes are checked. Anything after the last member that does not begin
-/// another one is `.malformed`, padding too; an input that ends inside a member, or has none, is
-/// `.truncated`. Output is passed on in pieces of `chunkSize`, before the checksum that covers it
-/// has been seen: it is no more to be trusted than the input. Memory does not depend on the input.
+/// Headers, checksums and sizes are checked. Anything after the last member that is not another member, including
+/// padding, is `.malformed`; an input that ends inside a member, or is empty, is `.truncated`. Output is passed on in
+/// pieces of at most `chunkSize`, before its checksum has been checked: trust it no more than the input. Memory does
+/// not depend on the input.
 @safe package final class GzipDecompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   // Allocated: zlib's state points back at it, so it must not move.
@@ -21,7 +21,7 @@ import TBKCore
   package init(into next: any ByteSink) throws(Failure) {
     let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     unsafe stream.initialize(to: z_stream())
-    // 16: gzip and nothing else; 15: windows up to 32 KiB.
+    // 16: gzip only; 15: windows up to 32 KiB.
     let status = unsafe tbk_inflate_init(stream, 16 + 15)
     guard status == Z_OK else {
       unsafe stream.deallocate()
@@ -58,7 +58,7 @@ import TBKCore
     }
   }
 
-  /// Takes all of `bytes`, and everything that can be made of it out of zlib.
+  /// Decompresses all of `bytes`, and takes all output that zlib can produce.
   private func inflateAll(_ bytes: Span<UInt8>) throws(Failure) {
     var used = 0
     var mayHaveMore = false
@@ -77,7 +77,7 @@ import TBKCore
       case Z_BUF_ERROR where used < bytes.count && !full:
         throw Failure(.library, "inflate makes no progress")
       case Z_OK, Z_BUF_ERROR:
-        // zlib may hold back output if the buffer is full, and only then.
+        // zlib holds back output only if the buffer is full.
         mayHaveMore = full
       case Z_MEM_ERROR, Z_STREAM_ERROR, Z_VERSION_ERROR: throw zlibFailure("inflate", status)
       default:
@@ -87,7 +87,7 @@ import TBKCore
     }
   }
 
-  /// A member begins with `first`; its second byte and the rest of the header are zlib's to check.
+  /// Begins a member with the byte `first`; zlib checks the rest of the header.
   private func beginMember(first: UInt8) throws(Failure) {
     guard first == 0x1f else {
       throw Failure(
@@ -100,7 +100,7 @@ import TBKCore
     atBoundary = false
   }
 
-  /// One call of `inflate`, into what is left of `output`.
+  /// Calls `inflate` once, into the rest of `output`.
   private func inflateOnce(_ bytes: Span<UInt8>) -> (status: Int32, taken: Int) {
     unsafe bytes.withUnsafeBufferPointer { input in
       unsafe output.withUnsafeMutableBufferPointer { output in
@@ -126,7 +126,7 @@ import TBKCore
 
   private func flush() throws(Failure) {
     if outputCount == 0 { return }
-    // An expansion of 1000:1 may come out of one write.
+    // One write may expand 1000:1.
     try Interruption.check()
     let output = self.output
     try next.write(output.span.extracting(0..<outputCount))

@@ -1,19 +1,18 @@
 import TBKCore
 
-/// Whether deflating a block would be wasted time: media, archives, ciphertext.
+/// Tests whether compressing a block would waste time: media, archives, ciphertext.
 ///
-/// The rule: a block is stored if what deflate would save on it is estimated at less than 1 %.
-/// Deflate saves in two ways, and both are estimated:
+/// A block is stored if the estimated saving of deflate is below 1 %. Deflate saves in two ways, and both are
+/// estimated:
 ///
-/// - By Huffman codes. How far the bytes of each 16 KiB slice are from evenly distributed is
-///   measured with a chi-square test; the excess over what chance gives (255 on average), divided
-///   by 2 ln 2, is about the bits that codes save. For uneven data that says too much, never too
-///   little.
-/// - By repeats. One position in 16, chosen by its content so that both ends of a repeat are
-///   chosen alike, is looked up by its four bytes; each one found stands for 16 bytes saved.
-///   Repeats from the block before are not seen, but from the middle of a block on they show.
+/// - By Huffman codes. A chi-square test of each 16 KiB slice measures how unevenly its bytes are distributed; the
+///   excess over the value for random bytes (255 on average), divided by 2 ln 2, is about the number of bits that codes
+///   save. For uneven data this is too high, never too low.
+/// - By repeats. One position in 16, chosen by its content so that both ends of a repeat are chosen alike, is looked up
+///   by its four bytes; each hit counts as 16 bytes saved. Repeats of the previous block are not found; those within
+///   the block show from its middle on.
 ///
-/// A sample of 4 KiB comes first: most data is visibly uneven there, and costs no more than that.
+/// A sample of 4 KiB comes first: most data is clearly uneven there, and needs no further test.
 ///
 /// Measured at level 6: packages, images and fonts become 0.08 % larger and take three quarters of
 /// the time; ciphertext takes a fifth; programs, libraries and text do not change.
@@ -23,7 +22,7 @@ struct IncompressibleTest {
 
   private static let sliceSize = 16 * 1024
 
-  /// The answer depends only on `bytes`.
+  /// The result depends only on `bytes`.
   mutating func holds(for bytes: Span<UInt8>) -> Bool {
     // Small blocks cost little either way.
     if bytes.count < Self.sliceSize { return false }
@@ -40,7 +39,7 @@ struct IncompressibleTest {
     return saved + bitsSavedByRepeats(bytes) <= limit
   }
 
-  /// Sixteen runs of 256 bytes, whose places do not follow a power of two.
+  /// Samples sixteen runs of 256 bytes, at offsets that follow no power of two.
   private mutating func sampleIsUneven(_ bytes: Span<UInt8>) -> Bool {
     for index in counts.indices { counts[index] = 0 }
     let step = bytes.count / 16
@@ -48,7 +47,7 @@ struct IncompressibleTest {
       let start = run * step + run * 97 % (step - 256)
       for index in start..<start + 256 { counts[Int(bytes[index])] += 1 }
     }
-    // Chance alone gives 255 with a deviation of 23; 4 % saved would give 255 + 227.
+    // Random bytes give 255 with a standard deviation of 23; a saving of 4 % would give 255 + 227.
     return chiSquare(4096) > 700
   }
 
@@ -81,7 +80,7 @@ struct IncompressibleTest {
     return found * 16 * 8
   }
 
-  /// Whether the four bytes that end at `one` are those that end at `other`; both at least 3.
+  /// Whether the four bytes ending at `one` equal those ending at `other`; both at least 3.
   private func same(_ bytes: Span<UInt8>, _ one: Int, _ other: Int) -> Bool {
     for back in 0..<4 where bytes[one - back] != bytes[other - back] { return false }
     return true

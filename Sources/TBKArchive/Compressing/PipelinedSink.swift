@@ -1,23 +1,22 @@
 import TBKCore
 
-/// Runs the stages behind it on one other thread, so that both sides work at the same time; in the
-/// calling thread where there can be no other.
+/// Runs the stages behind it on a second thread, so that both sides work in parallel; in the calling thread if no
+/// thread can be started.
 ///
-/// What is written is copied, in pieces of `chunkSize`, into a queue of bounded length; the other
-/// thread takes it from there. An error of `next` is thrown by the next `write` or by `finish`.
+/// Written bytes are copied, in pieces of `chunkSize`, into a queue of bounded length, from which the other thread
+/// takes them. An error of `next` is thrown by the next `write` or by `finish`.
 ///
-/// Ownership: between the first `write` (or `finish`) and the return of `finish`, or the end of
-/// this object, `next` and whatever it refers to belong to the other thread; nobody else may touch
-/// them. Before and after they are the caller's again, and what `next` did is then visible.
-/// Dropped without `finish()`, the queue is forgotten, `next` is not finished, and the thread has
-/// ended when `deinit` returns.
+/// Ownership: from the first `write` (or `finish`) until `finish` returns or this object is deinitialised, `next` and
+/// everything it refers to belong to the other thread. Before and after, they are the caller's, who then sees all
+/// effects. If deinitialised without `finish()`, the queue is dropped, `next` is not finished, and the thread has ended
+/// when `deinit` returns.
 package final class PipelinedSink: ByteSink, PhasedStage {
   private let queue: Queue
   private let depth: Int
   var phase = StagePhase.open
   private var filling: [UInt8] = []
   private var thread: WorkerThread?
-  /// Where there can be no thread: what it would have written to.
+  /// The next stage, if no thread could be started.
   private var direct: (any ByteSink)?
 
   /// - Parameter depth: how many chunks may wait, at least 1. Memory is at most `depth + 2` chunks.
@@ -82,21 +81,21 @@ package final class PipelinedSink: ByteSink, PhasedStage {
     self.thread = nil
   }
 
-  /// Chunks between the two threads. All but `next` is read and written under the monitor; `next`
-  /// is used by the thread in `serve()` alone, which is why this may be handed to it.
+  /// The chunks passed between the two threads. The monitor guards everything except `next`, which only the thread in
+  /// `serve()` uses. So this may be shared.
   private final class Queue: @unchecked Sendable {
     private let monitor = Monitor()
     private let depth: Int
     let next: any ByteSink
-    /// First in, first out; `first` is the index of the oldest.
+    /// A ring buffer; `first` is the index of the oldest chunk.
     private var chunks: [[UInt8]]
     private var first = 0
     private var count = 0
-    /// Emptied arrays, to be filled again.
+    /// Empty arrays for reuse.
     private var spare: [[UInt8]] = []
     private var ending = false
     private var abandoned = false
-    /// The other thread uses `next` no more.
+    /// The other thread no longer uses `next`.
     private var ended = false
     private var failure: Failure?
 
@@ -118,7 +117,7 @@ package final class PipelinedSink: ByteSink, PhasedStage {
       return spare.popLast() ?? []
     }
 
-    /// Ends the stream and waits until `next` has been finished.
+    /// Ends the stream and waits until `next` is finished.
     func finish(_ thread: WorkerThread?) throws(Failure) {
       monitor.lock()
       defer { monitor.unlock() }
@@ -128,7 +127,7 @@ package final class PipelinedSink: ByteSink, PhasedStage {
       if let failure { throw failure }
     }
 
-    /// Forgets what is queued and waits until the other thread is about to return.
+    /// Drops the queue and waits until the other thread is about to return.
     func abandon(_ thread: WorkerThread) {
       monitor.lock()
       defer { monitor.unlock() }
@@ -140,8 +139,8 @@ package final class PipelinedSink: ByteSink, PhasedStage {
       }
     }
 
-    /// Waits a while. A signal does not reach the other thread, which may be blocked in a system
-    /// call: so look for one here and pass it on.
+    /// Waits for a change, at most 50 ms. The other thread blocks signals and may be in a system call, so check for a
+    /// signal here and pass it on.
     private func pause(_ thread: WorkerThread?) throws(Failure) {
       monitor.wait(milliseconds: 50)
       if Interruption.signal != nil {
@@ -150,7 +149,7 @@ package final class PipelinedSink: ByteSink, PhasedStage {
       }
     }
 
-    /// The life of the other thread.
+    /// The body of the other thread.
     func serve() {
       var result: Failure?
       do throws(Failure) {

@@ -2,8 +2,8 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A payload in which any part of the tar can be read, by its seek table: the table comes first, then
-/// what is wanted and nothing else.
+/// Reads any part of the tar in a payload, by its seek table: reads the table first, then only the frames that are
+/// needed.
 package final class SeekablePayload {
   private let message: ChunkedMessage
   private let table: SeekTable
@@ -11,11 +11,11 @@ package final class SeekablePayload {
   private let job = ZstdFrameJob()
   /// The frame whose content `job` holds.
   private var held: Int?
-  /// What of the payload will be read, by `expect`, and how much of that is behind us.
+  /// The ranges of the payload that `expect` announced, and how many of them have been read.
   private var runs: [Range<UInt64>] = []
   private var nextRun = 0
 
-  /// So many bytes between two frames are read with them rather than asked for twice.
+  /// A gap of at most this many bytes between two frames is read rather than requested around.
   private static let gap: UInt64 = 64 << 10
 
   /// Where the manifest is.
@@ -23,7 +23,7 @@ package final class SeekablePayload {
   /// Bytes of tar.
   package var length: UInt64 { table.length }
 
-  /// Reads the table and the locator of a message whose length has been proved.
+  /// Reads the table and the locator of a message whose length has been authenticated.
   package init(_ message: ChunkedMessage) throws(Failure) {
     let footer = UInt64(SeekTable.footerLength)
     guard message.length >= footer else {
@@ -53,8 +53,8 @@ package final class SeekablePayload {
     decompressor = try FrameDecompressor()
   }
 
-  /// Says what of the tar will be read, and in this order: frames that lie side by side can come together.
-  /// What does not lie in the tar is passed over.
+  /// Announces which ranges of the tar will be read, in this order: adjacent frames can be fetched together. Ignores
+  /// ranges that are outside the tar.
   ///
   /// - Parameter ranges: ascending.
   package func expect(_ ranges: [Range<UInt64>]) {
@@ -76,13 +76,13 @@ package final class SeekablePayload {
     message.expect(runs)
   }
 
-  /// How far the payload will be read on from a place.
+  /// The end of the announced range that contains a position of the payload; nil if none does.
   private func end(ofRunAt position: UInt64) -> UInt64? {
     while nextRun < runs.count, runs[nextRun].upperBound <= position { nextRun += 1 }
     return nextRun < runs.count && runs[nextRun].contains(position) ? runs[nextRun].upperBound : nil
   }
 
-  /// Passes a part of the tar to `sink` without ending it; `.malformed` if it is not all there.
+  /// Copies a part of the tar to `sink` without finishing it; `.malformed` if it ends beyond the tar.
   package func read(_ range: Range<UInt64>, into sink: any ByteSink) throws(Failure) {
     guard range.upperBound <= table.length else {
       throw Failure(.malformed, "the manifest points outside of the archive")
@@ -105,7 +105,7 @@ package final class SeekablePayload {
     try sink.write(output.span.extracting(range))
   }
 
-  /// Brings a frame's content into `job`.
+  /// Reads and decompresses a frame into `job`.
   private func open(_ index: Int) throws(Failure) -> SeekTable.Frame {
     let frame = table.frame(index)
     if held == index { return frame }

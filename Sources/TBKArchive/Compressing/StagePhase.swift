@@ -1,13 +1,13 @@
 import TBKCore
 
-/// Whether a stage still takes bytes.
+/// Whether a stage still accepts bytes.
 enum StagePhase {
   case open
   case finished
-  /// The first error; every later call meets it again.
+  /// The first error; every later call throws it again.
   case failed(Failure)
 
-  /// Refuses what comes after `finish()` or after an error.
+  /// Throws after `finish()` or after an error.
   func check() throws(Failure) {
     switch self {
     case .open: return
@@ -17,7 +17,7 @@ enum StagePhase {
   }
 }
 
-/// A stage that takes no more bytes after `finish()`, or after its first error.
+/// A stage that accepts no bytes after `finish()`, or after its first error.
 protocol PhasedStage: AnyObject {
   var phase: StagePhase { get set }
   /// Ends its threads, if it has any, after an error. May be called again.
@@ -27,7 +27,7 @@ protocol PhasedStage: AnyObject {
 extension PhasedStage {
   func stop() {}
 
-  /// Does a step, unless the stage has ended. An error ends it.
+  /// Runs a step, unless the stage has ended. An error ends the stage.
   func step(_ body: () throws(Failure) -> Void) throws(Failure) {
     try phase.check()
     do throws(Failure) {
@@ -39,7 +39,7 @@ extension PhasedStage {
     }
   }
 
-  /// Does the last step.
+  /// Runs the last step.
   func end(_ body: () throws(Failure) -> Void) throws(Failure) {
     try step(body)
     phase = .finished

@@ -1,5 +1,5 @@
-// The payload of suite 3 and age (tbk(5)): independent zstd frames of at most 4 MiB, where the manifest
-// stands, and the seek table.
+// The payload of suite 3 and age (tbk(5)): independent zstd frames of at most 4 MiB, the manifest's locator, and the
+// seek table.
 
 import CZstd
 import TBKCore
@@ -7,10 +7,10 @@ import TBKFormat
 
 /// Compresses a tar into frames on several threads.
 ///
-/// The output depends on the input, the level and where members were said to begin: neither on the
-/// number of threads nor on how the input is cut into writes. `next` is written to and finished by
-/// the calling thread, inside `write` and `finish`. Memory is about 14 MiB for each thread at level 3,
-/// and eight bytes for each frame. After an error, and when dropped unfinished, all threads have ended.
+/// The output depends only on the input, the level and where `beginMember` and `beginManifest` were called, not on the
+/// number of threads or the sizes of the writes. `next` is used only by the calling thread, inside `write` and
+/// `finish`. Memory is about 14 MiB per thread at level 3, and eight bytes per frame. After an error, or when
+/// deinitialised unfinished, all threads have ended.
 package final class ZstdCompressor: ByteSink, PhasedStage {
   private let next: any ByteSink
   private let pool: OrderedPool<FrameCompressor>
@@ -20,16 +20,16 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
   private var table = SeekTable()
   private var offset: UInt64 = 0
   private var locator: ManifestLocator?
-  /// Gets the frames of the manifest too, as a payload of their own.
+  /// Also gets the manifest's frames, as a separate payload.
   private var copy: (any ByteSink)?
   private var copyTable = SeekTable()
   /// The number of the manifest's first frame.
   private var manifestFrame = Int.max
 
   package static let levels = 1...19
-  /// What stock zstd takes.
+  /// The default of zstd.
   package static let standardLevel = 3
-  /// A member of the tar of at most this many bytes is not split.
+  /// A tar member of at most this many bytes is not split between frames.
   private static let wholeMemberLimit: UInt64 = 1 << 20
 
   /// - Parameters:
@@ -51,11 +51,11 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
   /// Bytes of tar so far.
   package var position: UInt64 { offset }
 
-  /// Says that a member of the tar comes next.
+  /// Announces the next member of the tar.
   ///
   /// - Parameters:
-  ///   - header: bytes of its headers.
-  ///   - content: bytes of its content, without padding.
+  ///   - header: length of its headers in bytes.
+  ///   - content: length of its content in bytes, without padding.
   package func beginMember(header: Int, content: UInt64) throws(Failure) {
     try phase.check()
     guard content <= Self.wholeMemberLimit else { return }
@@ -66,7 +66,7 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
 
   // MARK: Frames that wait for what comes before them
 
-  /// Lets the frames that follow wait in `spool`, which has them when it is replayed.
+  /// Writes the frames that follow to `spool`, until `release`.
   package func holdBack(into spool: any ByteSink) throws(Failure) {
     try step { () throws(Failure) in
       try endFrame()
@@ -75,9 +75,9 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
     held = Held(spool: spool, position: offset)
   }
 
-  /// Writes what comes before the frames that wait, and then those.
+  /// Writes `front`, and then the frames that were held back.
   ///
-  /// - Parameter replay: passes what the spool holds to a sink, without ending it.
+  /// - Parameter replay: copies the spool to a sink, without finishing it.
   package func release(
     behind front: [UInt8], replay: (any ByteSink) throws(Failure) -> Void
   ) throws(Failure) {
@@ -104,18 +104,18 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
   /// Frames that are not part of the payload yet.
   private struct Held {
     let spool: any ByteSink
-    /// Bytes of tar before them.
+    /// Position in the tar where they begin.
     let position: UInt64
     var table = SeekTable()
   }
 
   private var held: Held?
 
-  /// Says that the manifest's header comes next, and only the manifest after it.
+  /// Announces that the rest of the tar is the manifest, header first.
   ///
   /// - Parameters:
-  ///   - length: bytes of its JSON.
-  ///   - copy: gets a payload of only the manifest, and is ended before `next` is.
+  ///   - length: length of its JSON in bytes.
+  ///   - copy: gets a payload of only the manifest; finished before `next`.
   package func beginManifest(length: UInt64, copy: (any ByteSink)? = nil) throws(Failure) {
     try step(endFrame)
     self.copy = copy
@@ -136,7 +136,7 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
     }
   }
 
-  /// Writes locator and table after the frames. Without `beginManifest` it is a `.library` failure.
+  /// Writes locator and table after the frames. Throws `.library` without `beginManifest`.
   package func finish() throws(Failure) {
     try end { () throws(Failure) in
       guard let locator, held == nil else { throw Failure(.library, "a payload without a manifest") }
@@ -163,7 +163,7 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
   }
 
   private func submit() throws(Failure) {
-    // First what makes room, then what gives the threads work, then what they have done meanwhile.
+    // Make room first, then give the threads work, then take what they have finished.
     try pool.makeRoom(emit)
     let full = filling
     filling = spare.popLast() ?? ZstdFrameJob()
@@ -191,14 +191,14 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
   }
 }
 
-/// A frame on its way through a pool, with its result. Reused.
+/// A frame in a pool, with its result. Reused.
 final class ZstdFrameJob {
-  /// What is compressed or decompressed.
+  /// The bytes to compress or decompress.
   fileprivate(set) var input: [UInt8] = []
   var output: [UInt8] = []
-  /// Bytes of output: the result of compressing, what is expected of decompressing.
+  /// Length of the output in bytes: the result of compression, or what decompression must produce.
   var outputCount = 0
-  /// The lower half of the XXH64 of what was decompressed.
+  /// The lower half of the XXH64 of the decompressed bytes.
   var checksum: UInt32 = 0
   var failure: Failure?
 
@@ -241,10 +241,10 @@ final class ZstdFrameJob {
     job.failure = nil
     let bound = ZSTD_compressBound(job.count)
     if job.output.count < bound { job.output = [UInt8](repeating: 0, count: bound) }
-    // What cannot be compressed is found out fastest at level 1, and is stored.
+    // For incompressible data level 1 is fastest, and zstd stores it.
     let isWaste = level > 1 && isIncompressible(job)
-    // At the usual level zstd's own tables take 768 KiB, as much as a core's cache. With half of that a frame
-    // takes four fifths of the time, and becomes one percent larger. 0 is what zstd chooses.
+    // At the default level zstd's tables take 768 KiB, as much as a core's cache. With half of that a frame takes four
+    // fifths of the time and is one percent larger. 0 means zstd's own choice.
     let isTuned = !isWaste && level == 3 && job.count > 1 << 18
     let result = unsafe job.input.withUnsafeBytes { input in
       unsafe job.output.withUnsafeMutableBytes { output in

@@ -2,12 +2,10 @@ import CZstd
 import TBKCore
 import TBKFormat
 
-/// Decompresses a payload of frames on several threads into a tar. It takes what `ZstdCompressor` may
-/// write and nothing else: frames that say how large they are, the manifest's locator, and a seek
-/// table that is right about all of them.
+/// Decompresses a payload of frames on several threads into a tar. Accepts only what `ZstdCompressor` may write: frames
+/// that state their size, the manifest's locator, and a seek table that matches all frames.
 ///
-/// `next` is written to and finished by the calling thread. Memory is about 9 MiB for each thread, and
-/// eight bytes for each frame.
+/// `next` is used only by the calling thread. Memory is about 9 MiB per thread, and eight bytes per frame.
 package final class ZstdDecompressor: ByteSink, PhasedStage {
   private enum Place { case frames, table, end }
 
@@ -21,7 +19,7 @@ package final class ZstdDecompressor: ByteSink, PhasedStage {
   private var frames = SeekTable()
   private var checksums: [UInt32] = []
 
-  /// Where the manifest is; there when `finish()` has returned.
+  /// Where the manifest is; set when `finish()` has returned.
   package private(set) var locator: ManifestLocator?
 
   /// - Parameter threads: 1 to 1024; with 1 the calling thread does the work.
@@ -36,7 +34,7 @@ package final class ZstdDecompressor: ByteSink, PhasedStage {
     try step { () throws(Failure) in
       var done = 0
       while done < bytes.count {
-        // No more is held than a frame can take, and a piece of what follows it.
+        // `held` never exceeds one frame and a piece of what follows it.
         let count = min(bytes.count - done, chunkSize)
         held.append(bytes.extracting(done..<done + count))
         done += count
@@ -109,14 +107,14 @@ package final class ZstdDecompressor: ByteSink, PhasedStage {
     scanner = ZstdFrameScanner(skippableLimit: skippableLimit)
   }
 
-  /// The table that belongs to the frames so far, with checksums.
+  /// The limit for the next skippable frame: the locator, then the table of the frames so far, with checksums.
   private var skippableLimit: UInt64 {
     place == .frames
       ? UInt64(ManifestLocator.frameLength)
       : UInt64(SeekTable.footerLength) + 12 * UInt64(frames.count)
   }
 
-  /// The manifest begins where a frame does, and ends where the tar may.
+  /// The manifest begins where a frame does, and ends within the tar.
   private func check(_ locator: ManifestLocator) throws(Failure) {
     let wrong = Failure(.malformed, "the payload's locator points where no manifest can be")
     guard let index = frames.index(ofOffset: locator.offset),
@@ -162,7 +160,7 @@ package final class ZstdDecompressor: ByteSink, PhasedStage {
 
   deinit { unsafe _ = ZSTD_freeDCtx(context) }
 
-  /// `outputCount` is what the frame's header says, at most 4 MiB.
+  /// `outputCount` is the content size in the frame's header, at most 4 MiB.
   func run(_ job: ZstdFrameJob) {
     job.failure = nil
     let count = job.outputCount

@@ -2,28 +2,28 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What opens archives. Each is asked for when a header has been found good.
+/// Provides the keys of archives. Called only after a header has been parsed and checked.
 package protocol ArchiveKeys: AnyObject {
-  /// What derives keys from the password.
+  /// Derives keys from the password.
   func ring() throws(Failure) -> KeyRing
   /// The key of an age file.
   func key(of header: AgeHeader) throws(Failure) -> AgeFileKey
-  /// Why the password or identity is missing, which is not the fault of an archive; nil if it is there.
+  /// Why the password or identity could not be obtained, which is not the archive's fault; nil if it could.
   var failure: Failure? { get }
 }
 
-/// The clear front of an archive, of whatever kind. Nothing in it has been verified.
+/// The unencrypted header of an archive of any kind. Nothing in it has been verified.
 package enum ArchiveFront {
-  /// One tag over all of it: suite 1, and TBK1.
+  /// One tag over the whole archive: suite 1 and TBK1.
   case whole(ArchiveHeader)
   /// Suite 3.
   case chunked(ChunkedHeader)
   /// - Parameter binary: whether the file is not armored.
   case age(AgeHeader, binary: Bool)
 
-  /// Reads the front of an archive, and nothing after it; checks the costs it asks for.
+  /// Reads the front of an archive and nothing after it; checks its key derivation costs.
   ///
-  /// - Returns: the front, and what to read on from: the source, or what its armor says.
+  /// - Returns: the front, and the source of the rest: `source`, or its decoded armor.
   package static func read(
     _ source: PeekingSource, limits: OpenLimits
   ) throws(Failure) -> (ArchiveFront, PeekingSource) {
@@ -41,7 +41,7 @@ package enum ArchiveFront {
   }
 }
 
-/// Opens archives of every kind but packages of mbu.
+/// Opens archives of every kind except mbu packages.
 package struct ArchiveOpener {
   private let keys: any ArchiveKeys
   private let limits: OpenLimits
@@ -51,7 +51,7 @@ package struct ArchiveOpener {
     self.limits = limits
   }
 
-  /// Opens the archive that lies in a seekable file, from `start` to the file's end.
+  /// Opens the archive in a seekable file, from `start` to the file's end.
   package func open(file: Descriptor, start: UInt64) throws(Failure) -> any OpenedArchive {
     let region = try DescriptorRegion(file, from: start)
     let (front, source) = try ArchiveFront.read(PeekingSource(RegionSource(region)), limits: limits)
@@ -68,7 +68,7 @@ package struct ArchiveOpener {
     }
   }
 
-  /// Opens the archive that fills a region; one that has to be read whole, from the file that `whole` makes.
+  /// Opens the archive that fills a region; if it must be read as a whole, from the file that `whole` returns.
   package func open(
     region: any ByteRegion, whole: () throws(Failure) -> Descriptor
   ) throws(Failure) -> any OpenedArchive {
@@ -83,9 +83,10 @@ package struct ArchiveOpener {
     }
   }
 
-  /// Opens the archive that a stream begins with.
+  /// Opens the archive at the start of a stream.
   ///
-  /// - Parameter isFramed: whether it ends where the stream does. Suite 3 and age have no other end.
+  /// - Parameter isFramed: whether it ends with the stream. Required for suite 3 and age, which do not record their
+  ///   end.
   package func open(
     stream: PeekingSource, isFramed: Bool
   ) throws(Failure) -> any OpenedArchive {

@@ -2,27 +2,27 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// The archives of one backup, the newest first, each opened when it is asked for.
+/// The archives of one backup, newest first, each opened on demand.
 package final class ArchiveSources {
   private var operands: [RawPath]
   private let isChain: Bool
   private let limits: OpenLimits
   private let keys: OpeningKeys
-  /// What archives are read from one after the other.
+  /// The chain that archives are currently read from.
   private var chain: ChainReader?
   /// Whether an archive other than the first may be missing or damaged.
   private let isPartial: Bool
   private var hasBegun = false
   private let warn: (String) -> Void
-  /// The archive that was given last: on a pipe, the next one comes after it.
+  /// The archive returned last: on a pipe, the next one follows it.
   private var last: (any OpenedArchive)?
-  /// With what mbu packages are opened, if the operand is one.
+  /// The settings for an mbu package, if the operand is one.
   private let mbu: MbuSettings?
 
   /// - Parameters:
   ///   - operands: oldest first; standard input if there are none.
-  ///   - mbu: the settings of an mbu whose package the one operand is.
-  ///   - keys: set to whether standard input is an archive.
+  ///   - mbu: the settings of the mbu that created the operand, if that is an mbu package.
+  ///   - keys: gets `inputIsData` set if standard input is an archive.
   ///   - warn: reports an archive that is skipped.
   package init(
     _ operands: [RawPath], isChain: Bool, isPartial: Bool = false, limits: OpenLimits,
@@ -46,12 +46,12 @@ package final class ArchiveSources {
     return try ArchiveFront.read(source, limits: .unlimited).0
   }
 
-  /// Whether the archive that was given last is in chunks: of suite 3, or an age file, which has the same payload.
+  /// Whether the archive returned last is chunked: suite 3 or age, which have the same payload.
   package private(set) var isChunked = false
 
   /// The next archive; nil when there are no more.
   package func next() throws(Failure) -> (any OpenedArchive)? {
-    // Of one on a pipe, all has to pass before the next one comes.
+    // On a pipe, all of an archive must be read before the next one.
     if chain != nil { try last?.proveRest() }
     last = try following()
     if let last { isChunked = last is StreamedArchive }
@@ -75,15 +75,15 @@ package final class ArchiveSources {
     return nil
   }
 
-  /// With `isPartial`, finds out whether an archive is whole before anything is taken from it: one in chunks
-  /// shows a fault only where it is.
+  /// With `isPartial`, verifies the whole archive before anything is taken from it: a chunked one shows damage only
+  /// where it is.
   private func prove(_ archive: (any OpenedArchive)?) throws(Failure) {
     guard isPartial, let archive else { return }
     try archive.keep()
     try archive.proveRest()
   }
 
-  /// Whether it is the archive that does not hold, and nothing else.
+  /// Whether the failure is the archive's fault.
   private func isFault(_ failure: Failure) -> Bool {
     switch failure.code {
     case .malformed, .truncated, .integrity, .authentication: failure != keys.failure
@@ -122,13 +122,13 @@ package final class ArchiveSources {
       package: file, settings: settings, start: start, keys: ring)
   }
 
-  /// The next archive of a chain; nil at its end, or what the next operand has.
+  /// The next archive of a chain, or of the next operand; nil at the end.
   private func nextOfChain(_ chain: ChainReader) throws(Failure) -> (any OpenedArchive)? {
     while let link = try chain.next() {
       let isFirst = !hasBegun
       hasBegun = true
       guard let source = link.archive else {
-        guard isFirst else { continue }  // Whoever needs it says so.
+        guard isFirst else { continue }  // The caller that needs it reports it.
         throw Failure(.inputMissing, "the archive of the backup itself is missing")
       }
       do throws(Failure) {
@@ -148,8 +148,7 @@ package final class ArchiveSources {
     return operands.isEmpty ? nil : try following()
   }
 
-  /// Verifies the archives that were not needed: what was given is read to its end, and nothing
-  /// but archives may be in it.
+  /// Verifies the archives that were not needed: the input is read to its end, and must contain nothing but archives.
   package func finish() throws(Failure) {
     while let archive = try next() { try archive.proveRest() }
   }
@@ -164,7 +163,7 @@ package final class ArchiveSources {
 }
 
 extension OpenLimits {
-  /// For showing a header, which costs nothing.
+  /// For showing a header, which derives no key.
   fileprivate static var unlimited: OpenLimits {
     var limits = OpenLimits()
     (limits.argon2.memory, limits.argon2.passes, limits.argon2.lanes) = (.max, .max, .max)

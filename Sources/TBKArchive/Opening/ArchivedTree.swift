@@ -1,60 +1,60 @@
-// How archives are compared with their manifests, and read: what depends on how a manifest lists its tree.
+// How archives are compared with their manifests, and read, as far as it depends on the kind of manifest.
 
 import TBKCore
 import TBKFormat
 
-/// A tree as archives hold it. The implementations are those of `ManifestTree`.
+/// How archives hold a tree. Implemented by the `ManifestTree` types.
 protocol ArchivedTree: ManifestTree {
-  /// Whether the manifest says by itself what its archive holds, so that it can be relied on without the content.
+  /// Whether the manifest alone describes its archive exactly, so that it can be used without reading the content.
   var describesArchive: Bool { get }
 
   /// Rejects a member by its header. Throws `.integrity`.
   ///
-  /// - Parameter entry: what the manifest has under the name of the member.
+  /// - Parameter entry: the manifest's entry for the name of the member.
   func check(
     _ member: TarMember, listedAs entry: ManifestEntry, _ lookup: NameLookup
   ) throws(Failure)
 
-  /// Compares a manifest with what its archive holds. Throws `.integrity` or `.malformed` for the first difference
-  /// that such a tree cannot have.
+  /// Compares a manifest with the content of its archive. Throws `.integrity` or `.malformed` for the first difference
+  /// that is not allowed for such a tree.
   func match(_ manifest: Manifest, _ records: EntryTable) throws(Failure) -> ArchivedContent
 
-  /// Takes the entries that are wanted from the newest archive, whose manifest is known, and from the others.
+  /// Gathers the wanted entries from the newest archive, whose manifest is known, and from the others.
   ///
   /// - Parameters:
-  ///   - staging: where entries grow, or nil to verify them only.
-  ///   - options: which paths are wanted, for a manifest that does not list all of them.
-  ///   - wanted: whether an entry of the manifest is.
+  ///   - staging: gets the entries; nil to only verify them.
+  ///   - options: select paths, for a manifest that does not list all of them.
+  ///   - wanted: whether an entry of the manifest is wanted.
   func gather(
     _ known: VerifiedManifest, from reader: BackupReader, into staging: Staging?, _ options: RestoreOptions,
     wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest
 
-  /// Takes from the other archives what the newest, from which everything wanted has been taken, leaves to them.
+  /// Gathers from the other archives what the newest does not contain, after the newest has been read.
   ///
-  /// - Parameter partly: whether only what is needed is read of them, where that is possible.
+  /// - Parameter partly: whether to read only the needed parts of them, where possible.
   func gatherOthers(
     of newest: VerifiedManifest, from reader: BackupReader, into staging: Staging?, partly: Bool,
     wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest
 
-  /// Sends the content of a file, without ending the sink.
+  /// Sends the content of a file, without finishing the sink.
   ///
   /// - Parameter newest: the manifest of the newest archive.
   func send(
     _ path: [UInt8], of newest: VerifiedManifest, from reader: BackupReader, to sink: any ByteSink
   ) throws(Failure)
 
-  /// The newest archive without the others, with what they hold named as missing.
+  /// The newest archive without the others, with their content listed as missing.
   func part(_ newest: VerifiedManifest, of reader: BackupReader) throws(Failure) -> VerifiedManifest
 
-  /// The backups that this one needs and that do not offer what it takes from them.
+  /// The backups that this one needs, but that do not offer the content it needs.
   func lacking(_ verified: VerifiedManifest, in offers: SeriesOffers) -> [String]
 
-  /// Adds what a backup offers to others.
+  /// Records what a backup offers to others.
   ///
   /// - Parameters:
-  ///   - isWhole: whether it lacks nothing itself.
+  ///   - isWhole: whether the backup itself lacks nothing.
   ///   - dependents: how many backups are still to be checked against it; nil if unknown.
   func offer(_ verified: VerifiedManifest, isWhole: Bool, dependents: UInt64?, in offers: inout SeriesOffers)
 }
@@ -66,11 +66,11 @@ extension Manifest {
 
 /// How an archive holds what its manifest lists.
 struct ArchivedContent {
-  /// Whether there is nothing but the manifest.
+  /// Whether the archive contains only the manifest.
   var isAlone = false
   /// Listed files that are not in the archive.
   var missing: [[UInt8]] = []
-  /// The names of files that the tar has as hard links and the manifest as files, with those that they link to.
+  /// Names that are hard links in the tar but files in the manifest, with their link targets.
   var firstNames: [[UInt8]: [UInt8]] = [:]
 }
 
@@ -98,8 +98,8 @@ extension WholeTree: ArchivedTree {
     }
   }
 
-  /// Every entry that belongs into the tar is there as listed, and nothing else is. An incremental backup in which
-  /// nothing has changed has nothing in its tar either.
+  /// Every entry that belongs in the tar must be there as listed, and nothing else. The tar of an incremental backup
+  /// without changes is empty.
   func match(_ manifest: Manifest, _ records: EntryTable) throws(Failure) -> ArchivedContent {
     if records.isEmpty, VerifiedManifest.needsMembers(manifest) { return ArchivedContent(isAlone: true) }
     let order = records.isSorted() ? nil : records.sortedIndices()

@@ -3,7 +3,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What a reader is ready to spend on an archive before its password has been proved.
+/// The limits on key derivation for an archive that is not yet authenticated.
 package struct OpenLimits: Sendable {
   package var argon2 = Argon2Limits()
   /// PBKDF2 iterations of a TBK1 archive.
@@ -12,8 +12,7 @@ package struct OpenLimits: Sendable {
   package init() {}
 }
 
-/// Derives the keys of archives from one password, once for each salt and cost among the last that were
-/// asked for.
+/// Derives the keys of archives from one password, and keeps the last ones by salt and cost.
 package final class KeyRing {
   private struct Kind: Hashable {
     let salt: [UInt8]
@@ -27,9 +26,9 @@ package final class KeyRing {
 
   private let password: Secret
   private var keys: [Kind: Key] = [:]
-  /// The kinds of `keys`, the oldest first.
+  /// The kinds in `keys`, oldest first.
   private var order: [Kind] = []
-  /// How many keys are kept, each in a locked page of its own.
+  /// How many keys are kept, each in its own locked page.
   private static let limit = 32
   /// How many keys were derived.
   package private(set) var derivations = 0
@@ -81,7 +80,7 @@ package final class KeyRing {
 }
 
 extension ArchiveHeader {
-  /// What a key depends on beside the password: the derivation and its costs, and the salt.
+  /// What a key depends on besides the password: the salt, the derivation and its costs.
   fileprivate var keyKind: (salt: [UInt8], costs: [UInt32]) {
     switch self {
     case .tbk2(let fields):
@@ -104,11 +103,10 @@ extension TBK2Header {
   }
 }
 
-/// An archive whose tag has been verified, so that its payload can be used, any number of times.
+/// An archive whose tag has been verified; its payload can be read any number of times.
 ///
-/// What it was read from stays as untrusted as before: a file that others can write is held, block
-/// by block, against hashes kept from the verification. A pipe was kept as ciphertext in a file
-/// without a name.
+/// Its source remains untrusted: each block of a file, which others can write to, is compared with hashes from the
+/// verification. An archive from a pipe is kept as ciphertext in an unnamed file.
 package final class AuthenticatedArchive: OpenedArchive {
   private enum Storage {
     case memory([UInt8])
@@ -117,7 +115,7 @@ package final class AuthenticatedArchive: OpenedArchive {
   }
 
   package let header: ArchiveHeader
-  /// What a ledger says about the backup, by whoever sent the archive.
+  /// What a ledger says about the backup, according to the sender.
   package var claims: BackupClaims?
   package var isSealedManifest = false
   private let storage: Storage
@@ -132,8 +130,7 @@ package final class AuthenticatedArchive: OpenedArchive {
   /// Ciphertexts up to this many bytes are kept in memory.
   private static let memoryLimit: UInt64 = 8 << 20
 
-  /// The most that the payload can be after decompression: deflate makes nothing smaller than a
-  /// 1032nd.
+  /// The maximum size of the decompressed payload in bytes: deflate compresses by at most 1032:1.
   package var maximumContentLength: UInt64 {
     let (product, overflow) = header.payloadLength.multipliedReportingOverflow(by: 1032)
     return overflow ? UInt64(Int64.max) : min(product + 4096, UInt64(Int64.max))
@@ -155,11 +152,11 @@ package final class AuthenticatedArchive: OpenedArchive {
 
   // MARK: Reading and verifying
 
-  /// Reads the header at the start of a source; checks the costs it asks for.
+  /// Reads the header at the start of a source, and checks its key derivation costs.
   package static func header(
     of source: any ByteSource, limits: OpenLimits
   ) throws(Failure) -> ArchiveHeader {
-    // Fixed fields first, then what their lengths say: nothing after the header is consumed.
+    // Byte by byte, so that nothing after the header is consumed.
     var bytes = try source.read(upTo: 4)
     while true {
       do throws(Failure) {
@@ -187,12 +184,12 @@ package final class AuthenticatedArchive: OpenedArchive {
         throw Failure(
           .malformed, "the header asks for \(fields.iterations) PBKDF2 iterations, above the limit")
       }
-    // Its settings have been checked.
+    // The settings have already been checked.
     case .mbu: break
     }
   }
 
-  /// Verifies the archive that lies in a seekable file, from `start` to the file's end.
+  /// Verifies the archive in a seekable file, from `start` to the file's end.
   package static func verify(
     file: Descriptor, header: ArchiveHeader, start: UInt64, keys: KeyRing
   ) throws(Failure) -> AuthenticatedArchive {
@@ -213,7 +210,7 @@ package final class AuthenticatedArchive: OpenedArchive {
     }
   }
 
-  /// Verifies the mbu package that lies in a seekable file, from `start` to the file's end.
+  /// Verifies the mbu package in a seekable file, from `start` to the file's end.
   package static func verify(
     package file: Descriptor, settings: MbuSettings, start: UInt64, keys: KeyRing
   ) throws(Failure) -> AuthenticatedArchive {
@@ -230,8 +227,7 @@ package final class AuthenticatedArchive: OpenedArchive {
     }
   }
 
-  /// Verifies the mbu package in a stream, which is kept as ciphertext first: what its key and tag
-  /// need comes last.
+  /// Verifies the mbu package in a stream, which is first kept as ciphertext, because the nonce and tag come last.
   package static func verify(
     package stream: any ByteSource, settings: MbuSettings, keys: KeyRing
   ) throws(Failure) -> AuthenticatedArchive {
@@ -254,9 +250,9 @@ package final class AuthenticatedArchive: OpenedArchive {
     }
   }
 
-  /// Decrypts everything once, keeps nothing of it, and compares the tag.
+  /// Decrypts everything once to check the tag, and discards the plaintext.
   ///
-  /// - Parameter keep: makes the storage, given the whole ciphertext if it is small.
+  /// - Parameter keep: returns the storage; its argument is nil if the ciphertext is too large for memory.
   private static func verify(
     _ header: ArchiveHeader, _ source: any ByteSource, keys: KeyRing, alone: Bool,
     keep: ([UInt8]?) throws(Failure) -> Storage
@@ -269,7 +265,7 @@ package final class AuthenticatedArchive: OpenedArchive {
     if case .spool(let file) = storage {
       spool = DescriptorSink(file, name: RawPath("temporary file"))
     }
-    // The hashes of the blocks are made beside the decryption: each takes a processor.
+    // Hash the blocks on another thread than the decryption.
     var hasher: BlockHasher?
     var hashing: PipelinedSink?
     if case .file = storage {
@@ -302,7 +298,7 @@ package final class AuthenticatedArchive: OpenedArchive {
       }
       tag.removeFirst(MbuPackage.ivLength)
     }
-    // Before the tag: what has the wrong length is corrupt, whatever the password.
+    // Before the tag: an archive of the wrong length is corrupt, whatever the password.
     if alone, try !source.read(upTo: 1).isEmpty {
       throw Failure(.malformed, "something follows the archive")
     }
@@ -324,7 +320,7 @@ package final class AuthenticatedArchive: OpenedArchive {
 
   // MARK: Using
 
-  /// Decrypts the payload, a gzip stream, into `sink`, which is ended.
+  /// Decrypts the payload, a gzip stream, into `sink`, and finishes it.
   package func replay(into sink: any ByteSink) throws(Failure) {
     var cipher = try PayloadCipher(header, key)
     switch storage {
@@ -357,10 +353,9 @@ package final class AuthenticatedArchive: OpenedArchive {
     try sink.finish()
   }
 
-  /// Decompresses the payload into `sink`, a tar, which is ended.
+  /// Decompresses the payload, a tar, into `sink`, and finishes it.
   ///
-  /// Decryption, inflation and what `sink` does run on threads of their own where the payload is
-  /// large enough to be worth it.
+  /// Unless the payload is small, decryption, decompression and `sink` run on separate threads.
   package func replayTar(into sink: any ByteSink) throws(Failure) {
     if header.payloadLength < 1 << 20 {
       try replay(into: try GzipDecompressor(into: sink))
@@ -371,7 +366,7 @@ package final class AuthenticatedArchive: OpenedArchive {
 }
 
 extension ArchiveHeader {
-  /// Bytes that follow the ciphertext: the tag, and before it whatever else.
+  /// Bytes that follow the ciphertext: the tag, and for mbu the nonce before it.
   fileprivate var tagLength: Int {
     switch self {
     case .tbk2: gcmTagLength
@@ -400,13 +395,13 @@ extension ArchiveHeader {
   }
 }
 
-/// The tag of an archive, computed over its ciphertext.
+/// Computes the tag of an archive over its ciphertext.
 private struct TagCheck: ~Copyable {
   private static let openingLength = 10
   private var gcm: AESGCM?
   private var hmac: HMACSHA256?
   private var scratch: [UInt8] = []
-  /// The first bytes of what was decrypted on the way; looked at once the tag holds.
+  /// The first decrypted bytes; examined only once the tag is valid.
   private var opening: [UInt8] = []
 
   init(_ header: ArchiveHeader, _ key: borrowing Secret) throws(Failure) {
@@ -435,11 +430,11 @@ private struct TagCheck: ~Copyable {
     try hmac?.update(bytes)
   }
 
-  /// Whether the tag holds, and holds under this key alone.
+  /// Whether the tag is valid, and the plaintext a gzip stream.
   ///
-  /// That of AES-GCM can be made to hold under many keys. What opens and does not begin as a gzip
-  /// stream does (RFC 1952, 2.3.1: the magic, deflate, no flag that is reserved) opened with a key that
-  /// it was not made with, and is not to be told from what does not open.
+  /// AES-GCM does not commit to its key: a message can be made valid under many keys. A plaintext that does not begin
+  /// like a gzip stream (RFC 1952, 2.3.1: magic, deflate, no reserved flags) was not made with this key, and is treated
+  /// as if the tag were invalid.
   mutating func verify(_ tag: [UInt8]) throws(Failure) -> Bool {
     if let gcm = gcm.take() {
       let holds = gcm.verify(tag: tag)
@@ -517,7 +512,7 @@ private final class BlockHasher: ByteSink {
   }
 }
 
-/// Part of a seekable file, read without moving its position.
+/// A range of a seekable file, read without moving its position.
 private final class FileRegion: ByteSource {
   private let file: Descriptor
   private var offset: UInt64

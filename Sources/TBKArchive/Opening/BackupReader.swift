@@ -3,34 +3,33 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Reads one backup out of its archives: the newest says what the tree is, the others supply bytes.
+/// Reads one backup from its archives: the newest describes the tree, the others supply content.
 package final class BackupReader {
-  /// Gives the archives one after the other, the newest first; nil when there are no more.
+  /// Returns the archives one after the other, newest first; nil at the end.
   ///
-  /// - Parameter wanted: the ids of the backups that are needed, for one that can choose.
+  /// - Parameter wanted: the ids of the backups that are needed, for a provider that can choose.
   package typealias ArchiveProvider = (_ wanted: [String]) throws(Failure) -> (any OpenedArchive)?
 
   private let provide: ArchiveProvider
   let newest: any OpenedArchive
   let expectedID: String?
   let progress: (Int) -> Void
-  /// Told of what a person should know and what does not stop the work.
+  /// Called with warnings.
   let warn: (String) -> Void
   let stripsTop: Bool
-  /// Whether the archives are those that a store's ledger names, and no others can be added.
+  /// Whether the archives are a complete chain from a store's ledger.
   let isChain: Bool
-  /// Whether content whose archives were not given is left out and named, and the rest restored.
+  /// Whether to restore the rest, with a warning, if archives are missing.
   let isPartial: Bool
-  /// What a ledger says about the backups, by their ids: the newest must be one of them.
+  /// What a ledger says about the backups, by id: the newest must be one of them.
   let expected: [String: BackupClaims]?
   private var hasWarnedOfReceipt = false
-  /// What an mbu package holds and no backup can, or not as it is.
+  /// Members of an mbu package that a backup cannot contain, or not unchanged.
   package private(set) var flawed: Set<[UInt8]> = []
-  /// Whether a path that was named is not in the backup.
+  /// Whether a given path is not in the backup.
   package internal(set) var lacksNamed = false
 
-  /// - Parameter stripsTop: whether the one directory that an mbu package holds is left out of the
-  ///   names.
+  /// - Parameter stripsTop: whether to strip the top directory of an mbu package from the names.
   package init(
     expectedID: String? = nil, expected: [String: BackupClaims]? = nil, stripsTop: Bool = false,
     isChain: Bool = false, isPartial: Bool = false, progress: @escaping (Int) -> Void,
@@ -50,7 +49,7 @@ package final class BackupReader {
 
   /// The next archive; nil when there are no more.
   ///
-  /// - Parameter wanted: the backups that are still needed; one that can choose gives no others.
+  /// - Parameter wanted: the backups that are still needed; a provider that can choose returns no others.
   func next(_ wanted: [String] = []) throws(Failure) -> (any OpenedArchive)? { try provide(wanted) }
 
   // MARK: One archive
@@ -67,7 +66,7 @@ package final class BackupReader {
     return try compareClaims(verifier.verdict(locator: archive.locator), archive)
   }
 
-  /// Compares what an archive says with what a ledger does.
+  /// Compares an archive with the claims of the ledger.
   func compareClaims(
     _ verified: VerifiedManifest, _ archive: any OpenedArchive
   ) throws(Failure) -> VerifiedManifest {
@@ -89,7 +88,7 @@ package final class BackupReader {
     return verified
   }
 
-  /// The id under which a ledger has a backup: without a receipt it knows only the SHA-256 of the archive.
+  /// The id of a backup in a ledger: without a receipt that is the SHA-256 of the archive.
   private func ledgerID(_ id: String, _ archive: any OpenedArchive) -> String {
     if let claims = archive.claims { return claims.facts?.isWithoutReceipt == true ? claims.id : id }
     guard archive === newest, let expectedID, expected?[expectedID]?.facts?.isWithoutReceipt == true else {
@@ -98,7 +97,7 @@ package final class BackupReader {
     return expectedID
   }
 
-  /// Of an mbu package the manifest is made of what its tar holds.
+  /// Reads an mbu package, whose manifest is made from its tar.
   private func readPackage(
     _ archive: any OpenedArchive, _ consumer: (any MemberConsumer)?
   ) throws(Failure) -> VerifiedManifest {
@@ -107,7 +106,7 @@ package final class BackupReader {
     return VerifiedManifest(trusting: try survey.manifest(), id: "", missing: [])
   }
 
-  /// Names what an mbu package holds and no backup can, or not as it is, once.
+  /// Warns, once, about a member of an mbu package that a backup cannot contain, or not unchanged.
   func note(_ entry: UnreadableEntry) {
     guard flawed.insert(entry.path).inserted else { return }
     warn("\(RawPath(entry.path).display): \(entry.reason)")
@@ -122,7 +121,7 @@ package final class BackupReader {
     try archive.replayTar(into: TickingSink(into: parser, progress))
   }
 
-  /// Throws `.integrity` if the newest archive, which holds the backup `id`, is not the one that was expected.
+  /// Throws `.integrity` if `id`, the newest archive's backup, is not the expected one.
   func check(id: String) throws(Failure) {
     if let expectedID, !ledgerID(id, newest).hasPrefix(expectedID) {
       throw Failure(
@@ -134,10 +133,10 @@ package final class BackupReader {
   /// The format of the newest archive: "TBK2", "TBK1", "mbu" or "age".
   package var format: String { newest.format }
 
-  /// The manifest of the newest archive, verified against that archive; where parts of it can be read,
-  /// without its content.
+  /// The manifest of the newest archive, verified against that archive; if the archive is seekable, without reading its
+  /// content.
   ///
-  /// - Parameter wholly: whether all of the archive is read in any case.
+  /// - Parameter wholly: whether to read the whole archive in any case.
   package func manifest(wholly: Bool = false) throws(Failure) -> VerifiedManifest {
     let alone = wholly ? nil : try manifestAlone(newest)
     let verified = if let alone { alone } else { try read(newest) }
@@ -145,7 +144,7 @@ package final class BackupReader {
     return verified
   }
 
-  /// The others were given, and what the backup says about them is not so.
+  /// The failure if the other archives were given, but lack content that the backup needs.
   func lacking(_ ids: [String]) -> Failure {
     Failure(
       .integrity,
@@ -164,8 +163,8 @@ package final class BackupReader {
       libraryHint: "give their archives, too")
   }
 
-  /// The tree that the backup stands for, laid over the backups before it if its manifest does not list
-  /// all of it. Then it reads all archives; `manifest()` reads only the newest.
+  /// The whole tree of the backup, overlaid on earlier backups if its manifest does not list all of it. In that case it
+  /// reads all archives; `manifest()` reads only the newest.
   package func wholeManifest() throws(Failure) -> VerifiedManifest {
     let verified = try manifest()
     guard verified.manifest.isOverlay else { return verified }
@@ -189,12 +188,12 @@ package final class BackupReader {
 
   // MARK: Several archives
 
-  /// Reads the newest archive, then as many of the others as are needed.
+  /// Reads the newest archive, then the others as needed.
   ///
   /// - Parameters:
-  ///   - staging: where entries grow, or nil to verify them only.
+  ///   - staging: gets the entries; nil to only verify them.
   ///   - known: the newest archive's manifest, if it has been read already.
-  ///   - wanted: whether an entry of it is taken; asked only if `known`.
+  ///   - wanted: whether to take an entry of it; called only with `known`.
   func gather(
     staging: Staging?, known: VerifiedManifest?, _ options: RestoreOptions,
     wanted: @escaping (Manifest, Int) -> Bool
@@ -208,7 +207,7 @@ package final class BackupReader {
       of: verified, from: self, into: staging, partly: staging != nil, wanted: wanted)
   }
 
-  /// Reads all of the newest archive, which must be the one that was expected and hold files.
+  /// Reads all of the newest archive, which must be the expected one and contain files.
   private func readNewest(_ consumer: (any MemberConsumer)?) throws(Failure) -> VerifiedManifest {
     let verified = try read(newest, consumer: consumer)
     try check(id: verified.id)
@@ -216,7 +215,7 @@ package final class BackupReader {
     return verified
   }
 
-  /// Reads the entries that are wanted of a manifest that lists the whole tree.
+  /// Gathers the wanted entries of a manifest that lists the whole tree.
   func gatherListed(
     _ known: VerifiedManifest, staging: Staging?, wanted: @escaping (Manifest, Int) -> Bool
   ) throws(Failure) -> VerifiedManifest {
@@ -238,9 +237,9 @@ package final class BackupReader {
       of: verified, from: self, into: staging, partly: true, wanted: wanted)
   }
 
-  /// Takes from older archives what the newest leaves to them.
+  /// Gathers from older archives the content that the newest does not contain.
   ///
-  /// - Parameter partly: whether no more is read of them than is needed, where that can be.
+  /// - Parameter partly: whether to read only the needed parts of them, where possible.
   func gatherStoredElsewhere(
     _ verified: VerifiedManifest, staging: Staging?, partly: Bool,
     wanted: @escaping (Manifest, Int) -> Bool
@@ -276,7 +275,7 @@ package final class BackupReader {
       pending[other.id] = nil
       given.insert(other.id)
     }
-    // Nothing is put in place while anything that was given is in doubt.
+    // Nothing may be restored before all given archives are verified.
     try proveOthers()
     let lost = try refuseMissing(manifest, have, given: given) { wanted(manifest, $0) }
     if let staging {
@@ -293,8 +292,8 @@ package final class BackupReader {
     while let archive = try next() { try archive.proveRest() }
   }
 
-  /// The entries of the newest manifest that still want content, and may have it from this member
-  /// of an older archive, whose content begins at `offset` of its tar.
+  /// The entries of the newest manifest that still need content and may get it from this member of an older archive,
+  /// whose content begins at `offset` in its tar.
   func supplied(
     by member: TarMember, at offset: UInt64, to manifest: Manifest, _ lookup: NameLookup,
     _ have: Gathered
@@ -306,10 +305,10 @@ package final class BackupReader {
     }
   }
 
-  /// The entries that nobody has content for, with the hard links to them, and the backups that have it.
+  /// The entries whose content is missing, the hard links to them, and the backups that should have it.
   ///
-  /// Unless `isPartial`, throws `.inputMissing` for archives that are needed and were not given,
-  /// `.integrity` for those that were given and do not have what the newest leaves to them.
+  /// Without `isPartial`, throws `.inputMissing` for needed archives that were not given, `.integrity` for given ones
+  /// that lack the content.
   @discardableResult
   func refuseMissing(
     _ manifest: Manifest, _ have: Gathered, given: Set<String>, _ wanted: (Int) -> Bool
@@ -337,12 +336,12 @@ package final class BackupReader {
     throw absent.isEmpty ? lacking(missing.sorted()) : missingBackups(absent.sorted())
   }
 
-  /// What is said of a backup that is needed and not there.
+  /// The warning about a needed backup that is missing.
   func absence(of id: String) -> String {
     "backup \(id) is missing: what no other archive holds is left out"
   }
 
-  /// Hard links to content of other archives are in no tar.
+  /// Creates hard links to content from other archives, which are in no tar.
   private func linkToSupplied(
     _ manifest: Manifest, _ staging: Staging, _ wanted: (Int) -> Bool
   ) throws(Failure) {

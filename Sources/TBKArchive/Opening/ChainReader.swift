@@ -1,17 +1,17 @@
 import TBKCore
 import TBKFormat
 
-/// Reads the archives of a chain one after the other, each after its frames, or, without any, back to
-/// back (tbk(5), "Chains").
+/// Reads the archives of a chain one after the other, each preceded by its frames or, without frames, back to back
+/// (tbk(5), "Chains").
 package final class ChainReader {
   /// One backup of a chain.
   package struct Link {
-    /// What the ledger says about it; nil where the sender does not say.
+    /// What the ledger says about it; nil if the sender sent no claims.
     package let claims: BackupClaims?
     /// Its archive; nil if the sender does not have it.
     package let archive: PeekingSource?
-    /// Whether the archive ends where its frame says, so that nothing may follow it in `archive`, and what
-    /// is left of it is passed over.
+    /// Whether the frame gives the end of the archive. Then nothing may follow it in `archive`, and the rest of it is
+    /// skipped.
     package let isFramed: Bool
   }
 
@@ -19,19 +19,19 @@ package final class ChainReader {
   /// The part of the source that a frame has announced.
   private var open: FramedSource?
   private var hasEnded = false
-  /// Whether the sender has found, while it sent the archive that was passed last, that it is damaged.
+  /// Whether the sender reported, after sending the last archive, that it is damaged.
   package private(set) var lastIsDamaged = false
 
   package init(_ source: any ByteSource) {
     self.source = source as? PeekingSource ?? PeekingSource(source)
   }
 
-  /// The next backup; nil at the end. What is left of the one before is passed over.
+  /// The next backup; nil at the end. Skips the rest of the previous one.
   ///
-  /// Throws `.truncated` and `.malformed` for what is not a chain.
+  /// Throws `.truncated` or `.malformed` if the source is not a valid chain.
   ///
-  /// - Parameter manifest: given the claims and the sealed manifest of the backup, where it comes along;
-  ///   what it leaves of it is passed over.
+  /// - Parameter manifest: called with the claims and the sealed manifest of the backup, if that is sent; what it does
+  ///   not read is skipped.
   package func next(
     manifest: (BackupClaims?, any ByteSource) throws(Failure) -> Void = { _, _ in }
   ) throws(Failure) -> Link? {
@@ -88,8 +88,7 @@ package final class ChainReader {
 }
 
 extension ChainReader {
-  /// Passes over what is left of the last archive, if it has a frame. Throws `.truncated` if the source ends
-  /// in it.
+  /// Skips the rest of the last archive, if it has a frame. Throws `.truncated` if the source ends inside it.
   package func passRest() throws(Failure) {
     try open?.skip()
     lastIsDamaged = open?.tail == ChainFrame.damaged
@@ -97,11 +96,11 @@ extension ChainReader {
   }
 }
 
-/// So many bytes of a source.
+/// The next `length` bytes of a source.
 private final class FramedSource: ByteSource {
   private let source: any ByteSource
   private var left: UInt64
-  /// The last bytes that were read, as many as a frame has.
+  /// The last bytes read, at most the size of a frame.
   private(set) var tail: [UInt8] = []
 
   init(_ source: any ByteSource, length: UInt64) {
@@ -129,7 +128,7 @@ private final class FramedSource: ByteSource {
     return count
   }
 
-  /// Passes over what is left. Throws `.truncated` if the source ends before.
+  /// Skips the rest. Throws `.truncated` if the source ends early.
   func skip() throws(Failure) {
     var buffer = [UInt8](repeating: 0, count: chunkSize)
     while left > 0 {

@@ -2,16 +2,16 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// The message of an archive of suite 3, between header and trailer.
+/// The encrypted message of an archive of suite 3, between header and trailer.
 enum ChunkedArchive {
-  /// What a message begins with.
+  /// Reads the front of a message.
   static func front(of source: any ByteSource) throws(Failure) -> ChunkedEncryptionFront {
     let bytes = try source.read(upTo: ChunkedEncryptionFront.length)
     guard bytes.count == ChunkedEncryptionFront.length else { throw truncated }
     return try ChunkedEncryptionFront(parsing: bytes.span)
   }
 
-  /// The cipher of an archive; `.authentication` if the password is another one.
+  /// The cipher of an archive; `.authentication` if the password is wrong.
   static func cipher(
     _ header: ChunkedHeader, key: borrowing Secret, front: ChunkedEncryptionFront
   ) throws(Failure) -> ChunkCipher {
@@ -26,13 +26,13 @@ enum ChunkedArchive {
     }
   }
 
-  /// Decrypts what follows the front of a message, up to the end of the archive, into `sink`, which is
-  /// ended when trailer and last chunk are right.
+  /// Decrypts the rest of an archive, after the front of its message, into `sink`, which is finished only if trailer
+  /// and last chunk are valid.
   static func decrypt(
     _ cipher: consuming ChunkCipher, from source: any ByteSource, into sink: any ByteSink
   ) throws(Failure) {
     let decryptor = ChunkDecryptor(cipher, into: sink)
-    // The last bytes that have come may be the trailer.
+    // The last bytes read so far, which may be the trailer.
     var held: [UInt8] = []
     var length = UInt64(ChunkedEncryptionFront.length)
     var buffer = [UInt8](repeating: 0, count: chunkSize)

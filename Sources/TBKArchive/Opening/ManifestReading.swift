@@ -1,15 +1,15 @@
 import TBKCore
 import TBKFormat
 
-/// A sealed manifest that is read, and compared with what a ledger says about it, on a thread of its own.
+/// Reads a sealed manifest on its own thread, and compares it with the claims of a ledger.
 package final class ManifestReading: @unchecked Sendable {
   private let archive: any OpenedArchive
   private let claims: BackupClaims
-  // Written only by the thread, read when it has ended.
+  // Written only by the thread, and read after it has ended.
   private var result: Result<Manifest, Failure>?
   private var thread: WorkerThread?
 
-  /// - Parameter archive: used by nobody else.
+  /// - Parameter archive: must not be used elsewhere.
   package init(_ archive: any OpenedArchive, _ claims: BackupClaims) throws(Failure) {
     self.archive = archive
     self.claims = claims
@@ -28,7 +28,7 @@ package final class ManifestReading: @unchecked Sendable {
     }
   }
 
-  /// Waits for it.
+  /// Waits for the manifest; throws the error of reading it.
   package func get() throws(Failure) -> Manifest {
     thread?.join()
     thread = nil

@@ -2,20 +2,20 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// The text of a manifest on its way out of an archive: parsed, and hashed as it is.
+/// Parses the text of a manifest, and hashes it unchanged.
 ///
-/// The id is the hash of the canonical text with null in its own place. If the text that came has that hash, the
-/// parsed manifest need not be serialised again, which takes longer than parsing.
+/// The id is the hash of the canonical text with null in place of the id. If the text itself has that hash, the
+/// manifest need not be serialised again, which would take longer than parsing.
 final class ManifestText: ByteSink {
   private let parser = ManifestParser()
   private var hash: SHA256
-  /// What has come so far, until the id is found in it.
+  /// The text so far, until the id is found in it.
   private var front: [UInt8] = []
   private var phase = Phase.seeking
 
   private enum Phase { case seeking, found, lost }
 
-  /// In canonical order nothing long stands before the id.
+  /// In canonical order nothing long precedes the id.
   private static let frontLimit = 4096
   private static let key = Array("\"backup_id\":\"".utf8)
 
@@ -37,10 +37,10 @@ final class ManifestText: ByteSink {
     if phase == .seeking { try seek() }
   }
 
-  /// After `finish()`.
+  /// The parsed manifest; after `finish()`.
   func manifest() throws(Failure) -> Manifest { try parser.manifest() }
 
-  /// Whether the text, as it came, has this hash; after `finish()`, once.
+  /// Whether the unchanged text has this id; call once, after `finish()`.
   func hasID(_ id: String) throws(Failure) -> Bool {
     guard phase == .found else { return false }
     return try hash.finish().hex == id

@@ -2,42 +2,42 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An archive whose password or identity is right. Whatever comes out of it has been verified.
+/// An archive that opens with the given password or identity. All of its output has been verified.
 package protocol OpenedArchive: AnyObject {
   var kind: ArchiveKind { get }
 
-  /// Whether it was given as a sealed manifest. What it says about a backup is believed if that has the id.
+  /// Whether it was given as a sealed manifest, which is trusted only if its id can be recomputed.
   var isSealedManifest: Bool { get set }
 
-  /// What a ledger says about the backup, by whoever sent the archive.
+  /// What a ledger says about the backup, according to the sender.
   var claims: BackupClaims? { get set }
 
   /// Whether its tar has no manifest.
   var hasNoManifest: Bool { get }
 
-  /// The most that its tar can be, in bytes.
+  /// The maximum size of its tar in bytes.
   var maximumContentLength: UInt64 { get }
 
-  /// Passes what was encrypted to `sink`, as it is, and ends it.
+  /// Decrypts the payload into `sink`, and finishes it.
   func replay(into sink: any ByteSink) throws(Failure)
 
-  /// Decompresses the payload into `sink`, a tar, which is ended.
+  /// Decompresses the payload, a tar, into `sink`, and finishes it.
   func replayTar(into sink: any ByteSink) throws(Failure)
 
-  /// Makes sure that it can be read more than once.
+  /// Ensures that it can be read more than once.
   func keep() throws(Failure)
 
-  /// Verifies what has not been read of it.
+  /// Verifies the rest of it.
   func proveRest() throws(Failure)
 
-  /// Where the payload said that the manifest is, when all of it has been read.
+  /// Where the manifest is according to the payload; known once all of it has been read.
   var locator: ManifestLocator? { get }
 
-  /// The payload, if any part of it can be read.
+  /// The payload, if it is seekable.
   func parts() throws(Failure) -> SeekablePayload?
 }
 
-/// What holds for an archive with one tag over all of it, verified before anything is used.
+/// Defaults for an archive with one tag over the whole, which is verified before anything is used.
 extension OpenedArchive {
   /// "TBK2", "TBK1", "mbu" or "age".
   package var format: String { kind.format }

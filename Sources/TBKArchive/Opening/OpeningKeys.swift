@@ -1,23 +1,23 @@
 import TBKCore
 import TBKCrypto
 
-/// Asks for what opens archives, once, when the first header that needs it has been found good.
+/// Asks for the password or identities once, when the first valid header needs them.
 package final class OpeningKeys: ArchiveKeys {
-  /// Whether standard input is an archive, and so has no password in it.
+  /// Whether standard input is an archive, so that no password can be read from it.
   package var inputIsData = false
-  /// Whether age files are refused, whatever opens them.
+  /// Whether to reject age files, even if they could be opened.
   package var refusesAge = false
   private let askPassword: (_ inputIsData: Bool) throws(Failure) -> Secret
   private let askIdentities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
-  /// KiB that a passphrase may cost.
+  /// The maximum memory for deriving a key from a passphrase, in KiB.
   private let memoryLimit: UInt64
   private var password: Secret?
   private var passwordRing: KeyRing?
   private var identities: [AgeIdentity]?
-  /// Why there is no password or identity, which is not the fault of an archive.
+  /// Why there is no password or identity, which is not the archive's fault.
   package private(set) var failure: Failure?
 
-  /// - Parameter identities: nil where there are none.
+  /// - Parameter identities: nil if there are none.
   package init(
     memoryLimit: UInt32, password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret,
     identities: ((_ inputIsData: Bool) throws(Failure) -> [AgeIdentity])?
@@ -27,7 +27,7 @@ package final class OpeningKeys: ArchiveKeys {
     askIdentities = identities
   }
 
-  /// A password that is there, and no identities.
+  /// A known password, and no identities.
   package convenience init(password: consuming Secret) {
     let held = HeldSecret(password)
     self.init(
@@ -42,7 +42,7 @@ package final class OpeningKeys: ArchiveKeys {
     return ring
   }
 
-  /// The key of an age file: from its passphrase if it has one, else from the identities.
+  /// The key of an age file: from its passphrase if it has one and no identities are given, else from the identities.
   package func key(of header: AgeHeader) throws(Failure) -> AgeFileKey {
     if refusesAge {
       throw Failure(
@@ -51,7 +51,7 @@ package final class OpeningKeys: ArchiveKeys {
     }
     try header.checkStanzas()
     guard header.hasPassphrase, askIdentities == nil else {
-      // Where there is nobody that it could be sealed to, no identity is missing.
+      // A file without recipients needs no identity.
       return try header.unwrap(
         header.hasRecipients || header.hasPassphrase ? try givenIdentities() : [])
     }
@@ -59,7 +59,7 @@ package final class OpeningKeys: ArchiveKeys {
     return try header.unwrap(passphrase: try givenPassword(), memoryLimit: memoryLimit)
   }
 
-  /// What seals for whoever can open: to the recipients of the identities, or else under the password.
+  /// Encryption that the same keys can open: to the recipients of the identities, or else with the password.
   package func encryption() throws(Failure) -> StreamSealing.Encryption {
     guard askIdentities != nil, !refusesAge else {
       return .password(try SealingKey(password: try givenPassword(), cost: .standard))
@@ -98,7 +98,7 @@ package final class OpeningKeys: ArchiveKeys {
   }
 }
 
-/// A secret that is asked for more than once.
+/// A secret that can be copied more than once.
 package final class HeldSecret {
   private let secret: Secret
   package init(_ secret: consuming Secret) { self.secret = secret }

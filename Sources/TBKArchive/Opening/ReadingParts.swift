@@ -1,5 +1,4 @@
-// Of an archive that can be read from any place, what is needed of it and no more: the manifest first,
-// then the content of the entries that are wanted.
+// Reads only the needed parts of a seekable archive: first the manifest, then the content of the wanted entries.
 
 import TBKCore
 import TBKCrypto
@@ -7,13 +6,13 @@ import TBKFormat
 
 /// The content of one entry, and where it is in a tar.
 struct Part {
-  /// As what it is taken.
+  /// The member to pass to the consumer.
   let member: TarMember
   let offset: UInt64
   let sha256: Digest
 
-  /// - Parameter offset: where the content is, if the entry does not say so.
-  /// - Returns: nil if it is not known.
+  /// - Parameter offset: where the content is, if the entry does not record it.
+  /// - Returns: nil if the offset or the hash is unknown.
   init?(_ entry: ManifestEntry, at offset: UInt64? = nil) {
     guard let sha256 = entry.sha256, let place = entry.size == 0 ? 0 : entry.offset ?? offset else {
       return nil
@@ -27,7 +26,7 @@ struct Part {
 extension BackupReader {
   // MARK: The manifest
 
-  /// The manifest of an archive, without its content; nil if all of the archive has to be read for it.
+  /// The manifest of an archive, without reading its content; nil if the whole archive must be read.
   func manifestAlone(_ archive: any OpenedArchive) throws(Failure) -> VerifiedManifest? {
     guard let payload = try archive.parts() else { return nil }
     let finder = ManifestFinder(length: payload.locator.length, archive.admitsTermBackup6)
@@ -36,7 +35,7 @@ extension BackupReader {
     var position = payload.locator.offset
     let (end, overflow) = position.addingReportingOverflow(payload.locator.length)
     if !overflow { payload.expect([position..<end]) }
-    // What follows shows whether there is anything but the manifest.
+    // Read on to see whether anything follows the manifest.
     while !finder.isFollowed, !parser.isPastMembers, position < payload.length {
       let end = min(payload.length, position + UInt64(chunkSize))
       try payload.read(position..<end, into: sink)
@@ -53,8 +52,8 @@ extension BackupReader {
 
   // MARK: Content
 
-  /// Reads what the newest archive itself holds of the wanted entries; false if not all of them say
-  /// where they are, or so much is wanted that the whole is read sooner.
+  /// Reads the wanted content of the newest archive itself; false if an entry does not record its offset, or so much is
+  /// wanted that reading the whole archive is faster.
   func readParts(
     of known: VerifiedManifest, consumer: (any MemberConsumer)?,
     wanted: (Manifest, Int) -> Bool
@@ -86,8 +85,8 @@ extension BackupReader {
     return true
   }
 
-  /// Takes from an older archive what the newest leaves to it; returns its id, or nil if it has to be
-  /// read whole.
+  /// Reads from an older archive the content that the newest does not contain; returns its id, or nil if it must be
+  /// read as a whole.
   func readParts(
     of archive: any OpenedArchive, for manifest: Manifest, _ have: Gathered,
     consumer: (any MemberConsumer)?, wanted: (Manifest, Int) -> Bool
@@ -100,10 +99,10 @@ extension BackupReader {
     return id
   }
 
-  /// What the newest manifest leaves to an older archive, and the id of the backup that this is; nil if the archive has to
-  /// be read whole.
+  /// The parts that the newest manifest needs from an older archive, and the id of its backup; nil if the archive must
+  /// be read as a whole.
   ///
-  /// The manifest of the older one is not read if the newest says of all of it where it is: its hashes prove the content.
+  /// The older manifest is not read if the newest one records all offsets: its hashes prove the content.
   func partsLeft(
     to archive: any OpenedArchive, by manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
   ) throws(Failure) -> (id: String, parts: [(index: Int, part: Part)])? {
@@ -118,11 +117,11 @@ extension BackupReader {
     return (other.id, parts)
   }
 
-  /// Where an older archive holds what the newest leaves to it; nil if that is not known of all of it.
+  /// The parts of an older archive that the newest needs; nil if not all offsets are known.
   ///
   /// - Parameters:
   ///   - id: of its backup.
-  ///   - held: its own entries, if they are known.
+  ///   - held: the entries of its own manifest, if known.
   private func parts(
     in id: String, _ held: EntryTable?, for manifest: Manifest, _ have: Gathered, wanted: (Int) -> Bool
   ) -> [(index: Int, part: Part)]? {
@@ -143,7 +142,7 @@ extension BackupReader {
     return parts
   }
 
-  /// Sends one part, when its hash has been verified.
+  /// Sends one part, after verifying its hash.
   func send(
     _ part: Part, of payload: SeekablePayload, to sink: any ByteSink
   ) throws(Failure) {
@@ -151,7 +150,7 @@ extension BackupReader {
     try read([part], of: payload, consumer: MemberSender(sink) { _ in true })
   }
 
-  /// Passes parts to `consumer`, in the order in which they are in the tar; each has its hash.
+  /// Passes parts to `consumer` in tar order, and verifies the hash of each.
   private func read(
     _ parts: [Part], of payload: SeekablePayload, consumer: (any MemberConsumer)?
   ) throws(Failure) {
@@ -181,7 +180,7 @@ extension BackupReader {
   }
 }
 
-/// Hashes the content of an entry on its way to who wants it.
+/// Hashes the content of an entry and passes it to the consumer.
 private final class PartSink: ByteSink {
   private let consumer: (any MemberConsumer)?
   private let progress: (Int) -> Void
@@ -204,16 +203,16 @@ private final class PartSink: ByteSink {
   func digest() throws(Failure) -> Digest { try hash.finish() }
 }
 
-/// Reads a manifest from where it should be in a tar.
+/// Reads the manifest at its announced offset in a tar.
 private final class ManifestFinder: TarHandler {
   private let length: UInt64
   private let termBackup6: TermBackup6Manifests
   private var text: ManifestText?
   private(set) var manifest: Manifest?
-  /// Whether something comes after it.
+  /// Whether another member follows it.
   private(set) var isFollowed = false
 
-  /// - Parameter length: bytes that it should have.
+  /// - Parameter length: its expected length in bytes.
   init(length: UInt64, _ termBackup6: TermBackup6Manifests) {
     self.length = length
     self.termBackup6 = termBackup6

@@ -1,18 +1,18 @@
-// What is sent on out of an archive: its tar, or the content of one file.
+// Sends an archive's tar, or the content of one file.
 
 import TBKCore
 import TBKCrypto
 import TBKFormat
 
 extension BackupReader {
-  /// Sends the newest archive's tar, which must be the only one. Each member is checked before it
-  /// is sent, and the whole against the manifest at the end; only then comes the end of the tar.
+  /// Sends the tar of the newest archive, which must be the only one. Each member is checked before it is sent, and the
+  /// whole against the manifest at the end; only then is the end of the tar sent.
   ///
-  /// A tar that fails after it has begun ends with a block that is not a header, so that nobody takes
-  /// what came for all of it.
+  /// If it fails after the first byte was sent, the tar ends with a block that is not a valid header, so that no reader
+  /// accepts it as complete.
   @discardableResult
   package func sendTar(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
-    // Looking for another one goes past it.
+    // Looking for another archive reads past this one.
     if isChain { try newest.keep() }
     if try next() != nil {
       throw Failure(
@@ -35,8 +35,7 @@ extension BackupReader {
     }
   }
 
-  /// Sends the newest archive's tar as `handler` passes it, and its end once `conclude` has
-  /// returned what it was.
+  /// Sends the newest archive's tar while `handler` checks it, and its end once `conclude` has returned.
   private func send(
     _ handler: any TarHandler, to sink: any ByteSink,
     _ conclude: () throws(Failure) -> VerifiedManifest
@@ -55,7 +54,7 @@ extension BackupReader {
     }
   }
 
-  /// Throws `.inputMissing` for what is not all of a tree without others.
+  /// Throws `.inputMissing` if the backup needs others.
   private func refusePart(_ manifest: Manifest) throws(Failure) {
     let others = manifest.neededIDs
     if others.isEmpty || isPartial { return }
@@ -66,8 +65,8 @@ extension BackupReader {
         + "sends what this archive holds")
   }
 
-  /// Sends the tar of an mbu package: as it is, unless it holds what no backup does, which is then left
-  /// out. Nothing is sent before all of it has been checked.
+  /// Sends the tar of an mbu package unchanged, except that members that a backup cannot contain are left out. Nothing
+  /// is sent before all of it has been checked.
   private func sendPackage(to sink: any ByteSink) throws(Failure) -> VerifiedManifest {
     let survey = try TarSurvey(report: note)
     try replay(newest, to: survey)
@@ -88,7 +87,7 @@ extension BackupReader {
     return verified
   }
 
-  /// Sends the content of one file, which is verified before its first byte is sent.
+  /// Sends the content of one file, and finishes the sink. Where possible, all of it is verified first.
   package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
     try newest.keep()
     let verified = try manifest()
@@ -123,7 +122,7 @@ extension BackupReader {
     }
   }
 
-  /// Content that an earlier backup holds: found there first, then sent.
+  /// Sends content that an earlier backup holds: finds and verifies it first.
   private func sendFromOthers(
     _ index: Int, _ manifest: Manifest, _ sink: any ByteSink
   ) throws(Failure) {
@@ -159,13 +158,13 @@ extension BackupReader {
   }
 }
 
-/// Sends the content of the one member on that is chosen.
+/// Sends the content of the first file that is chosen.
 final class MemberSender: MemberConsumer {
   private let choose: (TarMember) -> Bool
   private let sink: any ByteSink
   private(set) var isSent = false
 
-  /// - Parameter choose: asked for each member in turn.
+  /// - Parameter choose: called for each member in turn.
   init(_ sink: any ByteSink, _ choose: @escaping (TarMember) -> Bool) {
     self.choose = choose
     self.sink = sink
@@ -176,14 +175,14 @@ final class MemberSender: MemberConsumer {
   func end(_ sha256: Digest) { isSent = true }
 }
 
-/// Sends a tar on as it is checked. The last piece, and in any case the end marker, waits for
-/// `release()`: without it no reader takes what came for a whole tar.
+/// Sends a tar on while it is checked. The last piece, including the end marker, waits for `release()`: without it no
+/// reader accepts the tar as complete.
 final class CheckingSink: ByteSink {
   private let check: TarParser
   private let next: any ByteSink
   private var held: [UInt8] = []
   private var sent: UInt64 = 0
-  /// Bytes of the member that was being sent, behind what has been.
+  /// Bytes left of the member that is being sent.
   private var untilHeader: UInt64 = 0
 
   init(_ check: TarParser, into next: any ByteSink) {
@@ -192,7 +191,7 @@ final class CheckingSink: ByteSink {
   }
 
   func write(_ bytes: Span<UInt8>) throws(Failure) {
-    // What may follow the end is limited.
+    // `held` stays bounded: the parser limits what may follow the end.
     let isPastMembers = check.isPastMembers
     let left = check.untilHeader
     try check.write(bytes)
@@ -212,13 +211,13 @@ final class CheckingSink: ByteSink {
     try next.finish()
   }
 
-  /// Ends a tar that has been sent in part so that every reader fails: with a block, at a
-  /// border of blocks, that cannot be a header, or inside a member.
+  /// Ends a partially sent tar so that every reader fails: with a block that cannot be a header, on a block boundary,
+  /// or inside a member.
   func spoil() {
     if sent == 0 { return }
     let block = UInt64(TarBlock.size)
     var count = block + (block - sent % block) % block
-    // It would end the member, and the tar with it.
+    // Otherwise it would exactly complete the member.
     if count == untilHeader { count += block }
     _ = try? next.write([UInt8](repeating: 0xff, count: Int(count)))
     _ = try? next.finish()

@@ -2,11 +2,11 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What the backups of a series that have been verified offer to those that come after them.
+/// What the verified backups of a series offer to later ones.
 ///
-/// Of what others may take from an archive, 16 bytes for each file, or 32, are kept.
+/// Keeps 16 or 32 bytes for each file that others may use.
 struct SeriesOffers {
-  /// The content that a backup holds itself.
+  /// The content that a backup contains itself.
   private struct Held {
     var prints: [Fingerprint]
     /// How many backups are still to be checked against it; nil if unknown.
@@ -14,10 +14,10 @@ struct SeriesOffers {
   }
 
   private var held: [String: Held] = [:]
-  /// Backups that were verified with all those before them, over which others can be laid.
+  /// Backups that were verified together with all their parents, as a base for others.
   private var wholeChains: Set<String> = []
 
-  /// The backups that hold content of a manifest's tree, and have not offered it.
+  /// The backups that should hold content of a manifest's tree, but do not offer it.
   func lackingContent(of manifest: Manifest) -> [String] {
     var lacking: Set<String> = []
     for index in manifest.files.indices {
@@ -30,7 +30,7 @@ struct SeriesOffers {
     return lacking.sorted()
   }
 
-  /// The backup that a manifest's tree is laid over, unless that was verified with all before it.
+  /// The manifest's parent backup, unless it was verified with all of its parents.
   func lackingParent(of manifest: Manifest) -> [String] {
     guard let parent = manifest.parentBackupID, !wholeChains.contains(parent) else { return [] }
     return [parent]
@@ -51,7 +51,7 @@ struct SeriesOffers {
 
   mutating func addChain(endingIn verified: VerifiedManifest) { wholeChains.insert(verified.id) }
 
-  /// Notes that a backup which takes content from `ids` has been checked, and forgets what no other will ask for.
+  /// Records that a backup that uses content of `ids` has been checked, and drops what no other needs.
   mutating func release(_ ids: Set<String>) {
     for id in ids {
       guard let left = held[id]?.dependents else { continue }
@@ -61,12 +61,12 @@ struct SeriesOffers {
   }
 }
 
-/// What a file's content can be found by, in 16 bytes: its size and hash, and its path or its place in the tar.
+/// A 16-byte fingerprint of a file: its size and hash, and its path or its offset in the tar.
 private struct Fingerprint: Comparable {
   private let high: UInt64
   private let low: UInt64
 
-  /// By its path, and by its place where the manifest has it. None without a hash, which only a manifest has
+  /// By its path, and by its offset if the manifest has one. None without a hash, which is missing only in a manifest
   /// that no archive holds.
   static func all(_ files: EntryTable, _ index: Int) -> [Fingerprint] {
     guard let sha256 = files[index].sha256 else { return [] }

@@ -2,37 +2,37 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Verifies many backups, each archive read once: what a backup takes from others is looked up in what was
-/// verified of those. What a backup offers is kept until as many others as the sender announced have been checked
-/// against it.
+/// Verifies many backups, reading each archive once: the content that a backup needs from others is looked up in what
+/// those offered when they were verified. An offer is kept until as many others as the sender announced have been
+/// checked against it.
 package final class SeriesVerification {
-  /// What came of one backup.
+  /// The result for one backup.
   package struct Verdict {
     package enum Kind: String, Sendable {
       case ok
       /// Its archive is missing.
       case missing
-      /// Its archive is not whole, or not what it should be.
+      /// Its archive is damaged or incomplete.
       case corrupt
-      /// Its archive does not open: it was altered, or has another password.
+      /// Its archive does not open: it was altered, or the password is wrong.
       case altered
-      /// The ledger says something else of it.
+      /// It does not match the ledger.
       case differs
-      /// It holds, but not what it takes from others.
+      /// It is valid, but content that it needs from others is missing or damaged.
       case depends
     }
 
     package let kind: Kind
-    /// In the ledger's word, where it comes along; nil if nothing says it.
+    /// According to the ledger, if that is sent, else to the archive; nil if unknown.
     package let id: String?
-    /// What its archive says; nil if that could not be read.
+    /// Its verified manifest; nil if the archive could not be read.
     package let verified: VerifiedManifest?
     package let format: String?
-    /// What does not hold; nil if all does.
+    /// What is wrong; nil if nothing is.
     package let failure: Failure?
-    /// The backups that it needs and that do not hold, or were not given.
+    /// The backups that it needs, but that are missing or damaged.
     package let lacking: [String]
-    /// What became of the sealed manifest; nil where none came along.
+    /// The state of the sealed manifest; nil if none was sent.
     package let manifest: BackupClaims.BackupPresenceWord?
     package let signature: String?
   }
@@ -44,7 +44,7 @@ package final class SeriesVerification {
   private var offers = SeriesOffers()
 
   /// - Parameters:
-  ///   - expected: what a ledger says about the backups, by id; each must be among them.
+  ///   - expected: what a ledger says about the backups, by id; each backup must be among them.
   package init(
     limits: OpenLimits, expected: [String: BackupClaims]? = nil,
     progress: @escaping (Int) -> Void, keys: any ArchiveKeys
@@ -55,8 +55,8 @@ package final class SeriesVerification {
     self.progress = progress
   }
 
-  /// Verifies the backups of one stream, which come in an order in which none is before what it needs;
-  /// `report` gets those that were asked for. Throws what is not the fault of a backup, or one of the stream.
+  /// Verifies the backups of one stream, in which each comes after those that it needs; calls `report` for those that
+  /// were asked for. Throws errors that are not the fault of one backup, and those of the stream.
   package func verify(
     _ stream: any ByteSource, report: (Verdict) throws(Failure) -> Void
   ) throws(Failure) {
@@ -69,16 +69,16 @@ package final class SeriesVerification {
       })
       guard let link else { return }
       let verdict = try verify(link, sealed)
-      // Of one that is truncated, it is the stream that is at fault.
+      // If this is truncated, the stream is at fault.
       try chain.passRest()
       let found = chain.lastIsDamaged && verdict.verified == nil ? lost(link, sealed, isDamaged: true) : verdict
       if link.claims?.isWanted ?? true { try report(found) }
     }
   }
 
-  /// Verifies the archive that lies in a file.
+  /// Verifies the archive in a file.
   ///
-  /// - Parameter name: what a failure calls it.
+  /// - Parameter name: its name in failures.
   package func verify(
     file: Descriptor, start: UInt64, name: String, report: (Verdict) throws(Failure) -> Void
   ) throws(Failure) {
@@ -109,12 +109,12 @@ package final class SeriesVerification {
     let result = try attempt { () throws(Failure) in
       try read(opener.open(stream: source, isFramed: link.isFramed))
     }
-    // Where the next one begins is not known then.
+    // Then the start of the next archive is unknown.
     if case .failure(let failure) = result, !link.isFramed { throw failure }
     return try conclude(result, link.claims, sealed: sealed)
   }
 
-  /// Of a backup whose archive the sender does not have as the ledger names it.
+  /// The verdict on a backup whose archive the sender does not have, or has damaged.
   private func lost(
     _ link: ChainReader.Link, _ sealed: Result<VerifiedManifest?, Failure>?, isDamaged: Bool
   ) -> Verdict {
@@ -162,7 +162,7 @@ package final class SeriesVerification {
       try listed.check(verified.manifest, id: verified.id)
     }
     if case .failure(let failure) = said { return verdict(.differs, opened, failure) }
-    // What is there only because others need it offers what it holds itself, unless it must be laid over others.
+    // A backup that was sent only because others need it need not be complete, unless it is part of an overlay.
     let tree = verified.manifest.archived
     let isWanted = claims?.isWanted ?? true
     let lacking = isWanted || !tree.listsWholeTree ? tree.lacking(verified, in: offers) : []
@@ -185,7 +185,7 @@ package final class SeriesVerification {
       verified: try verifier.verdict(locator: archive.locator), kind: archive.kind)
   }
 
-  /// Nil for one that is empty: the sender does not have it.
+  /// Reads a sealed manifest; nil if it is empty, because the sender does not have it.
   private func sealedManifest(_ source: any ByteSource) throws(Failure) -> VerifiedManifest? {
     let whole = PeekingSource(source)
     if try whole.peek(1).isEmpty { return nil }
@@ -203,7 +203,7 @@ package final class SeriesVerification {
     return id == nil || found.id == id ? .whole : .damaged
   }
 
-  /// What `body` gives, or why what it reads does not hold; throws what is not the fault of that.
+  /// The result of `body`, or the failure that the data causes; throws any other failure.
   private func attempt<R>(
     _ body: () throws(Failure) -> R
   ) throws(Failure) -> Result<R, Failure> {

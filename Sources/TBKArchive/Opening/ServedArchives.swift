@@ -3,19 +3,19 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A command that answers requests for parts of archives, a line each: `tbk-pull --serve` (tbk-pull(1)).
+/// A command that answers one-line requests for parts of archives: `tbk-pull --serve` (tbk-pull(1)).
 ///
-/// Nothing that it says is believed: what comes of it is compared with the ids of backups.
+/// Its answers are not trusted: the result is compared with the ids of backups.
 package final class ServedArchives {
-  /// What it says about an archive.
+  /// What the command reports about an archive.
   package struct Facts {
-    /// Bytes.
+    /// In bytes.
     package let size: UInt64
-    /// Of all of it.
+    /// The hash of the whole archive.
     package let sha256: Digest
   }
 
-  /// The longest line that is read, in bytes without its end.
+  /// The maximum length of a line, in bytes without the line feed.
   private static let lineLimit = 4096
 
   private let process: ChildProcess
@@ -23,11 +23,11 @@ package final class ServedArchives {
   private let answers: PeekingSource
   /// Bytes of the last answer that have not been read yet.
   fileprivate var left: UInt64 = 0
-  /// What was asked for and has not been answered yet: answers come in the order of the requests.
+  /// Requests that have not been answered yet: answers come in the same order.
   private var asked: [(id: Digest, range: Range<UInt64>)] = []
   private var hasAnswered = false
 
-  /// Starts the command, which gets no password of ours, and greets it.
+  /// Starts the command, which gets the store's tokens but no other secret, and sends it "hello".
   package init(_ command: [[UInt8]]) throws(Failure) {
     let token = ["TERMBACKUP_TOKEN", "TERMBACKUP_TOKEN_FILE", "TERMBACKUP_TOKEN_COMMAND"]
     process = try ChildProcess(
@@ -41,7 +41,7 @@ package final class ServedArchives {
 
   deinit { end() }
 
-  /// Ends it.
+  /// Ends the command.
   package func end() { _ = process.end(milliseconds: 2000) }
 
   // MARK: Requests
@@ -56,14 +56,14 @@ package final class ServedArchives {
     return Facts(size: size, sha256: sha256)
   }
 
-  /// The sealed manifest of a backup, to be read before anything else is asked for; nil if it has none.
+  /// The sealed manifest of a backup, to be read before the next request; nil if it has none.
   package func manifest(of id: Digest) throws(Failure) -> (any ByteSource)? {
     let request = "manifest \(id.hex)"
     let words = try ask(request)
     if words == ["missing"] { return nil }
     guard words.count == 2, words[0] == "ok", let size = number(words[1]) else { throw nonsense(request) }
     guard size <= UInt64(Ledger.byteLimit) else {
-      // Nor is it read over.
+      // Do not skip that much either.
       end()
       throw nonsense(request)
     }
@@ -71,14 +71,14 @@ package final class ServedArchives {
     return AnswerSource(self)
   }
 
-  /// Asks for part of an archive, to be read later: the command can get it meanwhile.
+  /// Requests part of an archive to be read later: the command can fetch it meanwhile.
   fileprivate func request(_ id: Digest, _ range: Range<UInt64>) throws(Failure) {
     try passRest()
     try send(ServedArchives.line(id, range))
     asked.append((id, range))
   }
 
-  /// Part of an archive. Answers to what was asked for before it are dropped.
+  /// Reads part of an archive. Drops answers to earlier requests.
   fileprivate func read(_ id: Digest, _ range: Range<UInt64>) throws(Failure) -> [UInt8] {
     if !asked.contains(where: { $0.id == id && $0.range == range }) { try request(id, range) }
     while let next = asked.first, next.id != id || next.range != range { try dropFirst() }
@@ -86,7 +86,7 @@ package final class ServedArchives {
     return try answer(id, range)
   }
 
-  /// Skips the answer to the first request, even if it is a refusal.
+  /// Skips the answer to the first request, even if it is an error.
   private func dropFirst() throws(Failure) {
     let (id, range) = asked.removeFirst()
     let words = try line()
@@ -123,7 +123,7 @@ package final class ServedArchives {
     return try words()
   }
 
-  /// Passes over what is left of the last answer.
+  /// Skips the rest of the last answer.
   private func passRest() throws(Failure) {
     let rest = AnswerSource(self)
     var buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -138,7 +138,7 @@ package final class ServedArchives {
     }
   }
 
-  /// The line of an answer, by words.
+  /// The words of an answer's first line.
   private func line() throws(Failure) -> [String] {
     let line: [UInt8]?
     do throws(Failure) {
@@ -153,7 +153,7 @@ package final class ServedArchives {
     return words
   }
 
-  /// Likewise; throws what it refuses.
+  /// Likewise, but throws if the answer is an error.
   private func words() throws(Failure) -> [String] {
     let words = try line()
     guard words[0] == "error", words.count == 3 else { return words }
@@ -184,7 +184,7 @@ package final class ServedArchives {
     return count
   }
 
-  /// Text for a terminal: nothing in it moves the cursor.
+  /// Text without control characters, for a terminal.
   private func printable(_ text: String) -> String {
     String(
       String.UnicodeScalarView(
@@ -205,7 +205,7 @@ package final class ServedArchives {
     Failure(.malformed, "\(name), asked to '\(request)', gave an invalid answer")
   }
 
-  /// It ended instead of answering.
+  /// The command ended instead of answering.
   private func gone() -> Failure {
     left = 0
     let status = process.end(milliseconds: 2000)
@@ -242,13 +242,13 @@ private final class AnswerSource: ByteSource {
 
 /// An archive whose parts are requested when they are needed, or a little before if `expect` announced them.
 package final class ServedRegion: ByteRegion {
-  /// What is asked for of the beginning: header, and the front of the message.
+  /// Bytes requested from the start: the header, and the front of the message.
   private static let frontLength: UInt64 = 16 << 10
-  /// Of the end: the trailer, the last chunk, and mostly the seek table.
+  /// Bytes requested from the end: the trailer, the last chunk, and usually the seek table.
   private static let tailLength: UInt64 = 128 << 10
-  /// The most that is asked for at once: some frames, encrypted. And the most that is asked for ahead, in all.
+  /// The maximum bytes of one request, which are a few encrypted frames, and of all requests ahead together.
   private static let windowLength: UInt64 = 16 << 20
-  /// The most requests that are sent ahead.
+  /// The maximum number of requests sent ahead.
   private static let requestsAhead = 7
 
   private let archives: ServedArchives
@@ -258,15 +258,15 @@ package final class ServedRegion: ByteRegion {
   private var tail: Piece?
   private var window: Piece?
   private var expected: UInt64 = 0
-  /// What will be read, and how much of that is behind us.
+  /// The announced ranges, and how many of them are done.
   private var plan: [Range<UInt64>] = []
   private var planned = 0
-  /// What has been asked for and not read.
+  /// Ranges that were requested and not yet read.
   private var ahead: [Range<UInt64>] = []
-  /// What has come, as ciphertext, if parts are read more than once.
+  /// The ciphertext received so far, if parts are read more than once.
   private var spool: Spool?
 
-  /// Bytes, and where they are in the archive.
+  /// Bytes, and their offset in the archive.
   private struct Piece {
     let start: UInt64
     let bytes: [UInt8]
@@ -275,7 +275,7 @@ package final class ServedRegion: ByteRegion {
     func holds(_ offset: UInt64) -> Bool { start <= offset && offset < end }
   }
 
-  /// - Parameter keeping: whether what has come is kept on disk, so that nothing is asked for twice.
+  /// - Parameter keeping: whether to keep received bytes on disk, so that nothing is requested twice.
   package init(
     _ archives: ServedArchives, _ id: Digest, length: UInt64, keeping: Bool
   ) throws(Failure) {
@@ -309,7 +309,7 @@ package final class ServedRegion: ByteRegion {
       if let known, known.holds(offset) { return known }
     }
     if offset < frontEnd {
-      // The end is read next.
+      // The tail is read next.
       let piece = try fetch(0..<frontEnd, before: tail == nil && frontEnd < length ? tailStart..<length : nil)
       front = piece
       return piece
@@ -338,11 +338,11 @@ package final class ServedRegion: ByteRegion {
   private var frontEnd: UInt64 { length <= Self.frontLength + Self.tailLength ? length : Self.frontLength }
   private var tailStart: UInt64 { length - min(length, Self.tailLength) }
 
-  /// - Parameter next: what is asked for ahead before what was announced.
+  /// - Parameter next: a range to request ahead of the announced ones.
   private func fetch(_ range: Range<UInt64>, before next: Range<UInt64>? = nil) throws(Failure) -> Piece {
     while let first = ahead.first, first != range {
       ahead.removeFirst()
-      // The end comes before its time; anything else was not needed.
+      // Keep the tail if it comes early; anything else was not needed.
       if first == tailStart..<length { tail = Piece(start: tailStart, bytes: try archives.read(id, first)) }
     }
     if ahead.isEmpty { try archives.request(id, range) } else { ahead.removeFirst() }
@@ -354,7 +354,7 @@ package final class ServedRegion: ByteRegion {
     return Piece(start: range.lowerBound, bytes: try archives.read(id, range))
   }
 
-  /// Asks for what will be read after what has been asked for, up to `place`.
+  /// Requests announced ranges after `place`, the end of what has been requested.
   private func askAhead(after place: UInt64) throws(Failure) {
     var (place, bytes) = (place, ahead.reduce(0) { $0 + $1.count })
     while ahead.count < Self.requestsAhead, let next = planned(after: place) {
@@ -366,7 +366,7 @@ package final class ServedRegion: ByteRegion {
     }
   }
 
-  /// What of the plan is next behind a place, if it has to be asked for.
+  /// The next announced range after a position, if it must be requested.
   private func planned(after place: UInt64) -> Range<UInt64>? {
     let place = max(place, frontEnd)
     while planned < plan.count, plan[planned].upperBound <= place { planned += 1 }
@@ -378,7 +378,7 @@ package final class ServedRegion: ByteRegion {
     return start..<end
   }
 
-  /// Pieces of an archive in a file without a name.
+  /// Pieces of an archive in an unnamed file.
   private final class Spool {
     private var file: Descriptor?
     private var pieces: [(start: UInt64, end: UInt64, place: UInt64)] = []

@@ -2,17 +2,17 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// The archives of one backup as a command serves them, in parts: the newest first, then those that are asked for.
+/// The archives of one backup, served in parts by a command: the newest first, then others on demand.
 package final class ServedSources {
   private let newest: Digest
   private let command: [[UInt8]]
   private let keys: OpeningKeys
   private let limits: OpenLimits
-  /// Whether the manifest is all that is wanted, so that the sealed one will do.
+  /// Whether only the manifest is wanted, so that the sealed one is enough.
   private let wantsManifest: Bool
   /// Whether parts are read more than once.
   private let rereads: Bool
-  /// Whether a base archive that is damaged counts as missing: each is fetched whole, so that nothing of it is used.
+  /// Whether a damaged base archive counts as missing: each is fetched and verified as a whole before use.
   private let isPartial: Bool
   private var served: ServedArchives?
   private var given: Set<String> = []
@@ -20,9 +20,9 @@ package final class ServedSources {
   private let warn: (String) -> Void
 
   /// - Parameters:
-  ///   - id: of the newest, all 64 digits.
-  ///   - served: the command, if it runs already.
-  ///   - warn: reports a sealed manifest that is not used, or an archive.
+  ///   - id: of the newest backup.
+  ///   - served: the command, if it is already running.
+  ///   - warn: reports a sealed manifest or an archive that is not used.
   package init(
     _ id: Digest, _ command: [RawPath], keys: OpeningKeys, limits: OpenLimits, wantsManifest: Bool,
     rereads: Bool, isPartial: Bool = false, served: ServedArchives? = nil,
@@ -39,7 +39,7 @@ package final class ServedSources {
     self.isPartial = isPartial
   }
 
-  /// The newest archive at first, then one of those that are wanted and were not given yet; nil if there is none.
+  /// First the newest archive, then a wanted one that was not returned yet; nil if there is none.
   package func next(_ wanted: [String]) throws(Failure) -> (any OpenedArchive)? {
     if served == nil { served = try ServedArchives(command) }
     guard let served else { return nil }
@@ -50,7 +50,7 @@ package final class ServedSources {
     }
     for id in wanted where !given.contains(id) {
       given.insert(id)
-      // Whoever needs one that is missing says so.
+      // The caller that needs a missing one reports it.
       guard let digest = Digest(hex: id), let facts = try served.facts(of: digest) else { continue }
       do throws(Failure) {
         return try open(digest, facts, served)
@@ -72,7 +72,7 @@ package final class ServedSources {
       do throws(Failure) {
         if let archive = try sealedManifest(served) { return archive }
       } catch {
-        // One that does not open is what the ledger names: it is the password.
+        // One that does not open matches the ledger, so the password is wrong.
         guard [.malformed, .truncated, .integrity].contains(error.code) else { throw error }
         failure = error
       }
@@ -101,7 +101,7 @@ package final class ServedSources {
     let isWithoutReceipt = facts.sha256 == id
     var archive: any OpenedArchive
     if isWithoutReceipt || isPartial && id != newest {
-      // Without a receipt the id is that of these bytes, and nothing else proves it.
+      // Without a receipt the id is the hash of these bytes, and nothing else proves it.
       archive = try ArchiveOpener(keys, limits: limits).open(file: try whole(region, facts, id), start: 0)
     } else {
       archive = try ArchiveOpener(keys, limits: limits).open(region: region) { () throws(Failure) in
@@ -112,7 +112,7 @@ package final class ServedSources {
     return archive
   }
 
-  /// All of an archive, as ciphertext, in a file without a name.
+  /// Fetches a whole archive, as ciphertext, into an unnamed file, and checks its hash.
   private func whole(
     _ region: ServedRegion, _ facts: ServedArchives.Facts, _ id: Digest
   ) throws(Failure) -> Descriptor {

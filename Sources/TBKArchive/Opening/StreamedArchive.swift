@@ -2,13 +2,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An archive of suite 3 or age: used as it comes, chunk by verified chunk, without a copy of it.
+/// An archive of suite 3 or age: decrypted as a stream, chunk by verified chunk, without a copy.
 ///
-/// What comes on a pipe can be read once, unless it is kept first, as ciphertext. Of a file, that its end
-/// is there is proved when it is opened, and then any part can be read.
+/// An archive on a pipe can be read once, unless it is first kept as ciphertext. For a file, opening verifies that its
+/// end is there, and then any part can be read.
 package final class StreamedArchive: OpenedArchive {
   private enum Place {
-    /// What follows the front of the message.
+    /// The stream after the front of the message.
     case stream(any ByteSource)
     /// The archive from the front of the message on.
     case region(any ByteRegion)
@@ -35,7 +35,7 @@ package final class StreamedArchive: OpenedArchive {
 
   /// An archive of suite 3.
   ///
-  /// - Parameter source: what follows the header.
+  /// - Parameter source: the archive after its header.
   package static func open(
     _ header: ChunkedHeader, key: consuming Secret, stream source: any ByteSource
   ) throws(Failure) -> StreamedArchive {
@@ -49,7 +49,7 @@ package final class StreamedArchive: OpenedArchive {
     _ header: ChunkedHeader, key: consuming Secret, region: any ByteRegion
   ) throws(Failure) -> StreamedArchive {
     let rest = TailRegion(region, from: UInt64(header.length))
-    // What has no end is corrupt, whatever the password.
+    // An archive without its trailer is corrupt, whatever the password.
     try PasswordKey.checkTrailer(rest)
     let front = try ChunkedArchive.front(of: RegionSource(rest))
     let archive = StreamedArchive(
@@ -60,7 +60,7 @@ package final class StreamedArchive: OpenedArchive {
 
   /// An age file.
   ///
-  /// - Parameter source: what follows the header.
+  /// - Parameter source: the archive after its header.
   static func open(
     _ key: consuming AgeFileKey, stream source: any ByteSource
   ) throws(Failure) -> StreamedArchive {
@@ -107,8 +107,7 @@ package final class StreamedArchive: OpenedArchive {
     isProved = true
   }
 
-  /// Decryption, decompression and what `sink` does run on threads of their own where the payload is
-  /// large enough to be worth it, or may be.
+  /// Unless the payload is known to be small, decryption, decompression and `sink` run on separate threads.
   package func replayTar(into sink: any ByteSink) throws(Failure) {
     var isSmall = false
     if case .region(let region) = place { isSmall = region.length < 1 << 20 }
@@ -151,24 +150,24 @@ package final class StreamedArchive: OpenedArchive {
   }
 }
 
-/// What decrypts one message.
+/// The key of one message.
 private protocol MessageKey: AnyObject {
-  /// What comes before the first chunk.
+  /// The bytes before the first chunk.
   var front: [UInt8] { get }
   var frontLength: Int { get }
   /// Bytes after the last chunk.
   var trailerLength: Int { get }
   /// `.authentication` if the message was made with another key.
   func cipher() throws(Failure) -> ChunkCipher
-  /// Decrypts what follows the front into `sink`, which is ended when the end was there.
+  /// Decrypts what follows the front into `sink`, which is finished only if the end is valid.
   func decrypt(_ source: any ByteSource, into sink: any ByteSink) throws(Failure)
-  /// Checks what says, without a key, that the message is whole.
+  /// Checks, without a key, that the message is complete.
   ///
-  /// - Parameter region: from the front of the message on.
+  /// - Parameter region: starts with the front of the message.
   func checkEnd(_ region: any ByteRegion) throws(Failure)
 }
 
-/// Of suite 3.
+/// The key of a suite 3 message.
 private final class PasswordKey: MessageKey {
   private let header: ChunkedHeader
   private let key: Secret
@@ -201,7 +200,7 @@ private final class PasswordKey: MessageKey {
   }
 }
 
-/// Of an age file.
+/// The key of an age file.
 private final class FileKey: MessageKey {
   private let key: AgeFileKey
   let front: [UInt8]

@@ -2,16 +2,16 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Takes the members of a tar as they pass, before the manifest has vouched for them.
+/// Receives the members of a tar, before they have been compared with the manifest.
 package protocol MemberConsumer: AnyObject {
-  /// A member with a safe name; returns whether its content is wanted.
+  /// Begins a member, whose name is safe; returns whether its content is wanted.
   func begin(_ member: TarMember) throws(Failure) -> Bool
-  /// As `begin(_:)`, which it calls unless a consumer has its own.
+  /// Likewise; by default calls `begin(_:)`.
   ///
   /// - Parameter offset: where in the tar the content begins.
   func begin(_ member: TarMember, contentAt offset: UInt64) throws(Failure) -> Bool
   func body(_ bytes: Span<UInt8>) throws(Failure)
-  /// The wanted content has ended.
+  /// Ends wanted content, which has this hash.
   func end(_ sha256: Digest) throws(Failure)
 }
 
@@ -24,8 +24,8 @@ extension MemberConsumer {
 /// Reads an archive's tar: finds the manifest, hashes everything else, and compares the two (tbk(5),
 /// "Payload").
 ///
-/// What needs no manifest is checked before a member is passed on, and where the manifest comes
-/// before the others, so is everything that a header says: the consumer never gets a byte too many.
+/// Checks that need no manifest are made before a member is passed on. If the manifest comes first, so are checks of
+/// everything in the header: the consumer never gets a member that is not listed.
 package final class TarVerifier: TarHandler {
   private enum Current {
     case manifest(ManifestText)
@@ -39,22 +39,22 @@ package final class TarVerifier: TarHandler {
   private var current: Current?
   private var member = TarMember(name: [], kind: .file)
   private var parsed: Manifest?
-  /// What `parsed` says about a member that comes after it; made when the first one does.
+  /// Looks up members that follow the manifest; created with the first one.
   private var listed: MemberList?
-  /// What the tar held, under the names it had there.
+  /// The members of the tar, under their names there.
   private var records = EntryTable()
   private var names = MemberTree()
-  /// Where the body of the member that passes begins in the tar.
+  /// The offset of the current member's body in the tar.
   private var bodyStart: UInt64 = 0
-  /// Where the headers of the next member begin.
+  /// The offset of the next member's headers.
   private var nextHeader: UInt64 = 0
-  /// Where the manifest was.
+  /// Where the manifest was in the tar.
   private var place: ManifestLocator?
 
   /// - Parameters:
-  ///   - termBackup6: which manifests of TermBackup 6 are believed.
-  ///   - approve: shown the manifest as soon as it has passed, before anything is known to agree with it; may
-  ///     refuse it.
+  ///   - termBackup6: which manifests of TermBackup 6 are accepted.
+  ///   - approve: called with the manifest as soon as it is parsed, before the content is compared with it; may
+  ///       throw.
   package init(
     consumer: (any MemberConsumer)? = nil, termBackup6: TermBackup6Manifests,
     approve: @escaping (Manifest) throws(Failure) -> Void = { _ in }
@@ -73,10 +73,10 @@ package final class TarVerifier: TarHandler {
     var member = member
     bodyStart = offset
     let header = nextHeader
-    // Both are at most the largest file: no member is longer.
+    // Cannot overflow in practice: the parser limits the size of a member.
     nextHeader = offset &+ member.size &+ UInt64(TarWriter.padding(after: member.size))
     member.name = EntryName.normalised(member.name)
-    // "./" is the directory that was archived; foreign tars have it.
+    // "./" is the archived directory itself; tars of other programs have it.
     if member.name.isEmpty {
       guard member.kind == .directory else { throw Failure(.malformed, "a member has no name") }
       current = .content(wanted: false)
@@ -153,11 +153,11 @@ package final class TarVerifier: TarHandler {
 
   // MARK: The verdict
 
-  /// The manifest, once the whole tar has passed and agrees with it.
+  /// The manifest, if the whole tar matches it.
   ///
-  /// Throws `.integrity` for the first thing that does not hold.
+  /// Throws `.integrity` or `.malformed` for the first mismatch.
   ///
-  /// - Parameter locator: where the archive says that the manifest is, if it does.
+  /// - Parameter locator: where the manifest is according to the archive, if it says so.
   package func verdict(locator: ManifestLocator? = nil) throws(Failure) -> VerifiedManifest {
     guard let manifest = parsed else {
       throw Failure(.malformed, "the archive holds no manifest")
@@ -168,9 +168,9 @@ package final class TarVerifier: TarHandler {
     return try VerifiedManifest(manifest, holds: records)
   }
 
-  /// The manifest that has been parsed, which by itself is one that an archive can hold.
+  /// The parsed manifest, after checking that it is valid by itself.
   ///
-  /// - Parameter termBackup6: which manifests of TermBackup 6 are believed.
+  /// - Parameter termBackup6: which manifests of TermBackup 6 are accepted.
   static func checked(
     _ text: ManifestText, _ termBackup6: TermBackup6Manifests
   ) throws(Failure) -> Manifest {
@@ -187,7 +187,7 @@ package final class TarVerifier: TarHandler {
     return manifest
   }
 
-  /// An id proves something only if it was computed again.
+  /// Recomputes the id, which otherwise proves nothing.
   private static func checkID(
     _ manifest: Manifest, _ text: ManifestText, _ termBackup6: TermBackup6Manifests
   ) throws(Failure) {
@@ -207,22 +207,21 @@ package final class TarVerifier: TarHandler {
   }
 }
 
-/// A manifest and the proof that an archive holds what it says: only this is restored from.
+/// A manifest that has been compared with its archive. Only such a manifest is restored.
 package struct VerifiedManifest: Sendable {
   package let manifest: Manifest
-  /// The id: verified, except for TermBackup 6's incremental backups.
+  /// The backup id: verified, except for incremental backups of TermBackup 6.
   package let id: String
-  /// Whether the archive held only the manifest.
+  /// Whether the archive contains only the manifest.
   package let isAlone: Bool
-  /// Whether the content has been checked against it, too: of an archive of which parts can be read the
-  /// manifest is read alone.
+  /// Whether the content has been compared with it too: in a seekable archive the manifest can be read alone.
   let coversContent: Bool
-  /// Listed files that are not in the archive, which TermBackup 6 allowed to happen; of a part of a backup
-  /// also what archives hold that were not given.
+  /// Listed files that are not in the archive, which TermBackup 6 allowed; in a partial restore also those of archives
+  /// that were not given.
   package internal(set) var missing: [[UInt8]]
-  /// The backups that are needed and missing, which a part does without.
+  /// In a partial restore, the needed backups that are missing.
   package internal(set) var absent: [String] = []
-  /// The names of files that TermBackup 6's tar has as hard links, with those that they link to.
+  /// Names that are hard links in a tar of TermBackup 6, with their link targets.
   let firstNames: [[UInt8]: [UInt8]]
 
   fileprivate init(_ manifest: Manifest, holds records: EntryTable) throws(Failure) {
@@ -233,7 +232,7 @@ package struct VerifiedManifest: Sendable {
     (isAlone, missing, firstNames) = (content.isAlone, content.missing, content.firstNames)
   }
 
-  /// Whether the tar of the backup itself holds anything but the manifest.
+  /// Whether the backup's own tar must contain anything but the manifest.
   static func needsMembers(_ manifest: Manifest) -> Bool {
     let files = manifest.files
     return files.indices.contains { index in
@@ -243,7 +242,7 @@ package struct VerifiedManifest: Sendable {
     }
   }
 
-  /// For a manifest put together out of verified ones.
+  /// For a manifest composed of verified ones.
   init(trusting manifest: Manifest, id: String, missing: [[UInt8]]) {
     self.manifest = manifest
     self.id = id
@@ -253,9 +252,9 @@ package struct VerifiedManifest: Sendable {
     coversContent = true
   }
 
-  /// For a manifest of ours that was read without the content.
+  /// For a manifest that was read without the content.
   ///
-  /// - Parameter isAlone: whether there is none.
+  /// - Parameter isAlone: whether there is no content.
   init(reading manifest: Manifest, isAlone: Bool) {
     self.manifest = manifest
     id = manifest.backupID ?? ""
@@ -265,7 +264,7 @@ package struct VerifiedManifest: Sendable {
   }
 }
 
-/// What a manifest says about the members that come after it.
+/// Checks members that follow the manifest against it.
 private struct MemberList {
   private let manifest: Manifest
   private let tree: any ArchivedTree
@@ -277,7 +276,7 @@ private struct MemberList {
     lookup = NameLookup(manifest)
   }
 
-  /// Refuses a member by its header: one that is not listed, or of another type or size.
+  /// Rejects a member by its header: if it is not listed, or of another type or size.
   func check(_ member: TarMember) throws(Failure) {
     guard let index = lookup.find(member.name) else { throw Failure.unlisted(member.name) }
     try tree.check(member, listedAs: manifest.files[index], lookup)

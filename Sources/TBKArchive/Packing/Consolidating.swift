@@ -3,15 +3,15 @@ import TBKCrypto
 import TBKFormat
 
 extension BackupReader {
-  /// Seals the backup as one that holds all of its bytes itself (tbk(5), "Consolidated backups").
+  /// Seals the backup as one that contains all of its content itself (tbk(5), "Consolidated backups").
   ///
-  /// Each archive is taken once. Of one that can be read from any place, what is needed is read and no more;
-  /// another is decrypted twice: to prove it, then to pack what is needed of it. Nothing of it is kept. The members come as the archives bring them; what has no content
-  /// of its own, directories and links, comes after.
+  /// Each archive is opened once. If it is seekable, only the needed parts are read; otherwise it is decrypted twice:
+  /// once to verify it, and once to pack what is needed. Members are packed in the order of the archives; directories
+  /// and links, which have no content, come last.
   ///
   /// - Parameters:
-  ///   - begin: told how many bytes of content there are, before any is packed.
-  ///   - progress: given the number of bytes packed.
+  ///   - begin: called with the number of bytes of content, before any is packed.
+  ///   - progress: called with the number of bytes packed.
   package func consolidate(
     key: SealingKey, compression: Compression, output: ArchiveOutput, begin: (UInt64) -> Void,
     progress: @escaping (Int) -> Void
@@ -26,11 +26,11 @@ extension BackupReader {
       identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
   }
 
-  /// Likewise in suite 3 or age. No entry has an offset yet, so the id is known beforehand.
+  /// Likewise in suite 3 or age. No entry gets an offset, so the id does not depend on the packing.
   ///
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of only the manifest; ended before `output` is.
-  ///   - output: gets the archive; it is ended.
+  ///   - sealedManifest: gets an archive of only the manifest; finished before `output`.
+  ///   - output: gets the archive; it is finished.
   ///   - ended: called when all has been packed, before the archive's end is written.
   package func consolidate(
     sealing: StreamSealing, sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
@@ -46,7 +46,7 @@ extension BackupReader {
       identifying: whole, isComplete: (whole.unreadable ?? []).isEmpty, contentLength: total)
   }
 
-  /// The manifest of the newest archive, and what it says once the backup holds all itself.
+  /// The manifest of the newest archive, and its consolidated form.
   private func consolidation() throws(Failure) -> (verified: VerifiedManifest, whole: Manifest) {
     try newest.keep()
     let verified = try manifest()
@@ -98,10 +98,10 @@ extension BackupReader {
 }
 
 extension Manifest {
-  /// What the manifest says once its backup holds all bytes itself: the same tree at the same time,
-  /// with the same nonce, so that the id, still to be computed, is the same each time.
+  /// The manifest of the consolidated backup: the same tree, time and nonce, so that its id, still to be computed, is
+  /// always the same.
   ///
-  /// Throws `.usage` if it needs no others, or is TermBackup 6's.
+  /// Throws `.usage` if the backup needs no others, or is one of TermBackup 6.
   package func consolidated() throws(Failure) -> Manifest {
     guard !tree.isReadOnly else {
       throw Failure(
@@ -118,18 +118,18 @@ extension Manifest {
     for index in files.indices where files.storedIn(index) != nil || files.offset(index) != nil {
       var entry = files[index]
       entry.storedIn = nil
-      // The content comes in another tar.
+      // The content moves to another tar.
       entry.offset = nil
       whole.files[index] = entry
     }
     return whole
   }
 
-  /// Whether other backups hold content of this one.
+  /// Whether content of this backup is stored in others.
   package var needsOthers: Bool { files.indices.contains { files.storedIn($0) != nil } }
 }
 
-/// Writes the members of a backup whose content comes in any order.
+/// Writes the members of a backup, with content in any order.
 private final class ContentPacker {
   private let manifest: Manifest
   private let tar: any ByteSink
@@ -141,7 +141,7 @@ private final class ContentPacker {
     self.progress = progress
   }
 
-  /// Packs those members of an archive for which `choose` names an entry.
+  /// Packs the members of an archive for which `choose` returns an entry.
   func consumer(_ choose: @escaping (TarMember) -> Int?) -> any MemberConsumer {
     ChosenContent(self, choose)
   }
@@ -167,8 +167,8 @@ private final class ContentPacker {
     try TarWriter.pad(tar, after: manifest.files.size(index))
   }
 
-  /// Writes what has no content of its own. Directories come after what is in them: an extractor
-  /// that sets times and modes at once does not disturb them any more.
+  /// Writes the members without content. Directories come after their content, so that an extractor that sets times and
+  /// modes at once does not disturb them again.
   func finish() throws(Failure) {
     for index in manifest.files.indices {
       var member: TarMember
@@ -212,13 +212,13 @@ private final class ContentPacker {
   }
 }
 
-/// Finds out which members of an older archive are content that is wanted: only their hash tells.
+/// Finds the members of an older archive that are needed content, by their hash.
 final class ContentFinder: MemberConsumer {
   private let offers: (TarMember, UInt64) -> [(index: Int, sha256: Digest)]
   private let found: (Int) -> Void
   private var offered: [(index: Int, sha256: Digest)] = []
   private var position = -1
-  /// The position of a member among all, and the entry whose content it is.
+  /// The number of a member in the tar, and the entry whose content it is.
   private var plan: [(position: Int, index: Int)] = []
 
   init(
@@ -247,7 +247,7 @@ final class ContentFinder: MemberConsumer {
     found(match.index)
   }
 
-  /// Chooses the same members when they come again.
+  /// Chooses the same members when the archive is read again.
   func replay() -> (TarMember) -> Int? {
     var position = -1
     var rest = plan[...]

@@ -4,11 +4,11 @@ import TBKFormat
 
 /// The manifest as the last member of a tar (tbk(5), "The tar").
 package enum ManifestMember {
-  /// Gives a manifest its id, and returns the length of its text with the id in it.
+  /// Gives a manifest its id, and returns the length of its text in bytes, including the id.
   package static func identify(_ manifest: inout Manifest) throws(Failure) -> UInt64 {
     let (id, length) = try manifest.computeID()
     manifest.backupID = id.hex
-    // The id in its quotes takes the place of "null".
+    // The quoted id replaces "null".
     return length - 4 + 66
   }
 
@@ -31,7 +31,7 @@ package enum ManifestMember {
 }
 
 extension Manifest {
-  /// The hash of the canonical text with a null id, which is the id, and that text's length.
+  /// The id, which is the hash of the canonical text with a null id, and that text's length in bytes.
   package func computeID() throws(Failure) -> (id: Digest, length: UInt64) {
     let hashing = try HashingSink(into: CountingSink())
     try ManifestWriter.write(self, backupID: nil, to: hashing)

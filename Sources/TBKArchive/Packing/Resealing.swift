@@ -3,14 +3,14 @@ import TBKCrypto
 import TBKFormat
 
 extension Sealing {
-  /// Seals what an archive holds under another key: the gzip stream as it is, byte for byte, so that
-  /// id, manifest and content stay what they were.
+  /// Seals the payload of an archive with another key: the gzip stream is copied byte for byte, so that id, manifest
+  /// and content stay the same.
   ///
   /// - Parameters:
-  ///   - archive: authenticated; TBK2 or TBK1, of a tree or of a manifest alone. An mbu package has
-  ///     no manifest, and cannot be one as it is.
-  ///   - output: where the TBK2 archive goes; its length is known before the first byte.
-  /// - Returns: bytes of the new archive.
+  ///   - archive: authenticated; TBK2 or TBK1, of a tree or of a manifest alone. An mbu package is rejected, because it
+  ///     has no manifest.
+  ///   - output: gets the TBK2 archive, whose length is known before its first byte.
+  /// - Returns: the length of the new archive in bytes.
   package static func again(
     _ archive: AuthenticatedArchive, key: SealingKey, output: ArchiveOutput,
     progress: @escaping (Int) -> Void
@@ -26,10 +26,10 @@ extension Sealing {
 extension Sealing {
   /// Seals the tar of an archive of suite 3 or age in suite 1, byte for byte.
   ///
-  /// Throws `.configuration` for what only those can hold.
+  /// Throws `.configuration` for a feature that only those formats have.
   ///
   /// - Parameter manifest: the archive's.
-  /// - Returns: bytes of the new archive.
+  /// - Returns: the length of the new archive in bytes.
   package static func again(
     _ archive: any OpenedArchive, of manifest: Manifest, key: SealingKey, threads: Int,
     output: ArchiveOutput, progress: @escaping (Int) -> Void
@@ -51,7 +51,7 @@ extension Sealing {
 }
 
 extension AuthenticatedArchive {
-  /// Bytes of the gzip stream. TBK1's padding shows only once it is decrypted.
+  /// The length of the gzip stream in bytes. The padding of TBK1 is known only after decryption.
   fileprivate func contentLength() throws(Failure) -> UInt64 {
     switch header {
     case .tbk2(let fields): return fields.payloadLength - UInt64(gcmTagLength)

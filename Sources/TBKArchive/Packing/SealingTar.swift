@@ -3,18 +3,17 @@ import TBKCrypto
 import TBKFormat
 
 extension Sealing {
-  /// Seals what a tar holds, as a backup with a manifest.
+  /// Seals the content of a tar as a backup with a manifest.
   ///
-  /// What the manifest will say is known only at the tar's end. So the members are compressed into
-  /// an encrypted spool as they come, and the manifest becomes a gzip member after them. Where names
-  /// turn out to have to change then, the spool is read once more.
+  /// The manifest is known only at the tar's end. So the members are compressed into an encrypted spool, and the
+  /// manifest becomes a gzip member after them. If names then have to change, the spool is rewritten once.
   ///
   /// - Parameters:
   ///   - source: a tar, not compressed.
-  ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; of a
-  ///     tar of one file it does nothing.
-  ///   - output: where the archive goes; its length is known before the first byte.
-  ///   - report: called with each member that cannot be in a backup as it is, and why.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the backup; no effect on a tar of
+  ///     a single file.
+  ///   - output: gets the archive, whose length is known before its first byte.
+  ///   - report: called with each member that is left out or changed, and why.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String? = nil, key: SealingKey,
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
@@ -45,11 +44,11 @@ extension Sealing {
 }
 
 extension Sealing {
-  /// Likewise in suite 3 or age. Where each content lies in the tar is known when all names are.
+  /// Likewise in suite 3 or age. The content offsets are known only when all names are.
   ///
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of only the manifest; ended before `output` is.
-  ///   - output: gets the archive; it is ended.
+  ///   - sealedManifest: gets an archive of only the manifest; finished before `output`.
+  ///   - output: gets the archive; it is finished.
   package static func tar(
     _ source: any ByteSource, stripsTop: Bool, group: String?, sealing: StreamSealing,
     sealedManifest: (any ByteSink)? = nil, into output: any ByteSink,
@@ -75,7 +74,7 @@ extension Sealing {
   }
 }
 
-/// The members of a tar, compressed in an encrypted spool, and the manifest that was made of them.
+/// The members of a tar, compressed in an encrypted spool, and the manifest made from them.
 private struct SpooledTar {
   let spool: EncryptedSpool
   let manifest: Manifest
@@ -100,9 +99,9 @@ private struct SpooledTar {
     records = survey.records
   }
 
-  /// Writes the members into a tar under the names that they have now, without ending it.
+  /// Writes the members into a tar under their final names, without finishing it.
   ///
-  /// - Parameter placed: told the path of each entry with content of its own, and where that is.
+  /// - Parameter placed: called with the path of each entry that has content, and its offset in the tar.
   func replay(
     into tar: any ByteSink, placed: @escaping ([UInt8], UInt64) -> Void = { _, _ in }
   ) throws(Failure) {
@@ -113,25 +112,25 @@ private struct SpooledTar {
   }
 }
 
-/// The names that members have in an archive's tar, where they are not those they came with: a
-/// tree's own `manifest.json`, and files whose names sort otherwise than they came.
+/// The names of members in the archive's tar, where they differ from those in the source: a tree's own `manifest.json`,
+/// and hard links whose first name in sorted order is not the first in the source.
 private struct MemberNames {
-  /// Paths whose content stands under another name of the same file, and the other way round.
+  /// Paths whose content is stored under another name of the same file, and the reverse.
   private var swapped: [[UInt8]: [UInt8]] = [:]
-  /// First names of files, as the tar had them, and as the manifest has them now.
+  /// The first name of each hard-linked file in the source tar, and the one in the manifest.
   private var firstNames: [[UInt8]: [UInt8]] = [:]
   private let stored: [UInt8]
 
-  /// What `TarRewriter` calls a `manifest.json` before it is known whether that name is free.
+  /// The name that `TarRewriter` gives a `manifest.json` before it knows whether that name is free.
   static let likely = Manifest.fileName + [UInt8(ascii: "~")]
 
-  /// Whether the names are others than `TarRewriter` gives on its own.
+  /// Whether the names differ from those that `TarRewriter` gives.
   var differ: Bool { !swapped.isEmpty || stored != MemberNames.likely }
 
-  /// Finds the names, and notes in the manifest what is stored under another.
+  /// Finds the names, and records in the manifest which entries are stored under another name.
   init(_ manifest: inout Manifest) {
     let files = manifest.files
-    // The name that sorts first stands for the content.
+    // The name that sorts first gets the content.
     for index in files.indices where files.isHardLink(index) {
       guard let first = files[index].hardLink, firstNames[first] == nil else { continue }
       let path = files.path(index)
@@ -158,13 +157,13 @@ private struct MemberNames {
     }
   }
 
-  /// The entry whose content, or link, came under a name.
+  /// The path of the entry for a name in the source.
   func entry(_ path: [UInt8]) -> [UInt8] { swapped[path] ?? path }
 
-  /// The name in the tar for a name as it came.
+  /// The name in our tar for a name in the source.
   func name(_ path: [UInt8]) -> [UInt8] { inTar(entry(path)) }
 
-  /// What a hard link to `first`, as it came, is a link to.
+  /// The link target in our tar for a hard link to `first` in the source.
   func target(_ first: [UInt8]) -> [UInt8] { inTar(firstNames[first] ?? first) }
 
   private func inTar(_ path: [UInt8]) -> [UInt8] {
@@ -172,8 +171,7 @@ private struct MemberNames {
   }
 }
 
-/// Writes members as they pass into a tar of ours, `manifest.json` under another name. The tar is not
-/// ended.
+/// Copies members into a new tar, with `manifest.json` renamed. The tar is not finished.
 private final class TarRewriter: MemberConsumer {
   private let copier: MemberCopier
 
@@ -184,7 +182,7 @@ private final class TarRewriter: MemberConsumer {
     member.name = TarRewriter.inTar(member.name)
     if member.kind == .hardlink {
       member.linkTarget = TarRewriter.inTar(member.linkTarget)
-      // It has what its first name has, which stands there.
+      // Its metadata is stored with its first name.
       member.mode &= 0o1777
       member.xattrs = []
     }
@@ -200,7 +198,7 @@ private final class TarRewriter: MemberConsumer {
   }
 }
 
-/// Gives the members of a tar that `TarRewriter` wrote the names that they are to have.
+/// Gives the members of a tar that `TarRewriter` wrote their final names.
 private final class TarRenamer: TarHandler {
   private let records: EntryTable
   private let names: MemberNames
@@ -211,8 +209,8 @@ private final class TarRenamer: TarHandler {
   private var takes = false
 
   /// - Parameters:
-  ///   - records: of the members in their order, under the names that they came with.
-  ///   - placed: told the path of each entry with content, and where in `tar` it is, if that is known.
+  ///   - records: the members in order, under their names in the source.
+  ///   - placed: called with the path of each entry that has content, and its offset in `tar`, if known.
   init(
     _ records: EntryTable, _ names: MemberNames, _ tar: any ByteSink,
     _ placed: @escaping ([UInt8], UInt64) -> Void
@@ -241,7 +239,7 @@ private final class TarRenamer: TarHandler {
   func end() throws(Failure) { if takes { try next.end(.ofNothing) } }
 }
 
-/// Ends a tar that has no end marker.
+/// Adds the end marker to a tar without one.
 private final class EndlessTar: ByteSink {
   private let parser: TarParser
 

@@ -2,38 +2,38 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Reads a tar that has no manifest, and makes one of what it holds.
+/// Reads a tar without a manifest, and creates one from its members.
 ///
-/// Names are what they must be in an archive of ours (`EntryName`, `MemberTree`). Devices, FIFOs, what nobody
-/// knows, and owners that no file can have are left out and reported.
+/// Names must satisfy the rules of our archives (`EntryName`, `MemberTree`). Devices, FIFOs and unknown types are left
+/// out and reported; so are owner ids that no file can have.
 package final class TarSurvey: TarHandler {
   private let consumer: (any MemberConsumer)?
   private let stripsTop: Bool
   private let report: (UnreadableEntry) throws(Failure) -> Void
   private var hash: SHA256
   private var member = TarMember(name: [], kind: .file)
-  /// What the member that passes is: nil for what is not an entry of the tree.
+  /// Whether the consumer wants the current member's content; nil if the member is not an entry of the tree.
   private var isWanted: Bool?
-  /// The one directory that everything is in, if it is taken off the names.
+  /// The top directory that is stripped from all names.
   private var top: [UInt8]?
-  /// The one file that a tar without a directory holds, if a directory were to be taken off.
+  /// With `stripsTop`: the only file of a tar that has no directory.
   private var onlyFile: [UInt8]?
   /// The first names of hard links, for links to links.
   private var firstNames: [[UInt8]: [UInt8]] = [:]
-  /// What symlinks hold, for hard links to them: each is a symlink of its own here.
+  /// The targets of symlinks, for hard links to them, which become symlinks of their own.
   private var symlinks: [[UInt8]: [UInt8]] = [:]
   private var root: ManifestEntry?
   private var unreadable: [UnreadableEntry] = []
-  /// Whether a member is not an entry of the manifest.
+  /// Whether any member was left out.
   private(set) var leavesOut = false
   private var names = MemberTree()
-  /// What the tar held, in its order.
+  /// The members in tar order.
   private(set) var records = EntryTable()
 
   /// - Parameters:
-  ///   - consumer: takes the members as they pass, under the names they have in the manifest.
-  ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; a tar
-  ///     that holds one file and no directory keeps its name.
+  ///   - consumer: gets the members, under their names in the manifest.
+  ///   - stripsTop: whether everything is in one directory, which becomes the root of the tree; the file of a tar with
+  ///     one file and no directory keeps its name.
   ///   - report: called with each member that is left out or changed, and why.
   package init(
     consumer: (any MemberConsumer)? = nil, stripsTop: Bool = false,
@@ -80,7 +80,7 @@ package final class TarSurvey: TarHandler {
       leavesOut = true
       return try note(member.name, "left out: it is a device, a FIFO or something unknown")
     }
-    // A further name of a file has the owner of the first.
+    // A hard link has the owner of its first name.
     if member.kind != .hardlink { try checkOwner(member) }
     try names.add(member.name, isDirectory: member.kind == .directory)
     isWanted = try consumer?.begin(member) ?? false
@@ -92,7 +92,7 @@ package final class TarSurvey: TarHandler {
     try report(entry)
   }
 
-  /// Notes ids that are too large, and 4294967295, which says "none" to the kernel.
+  /// Reports ids that are too large, including 4294967295, which means "none" to the kernel.
   private func checkOwner(_ member: TarMember) throws(Failure) {
     var ids: [String] = []
     if ManifestEntry.id(member.uid) == nil { ids.append("user \(member.uid)") }
@@ -101,7 +101,7 @@ package final class TarSurvey: TarHandler {
     try note(member.name, "no file can belong to \(ids.joined(separator: " and "))")
   }
 
-  /// The name in the tree; empty for its root. Throws `.malformed` for what may not be extracted.
+  /// The name in the tree; empty for its root. Throws `.malformed` for an unsafe name.
   private func name(_ name: [UInt8], isDirectory: Bool) throws(Failure) -> [UInt8] {
     let name = EntryName.normalised(name)
     if name.isEmpty {
@@ -146,10 +146,10 @@ package final class TarSurvey: TarHandler {
 
   // MARK: The manifest
 
-  /// What the tar held, once all of it has passed: sorted, further names of a file with all that
-  /// its first has.
+  /// The manifest of the tar, once all of it has been read: entries are sorted, and hard links have the metadata of
+  /// their first name.
   ///
-  /// Throws `.malformed` for a hard link to what is not a file before it.
+  /// Throws `.malformed` for a hard link to anything but an earlier file.
   package func manifest() throws(Failure) -> Manifest {
     var manifest = try newManifest()
     manifest.root = root
@@ -161,7 +161,7 @@ package final class TarSurvey: TarHandler {
     return manifest
   }
 
-  /// The entry, of a hard link with what its first name has.
+  /// The entry; for a hard link, with the metadata of its first name.
   private func completed(_ index: Int, _ order: [UInt32]) throws(Failure) -> ManifestEntry {
     let entry = records[index]
     guard let first = entry.hardLink else { return entry }
@@ -180,7 +180,7 @@ package final class TarSurvey: TarHandler {
 }
 
 extension ManifestEntry {
-  /// The id of a user or group; nil if no file can belong to it.
+  /// A user or group id; nil if no file can belong to it.
   fileprivate static func id(_ number: UInt64) -> UInt32? {
     number < UInt32.max ? UInt32(number) : nil
   }

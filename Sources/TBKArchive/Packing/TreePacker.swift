@@ -3,21 +3,21 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Packs the files that a manifest lists into a tar, and notes in the manifest what was packed.
+/// Packs the files of a manifest into a tar, and updates the manifest to what was packed.
 ///
 /// Each file is read once. The tar's members come in the order of the manifest; the manifest
 /// itself comes last (tbk(5), "The tar").
 package final class TreePacker {
-  /// What happened to an entry that is not in the backup as it is on disk.
+  /// Why an entry is not in the backup as it is on disk.
   package struct Mishap: Sendable {
     package let path: [UInt8]
     package let reason: String
-    /// Whether the entry is in the backup anyway, as what was read of it.
+    /// Whether the entry is in the backup anyway, with what could be read.
     package let kept: Bool
   }
 
   private let tar: any ByteSink
-  /// The same, if it records where its members lie.
+  /// `tar`, if it records the offsets of members.
   private let frames: ZstdCompressor?
   private let chain: DirectoryChain
   private let names = AccountNames()
@@ -25,7 +25,7 @@ package final class TreePacker {
   private let report: (Mishap) -> Void
   private var buffer = [UInt8](repeating: 0, count: chunkSize)
   private var dropped: Set<Int> = []
-  /// For files whose first name could not be read: the name that stands in for it.
+  /// The replacement for each first name that could not be read.
   private var standIns: [[UInt8]: [UInt8]] = [:]
   private var lost: Set<[UInt8]> = []
 
@@ -38,11 +38,11 @@ package final class TreePacker {
   package private(set) var manifest: Manifest
 
   /// - Parameters:
-  ///   - manifest: as tbk-manifest made it.
+  ///   - manifest: from tbk-manifest.
   ///   - root: the directory that its paths are relative to.
-  ///   - tar: where the tar goes. It is not finished.
-  ///   - progress: given the number of bytes read.
-  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  ///   - tar: gets the tar; it is not finished.
+  ///   - progress: called with the number of bytes read.
+  ///   - report: called for each entry that could not be read, or changed meanwhile.
   package init(
     _ manifest: Manifest, root: Descriptor, tar: any ByteSink,
     progress: @escaping (Int) -> Void, report: @escaping (Mishap) -> Void
@@ -57,7 +57,7 @@ package final class TreePacker {
     nameMembers()
   }
 
-  /// What a manifest must be to be packed.
+  /// Throws `.malformed` if the manifest cannot be packed.
   private static func check(_ manifest: Manifest) throws(Failure) {
     guard !manifest.tree.isReadOnly else {
       throw Failure(.malformed, "the manifest is TermBackup 6's, which is only read")
@@ -65,7 +65,7 @@ package final class TreePacker {
     try manifest.validate()
   }
 
-  /// Bytes of content that the tar will carry, as far as the manifest knows.
+  /// Bytes of content in the tar, according to the manifest.
   package var contentSize: UInt64 {
     var total: UInt64 = 0
     for index in manifest.files.indices
@@ -77,7 +77,7 @@ package final class TreePacker {
     return total
   }
 
-  /// Writes the members. The manifest is then what `ManifestMember.append` takes.
+  /// Writes the members. Afterwards `manifest` is ready for `ManifestMember.append`.
   package func pack() throws(Failure) {
     for index in manifest.files.indices {
       try Interruption.check()
@@ -99,7 +99,7 @@ package final class TreePacker {
     manifest.files.remove(dropped)
   }
 
-  /// Gives a tree's own `manifest.json` another name in the tar: that name is ours.
+  /// Gives a tree's own `manifest.json` another name in the tar, because that name is reserved.
   private func nameMembers() {
     guard let first = manifest.files.find(Manifest.fileName) else { return }
     var other = Manifest.fileName
@@ -117,8 +117,8 @@ package final class TreePacker {
 
   // MARK: Hard links
 
-  /// Writes a further name of a file that has been packed; false if that file was not, and this
-  /// name has to be packed in its place.
+  /// Writes another name of a file that has been packed; false if that file was not packed, and this name must be
+  /// packed in its place.
   private func link(_ entry: inout ManifestEntry) throws(Failure) -> Bool {
     guard let listed = entry.hardLink else { return false }
     let first = standIns[listed] ?? listed
@@ -142,7 +142,7 @@ package final class TreePacker {
     entry.storedIn = nil
     entry.offset = nil
     entry.hardLink = first
-    // In an incremental backup a link to what is stored elsewhere is only in the manifest.
+    // A link to a file stored in another backup is only in the manifest.
     if packed.storedIn == nil {
       var member = TarMember(entry)
       member.linkTarget = packed.tarName
@@ -151,8 +151,7 @@ package final class TreePacker {
     return true
   }
 
-  /// Whether a name is still one of the file that was packed under another: else it is packed, or
-  /// found to be gone, by itself.
+  /// Whether a name still refers to the file that was packed under another; otherwise it is packed separately.
   private func isStill(_ path: [UInt8], _ packed: ManifestEntry) throws(Failure) -> Bool {
     guard let inode = packed.inode, let device = packed.device else { return true }
     do throws(Failure) {
@@ -203,16 +202,15 @@ package final class TreePacker {
     return true
   }
 
-  /// Where a file's content came to its end.
+  /// How a file's content ended.
   private enum Ending: Equatable {
     case whole
-    /// Before its size said so.
+    /// Before its size was reached.
     case early
     case failed(String)
   }
 
-  /// Copies exactly `size` bytes and the padding, zeros in place of what is missing, and returns
-  /// their hash.
+  /// Copies exactly `size` bytes and the padding, with zeros for missing bytes, and returns their hash.
   private func copy(
     _ file: Descriptor, size: UInt64
   ) throws(Failure) -> (sha256: Digest, ending: Ending) {

@@ -1,20 +1,20 @@
 import Glibc
 import TBKCore
 
-/// Reaches files below a root component by component, following no link, and keeps the directories
-/// of the last path open: in the order of a manifest the next file is mostly a sibling.
+/// Opens files below a root component by component, without following links. Keeps the directories of the last path
+/// open: in manifest order the next file is usually a sibling.
 package final class DirectoryChain {
   /// What to do about a component that does not exist.
   package enum Missing {
     case fail
-    /// Directories are made on the way, with this mode less the umask. Only below a directory that
-    /// nobody else can write to: what is opened is what has the name.
+    /// Creates missing directories with this mode less the umask. Only below a directory that no one else can write to,
+    /// because the name is opened after it is created.
     case create(mode: UInt32)
   }
 
   private let root: Descriptor
   private let missing: Missing
-  /// Told of a directory that may not be opened, by its path; whether it is worth another try.
+  /// Called with a directory that may not be opened, and its path; returns whether to try again.
   private let relent: (Descriptor, RawPath, [UInt8]) throws(Failure) -> Bool
   private var names: [ArraySlice<UInt8>] = []
   private var open: [Descriptor] = []
@@ -30,8 +30,8 @@ package final class DirectoryChain {
 
   /// The directory that holds the last component of `path`, and that component.
   ///
-  /// Throws `.inputMissing` for a component that does not exist, `.malformed` for one that is not a
-  /// directory (a link above all).
+  /// Throws `.inputMissing` for a component that does not exist, `.malformed` for one that is not a directory, such as
+  /// a link.
   package func parent(of path: [UInt8]) throws(Failure) -> (directory: Descriptor, name: RawPath) {
     let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     guard let name = components.last else { throw Failure(.malformed, "an empty path") }
@@ -46,7 +46,7 @@ package final class DirectoryChain {
     return try descend(components[...], whole: path)
   }
 
-  /// Forgets open directories, because they may have moved.
+  /// Closes the open directories, because they may have moved.
   package func forget() {
     names.removeAll()
     open.removeAll()
@@ -94,7 +94,7 @@ package final class DirectoryChain {
           throw Failure(.inputMissing, "no such directory")
         }
       } catch {
-        // ELOOP or ENOTDIR: a link or a file stands where a directory should.
+        // ELOOP or ENOTDIR: the name is a link or a file.
         if errno == ELOOP || errno == ENOTDIR, !error.isOfProcess {
           throw Failure(
             .malformed, "\(RawPath(whole).display): \(name.display) is not a directory")

@@ -2,12 +2,12 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// Directories of ours that are opened to ourselves for a while, because something is put into them:
-/// one of mode 0555 is as much the user's own as any other.
+/// Directories of ours whose mode is loosened for a while so that we can write into them: a directory of mode 0555 may
+/// be the user's own.
 final class Loosening {
   private struct Entry {
     let identity: TreeWalker.FileIdentity
-    /// What it has afterwards.
+    /// The mode to put back.
     var mode: UInt32
   }
 
@@ -18,7 +18,7 @@ final class Loosening {
 
   deinit { putBack() }
 
-  /// A chain through the tree that opens what it has to.
+  /// A directory chain that loosens directories as needed.
   func chain() -> DirectoryChain {
     DirectoryChain(root: root) { [self] (parent, name, path) throws(Failure) in
       let flags = tbk_o_path | O_DIRECTORY | O_NOFOLLOW
@@ -27,12 +27,12 @@ final class Loosening {
     }
   }
 
-  /// Whether we may give ourselves what the directory does not.
+  /// Whether the directory is ours and its mode denies us something.
   static func canLoosen(_ facts: stat) -> Bool {
     facts.st_uid == geteuid() && facts.st_mode & 0o700 != 0o700
   }
 
-  /// Lets us read and change a directory; false if it is not ours, or its mode is not what forbids it.
+  /// Lets us read and change a directory; false if it is not ours, or its mode already allows that.
   ///
   /// - Parameter path: below the root; empty for the root itself.
   func loosen(_ directory: Descriptor, _ path: [UInt8]) throws(Failure) -> Bool {
@@ -46,13 +46,13 @@ final class Loosening {
     return true
   }
 
-  /// The paths of what is open for a while.
+  /// The paths of the loosened directories.
   var paths: [[UInt8]] { Array(entries.keys) }
 
-  /// Whether a directory is, and then no more.
+  /// Keeps the directory's current mode.
   func forget(_ path: [UInt8]) { entries[path] = nil }
 
-  /// Gives a directory its mode back, if it is still the same.
+  /// Restores the mode of a directory, if it is still the same directory.
   func putBack(_ path: [UInt8], _ directory: Descriptor) throws(Failure) {
     guard let entry = entries.removeValue(forKey: path) else { return }
     let facts = try directory.status()
@@ -62,7 +62,7 @@ final class Loosening {
     }
   }
 
-  /// Gives all of them their modes back, from the deepest up, as far as that can be done.
+  /// Restores all modes, the deepest first, ignoring errors.
   func putBack() {
     let chain = DirectoryChain(root: root)
     for path in entries.keys.sorted(by: { $1.lexicographicallyPrecedes($0) }) {

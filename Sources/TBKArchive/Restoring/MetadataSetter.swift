@@ -5,27 +5,26 @@ import TBKFormat
 
 /// How metadata is restored.
 package struct MetadataOptions: Sendable {
-  /// Owner and group; only root can.
+  /// Owner and group; only root can set them.
   package var owner = true
-  /// Ids as stored, whatever the names are here.
+  /// Use the stored ids, and ignore the names.
   package var numericOwner = false
-  /// What gives privileges: set-user-id and set-group-id bits, and all extended attributes but those
-  /// of users and access lists.
+  /// Metadata that gives privileges: set-user-id and set-group-id bits, and all extended attributes except user
+  /// attributes and ACLs.
   package var setID = false
 
   package init() {}
 }
 
-/// Gives files and directories the metadata that a manifest lists, and takes away what it does not.
+/// Sets the metadata of files and directories to that of a manifest, and removes the rest.
 ///
-/// Everything goes through a descriptor of what is meant, except links, which are reached by name in
-/// a directory of ours.
+/// Works on open descriptors, except for links, which it reaches by name in a directory of ours.
 final class MetadataSetter {
-  /// How much of it is set.
+  /// How much metadata to set.
   enum Extent {
     case whole
-    /// All but the times, and nothing of what the owner may do is taken away: something is still to be
-    /// put into the directory.
+    /// All but the times, and without taking permissions from the owner: entries will still be moved into the
+    /// directory.
     case whileOpen
   }
 
@@ -36,11 +35,11 @@ final class MetadataSetter {
   private let isRoot = geteuid() == 0
   /// Whether everything that was asked for could be set.
   private(set) var isExact = true
-  /// The first path that was not given the privileges that it has in the backup.
+  /// The first path that did not get its privileges from the backup.
   private(set) var withheld: RawPath?
   private var warned: Set<String> = []
 
-  /// - Parameter tree: whose entries are applied.
+  /// - Parameter tree: the tree of the entries.
   init(_ options: MetadataOptions, tree: any ManifestTree, warn: @escaping (String) -> Void) {
     self.options = options
     self.tree = tree
@@ -49,18 +48,18 @@ final class MetadataSetter {
 
   // MARK: Comparing
 
-  /// What has to be done to a file for it to have the metadata of an entry.
+  /// The changes that give a file the metadata of an entry.
   private struct Changes {
     var owner: Owner?
-    /// The mode that it has afterwards, and whether it has it now.
+    /// The mode to set, and whether the file already has it.
     var bits: UInt32 = 0
     var hasBits = true
     var removed: [RawPath] = []
     var set: [ExtendedAttribute] = []
     var time: FileTime?
-    /// Whether it would gain a privilege.
+    /// Whether the file would gain a privilege.
     var isPrivileged = false
-    /// Whether the entry has a value that no file can have, which is reported each time.
+    /// Whether the entry has a value that no file can have, which is reported for each file.
     var isImpossible = false
 
     var isEmpty: Bool {
@@ -68,13 +67,13 @@ final class MetadataSetter {
     }
   }
 
-  /// Whether what is there differs from the entry in what would be set.
+  /// Whether an existing file needs any change to match the entry.
   func differs(_ entry: ManifestEntry, from file: Descriptor) throws(Failure) -> Bool {
     try !changes(entry, file, wasThere: true).isEmpty
   }
 
-  /// Whether it differs in what is not given to a file that others may have open: its owner, and
-  /// privileges.
+  /// Whether it needs a change that is not made to an existing file, which others may have open: another owner, or a
+  /// new privilege.
   func isReplaced(_ entry: ManifestEntry, _ file: Descriptor) throws(Failure) -> Bool {
     let changes = try changes(entry, file, wasThere: true)
     return changes.owner != nil || changes.isPrivileged
@@ -87,7 +86,7 @@ final class MetadataSetter {
     return wantedTime(entry, facts) != nil || isImpossible(entry)
   }
 
-  /// Whether mode and owner of a directory are others than those of the entry.
+  /// Whether a directory's mode or owner differs from the entry's.
   func isOpenDifferently(_ entry: ManifestEntry, _ directory: Descriptor) throws(Failure) -> Bool {
     let changes = try changes(entry, directory, wasThere: true)
     return changes.owner != nil || !changes.hasBits
@@ -99,7 +98,7 @@ final class MetadataSetter {
     let facts = try file.status()
     var changes = Changes()
     if let owner = wantedOwner(entry), !has(facts, owner) { changes.owner = owner }
-    // A privilege that is there in both is nothing that the backup gives.
+    // A privilege that the file already has is not gained from the backup.
     let shared = wasThere && changes.owner == nil ? facts.st_mode & 0o6000 : 0
     changes.bits = entry.mode & (options.setID ? 0o7777 : 0o1777 | shared)
     changes.hasBits = facts.st_mode & 0o7777 == changes.bits
@@ -136,13 +135,13 @@ final class MetadataSetter {
   private static let accessLists = ["access", "default"].map { Array("system.posix_acl_\($0)".utf8) }
   private static let capability = Array("security.capability".utf8)
 
-  /// Whether an attribute gives no more than the owner of a file can give anyway.
+  /// Whether the owner of a file may set the attribute anyway.
   private static func isPlain(_ name: [UInt8]) -> Bool {
     name.starts(with: Array("user.".utf8)) || accessLists.contains(name)
   }
 
-  /// Whether an attribute that is not that of the backup goes: what a person or a directory above has
-  /// put there, and not what the system itself has, as labels.
+  /// Whether to remove an attribute that is not in the backup: yes if a user set it or it was inherited from a
+  /// directory, no if the system set it, such as a label.
   private static func isRemoved(_ name: [UInt8], isListed: Bool) -> Bool {
     if name == capability { return true }
     return !isListed && (isPlain(name) || name.starts(with: Array("trusted.".utf8)))
@@ -150,12 +149,12 @@ final class MetadataSetter {
 
   // MARK: Setting
 
-  /// Owner first, because changing it clears set-id bits and capabilities; times last.
+  /// Sets the owner first, because that clears set-id bits and capabilities, and times last.
   ///
   /// - Parameters:
   ///   - file: open for reading.
-  ///   - wasThere: whether it was not made by us: then privileges that it has already stay.
-  ///   - name: what messages call it, if not the entry's path.
+  ///   - wasThere: whether the file already existed: then it keeps its privileges.
+  ///   - name: its name in messages, if not the entry's path.
   func apply(
     _ entry: ManifestEntry, to file: Descriptor, wasThere: Bool, _ extent: Extent = .whole,
     name: RawPath? = nil
@@ -164,7 +163,7 @@ final class MetadataSetter {
     var changes = try changes(entry, file, wasThere: wasThere)
     let before = try file.status()
     if extent == .whileOpen { changes.bits |= before.st_mode & 0o700 }
-    // Nobody gains anything half-way, and we may set attributes meanwhile.
+    // No one gains access meanwhile, and we can set attributes.
     let own: UInt32 = before.st_mode & S_IFMT == S_IFDIR ? 0o700 : 0o600
     let narrow = before.st_mode & changes.bits & 0o1077 | before.st_mode & 0o700 | own
     let isWork = changes.owner != nil || !changes.set.isEmpty || !changes.removed.isEmpty
@@ -197,15 +196,14 @@ final class MetadataSetter {
     if extent == .whole { try applyTime(entry, to: file, name: name) }
   }
 
-  /// Only its time.
+  /// Sets only the modification time.
   func applyTime(_ entry: ManifestEntry, to file: Descriptor, name: RawPath) throws(Failure) {
     try setTime(
       entry, try file.status(), name, set: { unsafe futimens(file.number, $0) },
       look: { () throws(Failure) in try file.status() })
   }
 
-  /// Sets the time, and reports it if another is kept: a file system that cannot keep one that is far off takes
-  /// the nearest without a word.
+  /// Sets the time and checks it: a file system that cannot store it silently stores the nearest one it can.
   private func setTime(
     _ entry: ManifestEntry, _ facts: stat, _ name: RawPath, set: ([timespec]) -> Int32,
     look: () throws(Failure) -> stat?
@@ -218,7 +216,7 @@ final class MetadataSetter {
       return complain("time", name)
     }
     if MetadataSetter.plainTimes.contains(time.seconds) { return }
-    // Two seconds: that is how finely the coarsest file systems keep time.
+    // Two seconds: the resolution of the coarsest file systems.
     guard let kept = try look().map({ FileTime($0.st_mtim) }), !kept.isWithin(seconds: 2, of: time)
     else { return }
     complain(
@@ -226,10 +224,10 @@ final class MetadataSetter {
       ofEach: true)
   }
 
-  /// Seconds that every file system can keep: 1980 to 2038.
+  /// Times that every file system can store: 1980 to 2038.
   private static let plainTimes: ClosedRange<Int64> = 315_619_200...Int64(Int32.max)
 
-  /// The bits without set-id bits that would give the rights of another than in the backup.
+  /// The mode without set-id bits that would grant the rights of another owner or group than in the backup.
   private func refuseForeign(
     _ bits: UInt32, _ entry: ManifestEntry, _ facts: stat, _ name: RawPath
   ) -> UInt32 {
@@ -246,11 +244,11 @@ final class MetadataSetter {
     return bits & ~foreign
   }
 
-  /// Owner and time of a link in a directory of ours, and privileged attributes: it has no others.
+  /// Sets owner, time and privileged attributes of a link in a directory of ours. Links have no other metadata.
   func applyToLink(
     _ entry: ManifestEntry, _ link: RawPath, in directory: Descriptor
   ) throws(Failure) {
-    // The target of the link is listed: its metadata is not the link's.
+    // Such a manifest lists the metadata of the link's target.
     if !tree.listsTypes { return }
     let name = RawPath(entry.path)
     guard let facts = try directory.statusIfPresent(of: link) else { return }
@@ -279,13 +277,13 @@ final class MetadataSetter {
     }
   }
 
-  /// The time to set; nil if there is none, or it is so already.
+  /// The time to set; nil if there is none, or the file already has it.
   private func wantedTime(_ entry: ManifestEntry, _ facts: stat) -> FileTime? {
     guard let time = entry.modification, time != FileTime(facts.st_mtim) else { return nil }
     return time
   }
 
-  /// What no manifest lists has no time at all.
+  /// Entries that no manifest lists have no time (`modifiedAt` is infinite).
   private func hasImpossibleTime(_ entry: ManifestEntry) -> Bool {
     entry.modification == nil && entry.modifiedAt.isFinite
   }
@@ -296,22 +294,22 @@ final class MetadataSetter {
 
   // MARK: Owners
 
-  /// Ids; nil for what is not listed.
+  /// Ids; nil if not listed.
   private struct Owner {
     var user: UInt32?
     var group: UInt32?
   }
 
-  /// The owner that is to be set; nil if none is.
+  /// The owner to set; nil if none.
   private func wantedOwner(_ entry: ManifestEntry) -> Owner? {
     guard isRoot && options.owner, var owner = resolvedOwner(entry) else { return nil }
-    // To the kernel the greatest id says that nothing is to change.
+    // To chown(2), the greatest id means "no change".
     if owner.user == .max { owner.user = nil }
     if owner.group == .max { owner.group = nil }
     return owner
   }
 
-  /// Whether an owner is to be set that nothing can belong to.
+  /// Whether the owner to set is an id that no file can have.
   private func hasImpossibleOwner(_ entry: ManifestEntry) -> Bool {
     guard isRoot && options.owner, let owner = resolvedOwner(entry) else { return false }
     return owner.user == .max || owner.group == .max
@@ -322,7 +320,7 @@ final class MetadataSetter {
     complain("owner", name, because: "no file can belong to the id \(UInt32.max)", ofEach: true)
   }
 
-  /// By name where this system knows it, else by id.
+  /// By name if this system knows it, otherwise by id.
   private func resolvedOwner(_ entry: ManifestEntry) -> Owner? {
     guard entry.uid != nil || entry.gid != nil else { return nil }
     var owner = Owner(user: entry.uid, group: entry.gid)
@@ -339,9 +337,9 @@ final class MetadataSetter {
 
   // MARK: Complaining
 
-  /// Each kind of trouble is reported once: a file system without attributes has none for any file.
+  /// Reports each kind of problem once: a file system without attributes lacks them for every file.
   ///
-  /// - Parameter ofEach: whether it is reported for each file, because it depends on that file's values.
+  /// - Parameter ofEach: whether to report it for each file, because it depends on that file's values.
   func complain(
     _ what: String, _ name: RawPath, because given: String? = nil, ofEach: Bool = false
   ) {

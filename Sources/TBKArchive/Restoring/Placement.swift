@@ -3,25 +3,25 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// What to do where something is already.
+/// What to do if something exists at the destination.
 package enum OverwritePolicy: String, CaseIterable, Sendable {
   /// Refuse before anything is changed.
   case never
-  /// Keep files whose content is what it should be, replace the others.
+  /// Keep files whose content already matches, replace the others.
   case ifChanged = "if-changed"
   case always
 }
 
-/// Moves verified entries out of the staging directory to where they belong.
+/// Moves verified entries from the staging directory to the destination.
 final class Placement {
-  /// What becomes of one path.
+  /// What happens to one path.
   enum Action: UInt8 {
     case skip, create, replace, conflict
-    /// Stays as it is.
+    /// Exists and stays unchanged.
     case keep
-    /// Stays, with metadata that is set again.
+    /// Exists and stays, but gets its metadata.
     case adjust
-    /// Comes along when the directory above it is moved.
+    /// Moved together with a directory above it.
     case within
     /// A directory that already exists and stays.
     case merge
@@ -30,9 +30,9 @@ final class Placement {
   /// Where entries are placed.
   struct Destination {
     let directory: Descriptor
-    /// What messages call it.
+    /// Its name in messages.
     let name: RawPath
-    /// Whether it was made for this, and nobody else can enter it yet.
+    /// Whether it was created for this, and no one else can enter it yet.
     let isNew: Bool
   }
 
@@ -42,23 +42,23 @@ final class Placement {
   let setter: MetadataSetter
   let loosening: Loosening
   private let wanted: (Int) -> Bool
-  /// Whether the destination gets the metadata of the backup's root although it was there.
+  /// Whether an existing destination gets the metadata of the backup's root.
   let setsRoot: Bool
-  /// Whether it gets the time at least: it was empty, so all that is in it is the backup's.
+  /// Whether it gets at least the root's time: it was empty, so all its content is the backup's.
   let setsRootTime: Bool
 
   var actions: [Action] = []
-  /// Directories that no manifest lists, as in TermBackup 6, and that do not exist: those that are
-  /// moved whole, and all.
+  /// Directories that no manifest lists (TermBackup 6) and that do not exist: the topmost ones, which are moved as a
+  /// whole, and all of them.
   var impliedTops: Set<[UInt8]> = []
   var implied: Set<[UInt8]> = []
-  /// Directories in the destination that something is put into.
+  /// Directories in the destination that entries are moved into.
   var targets: Set<[UInt8]> = []
-  /// What was there when it was decided to stay.
+  /// Existing entries that stay, as they were when that was decided.
   var identities: [Int: TreeWalker.FileIdentity] = [:]
-  /// How many names a file has in the manifest, by the first of them.
+  /// The number of names of a file in the manifest, by the index of its first name.
   private var linkCounts: [Int: UInt64] = [:]
-  /// Why the first of what is in the way cannot be replaced.
+  /// Why the first conflicting entry cannot be replaced.
   private(set) var refusal: Failure?
 
   init(
@@ -78,14 +78,13 @@ final class Placement {
 
   // MARK: Planning
 
-  /// Looks at the destination and decides what will happen. Changes nothing but what `loosening`
-  /// takes back.
+  /// Examines the destination and decides what to do. Changes nothing except modes, which `loosening` restores.
   ///
-  /// - Parameter looksOnly: whether nothing at all may be changed.
+  /// - Parameter looksOnly: whether not even modes may be changed.
   func plan(looksOnly: Bool = false) throws(Failure) {
     let chain = looksOnly ? DirectoryChain(root: destination.directory) : loosening.chain()
     countLinks()
-    // The directories that are in both trees; only below them can anything be in the way.
+    // The directories that exist in both trees; only in them can an entry conflict.
     var shared: Set<[UInt8]> = [[]]
     actions = []
     actions.reserveCapacity(manifest.files.count)
@@ -120,8 +119,8 @@ final class Placement {
     }
   }
 
-  /// The names of one file stay only if all that are wanted do, as names of one file: a part of
-  /// them, replaced, would come off the rest.
+  /// Hard links stay only if all wanted names of the file stay and are one file: replacing only some of them would
+  /// separate them.
   private func keepLinksTogether(_ chain: DirectoryChain) throws(Failure) {
     var groups: [Int: [Int]] = [:]
     for index in manifest.files.indices where manifest.files.isHardLink(index) {
@@ -147,7 +146,7 @@ final class Placement {
 
   private func stays(_ index: Int) -> Bool { actions[index] == .keep || actions[index] == .adjust }
 
-  /// Whether a directory exists in the destination. One that the manifest does not list is looked up.
+  /// Whether a directory exists in the destination. Looks it up only if the manifest does not list it.
   private func isShared(
     _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
   ) throws(Failure) -> Bool {
@@ -171,7 +170,7 @@ final class Placement {
     manifest.tree.listsTypes && manifest.files.find(path) != nil
   }
 
-  /// Notes what is moved with everything below it, for the directory of an entry that does not exist.
+  /// Records which missing directory will be moved as a whole, for an entry in the directory `path`.
   private func moveWhole(
     _ path: [UInt8], _ shared: inout Set<[UInt8]>, _ chain: DirectoryChain
   ) throws(Failure) {
@@ -187,7 +186,7 @@ final class Placement {
         }
         return
       }
-      // What is listed has everything above it listed too, or noted by its own turn.
+      // The parents of a listed directory are listed, or were recorded in its own turn.
       if isListed { return }
       path = above
     }
@@ -201,14 +200,14 @@ final class Placement {
     }
   }
 
-  /// What the destination does not allow.
+  /// The failure for a directory of the destination that may not be opened.
   private func refused(_ path: [UInt8], _ failure: Failure) -> Failure {
     Failure(
       .cannotCreate, "cannot open the directory \(shown(path)): \(failure.reason)",
       hint: "nothing was changed")
   }
 
-  /// What messages call a directory of the destination.
+  /// The name of a directory of the destination in messages.
   func shown(_ path: [UInt8]) -> String {
     path.isEmpty ? destination.name.display : RawPath(path).display
   }
@@ -253,7 +252,7 @@ final class Placement {
     return (try? found.names().isEmpty) ?? false
   }
 
-  /// Why a name cannot be given to another file, as far as that can be seen.
+  /// Why a name cannot be replaced, as far as that can be known in advance.
   private func whatHolds(
     _ facts: stat, _ name: RawPath, in directory: Descriptor
   ) throws(Failure) -> String? {
@@ -268,7 +267,7 @@ final class Placement {
     return what == 1 ? "it is immutable" : what == 2 ? "it is a mount point" : nil
   }
 
-  /// What becomes of what is there and is to be replaced only if it differs; nil if it does.
+  /// What happens to an existing entry that is replaced only if it differs; nil if it differs.
   private func compare(
     _ index: Int, _ directory: Descriptor, _ name: RawPath
   ) throws(Failure) -> Action? {
@@ -287,8 +286,8 @@ final class Placement {
         try hashOfFile(file) == entry.sha256
       else { return nil }
       guard try setter.differs(entry, from: file) else { return .keep }
-      // What is given to somebody else, or gains a privilege, is a new file, that nobody has open;
-      // and other names of the file, outside of the backup, keep what they have.
+      // A file that gets another owner or a privilege is replaced, because other processes may have the old one open.
+      // So is a file with other names outside the backup, which keep their metadata.
       let names = linkCounts[entry.hardLink.flatMap { manifest.files.find($0) } ?? index] ?? 1
       if try setter.isReplaced(entry, file) || UInt64(opened.st_nlink) != names { return nil }
       identities[index] = TreeWalker.FileIdentity(opened)
@@ -296,7 +295,7 @@ final class Placement {
     }
   }
 
-  /// Refuses before anything is changed what the destination will not let us do.
+  /// Throws, before anything is changed, if the destination does not let us write.
   private func refuseClosed(_ chain: DirectoryChain) throws(Failure) {
     for path in targets.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
       let directory = try directory(path, chain)
@@ -318,7 +317,7 @@ final class Placement {
 }
 
 extension RawPath {
-  /// The directory that holds it, by its path in a tree; empty for the top.
+  /// The path of its parent directory in the tree; empty for the root.
   fileprivate var parentInTree: [UInt8] {
     bytes.lastIndex(of: UInt8(ascii: "/")).map { Array(bytes[..<$0]) } ?? []
   }

@@ -2,11 +2,11 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-// Putting in place what was planned.
+// Carrying out the plan.
 extension Placement {
   /// Gives everything staged its metadata and moves it into place.
   ///
-  /// Failures say how far it came.
+  /// The hint of a failure says how much was placed.
   func place(from staging: Staging) throws(Failure) {
     var progress = Progress()
     do throws(Failure) {
@@ -23,7 +23,7 @@ extension Placement {
     }
   }
 
-  /// How far the moving has come.
+  /// How much has been moved.
   private struct Progress {
     var made = 0
     var replaced = 0
@@ -40,8 +40,8 @@ extension Placement {
 
   // MARK: In the staging directory
 
-  /// Gives what is staged its metadata, while nobody else can reach it. Directories that are moved
-  /// themselves get theirs again when they have been: to move one takes the right to change it.
+  /// Sets the metadata of staged entries while no one else can reach them. Directories that are moved individually get
+  /// theirs again after the move, because moving a directory requires write permission on it.
   private func dress(_ staging: Staging) throws(Failure) {
     var linked: Set<TreeWalker.FileIdentity> = []
     for index in manifest.files.indices
@@ -57,7 +57,7 @@ extension Placement {
         try setter.apply(entry, to: file, wasThere: false)
       }
     }
-    // A directory after what is below it: it may be closed to ourselves then.
+    // A directory after its content: its mode may lock us out.
     var directories = implied.map { (path: $0, index: nil as Int?) }
     for index in manifest.files.indices
     where isStaged(index) && manifest.files.type(index) == .directory {
@@ -84,7 +84,7 @@ extension Placement {
     }
   }
 
-  /// A directory that no manifest lists is made as any program would make it.
+  /// A directory that no manifest lists gets the default mode, less the umask.
   private func unlisted(_ path: [UInt8]) -> ManifestEntry {
     ManifestEntry(
       path: path, type: .directory, size: 0, sha256: .ofNothing,
@@ -97,7 +97,7 @@ extension Placement {
 
   // MARK: In the destination
 
-  /// Whether the destination was there and keeps a mode or owner that the backup's root has not.
+  /// Whether the destination existed and keeps a mode or owner other than the backup's root.
   var keepsRoot: Bool {
     get throws(Failure) {
       guard rootEntry == nil, let entry = manifest.root else { return false }
@@ -105,17 +105,17 @@ extension Placement {
     }
   }
 
-  /// Whether a directory that is there gets metadata of the backup.
+  /// Whether an existing directory gets metadata from the backup.
   private func adjusts(_ index: Int) -> Bool { actions[index] == .merge && policy != .never }
 
-  /// What the destination itself is given; nil if it stays as it is.
+  /// The entry applied to the destination itself; nil if it stays as it is.
   private var rootEntry: ManifestEntry? {
     if destination.isNew { return manifest.root ?? unlisted([]) }
     return setsRoot ? manifest.root : nil
   }
 
-  /// Closes existing directories to those who could not enter them in the backup, before
-  /// anything is put into them, and opens them to ourselves.
+  /// Before anything is moved into existing directories, closes them to everyone who could not enter them in the
+  /// backup, and opens them to us.
   private func prepare() throws(Failure) {
     let chain = loosening.chain()
     if !destination.isNew, let entry = rootEntry {
@@ -130,8 +130,7 @@ extension Placement {
     for path in targets { _ = try loosening.loosen(try chain.directory(path), path) }
   }
 
-  /// What was there when it was decided to stay; complains if it is something else now, or closed
-  /// to us.
+  /// Opens an existing entry that stays; reports it and returns nil if it was replaced since, or we may not open it.
   private func existing(_ index: Int, _ chain: DirectoryChain) throws(Failure) -> Descriptor? {
     let path = manifest.files.path(index)
     let found: Descriptor?
@@ -192,7 +191,7 @@ extension Placement {
       moved = try from.open(staged, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
     }
     if replacing, let facts = try to.statusIfPresent(of: name) {
-      // What is of another kind is not replaced by a rename.
+      // A rename does not replace a directory with a file, or the other way round.
       let isDirectory = facts.st_mode & S_IFMT == S_IFDIR
       if isDirectory || moved != nil { try to.unlink(name, directory: isDirectory) }
     }
@@ -209,7 +208,7 @@ extension Placement {
     for index in manifest.files.indices where actions[index] == .adjust {
       try Interruption.check()
       guard let file = try existing(index, chain) else { continue }
-      // It may have got all under another name.
+      // It may already have its metadata, through another hard link.
       let entry = manifest.files[index]
       if try setter.differs(entry, from: file) {
         try setter.apply(entry, to: file, wasThere: true)
@@ -217,8 +216,8 @@ extension Placement {
     }
   }
 
-  /// Gives existing directories their metadata, and puts back what was opened, from the deepest
-  /// up; the destination itself last. Nothing may be put into them after that.
+  /// Sets the metadata of existing directories and restores loosened modes, the deepest first and the destination last.
+  /// Nothing may be moved into them after that.
   func finish() throws(Failure) {
     let chain = DirectoryChain(root: destination.directory)
     var directories: [(path: [UInt8], index: Int?)] = []
@@ -254,7 +253,7 @@ extension Placement {
   }
 }
 
-/// The bits that the umask takes from what is made.
+/// The current umask.
 private func currentMask() -> UInt32 {
   let mask = umask(0o077)
   umask(mask)

@@ -1,8 +1,7 @@
 import Glibc
 import TBKCore
 
-/// The directory that is extracted into: made if it does not exist, closed to others, and removed again
-/// on failure.
+/// The directory to extract into: created if it does not exist, closed to others, and removed again on failure.
 package final class RestoreDestination {
   package let directory: Descriptor
   package let isNew: Bool
@@ -10,7 +9,7 @@ package final class RestoreDestination {
   private let name: RawPath
   private var kept = false
 
-  /// - Parameter path: from the working directory. Throws `.cannotCreate` where it cannot be opened or made.
+  /// - Parameter path: relative to the working directory. Throws `.cannotCreate` if it cannot be opened or created.
   package init(_ path: RawPath) throws(Failure) {
     var bytes = path.bytes
     while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
@@ -30,7 +29,7 @@ package final class RestoreDestination {
       }
       isNew = true
     } catch {
-      // A file stands there, or it is not ours: it is not the input that is missing, nor a password.
+      // The output cannot be created: neither missing input nor denied access is the right code.
       let isRefused = error.code == .inputMissing || error.code == .denied
       throw isRefused ? Failure(.cannotCreate, error.message) : error
     }
@@ -40,6 +39,6 @@ package final class RestoreDestination {
     if isNew, !kept { _ = try? parent.unlink(name, directory: true) }
   }
 
-  /// What was extracted is whole: the directory stays.
+  /// Extraction succeeded: keep the directory.
   package func keep() { kept = true }
 }

@@ -2,14 +2,13 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// What a command that was killed leaves among a user's files, and what one that runs has there: a
-/// staging directory `.tbk-restore-` or a file `.tbk-….tmp`, with 16 random hexadecimal digits, closed
-/// to everybody else.
+/// What a killed command leaves among a user's files, and what a running one has there: a staging directory
+/// `.tbk-restore-` or a file `.tbk-….tmp`, each with 16 random hexadecimal digits, closed to others.
 package enum RestoreLeftovers {
   private static let stagingPrefix = Array(".tbk-restore-".utf8)
   private static let filePrefix = Array(".tbk-".utf8)
   private static let fileSuffix = Array(".tmp".utf8)
-  /// Age, in seconds, from which a file, which has no lock, counts as abandoned.
+  /// Age in seconds after which a file, which has no lock, counts as abandoned.
   private static let fileAge = 24 * 3600
 
   static func stagingName() -> RawPath { RawPath(stagingPrefix + Array(uniqueSuffix().utf8)) }
@@ -27,7 +26,7 @@ package enum RestoreLeftovers {
       && isSuffix(name.dropFirst(filePrefix.count).dropLast(fileSuffix.count))
   }
 
-  /// Whether a name in a tree is one of these, so that it is not part of what is backed up.
+  /// Whether a name in a tree is one of these, and so is not backed up.
   static func isOurs(_ name: RawPath, _ facts: stat) -> Bool {
     guard facts.st_mode & 0o077 == 0 else { return false }
     switch facts.st_mode & S_IFMT {
@@ -37,8 +36,8 @@ package enum RestoreLeftovers {
     }
   }
 
-  /// Removes what this user left in a directory, not what is below it, and returns the names with the bytes
-  /// that they took. What a living process works in stays: it holds a lock, or is not a day old.
+  /// Removes leftovers of this user directly in a directory, and returns their names and sizes in bytes. Keeps those
+  /// that a living process may use: locked directories, and files less than a day old.
   ///
   /// - Parameter dryRun: whether to list them and remove nothing.
   package static func collect(
@@ -51,7 +50,7 @@ package enum RestoreLeftovers {
         facts.st_uid == geteuid()
       else { continue }
       if facts.st_mode & S_IFMT == S_IFREG {
-        // Whatever time somebody gave it.
+        // By its mtime, even if someone set it.
         guard facts.st_mtim.tv_sec < time(nil) - fileAge else { continue }
         if !dryRun { try directory.unlink(name) }
         found.append((name, UInt64(clamping: facts.st_size)))
@@ -62,7 +61,7 @@ package enum RestoreLeftovers {
     return found
   }
 
-  /// The bytes that an abandoned staging directory took; nil if it is not one.
+  /// Removes an abandoned staging directory and returns its size in bytes; nil if it is not one.
   private static func collectStaging(
     _ name: RawPath, in parent: Descriptor, dryRun: Bool
   ) throws(Failure) -> UInt64? {
@@ -76,17 +75,17 @@ package enum RestoreLeftovers {
     return bytes
   }
 
-  /// Takes the lock that a process at work in a directory holds; false if somebody else has it, or the file
-  /// system has none.
+  /// Takes the lock that a working process holds on its directory; false if another process has it, or the file system
+  /// does not support locks.
   static func lock(_ directory: Descriptor) -> Bool {
     flock(directory.number, LOCK_EX | LOCK_NB) == 0
   }
 }
 
-/// The bytes of the files below a directory of ours; `removing` them and the directories, following no
-/// link and entering no other file system. What cannot be removed stays.
+/// The total size in bytes of the files below a directory of ours. With `removing`, also removes files and directories.
+/// Follows no links and stays on the file system; ignores what cannot be removed.
 ///
-/// Descends with an explicit stack, because a tree can be deeper than the thread's.
+/// Uses an explicit stack, because a tree can be too deep for recursion.
 @discardableResult
 func contents(of directory: Descriptor, removing: Bool) -> UInt64 {
   struct Level {
@@ -99,7 +98,7 @@ func contents(of directory: Descriptor, removing: Bool) -> UInt64 {
     guard let directory, let facts = try? directory.status() else { return nil }
     if let device, facts.st_dev != device { return nil }
     device = facts.st_dev
-    // One that has its mode by now can be closed to ourselves.
+    // Its restored mode may lock us out.
     if removing, facts.st_mode & 0o700 != 0o700 {
       _ = fchmod(directory.number, 0o700)
     }

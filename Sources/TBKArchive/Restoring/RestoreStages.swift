@@ -1,15 +1,15 @@
-// What a `BackupReader` puts its archives through.
+// The stages that a `BackupReader` passes its archives through.
 
 import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Finds entries by the name they have in a tar.
+/// Finds entries by their name in the tar.
 final class NameLookup {
   private let files: EntryTable
   private let order: [UInt32]?
   private var renamed: [[UInt8]: Int] = [:]
-  /// The entries for which a manifest says where in another backup's tar their content is.
+  /// Entries whose content is in another backup's tar, by its offset there.
   private lazy var places = files.indices.reduce(into: [UInt64: [Int]]()) {
     if files.storedIn($1) != nil, let offset = files.offset($1) { $0[offset, default: []].append($1) }
   }
@@ -24,7 +24,7 @@ final class NameLookup {
 
   func find(_ name: [UInt8]) -> Int? { renamed[name] ?? files.find(name, order: order) }
 
-  /// Whether another backup's tar holds the content of an entry, or of the one that it links to.
+  /// Whether the content of an entry, or of its hard link target, is in another backup's tar.
   func isStoredElsewhere(_ entry: ManifestEntry) -> Bool {
     if entry.storedIn != nil { return true }
     guard let first = entry.hardLink, let target = files.find(first, order: order) else {
@@ -33,9 +33,9 @@ final class NameLookup {
     return files.storedIn(target) != nil
   }
 
-  /// The entries that another backup's tar may hold under this name and at this place: the one of that
-  /// name; for names that stand in for "manifest.json" and what is below it, the one they stand in for;
-  /// and those of that place.
+  /// The entries whose content another backup's tar may hold under this name and at this offset: the entry of that
+  /// name; for a stand-in for "manifest.json" or something below it, the entry it stands for; and the entries with that
+  /// offset.
   func entries(heldAs name: [UInt8], at offset: UInt64) -> [Int] {
     var found = Set(places[offset] ?? [])
     if let index = files.find(name, order: order) { found.insert(index) }
@@ -57,7 +57,7 @@ final class Gathered {
   }
 }
 
-/// Offers content of an older archive: taken if it has the hash that the newest manifest wants.
+/// Offers content of an older archive, which is taken if its hash is one that the newest manifest needs.
 final class OfferConsumer: MemberConsumer {
   private let wish: (TarMember, UInt64) -> [StagingConsumer.Offer]
   private let accepted: (StagingConsumer.Offer) -> Void
@@ -91,7 +91,7 @@ final class OfferConsumer: MemberConsumer {
   }
 }
 
-/// Writes members as they pass into a tar of ours. The tar is not ended.
+/// Copies members into a new tar, which is not finished.
 final class MemberCopier: MemberConsumer {
   private let tar: any ByteSink
   private var size: UInt64 = 0
@@ -110,7 +110,7 @@ final class MemberCopier: MemberConsumer {
   func end(_ sha256: Digest) throws(Failure) { try TarWriter.pad(tar, after: size) }
 }
 
-/// Counts what passes, for the progress meter.
+/// Reports the bytes written, for the progress meter.
 package final class TickingSink: ByteSink {
   private let next: any ByteSink
   private let progress: (Int) -> Void

@@ -3,29 +3,29 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What is restored, and how.
+/// What to restore, and how.
 package struct RestoreOptions {
   package var policy = OverwritePolicy.never
   package var metadata = MetadataOptions()
-  /// What messages call the destination.
+  /// The name of the destination in messages.
   package var destinationName = RawPath(".")
-  /// Entries that match, and what is below them; everything if empty.
+  /// Restores entries that match, and everything below them; all entries if empty.
   package var include = IgnoreRules()
   package var exclude = IgnoreRules()
-  /// The patterns of `include` one by one: a restore fails if none of them matches anything, and
-  /// warns of each that does not.
+  /// The patterns of `include`, separately: a restore fails if none of them matches anything, and warns about each that
+  /// does not.
   package var includePatterns: [[UInt8]] = []
-  /// Those of them that stand for paths which were named, with these paths.
+  /// Patterns that were made from given paths, with these paths.
   package var named: [[UInt8]: [UInt8]] = [:]
-  /// If files already exist and `policy` is `.never`: gets what `.ifChanged` would do, in place of a
-  /// failure. It gets pairs as `preview` has them.
+  /// Called with what `.ifChanged` would do, instead of failing, if files already exist and `policy` is `.never`. The
+  /// arguments are a word and a path, as in `preview`.
   package var propose: ((String, [UInt8]) throws(Failure) -> Void)?
-  /// The id the backup must have: all of it, or its start.
+  /// The id that the backup must have, or a prefix of it.
   package var expectedID: String?
-  /// A manifest from elsewhere that the backup must agree with.
+  /// A manifest from another source that the backup must match.
   package var against: Manifest?
 
-  /// Of the files that match, no more than these, with the directories above them.
+  /// Restores only this sample of the matching files, with their parent directories.
   package var sample: RandomSample?
 
   package init() {}
@@ -38,21 +38,21 @@ package struct RestoreSummary {
   package let backup: VerifiedManifest
   package var files = 0
   package var bytes: UInt64 = 0
-  /// What was there and was replaced.
+  /// Existing entries that were replaced.
   package var replaced = 0
   /// Whether all metadata could be set.
   package var isExact = true
-  /// The first path that was not given the privileges that it has in the backup; `MetadataOptions.setID`.
+  /// The first path that did not get its privileges from the backup; see `MetadataOptions.setID`.
   package var withheld: RawPath?
-  /// Whether the destination was there and keeps a mode or owner that the backup's root has not.
+  /// Whether the destination existed and keeps a mode or owner other than the backup's root.
   package var keepsRoot = false
-  /// Whether nothing was put in place, and `RestoreOptions.propose` told what would be.
+  /// Whether nothing was restored, and `RestoreOptions.propose` was called instead.
   package var isProposal = false
 }
 
 extension BackupReader {
-  /// What a restore would do to each entry, as pairs of a word and a path. Reads, and refuses, all
-  /// that a restore does.
+  /// Reports what a restore would do to each entry, as pairs of a word and a path. Reads the archives and throws as a
+  /// restore does.
   ///
   /// - Parameter destination: nil if it does not exist yet.
   package func preview(
@@ -94,16 +94,16 @@ extension BackupReader {
 
   /// Restores the backup into `destination`.
   ///
-  /// - Parameter destinationIsNew: whether it was made for this, closed to others: it gets the
-  ///   metadata of the backup's own root when everything is in it.
+  /// - Parameter destinationIsNew: whether it was created for this, closed to others: then it gets the metadata of the
+  ///   backup's root at the end.
   package func restore(
     to destination: Descriptor, destinationIsNew: Bool, _ options: RestoreOptions
   ) throws(Failure) -> RestoreSummary {
-    // What to take has to be known before it passes; without a choice, everything is taken as it
-    // comes and verified before it is put in place.
+    // With a selection, the manifest must be known before the content passes; without one, everything is staged as it
+    // comes, and verified before it is put in place.
     if options.selects { try newest.keep() }
     let known = options.selects ? try manifest() : nil
-    // The newest manifest may list only what changed last.
+    // The newest manifest may list only the latest changes.
     let grows = known?.manifest.isOverlay ?? false
     if let known {
       try refuseAlone(known)
@@ -169,14 +169,14 @@ extension BackupReader {
     return summary
   }
 
-  /// A staging directory in the destination, which is opened to ourselves if it is ours, and whether that was
-  /// empty.
+  /// Creates a staging directory in the destination, loosening the destination's mode if necessary. Returns it, and
+  /// whether the destination was empty.
   private func stage(
     in destination: Descriptor, _ loosening: Loosening, _ options: RestoreOptions
   ) throws(Failure) -> (Staging, wasEmpty: Bool) {
     do throws(Failure) {
       _ = try loosening.loosen(destination, [])
-      // What a killed restore has left here is nobody's any more.
+      // Remove what a killed restore has left here.
       _ = try? RestoreLeftovers.collect(in: destination)
       let wasEmpty = (try? destination.names().isEmpty) ?? false
       return (try Staging(in: destination), wasEmpty)
@@ -188,7 +188,7 @@ extension BackupReader {
     }
   }
 
-  /// Throws `.inputMissing` if no pattern or path of those to include matches, and warns of one that does not.
+  /// Throws `.inputMissing` if no included pattern or path matches, and warns about each that does not.
   private func refuseUnmatched(_ manifest: Manifest, _ options: RestoreOptions) throws(Failure) {
     let unmatched = Selection.unmatched(options.includePatterns, manifest)
     if !unmatched.isEmpty, unmatched.count == options.includePatterns.count {
@@ -209,7 +209,7 @@ extension BackupReader {
     }
   }
 
-  /// First names of hard links that are there only to be linked to would move along with their
+  /// Removes first names of hard links that were staged only as link targets: they would move along with their
   /// directories.
   private func dropUnwanted(
     _ verified: VerifiedManifest, _ selection: Selection, _ staging: Staging
@@ -222,7 +222,7 @@ extension BackupReader {
     {
       let name = manifest.files[index].tarName
       try staging.remove(name)
-      // So are directories that were made only for them.
+      // Also remove directories that were created only for them.
       var above = name[...]
       while let slash = above.lastIndex(of: UInt8(ascii: "/")) {
         above = above[..<slash]
@@ -233,8 +233,7 @@ extension BackupReader {
     }
   }
 
-  /// - Parameter isClosed: whether nobody else can reach what is staged; else privileges are not
-  ///   given to it.
+  /// - Parameter isClosed: whether no one else can reach the staged files; otherwise they get no privileges.
   private func placement(
     _ verified: VerifiedManifest, _ selection: Selection, _ options: RestoreOptions,
     _ loosening: Loosening, _ destination: Placement.Destination, wasEmpty: Bool = false,

@@ -3,9 +3,9 @@ import TBKFormat
 
 /// Which entries of a manifest are restored.
 struct Selection {
-  /// Restored because they match, or are below what matches.
+  /// Entries that match, or are below one that matches.
   private var chosen: [Bool]
-  /// Needed as well: directories on the way, and the first names of chosen hard links.
+  /// The chosen entries and the directories above them.
   private var needed: [Bool]
 
   init(_ manifest: Manifest, _ options: RestoreOptions) {
@@ -23,7 +23,7 @@ struct Selection {
         path, isDirectory: files.type(index) == .directory, options)
     }
     if let sample = options.sample {
-      // A second name of a file is not a file of its own.
+      // Count a hard-linked file only once.
       let all = chosen
       let matching = files.indices.filter { all[$0] && files.type($0) != .directory && !files.isHardLink($0) }
       chosen = Array(repeating: false, count: files.count)
@@ -41,7 +41,7 @@ struct Selection {
         slash = path[..<end].lastIndex(of: UInt8(ascii: "/"))
       }
     }
-    // After the directories: a first name that is only linked to needs no directory in place.
+    // After the directories: a first name that is only a link target needs none.
     staged = needed
     for index in files.indices where chosen[index] && files.isHardLink(index) {
       if let first = files[index].hardLink, let target = files.find(first, order: order) {
@@ -52,13 +52,13 @@ struct Selection {
 
   private var staged: [Bool] = []
 
-  /// Whether the entry is put in place.
+  /// Whether the entry is restored.
   func wants(_ index: Int) -> Bool { needed[index] }
 
   /// Whether the entry is extracted, if only to be linked to.
   func staged(_ index: Int) -> Bool { staged.isEmpty || staged[index] }
 
-  /// The patterns that match no entry and no directory above one. What only takes back is none.
+  /// The patterns that match no entry and no directory above one. Ignores negated patterns ("!").
   static func unmatched(_ patterns: [[UInt8]], _ manifest: Manifest) -> [[UInt8]] {
     let files = manifest.files
     return patterns.filter { pattern in

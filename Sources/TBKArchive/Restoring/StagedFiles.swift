@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// A small file that is to be written into a staging directory, and what became of it.
+/// A small file to write into a staging directory, and the result.
 final class StagedFileJob {
   fileprivate let directory: Descriptor
   fileprivate let name: RawPath
@@ -10,8 +10,8 @@ final class StagedFileJob {
   fileprivate(set) var failure: Failure?
 
   /// - Parameters:
-  ///   - directory: where it is made; nobody else makes anything of that name there.
-  ///   - path: what messages call it.
+  ///   - directory: where to create it; nothing else creates that name there.
+  ///   - path: its name in messages.
   init(_ name: RawPath, in directory: Descriptor, _ content: [UInt8], path: [UInt8]) {
     self.name = name
     self.directory = directory
@@ -20,9 +20,9 @@ final class StagedFileJob {
   }
 }
 
-/// Writes small files. To make one, fill it and close it is nearly all the kernel's work, and goes on side by side.
+/// Writes small files. Creating, writing and closing them is mostly work for the kernel, which runs in parallel.
 final class StagedFileWriter: PoolWorker {
-  /// The largest file that is written so, in bytes; larger ones are written as they come.
+  /// The largest file written this way, in bytes; larger ones are streamed.
   static let limit = 1 << 20
 
   func run(_ job: StagedFileJob) {
@@ -46,24 +46,24 @@ final class StagedFileWriter: PoolWorker {
 /// The small files of one staging directory, several at a time. Used from one thread at a time.
 final class StagedFiles {
   private var pool: OrderedPool<StagedFileWriter>?
-  /// Jobs for each thread that may wait.
+  /// Jobs per thread that may be in the pool.
   private static let depth = 4
   private static let mostThreads = 8
 
-  /// Takes a file, and writes it now or later. Throws what became of an earlier one.
+  /// Writes a file, now or later. Throws the failure of an earlier one.
   func write(_ job: StagedFileJob) throws(Failure) {
     let pool = try started()
     while pool.inFlight == pool.window { try takeOldest(pool) }
     pool.submit(job)
   }
 
-  /// Returns when all files are written. Throws the first failure.
+  /// Waits until all files are written. Throws the first failure.
   func settle() throws(Failure) {
     guard let pool else { return }
     while pool.inFlight > 0 { try takeOldest(pool) }
   }
 
-  /// Ends the threads; what is not written yet is forgotten.
+  /// Ends the threads and drops files that are not yet written.
   func stop() {
     pool?.stop()
     pool = nil

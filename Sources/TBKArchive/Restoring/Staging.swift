@@ -4,17 +4,17 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A directory inside the destination in which a tree grows until all of it has been verified.
+/// A directory inside the destination in which the tree is built until all of it has been verified.
 ///
-/// It belongs to us, nobody else can enter it, and it is held by its descriptor: whoever owns the
-/// destination can move or remove it, and not change what is in it. Nothing in it is reached through a
-/// link. What is left in it when the object is dropped is removed.
+/// It belongs to us, no one else can enter it, and it is held by its descriptor: the owner of the destination can move
+/// or remove it, but not change its content. Nothing in it is reached through a link. Its content is removed when the
+/// object is deinitialised.
 final class Staging {
   private let destination: Descriptor
   private let name: RawPath
   let directory: Descriptor
   let chain: DirectoryChain
-  /// Whether others are kept out; see `PrivateDirectory`.
+  /// Whether others cannot enter it; see `PrivateDirectory`.
   let isClosed: Bool
   private let files = StagedFiles()
   private var isDiscarded = false
@@ -28,14 +28,14 @@ final class Staging {
     chain = DirectoryChain(root: directory, missing: .create(mode: 0o700))
   }
 
-  /// A new directory, locked so that it is not mistaken for a leftover.
+  /// Creates a directory, locked so that it is not mistaken for a leftover.
   private static func make(
     in destination: Descriptor
   ) throws(Failure) -> (RawPath, PrivateDirectory) {
     while true {
       let name = RestoreLeftovers.stagingName()
       let made = try PrivateDirectory(making: name, in: destination)
-      // Somebody who collects leftovers in this very instant takes it for one, and removes it.
+      // Before the lock is held, a process that collects leftovers may remove it: then retry.
       while flock(made.directory.number, LOCK_EX) != 0, errno == EINTR { try Interruption.check() }
       if let there = try destination.statusIfPresent(of: name),
         there.st_ino == (try made.directory.status()).st_ino
@@ -48,7 +48,7 @@ final class Staging {
 
   deinit { discard() }
 
-  /// Removes what is left in the directory, and its name if that is still its own.
+  /// Removes the directory's content, and the directory if its name still refers to it.
   func discard() {
     if isDiscarded { return }
     isDiscarded = true
@@ -63,20 +63,20 @@ final class Staging {
 
   func makeDirectory(_ path: [UInt8]) throws(Failure) {
     let (parent, name) = try chain.parent(of: path)
-    // It may have been made on the way to something that came before it.
+    // It may have been created on the way to an earlier entry.
     if let facts = try parent.statusIfPresent(of: name), facts.st_mode & S_IFMT == S_IFDIR {
       return
     }
     try Staging.refusing(path) { () throws(Failure) in try parent.makeDirectory(name) }
   }
 
-  /// Makes a file of this content, on another thread; see `settle`.
+  /// Creates a file with this content, on another thread; see `settle`.
   func write(_ path: [UInt8], _ content: [UInt8]) throws(Failure) {
     let (parent, name) = try chain.parent(of: path)
     try files.write(StagedFileJob(name, in: parent, content, path: path))
   }
 
-  /// Waits for what `write` was given. Throws what it could not do.
+  /// Waits for all files given to `write`. Throws the first failure.
   func settle() throws(Failure) { try files.settle() }
 
   static func newFile(_ name: RawPath, in directory: Descriptor) throws(Failure) -> Descriptor {
@@ -107,7 +107,7 @@ final class Staging {
 
   func makeHardLink(_ path: [UInt8], to first: [UInt8]) throws(Failure) {
     try settle()
-    // Two chains at once would disturb each other: the first name's directory is kept aside.
+    // The chain holds one path at a time: keep the first name's directory.
     let (firstParent, firstName) = try chain.parent(of: first)
     let (parent, name) = try chain.parent(of: path)
     guard let facts = try firstParent.statusIfPresent(of: firstName),
@@ -130,7 +130,7 @@ final class Staging {
     }
   }
 
-  /// Gives what lies at `path` another name, which must be free.
+  /// Renames `path` to `other`, which must not exist.
   func move(_ path: [UInt8], to other: [UInt8]) throws(Failure) {
     try settle()
     let (from, name) = try chain.parent(of: path)
@@ -144,14 +144,14 @@ final class Staging {
     try parent.unlink(name)
   }
 
-  /// Removes a directory unless something is in it; returns whether it did.
+  /// Removes a directory if it is empty; returns whether it did.
   func removeIfEmpty(_ path: [UInt8]) -> Bool {
     chain.forget()
     guard let (parent, name) = try? chain.parent(of: path) else { return false }
     return (try? parent.unlink(name, directory: true)) != nil
   }
 
-  /// EEXIST here means that the archive names something twice: nobody else writes in here.
+  /// EEXIST here means that the archive contains a name twice: no other process writes in here.
   static func refusing(
     _ path: [UInt8], _ body: () throws(Failure) -> Void
   ) throws(Failure) {
@@ -166,24 +166,24 @@ final class Staging {
   }
 }
 
-/// Lets a tree grow in a staging directory out of the members of a tar.
+/// Builds a tree in a staging directory from the members of a tar.
 final class StagingConsumer: MemberConsumer {
-  /// What becomes of a member: content that is not wanted is only hashed.
+  /// What to do with a member. Content that is not wanted is only hashed.
   enum Wish {
     case take
     case leave
-    /// As this member, with another name or another target.
+    /// Stage it as this member, with another name or target.
     case takeAs(TarMember)
-    /// Content that may turn out to be none of these, and is dropped again then. Not empty.
+    /// Stage it if its hash is one of these, otherwise drop it. Not empty.
     case offer([Offer])
   }
 
   /// Content that is wanted.
   struct Offer {
     let sha256: Digest
-    /// Where it is staged.
+    /// The name to stage it under.
     let name: [UInt8]
-    /// The entry of the newest manifest that it is for.
+    /// The index of its entry in the newest manifest.
     let index: Int
   }
 
@@ -192,13 +192,13 @@ final class StagingConsumer: MemberConsumer {
   private let accepted: (Offer) -> Void
   private var member = TarMember(name: [], kind: .file)
   private var file: Descriptor?
-  /// What there is of a small file; nil where none is being collected.
+  /// The content of a small file so far; nil for other members.
   private var small: [UInt8]?
   private var offers: [Offer] = []
 
   /// - Parameters:
-  ///   - wish: asked for each member, in order.
-  ///   - accepted: told of each offer that is taken.
+  ///   - wish: called for each member, in order.
+  ///   - accepted: called with each offer that is taken.
   init(
     _ staging: Staging, wish: @escaping (TarMember) throws(Failure) -> Wish,
     accepted: @escaping (Offer) -> Void = { _ in }
@@ -265,7 +265,7 @@ final class StagingConsumer: MemberConsumer {
     accepted(taken)
   }
 
-  /// A file that cannot fit is refused before the disk is full of it.
+  /// Rejects a file that cannot fit before it fills the disk.
   private func checkSpace() throws(Failure) {
     guard member.size >= 1 << 20, let free = staging.directory.freeBytes, member.size > free else {
       return

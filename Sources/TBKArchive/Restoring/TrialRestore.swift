@@ -2,20 +2,20 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// A restore that is made to see whether it can be: some of the files of a backup, written, compared and removed.
+/// A test restore: some files of a backup are restored, compared and removed.
 package struct TrialRestore {
-  /// A directory of ours that holds nothing, closed to others.
+  /// An empty directory of ours, closed to others.
   private let directory: Descriptor
   private let path: RawPath
 
-  /// - Parameter path: what leads to the directory.
+  /// - Parameter path: the path of the directory.
   package init(in directory: Descriptor, _ path: RawPath) {
     self.directory = directory
     self.path = path
   }
 
-  /// Restores what the options choose, and compares it with the backup. What was written is removed, also
-  /// if it throws.
+  /// Restores the files that the options select, and compares them with the backup. Removes them again, even if it
+  /// throws.
   ///
   /// - Parameter report: called with each entry that differs from the backup, and how it differs.
   /// - Returns: what was restored.

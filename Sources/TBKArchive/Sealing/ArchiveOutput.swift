@@ -3,17 +3,17 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Where an archive goes. Nothing counts as an archive before `commit()`: until then the header
-/// says that the payload is empty, the bytes have no name, or nothing has been sent at all.
+/// Where an archive is written. It is not valid before `commit()`: until then its header says that the payload is
+/// empty, the file has no name, or nothing has been sent.
 package final class ArchiveOutput: ByteSink {
   private enum Place {
-    /// A seekable file of somebody else's, from an offset on.
+    /// A seekable file that the caller opened, from an offset on.
     case inPlace(Descriptor, start: UInt64)
-    /// A file without a name, which is sent on when it is complete.
+    /// An unnamed file, copied to `destination` when it is complete.
     case spooled(Descriptor, destination: Descriptor)
     /// A file that gets its name when it is complete.
     case file(AtomicFile)
-    /// Sent on at once: only where the header is complete from the start.
+    /// Sent on at once: only if the header is complete from the start.
     case direct
   }
 
@@ -23,14 +23,13 @@ package final class ArchiveOutput: ByteSink {
   private let buffer: DescriptorSink
   private let unfinished: Unfinished?
   private var done = false
-  /// Whether a file that has the name already may be replaced; else `commit()` throws
-  /// `.cannotCreate`, and it stays.
+  /// Whether an existing file may be replaced; otherwise `commit()` throws `.cannotCreate`, and that file stays.
   package var replaces = true
 
-  /// Writes to an open descriptor: in place if it can be patched afterwards, else by way of an
-  /// anonymous temporary file, because the header carries the length.
+  /// Writes to an open descriptor: in place if its header can be patched afterwards, otherwise through an unnamed
+  /// temporary file, because the header contains the length.
   ///
-  /// - Parameter lengthIsKnown: whether what is written has its length in it from the start.
+  /// - Parameter lengthIsKnown: whether the header contains the right length from the start.
   package init(to destination: Descriptor, lengthIsKnown: Bool = false) throws(Failure) {
     let facts = try destination.status()
     let appends = fcntl(destination.number, F_GETFL) & O_APPEND != 0
@@ -53,7 +52,7 @@ package final class ArchiveOutput: ByteSink {
     buffer = DescriptorSink(descriptor)
   }
 
-  /// Writes to a new file at `path`, which appears when it is complete.
+  /// Writes to a new file at `path`, which appears on `commit()`.
   package init(path: RawPath) throws(Failure) {
     let file = try AtomicFile(path)
     place = .file(file)
@@ -66,7 +65,7 @@ package final class ArchiveOutput: ByteSink {
   deinit {
     unfinished?.end()
     guard !done, case .inPlace(let file, let start) = place else { return }
-    // Failed: whatever was there in our place is not an archive, and must not look like one.
+    // Failed: what was written is not an archive, and must not look like one.
     _ = ftruncate(file.number, off_t(start))
     _ = lseek(file.number, off_t(start), SEEK_SET)
   }
@@ -75,9 +74,9 @@ package final class ArchiveOutput: ByteSink {
 
   package func finish() throws(Failure) { try buffer.finish() }
 
-  /// Puts the payload's length into the header and makes the archive one.
+  /// Writes the payload's length into the header, and commits the archive.
   ///
-  /// - Parameter lengthOffset: where the eight bytes stand, from the start of the archive.
+  /// - Parameter lengthOffset: offset of the eight length bytes from the start of the archive.
   package func commit(payloadLength: UInt64, lengthOffset: Int) throws(Failure) {
     if case .direct = place {
       done = true
@@ -89,12 +88,12 @@ package final class ArchiveOutput: ByteSink {
     try commit()
   }
 
-  /// Makes it an archive where its header has been right from the start. What is sent on at once has been
-  /// one since `finish()`.
+  /// Commits an archive whose header has been right from the start. One that is sent on at once has been valid since
+  /// `finish()`.
   package func commit() throws(Failure) {
     switch place {
     case .inPlace:
-      // What a file that was opened without being emptied held further on is not part of this.
+      // The file may not have been truncated when it was opened: drop its old rest.
       if let end = descriptor.position { try descriptor.truncate(to: end) }
     case .spooled(let spool, let destination):
       try spool.seek(to: 0)
@@ -108,11 +107,11 @@ package final class ArchiveOutput: ByteSink {
 }
 
 extension DescriptorSink {
-  /// A sink that passes on at once.
+  /// A sink without a buffer.
   fileprivate var unbuffered: any ByteSink { DirectSink(descriptor) }
 }
 
-/// Writes through to a descriptor.
+/// Writes to a descriptor without a buffer.
 private final class DirectSink: ByteSink {
   private let descriptor: Descriptor
   init(_ descriptor: Descriptor) { self.descriptor = descriptor }
@@ -151,11 +150,11 @@ package final class SealingKey {
     self.cost = cost
   }
 
-  /// The key of an archive in suite 3, if it costs no less than `cost`; else one with a new salt. Archives
-  /// with one salt are opened with one derivation. A salt of suite 1 is never shared: a key that has sealed
-  /// there is not used for anything else.
+  /// The key of an existing archive of suite 3 if its cost is at least `cost`; otherwise a key with a new salt.
+  /// Archives that share a salt are opened with one derivation. A salt of suite 1 is never shared: a key that has
+  /// sealed with suite 1 is used for nothing else.
   ///
-  /// Throws `.authentication` if the archive is under another password.
+  /// Throws `.authentication` if the archive has another password.
   package static func sharing(
     _ archive: any ByteSource, password: borrowing Secret, cost: Argon2Cost
   ) throws(Failure) -> SealingKey {
@@ -169,8 +168,8 @@ package final class SealingKey {
     return SealingKey(key, salt: header.salt, cost: header.cost)
   }
 
-  /// Writes the front of an archive of suite 3 to `sink`; what is then written to the stage that comes
-  /// back is its payload. Ending it ends `sink`.
+  /// Writes the front of an archive of suite 3 to `sink`. Returns the stage that takes the payload; finishing it
+  /// finishes `sink`.
   func beginChunked(into sink: any ByteSink) throws(Failure) -> any ByteSink {
     let header = try ChunkedHeader(
       memory: cost.memory, passes: UInt16(cost.passes), lanes: UInt8(cost.lanes), salt: salt)
@@ -179,7 +178,7 @@ package final class SealingKey {
       key: key, context: header.context, into: TrailingSink(into: sink))
   }
 
-  /// Bytes of the header of every archive under this key.
+  /// The header's length in bytes, the same for every archive with this key.
   func headerLength() throws(Failure) -> Int { try header().headerLength }
 
   fileprivate func header(payloadLength: UInt64 = 0) throws(Failure) -> TBK2Header {
@@ -190,13 +189,13 @@ package final class SealingKey {
 }
 
 extension Argon2Cost {
-  /// Whether none of it is less than another's.
+  /// Whether none of its parameters is lower than in `other`.
   fileprivate func isAtLeast(_ other: Argon2Cost) -> Bool {
     memory >= other.memory && passes >= other.passes && lanes >= other.lanes
   }
 }
 
-/// Counts a chunked message, and writes the trailer after it.
+/// Counts the bytes of a chunked message, and writes its trailer.
 private final class TrailingSink: ByteSink {
   private let next: any ByteSink
   private var length: UInt64 = 0
@@ -219,12 +218,12 @@ package final class Sealer: ByteSink {
   private let output: ArchiveOutput
   private let header: TBK2Header
   private let encryptor: GCMEncryptor
-  /// Bytes that the header says will be written; nil where it is patched in the end.
+  /// The payload length that the header announces; nil if the header is patched at the end.
   private let announced: UInt64?
 
   /// Writes the header.
   ///
-  /// - Parameter length: bytes that will be written, if they are known before the first: nothing is spooled then.
+  /// - Parameter length: bytes that will be written, if known in advance; then nothing is spooled.
   package init(_ key: SealingKey, length: UInt64? = nil, to output: ArchiveOutput) throws(Failure) {
     if let length, length > gcmMaximumLength {
       throw Failure(
@@ -244,7 +243,7 @@ package final class Sealer: ByteSink {
     try encryptor.write(bytes)
   }
 
-  /// Writes the tag. The archive is complete, and not one yet: see `commit()`.
+  /// Writes the tag. The archive is complete, but not valid until `commit()`.
   package func finish() throws(Failure) {
     if let announced, encryptor.count < announced {
       throw Failure(.library, "less was sealed than was announced")
@@ -254,7 +253,7 @@ package final class Sealer: ByteSink {
     try output.finish()
   }
 
-  /// Makes it an archive; see `ArchiveOutput.commit`.
+  /// Commits the archive; see `ArchiveOutput.commit`.
   package func commit() throws(Failure) {
     try output.commit(payloadLength: payloadLength, lengthOffset: header.payloadLengthOffset)
   }
@@ -265,7 +264,7 @@ package final class Sealer: ByteSink {
   /// Bytes of the whole archive.
   package var archiveLength: UInt64 { UInt64(header.headerLength) + payloadLength }
 
-  /// Bytes of the archive that `content` bytes of payload make.
+  /// The length in bytes of an archive with `content` bytes of compressed data.
   package static func archiveLength(of key: SealingKey, content: UInt64) throws(Failure) -> UInt64 {
     let (sum, overflow) = content.addingReportingOverflow(
       UInt64(try key.headerLength() + gcmTagLength))

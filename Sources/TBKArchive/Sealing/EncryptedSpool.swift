@@ -1,8 +1,7 @@
 import TBKCore
 import TBKCrypto
 
-/// A place for a compressed stream whose length is not known yet: a file without a name, encrypted
-/// under a key that never leaves this object.
+/// Holds a compressed stream of unknown length in an unnamed file, encrypted with a key that never leaves this object.
 package final class EncryptedSpool: ByteSink {
   private let file: Descriptor
   private let buffer: DescriptorSink
@@ -29,7 +28,7 @@ package final class EncryptedSpool: ByteSink {
     try buffer.finish()
   }
 
-  /// Writes everything to `sink`, which must not use it for good before this returns.
+  /// Writes everything to `sink`, which must not trust the bytes until this returns.
   package func replay(into sink: any ByteSink) throws(Failure) {
     try file.seek(to: 0)
     var decryption = try AESGCM(key: key, nonce: nonce, encrypting: false)
@@ -47,17 +46,17 @@ package final class EncryptedSpool: ByteSink {
   }
 }
 
-/// Encrypts what passes with AES-256-GCM, as one message.
+/// Encrypts what is written with AES-256-GCM, as one message.
 final class GCMEncryptor: ByteSink {
   private let next: any ByteSink
   private var cipher: AESGCM?
   private var ciphertext: [UInt8] = []
   /// Bytes written.
   private(set) var count: UInt64 = 0
-  /// Empty before the end.
+  /// Empty before `finish()`.
   private(set) var tag: [UInt8] = []
 
-  /// - Parameter next: where the ciphertext goes. It is not ended, and does not get the tag.
+  /// - Parameter next: gets the ciphertext without the tag; it is not finished.
   init(key: borrowing Secret, nonce: [UInt8], into next: any ByteSink) throws(Failure) {
     self.next = next
     cipher = try AESGCM(key: key, nonce: nonce, encrypting: true)

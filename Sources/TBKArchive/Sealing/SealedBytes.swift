@@ -1,9 +1,9 @@
 import TBKCore
 import TBKCrypto
 
-/// What this machine keeps for itself, sealed as archives are, without a tar in it.
+/// Local state of this machine, sealed like an archive but without a tar.
 extension StreamSealing {
-  /// Writes `bytes` to `sink`, which is ended.
+  /// Seals `bytes` into `sink`, and finishes it.
   package func seal(_ bytes: [UInt8], into sink: any ByteSink) throws(Failure) {
     let payload = try begin(into: sink)
     try MemorySource(bytes).copy(to: payload)
@@ -12,8 +12,8 @@ extension StreamSealing {
 }
 
 extension ArchiveOpener {
-  /// The bytes that `StreamSealing.seal` wrote into a file. Throws `.authentication` if they are under another
-  /// password, `.malformed` past `limit`.
+  /// The bytes that `StreamSealing.seal` wrote to a file. Throws `.authentication` if the password is another,
+  /// `.malformed` if they are more than `limit`.
   package func sealedBytes(_ file: Descriptor, limit: Int) throws(Failure) -> [UInt8] {
     let memory = MemorySink(limit: limit)
     try open(file: file, start: 0).replay(into: memory)

@@ -11,11 +11,11 @@ package struct Compression: Sendable {
   package init() {}
 }
 
-/// An archive that is written, and not yet there: `commit()` makes it so.
+/// An archive that is written but not valid before `commit()`.
 package struct SealedBackup: ~Copyable {
-  /// What the archive holds, with its id.
+  /// The archive's manifest, with its id.
   package let manifest: Manifest
-  /// Whether all of the source is in it as it was.
+  /// Whether all of the source could be read, unchanged.
   package let isComplete: Bool
   /// Bytes of the archive.
   package let archiveLength: UInt64
@@ -34,17 +34,17 @@ package struct SealedBackup: ~Copyable {
     self.finish = finish
   }
 
-  /// Gives the archive to its reader, or its name.
+  /// Sends the archive on, or gives it its name.
   package consuming func commit() throws(Failure) { try finish() }
 
-  /// What a store needs to know, unencrypted: nothing readable of the tree (tbk(5), "Receipt").
+  /// What a store needs to know, unencrypted; contains no names or content (tbk(5), "Receipt").
   package borrowing func receipt() -> JSON { manifest.receipt(isComplete: isComplete) }
 }
 
 extension Manifest {
   /// What a store needs to know about a backup, unencrypted (tbk(5), "Receipt").
   ///
-  /// - Parameter isComplete: whether all of the source is in the backup as it was.
+  /// - Parameter isComplete: whether all of the source could be read, unchanged.
   package func receipt(isComplete: Bool) -> JSON {
     var receipt = JSON.object([
       "receipt": .number(1), "id": backupID.map { .string($0) } ?? .null,
@@ -57,12 +57,12 @@ extension Manifest {
 }
 
 package enum Sealing {
-  /// Packs and encrypts what a manifest lists.
+  /// Packs and encrypts the entries of a manifest.
   ///
   /// - Parameters:
-  ///   - root: what the manifest's paths are relative to.
-  ///   - begin: told how many bytes of content there are, before any is read.
-  ///   - report: told of each entry that could not be read, or changed meanwhile.
+  ///   - root: the directory that the manifest's paths are relative to.
+  ///   - begin: called with the number of bytes of content, before any is read.
+  ///   - report: called for each entry that could not be read, or changed meanwhile.
   package static func tree(
     _ manifest: Manifest, root: Descriptor, key: SealingKey, compression: Compression,
     output: ArchiveOutput, begin: (UInt64) -> Void, progress: @escaping (Int) -> Void,
@@ -82,14 +82,13 @@ package enum Sealing {
 
   /// Seals a stream of unknown length as one file.
   ///
-  /// A tar says how long a file is before its content. So the content is compressed into an
-  /// encrypted spool first, and becomes a gzip member of its own between the tar's other parts.
+  /// A tar header states the file's length before its content. So the content is first compressed into an encrypted
+  /// spool, and becomes a gzip member between those of the tar's other parts.
   ///
   /// - Parameters:
-  ///   - name: of the file; one component.
-  ///   - ended: called when the source has ended, before anything is sealed; throws if the source
-  ///     failed.
-  ///   - output: where the archive goes; its length is known before the first byte.
+  ///   - name: of the file; a single component.
+  ///   - ended: called when the source has ended, before anything is sealed; throws if the source failed.
+  ///   - output: gets the archive, whose length is known before its first byte.
   package static func stream(
     _ source: any ByteSource, name: RawPath, group: String? = nil, key: SealingKey,
     compression: Compression, output: ArchiveOutput, progress: @escaping (Int) -> Void,
@@ -154,7 +153,7 @@ package enum Sealing {
     try Sealing.manifest(manifest, key: key, output: try ArchiveOutput(path: path))
   }
 
-  /// Likewise, to wherever `output` leads.
+  /// Likewise, into `output`.
   package static func manifest(
     _ manifest: Manifest, key: SealingKey, output: ArchiveOutput
   ) throws(Failure) {
@@ -165,8 +164,7 @@ package enum Sealing {
     try archive.finish(manifest, isComplete: true, contentLength: 0).commit()
   }
 
-  /// Deflate makes nothing smaller than a 1032nd: what is too large even so is refused before it
-  /// is read.
+  /// Deflate compresses by at most 1032:1: a source that is too large even then is rejected before it is read.
   static func refuseTooLarge(_ size: UInt64, level: Int) throws(Failure) {
     let least = level == 0 ? size : size / 1032
     if least > gcmMaximumLength {

@@ -3,15 +3,15 @@ import TBKCrypto
 import TBKFormat
 
 extension Sealing {
-  /// Seals an archive of suite 3 or age again in one of them, while it is verified: the payload as it is,
-  /// byte for byte, so that id, manifest, content and places stay what they were.
+  /// Seals an archive of suite 3 or age again, in either of them, while it is verified. The payload is copied byte for
+  /// byte, so that id, manifest, content and offsets stay the same.
   ///
-  /// Unless it returns, `output` has got no last chunk and no trailer.
+  /// If this throws, `output` has no last chunk and no trailer.
   ///
   /// - Parameters:
-  ///   - verify: reads all of the archive that it is given, and throws if it does not hold.
-  ///   - output: gets the new archive; it is ended.
-  /// - Returns: bytes of the new archive.
+  ///   - verify: reads the whole archive that it is given, and throws if verification fails.
+  ///   - output: gets the new archive; it is finished.
+  /// - Returns: the length of the new archive in bytes.
   package static func again(
     _ archive: StreamedArchive, sealing: StreamSealing, into output: any ByteSink,
     progress: @escaping (Int) -> Void, verify: (any OpenedArchive) throws(Failure) -> Void
@@ -29,8 +29,8 @@ extension Sealing {
   ///
   /// - Parameters:
   ///   - archive: authenticated, and verified.
-  ///   - output: gets the new archive; it is ended.
-  /// - Returns: bytes of the new archive.
+  ///   - output: gets the new archive; it is finished.
+  /// - Returns: the length of the new archive in bytes.
   package static func again(
     _ archive: AuthenticatedArchive, sealing: StreamSealing, into output: any ByteSink,
     progress: @escaping (Int) -> Void
@@ -43,7 +43,7 @@ extension Sealing {
   }
 }
 
-/// An archive whose payload is copied while it is read.
+/// An archive that copies its payload while it is read.
 private final class CopiedArchive: OpenedArchive {
   private let archive: StreamedArchive
   private let copy: any ByteSink
@@ -52,7 +52,7 @@ private final class CopiedArchive: OpenedArchive {
   var claims: BackupClaims?
   var isSealedManifest = false
 
-  /// - Parameter copy: gets the payload; it is not ended.
+  /// - Parameter copy: gets the payload; it is not finished.
   init(_ archive: StreamedArchive, to copy: any ByteSink) {
     self.archive = archive
     self.copy = copy
@@ -75,7 +75,7 @@ private final class CopiedArchive: OpenedArchive {
   }
 }
 
-/// Writes to two sinks, and ends the first.
+/// Writes to two sinks; `finish()` finishes only the first.
 private final class ForkedSink: ByteSink {
   private let one: any ByteSink
   private let other: any ByteSink
@@ -93,12 +93,12 @@ private final class ForkedSink: ByteSink {
   func finish() throws(Failure) { try one.finish() }
 }
 
-/// Passes a tar on as it is, and says where its members and its manifest begin.
+/// Passes a tar on unchanged, and tells the compressor where members and the manifest begin.
 private final class TarFramer: ByteSink {
   private let frames: ZstdCompressor
   private let watcher: Watcher
   private let parser: TarParser
-  /// The headers of a member as they come.
+  /// The headers of the current member so far.
   private var held: [UInt8] = []
   private var hasManifest = false
 
@@ -112,7 +112,7 @@ private final class TarFramer: ByteSink {
   func write(_ bytes: Span<UInt8>) throws(Failure) {
     var done = 0
     while done < bytes.count {
-      // A body passes at once; headers come a block at a time, so that what follows them waits for them.
+      // A body passes at once; headers are held one block at a time, until the member is known.
       let isBody = watcher.member != nil
       let body = isBody ? parser.untilHeader : 0
       if isBody, body == 0 { watcher.member = nil }
@@ -135,7 +135,7 @@ private final class TarFramer: ByteSink {
     try flush()
   }
 
-  /// Of TermBackup 6 a tree's own `manifest.json` comes after the manifest.
+  /// In TermBackup 6 archives, the tree's own `manifest.json` follows the manifest.
   private func begin(_ member: TarMember) throws(Failure) {
     if !hasManifest, member.kind == .file, EntryName.normalised(member.name) == Manifest.fileName {
       hasManifest = true
@@ -152,7 +152,7 @@ private final class TarFramer: ByteSink {
   }
 
   private final class Watcher: TarHandler {
-    /// The member whose headers have come last; its body may not have begun yet.
+    /// The member whose headers came last; its body may not have begun yet.
     var member: TarMember?
 
     func begin(_ member: TarMember) { self.member = member }

@@ -1,10 +1,10 @@
-// Archives of suite 3 and age: written as they come, in frames of zstd.
+// Archives of suite 3 and age: streamed, in zstd frames.
 
 import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What an archive that is written as it comes is encrypted with, and how it is compressed.
+/// How a streamed archive is encrypted and compressed.
 package struct StreamSealing {
   package enum Encryption {
     /// Suite 3.
@@ -16,12 +16,12 @@ package struct StreamSealing {
   let encryption: Encryption
   let level: Int
   let threads: Int
-  /// Whether the hash of the archive is wanted, as a receipt has it.
+  /// Whether to hash the archive for its receipt.
   package var hashesArchive = true
 
   /// - Parameters:
   ///   - level: 1 to 19.
-  ///   - threads: that compress.
+  ///   - threads: number of compression threads.
   package init(
     _ encryption: Encryption, level: Int = ZstdCompressor.standardLevel, threads: Int
   ) {
@@ -30,8 +30,7 @@ package struct StreamSealing {
     self.threads = threads
   }
 
-  /// Writes what comes before the payload to `sink`; what is then written to the stage that comes
-  /// back is the payload. Ending it ends `sink`.
+  /// Writes the header to `sink`. Returns the stage that takes the payload; finishing it finishes `sink`.
   func begin(into sink: any ByteSink) throws(Failure) -> any ByteSink {
     switch encryption {
     case .password(let key): return try key.beginChunked(into: sink)
@@ -43,19 +42,19 @@ package struct StreamSealing {
 
 /// An archive of suite 3 or age that has been written to its last byte.
 package struct StreamedBackup {
-  /// What the archive holds, with its id.
+  /// The archive's manifest, with its id.
   package let manifest: Manifest
-  /// Whether all of the source is in it as it was.
+  /// Whether all of the source could be read, unchanged.
   package let isComplete: Bool
   /// Bytes of the archive.
   package let archiveLength: UInt64
-  /// Of the archive; nil if it was not wanted.
+  /// Of the archive; nil without `hashesArchive`.
   package let sha256: Digest?
   /// Bytes of content that were read.
   package let contentLength: UInt64
 
-  /// What a store needs to know, unencrypted, with size and hash of the archive: an age file does not say
-  /// where it ends (tbk(5), "Receipt").
+  /// What a store needs to know, unencrypted, with size and hash of the archive, because an age file does not record
+  /// its own end (tbk(5), "Receipt").
   package func receipt() -> JSON {
     var receipt = manifest.receipt(isComplete: isComplete)
     receipt["size"] = .number(archiveLength)
@@ -64,9 +63,9 @@ package struct StreamedBackup {
   }
 }
 
-/// An archive in the making: a tar goes into its frames, and the manifest comes last.
+/// An archive being written: a tar is compressed into its frames, and the manifest comes last.
 ///
-/// Until it is finished, its output and the sealed manifest have got no last chunk and no trailer.
+/// Until it is finished, its output and the sealed manifest have no last chunk and no trailer.
 final class FramedArchive {
   let frames: ZstdCompressor
   private let sealing: StreamSealing
@@ -75,9 +74,8 @@ final class FramedArchive {
   private let sealedManifest: (any ByteSink)?
 
   /// - Parameters:
-  ///   - sealedManifest: gets an archive of only the manifest, out of the same frames; ended
-  ///     before `output` is.
-  ///   - output: gets the archive; ended by `finish`.
+  ///   - sealedManifest: gets an archive of only the manifest, made of the same frames; finished before `output`.
+  ///   - output: gets the archive; finished by `finish`.
   init(
     _ sealing: StreamSealing, sealedManifest: (any ByteSink)? = nil, into output: any ByteSink
   ) throws(Failure) {
@@ -87,12 +85,12 @@ final class FramedArchive {
     self.hashing = hashing
     let archive = CountingSink(into: hashing ?? output)
     self.archive = archive
-    // Encryption and output have a thread of their own beside those that compress.
+    // Encryption and output run on their own thread, beside the compression threads.
     let payload = PipelinedSink(into: try sealing.begin(into: archive))
     frames = try ZstdCompressor(level: sealing.level, threads: sealing.threads, into: payload)
   }
 
-  /// Gives the manifest its id, and ends the archive with it.
+  /// Gives the manifest its id, and finishes the archive with it.
   func finish(
     identifying manifest: Manifest, isComplete: Bool, contentLength: UInt64
   ) throws(Failure) -> StreamedBackup {
@@ -102,9 +100,9 @@ final class FramedArchive {
       manifest, length: length, isComplete: isComplete, contentLength: contentLength)
   }
 
-  /// Ends the archive with a manifest that has its id.
+  /// Finishes the archive with a manifest that already has its id.
   ///
-  /// - Parameter length: bytes of its JSON.
+  /// - Parameter length: length of its JSON in bytes.
   func finish(
     _ manifest: Manifest, length: UInt64, isComplete: Bool, contentLength: UInt64
   ) throws(Failure) -> StreamedBackup {
@@ -118,7 +116,7 @@ final class FramedArchive {
       sha256: try hashing?.digest(), contentLength: contentLength)
   }
 
-  /// Ends an archive whose tar has its manifest already; returns its length in bytes.
+  /// Finishes an archive whose tar already contains its manifest; returns its length in bytes.
   func finish() throws(Failure) -> UInt64 {
     try frames.finish()
     return archive.count
@@ -126,16 +124,15 @@ final class FramedArchive {
 }
 
 extension Sealing {
-  /// Packs and encrypts what a manifest lists, in one pass and without a temporary file.
+  /// Packs and encrypts the entries of a manifest, in one pass and without a temporary file.
   ///
-  /// Unless it returns, `output` and `sealedManifest` have got no last chunk and no trailer.
+  /// If this throws, `output` and `sealedManifest` have no last chunk and no trailer.
   ///
   /// - Parameters:
-  ///   - root: what the manifest's paths are relative to.
-  ///   - sealedManifest: gets an archive of only the manifest, out of the same frames; ended
-  ///     before `output` is.
-  ///   - output: gets the archive; it is ended.
-  ///   - begin: told how many bytes of content there are, before any is read.
+  ///   - root: the directory that the manifest's paths are relative to.
+  ///   - sealedManifest: gets an archive of only the manifest, made of the same frames; finished before `output`.
+  ///   - output: gets the archive; it is finished.
+  ///   - begin: called with the number of bytes of content, before any is read.
   ///   - report: called with each entry that could not be read, or changed meanwhile.
   package static func tree(
     _ manifest: Manifest, root: Descriptor, sealing: StreamSealing,
@@ -155,11 +152,11 @@ extension Sealing {
 
   /// Seals a stream of unknown length as one file.
   ///
-  /// A tar says how long a file is before its content. So what is larger than the buffer is compressed
-  /// into frames that wait in an encrypted spool.
+  /// A tar header states the file's length before its content. So a stream of 1 MiB or more is compressed into frames
+  /// that wait in an encrypted spool.
   ///
   /// - Parameters:
-  ///   - name: of the file; one component.
+  ///   - name: of the file; a single component.
   ///   - ended: called when the source has ended, before the archive's end is written; throws if the
   ///     source failed.
   package static func stream(
@@ -201,8 +198,7 @@ extension Sealing {
       identifying: manifest, isComplete: true, contentLength: entry.size)
   }
 
-  /// Seals a manifest, which has its id, alone: an archive whose tar holds `manifest.json` and nothing
-  /// else.
+  /// Seals only a manifest, which has its id: an archive whose tar holds `manifest.json` and nothing else.
   package static func manifest(
     _ manifest: Manifest, sealing: StreamSealing, into output: any ByteSink
   ) throws(Failure) {
@@ -213,7 +209,7 @@ extension Sealing {
   }
 }
 
-/// Passes everything on but the end.
+/// Passes on all bytes, but not `finish()`.
 private final class OpenEndedSink: ByteSink {
   private let next: any ByteSink
   init(into next: any ByteSink) { self.next = next }

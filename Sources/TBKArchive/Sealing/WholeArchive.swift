@@ -2,11 +2,11 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An archive of suite 1 on its way: a tar goes in and is compressed and encrypted. `FramedArchive` is the same for
-/// suite 3 and age.
+/// An archive of suite 1 being written: its tar is compressed and encrypted. `FramedArchive` does the same for suite 3
+/// and age.
 struct WholeArchive {
   private let sealer: Sealer
-  /// Where the members go; ended by `finish`.
+  /// Takes the members; finished by `finish`.
   let tar: GzipCompressor
 
   /// Writes the header.
@@ -15,7 +15,7 @@ struct WholeArchive {
     tar = try GzipCompressor(level: compression.level, threads: compression.threads, into: sealer)
   }
 
-  /// Gives the manifest its id, appends it to the members, and ends the archive.
+  /// Gives the manifest its id, appends it to the tar, and finishes the archive.
   func finish(
     identifying manifest: Manifest, isComplete: Bool, contentLength: UInt64
   ) throws(Failure) -> SealedBackup {
@@ -25,7 +25,7 @@ struct WholeArchive {
     return try finish(manifest, isComplete: isComplete, contentLength: contentLength)
   }
 
-  /// Ends an archive whose tar has ended.
+  /// Finishes an archive whose tar is complete.
   ///
   /// - Parameter manifest: with its id.
   func finish(
@@ -38,12 +38,12 @@ struct WholeArchive {
     ) { () throws(Failure) in try sealer.commit() }
   }
 
-  /// An archive of gzip members that wait for it: its length is known before its first byte, so nothing of it is
+  /// An archive of gzip members that are already there: its length is known before its first byte, so nothing is
   /// written before it is committed.
   ///
   /// - Parameters:
-  ///   - manifest: with its id; the last of the members holds it.
-  ///   - head: comes before what is spooled.
+  ///   - manifest: with its id; it is in the last member.
+  ///   - head: precedes the spooled members.
   static func waiting(
     _ manifest: Manifest, isComplete: Bool, contentLength: UInt64, key: SealingKey, head: [UInt8] = [],
     spool: EncryptedSpool, tail: [UInt8], output: ArchiveOutput
@@ -53,7 +53,7 @@ struct WholeArchive {
       manifest, isComplete: isComplete, archiveLength: try Sealer.archiveLength(of: key, content: total),
       contentLength: contentLength
     ) { () throws(Failure) in
-      // It writes its header at once, so it is made only when the receipts are in place.
+      // `Sealer` writes its header at once, so create it only now.
       let sealer = try Sealer(key, length: total, to: output)
       if !head.isEmpty { try sealer.write(head) }
       try spool.replay(into: sealer)

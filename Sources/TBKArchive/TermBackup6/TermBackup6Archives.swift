@@ -1,10 +1,10 @@
-// How TermBackup 6's archives are compared with their manifests, and read.
+// How archives of TermBackup 6 are compared with their manifests, and read.
 
 import TBKCore
 import TBKFormat
 
 extension TermBackup6Tree: ArchivedTree {
-  /// A symbolic link is listed as a file, and what had vanished when it was packed is listed, too.
+  /// Symbolic links are listed as files, and files that vanished before they were packed are listed, too.
   var describesArchive: Bool { false }
 
   func check(
@@ -15,8 +15,8 @@ extension TermBackup6Tree: ArchivedTree {
     }
   }
 
-  /// A symlink is in the tar as a link and in the manifest as what it pointed to, a second name of a file as a file,
-  /// and what had vanished meanwhile is listed and not there. So an archive may be empty.
+  /// A symlink is a link in the tar but a file in the manifest, a hard link is listed as a file, and files that
+  /// vanished are listed but missing. So an archive may be empty.
   func match(_ manifest: Manifest, _ records: EntryTable) throws(Failure) -> ArchivedContent {
     let order = records.isSorted() ? nil : records.sortedIndices()
     let files = manifest.files

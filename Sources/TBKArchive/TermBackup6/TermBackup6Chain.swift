@@ -1,25 +1,25 @@
-// TermBackup 6's incremental backups list what changed, and not what was deleted: a chain of them is laid
-// over one another, each archive checked to be the parent of the one before it.
+// Incremental backups of TermBackup 6 list changes, but not deletions: the archives of a chain are overlaid, after
+// checking that each is the parent of the one before it.
 
 import TBKCore
 import TBKFormat
 
-/// What the archives of a chain hold together, told of them newest first.
+/// The combined content of the archives of a chain, added newest first.
 struct TermBackup6Overlay {
   private var held = EntryTable()
-  /// Listed, and in none of the archives so far.
+  /// Entries that are listed, but in none of the archives so far.
   private var lost: [[UInt8]: ManifestEntry] = [:]
 
-  /// Lays those before over an older archive; returns which of its entries are still to be seen.
+  /// Adds an older archive below those before it; returns which of its entries are visible.
   ///
-  /// Not seen is what a newer archive has under the same path, what is below a newer file, and
-  /// what is in the place of a directory of newer files.
+  /// An entry is hidden if a newer archive has the same path, if it is below a newer file, or if it is a file where
+  /// newer files have a directory.
   mutating func add(_ verified: VerifiedManifest) -> [Bool] {
     let files = verified.manifest.files
     let newer = held.count
     var all = held
     for index in files.indices { all.append(files[index]) }
-    // Of two that are the same, the newer comes first.
+    // Of two equal paths, the newer comes first.
     let order = all.sortedIndices().map { Int($0) }
     var nearest: [Int?] = Array(repeating: nil, count: all.count)
     var isBelow = [Bool](repeating: false, count: all.count)
@@ -37,7 +37,7 @@ struct TermBackup6Overlay {
         isHidden[index] = prefix < newer ? relation == .below : isHidden[prefix]
       }
     }
-    // From the longest: what is below a path, or begins as something does that is below it.
+    // From the longest path up: which paths have a newer entry below them.
     var leadsToNewer = all.indices.map { $0 < newer }
     for index in order.reversed() where leadsToNewer[index] {
       guard let prefix = nearest[index] else { continue }
@@ -60,7 +60,7 @@ struct TermBackup6Overlay {
     return seen
   }
 
-  /// The manifest of all of them, in place of the newest one's own.
+  /// The combined manifest, replacing the newest one's own.
   func manifest(of newest: VerifiedManifest) -> VerifiedManifest {
     var all = held
     for entry in lost.values { all.append(entry) }
@@ -74,12 +74,12 @@ struct TermBackup6Overlay {
 }
 
 extension BackupReader {
-  /// Reads the chain that `first`, the newest archive's manifest, is the end of.
+  /// Reads the chain that ends with `first`, the newest archive's manifest.
   ///
   /// - Parameters:
-  ///   - staging: where entries grow, or nil to verify them only.
-  ///   - isStaged: whether all that the newest archive holds has been staged.
-  ///   - takes: whether a path is staged.
+  ///   - staging: gets the entries; nil to only verify them.
+  ///   - isStaged: whether the newest archive has already been staged.
+  ///   - takes: whether to stage a path.
   func gatherTermBackup6(
     _ first: VerifiedManifest, staging: Staging?, isStaged: Bool, takes: ([UInt8]) -> Bool
   ) throws(Failure) -> VerifiedManifest {
@@ -96,7 +96,7 @@ extension BackupReader {
       return true
     }
     if absent != nil {
-      // What is older than a gap may not be what the tree had.
+      // Archives older than a gap may not belong to the tree.
       while let archive = try next() {
         warn("backup \(try read(archive).id) is left out: the backup based on it is missing")
       }
@@ -112,7 +112,7 @@ extension BackupReader {
     return whole
   }
 
-  /// Sends a file's content out of the newest archive of a chain that has it.
+  /// Sends a file's content from the newest archive of a chain that has it.
   func sendTermBackup6(
     _ path: [UInt8], _ first: VerifiedManifest, to sink: any ByteSink
   ) throws(Failure) {
@@ -136,8 +136,8 @@ extension BackupReader {
     if !isSent { throw Failure(.inputMissing, "\(RawPath(path).display) is not in this backup") }
   }
 
-  /// Gives the archives of a chain, newest first, to `body`, which returns whether to continue. Returns the id
-  /// of the one that is missing, if `isPartial`; nil if the chain is whole.
+  /// Passes the archives of a chain, newest first, to `body`, which returns whether to continue. With `isPartial`,
+  /// returns the id of the first missing one; nil if none was missing.
   @discardableResult
   private func walkTermBackup6(
     _ first: VerifiedManifest,
@@ -171,15 +171,15 @@ extension BackupReader {
   }
 }
 
-/// Some of the members of an archive of TermBackup 6's, each with its own content: a further name
-/// of a file that is not among them is that file.
+/// Chosen members of an archive of TermBackup 6, each with content: if the first name of a hard link is not chosen,
+/// another name takes its place.
 private struct ChosenMembers {
   private let names: Set<[UInt8]>
   private let links: [[UInt8]: [UInt8]]
-  /// The names that stand in for first names that are not chosen.
+  /// The names that replace first names that are not chosen.
   private var standIns: [[UInt8]: [UInt8]] = [:]
 
-  /// - Parameter links: the first names of those that are hard links in the tar.
+  /// - Parameter links: names that are hard links in the tar, with their first names.
   init(_ names: [[UInt8]], links: [[UInt8]: [UInt8]]) {
     self.names = Set(names)
     self.links = links
@@ -194,7 +194,7 @@ private struct ChosenMembers {
     if let first = links[member.name] {
       guard names.contains(member.name) else { return .leave }
       guard let standIn = standIns[first] else { return .take }
-      if standIn == member.name { return .leave }  // It has come, as its first name.
+      if standIn == member.name { return .leave }  // It was staged in place of its first name.
       member.linkTarget = standIn
       return .takeAs(member)
     }

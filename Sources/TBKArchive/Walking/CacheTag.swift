@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// The file that says that a directory holds a cache (bford.info/cachedir).
+/// The file that marks a directory as a cache (bford.info/cachedir).
 package enum CacheTag {
   package static let name = RawPath("CACHEDIR.TAG")
   private static let signature = Array("Signature: 8a477f597d28d172789f06886806bc55".utf8)

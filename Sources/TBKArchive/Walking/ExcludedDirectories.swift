@@ -2,14 +2,13 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// Which excluded directories hold something that is not excluded, as pathspec's meaning of patterns
-/// allows: they are backed up for its sake, as the way to it. The others leave no trace.
+/// Finds excluded directories that contain something that is not excluded, as pathspec patterns allow: they are backed
+/// up as parents of it. Other excluded directories leave no trace.
 ///
-/// A directory's entry comes before its content, so its names are read beforehand, once for a whole
-/// excluded tree.
+/// A directory's entry comes before its content, so the names are read in advance, once for a whole excluded tree.
 struct ExcludedDirectories {
   private let options: WalkOptions
-  /// The tops of the trees that have been looked through.
+  /// The roots of the trees that have been searched.
   private var surveyed: Set<[UInt8]> = []
   /// The excluded directories in them that are needed.
   private var needed: Set<[UInt8]> = []
@@ -17,8 +16,8 @@ struct ExcludedDirectories {
 
   init(_ options: WalkOptions) { self.options = options }
 
-  /// Whether an excluded directory, not all of whose content is excluded, is needed. One that cannot be
-  /// read is: the walk then says so.
+  /// Whether an excluded directory, whose content is not all excluded, is needed. An unreadable one is needed, so that
+  /// the walk reports it.
   ///
   /// - Parameter device: of the root.
   mutating func holdsIncluded(
@@ -35,7 +34,7 @@ struct ExcludedDirectories {
     return needed.contains(path)
   }
 
-  /// Looks through a directory. Returns whether it holds something that is not excluded.
+  /// Searches a directory. Returns whether it contains something that is not excluded.
   private mutating func survey(
     _ name: RawPath, in parent: Descriptor, path: [UInt8]
   ) throws(Failure) -> Bool {

@@ -3,7 +3,7 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// What the kernel says about a file, in the terms of a manifest.
+/// Translates what the kernel reports about a file into the terms of a manifest.
 package enum FileFacts {
   package static let typeBits: UInt32 = 0o170000
 
@@ -12,22 +12,20 @@ package enum FileFacts {
     [EntryType.file, .directory, .symlink].first { $0.modeBits == mode & typeBits }
   }
 
-  /// Whether two looks at a file found the same content as far as its times and size can tell.
+  /// Whether a file is unchanged between two stat calls, by identity, size, mtime and ctime.
   package static func unchanged(_ one: stat, _ other: stat) -> Bool {
     one.st_ino == other.st_ino && one.st_dev == other.st_dev && one.st_size == other.st_size
       && FileTime(one.st_mtim) == FileTime(other.st_mtim)
       && FileTime(one.st_ctim) == FileTime(other.st_ctim)
   }
 
-  /// Reads all extended attributes of a name below an open directory, the link itself if it is
-  /// one, sorted by name.
+  /// Reads all extended attributes of a name in an open directory, without following a link, sorted by name.
   ///
   /// - Parameter name: one component, or empty for the directory itself.
   package static func attributes(
     of name: RawPath, in directory: Descriptor
   ) throws(Failure) -> [ExtendedAttribute] {
-    // There is no listxattrat: the path leads through the open directory, and its last component
-    // is not followed.
+    // There is no listxattrat: the path goes through the open directory, and its last component is not followed.
     if !hasProc {
       guard let file = try openWithoutProc(name, in: directory) else { return [] }
       return try attributes(of: file)
@@ -83,7 +81,7 @@ package enum FileFacts {
     return attributes.sorted { $0.name.lexicographicallyPrecedes($1.name) }
   }
 
-  /// Sets an extended attribute; `.io` where the file system or the kernel refuses.
+  /// Sets an extended attribute of a name in an open directory. Throws if the file system or the kernel refuses.
   package static func setAttribute(
     _ attribute: ExtendedAttribute, of name: RawPath, in directory: Descriptor
   ) throws(Failure) {
@@ -103,8 +101,7 @@ package enum FileFacts {
     }
   }
 
-  /// Sets an extended attribute of an open file or directory; `.io` where the file system or the
-  /// kernel refuses.
+  /// Sets an extended attribute of an open file or directory. Throws if the file system or the kernel refuses.
   package static func setAttribute(
     _ attribute: ExtendedAttribute, of file: Descriptor
   ) throws(Failure) {
@@ -118,16 +115,16 @@ package enum FileFacts {
     }
   }
 
-  /// A path that leads through an open directory to a name in it, or to the directory itself.
+  /// A path through an open directory to a name in it, or to the directory itself.
   private static func pathThroughDescriptor(_ directory: Descriptor, _ name: RawPath) -> RawPath {
     RawPath("/proc/self/fd/\(directory.number)").appending(name.isEmpty ? RawPath(".") : name)
   }
 
-  /// Whether paths lead through descriptors: /proc need not be mounted.
+  /// Whether such paths work: /proc may not be mounted.
   private static let hasProc = unsafe access("/proc/self/fd", X_OK) == 0
 
-  /// The file or directory itself; nil for what is neither, as a link, which has no attributes of
-  /// a user's, and for what is gone or may not be opened.
+  /// Opens a file or directory; nil for anything else, such as a link, which has no user attributes, and for what is
+  /// gone or may not be opened.
   private static func openWithoutProc(
     _ name: RawPath, in directory: Descriptor
   ) throws(Failure) -> Descriptor? {
@@ -143,7 +140,7 @@ package enum FileFacts {
     }
   }
 
-  /// Calls until the buffer is large enough; nil where there are no such things.
+  /// Retries with larger buffers, up to 1 MiB; nil if there are no attributes or they may not be read.
   private static func sized(
     _ buffer: inout [UInt8],
     _ call: (UnsafeMutablePointer<CChar>?, Int) throws(Failure) -> Int
@@ -171,7 +168,7 @@ package enum FileFacts {
   }
 }
 
-/// The names behind user and group ids, each looked up once.
+/// User and group names and ids, each looked up once.
 package final class AccountNames {
   private var users: [UInt32: [UInt8]?] = [:]
   private var groups: [UInt32: [UInt8]?] = [:]
@@ -195,7 +192,7 @@ package final class AccountNames {
     return name
   }
 
-  /// The id behind a name; nil if the system does not know it.
+  /// The user's id; nil if the system does not know the name.
   package func userID(_ name: [UInt8]) -> UInt32? {
     if let known = userIDs[name] { return known }
     let id = unsafe getpwnam(String(decoding: name, as: UTF8.self)).map { unsafe $0.pointee.pw_uid }
@@ -210,7 +207,7 @@ package final class AccountNames {
     return id
   }
 
-  /// What the system says; a failure, and not nil, if it cannot say for want of something.
+  /// The result of a lookup; throws, rather than returning nil, if a resource has run out.
   private func lookUp<T>(_ ask: () -> T?) throws(Failure) -> T? {
     errno = 0
     if let answer = ask() { return answer }
@@ -225,9 +222,9 @@ package final class AccountNames {
 }
 
 extension ManifestEntry {
-  /// An entry with the metadata of `facts`; size and hash are set for what has no content.
+  /// An entry with the metadata of `facts`. The hash is set only for entries without content.
   ///
-  /// - Parameter type: as `FileFacts.type(ofMode:)` found it.
+  /// - Parameter type: from `FileFacts.type(ofMode:)`.
   package init(
     path: [UInt8], type: EntryType, facts: stat, names: AccountNames
   ) throws(Failure) {

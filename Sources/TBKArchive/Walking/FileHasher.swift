@@ -4,14 +4,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Opens a regular file for reading, following no link and leaving its access time alone where
-/// that is allowed.
+/// Opens a regular file for reading, without following links and, if allowed, without changing its access time.
 ///
-/// Throws `.inputMissing` if it is gone, `.malformed` if it is something else by now.
+/// Throws `.inputMissing` if it is gone, `.malformed` if it is no longer a regular file.
 package func openRegularFile(
   _ name: RawPath, in directory: Descriptor
 ) throws(Failure) -> (file: Descriptor, facts: stat) {
-  // O_NONBLOCK: a FIFO that took the file's place must not hold us up.
+  // O_NONBLOCK: a FIFO in the file's place must not block us.
   let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
   let file: Descriptor
   if let quiet = try? directory.openIfPresent(name, flags | tbk_o_noatime) {
@@ -23,7 +22,7 @@ package func openRegularFile(
   guard FileFacts.type(ofMode: facts.st_mode) == .file else {
     throw Failure(.malformed, "\(name.display) is not a regular file any more")
   }
-  // What is smaller is read at once.
+  // Smaller files are read in one go.
   if facts.st_size > 1 << 17 { tbk_advise_sequential(file.number) }
   return (file, facts)
 }
@@ -35,14 +34,14 @@ func hashOfFile(_ file: Descriptor) throws(Failure) -> Digest {
   return try hashing.digest()
 }
 
-/// Hashes files on several threads and gives the entries back in order.
+/// Hashes files on several threads and returns the entries in order.
 final class HashingPool {
-  /// An entry on its way. `visit` is set when it goes in; the rest when it comes out.
+  /// An entry in the pool. The worker fills in the metadata and hash of `visit`, or `failure`.
   final class Job {
     var visit: TreeWalker.Visit
-    /// Whether the file is read. Other entries only keep their place in the order.
+    /// Whether to read the file. Other entries only keep their place in the order.
     let reads: Bool
-    /// The hash of content that is stored already and may be this file's; nil if there is none.
+    /// The hash of stored content that may be this file's; nil if there is none.
     let stored: Digest?
     var failure: Failure?
 
@@ -71,7 +70,7 @@ final class HashingPool {
           try hash.update(buffer.span.extracting(0..<more))
           count += UInt64(more)
         }
-        // The times and the mode of the moment before reading: a change since then shows later.
+        // Times and mode from before reading, so that a later change shows.
         job.visit.entry.mode = facts.st_mode
         job.visit.entry.setModification(FileTime(facts.st_mtim))
         job.visit.entry.ctime = FileTime(facts.st_ctim)

@@ -3,7 +3,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Compares a tree with a manifest: the test after a restore.
+/// Compares a tree with a manifest, for example after a restore.
 package struct ManifestCheck {
   /// What is wrong with an entry; one entry can have several problems.
   package enum Problem: String, Sendable {
@@ -12,7 +12,7 @@ package struct ManifestCheck {
 
   package var walk = WalkOptions()
   package var comparesOwner = true
-  /// Whether set-id bits and attributes that give privileges have to be those of the manifest.
+  /// Whether set-id bits and privileged attributes must match the manifest.
   package var comparesPrivileges = true
   package var threads = 1
   package var progress: (Int) -> Void = { _ in }
@@ -20,13 +20,13 @@ package struct ManifestCheck {
 
   package init() {}
 
-  /// Tells of each problem, in the order of the paths, the directory itself first, as "."; returns whether all of the tree could be
+  /// Reports each problem in path order, the directory itself first, as ".". Returns whether the whole tree could be
   /// read.
   package func run(
     _ manifest: Manifest, against directory: RawPath,
     report: (Problem, [UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> Bool {
-    // The tree's own manifest, hashed, is compared entry by entry as a merge of two sorted lists.
+    // Creates a manifest of the tree, with hashes, and compares the two by merging sorted lists.
     var creation = ManifestCreation()
     creation.walk = walk
     creation.threads = threads
@@ -49,7 +49,7 @@ package struct ManifestCheck {
         }
         i += 1
       } else if order > 0 {
-        // A directory that no manifest lists may still hold what is listed.
+        // A directory that this manifest cannot list may still contain listed files.
         if manifest.tree.listsTypes || present[j].type != .directory {
           try report(.extra, present.path(j))
         }
@@ -86,7 +86,7 @@ package struct ManifestCheck {
     return problems
   }
 
-  /// Those that have to be the same.
+  /// The attributes that must match.
   private func compared(_ attributes: [ExtendedAttribute]) -> [ExtendedAttribute] {
     guard !comparesPrivileges else { return attributes }
     let privileged = ["security.", "trusted."].map { Array($0.utf8) }

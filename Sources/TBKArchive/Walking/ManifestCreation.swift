@@ -3,25 +3,25 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Makes a manifest from a tree.
+/// Creates a manifest of a tree.
 package struct ManifestCreation {
   package var walk = WalkOptions()
-  /// An earlier manifest of the same tree, whose hashes stand for files that have not changed.
+  /// An earlier manifest of the same tree, whose hashes are used for unchanged files.
   package var previous: Manifest?
-  /// Whether unchanged content is left in the backups that hold it. Needs `previous`, sealed.
+  /// Whether unchanged content refers to the backups that hold it. Needs `previous`, with its backup id.
   package var incremental = false
-  /// Leaves the hash of what has to be packed anyway to tbk-seal.
+  /// Leaves hashing of files that will be packed to tbk-seal.
   package var defersHash = false
-  /// Whether a tree without a single regular file is a failure, `.inputMissing`: the manifest has no end then.
+  /// Whether a tree without any regular file throws `.inputMissing`, leaving the manifest unfinished.
   package var needsFiles = false
   package var threads = 1
-  /// Whether a thread of its own looks at what comes next in the tree.
+  /// Whether a second thread walks ahead in the tree.
   package var walksAhead = false
-  /// Told of each difference from `previous`, in the order of the paths.
+  /// Called for each difference from `previous`, in path order.
   package var change: ((EntryChange, [UInt8]) throws(Failure) -> Void)?
-  /// Told of each file that was looked at, with the bytes that were read.
+  /// Called for each entry, with the number of bytes read.
   package var progress: (Int) -> Void = { _ in }
-  /// Told of each entry that is skipped or could not be read.
+  /// Called for each entry that is skipped or could not be read.
   package var remark: (TreeWalker.Remark) -> Void = { _ in }
 
   package init() {}
@@ -31,7 +31,7 @@ package struct ManifestCreation {
     package var unreadable = 0
   }
 
-  /// Walks `source` and writes its manifest, entry by entry; the sink is not ended.
+  /// Walks `source` and writes its manifest entry by entry; the sink is not finished.
   package func run(_ source: RawPath, to sink: any ByteSink) throws(Failure) -> Summary {
     var result: Summary?
     try produce(source) { (header) throws(Failure) in
@@ -110,7 +110,7 @@ package struct ManifestCreation {
       var entry = job.visit.entry
       if let failure = job.failure {
         if failure.isOfProcess { throw failure }
-        // Gone since its directory was listed: it might as well have gone before.
+        // Gone since its directory was listed: as if it had never been there.
         if failure.code == .inputMissing { return }
         unreadable.note(.unreadable(UnreadableEntry(path: entry.path, reason: failure.reason)))
         return
@@ -138,7 +138,7 @@ package struct ManifestCreation {
       var (reads, stored): (Bool, Digest?) = (false, nil)
       if visit.entry.type == .file, visit.entry.hardLink == nil {
         (reads, stored) = prepare(&visit.entry, earlier)
-        // What will be packed has to be readable: better known now than when the archive is made.
+        // A file that will be packed must be readable: find out now, not when the archive is written.
         if !reads, visit.entry.storedIn == nil, let reason = refusal(visit) {
           unreadable.note(
             .unreadable(UnreadableEntry(path: visit.entry.path, reason: reason)))
@@ -152,7 +152,7 @@ package struct ManifestCreation {
     try consumer.end(unreadable.entries)
   }
 
-  /// Why a file that is not read now could not be read later; nil if it could.
+  /// Why a file that is not read now will not be readable later; nil if it will.
   private func refusal(_ visit: TreeWalker.Visit) -> String? {
     if isRoot { return nil }
     let result = try? unsafe visit.name.withCString { (name) throws(Failure) in
@@ -162,10 +162,9 @@ package struct ManifestCreation {
     return Failure.system("cannot read").reason
   }
 
-  /// Decides from an earlier entry whether a file has to be read now.
+  /// Decides from an earlier entry whether to read a file now.
   ///
-  /// - Returns: that, and the hash of content that is stored already and may be the file's, if its own hash has to be
-  ///   compared with it.
+  /// - Returns: whether to read it, and the hash of stored content to compare it with, if any.
   private func prepare(
     _ entry: inout ManifestEntry, _ earlier: EarlierEntries?
   ) -> (reads: Bool, stored: Digest?) {
@@ -183,8 +182,8 @@ package struct ManifestCreation {
       }
       return (false, nil)
     }
-    // The same size under another time may be the same content: it is worth a look, because
-    // content that is already stored need not be packed again.
+    // With the same size but another time, the content may be the same: read the file, because stored content need not
+    // be packed again.
     if incremental, sameSize, let place = place(of: old, in: earlier.files) {
       entry.storedIn = place
       entry.offset = earlier.files.offset(old)
@@ -193,13 +192,13 @@ package struct ManifestCreation {
     return (!defersHash, nil)
   }
 
-  /// The backup that holds an earlier entry's content under its path; nil for a hard link, whose
-  /// content is stored under another.
+  /// The backup that holds an earlier entry's content under its path; nil for a hard link, whose content is stored
+  /// under its first name.
   private func place(of old: Int, in files: EntryTable) -> String? {
     files.isHardLink(old) ? nil : files.storedIn(old) ?? previous?.backupID
   }
 
-  /// Ends what `prepare` began: content that is not the earlier one has to be stored here.
+  /// Completes `prepare`: content that differs from the earlier one is stored in this backup.
   private func settle(_ entry: inout ManifestEntry, _ stored: Digest?) {
     guard let stored else { return }
     if entry.sha256 != stored {
@@ -233,7 +232,7 @@ package struct ManifestCreation {
   }
 }
 
-/// Root may read everything; asked once, not for each file.
+/// Root can read everything.
 private let isRoot = geteuid() == 0
 
 /// Opens a source directory and finds its absolute path.
@@ -250,7 +249,7 @@ package func openDirectory(
   return (directory, RawPath(real))
 }
 
-/// A manifest without entries, made now on this machine, with a nonce of its own.
+/// A manifest without entries, with the current time, this system and a new nonce.
 func newManifest(mode: String = "full") throws(Failure) -> Manifest {
   let system = systemName()
   var manifest = Manifest(
@@ -260,7 +259,7 @@ func newManifest(mode: String = "full") throws(Failure) -> Manifest {
   return manifest
 }
 
-/// As Python's `platform.system()` and `platform.machine()`.
+/// Like Python's `platform.system()` and `platform.machine()`.
 private func systemName() -> (os: String, machine: String) {
   var names = utsname()
   unsafe uname(&names)
@@ -272,7 +271,7 @@ private func systemName() -> (os: String, machine: String) {
   return (text(names.sysname), text(names.machine))
 }
 
-/// What could not be read, collected on its way to whoever reports it.
+/// Collects what could not be read, and passes on all remarks.
 private final class UnreadableList {
   private(set) var entries: [UnreadableEntry] = []
   private let remark: (TreeWalker.Remark) -> Void
@@ -290,8 +289,8 @@ private final class LinkedDigests {
   var content: [[UInt8]: (sha256: Digest?, size: UInt64)] = [:]
 }
 
-/// Looks up entries of an earlier manifest in the order of a walk, which is mostly its own. What it
-/// says could not be read, or changed meanwhile, is not found: its hash may be of zeros.
+/// Looks up entries of an earlier manifest in walk order, usually its own. Entries that it lists as unreadable or
+/// changed while read are not found: their hash may be of zeros.
 package final class EarlierEntries {
   package let files: EntryTable
   private let order: [UInt32]?
@@ -305,7 +304,7 @@ package final class EarlierEntries {
     unreadable = Set((manifest.unreadable ?? []).map(\.path))
   }
 
-  /// The index in `files` of the entry at `path`. Asked again for the same path, it does not look again.
+  /// The index in `files` of the entry at `path`. Remembers the last result.
   package func find(_ path: [UInt8]) -> Int? {
     if let last, last.path == path { return last.index }
     let index = !unreadable.isEmpty && unreadable.contains(path) ? nil : look(path)

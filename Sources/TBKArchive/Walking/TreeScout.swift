@@ -2,9 +2,9 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// Finds out what is in a tree: names and what the kernel says about them, in the order of the paths as raw bytes.
+/// Lists a tree: names and their stat data, in the order of the paths as raw bytes.
 ///
-/// It makes no entries of that, so that it can go ahead on a thread of its own.
+/// It creates no entries, so that it can run ahead on its own thread.
 final class TreeScout {
   enum Finding {
     case name(Name)
@@ -14,15 +14,15 @@ final class TreeScout {
   /// A name that is part of the backup.
   struct Name {
     let path: [UInt8]
-    /// The directory that holds it, and its last component.
+    /// Its directory, and its last component.
     let directory: Descriptor
     let name: RawPath
     let type: EntryType
     let facts: stat
-    /// Of a directory: one whose attributes cannot be read is left out, and all that is below it. Those of others are read
-    /// when an entry is made, which is half of the work.
+    /// Set for a directory: one whose attributes cannot be read is left out, with everything below it. Those of other
+    /// entries are read when the entry is created, which is half of the work.
     let attributes: [ExtendedAttribute]?
-    /// Of a symbolic link.
+    /// Set for a symbolic link.
     let target: [UInt8]?
   }
 
@@ -30,16 +30,16 @@ final class TreeScout {
   private let wantsAttributes: Bool
   private let root: Descriptor
   private let rootDevice: UInt64
-  /// The directories on the way to where it is; nil before it has begun.
+  /// The directories from the root to the current position; nil before the start.
   private var levels: [Level]?
   private var found: [Finding] = []
-  /// In how many directories `found` is, at most.
+  /// An upper bound for the number of directories that `found` refers to.
   private var directories = 0
   private var ineffective: Set<[UInt8]> = []
   private var excluded: ExcludedDirectories
 
-  /// One thing to do in a directory: emit a name, or go into it. Going into "a" comes where "a/"
-  /// sorts: the paths below it follow "a.b".
+  /// One step in a directory: emit a name, or descend into it. Descending into "a" sorts as "a/", so the paths below it
+  /// follow "a.b".
   private struct Step: Comparable {
     let name: RawPath
     let type: UInt8
@@ -64,7 +64,7 @@ final class TreeScout {
     let directory: Descriptor
     let path: [UInt8]
     var steps: ArraySlice<Step>
-    /// The directories that have been visited and are still to be gone into.
+    /// Directories that have been emitted and not yet entered.
     var entered: Set<RawPath> = []
   }
 
@@ -78,10 +78,10 @@ final class TreeScout {
     excluded = ExcludedDirectories(options)
   }
 
-  /// What a batch holds at most: each directory in it is an open one.
+  /// The limits of a batch: each directory in it is open.
   private static let (mostFindings, mostDirectories) = (64, 4)
 
-  /// Some of what is below the root; nil when that was all.
+  /// The next batch of findings; nil at the end.
   func next() throws(Failure) -> [Finding]? {
     if levels == nil { levels = [Level(directory: root, path: [], steps: try steps(of: root, path: []))] }
     found = []
@@ -92,7 +92,7 @@ final class TreeScout {
     return found
   }
 
-  /// Does what is next; false if that was all.
+  /// Does the next step; false at the end.
   private func advance() throws(Failure) -> Bool {
     guard var level = levels?.popLast() else { return false }
     guard let step = level.steps.popFirst() else {
@@ -123,7 +123,7 @@ final class TreeScout {
   private func remark(_ remark: TreeWalker.Remark) { found.append(.remark(remark)) }
 
   private func remark(_ path: [UInt8], unreadable failure: Failure) {
-    // Only the reason: the path is beside it.
+    // Only the reason: the entry already has the path.
     remark(.unreadable(UnreadableEntry(path: path, reason: failure.reason)))
   }
 
@@ -156,11 +156,11 @@ final class TreeScout {
     return steps[...]
   }
 
-  /// What a name is; nil if it is left out.
+  /// Examines a name; nil if it is left out.
   private func look(
     at step: Step, in directory: Descriptor, path: [UInt8]
   ) throws(Failure) -> Name? {
-    // The kernel mostly says what a name is, so that most exclusions cost no further call.
+    // The kernel usually reports the type of a name, so most exclusions need no further call.
     if step.type != UInt8(DT_UNKNOWN),
       try leavesOut(step.name, in: directory, path: path, isDirectory: step.type == UInt8(DT_DIR))
     {
@@ -195,7 +195,7 @@ final class TreeScout {
     }
   }
 
-  /// Whether the rules leave out a name, and all that is below it.
+  /// Whether the rules exclude a name and everything below it.
   private func leavesOut(
     _ name: RawPath, in directory: Descriptor, path: [UInt8], isDirectory: Bool
   ) throws(Failure) -> Bool {

@@ -2,25 +2,25 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// What a walk leaves out.
+/// What a walk excludes.
 package struct WalkOptions: Sendable {
   package var rules = IgnoreRules()
-  /// Leaves out what is in directories with a valid CACHEDIR.TAG, except the tag itself.
+  /// Excludes the content of directories with a valid CACHEDIR.TAG, except the tag itself.
   package var excludesCaches = false
   /// Stays on the file system of the root; mount points are kept as empty directories.
   package var oneFileSystem = false
-  /// Leaves out regular files of more bytes.
+  /// Excludes regular files larger than this, in bytes.
   package var largestFile: UInt64 = .max
 
   package init() {}
 }
 
-/// Visits a tree in the order of its paths as raw bytes, following no link.
+/// Visits a tree in the order of its paths as raw bytes, without following links.
 package final class TreeWalker {
   /// An entry, and where its file can be opened.
   package struct Visit {
     package var entry: ManifestEntry
-    /// The directory that holds it.
+    /// Its directory.
     package let directory: Descriptor
     package let name: RawPath
     /// Whether the file has more names than this one.
@@ -33,8 +33,8 @@ package final class TreeWalker {
     case unreadable(UnreadableEntry)
     /// It is of a kind that is not backed up.
     case skipped(path: [UInt8], what: String)
-    /// A pattern that would take back something below a directory that an earlier one excludes, which
-    /// it cannot with git's meaning. Said once of each pattern.
+    /// A pattern that would re-include something below an excluded directory, which has no effect with git's semantics.
+    /// Reported once per pattern.
     case ineffective(pattern: [UInt8], directory: [UInt8])
   }
 
@@ -42,12 +42,12 @@ package final class TreeWalker {
   private let names = AccountNames()
   private let remark: (Remark) -> Void
   private let wantsAttributes: Bool
-  /// Asked for the attributes of an entry that is known from before, to save a look at them: they
-  /// cannot change without its `ctime`.
+  /// Returns the attributes of an entry that are already known, to avoid reading them: they cannot change without its
+  /// `ctime`.
   private let knownAttributes: (ManifestEntry) -> [ExtendedAttribute]?
   private var hardLinks: [FileIdentity: [UInt8]] = [:]
 
-  /// What names of one file share.
+  /// Identifies a file, whatever its name.
   struct FileIdentity: Hashable {
     let device: UInt64
     let inode: UInt64
@@ -55,7 +55,7 @@ package final class TreeWalker {
     init(_ facts: stat) { (device, inode) = (UInt64(facts.st_dev), UInt64(facts.st_ino)) }
   }
 
-  /// - Parameter wantsAttributes: whether the entries get their extended attributes.
+  /// - Parameter wantsAttributes: whether to read extended attributes.
   package init(
     _ options: WalkOptions, wantsAttributes: Bool = true,
     knownAttributes: @escaping (ManifestEntry) -> [ExtendedAttribute]? = { _ in nil },
@@ -75,9 +75,9 @@ package final class TreeWalker {
     return entry
   }
 
-  /// Visits everything below `root`. The walk stops at what `visit` throws.
+  /// Visits everything below `root`. An error of `visit` ends the walk.
   ///
-  /// - Parameter ahead: whether a thread of its own looks at what is visited next.
+  /// - Parameter ahead: whether a second thread walks ahead.
   package func walk(
     _ root: Descriptor, ahead: Bool = false, visit: (Visit) throws(Failure) -> Void
   ) throws(Failure) {
