@@ -2,8 +2,8 @@
 #include <argon2.h>
 #include <sys/mman.h>
 
-/* The memory is mapped, so that a lack of it is an answer, and kept out of core dumps. Pages of 2 MiB, where there are
- * any, save a third of the processor time: the blocks are read in no order. libargon2 wipes it. */
+/* mmap lets a lack of memory be reported, and keeps the memory out of core dumps. Pages of 2 MiB, if available, save a
+ * third of the processor time, because the blocks are read in random order. libargon2 wipes the memory. */
 static inline int tbk_argon2_allocate(uint8_t **memory, size_t length) {
   void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   *memory = mapped == MAP_FAILED ? NULL : mapped;
@@ -15,8 +15,8 @@ static inline int tbk_argon2_allocate(uint8_t **memory, size_t length) {
 
 static inline void tbk_argon2_free(uint8_t *memory, size_t length) { munmap(memory, length); }
 
-/* Argon2id, version 1.3. With one thread none is created. After ARGON2_THREAD_FAIL the process must end: those that
- * were created still run, on memory that is given back. */
+/* Argon2id, version 1.3. With threads == 1 no thread is created. After ARGON2_THREAD_FAIL the process must end: the
+ * threads that were created still use memory that has been unmapped. */
 static inline int tbk_argon2id(uint32_t passes, uint32_t memory, uint32_t lanes, uint32_t threads,
                                const void *password, uint32_t password_length, const void *salt,
                                uint32_t salt_length, void *key, uint32_t key_length) {

@@ -1,5 +1,5 @@
 #pragma once
-// The calls are variadic: what is typed here is typed nowhere else.
+// Typed wrappers: curl's own calls are variadic.
 #define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
 
@@ -20,7 +20,7 @@ static inline CURLcode tbk_curl_set_pointer(CURL *handle, CURLoption option, voi
 	return curl_easy_setopt(handle, option, value);
 }
 
-// The caller keeps the list until the handle is gone.
+// The caller keeps the list until the handle is freed.
 static inline CURLcode tbk_curl_set_list(CURL *handle, CURLoption option, struct curl_slist *value) {
 	return curl_easy_setopt(handle, option, value);
 }
@@ -31,7 +31,7 @@ static inline CURLcode tbk_curl_set_callback(CURL *handle, CURLoption option, tb
 	return curl_easy_setopt(handle, option, value);
 }
 
-// Bytes of the body that were sent so far.
+// Bytes of the body sent so far.
 static inline long long tbk_curl_sent(CURL *handle) {
 	curl_off_t count = 0;
 	if (curl_easy_getinfo(handle, CURLINFO_SIZE_UPLOAD_T, &count) != CURLE_OK) return 0;
@@ -42,7 +42,7 @@ static inline CURLMcode tbk_curl_multi_set_long(CURLM *handle, CURLMoption optio
 	return curl_multi_setopt(handle, option, value);
 }
 
-// The next transfer that has ended; NULL if there is none.
+// The next transfer that has ended, and its result; NULL if there is none.
 static inline CURL *tbk_curl_next_ended(CURLM *multi, CURLcode *result) {
 	int left = 0;
 	CURLMsg *message;

@@ -10,14 +10,14 @@
 
 #include "csystem.h"
 
-/* The C library's own functions, under the names that are left when ours take their places. */
+/* glibc's own functions, still reachable under these names when ours replace them. */
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
-/* Swift's runtime crashes without memory, and of the libraries some take a failed allocation for an answer about
- * the data. So no allocation fails. Argon2's memory and what holds secrets are mapped, and checked, elsewhere. */
+/* Swift's runtime crashes when memory runs out, and some libraries mistake a failed allocation for bad data. So an
+ * allocation that fails ends the process. Memory for Argon2 and for secrets is mapped, and checked, elsewhere. */
 
 void *malloc(size_t size) {
   void *memory = __libc_malloc(size);
@@ -51,9 +51,9 @@ int posix_memalign(void **result, size_t alignment, size_t size) {
   return 0;
 }
 
-/* More than any command takes: the parser of options needs most. */
+/* More than any command uses; the option parser uses most. */
 static const size_t stack_room = 512 * 1024;
-/* For threads, of libraries too: getaddrinfo and what it loads take most. By default it is what `ulimit -s` says. */
+/* Threads of libraries included; getaddrinfo and what it loads use most. The default is the limit of `ulimit -s`. */
 static const size_t thread_stack = 1024 * 1024;
 
 static __attribute__((noinline)) void grow_stack(void) {
@@ -67,7 +67,7 @@ void tbk_prepare_memory(void) {
     limit.rlim_cur = limit.rlim_max < 2 * stack_room ? limit.rlim_max : 2 * stack_room;
     if (limit.rlim_cur < 2 * stack_room || setrlimit(RLIMIT_STACK, &limit) != 0) tbk_end_exhausted();
   }
-  /* A stack that cannot grow is a crash: so it grows now, if there is room for it. */
+  /* A stack that cannot grow would crash later, so grow it now if there is memory. */
   void *room = mmap(NULL, stack_room + 64 * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (room == MAP_FAILED) tbk_end_exhausted();
   munmap(room, stack_room + 64 * 1024);
@@ -78,6 +78,6 @@ void tbk_prepare_memory(void) {
   pthread_attr_setstacksize(&attributes, thread_stack);
   pthread_setattr_default_np(&attributes);
   pthread_attr_destroy(&attributes);
-  /* Each thread's own heap takes 64 MiB of addresses. */
+  /* Each thread's own heap reserves 64 MiB of address space. */
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) mallopt(M_ARENA_MAX, 1);
 }

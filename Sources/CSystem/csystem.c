@@ -88,7 +88,7 @@ void tbk_protect_process(void) {
 
 void tbk_wipe(void *memory, size_t length) { explicit_bzero(memory, length); }
 
-/* The C library hands main's arguments to constructors too. */
+/* glibc passes main's arguments to constructors too. */
 static int argument_count;
 static char **arguments;
 
@@ -104,7 +104,7 @@ const char *tbk_executed_path(void) { return (const char *)getauxval(AT_EXECFN);
 void tbk_hold_standard_streams(void) {
   for (int number = 0; number < 3; number++) {
     if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
-    /* The lowest free number is this one, because those below it are open by now. */
+    /* open returns this number, because those below it are already open. */
     open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);
   }
 }
@@ -182,7 +182,7 @@ int tbk_spawn(const char *path, char *const arguments[], char *const environment
   struct rlimit limit;
   int highest = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int)limit.rlim_cur : 65536;
   pid_t parent = getpid();
-  /* No signal may meet a handler of ours between fork and exec. */
+  /* None of our signal handlers may run between fork and exec. */
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -192,7 +192,7 @@ int tbk_spawn(const char *path, char *const arguments[], char *const environment
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(127);
     for (int number = 1; number < NSIG; number++) signal(number, number == SIGXFSZ ? SIG_IGN : SIG_DFL);
-    /* Out of the way of 0 to 3 first. */
+    /* First move them out of the way of 0 to 3. */
     int streams[4] = {input, output, errors, report[1]};
     for (int index = 0; index < 4; index++) streams[index] = fcntl(streams[index], F_DUPFD, 10);
     for (int index = 0; index < 4; index++) dup2(streams[index], index);
@@ -248,7 +248,7 @@ int tbk_remove_attribute_of(int file, const char *name) { return fremovexattr(fi
 
 int tbk_change_mode(int file, unsigned int mode) {
   char path[32];
-  /* fchmodat2, the same number everywhere; before Linux 6.6 it takes /proc. */
+  /* fchmodat2, the same number on every architecture; before Linux 6.6 use /proc. */
   if (syscall(452, file, "", mode, AT_EMPTY_PATH) == 0) return 0;
   snprintf(path, sizeof path, "/proc/self/fd/%d", file);
   return chmod(path, mode);
@@ -279,7 +279,7 @@ int tbk_inotify_open(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int tbk_inotify_add(int inotify, int directory) {
   char path[40];
   snprintf(path, sizeof path, "/proc/self/fd/%d/.", directory);
-  /* IN_CLOSE_WRITE is all that tells of what was written through a mapping. */
+  /* Writes through a mapping cause no event but IN_CLOSE_WRITE. */
   return inotify_add_watch(inotify, path,
                            IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_ATTRIB |
                                IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK);

@@ -1,5 +1,6 @@
-/* How the process ends where it cannot unwind: it has run out of something, or a second signal came. All of it may
- * be called by any thread, in a handler of a signal, and without memory. */
+/* Ends the process when it cannot unwind: it has run out of a resource, or a second signal came. Except for
+ * tbk_begin_stage and tbk_note_stage, any thread or signal handler may call these functions, and they need no
+ * memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -59,14 +60,14 @@ void tbk_remove_unfinished(void) {
   for (int place = 0; place < (int)(sizeof unfinished / sizeof *unfinished); place++) {
     int state = atomic_load(&unfinished[place].state);
     if (state == temporary) unlinkat(unfinished[place].descriptor, unfinished[place].name, 0);
-    /* Nothing can be done where that fails. */
+    /* If that fails, nothing can be done. */
     if (state == output && ftruncate(unfinished[place].descriptor, unfinished[place].start) != 0) continue;
   }
   errno = number;
 }
 
 static int stage = -1;
-/* Why the process ends as it does, on one line; what whoever started it reads. */
+/* One line that says why the process fails, for the process that started it. */
 static char *note;
 static size_t note_length;
 
@@ -77,7 +78,8 @@ int tbk_begin_stage(const char *path) {
   int length = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
   if (write(file, text, (size_t)length) != length) return -1;
   stage = file;
-  /* Whoever ends all of them makes the mark before it looks for numbers: one of the two is seen. */
+  /* A process that ends all stages creates the mark before it reads their process IDs, so either it or we see the
+   * other. */
   size_t folder = strlen(path);
   while (folder > 0 && path[folder - 1] != '/') folder--;
   static const char mark[] = "ending";
@@ -109,7 +111,7 @@ void tbk_end_stage(int status) {
     text[--length] = (char)('0' + number % 10);
     number /= 10;
   } while (number > 0);
-  /* What is there already is written over, which needs no room; whoever reads on reads one line. */
+  /* Overwriting needs no disk space. Readers at this moment read only one line. */
   ssize_t size = (ssize_t)(sizeof text - length);
   if (pwrite(stage, text + length, (size_t)size, 0) != size || ftruncate(stage, size) != 0) return;
   if (note == NULL) return;

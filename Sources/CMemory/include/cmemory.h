@@ -1,6 +1,6 @@
-/* No allocation of a program that links this fails: it is ended instead, as tbk_end_exhausted does. */
+/* In a program that links this, no allocation returns NULL: the program is ended instead, see tbk_end_exhausted. */
 #pragma once
 
-/* Sees to it that what cannot be checked later is there: room on the stack, and small stacks for threads. Ends the
- * program if it is not. To be called first. */
+/* Reserves what cannot be checked later: grows the stack, and makes thread stacks small. Ends the program if that
+ * fails. Call it first. */
 void tbk_prepare_memory(void);
