@@ -11,7 +11,7 @@ let gzipBlockSize = 128 * 1024
 /// How far back deflate refers (RFC 1951 §2).
 private let dictionarySize = 32 * 1024
 
-/// The most bytes of a stored deflate block (RFC 1951 §3.2.4).
+/// The maximum length of a stored deflate block in bytes (RFC 1951 §3.2.4).
 private let storedLimit = 65535
 
 /// The size of `count` bytes in stored blocks.

@@ -15,7 +15,7 @@ package final class SeekablePayload {
   private var runs: [Range<UInt64>] = []
   private var nextRun = 0
 
-  /// A gap of at most this many bytes between two frames is read rather than requested around.
+  /// Announced ranges at most this many bytes apart are merged into one.
   private static let gap: UInt64 = 64 << 10
 
   /// Where the manifest is.

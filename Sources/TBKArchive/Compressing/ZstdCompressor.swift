@@ -64,7 +64,7 @@ package final class ZstdCompressor: ByteSink, PhasedStage {
     if UInt64(size) <= Self.wholeMemberLimit, size > room { try step(endFrame) }
   }
 
-  // MARK: Frames that wait for what comes before them
+  // MARK: Frames that are held back
 
   /// Writes the frames that follow to `spool`, until `release`.
   package func holdBack(into spool: any ByteSink) throws(Failure) {

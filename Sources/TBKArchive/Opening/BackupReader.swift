@@ -17,7 +17,7 @@ package final class BackupReader {
   /// Called with warnings.
   let warn: (String) -> Void
   let stripsTop: Bool
-  /// Whether the archives are a complete chain from a store's ledger.
+  /// Whether a store's ledger selects the archives, so that the user cannot add others.
   let isChain: Bool
   /// Whether to restore the rest, with a warning, if archives are missing.
   let isPartial: Bool

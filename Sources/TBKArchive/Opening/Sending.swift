@@ -87,7 +87,8 @@ extension BackupReader {
     return verified
   }
 
-  /// Sends the content of one file, and finishes the sink. Where possible, all of it is verified first.
+  /// Sends the content of one file, and finishes the sink. Its hash is verified before the first byte is sent, except
+  /// in a chunked archive that records no offset for it.
   package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
     try newest.keep()
     let verified = try manifest()

@@ -53,8 +53,7 @@ package final class TarVerifier: TarHandler {
 
   /// - Parameters:
   ///   - termBackup6: which manifests of TermBackup 6 are accepted.
-  ///   - approve: called with the manifest as soon as it is parsed, before the content is compared with it; may
-  ///       throw.
+  ///   - approve: called with the manifest as soon as it is parsed, before the content is compared with it; may throw.
   package init(
     consumer: (any MemberConsumer)? = nil, termBackup6: TermBackup6Manifests,
     approve: @escaping (Manifest) throws(Failure) -> Void = { _ in }

@@ -8,7 +8,7 @@ package final class DirectoryChain {
   package enum Missing {
     case fail
     /// Creates missing directories with this mode less the umask. Only below a directory that no one else can write to,
-    /// because the name is opened after it is created.
+    /// because the new directory is opened by name.
     case create(mode: UInt32)
   }
 

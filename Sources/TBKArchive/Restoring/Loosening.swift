@@ -32,7 +32,7 @@ final class Loosening {
     facts.st_uid == geteuid() && facts.st_mode & 0o700 != 0o700
   }
 
-  /// Lets us read and change a directory; false if it is not ours, or its mode already allows that.
+  /// Lets us read and change a directory; false if it is not ours, already allows that, or cannot be changed.
   ///
   /// - Parameter path: below the root; empty for the root itself.
   func loosen(_ directory: Descriptor, _ path: [UInt8]) throws(Failure) -> Bool {

@@ -20,7 +20,7 @@ final class StagedFileJob {
   }
 }
 
-/// Writes small files. Creating, writing and closing them is mostly work for the kernel, which runs in parallel.
+/// Writes small files. Creating, writing and closing them is mostly kernel work, so several threads help.
 final class StagedFileWriter: PoolWorker {
   /// The largest file written this way, in bytes; larger ones are streamed.
   static let limit = 1 << 20

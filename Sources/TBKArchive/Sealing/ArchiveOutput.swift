@@ -93,7 +93,7 @@ package final class ArchiveOutput: ByteSink {
   package func commit() throws(Failure) {
     switch place {
     case .inPlace:
-      // The file may not have been truncated when it was opened: drop its old rest.
+      // The file may not have been truncated when it was opened: remove what is left of its old content.
       if let end = descriptor.position { try descriptor.truncate(to: end) }
     case .spooled(let spool, let destination):
       try spool.seek(to: 0)
@@ -127,7 +127,7 @@ private final class DirectSink: ByteSink {
   func finish() {}
 }
 
-/// The key of one backup: derived once, used under a fresh nonce for the archive and for its
+/// The key of one backup: derived once, used with a fresh nonce for the archive and for its
 /// sealed manifest.
 package final class SealingKey {
   fileprivate let key: Secret

@@ -12,8 +12,8 @@ extension StreamSealing {
 }
 
 extension ArchiveOpener {
-  /// The bytes that `StreamSealing.seal` wrote to a file. Throws `.authentication` if the password is another,
-  /// `.malformed` if they are more than `limit`.
+  /// The bytes that `StreamSealing.seal` wrote to a file. Throws `.authentication` if the password is wrong,
+  /// `.malformed` if there are more than `limit` bytes.
   package func sealedBytes(_ file: Descriptor, limit: Int) throws(Failure) -> [UInt8] {
     let memory = MemorySink(limit: limit)
     try open(file: file, start: 0).replay(into: memory)

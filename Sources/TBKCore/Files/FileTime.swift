@@ -123,7 +123,7 @@ package struct FileTime: Hashable, Comparable, Sendable {
     return overflow || last <= FileTime(seconds: end, nanoseconds: first.nanoseconds)
   }
 
-  /// For people: RFC 3339 in UTC where the year has four digits, else seconds since 1970 after "@".
+  /// For people: RFC 3339 in UTC if the year has four digits, else seconds since 1970 after "@".
   package var display: String {
     let range = FileTime.fourDigitYears
     guard range.contains(seconds) else { return "@\(seconds)" }

@@ -20,7 +20,7 @@ package final class AgeArmorReader: ByteSource {
 
   package init(_ text: PeekingSource) { self.text = text }
 
-  /// Whether `text` begins as armor does. Nothing is consumed.
+  /// Whether `text` begins like armor. Nothing is consumed.
   package static func isNext(in text: PeekingSource) throws(Failure) -> Bool {
     let front = try text.peek(spaceLimit + begin.count)
     return front.drop(while: isSpace).starts(with: begin)

@@ -16,9 +16,9 @@ private func keyLines(_ text: Span<UInt8>) -> [(number: Int, range: Range<Int>)]
   return lines
 }
 
-/// Identity files, as age-keygen(1) writes them.
+/// Identity files, in the format of age-keygen(1).
 package enum AgeIdentityFile {
-  /// Bytes.
+  /// In bytes.
   package static let maximumLength = 1 << 20
 
   /// The identities in a text; at least one.
@@ -110,7 +110,7 @@ package enum AgeIdentityFile {
 
 /// Files of recipients.
 package enum AgeRecipientsFile {
-  /// Bytes.
+  /// In bytes.
   package static let maximumLength = 1 << 20
 
   /// The recipients in a text, in order; at least one.

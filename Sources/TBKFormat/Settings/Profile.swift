@@ -208,7 +208,7 @@ package struct Profile: Equatable, Sendable {
     try StoreReference(self["repo"]?.bytes ?? [])
   }
 
-  /// What the file holds.
+  /// The content of the file.
   package var bytes: [UInt8] { object.pretty() }
 
   /// The object with its secrets masked.

@@ -200,8 +200,8 @@ struct PaxHeader {
     return time
   }
 
-  /// The same number without an exponent; nil if it has none in Python's form: negative, with two or three digits, for
-  /// numbers below 0.0001, or at least 16, for numbers with more digits than a double.
+  /// The same number without an exponent; nil unless it has one as Python writes it: negative, of two or three digits,
+  /// for numbers below 0.0001, or positive, from 16 on, for numbers with more digits than a double.
   private static func withoutExponent(_ value: Span<UInt8>) -> [UInt8]? {
     guard let end = value.indices.first(where: { value[$0] == UInt8(ascii: "e") }),
       case let exponent = value.extracting((end + 1)...), (3...4).contains(exponent.count),
