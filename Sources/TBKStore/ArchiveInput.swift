@@ -3,11 +3,11 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What a ledger says about the format of an archive: a hint, checked on opening.
+/// What a ledger records about the format of an archive: a hint, checked on opening.
 package struct ArchiveVersion: Equatable, Sendable, ExpressibleByIntegerLiteral {
   /// `archive_version`: 2 for TBK2, 1 for TBK1, 0 for age.
   package let number: UInt8
-  /// `suite`; nil where the number says it all: TBK2 in suite 1, and TBK1.
+  /// `suite`; nil where the number alone determines it: TBK2 in suite 1, and TBK1.
   package let suite: JSON?
 
   package static let suite3 = ArchiveVersion(number: 2, suite: .number(3))
@@ -22,18 +22,18 @@ package struct ArchiveVersion: Equatable, Sendable, ExpressibleByIntegerLiteral 
 
   init(_ header: ArchiveHeader) { self.init(number: header.version, suite: nil) }
 
-  /// How names of such archives end, and of their sealed manifests.
+  /// The file name extension of such archives and of their sealed manifests.
   var nameExtension: String { self == .age ? "age" : "tbk" }
 }
 
-/// A regular file from where it is read on, to be read again by position: no copy of it is needed.
+/// A regular file and the offset to read it from. It can be read again by position, so no copy is needed.
 struct FileStart {
   let descriptor: Descriptor
   let offset: UInt64
-  /// Bytes from there to its end.
+  /// Bytes from the offset to the end of the file.
   let size: UInt64
 
-  /// Nil for what cannot be read again, as a pipe.
+  /// Nil for input that cannot be read again, such as a pipe.
   init?(_ descriptor: Descriptor) {
     guard let facts = try? descriptor.status(), facts.st_mode & S_IFMT == S_IFREG, let offset = descriptor.position,
       let end = UInt64(exactly: facts.st_size), end >= offset
@@ -44,37 +44,37 @@ struct FileStart {
   }
 }
 
-/// A source that may be a file.
+/// A source that may be a regular file.
 protocol RereadableSource: ByteSource {
-  /// Nil if it can be read once only.
+  /// Nil if the source can be read only once.
   var file: FileStart? { get }
 }
 
-/// An archive on its way into a store, as it comes: reading it ends well only if it is complete.
+/// An archive on its way into a store. Reading it ends without an error only if the archive is complete.
 ///
-/// The header is read when this is made. A pipe that broke upstream, or anything after the payload, makes
-/// the last read fail instead of ending the stream: by the length in the header, or by the trailer of suite
-/// 3. An age file does not say that it is whole: see `check`.
+/// The initialiser reads the header. If a pipe broke upstream, or bytes follow the payload, the last read fails instead
+/// of ending the stream: by the length in the header, or by the trailer of suite 3. An age file does not show that it
+/// is complete: see `check`.
 package final class ArchiveInput: RereadableSource {
-  /// What the front of an archive says.
+  /// What the start of an archive shows.
   package struct Front: Sendable {
     package let version: ArchiveVersion
   }
 
   package let header: Front
-  /// Bytes of the archive; nil of suite 3 and age, where only the end shows it.
+  /// Bytes of the archive; nil for suite 3 and age, where only the end shows the length.
   package let length: UInt64?
   private let source: any ByteSource
   private let name: String
   private var front: [UInt8]
-  /// What it is read from, if that is a file.
+  /// The file that it is read from, if it is a regular file.
   let file: FileStart?
-  /// Bytes that were handed on.
+  /// Bytes passed on so far.
   private var count: UInt64 = 0
-  /// Of suite 3, nil for others: bytes of the header, and the last bytes passed on, up to a trailer's.
+  /// Suite 3 only: the size of the header, and the last bytes passed on, at most a trailer's length.
   private var chunked: (headerLength: Int, tail: [UInt8])?
 
-  /// - Parameter name: what messages call it, as in "standard input".
+  /// - Parameter name: the name for messages, such as "standard input".
   package init(_ source: any ByteSource, name: String) throws(Failure) {
     self.name = name
     self.source = source
@@ -112,14 +112,13 @@ package final class ArchiveInput: RereadableSource {
       error.code, "\(name): \(error.message)", hint: error.code == .truncated ? cutHint : error.hint)
   }
 
-  /// Whether a reader of these bytes, which begin an archive, notices by itself that its end is missing, and
-  /// has put nothing in place by then: in suite 3 and age.
+  /// Whether a reader of the archive that starts with these bytes detects by itself that the end is missing, and has
+  /// put nothing in place by then. True for suite 3 and age.
   static func showsItsEnd(_ front: [UInt8]) -> Bool {
     AgeHeader.isBegun(by: front) || ChunkedHeader.isBegun(by: front.span) == true
   }
 
-  /// To be asked before the archive is read. Throws `.malformed` for an age file of which nobody says how
-  /// long it is: it may have been cut.
+  /// Call before reading the archive. Throws `.malformed` for an age file of unannounced length: it may be truncated.
   ///
   /// - Parameter isAnnounced: whether there is a receipt or a SHA-256 to compare it with.
   package func requireAnnouncement(_ isAnnounced: Bool) throws(Failure) {
@@ -132,12 +131,12 @@ package final class ArchiveInput: RereadableSource {
       hint: "give --receipt FILE to tbk-seal and here, or --sha256")
   }
 
-  /// Compares what came with the receipt or --sha256. Throws `.integrity` if that is something else, and
-  /// `.malformed` for an age file of which neither says what it is.
+  /// Compares the archive with the receipt or --sha256. Throws `.integrity` if they differ, and `.malformed` for an age
+  /// file with neither.
   ///
   /// - Parameters:
-  ///   - staged: all that was read.
-  ///   - expected: the SHA-256 that somebody else names.
+  ///   - staged: all bytes that were read.
+  ///   - expected: the SHA-256 that the caller was given.
   package func check(
     _ staged: any StagedObject, _ receipt: Receipt?, sha256 expected: Digest? = nil
   ) throws(Failure) {
@@ -181,7 +180,7 @@ package final class ArchiveInput: RereadableSource {
     return read
   }
 
-  /// Nothing more comes.
+  /// Checks that the archive is complete when the source ends.
   private func requireEnd() throws(Failure) {
     if let length, count < length {
       throw Failure(

@@ -2,13 +2,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Compares archives with the signatures that a ledger has of them, before any of their bytes are sent: for a ledger
-/// that no trusted key has signed.
+/// Checks archives against their signatures in the ledger before sending any of their bytes. Used for a ledger that no
+/// trusted key has signed.
 ///
-/// This concerns the first archive that is asked for, whose manifest has the hashes of all content, and every archive
-/// of TermBackup 6, whose increments prove nothing of those on which they are based.
+/// This concerns the first archive requested, whose manifest has the hashes of all content, and every archive of
+/// TermBackup 6, whose increments do not authenticate the archives they are based on.
 package final class ArchiveSignatures {
-  /// What the signatures of several archives are worth, from the least.
+  /// The combined result for several archives, worst first.
   package enum Worth: String, Comparable, Sendable {
     /// One is invalid.
     case fails
@@ -40,10 +40,10 @@ package final class ArchiveSignatures {
   private var warned: Set<Digest> = []
 
   /// - Parameters:
-  ///   - keys: whose signatures are believed.
-  ///   - acceptsFailing: whether an archive whose signature is invalid is sent, with a warning, as one without.
+  ///   - keys: the trusted keys.
+  ///   - acceptsFailing: whether to send an archive with an invalid signature, with a warning, as if it were unsigned.
   ///   - warn: called for such an archive.
-  ///   - report: told what those so far are worth, before the archive is sent or refused.
+  ///   - report: called with the result so far, before each archive is sent or refused.
   package init(
     _ keys: LedgerKeys, acceptsFailing: Bool, warn: @escaping (String) -> Void,
     report: @escaping (Worth) throws(Failure) -> Void
@@ -54,7 +54,7 @@ package final class ArchiveSignatures {
     self.report = report
   }
 
-  /// Whether all of an archive is needed, for `check`, before any of it is sent.
+  /// Whether `check` needs the whole archive before any of it is sent.
   func needsCopy(of entry: LedgerEntry) throws(Failure) -> Bool {
     if first == nil { first = entry.id }
     guard first == entry.id || entry.isTermBackup6 else { return false }

@@ -24,7 +24,7 @@ package enum CurlLibrary {
     return unsafe info.pointee.features & CURL_VERSION_HTTP2 != 0
   }
 
-  /// Whether a name server that is slow holds up nothing but the request that needs it.
+  /// Whether a slow name server delays only the request that needs it.
   package static var hasAsynchronousDNS: Bool {
     guard let info = unsafe curl_version_info(CURLVERSION_FIRST) else { return false }
     return unsafe info.pointee.features & CURL_VERSION_ASYNCHDNS != 0

@@ -1,27 +1,26 @@
 import TBKCore
 import TBKFormat
 
-/// Something in a store that nothing names: what a killed writer or a broken upload left, or a
-/// removal that did not come to its end.
+/// Something in a store that no ledger names: what a killed writer, a failed upload or an interrupted removal left.
 package struct Leftover: Equatable, Sendable {
   package enum Kind: String, Sendable {
-    /// An archive, a manifest, or a piece of one.
+    /// An archive, a manifest, or a part of one.
     case object
-    /// A piece of an archive in a release.
+    /// A part of an archive in a release.
     case asset
-    /// A piece that never arrived whole.
+    /// The remains of an incomplete upload.
     case upload
     /// A file under a temporary name.
     case temporary
   }
 
   package let kind: Kind
-  /// Where it lies in the store. Its bytes are the store's own, and may be any.
+  /// The path in the store. Its bytes come from the store, and are arbitrary.
   package let name: RawPath
   package let size: UInt64
   /// When it was last changed, by the clock of the store.
   package let changedAt: Timestamp
-  /// What the store knows it by, where that is not its name.
+  /// The store's own id for it, if that is not its name.
   let number: UInt64?
 
   init(_ kind: Kind, _ name: RawPath, size: UInt64, changedAt: Timestamp, number: UInt64? = nil) {
@@ -32,7 +31,7 @@ package struct Leftover: Equatable, Sendable {
     self.number = number
   }
 
-  /// The object under this name; nil for what is none.
+  /// The object with this name; nil if it is not an object.
   var path: ObjectPath? {
     let pieces = name.text.split(separator: "/", omittingEmptySubsequences: false)
     guard kind == .object, pieces.count == 2,
@@ -48,7 +47,7 @@ extension [Leftover] {
   var inOrder: Self { sorted { $0.name.bytes.lexicographicallyPrecedes($1.name.bytes) } }
 }
 
-/// What ledgers name, by where it lies.
+/// The names of all objects in ledgers.
 package struct NamedObjects: Sendable {
   private var names: Set<String> = []
 
@@ -69,7 +68,7 @@ package struct NamedObjects: Sendable {
   private mutating func add(_ object: ObjectReference) {
     names.insert(object.path.description)
     for part in object.parts {
-      // A part lies in a place of its own or beside what it is a part of.
+      // A part is in a place of its own or beside its object.
       names.insert("\(part.place)/\(part.object.name)")
       names.insert("\(object.path.folder.rawValue)/\(part.object.name)")
     }
@@ -79,9 +78,8 @@ package struct NamedObjects: Sendable {
 }
 
 extension ObjectPath {
-  /// Whether the name is one that this suite gives: `backup_` or `manifest_` and the beginning of an
-  /// id, with that of a hash or without, or `part_` and that of a hash. What others have put into a
-  /// store is not ours to judge, and neither is what a group has.
+  /// Whether TermBackup could have given this name: `backup_` or `manifest_` and an id prefix, with or without a hash
+  /// prefix, or `part_` and a hash prefix. Files by others are left alone, and so are objects of groups.
   var hasOurName: Bool {
     let stem: String
     switch folder {
@@ -100,7 +98,7 @@ extension ObjectPath {
 }
 
 extension ObjectPath {
-  /// Whether it is a manifest of TermBackup 6: unencrypted, so that whoever has the store can read the names,
+  /// Whether it is a manifest of TermBackup 6: unencrypted, so that anyone with access to the store can read the names,
   /// sizes and hashes of all files. Nothing here needs one.
   var isClearManifest: Bool {
     let text = name.description
@@ -121,17 +119,17 @@ extension Substring {
 }
 
 extension LedgerSession {
-  /// Seconds for which nothing counts as a leftover: the longest that a writer may need between
-  /// an object and the ledger that names it.
+  /// Seconds for which nothing counts as a leftover: the longest time that a writer may need between storing an object
+  /// and committing the ledger that names it.
   package static let leftoverAge: Int64 = 86_400
 
-  /// Removes what lies in the store and is named by no ledger, decided again for what other writers
-  /// have made of it meanwhile. The ledger stays as it is, so that no key is needed.
+  /// Removes what no ledger names; decided again after a conflict with other writers. The ledger is not changed, so no
+  /// key is needed.
   ///
   /// - Parameters:
-  ///   - dryRun: whether it is only told.
-  ///   - age: seconds since its last change that something must have been there.
-  /// - Returns: what is gone, or would be.
+  ///   - dryRun: whether only to report.
+  ///   - age: least seconds since the last change.
+  /// - Returns: what was removed, or would be.
   package func clean(
     dryRun: Bool, age: Int64 = LedgerSession.leftoverAge
   ) throws(Failure) -> [Leftover] {
@@ -150,7 +148,7 @@ extension LedgerSession {
       named.add(ledger)
       let found = try store.leftovers(besides: named, age: age)
       if dryRun || found.isEmpty { return found }
-      // Whoever has taken entries from the ledger would have their archives removed.
+      // Otherwise an attacker who removed entries from the ledger could have their archives removed.
       try refuseUnsigned(snapshot)
       let stored = StoredLedger(bytes: snapshot.bytes, version: version)
       if let gone = try store.remove(found, over: stored) { return gone }

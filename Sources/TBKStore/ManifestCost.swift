@@ -2,11 +2,11 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What a sealed manifest costs to open. A run opens the last one before anything has proved who made it, so no more is
-/// paid than for one of ours.
+/// The cost of opening a sealed manifest. A run opens the last one before its origin is authenticated, so the cost is
+/// limited to that of our own manifests.
 package enum ManifestCost {
-  /// Throws `.integrity` for a header that asks for more, and for an age file under a passphrase. What has no header is
-  /// left to whoever opens it.
+  /// Throws `.integrity` for a header that asks for more, and for an age file encrypted with a passphrase. Input
+  /// without a header is left to the opener to reject.
   ///
   /// - Parameter source: a sealed manifest, from its first byte.
   package static func check(_ source: any ByteSource) throws(Failure) {

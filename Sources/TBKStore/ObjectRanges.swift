@@ -1,18 +1,18 @@
 import TBKCore
 import TBKFormat
 
-/// What of a part of an object has to be read.
+/// A range to read from a part of an object.
 struct PartRange: Equatable {
-  /// Which part it is; 0 of an object in one piece.
+  /// The index of the part; 0 for an object in one piece.
   let index: Int
   /// In bytes of that part.
   let range: Range<UInt64>
 }
 
 extension ObjectReference {
-  /// Where the bytes of `range` lie, in their order.
+  /// The part ranges that make up `range`, in order.
   ///
-  /// - Parameter size: of the whole object; `range` must lie in it.
+  /// - Parameter size: the size of the whole object; `range` must be within it.
   func pieces(of range: Range<UInt64>, size: UInt64) -> [PartRange] {
     var found: [PartRange] = []
     var start: UInt64 = 0
@@ -29,20 +29,20 @@ extension ObjectReference {
   }
 }
 
-/// Sources one after the other, each opened when its turn comes.
+/// Concatenates sources, opening each when its turn comes.
 final class JoinedSource: ByteSource {
   private let count: Int
   private let open: (Int) throws(Failure) -> any ByteSource
   private var next = 0
   private var current: (any ByteSource)?
 
-  /// - Parameter open: opens each of `count` sources by its number.
+  /// - Parameter open: opens the source with this index, less than `count`.
   init(_ count: Int, _ open: @escaping (Int) throws(Failure) -> any ByteSource) {
     self.count = count
     self.open = open
   }
 
-  /// Opens the first one, and starts what it downloads.
+  /// Opens the first one, and starts its download.
   func begin() throws(Failure) {
     guard current == nil, next < count else { return }
     current = try open(next)
@@ -64,8 +64,8 @@ final class JoinedSource: ByteSource {
   }
 }
 
-/// Objects, or parts of them, that can be had only whole: each waits, as ciphertext, in a file without a
-/// name, so that any part of it can be read. The last two are kept.
+/// Objects, or parts of them, that can only be downloaded whole: each is kept as ciphertext in an unnamed file, so that
+/// any range of it can be read. The last two are kept.
 final class WholeObjects {
   private var kept: [(name: String, region: DescriptorRegion)] = []
 

@@ -2,10 +2,10 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A file that a store should hold: an object, or a part of one.
+/// A file that a store should contain: an object, or a part of one.
 package struct StoredFile: Hashable, Sendable {
   package let path: ObjectPath
-  /// Where a part lies, in the store's own word; nil for an object in one piece.
+  /// Where a part is, in the store's own terms; nil for an object in one piece.
   package let place: String?
 
   package init(_ path: ObjectPath, place: String? = nil) {
@@ -14,27 +14,27 @@ package struct StoredFile: Hashable, Sendable {
   }
 }
 
-/// Whether a store holds an object, as far as names and sizes tell.
+/// Whether a store has an object, judging by name and size.
 package enum Presence: String, Sendable {
   case whole, missing
-  /// It has another size than the ledger says.
+  /// Its size differs from the ledger's.
   case damaged
 }
 
-/// What a store holds of a backup.
+/// What a store has of a backup.
 package struct BackupPresence: Sendable {
   package let archive: Presence
   /// Nil for a backup without a sealed manifest.
   package let manifest: Presence?
-  /// The backups whose archives a restore needs, this one's included, and that the store does not hold
-  /// whole. Of a backup of TermBackup 6 it is not known what else it needs.
+  /// The backups whose archives a restore needs, this one's included, and which are missing or damaged in the store.
+  /// For a backup of TermBackup 6 the other archives it needs are unknown.
   package let lost: [Digest]
 }
 
 extension LedgerSession {
-  /// Compares what the ledger names with what the store holds, by size.
+  /// Compares the objects that the ledger names with those in the store, by size.
   ///
-  /// - Parameter entries: of the snapshot; the presence of each is returned, in their order.
+  /// - Parameter entries: entries of the snapshot; the results are in their order.
   package func presence(
     of entries: [LedgerEntry], in snapshot: Snapshot
   ) throws(Failure) -> [BackupPresence] {
@@ -61,7 +61,7 @@ extension LedgerSession {
     }
   }
 
-  /// Those of these backups whose archives the store does not hold whole.
+  /// The ids among these whose archives are missing or damaged in the store.
   func lost(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) -> [Digest] {
     let places = snapshot.indexes()
     let entries = ids.compactMap { places[$0.hex] }.map { snapshot.entries[$0] }
@@ -69,11 +69,11 @@ extension LedgerSession {
     return entries.filter { Presence(of: $0.archiveFiles, sizes) != .whole }.map(\.id)
   }
 
-  /// What puts back the objects of a backup that the store has lost or cut; nil if it holds them.
+  /// The plan that stores the lost or truncated objects of a backup again; nil if nothing is missing.
   ///
   /// - Parameters:
   ///   - known: the entry, whose archive has the bytes of `archive`.
-  ///   - manifest: put back only if it has the bytes of the sealed manifest that the entry names.
+  ///   - manifest: stored only if it is the sealed manifest that the entry names.
   func restoring(
     _ known: LedgerEntry, _ archive: any StagedObject, _ manifest: (any StagedObject)?,
     in snapshot: Snapshot
@@ -124,7 +124,7 @@ extension Presence {
 }
 
 extension LedgerEntry {
-  /// The files of its archive, with the sizes that the ledger gives them.
+  /// The files of its archive, with their sizes in the ledger.
   var archiveFiles: [(file: StoredFile, size: UInt64)] {
     LedgerEntry.files(.backups, archive, parts)
   }

@@ -2,37 +2,37 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Answers requests for parts of archives, a line each, as `tbk-pull --serve` does (tbk-pull(1)).
+/// Answers requests for ranges of archives, one per line, as `tbk-pull --serve` does (tbk-pull(1)).
 ///
-/// What it sends is unchecked: who asks compares what comes of it with the backup's id.
+/// The bytes are unchecked: the client checks the result against the backup's id.
 package final class RangeServer {
   /// The longest line that is read, in bytes without its end.
   private static let lineLimit = 4096
-  /// Up to this many bytes are brought before they are announced, so that what fails is an answer.
+  /// Ranges up to this size, in bytes, are read before they are announced, so that a failure can still be an answer.
   private static let heldLimit: UInt64 = 8 << 20
-  /// Of requests that are there already, so many are looked at, and so many bytes are under way for them.
+  /// How many waiting requests are looked at ahead, and for how many bytes in total.
   private static let aheadLimit = 8
   private static let aheadBytes: UInt64 = 16 << 20
 
   private let store: any Store
   private let entries: [Digest: LedgerEntry]
   private let retrieval: Retrieval
-  /// The last archive that is served from a copy, and whose it is.
+  /// The last archive served from a copy, and its backup.
   private var copied: (id: Digest, copy: Retrieval.Copy)?
-  /// Whether an answer has been announced whose bytes are not all sent: a failure ends the conversation.
+  /// Whether an announced answer has not been sent completely: a failure then ends the conversation.
   private var isSending = false
 
-  /// - Parameter entries: the backups that can be asked for.
+  /// - Parameter entries: the backups that can be requested.
   package init(_ retrieval: Retrieval, entries: [LedgerEntry]) {
     store = retrieval.store
     self.retrieval = retrieval
     self.entries = Dictionary(entries.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
-  /// A line that was read and not answered yet.
+  /// A request that was read but not answered yet.
   private struct Request {
     let words: [String]
-    /// What its range comes from, if that is under way, and how much it is.
+    /// The source of its range and the length, if the transfer was started ahead.
     var source: (any ByteSource)?
     var length: UInt64 = 0
 
@@ -42,10 +42,10 @@ package final class RangeServer {
     }
   }
 
-  /// Answers until the requests end, in their order. Throws what leaves an answer half said, and what is of this
+  /// Answers requests in order until they end. Throws failures in the middle of an answer, and failures of this
   /// process.
   ///
-  /// - Parameter isReady: whether more of the requests, or their end, can be read without waiting.
+  /// - Parameter isReady: whether more requests, or their end, can be read without waiting.
   package func run(
     _ requests: any ByteSource, _ answers: DescriptorSink, isReady: () -> Bool
   ) throws(Failure) {
@@ -67,7 +67,7 @@ package final class RangeServer {
       do throws(Failure) {
         try answer(request.words, request.source, to: answers)
       } catch {
-        // It may have taken them along.
+        // The failure may have ended the transfers started ahead.
         for index in queue.indices { queue[index].source = nil }
         guard !isSending, let refusal = RangeServer.refusal(error) else { throw error }
         try answers.write(Array("\(refusal)\n".utf8))
@@ -76,7 +76,8 @@ package final class RangeServer {
     }
   }
 
-  /// Has the ranges come that were asked for, as far as the store can do that. What fails, fails again in its turn.
+  /// Starts the transfers for the waiting requests, if the store supports it. A failure here is repeated when the
+  /// request's turn comes.
   private func startAhead(_ queue: inout [Request]) {
     var bytes: UInt64 = 0
     for index in queue.indices {
@@ -93,7 +94,7 @@ package final class RangeServer {
     }
   }
 
-  /// What a request for a range asks for; nil if it asks for something else, or for a backup that is missing.
+  /// The backup and range that a request asks for; nil for other requests, or if the backup is missing.
   private func range(_ words: [String]) throws(Failure) -> (LedgerEntry, Range<UInt64>)? {
     guard words[0] == "range", words.count == 4 else { return nil }
     guard let offset = RangeServer.number(words[2]), let length = RangeServer.number(words[3]) else {
@@ -107,7 +108,7 @@ package final class RangeServer {
     return (entry, offset..<offset + length)
   }
 
-  /// - Parameter source: the bytes of a range, if they are under way.
+  /// - Parameter source: the bytes of a range, if the transfer was started ahead.
   private func answer(
     _ words: [String], _ source: (any ByteSource)?, to answers: DescriptorSink
   ) throws(Failure) {
@@ -135,7 +136,7 @@ package final class RangeServer {
       try say("ok \(memory.bytes.count)")
       try answers.write(memory.bytes)
     case ("range", 4):
-      // Of one that is served from a copy, the size is that of the copy.
+      // For a backup served from a copy, the size is that of the copy.
       if let entry = try entry(words[1]) { _ = try copy(of: entry) }
       guard let (entry, range) = try range(words) else { return try say("missing") }
       try send(entry, range, source, to: answers)
@@ -170,9 +171,9 @@ package final class RangeServer {
     isSending = false
   }
 
-  /// What gives the bytes, and the first of them.
+  /// The source of the bytes, and the bytes of it already read.
   ///
-  /// - Parameter begun: the bytes, if they are under way.
+  /// - Parameter begun: the source, if the transfer was started ahead.
   private func begin(
     _ entry: LedgerEntry, _ range: Range<UInt64>, _ begun: (any ByteSource)?
   ) throws(Failure) -> (any ByteSource, held: [UInt8]) {
@@ -190,13 +191,13 @@ package final class RangeServer {
       }
       return (source, try source.read(upTo: count))
     } catch  where error.code == .inputMissing && entry.isTermBackup6 {
-      // It may have another name, which is an answer of its own.
+      // It may have another name, which gets an answer of its own.
       _ = try retrieval.copy(of: entry)
       throw error
     }
   }
 
-  /// Likewise; nil for one that is damaged, which shows when it is read. An invalid signature shows before.
+  /// The copy; nil if it is damaged, which shows on reading. An invalid signature throws.
   private func copyIfWhole(of entry: LedgerEntry) throws(Failure) -> Retrieval.Copy? {
     do throws(Failure) {
       return try copy(of: entry)
@@ -205,7 +206,7 @@ package final class RangeServer {
     }
   }
 
-  /// The archive, if it is served from a copy. The last one is kept.
+  /// A copy of the archive, if it is served from one. The last copy is kept.
   private func copy(of entry: LedgerEntry) throws(Failure) -> Retrieval.Copy? {
     guard try retrieval.needsCopy(of: entry) else { return nil }
     if let copied, copied.id == entry.id { return copied.copy }
@@ -220,7 +221,7 @@ package final class RangeServer {
     return entries[id]
   }
 
-  /// Decimal, without a sign or zeros in front, of at most 18 digits.
+  /// Decimal, without sign or leading zeros, at most 18 digits.
   private static func number(_ word: String) -> UInt64? {
     guard (1...18).contains(word.utf8.count), word == "0" || word.utf8.first != 0x30,
       word.utf8.allSatisfy({ (0x30...0x39).contains($0) })
@@ -230,7 +231,7 @@ package final class RangeServer {
 
   private static let unknown = Failure(.usage, "an unknown request")
 
-  /// The line that answers instead; nil for what ends the conversation.
+  /// The line to answer with; nil for failures that end the conversation.
   private static func refusal(_ failure: Failure) -> String? {
     let kind: String
     switch failure.code {

@@ -1,77 +1,74 @@
 import TBKCore
 import TBKFormat
 
-/// A place that holds backups: untrusted, but it changes only as a whole.
+/// A place where backups are stored: untrusted, but it changes only atomically.
 ///
-/// Every store keeps these promises, which the conformance suite holds it to:
-/// - A commit happens completely or not at all, whatever is killed or fails at whatever moment.
+/// Every store guarantees the following; the conformance suite tests it:
+/// - A commit happens completely or not at all, whenever a process is killed or fails.
 /// - It happens only over the version it was made for; of two writers one meets a conflict.
-/// - Objects are durable before the ledger that names them, and go only after a durable ledger has
-///   stopped naming them.
-/// - A name that holds bytes is never given to other bytes, except by `.replacing`.
+/// - Objects are durable before the ledger that names them, and are removed only after a durable ledger has stopped
+///   naming them.
+/// - A name that has bytes is never given to other bytes, except by `.replacing`.
 package protocol Store: AnyObject {
   var address: StoreAddress { get }
 
-  /// The ledger as it is now; nil if the store is still empty.
+  /// The current ledger; nil if the store is still empty.
   ///
-  /// Throws `.unavailable` for what does not exist or is not a store.
+  /// Throws `.unavailable` if it does not exist or is not a store.
   func readLedger() throws(Failure) -> StoredLedger?
 
-  /// Opens an object. What comes out is unchecked: the store may have altered it.
+  /// Opens an object. The bytes are unchecked: the store may have altered them.
   ///
-  /// Throws `.inputMissing` if the store can be asked and does not have it.
+  /// Throws `.inputMissing` if the store is accessible but does not have the object.
   func open(_ object: ObjectReference) throws(Failure) -> any ByteSource
 
-  /// Opens `range` of an object of `size` bytes. Likewise unchecked.
+  /// Opens `range` of an object of `size` bytes, also unchecked.
   ///
-  /// Throws `.inputMissing` if the store can be asked and does not have it. Of an object that is shorter there is
-  /// less, or `.integrity` is thrown.
+  /// Throws `.inputMissing` if the store is accessible but does not have the object. If the object is shorter, the
+  /// source ends early or `.integrity` is thrown.
   func open(
     _ object: ObjectReference, size: UInt64, range: Range<UInt64>
   ) throws(Failure) -> any ByteSource
 
-  /// Opens a range of an object, and has its bytes come at once, while others are read; nil if the store cannot do
-  /// that. What is dropped before its end takes the others along.
+  /// Opens a range of an object and starts its transfer at once, while others are read; nil if the store does not
+  /// support that. Dropping one before its end also ends the others.
   func openAhead(
     _ object: ObjectReference, size: UInt64, range: Range<UInt64>
   ) throws(Failure) -> (any ByteSource)?
 
-  /// The sizes of those of these files that the store holds; what is no file of bytes counts as not there.
+  /// The sizes of those of these files that the store has; anything but a regular file counts as missing.
   /// A listing: no content is read.
   func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64]
 
-  /// Brings bytes to the store, durable but not yet visible under any name. What is never
-  /// committed goes away again.
+  /// Transfers bytes to the store, durable but not yet visible under any name. Without a commit they are removed again.
   ///
   /// - Parameters:
-  ///   - size: what `source` will give; more or less is a failure. Nil: all that it gives.
-  ///   - folder: where they will be committed to.
+  ///   - size: the exact size of `source`; more or less is a failure. Nil: read to the end.
+  ///   - folder: the folder in which they will be committed.
   func stage(
     _ source: any ByteSource, size: UInt64?, in folder: ObjectPath.Folder
   ) throws(Failure) -> any StagedObject
 
-  /// Makes `commit.ledger` the ledger, together with all that it names.
+  /// Makes `commit.ledger` the ledger, together with all objects that it names.
   ///
-  /// After anything but `.committed` the staged objects can be committed again, without being
-  /// sent again.
+  /// After any outcome but `.committed` the staged objects can be committed again without another transfer.
   ///
   /// - Parameter version: the version that the change is based on; nil for an empty store.
   func commit(_ commit: Commit, over version: LedgerVersion?) throws(Failure) -> CommitOutcome
 
-  /// What lies here under names that this suite gives, is not among `named`, and was last changed
-  /// `age` seconds ago or earlier by the store's own clock. Never a password check: the group it
-  /// belongs to may be that of a profile elsewhere.
+  /// Objects with names that TermBackup gives, not in `named`, and last changed at least `age` seconds ago by the
+  /// store's clock. Never a password check: its group may belong to a profile elsewhere.
   func leftovers(besides named: NamedObjects, age: Int64) throws(Failure) -> [Leftover]
 
-  /// The unencrypted manifests that TermBackup 6 has left, of any age; they are leftovers, too.
+  /// The unencrypted manifests left by TermBackup 6, of any age; they are leftovers too.
   func clearManifests() throws(Failure) -> [Leftover]
 
-  /// Removes leftovers, unless the store has moved on from `ledger`, which stays as it is to the byte.
-  /// Returns those that are gone; nil if the store has moved on.
+  /// Removes leftovers, unless the ledger is no longer `ledger`, which stays unchanged. Returns those removed; nil if
+  /// the store has moved on.
   func remove(_ leftovers: [Leftover], over ledger: StoredLedger) throws(Failure) -> [Leftover]?
 }
 
-/// The moment of a store that a ledger was read at; a word of the store's own.
+/// The state of a store that a ledger was read at; an opaque token of the store.
 package struct LedgerVersion: Hashable, Sendable {
   package let token: String
 
@@ -88,7 +85,7 @@ package struct StoredLedger: Sendable {
   }
 }
 
-/// Where an object lies in a store.
+/// The path of an object in a store.
 package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
   package enum Folder: String, CaseIterable, Sendable {
     case backups, manifests, checks, keys
@@ -104,7 +101,7 @@ package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
 
   package var description: String { "\(folder.rawValue)/\(name)" }
 
-  /// How a name ends that is only for these bytes.
+  /// The end of a name that is specific to these bytes.
   static func suffix(_ sha256: Digest, _ nameExtension: String = "tbk") -> String {
     "-\(sha256.hex.prefix(8)).\(nameExtension)"
   }
@@ -117,7 +114,7 @@ package struct ObjectPath: Hashable, Sendable, CustomStringConvertible {
 /// An object that a ledger names, or one that it does not (a password check).
 package struct ObjectReference: Sendable {
   package let path: ObjectPath
-  /// Empty unless the store keeps the object in several.
+  /// Empty unless the store keeps the object in parts.
   package let parts: [LedgerEntry.Part]
 
   package init(_ path: ObjectPath, parts: [LedgerEntry.Part] = []) {
@@ -126,11 +123,11 @@ package struct ObjectReference: Sendable {
   }
 }
 
-/// Bytes that are in a store, and have no name yet. Dropped, they go away.
+/// Bytes in a store that have no name yet. Releasing the object discards them.
 package protocol StagedObject: AnyObject {
   var size: UInt64 { get }
   var sha256: Digest { get }
-  /// What the ledger must say about them, where the store keeps them in several.
+  /// The parts for the ledger to record, if the store keeps the bytes in parts.
   var parts: [LedgerEntry.Part] { get }
 }
 
@@ -139,7 +136,7 @@ package struct Commit {
   package struct Addition {
     package let path: ObjectPath
     package let object: any StagedObject
-    /// Whether the name may hold other bytes already. Such objects are placed after the ledger.
+    /// Whether the name may already have other bytes. Such objects are placed after the ledger.
     package let replacing: Bool
 
     package init(_ path: ObjectPath, _ object: any StagedObject, replacing: Bool = false) {
@@ -152,7 +149,7 @@ package struct Commit {
   package var ledger: [UInt8]
   package var additions: [Addition]
   package var removals: [ObjectReference]
-  /// One line that says what changed, for stores that keep a log. Nothing readable of the tree.
+  /// A line describing the change, for stores with a log. It reveals nothing of the tree.
   package var summary: String
 
   package init(
@@ -168,9 +165,9 @@ package struct Commit {
 
 package enum CommitOutcome: Equatable, Sendable {
   case committed(LedgerVersion)
-  /// The store has moved on from the version that the change is based on. Nothing has happened.
+  /// The store has moved on from the base version. Nothing has changed.
   case conflict
-  /// The name holds other bytes, which no ledger mentions. Nothing has happened.
+  /// The name has other bytes, which no ledger mentions. Nothing has changed.
   case taken(ObjectPath)
 }
 

@@ -2,17 +2,16 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// Where a store is.
+/// The address of a store.
 package enum StoreAddress: Hashable, Sendable {
   case directory(RawPath)
   case gitHub(GitHubRepository)
   case helper(HelperAddress)
 
-  /// Reads an operand: `/path`, `./path`, `file:///path`, a relative path,
-  /// `github:owner/repo[#branch]`, or `NAME:…` (`[a-z0-9-]+`) for what a program knows; a directory
-  /// of such a name is `./NAME:…`.
+  /// Parses an operand: `/path`, `./path`, `file:///path`, a relative path, `github:owner/repo[#branch]`, or `NAME:…`
+  /// (`[a-z0-9-]+`) for a helper program; a directory of such a name is `./NAME:…`.
   ///
-  /// Throws `.usage` for what is not an address.
+  /// Throws `.usage` for an invalid address.
   package init(_ operand: RawPath) throws(Failure) {
     let host = environment("TERMBACKUP_GITHUB_API").map { String(decoding: $0, as: UTF8.self) }
     let reference = try StoreReference(
@@ -29,7 +28,7 @@ package enum StoreAddress: Hashable, Sendable {
     }
   }
 
-  /// What messages call the store.
+  /// The store's name in messages.
   package var display: String {
     switch self {
     case .directory(let path): path.display
@@ -38,8 +37,8 @@ package enum StoreAddress: Hashable, Sendable {
     }
   }
 
-  /// The same bytes for the same place, however it was spelled: symbolic links and `..` resolved
-  /// where the place is there.
+  /// The same bytes for the same place, however it was spelled: symbolic links and `..` are resolved if the place
+  /// exists.
   package var canonical: [UInt8] {
     switch self {
     case .directory(let path): Array("file:".utf8) + (resolved(path) ?? path.bytes)
@@ -48,7 +47,7 @@ package enum StoreAddress: Hashable, Sendable {
     }
   }
 
-  /// GitHub's names do not differ by case; a branch's do. Another server is another place.
+  /// GitHub's names are case-insensitive, except those of branches. Another server is another place.
   private func canonical(_ repository: GitHubRepository) -> String {
     let root = try? GitHubAPI.configuredRoot()
     let server =
@@ -77,7 +76,7 @@ package enum StoreAddress: Hashable, Sendable {
     }
   }
 
-  /// Seconds to wait there for other writers.
+  /// Seconds to wait for other writers of this store.
   package func maximumWait(_ context: StoreContext) -> Int {
     switch self {
     case .directory: context.maximumWait ?? DirectoryStore.standardWait

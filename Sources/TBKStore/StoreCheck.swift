@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An object that a ledger names, with its size and hash there.
+/// An object that a ledger names, with its recorded size and hash.
 package struct NamedObject: Sendable {
   package enum Kind: String, Sendable {
     case archive, manifest, check, identity
@@ -13,20 +13,20 @@ package struct NamedObject: Sendable {
   package let id: Digest?
   package let group: GroupID?
   package let reference: ObjectReference
-  /// In bytes; nil for an object of a group, of which the ledger has none.
+  /// In bytes; nil for an object of a group, whose size is not recorded.
   package let size: UInt64?
   package let sha256: Digest
-  /// The files that hold it; of each the size, where the ledger has one.
+  /// The files that contain it, with their sizes if recorded.
   fileprivate let files: [(file: StoredFile, size: UInt64?)]
 }
 
-/// Something that a ledger names, and that the store does not hold as it was stored.
+/// An object that a ledger names, and that the store does not have as it was stored.
 package struct StoreFault: Sendable {
   package enum Problem: String, Sendable {
     case missing
-    /// It has another size.
+    /// The size differs.
     case damaged
-    /// It has the size, and other bytes.
+    /// The size is the same, but the bytes differ.
     case altered
   }
 
@@ -35,7 +35,7 @@ package struct StoreFault: Sendable {
 }
 
 extension LedgerSession.Snapshot {
-  /// What the ledger names of the backups of a scope, and of their groups.
+  /// The objects that the ledger names for the backups of a scope and for their groups.
   package func named(in scope: BackupScope) throws(Failure) -> [NamedObject] {
     var objects = named(by: entries.filter { scope.holds($0) }, withDependencies: false)
     for group in ledger?.groups ?? [] where scope.holds(group.id) {
@@ -53,7 +53,7 @@ extension LedgerSession.Snapshot {
       size: nil, sha256: object.sha256, files: [(StoredFile(path), nil)])
   }
 
-  /// What the ledger names of these backups and of those that they depend on, each once.
+  /// The objects that the ledger names for these backups and their dependencies, each once.
   package func named(by backups: [LedgerEntry]) -> [NamedObject] {
     named(by: backups, withDependencies: true)
   }
@@ -91,13 +91,13 @@ extension LedgerEntry {
 }
 
 extension LedgerSession {
-  /// Those of these objects that the store does not hold as the ledger says, in their order.
+  /// Those of these objects that do not match the ledger, in order.
   ///
-  /// Throws what keeps it from finding out.
+  /// Throws if an object cannot be checked.
   ///
   /// - Parameters:
-  ///   - reading: whether they are read and their hashes compared; else names and sizes have to do.
-  ///   - progress: called with the number of bytes that were read, or need not be.
+  ///   - reading: whether to read them and compare their hashes; otherwise only names and sizes.
+  ///   - progress: called with the number of bytes read, or skipped.
   package func faults(
     of objects: [NamedObject], reading: Bool, progress: (Int) -> Void = { _ in }
   ) throws(Failure) -> [StoreFault] {
@@ -118,7 +118,7 @@ extension LedgerSession {
     return faults
   }
 
-  /// What is wrong with an object, which is read; nil for nothing. Throws what keeps it from finding out.
+  /// Reads an object and returns what is wrong with it; nil if nothing. Throws if it cannot be checked.
   func problem(
     of object: NamedObject, _ progress: (Int) -> Void = { _ in }
   ) throws(Failure) -> StoreFault.Problem? {
@@ -126,7 +126,7 @@ extension LedgerSession {
       let source = try store.open(object.reference)
       var hash = try SHA256()
       var buffer = [UInt8](repeating: 0, count: chunkSize)
-      // What has grown meanwhile is not read to its end.
+      // An object that has grown is not read to its end.
       var left = object.size ?? UInt64(GroupID.objectLimit)
       while true {
         let count = try source.read(into: &buffer)

@@ -1,23 +1,22 @@
 import TBKCore
 
-/// What opening a store may need beside its address.
+/// What opening a store may need besides its address.
 package struct StoreContext {
-  /// Seconds to wait for other writers, and for a network that fails; nil for what suits the store.
+  /// Seconds to wait for other writers, and while the network fails; nil for the store's default.
   package var maximumWait: Int?
-  /// The token, asked for once and only by a store that needs one.
+  /// Returns the token; called once, and only by a store that needs one.
   package var token: () throws(Failure) -> Secret?
   package var placement = GitHubPlacement.auto
   package var rates = StoreRates()
-  /// Where ledgers are kept that need not be fetched again; nil to keep none.
+  /// Where ledgers are cached; nil to cache none.
   package var cacheDirectory: RawPath?
-  /// As HTTP's `User-Agent`.
+  /// For HTTP's `User-Agent`.
   package var userAgent: String
-  /// Told what the person should know, and can go on without.
+  /// Called with messages for the user that need no action.
   package var notice: (String) -> Void
-  /// Gets the messages of the program through which the store is reached, one line at a time.
+  /// Called with each line of messages from the helper program of the store.
   package var remark: (String) -> Void = { _ in }
-  /// Told by a store on a network of bytes as they leave or arrive; negative where they have to do
-  /// so again.
+  /// Called by network stores with the number of bytes sent or received; negative if they must be transferred again.
   package var progress: (Int) -> Void = { _ in }
 
   package init(

@@ -1,10 +1,10 @@
 import Glibc
 import TBKCore
 
-/// Lets bytes pass at no more than a rate, on average: after some have moved, the next wait until these have
-/// had their time.
+/// Limits the average rate at which bytes pass: after some have moved, the next wait lasts until their time at that
+/// rate has passed.
 package final class Throttle {
-  /// Time as a throttle sees it; a test has one of its own.
+  /// The clock of a throttle; tests supply their own.
   package struct Clock {
     /// Nanoseconds.
     package var now: () -> Int64
@@ -31,11 +31,11 @@ package final class Throttle {
     }
   }
 
-  /// Bytes that pass at once, at most: an eighth of a second's.
+  /// Most bytes that pass at once: an eighth of a second's worth.
   let piece: Int
   private let rate: Int64
   private let clock: Clock
-  /// When the bytes that have passed have had their time.
+  /// When the bytes passed so far have used up their time.
   private var due: Int64 = .min
 
   /// - Parameter rate: bytes per second, from 1.
@@ -51,14 +51,14 @@ package final class Throttle {
     if !left.overflow, left.partialValue > 0 { try clock.sleep(left.partialValue) }
   }
 
-  /// So many bytes have passed. Time in which none wanted to does not count for later ones.
+  /// Counts bytes that have passed. Idle time is not credited to later ones.
   func passed(_ count: Int) {
     let time = Int64(count).multipliedReportingOverflow(by: 1_000_000_000)
     due = max(due, clock.now()) + (time.overflow ? .max / 4 : time.partialValue / rate)
   }
 }
 
-/// A source that is read no faster than a throttle allows.
+/// A source that reads no faster than a throttle allows.
 package final class ThrottledSource: ByteSource {
   private let source: any ByteSource
   private let throttle: Throttle
@@ -83,7 +83,7 @@ package final class ThrottledSource: ByteSource {
   }
 }
 
-/// How fast bytes may go to a store, and come from it.
+/// Limits for the rates of transfers to and from a store.
 package struct StoreRates: Sendable, Equatable {
   /// Bytes per second; nil for as fast as possible.
   package var upload: Int?
@@ -95,7 +95,7 @@ package struct StoreRates: Sendable, Equatable {
   }
 }
 
-/// The throttles of an open store, which all that moves shares.
+/// The throttles of an open store, shared by all its transfers.
 struct StoreThrottles {
   let upload: Throttle?
   let download: Throttle?
@@ -105,12 +105,12 @@ struct StoreThrottles {
     download = rates.download.map { Throttle(rate: $0) }
   }
 
-  /// What is sent to the store.
+  /// Throttles what is sent to the store.
   func sending(_ source: any ByteSource) -> any ByteSource {
     if let upload { ThrottledSource(source, upload) } else { source }
   }
 
-  /// What comes from it.
+  /// Throttles what is received from it.
   func receiving(_ source: any ByteSource) -> any ByteSource {
     if let download { ThrottledSource(source, download) } else { source }
   }

@@ -3,13 +3,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// One commit to a directory store, whose lock is held.
+/// One commit to a directory store. The store's lock is held.
 final class DirectoryCommit {
   private let store: DirectoryStore
   private let commit: Commit
   private let reserve: DirectoryReserve
   private var folders: [ObjectPath.Folder: Descriptor] = [:]
-  /// Whether the journal names what an earlier commit may have left, and no ledger is there yet.
+  /// Whether the journal names objects that an earlier commit may have left, and there is no ledger yet.
   private var mustKeepJournal = false
 
   init(_ store: DirectoryStore, _ commit: Commit) {
@@ -18,7 +18,7 @@ final class DirectoryCommit {
     reserve = DirectoryReserve(in: store.root)
   }
 
-  /// Whether it makes room.
+  /// Whether the commit only frees space.
   private var onlyRemoves: Bool { commit.additions.isEmpty && !commit.removals.isEmpty }
 
   func run(over version: LedgerVersion?) throws(Failure) -> CommitOutcome {
@@ -56,7 +56,7 @@ final class DirectoryCommit {
       else { throw error }
       ledger = placed
     }
-    // From here on the new ledger is the ledger, and nothing is undone.
+    // From here on the new ledger is in place, and nothing is undone.
     try store.root.synchronize()
 
     for addition in commit.additions where addition.replacing {
@@ -94,7 +94,7 @@ final class DirectoryCommit {
 
   private enum Standing { case free, same, other }
 
-  /// What a name holds already. Only a writer that was killed leaves a name that no ledger has.
+  /// What already has this name. Only a writer that was killed leaves a name that is in no ledger.
   private func standing(at path: ObjectPath, _ file: StagedFile) throws(Failure) -> Standing {
     guard let found = try store.regularFile(rawName(path), in: file.directory) else {
       return .free
@@ -107,9 +107,9 @@ final class DirectoryCommit {
     return .same
   }
 
-  /// A store without a ledger that holds backups has lost it: no new one takes its place.
+  /// Throws if a store without a ledger contains backups: its ledger was lost, and no new one may replace it.
   ///
-  /// - Parameter expected: what a first commit that was killed may have left.
+  /// - Parameter expected: objects that a killed first commit may have left.
   private func refuseLostLedger(besides expected: Set<ObjectPath>) throws(Failure) {
     for kind in [ObjectPath.Folder.backups, .manifests] {
       guard let directory = try folder(kind) else { continue }
@@ -126,7 +126,7 @@ final class DirectoryCommit {
 
   // MARK: The ledger
 
-  /// Gives the objects their names and swaps the ledger, or leaves everything as it was.
+  /// Gives the objects their names and replaces the ledger, or leaves everything unchanged.
   private func prepareLedger(
     _ placing: [(path: ObjectPath, file: StagedFile)]
   ) throws(Failure) -> LedgerVersion {
@@ -162,7 +162,7 @@ final class DirectoryCommit {
     }
   }
 
-  /// What makes room must not need any.
+  /// A commit that only frees space must not need any.
   private func placeInReserve(_ journal: [JournalEntry]) throws(Failure) -> LedgerVersion? {
     let version = LedgerVersion(try SHA256.hash(commit.ledger).hex)
     guard try reserve.write(bytes(of: journal), .journal, to: DirectoryStore.journalName) else {
@@ -188,8 +188,8 @@ final class DirectoryCommit {
 
   private struct JournalEntry {
     let path: ObjectPath
-    /// Whether it stays, though no ledger names it: where there was none, nobody can tell what a first
-    /// commit left from what is left of a store.
+    /// Whether the object stays although no ledger names it. In a store without a ledger, what a killed first commit
+    /// left looks the same as what remains of a lost store.
     let isKept: Bool
 
     init(_ path: ObjectPath, isKept: Bool) {
@@ -201,7 +201,7 @@ final class DirectoryCommit {
     /// The longest folder and name.
     static let lineLimit = 256
 
-    /// Nil for a line that is none of ours.
+    /// Nil for a line that is not a journal entry.
     init?(line: some Collection<UInt8>) {
       var text = Substring(decoding: line, as: UTF8.self)
       isKept = text.hasPrefix(JournalEntry.mark)
@@ -216,8 +216,8 @@ final class DirectoryCommit {
     var line: String { "\(isKept ? JournalEntry.mark : "")\(path)\n" }
   }
 
-  /// Says which names this commit touches: what it adds is not wanted if it is killed, what it
-  /// removes is not wanted if it is not. Either way, no ledger mentions it.
+  /// Records the names that this commit touches: its additions are removed if it is killed, and its removals if it is
+  /// not. In both cases no ledger mentions them.
   private func writeJournal(_ entries: [JournalEntry]) throws(Failure) {
     if entries.isEmpty { return }
     try AtomicFile.write(bytes(of: entries), to: DirectoryStore.journalName, in: store.root, inherits: true)
@@ -231,7 +231,7 @@ final class DirectoryCommit {
     guard let file = try store.regularFile(DirectoryStore.journalName, in: store.root) else {
       return []
     }
-    // Whoever owns the store can write there. What is past the limits stays for 'tbk-store clean' to find.
+    // Anyone with access to the store can write to this file. Entries past the limit are left to 'tbk-store clean'.
     let lines = PeekingSource(DescriptorSource(file))
     var entries: [JournalEntry] = []
     var rest = DirectoryCommit.journalLimit
@@ -246,13 +246,13 @@ final class DirectoryCommit {
     return entries
   }
 
-  /// Bytes of a journal that are read: of 20,000 backups and more.
+  /// Most bytes of a journal to read: enough for more than 20,000 backups.
   private static let journalLimit = 4 << 20
 
   /// Removes what a killed commit left: names in its journal that the ledger does not mention.
   private func recover(_ journal: [JournalEntry], _ ledger: [UInt8]) throws(Failure) {
     if journal.isEmpty { return }
-    // A ledger that cannot be read mentions everything.
+    // If the ledger cannot be read, remove nothing.
     var wanted = NamedObjects()
     wanted.add(try Ledger(parsing: ledger))
     for entry in journal where !entry.isKept && !wanted.contains(entry.path.description) {
@@ -264,7 +264,7 @@ final class DirectoryCommit {
 
   // MARK: Cleaning
 
-  /// The commit is done; what fails here is left to a later one.
+  /// The commit is done; a later one retries whatever fails here.
   private func finish(_ removals: [ObjectPath]) {
     do throws(Failure) {
       for path in removals { _ = try folder(path.folder)?.unlink(rawName(path)) }
@@ -274,14 +274,14 @@ final class DirectoryCommit {
       for kind in ObjectPath.Folder.allCases {
         if let directory = try folder(kind) { try clean(directory) }
       }
-      // There is room for it now.
+      // There is space for it now.
       if onlyRemoves { try reserve.keep(for: commit.ledger.count) }
     } catch {
-      // Said nowhere: nothing is wrong with what was asked for.
+      // Not reported: the commit itself succeeded.
     }
   }
 
-  /// Removes temporary files that have been old for a day and that no writer holds.
+  /// Removes temporary files that are older than a day and not locked by a writer.
   private func clean(_ directory: Descriptor) throws(Failure) {
     let limit = Timestamp.now().nanoseconds / 1_000_000_000 - DirectoryStore.leftoverAge
     for (name, _) in try directory.names() where store.isTemporary(name) {

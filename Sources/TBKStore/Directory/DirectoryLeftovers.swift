@@ -17,7 +17,7 @@ extension DirectoryStore {
           let facts = try directory.statusIfPresent(of: RawPath(name.description)),
           facts.st_mode & S_IFMT == S_IFREG
         else { continue }
-        // The inode's own time too: a copy of a store brings the times of its files with it.
+        // The inode's change time too: copying a store preserves the modification times of its files.
         let changed = Timestamp(clamping: max(FileTime(facts.st_mtim), FileTime(facts.st_ctim)))
         guard changed <= limit else { continue }
         found.append(
@@ -46,7 +46,7 @@ extension DirectoryStore {
     return found.inOrder
   }
 
-  /// Temporary files that no writer holds.
+  /// Temporary files that no writer has locked.
   private func temporaryFiles(
     in directory: Descriptor, _ place: RawPath, before limit: Timestamp
   ) throws(Failure) -> [Leftover] {
@@ -102,8 +102,8 @@ extension DirectoryStore {
     return gone
   }
 
-  /// The time by which the files of this store are dated, or that of this machine if it is earlier:
-  /// nothing is to look older than it is.
+  /// The clock that dates the files of this store, or this machine's clock if it is earlier: no file may appear older
+  /// than it is.
   private func clock() -> Timestamp {
     let now = Timestamp.now()
     let name = RawPath(".tbk-\(uniqueSuffix()).tmp")

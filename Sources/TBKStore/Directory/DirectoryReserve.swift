@@ -1,11 +1,11 @@
 import Glibc
 import TBKCore
 
-/// Room in a directory store for removing what is in it when its disk is full.
+/// Space reserved in a directory store so that backups can be removed when its disk is full.
 ///
-/// A commit writes a journal and a ledger. For each there is a file that is larger than what will be
-/// written. A commit that only removes writes into these files where it cannot write new ones, and renames
-/// them: that needs no block, no inode and no new name.
+/// A commit writes a journal and a ledger. For each there is a reserve file, larger than what will be written. A commit
+/// that only removes writes into these files if it cannot create new ones, and renames them: that needs no block, no
+/// inode and no new name.
 struct DirectoryReserve {
   enum Kind: String, CaseIterable {
     case ledger = ".tbk-reserve"
@@ -23,18 +23,18 @@ struct DirectoryReserve {
 
   static func isOurs(_ name: RawPath) -> Bool { Kind.allCases.contains { $0.name == name } }
 
-  /// Makes what is missing, or is too small for a commit that removes backups from a ledger of so many bytes.
-  /// Throws `.io` if there is no room for it. Where a file system cannot keep room, there is none.
+  /// Creates reserve files that are missing, or too small to remove backups from a ledger of `ledger` bytes. Throws
+  /// `.io` if there is no space. A file system that cannot reserve space gets none.
   func keep(for ledger: Int) throws(Failure) {
-    // The next one names less, but its history may be a hash longer.
+    // The next ledger names fewer backups, but its history may be a hash longer.
     try keep(.ledger, least: ledger + 1024)
-    // Its lines are names, which are a tenth of an entry.
+    // The journal's lines are names, about a tenth of an entry each.
     try keep(.journal, least: ledger / 4)
   }
 
   private func keep(_ kind: Kind, least: Int) throws(Failure) {
     if let size = try size(kind), size >= least { return }
-    // Half as much again, so that it is not made again with each backup.
+    // Half as much again, so that it is not created anew for each backup.
     let steps = (least + least / 2) / DirectoryReserve.step + 1
     let file = try AtomicFile(kind.name, in: root, inherits: true)
     let problem = posix_fallocate(
@@ -53,7 +53,7 @@ struct DirectoryReserve {
     return Int(facts.st_size)
   }
 
-  /// Makes `bytes` the file `name`, in room that was kept for it. False if there is not enough of it.
+  /// Writes `bytes` as the file `name`, into its reserve. False if the reserve is too small.
   func write(_ bytes: [UInt8], _ kind: Kind, to name: RawPath) throws(Failure) -> Bool {
     guard let size = try size(kind), size >= bytes.count,
       let file = try root.openIfPresent(kind.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
@@ -63,7 +63,7 @@ struct DirectoryReserve {
       try file.write(bytes.span, at: 0)
       try file.truncate(to: UInt64(bytes.count))
     case .journal:
-      // Empty lines mean nothing in it, and it keeps its size.
+      // Empty lines in a journal are ignored; the file keeps its size.
       let rest = [UInt8](repeating: UInt8(ascii: "\n"), count: size - bytes.count)
       try file.write((bytes + rest).span, at: 0)
     }
@@ -72,7 +72,7 @@ struct DirectoryReserve {
     return true
   }
 
-  /// Removes a journal that is done with, or keeps its room.
+  /// Removes a finished journal, or turns it back into the reserve.
   func retire(journal name: RawPath) throws(Failure) {
     if try root.statusIfPresent(of: name) == nil { return }
     if try size(.journal) == nil {

@@ -5,18 +5,18 @@ import TBKFormat
 
 /// A store in a directory: `backups/`, `manifests/`, `checks/` and `metadata.json`.
 ///
-/// Objects are written under temporary names and forced to the disk; a commit, which holds the
-/// store's lock, gives them their names and then renames the new ledger over the old one. That
-/// rename is the commit. A journal says which names a commit that was killed has touched, so that
-/// the next one can remove what no ledger mentions. No symbolic link in the store is followed.
+/// Objects are written under temporary names and synced to disk. A commit, which holds the store's lock, gives them
+/// their names and then renames the new ledger over the old one. That rename is the commit. A journal records which
+/// names a killed commit has touched, so that the next one can remove what no ledger mentions. No symbolic link in the
+/// store is followed.
 package final class DirectoryStore: Store {
   static let ledgerName = RawPath(Ledger.fileName)
   static let lockName = RawPath(".tbk-lock")
   static let journalName = RawPath(".tbk-journal")
-  /// Seconds after which a temporary file that nobody holds is what a killed writer left.
+  /// Seconds after which an unlocked temporary file counts as left by a killed writer.
   static let leftoverAge: Int64 = 86_400
 
-  /// Seconds to wait for another writer, unless another time is given.
+  /// Default for the seconds to wait for another writer.
   package static let standardWait = 60
 
   package let address: StoreAddress
@@ -25,7 +25,7 @@ package final class DirectoryStore: Store {
   private let throttles: StoreThrottles
 
   /// - Parameters:
-  ///   - path: a directory that exists: an unmounted disk is not a new store.
+  ///   - path: a directory that exists: an unmounted disk must not become a new store.
   ///   - maximumWait: seconds to wait for another writer.
   package init(
     _ path: RawPath, maximumWait: Int = 60, rates: StoreRates = StoreRates()
@@ -75,7 +75,7 @@ package final class DirectoryStore: Store {
       })
   }
 
-  /// Where its bytes are, in their order. A clone of a store on GitHub has some objects in parts.
+  /// The files that contain the object, in order. A clone of a store on GitHub has some objects in parts.
   private func files(of object: ObjectReference) throws(Failure) -> [ObjectPath] {
     if object.parts.isEmpty { return [object.path] }
     if let part = object.parts.first(where: { $0.place != GitHubStaged.gitPlace }) {
@@ -103,7 +103,7 @@ package final class DirectoryStore: Store {
       folders[kind] = try folder(kind, creating: false)
     }
     var found: [StoredFile: UInt64] = [:]
-    // The parts of a clone that lie in a release are not in it.
+    // Parts that are in a release are not in the clone.
     for file in files where file.place == nil || file.place == GitHubStaged.gitPlace {
       guard let folder = folders[file.path.folder],
         let facts = try folder.statusIfPresent(of: RawPath(file.path.name.description)),
@@ -114,7 +114,7 @@ package final class DirectoryStore: Store {
     return found
   }
 
-  /// Opens a file that is not a symbolic link, nor a FIFO that would block, nor anything else.
+  /// Opens a regular file; not a symbolic link, a FIFO, which would block, or anything else.
   func regularFile(
     _ name: RawPath, in directory: Descriptor, _ flags: Int32 = O_RDONLY
   ) throws(Failure) -> Descriptor? {
@@ -142,7 +142,7 @@ package final class DirectoryStore: Store {
         try root.makeOwnedDirectory(name)
         try root.synchronize()
       } catch  where error.code == .cannotCreate {
-        // Another writer was faster.
+        // Another writer created it first.
       }
       facts = try root.statusIfPresent(of: name)
     }
@@ -154,14 +154,14 @@ package final class DirectoryStore: Store {
     return try root.open(name, flags)
   }
 
-  /// A directory without a ledger may become a store if nothing but leftovers of ours is in it.
+  /// Throws unless a directory without a ledger contains nothing but leftovers of TermBackup.
   private func refuseForeignDirectory() throws(Failure) {
     let ours =
       ObjectPath.Folder.allCases.map { RawPath($0.rawValue) }
-      // What mkfs puts into a new file system.
+      // Created by mkfs in a new file system.
       + [RawPath("lost+found")]
     for (name, _) in try root.names() where !ours.contains(name) && !isOurs(name) {
-      // A ledger that came in between.
+      // Another writer has just created a ledger.
       if name == DirectoryStore.ledgerName { return }
       throw Failure(
         .unavailable,
@@ -214,7 +214,7 @@ package final class DirectoryStore: Store {
   }
 }
 
-/// Bytes under a temporary name, which a lock shows to be alive.
+/// Bytes under a temporary name. A lock shows that their writer is alive.
 final class StagedFile: StagedObject {
   let folder: ObjectPath.Folder
   let directory: Descriptor
@@ -223,7 +223,7 @@ final class StagedFile: StagedObject {
   private(set) var size: UInt64 = 0
   private(set) var sha256 = Digest.ofNothing
   var parts: [LedgerEntry.Part] { [] }
-  /// Whether the file has a name of its own by now, or is gone.
+  /// Whether the file has its final name, or is gone.
   var isPlaced = false
 
   init(in directory: Descriptor, _ folder: ObjectPath.Folder) throws(Failure) {
@@ -238,7 +238,7 @@ final class StagedFile: StagedObject {
   deinit { discard() }
 
   func fill(from source: any ByteSource, size: UInt64?) throws(Failure) {
-    // Where the file system has no locks the commit will say so.
+    // If the file system has no locks, the commit reports it.
     _ = try? FileLock.take(descriptor)
     let file = DescriptorSink(descriptor, name: RawPath("the store"))
     let hashing = try HashingSink(into: file)

@@ -1,15 +1,15 @@
 import Glibc
 import TBKCore
 
-/// An exclusive flock(2) on a file. The kernel drops it with its holder, so none goes stale.
+/// An exclusive flock(2) on a file. The kernel releases it when its holder exits, so none goes stale.
 package final class FileLock {
   private let file: Descriptor
 
-  /// Waits for the lock of `name` in `directory`, a file that is made if need be and stays.
+  /// Waits for the lock of `name` in `directory`; the file is created if it is missing, and stays.
   ///
   /// - Parameters:
-  ///   - maximumWait: seconds; then `.tryAgain`.
-  ///   - what: what the failure calls it, as in "the store 'x'".
+  ///   - maximumWait: in seconds; then throws `.tryAgain`.
+  ///   - what: the name for the failure, such as "the store 'x'".
   package init(
     _ name: RawPath, in directory: Descriptor, maximumWait: Int, what: String
   ) throws(Failure) {
@@ -23,13 +23,13 @@ package final class FileLock {
           .tryAgain, "\(what) has been locked by another process for \(maximumWait) s",
           hint: "try again when it has finished")
       }
-      // At random, so that two who wait do not keep meeting a third.
+      // Randomised, so that two waiting processes do not keep colliding.
       usleep(useconds_t.random(in: pause / 2...pause))
       pause = min(pause * 2, 50_000)
     }
   }
 
-  /// Takes the lock of an open file if nobody holds it.
+  /// Takes the lock of an open file. False if another process has it.
   static func take(_ file: Descriptor) throws(Failure) -> Bool {
     while flock(file.number, LOCK_EX | LOCK_NB) != 0 {
       if errno == EWOULDBLOCK { return false }
@@ -39,7 +39,7 @@ package final class FileLock {
     return true
   }
 
-  /// Ends the lock; it also ends with the object.
+  /// Releases the lock, as deinit does.
   package func release() { _ = flock(file.number, LOCK_UN) }
 
   deinit { release() }

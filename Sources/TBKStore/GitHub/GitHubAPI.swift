@@ -1,8 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// GitHub's REST API, version 2022-11-28: addresses, headers, limits. What the calls mean is their
-/// callers' to know.
+/// GitHub's REST API, version 2022-11-28: addresses, headers and limits. What the calls mean is up to the callers.
 package final class GitHubAPI {
   package let root: HTTPURL
   package let client: HTTPClient
@@ -10,18 +9,17 @@ package final class GitHubAPI {
   private let notice: (String) -> Void
   private var hasNoticedMove = false
 
-  // What creates content: 80 a minute and 500 an hour.
+  // Limits for requests that create content: 80 a minute and 500 an hour.
   private var minute: TokenBucket
   private var hour: TokenBucket
-  /// After a secondary limit was met writes keep a second between them; nanoseconds.
+  /// The least time between writes, in nanoseconds: a second once a secondary limit was reached.
   private var writeInterval: Int64 = 0
   private var nextWrite: Int64 = 0
 
-  /// The usual root.
+  /// The default root.
   package static let standardRoot = "https://api.github.com"
 
-  /// What `TERMBACKUP_GITHUB_API` names, else GitHub's own. Throws `.configuration` for what cannot
-  /// be a root.
+  /// The root from `TERMBACKUP_GITHUB_API`, else GitHub's own. Throws `.configuration` if it is not a valid root.
   package static func configuredRoot() throws(Failure) -> HTTPURL {
     let text = environment("TERMBACKUP_GITHUB_API").map { String(decoding: $0, as: UTF8.self) }
     guard let root = HTTPURL(text ?? standardRoot) else {
@@ -38,8 +36,8 @@ package final class GitHubAPI {
   }
 
   /// - Parameters:
-  ///   - token: nil to ask without one.
-  ///   - notice: told what the person should know, and can go on without.
+  ///   - token: nil for requests without authentication.
+  ///   - notice: called with messages for the user that need no action.
   package init(
     root: HTTPURL, token: consuming Secret?, settings: HTTPSettings,
     notice: @escaping (String) -> Void
@@ -57,18 +55,18 @@ package final class GitHubAPI {
 
   // MARK: Requests
 
-  /// What a request gets beside its path.
+  /// A request's optional settings.
   package struct Options {
     package var body: (any HTTPBody)?
     package var accept = "application/vnd.github+json"
-    /// Of the body.
+    /// The media type of the body.
     package var contentType = "application/json"
     package var ifNoneMatch: String?
     package var limit = HTTPRequest.documentLimit
     package var isRepeated = true
     package var isResumed = false
     package var range: String?
-    /// False for the bytes of archives, which may take long.
+    /// False for the bytes of archives, whose transfer may take long.
     package var isWhole = true
     package var progress: (Int) -> Void = { _ in }
 
@@ -76,7 +74,7 @@ package final class GitHubAPI {
 
     package init(json: JSON) { body = BytesBody(json.line()) }
 
-    /// For the bytes of a file as they are.
+    /// For the raw bytes of a file.
     package static func raw(limit: Int) -> Options {
       var options = Options()
       options.accept = "application/vnd.github.raw+json"
@@ -105,7 +103,7 @@ package final class GitHubAPI {
     request.isWhole = options.isWhole
     if let tag = options.ifNoneMatch { request.headers.append(("If-None-Match", tag)) }
     if let range = options.range { request.headers.append(("Range", range)) }
-    // A range is one of the bytes as they travel.
+    // A range counts encoded bytes, so it rules out compression.
     request.acceptsCompression = options.range == nil && !options.isResumed && method == "GET"
     if options.body != nil {
       request.headers.append(("Content-Type", options.contentType))
@@ -117,7 +115,7 @@ package final class GitHubAPI {
     return exchange
   }
 
-  /// The answer to a request below the root.
+  /// Sends a request to a path below the root and returns the response.
   package func send(
     _ method: String, _ path: String, _ options: Options = Options()
   ) throws(Failure) -> HTTPResponse {
@@ -127,7 +125,7 @@ package final class GitHubAPI {
     return response
   }
 
-  /// Whether an answer came from the API itself, not from where it redirected to.
+  /// Whether a response came from the API itself, not from a redirect target.
   private func isOurs(_ response: HTTPResponse) -> Bool {
     response.url.hasSameOrigin(as: root) || (credential?.mayGo(to: response.url) ?? false)
   }
@@ -156,8 +154,8 @@ package final class GitHubAPI {
 
   // MARK: The host for uploads
 
-  /// Lets the token go to where a release takes its assets, if that is a host of the same GitHub:
-  /// its own, or `uploads.` where the API is `api.`.
+  /// Allows the token to be sent to a release's upload host, if that belongs to the same GitHub: the API's own host, or
+  /// `uploads.` where the API is `api.`.
   package func admitUploads(to url: HTTPURL) throws(Failure) {
     let sibling =
       root.host.hasPrefix("api.") ? "uploads." + root.host.dropFirst("api.".count) : root.host
@@ -175,7 +173,7 @@ package final class GitHubAPI {
 
   // MARK: Failures
 
-  /// For an answer that is none of those the caller knows.
+  /// The failure for a response that the caller does not expect.
   package func unexpected(_ response: HTTPResponse, _ what: String) -> Failure {
     Failure(
       .unavailable,

@@ -2,9 +2,9 @@ import TBKCore
 import TBKFormat
 
 extension StoreAddress {
-  /// Makes a new, empty store: a directory of mode 0700, a private repository, or what a helper makes.
+  /// Creates a new, empty store: a directory of mode 0700, a private repository, or whatever a helper creates.
   ///
-  /// Throws `.cannotCreate` if there is one already.
+  /// Throws `.cannotCreate` if it already exists.
   package func create(_ context: StoreContext) throws(Failure) {
     switch self {
     case .directory(let path):
@@ -23,7 +23,7 @@ extension StoreAddress {
 }
 
 extension GitHubAPI {
-  /// Makes a private repository without a commit: the user's own, or an organisation's.
+  /// Creates a private repository without a commit, for the user or an organisation.
   func create(_ repository: GitHubRepository) throws(Failure) {
     guard repository.branch == nil else {
       throw Failure(.usage, "the first backup that goes to it creates the branch")

@@ -2,19 +2,18 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What was last seen of a branch, kept so that it is not fetched again while it is the same.
+/// The last known state of a branch, cached so that it is not fetched again while it is unchanged.
 ///
-/// It lies below `TERMBACKUP_HOME/cache/github`: a file of facts, and the ledger, which the facts
-/// vouch for by its SHA-256; and the sizes of the files of a tree, which git never changes. Whatever is wrong
-/// with them, they are as if they were not there.
+/// Stored below `TERMBACKUP_HOME/cache/github`: a file of facts; the ledger, whose SHA-256 is in the facts; and the
+/// file sizes of a tree, which never change in git. Damaged cache files count as missing.
 struct GitHubCache {
-  /// A branch at one moment.
+  /// The state of a branch at one moment.
   struct Facts: Equatable {
     var branch: String
     var head: GitHubStore.Head?
-    /// Of the answer that named the head (RFC 9110, 8.8.3).
+    /// The ETag of the response that named the head (RFC 9110, 8.8.3).
     var tag: String?
-    /// Of the ledger at the head; nil if it was not read, or there is none.
+    /// The hash of the ledger at the head; nil if it was not read, or there is none.
     var ledger: Digest?
   }
 
@@ -26,7 +25,7 @@ struct GitHubCache {
   private let listingName: RawPath
   private static let listingLimit = 32 << 20
 
-  /// - Parameter directory: nil to keep nothing.
+  /// - Parameter directory: nil to cache nothing.
   init(_ directory: RawPath?, address: StoreAddress) throws(Failure) {
     self.directory = directory?.appending("github")
     let stem = try SHA256.hash(address.canonical).hex
@@ -35,7 +34,7 @@ struct GitHubCache {
     listingName = RawPath("\(stem).listing")
   }
 
-  /// Whether a server's tag can be sent back to it: anything else is not asked with.
+  /// Whether a server's tag can be sent back to it; if not, it is not used.
   static func isTag(_ text: String) -> Bool {
     text.utf8.count <= 256 && text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7f }
   }
@@ -54,7 +53,7 @@ struct GitHubCache {
     return facts
   }
 
-  /// The ledger that the facts vouch for.
+  /// The cached ledger, if it has this hash.
   func ledger(_ digest: Digest) -> [UInt8]? {
     guard let directory,
       let bytes = try? readKeptFile(directory.appending(ledgerName), limit: Ledger.byteLimit),
@@ -63,9 +62,9 @@ struct GitHubCache {
     return bytes
   }
 
-  /// Keeps what was seen. That it cannot be kept costs a request later on, nothing else.
+  /// Caches the state. A failure costs only another request later on.
   ///
-  /// - Parameter ledger: nil to leave the one that is kept as it is.
+  /// - Parameter ledger: nil to leave the cached ledger unchanged.
   func keep(_ facts: Facts, ledger: [UInt8]?) {
     guard let directory else { return }
     var json = JSON.object(["branch": .string(facts.branch)])
@@ -80,11 +79,11 @@ struct GitHubCache {
       if let ledger { try AtomicFile.write(ledger, to: directory.appending(ledgerName), inherits: true) }
       try AtomicFile.write(json.pretty(), to: directory.appending(factsName), inherits: true)
     } catch {
-      // As if nothing had been kept.
+      // As if nothing had been cached.
     }
   }
 
-  /// The sizes of all files of a tree, by path; nil if another tree was listed last.
+  /// The sizes of all files of a tree, by path; nil if the last tree listed was another.
   func sizes(of tree: GitObjectID) -> [String: UInt64]? {
     guard let directory,
       let bytes = try? readKeptFile(directory.appending(listingName), limit: GitHubCache.listingLimit),
@@ -99,7 +98,7 @@ struct GitHubCache {
     return sizes
   }
 
-  /// Keeps what a tree was listed to hold; as `keep`.
+  /// Caches the file sizes of a tree. Failures are ignored, as in the other `keep`.
   func keep(_ sizes: [String: UInt64], of tree: GitObjectID) {
     guard let directory else { return }
     let members = sizes.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .number($0.value)) }
@@ -108,17 +107,17 @@ struct GitHubCache {
       try makeDirectory(directory)
       try AtomicFile.write(json.line(), to: directory.appending(listingName), inherits: true)
     } catch {
-      // As if nothing had been kept.
+      // As if nothing had been cached.
     }
   }
 
-  /// Makes the home too, in which what was seen of the store is kept as well.
+  /// Creates the home directory too: what was last seen of the store is kept there as well.
   private func makeDirectory(_ directory: RawPath) throws(Failure) {
     for path in [directory.parent.parent, directory.parent, directory] {
       do throws(Failure) {
         try Descriptor.workingDirectory.makeOwnedDirectory(path)
       } catch  where error.code == .cannotCreate {
-        // It already exists, or what follows fails.
+        // It already exists, or the next step fails.
       }
     }
   }

@@ -32,14 +32,13 @@ extension GitHubStore {
     }
     remember(commit.ledger, at: head, tag: nil)
     isOurs = (try? Ledger(parsing: commit.ledger))?.identity != nil
-    // Whoever took a part for one that nothing names may have removed it since it was looked for.
+    // Another writer may have removed a reused part as unreferenced since it was looked up.
     try renewParts(commit)
     removeAssets(commit, at: head)
     return .committed(LedgerVersion(id.description))
   }
 
-  /// Whether the branch is where `version` was read, as far as is known. Where nobody has looked for
-  /// the ledger it is not.
+  /// Whether the branch, as far as is known, is where `version` was read. False if the ledger was not looked up.
   private func isCurrent(_ version: LedgerVersion?) -> Bool {
     switch state {
     case .unknown: false
@@ -55,7 +54,7 @@ extension GitHubStore {
 
   // MARK: The tree
 
-  /// Nil if the tree it was to be built over is gone.
+  /// Nil if the base tree is gone.
   private func makeTree(_ commit: Commit, over base: Head?) throws(Failure) -> GitObjectID? {
     var entries: [JSON] = []
     var added: Set<String> = []
@@ -84,7 +83,7 @@ extension GitHubStore {
     let removals = Set(commit.removals.flatMap(paths)).subtracting(added).sorted()
     var response = try postTree(entries, removing: removals, over: base)
     if response.status == 422, !removals.isEmpty, let base {
-      // A file that is to go is gone already.
+      // A file to be removed is already gone.
       var there: [String] = []
       for path in removals where try exists(path, at: base) { there.append(path) }
       response = try postTree(entries, removing: there, over: base)
@@ -162,8 +161,8 @@ extension GitHubStore {
     return id
   }
 
-  /// A name that the commit would take from other bytes. In a ledger of ours every object has an
-  /// entry, so that this need not be asked; in another tool's it need not be so.
+  /// A name that the commit would take from other bytes. In TermBackup's own ledgers every object has an entry, so the
+  /// check is not needed; in another tool's ledger it is.
   private func takenName(in head: Head, _ commit: Commit) throws(Failure) -> ObjectPath? {
     let paths = commit.additions.filter { !$0.replacing }.map(\.path)
     if paths.isEmpty { return nil }
@@ -177,7 +176,7 @@ extension GitHubStore {
     return paths.first { changed.contains($0.description) }
   }
 
-  /// False if another writer was faster.
+  /// False if another writer moved the branch first.
   private func moveBranch(to commit: GitObjectID, isNew: Bool) throws(Failure) -> Bool {
     let response: HTTPResponse
     if isNew {
@@ -214,8 +213,8 @@ extension GitHubStore {
 
   // MARK: Assets
 
-  /// Sends again what was in a release when it was staged, and may have gone since. What is not here any more
-  /// is looked for: throws `.tryAgain` if it has gone.
+  /// Uploads parts again that were in a release when they were staged and may have been removed since. Only checks for
+  /// parts whose bytes are no longer here: throws `.tryAgain` if one is gone.
   private func renewParts(_ commit: Commit) throws(Failure) {
     for addition in commit.additions {
       guard let staged = addition.object as? GitHubStaged, let release = staged.release,
@@ -238,7 +237,7 @@ extension GitHubStore {
     }
   }
 
-  /// Deletes what no ledger names any more. The commit is done: what fails is said, and is left to
+  /// Deletes assets that no ledger names any more. The commit is done: failures are reported, and left to
   /// `remove(_:over:)`.
   private func removeAssets(_ commit: Commit, at head: Head) {
     let kept = Set(
@@ -248,7 +247,7 @@ extension GitHubStore {
     }
     if parts.isEmpty { return }
     do throws(Failure) {
-      // The same archive may be a backup on another branch as well, or again on this one.
+      // The same archive may also be a backup on another branch, or again on this one.
       let named = try namedOnBranches(besides: head)
       try releases.remove(parts.filter { !named.contains("\($0.place)/\($0.object.name)") })
     } catch {

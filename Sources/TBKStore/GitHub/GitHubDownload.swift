@@ -1,20 +1,20 @@
 import TBKCore
 import TBKFormat
 
-/// Several pieces as one stream, the next ones fetched while one is read.
+/// Several pieces as one stream. The next ones are fetched while one is read.
 ///
 /// At most `HTTPClient.width` pieces are in memory, so a piece must be small.
 final class PiecewiseDownload: ByteSource {
-  /// How much of an asset is asked for at once, in bytes.
+  /// How much of an asset is requested at once, in bytes.
   static let pieceSize: UInt64 = 8 << 20
 
-  /// Makes the request for a piece; called when it is its turn, and again if it has to be.
+  /// Makes the request for a piece; called when its turn comes, and again if it must be repeated.
   struct Piece {
-    /// What failures call it.
+    /// The name for failures.
     let what: String
     let size: UInt64
     let exchange: () throws(Failure) -> HTTPExchange
-    /// Told of the answer; true to ask again for a piece that it was not.
+    /// Called with the response; returns true if the piece must be requested again.
     let note: (HTTPResponse) -> Bool
   }
 
@@ -46,7 +46,7 @@ final class PiecewiseDownload: ByteSource {
     return count
   }
 
-  /// Asks for the first pieces, so that they come while others are read.
+  /// Requests the first pieces, so that they arrive while others are read.
   func start() throws(Failure) {
     while fetched.count < client.width, let piece = pieces.popFirst() {
       let exchange = try piece.exchange()

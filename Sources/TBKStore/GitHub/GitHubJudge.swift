@@ -1,17 +1,17 @@
 import TBKCore
 import TBKFormat
 
-/// What GitHub's API means by an answer: its rate limits, its refusals, its bad days.
+/// Interprets responses of GitHub's API: rate limits, refusals and temporary failures.
 struct GitHubJudge {
-  /// Seconds to wait after a secondary limit that names none; GitHub asks for at least a minute.
+  /// Seconds to wait after a secondary limit without a stated delay; GitHub asks for at least a minute.
   static let secondaryPause = 60
-  /// No server's word keeps us longer.
+  /// The longest wait that a server can impose, in seconds.
   static let longestPause = 7200
 
   func verdict(_ response: HTTPResponse) -> HTTPVerdict {
     switch response.status {
     case 200..<300:
-      // What is asked for is never a page: something in between answers.
+      // The API never returns HTML: something in between, such as a proxy, has answered.
       if response.isHTML {
         return .again(
           Failure(
@@ -41,7 +41,7 @@ struct GitHubJudge {
     }
   }
 
-  /// The wait that a rate limit asks for; nil if it is none.
+  /// The wait that a rate limit asks for; nil if the response is not a rate limit.
   private func pause(_ response: HTTPResponse) -> HTTPVerdict? {
     let message = GitHubJudge.message(response)?.lowercased() ?? ""
     let isSecondary = message.contains("secondary rate limit") || message.contains("abuse")
@@ -69,7 +69,7 @@ struct GitHubJudge {
     return nil
   }
 
-  /// What a refusal that no waiting mends says.
+  /// The failure for a refusal that waiting cannot fix.
   static func denied(_ response: HTTPResponse) -> Failure {
     let needed =
       response.headers["x-github-sso"] == nil
@@ -81,7 +81,7 @@ struct GitHubJudge {
       httpStatus: response.status)
   }
 
-  /// GitHub's own words, fit for a terminal.
+  /// GitHub's own message, safe for a terminal.
   static func message(_ response: HTTPResponse) -> String? {
     guard !response.isHTML, response.body.count <= 64 << 10,
       let json = try? JSON.parse(response.body, what: "answer"),
@@ -94,7 +94,7 @@ struct GitHubJudge {
     return String(String.UnicodeScalarView(shown.prefix(200)))
   }
 
-  /// The same after a colon; nothing if there is none.
+  /// The same, quoted, after a colon; empty if there is no message.
   static func quoted(_ response: HTTPResponse) -> String {
     message(response).map { ": '\($0)'" } ?? ""
   }

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 
 extension GitHubStore {
-  /// The most of a listing that is read, in bytes.
+  /// The largest listing that is read, in bytes.
   private static let listingLimit = 32 << 20
   private static let pageSize = 100
   /// The most branches whose ledgers are read.
@@ -43,7 +43,7 @@ extension GitHubStore {
     return try clearManifests(at: head)
   }
 
-  /// Without the times at which they came, each of which would be a request: now stands for them.
+  /// The times of the files would cost a request each, so the current time is used instead.
   private func clearManifests(at head: Head) throws(Failure) -> [Leftover] {
     let now = Timestamp.now()
     return try files(of: .manifests, at: head).filter { $0.path.isClearManifest }.map {
@@ -76,7 +76,7 @@ extension GitHubStore {
     return (list, response)
   }
 
-  /// When the file came to what it is; nil if that is not long enough ago, or cannot be told.
+  /// When the file last changed; nil if that is too recent, or unknown.
   private func lastChange(
     of path: String, at head: Head, age: Int64
   ) throws(Failure) -> Timestamp? {
@@ -112,15 +112,14 @@ extension GitHubStore {
       }
     }
     if found.isEmpty { return [] }
-    // Releases belong to the repository: every branch of it may be a store with parts in them.
+    // Releases belong to the repository: any of its branches may be a store with parts in them.
     let others = try namedOnBranches(besides: nil)
     return found.filter { !others.contains($0.name.text) }
   }
 
-  /// What the ledgers of other branches name.
+  /// The objects that the ledgers of other branches name.
   ///
-  /// - Parameter head: if it is given, the ledger of this branch counts too, where the branch has
-  ///   moved on from there.
+  /// - Parameter head: if given, the ledger of this branch counts too, if the branch has moved on from there.
   func namedOnBranches(besides head: Head?) throws(Failure) -> NamedObjects {
     var named = NamedObjects()
     for page in 1...(GitHubStore.branchLimit / GitHubStore.pageSize) {
@@ -177,7 +176,7 @@ extension GitHubStore {
     guard case .committed(let version) = outcome else { return nil }
     let assets = leftovers.compactMap { leftover in leftover.path == nil ? leftover.number : nil }
     if assets.isEmpty { return leftovers }
-    // Somebody may have found one of them, and have put it into the ledger.
+    // Another writer may have reused one of them and added it to the ledger.
     forget()
     try locate()
     guard case .at(let head) = state, head.commit.description == version.token else {

@@ -2,13 +2,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Bytes on their way to GitHub, at rest: in memory if they are one small part, else in the file that they come from,
-/// or, of a stream a few parts at a time, in one without a name. Cut into parts whose hashes are known before anything
-/// is sent.
+/// Bytes to be uploaded to GitHub, stored so that they can be read again: one small part in memory, else the file that
+/// they come from, or an unnamed temporary file for a few parts of a stream at a time. They are cut into parts whose
+/// hashes are known before anything is sent.
 final class GitHubSpool {
-  /// What a commit takes as one blob; GitHub has refused larger ones than 40 MiB.
+  /// The largest blob in a commit; GitHub has refused blobs larger than 40 MiB.
   static let gitPartSize: UInt64 = 24 << 20
-  /// What is one release asset: under GitHub's 2 GiB, and little enough to be sent again.
+  /// The largest release asset: below GitHub's 2 GiB, and small enough to be sent again.
   static let assetPartSize: UInt64 = 256 << 20
 
   struct Part {
@@ -17,35 +17,35 @@ final class GitHubSpool {
     let sha256: Digest
     let gitHash: String
 
-    /// The same bytes have the same name, so that what already exists is known by it.
+    /// Derived from the content, so that a part that already exists is recognised by its name.
     var name: ObjectName { ObjectName("part_\(sha256.hex.prefix(32)).tbk")! }
   }
 
-  /// How many parts of a stream are here at a time, and go up side by side.
+  /// How many parts of a stream are spooled at a time, and uploaded in parallel.
   static let streamedParts = 4
 
   private enum Place {
     case memory([UInt8])
-    /// Ours.
+    /// Our own file.
     case temporary(Descriptor)
-    /// Somebody else's, who may write to it.
+    /// The caller's file, which others may write to.
     case input(FileStart)
   }
 
   private let place: Place
   let partSize: UInt64
-  /// In their order.
+  /// In order.
   let parts: [Part]
-  /// The same, those of the same bytes once.
+  /// The same without duplicates.
   let distinctParts: [Part]
   let sha256: Digest
   let size: UInt64
 
-  /// Reads all of `source`, and leaves it in its file.
+  /// Reads all of `source`, which stays in its file.
   ///
   /// - Parameters:
-  ///   - size: what it will give; more or less is a failure.
-  ///   - partSize: of all parts but the last.
+  ///   - size: the exact size; more or less is a failure.
+  ///   - partSize: the size of all parts but the last.
   init(_ source: any ByteSource, in file: FileStart, size: UInt64, partSize: UInt64) throws(Failure) {
     let cutter = PartCutter(into: CountingSink(), size: size, partSize: partSize)
     try cutter.take(source)
@@ -57,7 +57,7 @@ final class GitHubSpool {
     place = .input(file)
   }
 
-  /// Holds these bytes.
+  /// Keeps these bytes in memory.
   init(_ bytes: [UInt8], partSize: UInt64) throws(Failure) {
     let cutter = PartCutter(into: CountingSink(), size: UInt64(bytes.count), partSize: partSize)
     try cutter.take(MemorySource(bytes))
@@ -69,9 +69,9 @@ final class GitHubSpool {
     place = .memory(bytes)
   }
 
-  /// Takes the next few parts of a stream; nil at its end.
+  /// Reads the next few parts of a stream; nil at its end.
   ///
-  /// - Parameter left: bytes that are still to come, if that is known.
+  /// - Parameter left: bytes that are still to come, if known.
   init?(next source: StreamedSource, partSize: UInt64, left: UInt64?) throws(Failure) {
     let file = try TemporaryFile.anonymous()
     let most = partSize * UInt64(GitHubSpool.streamedParts)
@@ -87,7 +87,7 @@ final class GitHubSpool {
       throw Failure(.io, error.message, hint: GitHubSpool.roomHint)
     }
     if size == 0 { return nil }
-    // What a part is called, and git's hash, begin with its size, which is known now.
+    // A part's name and git hash begin with its size, which is known only now.
     let cutter = PartCutter(into: CountingSink(), size: size, partSize: partSize)
     try cutter.take(FileRange(file, offset: 0, count: size))
     parts = cutter.parts
@@ -110,16 +110,16 @@ final class GitHubSpool {
   }
 }
 
-/// Hashes what passes, the whole and part by part.
+/// Hashes the bytes that pass, as a whole and part by part.
 private final class PartCutter {
   private let sink: any ByteSink
   private let size: UInt64
   private let partSize: UInt64
   private(set) var parts: [GitHubSpool.Part] = []
-  /// Of the whole.
+  /// The hash of the whole.
   private(set) var sha256 = Digest.ofNothing
 
-  /// Those of the same bytes once.
+  /// The parts without duplicates.
   var distinctParts: [GitHubSpool.Part] {
     var seen: Set<String> = []
     return parts.filter { seen.insert($0.gitHash).inserted }
@@ -134,7 +134,7 @@ private final class PartCutter {
   func take(_ source: any ByteSource) throws(Failure) {
     var whole = try SHA256()
     var buffer = [UInt8](repeating: 0, count: chunkSize)
-    // What was read and belongs to the next part.
+    // Bytes already read that belong to the next part.
     var rest = 0..<0
     var offset: UInt64 = 0
     repeat {
@@ -176,7 +176,7 @@ private final class PartCutter {
   }
 }
 
-/// A stream whose front has already been read, passed on piece by piece, and hashed.
+/// A stream whose start has already been read. Passes it on piece by piece, and hashes it.
 final class StreamedSource {
   private var front: [UInt8]
   private let source: any ByteSource
@@ -189,7 +189,7 @@ final class StreamedSource {
     self.source = source
   }
 
-  /// Passes on up to `limit` bytes, which are fewer only at the end. Returns their number.
+  /// Passes on up to `limit` bytes; fewer only at the end. Returns their number.
   func copy(upTo limit: UInt64, to sink: any ByteSink) throws(Failure) -> UInt64 {
     var left = limit
     while left > 0 {
@@ -210,11 +210,11 @@ final class StreamedSource {
     return limit - left
   }
 
-  /// Of all that was passed on; to be asked once.
+  /// The hash of all bytes passed on; call it once.
   func digest() throws(Failure) -> Digest { try hash.finish() }
 }
 
-/// A stretch of a file, read by position, so that several can be read at once.
+/// A range of a file, read by position, so that several can be read at once.
 final class FileRange: ByteSource {
   private let file: Descriptor
   private var offset: UInt64
@@ -236,15 +236,15 @@ final class FileRange: ByteSource {
   }
 }
 
-/// Part of a file that others may write to: its last bytes are passed on only if all have the SHA-256 that
-/// was computed before.
+/// A range of a file that others may write to: its last bytes are passed on only if the whole range has the SHA-256
+/// computed before.
 final class KnownRange: ByteSource {
   private let range: FileRange
   private let sha256: Digest
   private var left: UInt64
   private var hash: SHA256?
 
-  /// - Parameter offset: from where the file was read on.
+  /// - Parameter offset: relative to where reading of the file began.
   init(_ file: FileStart, offset: UInt64, count: UInt64, sha256: Digest) {
     range = FileRange(file.descriptor, offset: file.offset + offset, count: count)
     self.sha256 = sha256
@@ -264,7 +264,7 @@ final class KnownRange: ByteSource {
   }
 }
 
-/// A part as it is: the body of an asset's upload.
+/// A part unencoded: the body of an asset's upload.
 final class PartBody: HTTPBody {
   private let spool: GitHubSpool
   private let part: GitHubSpool.Part
@@ -278,7 +278,7 @@ final class PartBody: HTTPBody {
   func restart() -> any ByteSource { spool.open(part) }
 }
 
-/// A part as the JSON that `POST git/blobs` takes, its content in base64.
+/// A part as JSON for `POST git/blobs`, with its content in base64.
 final class BlobBody: HTTPBody {
   private static let front = Array("{\"encoding\":\"base64\",\"content\":\"".utf8)
   private static let back = Array("\"}".utf8)

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 
 extension GitHubStore {
-  /// The most of a listing that is read, in bytes; GitHub ends one at 7 MB.
+  /// The largest listing that is read, in bytes; GitHub truncates at 7 MB.
   private static let listingLimit = 32 << 20
 
   package func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
@@ -38,8 +38,8 @@ extension GitHubStore {
     var isWhole = true
   }
 
-  /// One request; one more for each folder where GitHub cuts the answer short. What is at a commit does
-  /// not change, so it is asked for once, by whichever process comes first.
+  /// One request, plus one for each folder where GitHub truncates the response. The files at a commit never change, so
+  /// they are listed once and then cached for other processes too.
   private func listing(at head: Head) throws(Failure) -> Listing {
     if let last = lastListing, last.head == head { return last }
     var listing = Listing(head: head)

@@ -1,13 +1,13 @@
 import TBKCore
 import TBKFormat
 
-/// What is known about objects whose ranges are read, one after the other.
+/// State shared by successive reads of object ranges.
 final class GitHubRanges {
-  /// What GitHub serves only whole: files of the branch.
+  /// Objects that GitHub serves only whole: files of the branch.
   let wholes = WholeObjects()
-  /// By the tags of the releases, and by name.
+  /// By release tag, then by name.
   var assets: [String: [String: GitHubReleases.Asset]] = [:]
-  /// By the number of the asset: where its bytes are, for some minutes.
+  /// By asset number: the download locations, valid for some minutes.
   var downloads: [UInt64: AssetDownload] = [:]
 }
 
@@ -59,7 +59,7 @@ extension GitHubStore {
     let pieces = object.pieces(of: range, size: size)
     guard pieces.count == 1, !object.parts.isEmpty, object.parts[pieces[0].index].place != GitHubStaged.gitPlace
     else { return nil }
-    // Opened as any other; what a joined source would open later is opened now.
+    // Opened like any other object, but a joined source is started now.
     let source = try open(object, size: size, range: range)
     try (source as? JoinedSource)?.begin()
     return source
@@ -86,7 +86,7 @@ extension GitHubStore {
       api.client, download.pieces(of: piece.range, size: part.object.size, what: name))
   }
 
-  /// The releases that hold parts. Throws `.malformed` for what is not ours, or too large.
+  /// The releases that contain the parts. Throws `.malformed` if one is not a release of ours, or a part is too large.
   private func tags(of object: ObjectReference) throws(Failure) -> Set<String> {
     let tags = Set(object.parts.map(\.place)).filter { $0 != GitHubStaged.gitPlace }
     for tag in tags where !GitHubReleases.isTag(tag) {

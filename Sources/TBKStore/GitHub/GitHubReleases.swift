@@ -1,19 +1,19 @@
 import TBKCore
 import TBKFormat
 
-/// The releases whose assets hold the parts of large archives: `termbackup-1`, `termbackup-2` and
-/// so on, of up to 1,000 assets each.
+/// The releases whose assets are the parts of large archives: `termbackup-1`, `termbackup-2` and so on, of up to 1,000
+/// assets each.
 final class GitHubReleases {
-  /// What an asset is called in a release, and what the API says about it.
+  /// An asset of a release as the API describes it.
   struct Asset {
     let id: UInt64
     let name: String
     let size: UInt64
-    /// False for what an upload that was interrupted left behind (`starter`).
+    /// False for the remains of an interrupted upload (`starter`).
     let isUploaded: Bool
-    /// Nil where the API says nothing of it.
+    /// Nil if the API does not report it.
     let sha256: Digest?
-    /// By the server's clock; of what bears no date, as late as can be.
+    /// By the server's clock; the latest possible time if the asset has no date.
     let changedAt: Timestamp
 
     func holds(_ part: GitHubSpool.Part) -> Bool { holds(part.size, part.sha256) }
@@ -31,12 +31,12 @@ final class GitHubReleases {
 
   static let tagPrefix = "termbackup-"
   static let assetLimit = 1000
-  /// Bytes of our parts in one release.
+  /// Bytes of our parts that fit in one release.
   static let capacity = UInt64(assetLimit) * GitHubSpool.assetPartSize
   private static let pageSize = 100
-  /// The most releases that are listed or tried: GitHub lists no more of them.
+  /// The most releases to list or try: GitHub lists no more than that.
   private static let releaseLimit = 10_000
-  /// Seconds after which an upload that did not end is nobody's any more.
+  /// Seconds after which an unfinished upload counts as abandoned.
   private static let leftoverAge: Int64 = 86_400
 
   private let api: GitHubAPI
@@ -49,7 +49,7 @@ final class GitHubReleases {
     self.notice = notice
   }
 
-  /// Whether a part's place is a release of ours: its tag.
+  /// Whether a part's place is the tag of one of our releases.
   static func isTag(_ place: String) -> Bool {
     let digits = place.dropFirst(tagPrefix.count)
     return place.hasPrefix(tagPrefix) && (1...6).contains(digits.utf8.count)
@@ -66,7 +66,7 @@ final class GitHubReleases {
     return try parse(response)
   }
 
-  /// All releases that are ours.
+  /// All releases made by TermBackup.
   func all() throws(Failure) -> [Release] {
     var found: [Release] = []
     for page in 1...(GitHubReleases.releaseLimit / GitHubReleases.pageSize) {
@@ -98,7 +98,7 @@ final class GitHubReleases {
     return Release(id: id, tag: tag, uploadURL: url)
   }
 
-  /// Everything in the releases of `tags`, by tag and name.
+  /// All assets in the releases of `tags`, by tag and name.
   func assets(_ tags: Set<String>) throws(Failure) -> [String: [String: Asset]] {
     var found: [String: [String: Asset]] = [:]
     for tag in tags.sorted() {
@@ -108,7 +108,7 @@ final class GitHubReleases {
     return found
   }
 
-  /// Whether all of these parts are where they were sent.
+  /// Whether all of these parts are still in the releases that they were sent to.
   func hold(_ parts: [LedgerEntry.Part]) throws(Failure) -> Bool {
     let found = try assets(Set(parts.map(\.place)))
     return parts.allSatisfy { part in
@@ -126,7 +126,7 @@ final class GitHubReleases {
     return found
   }
 
-  /// Everything in a release, and the first answer that said so.
+  /// All assets of a release, and the first response of the listing.
   func list(_ release: Release) throws(Failure) -> (assets: [Asset], response: HTTPResponse) {
     var found: [Asset] = []
     var first: HTTPResponse?
@@ -163,8 +163,7 @@ final class GitHubReleases {
 
   // MARK: Writing
 
-  /// A release with room for the named assets beside the others that it holds, made if need be, and
-  /// what it holds.
+  /// A release with room for the named assets beside those that it has, created if necessary, and the assets it has.
   private func releaseWithRoom(
     _ names: Set<String>
   ) throws(Failure) -> (Release, [String: Asset]) {
@@ -186,7 +185,7 @@ final class GitHubReleases {
     throw Failure(.cannotCreate, "no release of \(repository.fullName) has room for the archive")
   }
 
-  /// Nil if another writer was faster and it cannot be seen yet.
+  /// Nil if another writer created it first and it is not visible yet.
   private func create(_ tag: String) throws(Failure) -> Release? {
     let response = try api.send(
       "POST", "\(repository.path)/releases",
@@ -204,8 +203,7 @@ final class GitHubReleases {
     }
   }
 
-  /// Brings the parts into a release; what it holds already is not sent. Returns its tag, and
-  /// whether there was such a part.
+  /// Uploads the parts to a release, except those that it has already. Returns its tag, and whether it had such a part.
   func upload(
     _ spool: GitHubSpool, maximumWait: Int, progress: @escaping (Int) -> Void
   ) throws(Failure) -> (tag: String, hasFound: Bool) {
@@ -228,8 +226,8 @@ final class GitHubReleases {
             }
             continue
           }
-          // What a broken upload left, or other bytes under a name that stands for these: good for
-          // nobody. Or another writer is sending it just now, who will find it gone and send it again.
+          // What a failed upload left, or other bytes under this name: of no use. If another writer is uploading it
+          // right now, that writer will find it gone and send it again.
           try delete(asset)
         }
         missing.append(part)
@@ -237,12 +235,12 @@ final class GitHubReleases {
       if missing.isEmpty { return (release.tag, hasFound) }
       var lastMoved = monotonicNanoseconds()
       let failure = try send(missing, of: spool, to: release, known: &known) { count in
-        // What is taken back has not moved.
+        // Retracted bytes are not progress.
         if count > 0 { lastMoved = monotonicNanoseconds() }
         progress(count)
       }
       guard let failure else { return (release.tag, hasFound) }
-      // An upload is not simply sent again: the server may have it, or half of it.
+      // An upload cannot simply be repeated: the server may have all or part of it.
       round += 1
       let now = monotonicNanoseconds()
       let pause = HTTPClient.delay(afterAttempt: round)
@@ -257,8 +255,7 @@ final class GitHubReleases {
     }
   }
 
-  /// Sends the parts, several at once, each once. Returns what went wrong with one of them, if a
-  /// later attempt may help.
+  /// Sends the parts in parallel, each once. Returns the failure of one of them if a later attempt may help.
   private func send(
     _ parts: [GitHubSpool.Part], of spool: GitHubSpool, to release: Release,
     known: inout Set<String>, progress: @escaping (Int) -> Void
@@ -293,7 +290,7 @@ final class GitHubReleases {
           }
           known.insert(asset.name)
         case 422:
-          // It came there between the listing and now; the next listing shows what it is.
+          // The asset was created after the listing; the next listing shows it.
           transient = api.unexpected(response, "an upload")
           exchange.retract()
         case 404: throw GitHubJudge.denied(response)
@@ -312,7 +309,7 @@ final class GitHubReleases {
 
   // MARK: Removing
 
-  /// Removes the assets that hold these parts; gone already is as good.
+  /// Removes the assets that contain these parts. One that is already gone is not an error.
   func remove(_ parts: [LedgerEntry.Part]) throws(Failure) {
     var found = try assets(Set(parts.map(\.place)))
     for part in parts {
@@ -323,7 +320,7 @@ final class GitHubReleases {
 
   private func delete(_ asset: Asset) throws(Failure) { try delete(asset.id) }
 
-  /// Gone already is as good.
+  /// An asset that is already gone is not an error.
   func delete(_ id: UInt64) throws(Failure) {
     let response = try api.send("DELETE", "\(repository.path)/releases/assets/\(id)")
     guard [204, 404].contains(response.status) else {
@@ -331,7 +328,7 @@ final class GitHubReleases {
     }
   }
 
-  /// Removes what uploads left that were interrupted a day ago.
+  /// Removes the remains of uploads that were interrupted a day or more ago.
   private func cleanLeftovers(
     _ assets: [String: Asset], except names: Set<String>, before limit: Timestamp
   ) {
@@ -343,20 +340,20 @@ final class GitHubReleases {
 
   // MARK: Downloads
 
-  /// What brings the bytes of an asset.
+  /// The download of an asset.
   func download(_ asset: Asset, progress: @escaping (Int) -> Void) -> AssetDownload {
     AssetDownload(api, "\(repository.path)/releases/assets/\(asset.id)", progress: progress)
   }
 }
 
-/// Where the bytes of an asset are: GitHub redirects to a place that is good for some minutes.
+/// Where the bytes of an asset are: GitHub redirects to a URL that is valid for some minutes.
 final class AssetDownload {
   private let api: GitHubAPI
   private let path: String
   private let progress: (Int) -> Void
   private var place: HTTPURL?
   private var since: Int64 = 0
-  /// How long a redirect is used again; GitHub's are good for five minutes.
+  /// How long a redirect is reused, in nanoseconds; GitHub's are valid for five minutes.
   private static let lifetime: Int64 = 120_000_000_000
 
   init(_ api: GitHubAPI, _ path: String, progress: @escaping (Int) -> Void) {
@@ -365,11 +362,11 @@ final class AssetDownload {
     self.progress = progress
   }
 
-  /// What brings a range of it.
+  /// The requests that fetch a range of the asset.
   ///
   /// - Parameters:
-  ///   - size: of all of it.
-  ///   - what: what failures call it.
+  ///   - size: of the whole asset.
+  ///   - what: the name for failures.
   func pieces(of wanted: Range<UInt64>, size: UInt64, what: String) -> [PiecewiseDownload.Piece] {
     var pieces: [PiecewiseDownload.Piece] = []
     var offset = wanted.lowerBound
@@ -400,7 +397,7 @@ final class AssetDownload {
     return try api.exchange("GET", path, options)
   }
 
-  /// Remembers where an answer came from; forgets a place that no longer works.
+  /// Remembers where a response came from, or forgets a URL that no longer works.
   private func note(_ response: HTTPResponse) -> Bool {
     let isElsewhere = !response.url.hasSameOrigin(as: api.root)
     if response.isSuccess {

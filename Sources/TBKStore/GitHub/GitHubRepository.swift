@@ -1,14 +1,14 @@
 import TBKCore
 import TBKFormat
 
-/// A repository on GitHub, and the branch of it that is the store.
+/// A repository on GitHub and the branch that is the store.
 package struct GitHubRepository: Hashable, Sendable {
   package let owner: String
   package let name: String
   /// Nil for the repository's default branch.
   package var branch: String?
 
-  /// Reads `owner/repo` or `owner/repo#branch`; nil for what is neither.
+  /// Reads `owner/repo` or `owner/repo#branch`; nil for anything else.
   package init?(_ text: String) {
     guard case .gitHub(let checked)? = try? StoreReference(Array("github:\(text)".utf8)) else {
       return nil
@@ -43,12 +43,12 @@ package struct GitObjectID: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Where large things go.
+/// Where large objects are stored.
 package enum GitHubPlacement: String, CaseIterable, Sendable {
   /// Archives of more than one part into release assets, everything else into commits.
   case auto
-  /// Everything into commits: git keeps what was ever committed.
+  /// Everything into commits: git keeps everything that was ever committed.
   case git
-  /// All archives into release assets, which can be deleted for good.
+  /// All archives into release assets, which can be deleted permanently.
   case release
 }

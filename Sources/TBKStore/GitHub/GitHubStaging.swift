@@ -1,36 +1,36 @@
 import TBKCore
 import TBKFormat
 
-/// Bytes that are on GitHub, and that no commit names yet.
+/// Bytes that are on GitHub, but in no commit yet.
 final class GitHubStaged: StagedObject {
-  /// The `place` of a part that lies in the branch, beside what it is a part of.
+  /// The `place` of a part that is in the branch, beside its object.
   static let gitPlace = "git"
 
   let size: UInt64
   let sha256: Digest
   let parts: [LedgerEntry.Part]
-  /// What a tree has to name: under the object's own name if that is nil.
+  /// The blobs for the tree; a nil name stands for the object's own name.
   let blobs: [(name: ObjectName?, hash: GitObjectID)]
-  /// What was brought into a release, to be sent again if it goes before a commit names it.
+  /// The upload to a release, to be repeated if it is removed before a commit names it.
   let release: InRelease?
 
   struct InRelease {
-    /// Nil where the bytes came as a stream, and are not here any more.
+    /// Nil if the bytes came as a stream and are no longer here.
     let spool: GitHubSpool?
-    /// Whether parts were found there and not sent: they may be another backup's, and go with it.
+    /// Whether some parts already existed: they may belong to another backup, and be removed with it.
     let hasFound: Bool
-    /// When the first part may have been there, by both clocks: a machine that sleeps stops one, and
-    /// the other may be set.
+    /// When the first part may have been uploaded, by both clocks: one stops while the machine sleeps, the other can be
+    /// set.
     let since: (wall: Int64, monotonic: Int64)
 
     static func now() -> (wall: Int64, monotonic: Int64) {
       (Timestamp.now().nanoseconds, monotonicNanoseconds())
     }
 
-    /// Whether somebody may have removed a part: with the backup it was found to belong to, or, after
-    /// a day, as what no ledger names.
+    /// Whether another writer may have removed a part: with the backup it belonged to, or, after a day, as one that no
+    /// ledger names.
     ///
-    /// - Parameter limit: seconds for which what was sent is taken to be there.
+    /// - Parameter limit: seconds for which uploaded parts are assumed to exist.
     func isDoubtful(after limit: Int64) -> Bool {
       let now = InRelease.now()
       let limit = limit * 1_000_000_000
@@ -72,7 +72,7 @@ extension GitHubStore {
     Failure(.truncated, "\(count) bytes came where \(size) were announced")
   }
 
-  /// Of an object of `size` bytes. What goes into a release has larger ones.
+  /// The part size for an object of `size` bytes. Parts for a release are larger.
   private func partSize(_ size: UInt64, in folder: ObjectPath.Folder) -> UInt64 {
     let isLarge = size > GitHubSpool.gitPartSize
     let goesToRelease =
@@ -80,7 +80,7 @@ extension GitHubStore {
     return goesToRelease ? GitHubSpool.assetPartSize : GitHubSpool.gitPartSize
   }
 
-  /// Sends what comes while it comes, a few parts at a time: no more of it is kept here.
+  /// Uploads a stream as it arrives, keeping only a few parts at a time.
   private func stage(
     _ source: StreamedSource, size: UInt64?, partSize: UInt64
   ) throws(Failure) -> any StagedObject {
@@ -144,7 +144,7 @@ extension GitHubStore {
       blobs: isOne ? blobs.map { (nil, $0.hash) } : blobs)
   }
 
-  /// Gives an empty repository its first commit, without which it takes nothing else.
+  /// Gives an empty repository its first commit; until then it accepts nothing else.
   func prepareRepository() throws(Failure) {
     if state == .unknown { try locate() }
     guard case .noBranch(isEmpty: true) = state else { return }
@@ -163,19 +163,19 @@ extension GitHubStore {
       let json = try response.json("the first commit")
       if repository.branch == nil, let commit = GitObjectID(json["commit"]?["sha"]?.text),
         let tree = GitObjectID(json["commit"]?["tree"]?["sha"]?.text),
-        json["commit"]?["parents"]?.elements?.isEmpty ?? false  // Else somebody was faster.
+        json["commit"]?["parents"]?.elements?.isEmpty ?? false  // Else another writer was first.
       {
         begin(at: Head(commit: commit, tree: tree))
         return
       }
       try locate()
-    case 409, 422: try locate()  // Another writer was faster.
+    case 409, 422: try locate()  // Another writer was first.
     case 404: throw GitHubJudge.denied(response)
     default: throw api.unexpected(response, "the first commit")
     }
   }
 
-  /// Sends what the repository does not have yet, several parts at once.
+  /// Uploads the parts that the repository lacks, in parallel.
   private func uploadBlobs(_ spool: GitHubSpool) throws(Failure) {
     let parts = spool.distinctParts
     var missing = Array(parts.indices)
@@ -190,7 +190,7 @@ extension GitHubStore {
       var options = GitHubAPI.Options()
       options.body = BlobBody(spool, part)
       options.isWhole = false
-      // Base64 sends four bytes for three.
+      // Base64 sends four bytes for every three.
       var rest = 0
       options.progress = { count in
         let scaled = count * 3 + rest
@@ -201,7 +201,7 @@ extension GitHubStore {
       exchanges.append(exchange)
       api.client.start(exchange)
     }
-    // One that fails for good ends the others too.
+    // A permanent failure of one ends the others too.
     try api.client.drive {
       exchanges.allSatisfy { $0.result != nil } || exchanges.contains { $0.hasFailed }
     }
@@ -224,7 +224,7 @@ extension GitHubStore {
     }
   }
 
-  /// Which parts the repository lacks. An upload that was interrupted left the first ones.
+  /// Which parts the repository lacks. An interrupted upload has left the first ones.
   private func missingBlobs(_ parts: [GitHubSpool.Part]) throws(Failure) -> [Int] {
     func has(_ index: Int) throws(Failure) -> HTTPExchange {
       try api.exchange(

@@ -4,10 +4,10 @@ import TBKFormat
 
 /// A store in a repository on GitHub: the layout of a directory store, on one branch.
 ///
-/// A commit of the store is a commit of git: blobs first, then a tree over the one that the ledger
-/// was read from, then the branch is moved, never by force. Who moves it first wins; the other
-/// meets a conflict, and builds its commit again over the new head without sending blobs again.
-/// Archives of more than one part lie in the assets of releases, which can be deleted for good.
+/// A commit of the store is a git commit: blobs first, then a tree based on the one that the ledger was read from, then
+/// the branch is moved, never by force. The first writer to move it wins; another gets a conflict and rebuilds its
+/// commit on the new head without sending blobs again. Archives of more than one part are stored as release assets,
+/// which can be deleted permanently.
 package final class GitHubStore: Store {
   /// A commit and its tree.
   struct Head: Equatable {
@@ -18,16 +18,16 @@ package final class GitHubStore: Store {
   /// What is known of the branch.
   enum State: Equatable {
     case unknown
-    /// The repository has no such branch; `isEmpty` if it can have no other either.
+    /// The repository has no such branch; `isEmpty` if it has no commit at all.
     case noBranch(isEmpty: Bool)
     case at(Head)
   }
 
-  /// Seconds to go on through a network that fails, unless another time is given.
+  /// Default for the seconds to keep trying while the network fails.
   package static let standardWait = 900
-  /// The largest object that the contents API serves.
+  /// The largest object that the contents API serves, in bytes.
   static let contentsLimit = 100 << 20
-  /// Up to here the ledger goes into the tree's own request.
+  /// The largest ledger, in bytes, that is sent inside the tree request.
   static let inlineLedgerLimit = 512 << 10
 
   package let address: StoreAddress
@@ -37,23 +37,22 @@ package final class GitHubStore: Store {
   let context: StoreContext
   let maximumWait: Int
   let cache: GitHubCache
-  /// What ranges of objects were read from so far.
+  /// State from earlier reads of object ranges.
   let ranges = GitHubRanges()
   private var facts: GitHubCache.Facts?
   private(set) var state = State.unknown
-  /// Whether no object lies at the head without an entry: the ledger there was made by us, or there
-  /// are no objects.
+  /// Whether every object at the head has an entry: the ledger there was written by TermBackup, or there are no
+  /// objects.
   var isOurs = false
-  /// Whether there is a ledger at the head; nil if nobody has looked there.
+  /// Whether there is a ledger at the head; nil if not checked yet.
   private(set) var hasLedger: Bool?
   private var hasAskedForRepository = false
-  /// What was last listed.
+  /// The last listing.
   var lastListing: Listing?
-  /// Seconds after which parts that were sent to a release are looked for again before a commit
-  /// names them.
+  /// Seconds after which parts uploaded to a release are checked again before a commit names them.
   var doubtAfter: Int64 = 3600
 
-  /// - Parameter root: of the API; nil for the one that is configured.
+  /// - Parameter root: the API's root; nil for the configured one.
   package init(
     _ repository: GitHubRepository, _ context: StoreContext, root: HTTPURL? = nil
   ) throws(Failure) {
@@ -87,11 +86,11 @@ package final class GitHubStore: Store {
   /// The branch that is the store.
   var branch: String { repository.branch ?? facts?.branch ?? "" }
 
-  /// Asks where the branch is.
+  /// Looks up the branch.
   func locate() throws(Failure) {
     if branch.isEmpty { try askForRepository() }
     if try askForBranch() { return }
-    // Its default branch may have become another since it was last asked for.
+    // The default branch may have changed since it was last looked up.
     let before = branch
     let hadAsked = hasAskedForRepository
     if !hadAsked { try askForRepository() }
@@ -132,7 +131,7 @@ package final class GitHubStore: Store {
     return true
   }
 
-  /// What was known of another head is not known of this one.
+  /// Knowledge of another head does not apply to this one.
   private func arrive(at head: Head) {
     if state == .at(head) { return }
     state = .at(head)
@@ -140,7 +139,7 @@ package final class GitHubStore: Store {
     isOurs = false
   }
 
-  /// Learns the default branch. Throws `.unavailable` if there is no such repository.
+  /// Looks up the default branch. Throws `.unavailable` if there is no such repository.
   private func askForRepository() throws(Failure) {
     hasAskedForRepository = true
     let response = try api.send("GET", repository.path)
@@ -170,7 +169,7 @@ package final class GitHubStore: Store {
 
   private var defaultBranch: String?
 
-  /// Whether the repository has no commit at all. Where the default branch is missing it is so.
+  /// Whether the repository has no commit at all: true if its default branch is missing.
   private func isRepositoryEmpty() throws(Failure) -> Bool {
     guard let named = repository.branch, named != defaultBranch else { return true }
     let path = (defaultBranch ?? "main").percentEncoded(keepingSlashes: true)
@@ -209,7 +208,7 @@ package final class GitHubStore: Store {
     return StoredLedger(bytes: bytes, version: LedgerVersion(head.commit.description))
   }
 
-  /// Keeps the ledger at a commit for the next time.
+  /// Caches the ledger at a commit.
   func remember(_ ledger: [UInt8], at head: Head, tag: String?) {
     state = .at(head)
     hasLedger = true
@@ -218,14 +217,14 @@ package final class GitHubStore: Store {
     if let facts { cache.keep(facts, ledger: ledger) }
   }
 
-  /// After the first commit of a repository, which holds neither ledger nor objects.
+  /// Sets the state after the first commit of a repository, which has neither ledger nor objects.
   func begin(at head: Head) {
     state = .at(head)
     hasLedger = false
     isOurs = true
   }
 
-  /// The branch is no longer where it was.
+  /// The branch has moved.
   func forget() { state = .unknown }
 
   func contentsPath(_ path: String, at head: Head) -> String {
@@ -233,8 +232,8 @@ package final class GitHubStore: Store {
     return "\(repository.path)/contents/\(escaped)?ref=\(head.commit)"
   }
 
-  /// A branch without a ledger may become a store if it holds nothing but what a new repository
-  /// does. Throws `.integrity` where backups lie without a ledger.
+  /// Throws unless a branch without a ledger has only the files of a new repository; `.integrity` if it has backups but
+  /// no ledger.
   private func refuseForeignRepository(_ head: Head) throws(Failure) {
     let response = try api.send("GET", "\(repository.path)/git/trees/\(head.tree)")
     guard response.status == 200, let list = try response.json("the tree")["tree"]?.elements else {
@@ -277,7 +276,7 @@ package final class GitHubStore: Store {
     }
     var response = try get(head)
     if response.status == 404 {
-      // Another writer may have put it there since the branch was last asked for.
+      // Another writer may have committed it since the branch was last looked up.
       try locate()
       guard case .at(let now) = state, now != head else { throw GitHubStore.missing(what) }
       response = try get(now)

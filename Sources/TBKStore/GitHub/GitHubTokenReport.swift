@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What GitHub says about a token, and of what it may do.
+/// What GitHub reports about a token and its permissions.
 package struct GitHubTokenReport: Sendable {
   /// GitHub's kinds, by their prefix.
   package enum Kind: String, Sendable {
@@ -22,10 +22,10 @@ package struct GitHubTokenReport: Sendable {
     }
   }
 
-  /// What is known of a right to write.
+  /// What is known about write access.
   package enum Push: String, Sendable {
     case yes, no
-    /// The user may; whether the token may shows only when it writes.
+    /// The user has write access; whether the token has it shows only on writing.
     case roleOnly = "role-only"
   }
 
@@ -33,7 +33,7 @@ package struct GitHubTokenReport: Sendable {
     package let fullName: String
     package let isPrivate: Bool
     package let defaultBranch: String
-    /// As the API names them; nil where it does not.
+    /// As the API names them; nil if it does not report them.
     package let permissions: String?
     package let push: Push
     package let isEmpty: Bool
@@ -50,11 +50,11 @@ package struct GitHubTokenReport: Sendable {
   package let rateLimit: Int
   package let rateRemaining: Int
   package let rateReset: Timestamp
-  /// Seconds by which the clock of this machine is ahead of the server's; nil if that says no time.
+  /// Seconds by which this machine's clock is ahead of the server's; nil if the server reports no time.
   package let clockSkew: Int?
   package let repository: Repository?
 
-  /// Days before its end at which a token is worth a warning.
+  /// Days before its expiry from which a token causes a warning.
   package static let warningDays = 14
 
   /// Whole days that are left; nil if it does not expire.
@@ -62,12 +62,12 @@ package struct GitHubTokenReport: Sendable {
     expires.map { GitHubTokenReport.days(from: now, to: $0) }
   }
 
-  /// However far in the past the server says that it ended.
+  /// Whole days, negative after expiry. Any expiry date before 1970 counts as 1970.
   static func days(from now: Timestamp, to end: Timestamp) -> Int {
     Int((max(0, end.nanoseconds) - now.nanoseconds) / 86_400_000_000_000)
   }
 
-  /// What the person should know, a sentence each.
+  /// Warnings for the user, a sentence each.
   package func warnings(now: Timestamp = .now()) -> [String] {
     var found: [String] = []
     if let days = daysLeft(now: now), days < GitHubTokenReport.warningDays {
@@ -90,10 +90,10 @@ package struct GitHubTokenReport: Sendable {
     return found
   }
 
-  /// Asks GitHub. Throws `.token` for a token that is not good, `.unavailable` for a repository
-  /// that does not exist or that it may not see.
+  /// Queries GitHub. Throws `.token` for an invalid token, `.unavailable` for a repository that does not exist or that
+  /// the token cannot see.
   ///
-  /// - Parameter repository: what to report the access to; nil for only the token.
+  /// - Parameter repository: the repository to report access to; nil for the token only.
   package init(_ repository: GitHubRepository?, _ context: StoreContext) throws(Failure) {
     guard let token = try context.token() else { throw GitHubStore.noToken }
     let prefix = GitHubTokenReport.prefix(token)
@@ -130,8 +130,8 @@ package struct GitHubTokenReport: Sendable {
     }
   }
 
-  /// The answer that says whose token it is. That of a workflow or an app is nobody's: it answers
-  /// for itself.
+  /// The response that names the token's user. The token of a workflow or an app has no user, so another endpoint is
+  /// queried.
   private static func askForUser(_ api: GitHubAPI, _ kind: Kind) throws(Failure) -> HTTPResponse {
     do throws(Failure) {
       let answer = try api.send("GET", "user")
@@ -178,7 +178,7 @@ package struct GitHubTokenReport: Sendable {
       push: push, isEmpty: reference.status == 409)
   }
 
-  /// Everything up to the underscore that ends the kind; nothing if there is none.
+  /// Everything up to the underscore that ends the kind; empty if there is none.
   private static func prefix(_ token: borrowing Secret) -> String {
     token.withBytes { bytes in
       for known in ["github_pat_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"] {
@@ -191,7 +191,7 @@ package struct GitHubTokenReport: Sendable {
     }
   }
 
-  /// A header's value as one word or list that a terminal and a TSV can take.
+  /// A header's value made safe for a terminal and for TSV.
   static func word(_ text: String) -> String {
     let shown = text.unicodeScalars.filter { $0.value >= 0x20 && $0.value < 0x7f }
     return String(String.UnicodeScalarView(shown.prefix(200)))

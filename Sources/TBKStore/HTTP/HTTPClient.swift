@@ -2,24 +2,24 @@ import CCurl
 import Glibc
 import TBKCore
 
-/// Speaks HTTP through libcurl, many requests at once on one thread. Owns a multi handle, and with
-/// it the connections, which are used again.
+/// An HTTP client over libcurl that runs many requests at once on one thread. Owns a multi handle, which keeps
+/// connections for reuse.
 ///
-/// What may be transient is asked again, after growing pauses, until too much time is lost.
+/// Requests with possibly transient failures are repeated, after growing pauses, until too much time is lost.
 @safe package final class HTTPClient {
   private let multi: UnsafeMutableRawPointer
   private let settings: HTTPSettings
   private let credential: Credential?
   private var patience: Patience
-  /// By the address of the handle.
+  /// By the address of the easy handle.
   private var running: [UInt: (transfer: HTTPTransfer, exchange: HTTPExchange)] = [:]
   private var waiting: [HTTPExchange] = []
-  /// No request is started before; nanoseconds.
+  /// No request starts before this time; nanoseconds.
   private var pausedUntil: Int64 = 0
-  /// Origins that have answered at least once.
+  /// Origins that have responded at least once.
   private var known: Set<String> = []
 
-  /// Attempts at a host that has never answered.
+  /// Attempts at a host that has never responded.
   static let attemptsAtUnknown = 3
   static let maximumRedirects = 5
 
@@ -35,7 +35,7 @@ import TBKCore
       multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, max(8, settings.width * 2))
   }
 
-  /// Once in a process, before any thread but the first.
+  /// Runs once per process, before any other thread starts.
   private static let isLibraryReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
   deinit {
@@ -47,17 +47,17 @@ import TBKCore
 
   // MARK: Asking
 
-  /// The answer to one request.
+  /// Sends one request and returns its response.
   package func send(_ exchange: HTTPExchange) throws(Failure) -> HTTPResponse {
     start(exchange)
     try drive { exchange.isOver }
     return try exchange.get()
   }
 
-  /// To be followed by `drive`.
+  /// Queues a request; `drive` runs it.
   package func start(_ exchange: HTTPExchange) { waiting.append(exchange) }
 
-  /// Gives up what was started and has not ended.
+  /// Cancels the requests that have not ended.
   package func cancel() {
     for (transfer, _) in running.values {
       unsafe _ = curl_multi_remove_handle(multi, transfer.handle)
@@ -66,9 +66,9 @@ import TBKCore
     waiting = []
   }
 
-  /// Runs what was started until `isDone`.
+  /// Runs the started requests until `isDone`.
   package func drive(until isDone: () -> Bool) throws(Failure) {
-    // Whoever reads slowly is not to be held against the server.
+    // Time that the caller spent elsewhere must not count against the server.
     let start = now
     for (transfer, _) in running.values { transfer.resume(at: start) }
     do throws(Failure) {
@@ -91,7 +91,7 @@ import TBKCore
     }
   }
 
-  /// No further request for so long, all of them.
+  /// Starts no further request for this long.
   package func pause(nanoseconds: Int64) {
     pausedUntil = max(pausedUntil, now + nanoseconds)
   }
@@ -120,8 +120,8 @@ import TBKCore
     waiting = rest
   }
 
-  /// Milliseconds until another exchange may be started, 250 at most. What waits for room waits for
-  /// something that ends, which wakes the poll.
+  /// Milliseconds until another exchange may start, at most 250. Exchanges that wait for a free slot need no timer: the
+  /// end of another one wakes the poll.
   private var untilNextStart: Int64 {
     guard running.count < settings.width,
       let due = waiting.map({ max($0.notBefore, pausedUntil) }).min()
@@ -180,13 +180,13 @@ import TBKCore
     }
   }
 
-  /// Ends transfers of which a byte moves now and then.
+  /// Ends transfers that are too slow.
   private func giveUpWhatIsSlow() {
     let time = now
     for (address, (transfer, exchange)) in running {
       transfer.count(until: time, for: &exchange.pace)
       let isLate = exchange.pace?.isBehind(seconds: settings.wholePatience) ?? false
-      // libcurl itself gives up what stands still, and says why.
+      // libcurl itself ends stalled transfers, and reports why.
       guard isLate || transfer.pace.isBehind(seconds: settings.stall + 2) else { continue }
       unsafe _ = curl_multi_remove_handle(multi, transfer.handle)
       running[address] = nil
@@ -233,8 +233,8 @@ import TBKCore
     }
   }
 
-  /// A redirect is followed where it cannot change what is asked (RFC 9110, 15.4); of what writes,
-  /// only within the same server.
+  /// Follows a redirect if that cannot change the request (RFC 9110, 15.4); for requests that write, only within the
+  /// same server.
   private func follow(_ exchange: HTTPExchange, _ response: HTTPResponse, to location: String) {
     let isRead = ["GET", "HEAD"].contains(exchange.request.method)
     let keepsMethod = [307, 308].contains(response.status)
@@ -253,9 +253,9 @@ import TBKCore
     waiting.append(exchange)
   }
 
-  /// Puts off another attempt, or gives up.
+  /// Schedules another attempt, or gives up.
   ///
-  /// - Parameter since: when the last byte moved: the time from there on is lost.
+  /// - Parameter since: when the last byte moved; time after that counts as lost.
   private func again(_ exchange: HTTPExchange, _ failure: Failure, since: Int64) {
     guard exchange.isRepeated else {
       exchange.result = .failure(failure)
@@ -273,15 +273,14 @@ import TBKCore
       return
     }
     exchange.notBefore = until
-    // Another try starts where the first one did: a redirect may have been to a place that is
-    // gone by now.
+    // The next attempt starts from the original URL: a redirect target may be gone.
     exchange.url = exchange.request.url
     exchange.redirects = 0
     waiting.append(exchange)
   }
 
-  /// Half a second, doubled with every attempt up to a minute; at random between half and all of
-  /// it, so that many who failed together do not come back together.
+  /// In nanoseconds. Half a second, doubled with every attempt up to a minute; random between half and all of it, so
+  /// that clients that failed together do not retry together.
   package static func delay(afterAttempt attempt: Int) -> Int64 {
     let most: Int64 = min(60_000_000_000, 500_000_000 << Int64(min(max(attempt, 1) - 1, 10)))
     return Int64.random(in: most / 2...most)

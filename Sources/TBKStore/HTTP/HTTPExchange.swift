@@ -1,17 +1,17 @@
 import TBKCore
 
-/// What a client makes of an answer.
+/// How a client handles a response.
 package enum HTTPVerdict {
-  /// It is the answer, whatever its status.
+  /// The response is final, whatever its status.
   case accept
-  /// Asking again may help.
+  /// Repeating the request may help.
   case again(Failure)
   /// No request may be sent before this many seconds have passed.
   case pause(seconds: Int, Failure)
   case fail(Failure)
 }
 
-/// A request and its fate, over as many attempts as it takes.
+/// A request and its outcome, over as many attempts as needed.
 package final class HTTPExchange {
   package let request: HTTPRequest
   /// Whether a failed attempt is followed by another.
@@ -21,27 +21,27 @@ package final class HTTPExchange {
   private let judge: (HTTPResponse) -> HTTPVerdict
   private let progress: (Int) -> Void
 
-  /// How fast it is over all attempts, if nothing can be done before the whole response has arrived.
+  /// The rate over all attempts, if nothing can be done before the whole response has arrived.
   var pace: Pace?
 
   package internal(set) var result: Result<HTTPResponse, Failure>?
-  /// Attempts that came to nothing.
+  /// Failed attempts.
   var failures = 0
-  /// Nanoseconds before which it is not to be started.
+  /// The earliest start of the next attempt; nanoseconds.
   var notBefore: Int64 = 0
-  /// Where redirects have led.
+  /// The current URL, after redirects.
   var url: HTTPURL
   var redirects = 0
-  /// What has come of the body in attempts that were interrupted.
+  /// Body bytes received in interrupted attempts.
   var received: [UInt8] = []
 
   /// - Parameters:
-  ///   - isRepeated: false where somebody has to look before it is asked again.
-  ///   - isResumed: for a body that does not change while it is read; only of a GET.
-  ///   - judge: what an answer means; by default only 408, 429 and 5xx are asked again, when the server
-  ///   says so if it does.
-  ///   - progress: given the number of bytes as they are sent, or received if none are; negative where they have
-  ///     to be again.
+  ///   - isRepeated: false if the caller must check before the request is sent again.
+  ///   - isResumed: for a GET whose body does not change while it is read.
+  ///   - judge: interprets a response; by default only 408, 429 and 5xx are retried, after the delay that the response
+  ///     asks for, if any.
+  ///   - progress: called with the number of bytes sent, or received if none are sent; negative if bytes must be
+  ///     transferred again.
   package init(
     _ request: HTTPRequest, isRepeated: Bool = true, isResumed: Bool = false,
     judge: @escaping (HTTPResponse) -> HTTPVerdict = HTTPExchange.standardJudge,
@@ -62,7 +62,7 @@ package final class HTTPExchange {
     }
   }
 
-  /// That it be asked again: when the answer says so, if it does.
+  /// Retry, after the delay that the response asks for, if any.
   package static func later(_ response: HTTPResponse, _ failure: Failure) -> HTTPVerdict {
     response.retryAfter.map { .pause(seconds: $0, failure) } ?? .again(failure)
   }
@@ -73,7 +73,7 @@ package final class HTTPExchange {
       httpStatus: response.status)
   }
 
-  /// The answer; the failure it ended with.
+  /// The response. Throws the failure that ended the request.
   package func get() throws(Failure) -> HTTPResponse {
     guard let result else { throw Failure(.library, "the request has not ended") }
     return try result.get()
@@ -86,7 +86,7 @@ package final class HTTPExchange {
     return false
   }
 
-  /// Bytes of this attempt that it was told of.
+  /// Bytes of this attempt reported to `progress`.
   private var moved = 0
 
   func didMove(_ count: Int) {
@@ -94,7 +94,7 @@ package final class HTTPExchange {
     progress(count)
   }
 
-  /// Takes back bytes that were reported and then lost.
+  /// Reports as lost the bytes of this attempt that were reported before.
   package func retract() {
     if moved > 0 { progress(-moved) }
     moved = 0
@@ -106,7 +106,7 @@ package final class HTTPExchange {
     var next = request
     next.url = url
     if let range, UInt64(received.count) > range.last - range.first {
-      received = []  // All of it came, and still it was interrupted.
+      received = []  // All of it had arrived, and still it was interrupted.
     }
     if !received.isEmpty {
       let first = range?.first ?? 0
@@ -117,7 +117,7 @@ package final class HTTPExchange {
     return next
   }
 
-  /// The bytes that the request asks for, if not for all.
+  /// The byte range that the request asks for; nil for everything.
   private var range: (first: UInt64, last: UInt64)? {
     guard let text = request.headers.first(where: { $0.name == "Range" })?.value,
       text.hasPrefix("bytes=")
@@ -129,7 +129,7 @@ package final class HTTPExchange {
     return (first, last)
   }
 
-  /// Puts what came before in front of an answer, and says what it means.
+  /// Prepends earlier received bytes to a response, and judges it.
   func take(_ response: HTTPResponse) -> (HTTPResponse, HTTPVerdict) {
     var whole = response
     if !received.isEmpty, response.status == 206 {
@@ -151,11 +151,11 @@ package final class HTTPExchange {
       received += part.body
       moved = 0
     } else {
-      received = []  // More than there can be.
+      received = []  // More than the limit.
     }
   }
 
-  /// Whether an answer begins where it was asked to.
+  /// Whether a response begins at the requested offset.
   private func isContinuation(_ response: HTTPResponse) -> Bool {
     if response.status == 200 { return received.isEmpty && range == nil }
     let first = (range?.first ?? 0) + UInt64(received.count)

@@ -1,26 +1,26 @@
 import TBKCore
 import TBKFormat
 
-/// A request of HTTP. Its body can be sent again from the start.
+/// An HTTP request. Its body can be sent again from the start.
 package struct HTTPRequest {
   package var method: String
   package var url: HTTPURL
-  /// Name and value; neither holds a line break.
+  /// Name and value; neither contains a line break.
   package var headers: [(name: String, value: String)]
   package var body: (any HTTPBody)?
-  /// Whether the client's credential goes with it, to the origins that may have it.
+  /// Whether the client's credential is sent, to the origins that may have it.
   package var isAuthorized = true
-  /// Whether a redirect is followed, if that cannot change the request; else it is the response.
+  /// Whether a redirect is followed, if that cannot change the request; else the redirect is the response.
   package var followsRedirects = true
-  /// The largest answer that is taken, in bytes.
+  /// The largest accepted response, in bytes.
   package var limit = HTTPRequest.documentLimit
-  /// Whether it is a question and an answer of a few bytes, or a ledger, and not a transfer that may be long:
-  /// then it has less time in all.
+  /// Whether it is a small request and response, or a ledger, rather than a transfer that may be long: it gets less
+  /// time in all.
   package var isWhole = false
-  /// Whether the server may compress its answer.
+  /// Whether the server may compress its response.
   package var acceptsCompression = false
 
-  /// What a JSON document may take: read, it is many times as large.
+  /// The limit for a JSON document, in bytes: parsed, it takes many times as much memory.
   package static let documentLimit = 8 << 20
 
   package init(
@@ -52,13 +52,13 @@ package final class BytesBody: HTTPBody {
   package func restart() -> any ByteSource { MemorySource(bytes) }
 }
 
-/// An answer, whole.
+/// A complete response.
 package struct HTTPResponse: Sendable {
   package var status: Int
-  /// By name, in lower case; of several of one name the last.
+  /// By lower-case name; if a name is repeated, the last one.
   package var headers: [String: String] = [:]
   package var body: [UInt8] = []
-  /// Where it came from, after redirects.
+  /// The final URL, after redirects.
   package var url: HTTPURL
 
   package var isSuccess: Bool { (200..<300).contains(status) }
@@ -70,30 +70,30 @@ package struct HTTPResponse: Sendable {
     headers["date"].flatMap { httpDate($0) }?.earlier(seconds: UInt64(clamping: seconds))
   }
 
-  /// No server's word keeps us longer, in seconds.
+  /// The longest pause accepted from a server, in seconds.
   private static let longestPause = 86_400
 
-  /// Seconds that it asks to wait: `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date; nil if it
-  /// does not ask, or nobody can tell what.
+  /// Seconds that the server asks to wait: `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date; nil if it is
+  /// absent or invalid.
   package var retryAfter: Int? {
     guard let text = headers["retry-after"] else { return nil }
     if let seconds = Double(text) { return HTTPResponse.pause(seconds) }
     return httpDate(text).map { HTTPResponse.pause(Double($0.seconds(since: .now())) + 1) ?? 1 }
   }
 
-  /// A pause that a server asks for, in whole seconds from 1; nil for what can be none.
+  /// The pause that a server asks for, in whole seconds from 1; nil if invalid.
   static func pause(_ seconds: Double) -> Int? {
     guard seconds.isFinite, seconds >= 0 else { return nil }
     return max(1, Int(min(seconds, Double(longestPause)).rounded(.up)))
   }
 
-  /// The body as JSON. Throws `.malformed`, naming what was asked.
+  /// The body as JSON. Throws `.malformed`, naming the request.
   package func json(_ what: String) throws(Failure) -> JSON {
     try JSON.parse(body, what: "the answer to \(what)")
   }
 }
 
-/// A date of HTTP in the form that servers send (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Parses an HTTP date in the form that servers send (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 package func httpDate(_ text: String) -> Timestamp? {
   let months = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

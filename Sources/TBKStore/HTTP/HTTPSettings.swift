@@ -1,14 +1,14 @@
 import TBKCore
 
-/// What every request of a client has in common.
+/// Settings for all requests of a client.
 package struct HTTPSettings: Sendable {
   package var userAgent: String
-  /// Of trusted certificates, instead of the system's.
+  /// Trusted certificates, instead of the system's.
   package var certificateFile: String?
   package var certificateDirectory: String?
-  /// Seconds that may be lost to waiting and to attempts that came to nothing, in all.
+  /// Seconds that may be lost to waiting and failed attempts, in all.
   package var maximumWait: Int
-  /// How many requests may be under way at once, 1 to 8.
+  /// How many requests may run at once, 1 to 8.
   package var width = 4
   package var rates: StoreRates
 
@@ -29,38 +29,38 @@ package struct HTTPSettings: Sendable {
     if let count = text("TERMBACKUP_CONNECTIONS").flatMap({ Int($0) }) {
       width = min(max(1, count), 8)
     }
-    // One after the other has all of the rate.
+    // With a rate limit, requests run one at a time, each at the full rate.
     if rates != StoreRates() { width = 1 }
   }
 
-  /// Seconds by which an answer that is wanted whole may be late, at least.
+  /// Lower limit for `wholePatience`, in seconds.
   package var leastWholePatience = 15
   var wholePatience: Int { max(leastWholePatience, maximumWait) }
 
-  /// The least rates that are asked of the other side: not more than it may have.
+  /// The slowest transfer rates that are accepted: no more than the configured limits allow.
   var leastPace: Pace { slowestRate.map { Pace(rate: Int64(min(1024, $0 / 4))) } ?? .least }
   var wholePace: Pace {
     slowestRate.map { Pace(rate: Int64(min(16 << 10, $0 / 4)), least: .min / 2) } ?? .whole
   }
   private var slowestRate: Int? { [rates.upload, rates.download].compactMap { $0 }.min() }
 
-  /// Seconds without a byte after which an attempt is begun again: a third of the wait, so that
-  /// there is time for another, and 30 at most.
+  /// Seconds without a byte after which an attempt is restarted: a third of the wait, so that there is time for
+  /// another, and 30 at most.
   package var stall: Int { min(30, max(1, maximumWait / 3)) }
 }
 
-/// A bearer token (RFC 6750), and who may see it.
+/// A bearer token (RFC 6750), and the origins that it may be sent to.
 package final class Credential {
   package let secret: Secret
   private var origins: [HTTPURL]
 
-  /// - Parameter origins: whose servers may have it.
+  /// - Parameter origins: the servers that it may be sent to.
   package init(_ secret: consuming Secret, for origins: [HTTPURL]) {
     self.secret = secret
     self.origins = origins
   }
 
-  /// Lets it go to another origin.
+  /// Allows it to be sent to another origin.
   package func admit(_ url: HTTPURL) {
     if !mayGo(to: url) { origins.append(url) }
   }
@@ -70,18 +70,18 @@ package final class Credential {
   }
 }
 
-/// How much time may still be lost. What is lost by several at the same time counts once.
+/// The time that may still be lost. Time lost by several requests at once counts once.
 package struct Patience {
   /// Nanoseconds.
   private let maximum: Int64
   private var lost: Int64 = 0
   private var countedUntil: Int64 = 0
 
-  /// - Parameter seconds: in all.
+  /// - Parameter seconds: the total.
   package init(seconds: Int) { maximum = Int64(seconds) * 1_000_000_000 }
 
-  /// Counts the time from `start` to `end`, in nanoseconds of one clock; false if that is too much,
-  /// and then it is not counted.
+  /// Counts the time from `start` to `end`, in nanoseconds of one clock. Returns false, without counting it, if that
+  /// exceeds the total.
   package mutating func spend(from start: Int64, to end: Int64) -> Bool {
     let from = max(start, countedUntil)
     guard end > from else { return true }
@@ -92,17 +92,17 @@ package struct Patience {
   }
 }
 
-/// Lets a number of things happen in each period, at once or spread: GitHub's limits on what
-/// creates content.
+/// Limits how many actions each period may have, whether at once or spread out: for GitHub's limits on creating
+/// content.
 package struct TokenBucket {
   private let capacity: Double
-  /// A token's worth in nanoseconds.
+  /// Nanoseconds per token.
   private let interval: Double
   private var tokens: Double
   private var updated: Int64
 
   /// - Parameters:
-  ///   - count: how many are allowed in `seconds`.
+  ///   - count: the actions allowed in `seconds`.
   ///   - now: nanoseconds.
   package init(_ count: Int, perSeconds seconds: Int, now: Int64) {
     capacity = Double(count)

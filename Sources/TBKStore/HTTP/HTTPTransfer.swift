@@ -2,11 +2,11 @@ import CCurl
 import Glibc
 import TBKCore
 
-/// One attempt at a request. Owns a libcurl easy handle, and holds what it has received.
+/// One attempt at a request. Owns a libcurl easy handle and the data received.
 ///
-/// libcurl keeps its address while it runs: whoever runs it keeps it alive.
+/// libcurl stores its address while it runs: the caller must keep it alive.
 @safe final class HTTPTransfer {
-  /// What libcurl knows it by.
+  /// The libcurl easy handle.
   let handle: UnsafeMutableRawPointer
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private let url: HTTPURL
@@ -19,26 +19,26 @@ import TBKCore
   private var headers: [String: String] = [:]
   private var body: [UInt8] = []
   private var headerBytes = 0
-  /// Whether a complaint was longer than anyone reads: what is here of it is the answer.
+  /// Whether an error response exceeded the limit: its beginning is used as the response.
   private(set) var isCutOff = false
-  /// What ended it from our side.
+  /// The failure, if this side ended the transfer.
   private(set) var failure: Failure?
   let started: Int64
   /// When a byte was last sent or received; nanoseconds.
   private(set) var lastProgress: Int64
-  /// How fast it is, while it is driven.
+  /// The transfer rate while it is driven.
   private(set) var pace: Pace
   /// When time was last counted; nanoseconds.
   private var counted: Int64
-  /// Bytes of the answer, its headers included.
+  /// Bytes of the response, including headers.
   private var received = 0
-  /// Bytes either way that have been counted.
+  /// Bytes in both directions that have been counted.
   private var moved = 0
 
   /// - Parameters:
-  ///   - credential: what follows `Authorization: Bearer`; nil to send none.
-  ///   - stall: seconds without a byte after which it is given up.
-  ///   - progress: given the number of bytes of the body as they are sent, or received if none is.
+  ///   - credential: sent as `Authorization: Bearer`; nil to send none.
+  ///   - stall: seconds without a byte after which the attempt ends.
+  ///   - progress: called with the number of body bytes sent, or received if there are none to send.
   init(
     _ request: HTTPRequest, credential: Credential?, settings: HTTPSettings, stall: Int,
     progress: @escaping (Int) -> Void
@@ -61,7 +61,7 @@ import TBKCore
       throw error
     }
     unsafe headerList = nil
-    // From here on deinit frees the handle, also where this throws.
+    // From here on deinit frees the handle, even if this throws.
     try configure(request, settings, stall: stall)
     if let credential { try authorize(credential.secret) }
   }
@@ -81,7 +81,7 @@ import TBKCore
     try check(unsafe tbk_curl_set_long(handle, option, value), "option \(option.rawValue)")
   }
 
-  /// - Parameter value: nil for nothing, whatever libcurl has by default.
+  /// - Parameter value: nil to unset the option, whatever libcurl's default is.
   private func set(_ option: CURLoption, _ value: String?) throws(Failure) {
     let result =
       if let value {
@@ -97,16 +97,16 @@ import TBKCore
   ) throws(Failure) {
     try set(CURLOPT_URL, request.url.description)
     try set(CURLoption(rawValue: 181), 3)  // CURLOPT_PROTOCOLS: http and https
-    // What goes in the clear stays on this machine: no proxy may see it.
+    // Unencrypted traffic stays on this machine: no proxy may see it.
     if request.url.scheme == "http" { try set(CURLOPT_PROXY, "") }
     try set(CURLOPT_NOSIGNAL, 1)
-    try set(CURLOPT_FOLLOWLOCATION, 0)  // Whether a redirect may be followed is ours to say.
+    try set(CURLOPT_FOLLOWLOCATION, 0)  // The client decides whether to follow a redirect.
     try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
     try set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
     try set(CURLOPT_SSL_VERIFYPEER, 1)
     try set(CURLOPT_SSL_VERIFYHOST, 2)
     if settings.certificateFile != nil || settings.certificateDirectory != nil {
-      // libcurl may have both from the system, and takes each certificate of either.
+      // libcurl may have both set by default, and accepts certificates from either.
       try set(CURLOPT_CAINFO, settings.certificateFile)
       try set(CURLOPT_CAPATH, settings.certificateDirectory)
     }
@@ -115,7 +115,7 @@ import TBKCore
     try set(CURLOPT_LOW_SPEED_LIMIT, 64)
     try set(CURLOPT_LOW_SPEED_TIME, stall)
     try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
-    // No more at once than a second may have.
+    // Not more at once than a second's worth of the rate limit.
     try set(CURLOPT_BUFFERSIZE, min(256 << 10, max(1024, settings.rates.download ?? .max)))
     for (option, rate) in [
       (CURLOPT_MAX_SEND_SPEED_LARGE, settings.rates.upload),
@@ -126,7 +126,7 @@ import TBKCore
     }
     if request.acceptsCompression { try set(CURLOPT_ACCEPT_ENCODING, "gzip") }
 
-    try append(header: "Expect:")  // No second is lost waiting for a "100 Continue".
+    try append(header: "Expect:")  // Do not lose a second waiting for "100 Continue".
     for (name, value) in request.headers { try append(header: "\(name): \(value)") }
     if let length = request.body?.length {
       try set(CURLOPT_UPLOAD, 1)
@@ -161,7 +161,7 @@ import TBKCore
     unsafe headerList = longer
   }
 
-  /// libcurl writes the header itself, so that the token is in no list of ours.
+  /// libcurl adds the header itself, so that our header list has no copy of the token.
   private func authorize(_ credential: borrowing Secret) throws(Failure) {
     try set(CURLOPT_HTTPAUTH, 1 << 6)  // CURLAUTH_BEARER
     var text = [CChar](repeating: 0, count: credential.count + 1)
@@ -194,9 +194,9 @@ import TBKCore
 
   private var abort: Int { 0x1000_0000 }  // CURL_READFUNC_ABORT
 
-  /// What is kept of an answer that is no success.
+  /// Most bytes to keep of a response that is not a success.
   private static let complaintLimit = 64 << 10
-  /// What the headers of an answer may take, and of those that come before it.
+  /// Most bytes of headers, those of interim responses included.
   private static let headerLimit = 512 << 10
 
   fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Int {
@@ -241,12 +241,12 @@ import TBKCore
     return line.count
   }
 
-  /// Begins to count time again after it was not driven.
+  /// Restarts the clock after the transfer was not driven.
   func resume(at time: Int64) { counted = time }
 
-  /// Counts the time since the last call, and what moved in it.
+  /// Counts the time since the last call, and the bytes moved.
   ///
-  /// - Parameter whole: is told the same.
+  /// - Parameter whole: updated with the same numbers.
   func count(until time: Int64, for whole: inout Pace?) {
     let all = received + Int(clamping: unsafe tbk_curl_sent(handle))
     pace.waited(time - counted)
@@ -257,7 +257,7 @@ import TBKCore
     moved = all
   }
 
-  /// What was received, once libcurl says that it has ended well.
+  /// The response, once libcurl reports success.
   func response() throws(Failure) -> HTTPResponse {
     guard status > 0 else { throw Failure(.unavailable, "\(url.authority) does not speak HTTP") }
     return HTTPResponse(status: status, headers: headers, body: body, url: url)
@@ -268,11 +268,11 @@ import TBKCore
     HTTPResponse(status: status, headers: headers, body: body, url: url)
   }
 
-  /// What ended it, in words; and whether it may go better another time.
+  /// The failure that ended the attempt, and whether a retry may help.
   func problem(_ result: CURLcode) -> (failure: Failure, isTransient: Bool) {
     if let failure { return (failure, false) }
-    // libcurl reports it only for memory: without a thread or a descriptor a host is not found, a
-    // connection not made, a certificate not trusted.
+    // libcurl reports exhaustion only for memory: without a thread or a descriptor it reports a host not found, a
+    // failed connection or an untrusted certificate.
     if result == CURLE_OUT_OF_MEMORY { return (.exhaustedProcess, false) }
     if let failure = Failure.ofExhaustion { return (failure, false) }
     let place = url.authority
@@ -305,7 +305,7 @@ import TBKCore
     case CURLE_OPERATION_TIMEDOUT:
       return (Failure(.unavailable, "\(place) does not answer"), true)
     case CURLE_UNSUPPORTED_PROTOCOL:
-      // Said of the answer: the address is one of HTTP.
+      // This is about the response: the URL is an HTTP one.
       return (Failure(.unavailable, "\(place) does not speak HTTP"), true)
     case CURLE_URL_MALFORMAT:
       return (Failure(.library, "\(place): not a usable URL"), false)

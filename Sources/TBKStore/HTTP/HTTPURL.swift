@@ -3,7 +3,7 @@ import TBKCore
 
 /// An absolute `http` or `https` URL (RFC 3986), as libcurl reads it.
 package struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
-  /// The whole, normalised, without user name or password.
+  /// The whole URL, normalised, without user name or password.
   package let description: String
   package let scheme: String
   /// In lower case; an IPv6 address in brackets.
@@ -11,7 +11,7 @@ package struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
   package let port: String
   package let path: String
 
-  /// Nil for what is no such URL, or one with a user name in it.
+  /// Nil if it is not such a URL, or has a user name.
   package init?(_ text: String) { self.init(text, base: nil) }
 
   private init?(_ text: String, base: HTTPURL?) {
@@ -43,44 +43,43 @@ package struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
     description = whole
   }
 
-  /// What a `Location` header of an answer from here means (RFC 3986, 5.2).
+  /// Resolves a `Location` header of a response from this URL (RFC 3986, 5.2).
   package func resolving(_ location: String) -> HTTPURL? { HTTPURL(location, base: self) }
 
-  /// `path` below this URL, which may have one of its own: `https://host/api/v3` and `repos/x`.
+  /// `path` below this URL, which may have a path itself: `https://host/api/v3` and `repos/x`.
   package func appending(_ path: String) -> HTTPURL? {
     HTTPURL(description.hasSuffix("/") ? description + path : "\(description)/\(path)")
   }
 
-  /// Whether a credential for this URL may go to `other`: same scheme, host and port.
+  /// Whether a credential for this URL may be sent to `other`: same scheme, host and port.
   package func hasSameOrigin(as other: HTTPURL) -> Bool {
     scheme == other.scheme && host == other.host && port == other.port
   }
 
-  /// Whether it stays on this machine, where nobody can listen in.
+  /// Whether traffic stays on this machine, where no one can intercept it.
   package var isLoopback: Bool {
     if host == "localhost" || host == "[::1]" { return true }
     let numbers = host.split(separator: ".", omittingEmptySubsequences: false)
     return numbers.count == 4 && numbers[0] == "127" && numbers.allSatisfy { UInt8($0) != nil }
   }
 
-  /// Whether what is sent there cannot be read on the way.
+  /// Whether traffic is encrypted or stays on this machine.
   package var isConfidential: Bool { scheme == "https" || isLoopback }
 
-  /// Whether a redirect from here may lead to `other`: never out of an encrypted connection into
-  /// one that is not, which could only be to a server on this machine.
+  /// Whether a redirect from here may lead to `other`: never from an encrypted connection to an unencrypted one.
   package func mayRedirect(to other: HTTPURL) -> Bool {
     other.scheme == "https" || scheme == "http" && isLoopback && other.isLoopback
   }
 
-  /// Host and, where it is not the usual one, port: what messages call the server.
+  /// Host, and port unless it is the default: the server's name in messages.
   package var authority: String {
     port == (scheme == "https" ? "443" : "80") ? host : "\(host):\(port)"
   }
 }
 
 extension String {
-  /// Every byte but letters, digits, `-`, `.`, `_` and `~` as `%XX` (RFC 3986, 2.3), and `/` too
-  /// unless it is kept.
+  /// Encodes every byte except letters, digits, `-`, `.`, `_` and `~` as `%XX` (RFC 3986, 2.3); `/` too unless
+  /// `keepingSlashes`.
   package func percentEncoded(keepingSlashes: Bool = false) -> String {
     var output: [UInt8] = []
     for byte in utf8 {

@@ -1,9 +1,9 @@
 import Glibc
 import TBKCore
 
-/// A store that a program on this machine knows how to reach: `NAME:…` runs `tbk-store-NAME`.
+/// A store that is accessed through a helper program: `NAME:…` runs `tbk-store-NAME`.
 package struct HelperAddress: Hashable, Sendable {
-  /// The address as it was given, which the program gets as its only argument.
+  /// The address as it was given, the program's only argument.
   package let bytes: [UInt8]
   /// What precedes the first colon: `[a-z0-9-]+`.
   package let name: String
@@ -15,10 +15,10 @@ package struct HelperAddress: Hashable, Sendable {
 
   package var display: String { RawPath(bytes).display }
 
-  /// As messages call the program.
+  /// The program's name for messages.
   var program: String { "tbk-store-\(name)" }
 
-  /// The program's file: the first one in PATH, of whose entries only absolute ones count.
+  /// The program's file: the first one in PATH; only absolute entries count.
   ///
   /// Throws `.unavailable` if there is none.
   func find() throws(Failure) -> RawPath {

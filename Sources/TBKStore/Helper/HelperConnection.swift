@@ -2,16 +2,15 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// A running helper, and the lines and bytes between it and us (tbk-store-helpers(7)).
+/// A running helper and the protocol spoken with it (tbk-store-helpers(7)).
 ///
-/// Nothing is asked before the answer to what was asked last has come. After any failure the
-/// conversation is over.
+/// Each request waits for the response to the previous one. After any failure the connection cannot be used.
 final class HelperConnection {
   /// The longest line that is read, in bytes without its end.
   static let lineLimit = 4096
-  /// How often a helper may say that it is still at work, for one answer.
+  /// How often a helper may send `wait` for one response.
   private static let waitLimit = 100_000
-  /// Seconds after which an answer is too late, whatever a helper says meanwhile.
+  /// Seconds after which a response is too late, even if the helper keeps sending `wait`.
   private static let answerLimit: Int64 = 86_400
   /// How much of its standard error is passed on.
   private static let remarkLimit = 1000
@@ -19,7 +18,7 @@ final class HelperConnection {
   private let process: PipedProcess
   private let address: HelperAddress
   private let remark: (String) -> Void
-  /// Seconds in which something has to happen.
+  /// Seconds without any activity after which the helper counts as hung.
   private let patience: Int
   private var chunk = [UInt8](repeating: 0, count: 64 << 10)
   private var incoming: [UInt8] = []
@@ -28,17 +27,17 @@ final class HelperConnection {
   private var errorsEnded = false
   private var errorLine: [UInt8] = []
   private var remarks = 0
-  /// How often it has said so.
+  /// How often it has sent `wait` for the current response.
   private var waits = 0
-  /// When the answer to what was asked last is too late.
+  /// The deadline for the current response; monotonic nanoseconds.
   private var latest: Int64 = 0
-  /// What was asked last.
+  /// The last request.
   private var request = ""
-  /// How fast the answer to what was asked last comes, or what follows the question goes.
+  /// The transfer rate of the current response, or of the body that follows the request.
   private var pace = Pace.least
-  /// The same of bytes that nothing can be done with before all of them are there; else nil.
+  /// The same for bytes that cannot be used until all have arrived; else nil.
   private var wholePace: Pace?
-  /// Bytes of an answer that have not been read yet.
+  /// Bytes of a response's body that have not been read yet.
   private(set) var left: UInt64 = 0
   /// Whether another request may follow.
   private(set) var isUsable = true
@@ -46,8 +45,8 @@ final class HelperConnection {
   /// Starts the helper. Throws `.unavailable` if it does not exist.
   ///
   /// - Parameters:
-  ///   - patience: seconds; a helper that is silent for longer is given up.
-  ///   - remark: told of each line of its standard error.
+  ///   - patience: in seconds; a helper that is silent for longer is ended.
+  ///   - remark: called with each line of its standard error.
   init(_ address: HelperAddress, patience: Int, remark: @escaping (String) -> Void) throws(Failure) {
     self.address = address
     self.patience = patience
@@ -59,11 +58,11 @@ final class HelperConnection {
 
   deinit { finish() }
 
-  /// Ends the helper; what it said last is passed on.
+  /// Ends the helper, and passes on its last messages.
   func finish() {
     isUsable = false
     process.closeInput()
-    // A broken conversation is not waited for.
+    // After a broken exchange, do not wait for it long.
     _ = process.wait(milliseconds: left == 0 && !outputEnded ? 2000 : 200)
     process.end(patience: 300)
     drainErrors()
@@ -96,7 +95,7 @@ final class HelperConnection {
       hint: "try again when the store can be reached, or give more time with --max-wait")
   }
 
-  /// Waits for the helper, and counts the time.
+  /// Waits for the helper, and counts the time for `pace`.
   private func wait(
     input: Bool, output: Bool, until deadline: Int64
   ) throws(Failure) -> PipedProcess.Readiness {
@@ -117,7 +116,7 @@ final class HelperConnection {
     }
   }
 
-  /// It went away instead of answering.
+  /// The failure for a helper that exited instead of responding.
   private func gone() -> Failure {
     isUsable = false
     let status = process.wait(milliseconds: 2000)
@@ -180,7 +179,7 @@ final class HelperConnection {
     if !errorLine.isEmpty { relay() }
   }
 
-  /// Text for a terminal: nothing in it moves the cursor.
+  /// Text made safe for a terminal: nothing in it moves the cursor.
   static func readable(_ bytes: [UInt8]) -> String {
     var text = ""
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
@@ -205,7 +204,7 @@ final class HelperConnection {
 
   private var buffered: Int { incoming.count - start }
 
-  /// Takes more of its output, once there is some. False at the end.
+  /// Waits for more of its output, and reads it. False at the end.
   private func receive(until deadline: Int64) throws(Failure) -> Bool {
     while !outputEnded {
       let ready = try wait(input: false, output: true, until: deadline)
@@ -215,7 +214,7 @@ final class HelperConnection {
     return false
   }
 
-  /// Whether something came.
+  /// Reads the output that is there. Returns whether there was any.
   private func takeOutput() throws(Failure) -> Bool {
     guard let count = try process.receive(into: &chunk) else {
       outputEnded = true
@@ -230,7 +229,7 @@ final class HelperConnection {
     return count > 0
   }
 
-  /// The next line, without its end: it has to come whole before long.
+  /// The next line without its end. The whole line must arrive within `patience`.
   private func line() throws(Failure) -> [UInt8] {
     let deadline = deadline()
     var searched = start
@@ -252,7 +251,7 @@ final class HelperConnection {
     throw nonsense("sent a line of more than \(HelperConnection.lineLimit) bytes")
   }
 
-  /// Reads on in the bytes of an answer; 0 at their end.
+  /// Reads from the body of a response; returns 0 at its end.
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
     if left == 0 { return 0 }
     guard isUsable else { throw Failure(.tryAgain, "\(address.program) has ended") }
@@ -275,11 +274,11 @@ final class HelperConnection {
 
   static let greeting = "hello 1"
 
-  /// Asks, and gives the words of the answer's first line that is none of `wait`.
+  /// Sends a request, and returns the words of the first response line that is not `wait`.
   ///
   /// - Parameters:
-  ///   - body: what follows the request, of which there are `size` bytes.
-  ///   - progress: given the number of bytes of it as they leave.
+  ///   - body: follows the request; `size` bytes.
+  ///   - progress: called with the number of body bytes as they are sent.
   func ask(
     _ request: String, body: (any ByteSource)? = nil, size: UInt64 = 0,
     progress: (Int) -> Void = { _ in }
@@ -290,7 +289,7 @@ final class HelperConnection {
     waits = 0
     pace = .least
     wholePace = nil
-    // Whatever is thrown from here on leaves an answer on its way.
+    // If anything below throws, a response may still be on its way.
     isUsable = false
     var isWhole = try send(Array("\(request)\n".utf8))
     if let body {
@@ -307,12 +306,12 @@ final class HelperConnection {
       }
     }
     let answer = try answer()
-    // It answered without having heard all: what is still in the pipe is not a request.
+    // If it responded before the whole body was sent, the rest of it in the pipe would be read as a request.
     isUsable = isWhole
     return answer
   }
 
-  /// False if it has answered already, or has gone.
+  /// False if it has already responded, or has exited.
   private func send(_ bytes: [UInt8]) throws(Failure) -> Bool {
     var done = 0
     var deadline = deadline()
@@ -338,7 +337,7 @@ final class HelperConnection {
     return true
   }
 
-  /// Whether it says anything before all has been sent, other than that it is at work.
+  /// Whether it has sent anything but `wait` before the whole request was sent.
   private func hasBegunToAnswer() -> Bool {
     let wait = Array("wait\n".utf8)
     while buffered >= wait.count, incoming[start...].starts(with: wait) {
@@ -364,16 +363,16 @@ final class HelperConnection {
     throw nonsense("reports only that it is working")
   }
 
-  /// Takes what follows an answer for bytes of an object.
+  /// Treats what follows a response line as the bytes of an object.
   ///
-  /// - Parameter isWhole: whether nothing can be done before all of them are there.
+  /// - Parameter isWhole: whether the bytes cannot be used until all have arrived.
   func expect(_ size: UInt64, isWhole: Bool = false) {
     left = size
     pace = .least
     wholePace = isWhole ? .whole : nil
   }
 
-  /// The line that follows, in the middle of an answer of several.
+  /// The next line of a response of several lines.
   func next() throws(Failure) -> HelperAnswer {
     if monotonicNanoseconds() > latest { throw silent() }
     let line = try line()
@@ -383,12 +382,12 @@ final class HelperConnection {
     return answer
   }
 
-  /// The failure of an answer that is none to what was asked.
+  /// The failure for a response that does not fit the request.
   func unexpected(_ answer: HelperAnswer) -> Failure {
     nonsense("answered '\(answer.words.joined(separator: " ").prefix(80))'")
   }
 
-  /// Ends what of an answer nobody wants; false if that is too much.
+  /// Reads and discards the rest of a response body; false if it is longer than `limit`.
   func skip(upTo limit: UInt64) throws(Failure) -> Bool {
     guard isUsable, left <= limit else { return false }
     var buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -397,13 +396,13 @@ final class HelperConnection {
   }
 }
 
-/// A line of a helper's: words of visible ASCII with one blank between them, or an error with text.
+/// A line from a helper: words of visible ASCII separated by single blanks, or an error with a message.
 struct HelperAnswer: Equatable {
   let words: [String]
-  /// What an `error` says, for people.
+  /// The message of an `error`.
   let text: String
 
-  /// Nil for a line that is neither.
+  /// Nil for an invalid line.
   init?(_ line: [UInt8]) {
     if line == Array("error".utf8) { return nil }
     if line.starts(with: "error ".utf8) {

@@ -10,7 +10,7 @@ extension HelperStore {
     for kind in ObjectPath.Folder.allCases where !kind.isOfGroups {
       for entry in try list(kind.rawValue) {
         let path = ObjectPath(kind, entry.name)
-        // What bears no time is as young as can be.
+        // An object without a time counts as new.
         guard path.hasOurName, !named.contains(path.description),
           let changed = entry.changedAt, changed <= limit
         else { continue }
@@ -51,8 +51,8 @@ extension HelperStore {
     return leftovers
   }
 
-  /// The time by which objects are dated here, or that of this machine if it is earlier: nothing is
-  /// to look older than it is. In seconds since 1970.
+  /// The clock that dates the objects of this store, or this machine's clock if it is earlier: no object may appear
+  /// older than it is. In seconds since 1970.
   private func clock() throws(Failure) -> Int64 {
     let now = Timestamp.now().nanoseconds / 1_000_000_000
     let probe = uniqueSuffix()
@@ -60,7 +60,7 @@ extension HelperStore {
     do throws(Failure) {
       try put(name, [])
     } catch  where error.code == .io {
-      // A store that is full cannot be asked.
+      // A full store cannot store the probe.
       return now
     }
     let entry = try list(HelperStore.journalFolder).first { $0.name.description == probe }

@@ -3,37 +3,36 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A store behind a program: `tbk-store-NAME`, which knows how to reach it.
+/// A store accessed through a helper program, `tbk-store-NAME`.
 ///
-/// The program keeps whole objects under names and swaps the ledger; everything else is done here.
-/// What it says is believed no more than what a store holds. Bytes to be stored are kept in a
-/// temporary file until a commit has a name for them. Objects are put before the ledger that names
-/// them and removed after the one that does not: what a commit that was killed leaves is named by
-/// no ledger.
+/// The program stores whole objects under names and swaps the ledger; everything else is done here. Its responses are
+/// trusted no more than the contents of any store. Bytes to be stored are kept in a temporary file until a commit gives
+/// them a name. Objects are stored before the ledger that names them, and removed after a ledger that does not: what a
+/// killed commit leaves is named by no ledger.
 package final class HelperStore: Store {
   /// How far a helper's `swap` can be trusted.
   enum Swapping: String {
-    /// Of two that swap over the same version one is refused, always.
+    /// Of two swaps over the same version one is always refused.
     case atomic = "swap-atomic"
-    /// So they are while all keep to a lock, which may be broken when its holder seems dead.
+    /// Likewise while all writers use a lock, which may be broken when its holder seems dead.
     case locked = "swap-locked"
-    /// It compares, and then writes.
+    /// It compares the version, and then writes.
     case checked = "swap-checked"
   }
 
-  /// Seconds to go on through a network that fails, unless another time is given.
+  /// Default for the seconds to keep trying while the network fails.
   package static let standardWait = 900
-  /// Seconds of silence that are always allowed: a program has to start.
+  /// The least patience, in seconds: a program needs time to start.
   private static let leastPatience = 5
   /// The most lines of a listing.
   private static let listLimit = 1_000_000
-  /// How much of an object nobody wants is read away, rather than starting the helper again.
+  /// How much of an unwanted object is read and discarded, rather than starting the helper again; in bytes.
   private static let skipLimit: UInt64 = 1 << 20
-  /// Where the first commit says what it is about to place: the names of objects, one per line.
+  /// Where the first commit records the objects that it is about to store, one name per line.
   static let journalFolder = "journal"
   private static let journalLimit = 1 << 20
-  /// An object that means nothing: it is removed where there is no room to swap the ledger of a commit that
-  /// removes others.
+  /// An object without content of use. It is removed to free space if a commit that removes others cannot swap the
+  /// ledger.
   static let reserveName = "reserve"
 
   package let address: StoreAddress
@@ -47,7 +46,7 @@ package final class HelperStore: Store {
   private var hasRanges = false
   private let wholes = WholeObjects()
   private var hasWarned = false
-  /// That of the ledger that was last read, in bytes.
+  /// The size of the ledger last read, in bytes.
   private var ledgerSize = 0
 
   package init(_ helper: HelperAddress, _ context: StoreContext) throws(Failure) {
@@ -56,7 +55,7 @@ package final class HelperStore: Store {
     self.context = context
     throttles = StoreThrottles(context.rates)
     maximumWait = context.maximumWait ?? HelperStore.standardWait
-    // That it is there is known before anything is read or sealed.
+    // Check that it exists before anything is read or sealed.
     _ = try helper.find()
   }
 
@@ -67,7 +66,7 @@ package final class HelperStore: Store {
       do throws(Failure) {
         if try connection.skip(upTo: HelperStore.skipLimit), connection.isUsable { return connection }
       } catch  where !error.isOfProcess {
-        // It has ended over bytes that nobody wants: another one answers in its place.
+        // Unwanted bytes were left, so it has ended: start another one.
       }
     }
     connection = nil
@@ -88,7 +87,7 @@ package final class HelperStore: Store {
     return started
   }
 
-  /// What an `error` means; nil for any other answer.
+  /// The failure that an `error` means; nil for any other response.
   private func failure(_ answer: HelperAnswer) -> Failure? {
     guard answer.words[0] == "error" else { return nil }
     let code: Failure.Code =
@@ -103,9 +102,9 @@ package final class HelperStore: Store {
     return Failure(code, "the store \(address.display): \(answer.text)")
   }
 
-  /// Asks until there is an answer other than that it may be better later.
+  /// Sends a request, and again while the failure may be transient.
   ///
-  /// - Parameter body: made again for each attempt.
+  /// - Parameter body: called for each attempt.
   private func ask(
     _ request: String, size: UInt64 = 0, body: (() throws(Failure) -> any ByteSource)? = nil,
     progress: @escaping (Int) -> Void = { _ in }
@@ -152,7 +151,7 @@ package final class HelperStore: Store {
 
   private func isVersion(_ word: String) -> Bool { word.utf8.count <= 128 && word != "-" }
 
-  /// The size and the version that an answer names; nil for `missing`.
+  /// The size and the version in a response; nil for `missing`.
   private func standing(
     _ answer: HelperAnswer, _ connection: HelperConnection
   ) throws(Failure) -> (size: UInt64, version: String)? {
@@ -208,12 +207,12 @@ package final class HelperStore: Store {
     return throttles.receiving(HelperSource(connection, helper, count, context.progress))
   }
 
-  /// Up to this many objects of a folder are asked for one by one, not listed with all others.
+  /// Up to this many objects of a folder are looked up one by one; for more, the folder is listed.
   private static let askedLimit = 4
 
   package func sizes(of files: [StoredFile]) throws(Failure) -> [StoredFile: UInt64] {
     var found: [StoredFile: UInt64] = [:]
-    // Nothing is in parts here.
+    // Helper stores never split objects into parts.
     let wanted = Set(files.filter { $0.place == nil })
     for kind in ObjectPath.Folder.allCases {
       let group = wanted.filter { $0.path.folder == kind }
@@ -243,7 +242,7 @@ package final class HelperStore: Store {
   struct Listed {
     let name: ObjectName
     let size: UInt64
-    /// Seconds since 1970; nil where the store does not know.
+    /// Seconds since 1970; nil if the store does not know.
     let changedAt: Int64?
   }
 
@@ -261,7 +260,7 @@ package final class HelperStore: Store {
       guard lines <= HelperStore.listLimit else {
         throw Failure(.malformed, "the store \(address.display) lists too many objects")
       }
-      // What is not a name of an object is none of ours.
+      // Anything that is not an object name is not ours.
       if let name = ObjectName(answer.words[3]) {
         found.append(Listed(name: name, size: size, changedAt: time.flatMap { Int64(exactly: $0) }))
       }
@@ -309,25 +308,25 @@ package final class HelperStore: Store {
     do throws(Failure) {
       swapped = try swap(commit.ledger, over: version)
     } catch {
-      // What makes room must not need any.
+      // Freeing space must not need any.
       guard error.code == .io, commit.additions.isEmpty, !commit.removals.isEmpty else { throw error }
       try remove("\(HelperStore.journalFolder)/\(HelperStore.reserveName)")
       hasUsedReserve = true
       swapped = try swap(commit.ledger, over: version)
     }
     guard let next = swapped else { return .conflict }
-    // From here on the new ledger is the ledger, and nothing is undone.
+    // From here on the new ledger is in place, and nothing is undone.
     for addition in commit.additions where addition.replacing {
       try put(addition.path.description, try staged(addition))
     }
     try replaceLost(commit)
     finish(commit, next, journal)
-    // It is done, and there is room again.
+    // The commit is done, and there is space again.
     if hasUsedReserve { try? keepReserve(for: commit.ledger.count) }
     return .committed(next)
   }
 
-  /// The size of what is kept for a ledger of this many bytes, which may be written twice.
+  /// The size of the reserve for a ledger of this many bytes, which may be written twice.
   private static func reserve(for ledger: Int) -> Int {
     var size = 32 << 10
     while size < 2 * ledger { size *= 2 }
@@ -356,14 +355,14 @@ package final class HelperStore: Store {
 
   private enum Standing { case free, same, other }
 
-  /// What a name holds already. Only a writer that was killed leaves a name that no ledger has.
+  /// What already has this name. Only a writer that was killed leaves a name that is in no ledger.
   private func standing(
     at path: ObjectPath, _ staged: HelperStaged
   ) throws(Failure) -> Standing {
     let (answer, connection) = try ask("stat \(path)")
     guard let (size, _) = try standing(answer, connection) else { return .free }
     guard size == staged.size else {
-      // A name after these very bytes, which no ledger has: what a put that was interrupted left of them.
+      // The name contains the hash of these bytes, and no ledger has it: an interrupted put left part of them.
       return path.isNamed(after: staged.sha256) ? .free : .other
     }
     let hashing = try HashingSink(into: CountingSink())
@@ -398,13 +397,13 @@ package final class HelperStore: Store {
     }
     let next = LedgerVersion(answer.words[1])
     if swapping == .atomic { return next }
-    // Another writer may have written over it, not having seen it.
+    // Another writer may have overwritten it without having seen it.
     guard let now = try readLedger() else { return nil }
     if now.bytes == ledger { return now.version }
     return isSuccessor(now.bytes, of: ledger) ? next : nil
   }
 
-  /// Whether a ledger is based on another one.
+  /// Whether a ledger is based on `earlier`.
   private func isSuccessor(_ bytes: [UInt8], of earlier: [UInt8]) -> Bool {
     guard let ledger = try? Ledger(parsing: bytes), let before = try? Ledger(parsing: earlier),
       let canonical = try? before.canonical(), let hash = try? SHA256.hash(canonical)
@@ -412,8 +411,7 @@ package final class HelperStore: Store {
     return ledger.identity?.history.contains(hash) ?? false
   }
 
-  /// Puts again what another writer, removing it as unnamed, has taken away between our look at it
-  /// and our ledger.
+  /// Stores objects again that another writer removed as unnamed between our check and our ledger.
   private func replaceLost(_ commit: Commit) throws(Failure) {
     for addition in commit.additions where !addition.replacing {
       let (answer, connection) = try ask("stat \(addition.path)")
@@ -422,13 +420,13 @@ package final class HelperStore: Store {
     }
   }
 
-  /// The commit is done; what fails here is left to a later one.
+  /// The commit is done; a later one retries whatever fails here.
   private func finish(_ commit: Commit, _ version: LedgerVersion, _ journal: String?) {
     let kept = Set(commit.additions.map(\.path))
     do throws(Failure) {
       var removals = commit.removals.map(\.path).filter { !kept.contains($0) }
       if !removals.isEmpty, try ledgerVersion() != version {
-        // Another writer may have given one of the names a meaning again.
+        // Another writer may have used one of the names again.
         guard let now = try readLedger() else { return }
         var named = NamedObjects()
         named.add(try Ledger(parsing: now.bytes))
@@ -437,7 +435,7 @@ package final class HelperStore: Store {
       for path in removals { try remove(path.description) }
       if let journal { try remove(journal) }
     } catch {
-      // Said nowhere: nothing is wrong with what was asked for.
+      // Not reported: the commit itself succeeded.
     }
   }
 
@@ -450,8 +448,8 @@ package final class HelperStore: Store {
 
   // MARK: A new store
 
-  /// Says which names the first commit is about to place: if it is killed, they are what it left,
-  /// and not what is left of a store.
+  /// Records the names that the first commit is about to store: if it is killed, they show that this is not a store
+  /// that lost its ledger.
   private func writeJournal(_ commit: Commit) throws(Failure) -> String? {
     let names = commit.additions.filter { !$0.replacing }.map { "\($0.path)\n" }
     if names.isEmpty { return nil }
@@ -460,7 +458,7 @@ package final class HelperStore: Store {
     return name
   }
 
-  /// A store without a ledger that holds backups has lost it: no new one takes its place.
+  /// Throws if a store without a ledger contains backups: its ledger was lost, and no new one may replace it.
   private func refuseLostLedger() throws(Failure) {
     var found: [String] = []
     for kind in [ObjectPath.Folder.backups, .manifests] {
@@ -481,14 +479,14 @@ package final class HelperStore: Store {
       expected.formUnion(String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init))
     }
     guard let lost = found.first(where: { !expected.contains($0) }) else { return }
-    // Another writer was faster: its journal has gone, and its ledger is there.
+    // Another writer committed first: its journal is gone, and its ledger is there.
     if try ledgerVersion() != nil { return }
     throw Failure(
       .integrity, "the store \(address.display) holds \(lost) and has no \(Ledger.fileName)",
       hint: "put its \(Ledger.fileName) back, or use another place")
   }
 
-  /// Makes the place, where the helper knows how.
+  /// Creates the store, if the helper supports it.
   func create() throws(Failure) {
     let connection = try connect()
     guard canCreate else {
@@ -505,7 +503,7 @@ package final class HelperStore: Store {
   }
 }
 
-/// Bytes of an object as they come from a helper.
+/// Bytes of an object as a helper sends them.
 final class HelperSource: ByteSource {
   private let connection: HelperConnection
   private let helper: HelperAddress
@@ -524,7 +522,7 @@ final class HelperSource: ByteSource {
 
   func read(into buffer: inout [UInt8]) throws(Failure) -> Int {
     if left == 0 { return 0 }
-    // Another object was asked for meanwhile.
+    // Another object was requested meanwhile.
     guard connection.left == left else {
       throw Failure(.library, "\(helper.program): an object was not read to its end")
     }
@@ -535,12 +533,12 @@ final class HelperSource: ByteSource {
   }
 }
 
-/// Bytes in the file that they come from, or in a temporary one without a name, until a commit has one for them.
+/// Staged bytes, in the file that they come from or in an unnamed temporary one.
 final class HelperStaged: StagedObject {
   let size: UInt64
   let sha256: Digest
   var parts: [LedgerEntry.Part] { [] }
-  /// Under which names they are in the store already.
+  /// The names under which they are already in the store.
   var placed: Set<ObjectPath> = []
   private let input: FileStart?
   private let copy: Descriptor?

@@ -1,20 +1,20 @@
 import TBKCore
 import TBKFormat
 
-/// Which backups of a store are looked at.
+/// Selects backups of a store.
 package enum BackupScope: Equatable, Sendable {
   /// Every backup of the store.
   case all
-  /// Those of these groups, as one series; nil stands for those that are in none.
+  /// The backups of these groups, as one series; nil stands for ungrouped backups.
   case groups(Set<GroupID?>)
 
-  /// Those of one group; nil stands for those that are in none.
+  /// The backups of one group; nil stands for ungrouped backups.
   package static func group(_ group: GroupID?) -> BackupScope { .groups([group]) }
 
-  /// Whether a backup is one of them.
+  /// Whether a backup is selected.
   package func holds(_ entry: LedgerEntry) -> Bool { holds(entry.group) }
 
-  /// Whether the backups of a group are.
+  /// Whether the backups of a group are selected.
   package func holds(_ group: GroupID?) -> Bool {
     switch self {
     case .all: true
@@ -22,7 +22,7 @@ package enum BackupScope: Equatable, Sendable {
     }
   }
 
-  /// The store in words, with what of it is meant.
+  /// The store and the selected groups, for messages.
   fileprivate func place(in store: StoreAddress) -> String {
     guard case .groups(let groups) = self else { return "the store \(store.display)" }
     let names = groups.compactMap { $0?.description }.sorted()
@@ -33,7 +33,7 @@ package enum BackupScope: Equatable, Sendable {
 }
 
 extension LedgerSession.Snapshot {
-  /// The backup that is meant, among those of `scope`.
+  /// The backup that a query selects among those of `scope`.
   ///
   /// Throws `.unavailable` if there is none, and `.usage` with the candidates if there are several.
   package func find(
@@ -52,7 +52,7 @@ extension LedgerSession.Snapshot {
     return found[0]
   }
 
-  /// The backup of an id, or of a unique beginning of one: for what changes it.
+  /// The backup with an id, or with a unique prefix of one: for commands that change it.
   package func findExactly(
     _ operand: RawPath, store: StoreAddress
   ) throws(Failure) -> LedgerEntry {
@@ -63,13 +63,13 @@ extension LedgerSession.Snapshot {
     return try find(query, in: .all, store: store)
   }
 
-  /// The groups that the store has, in the order of their first backups.
+  /// The groups of the store, in the order of their first backups.
   private var groups: [GroupID] {
     var seen: Set<GroupID> = []
     return entries.compactMap(\.group).filter { seen.insert($0).inserted }
   }
 
-  /// The group that is meant by its name, or by a unique beginning of it, of 4 characters at least.
+  /// The group with this name, or with a unique prefix of it of at least 4 characters.
   ///
   /// Throws `.unavailable` if there is none, and `.usage` with the candidates if there are several.
   package func find(_ group: GroupID, store: StoreAddress) throws(Failure) -> GroupID {
@@ -96,9 +96,9 @@ extension LedgerSession.Snapshot {
     return first
   }
 
-  /// The group that a new backup goes into: as `find`, but a store without groups begins its first one.
+  /// The group for a new backup: as `find`, but in a store without groups the name starts a new one.
   package func findOrBegin(_ group: GroupID, store: StoreAddress) throws(Failure) -> GroupID {
-    // There is nothing that it could be the beginning of.
+    // There is no group that it could be a prefix of.
     if groups.isEmpty { return group }
     do throws(Failure) {
       return try find(group, store: store)
@@ -110,7 +110,8 @@ extension LedgerSession.Snapshot {
     }
   }
 
-  /// Where the backups stand, by their ids: as text, whose hash a hostile ledger cannot aim at.
+  /// The positions of the backups by id: as text, because its hash is seeded and a hostile ledger cannot force
+  /// collisions.
   func indexes() -> [String: Int] {
     Dictionary(entries.enumerated().map { ($1.id.hex, $0) }, uniquingKeysWith: { first, _ in first })
   }

@@ -1,14 +1,14 @@
 import TBKCore
 import TBKFormat
 
-/// One backup of a chain that is sent.
+/// One backup of a chain to be sent.
 package struct ChainStep: Sendable {
   package let id: Digest
-  /// Nil if the ledger does not list it, and another backup needs it.
+  /// Nil if another backup needs it, but the ledger does not list it.
   package let entry: LedgerEntry?
-  /// How many backups that were asked for, further on, take bytes from it; nil if nobody counted.
+  /// How many of the requested backups that follow take bytes from it; nil if not counted.
   package var dependents: UInt64?
-  /// False for what is sent only because others need it.
+  /// False for a backup that is sent only because others need it.
   package var isWanted = true
 
   package init(_ entry: LedgerEntry) { (id, self.entry) = (entry.id, entry) }
@@ -17,7 +17,7 @@ package struct ChainStep: Sendable {
 }
 
 extension LedgerSession.Snapshot {
-  /// A backup and all that it depends on, newest first: as `tbk-open --chain` takes them.
+  /// A backup and all that it depends on, newest first: the order that `tbk-open --chain` reads.
   ///
   /// Throws `.inputMissing` for a backup that the ledger does not list, unless `isPartial`.
   package func chain(
@@ -44,10 +44,10 @@ extension LedgerSession.Snapshot {
       + unlisted.map { ChainStep(unlisted: $0) }
   }
 
-  /// Backups and all that they depend on, each once, and none before what it depends on, as far as the
-  /// ledger's own order has it so.
+  /// Backups and all that they depend on, each once, and dependencies first, as far as the ledger's own order has them
+  /// so.
   ///
-  /// - Parameter unlisted: ids that were asked for as well, and that the ledger does not have.
+  /// - Parameter unlisted: requested ids that the ledger does not have.
   package func series(
     of wanted: [LedgerEntry], unlisted: [Digest] = []
   ) throws(Failure) -> [ChainStep] {
@@ -83,12 +83,12 @@ extension LedgerSession.Snapshot {
 }
 
 extension Retrieval {
-  /// Sends backups one after the other, each after its frames (tbk(5), "Chains"), without ending the
-  /// sink. Returns whether all were there.
+  /// Sends backups in order, each after its frames (tbk(5), "Chains"), without ending the sink. Returns whether all
+  /// were present.
   ///
   /// - Parameters:
-  ///   - isStaging: whether what the sink gets is dropped on failure.
-  ///   - isPartial: whether what the store has lost or altered is named and left out, but for the first.
+  ///   - isStaging: whether the sink's data is discarded on failure.
+  ///   - isPartial: whether lost or altered backups, except the first, are reported in the frames and left out.
   package func sendChain(
     _ steps: [ChainStep], to sink: any ByteSink, isStaging: Bool, isPartial: Bool
   ) throws(Failure) -> Bool {
@@ -124,10 +124,10 @@ extension Retrieval {
     return isWhole
   }
 
-  /// Sends every backup of a series, with its sealed manifest. What the store has lost or altered is
-  /// left out, and the frames say so. Returns whether all was there.
+  /// Sends every backup of a series, with its sealed manifest. Lost or altered objects are left out, and the frames
+  /// mark them. Returns whether all were present.
   ///
-  /// - Parameter keys: whose signatures of archives are believed.
+  /// - Parameter keys: the keys trusted for signatures of archives.
   package func sendSeries(
     _ steps: [ChainStep], to sink: any ByteSink, keys: LedgerKeys
   ) throws(Failure) -> Bool {
@@ -170,7 +170,7 @@ extension Retrieval {
     return isWhole
   }
 
-  /// Sends the sealed manifest, or a frame of length 0 if the store has lost or altered it.
+  /// Sends the sealed manifest, or a frame of length 0 if it is lost or altered.
   private func sendManifestFrame(
     _ entry: LedgerEntry, to sink: any ByteSink
   ) throws(Failure) -> Bool {
@@ -190,8 +190,8 @@ extension Retrieval {
     }
   }
 
-  /// Says that a backup's archive is not what the ledger names: by a gap, or where some of it was sent by the mark at
-  /// the end of its frame.
+  /// Reports that an archive is not what the ledger names: with a gap, or, if part of it was sent, with the mark at the
+  /// end of its frame.
   private func sendLoss(
     _ failure: Failure, of step: ChainStep, _ framed: FramedSink, to sink: any ByteSink
   ) throws(Failure) {
@@ -227,11 +227,11 @@ extension ChainStep {
   }
 }
 
-/// Puts what leads an archive in front of its first byte, so that it is not sent without it.
+/// Sends an archive's frame header only with its first byte, so that the header is never sent alone.
 final class FramedSink: ByteSink {
   private let next: any ByteSink
   private let lead: (UInt64) throws(Failure) -> Void
-  /// Of what is to come, in bytes.
+  /// Bytes of the archive that will follow.
   var length: UInt64 = 0
   private(set) var hasBegun = false
   private var count: UInt64 = 0
@@ -252,7 +252,7 @@ final class FramedSink: ByteSink {
 
   func finish() throws(Failure) { try next.finish() }
 
-  /// Fills up the frame of an archive whose end is not sent, with zeros and the mark of one that is damaged.
+  /// Fills the frame of an incomplete archive with zeros and the mark of a damaged one.
   func spoil() throws(Failure) {
     let mark = ChainFrame.damaged
     guard count <= length, length - count >= UInt64(mark.count) else {
@@ -270,6 +270,6 @@ final class FramedSink: ByteSink {
 }
 
 extension Failure {
-  /// Whether the store does not have what its ledger names.
+  /// Whether the store lacks an object that its ledger names, or has it altered.
   fileprivate var isLoss: Bool { code == .inputMissing || code == .integrity || code == .truncated }
 }

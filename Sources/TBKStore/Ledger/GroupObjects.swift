@@ -1,25 +1,24 @@
-// What decides over the keys of a group: its password check, a small sealed object, and its sealed
-// identity. The ledger vouches for both as it does for an archive (tbk(5), "Store" and "Ledger").
+// The objects that determine the keys of a group: its password check, a small sealed object, and its sealed identity.
+// The ledger authenticates both as it does archives (tbk(5), "Store" and "Ledger").
 
 import TBKCore
 import TBKCrypto
 import TBKFormat
 
 extension LedgerSession {
-  /// Stores an object of a group, in the commit by which the ledger names it. Returns whether all of
-  /// that was so already.
+  /// Stores an object of a group and names it in the ledger, in one commit. Returns whether it was already stored and
+  /// named.
   ///
-  /// Nothing is known here of passwords: whoever has sealed or opened the object vouches for it. A check
-  /// that no ledger vouches for, as in a store of before, stays and is named from now on if it has the same
-  /// bytes. If it has others it counts as the group's where the ledger is not signed; a signed one would
-  /// have named it.
+  /// Passwords are not checked here: the caller has sealed or opened the object. A check that is in the store but not
+  /// in the ledger, as older versions left it, stays and is named from now on if it has the same bytes. If it has other
+  /// bytes, it counts as the group's check if the ledger is not signed; a signed ledger would have named it.
   ///
-  /// Throws `.cannotCreate` if the group has another one, unless it is to be replaced, and `.tryAgain`
-  /// if that is another one than `expected` by now.
+  /// Throws `.cannotCreate` if the group has a different one, unless it is to be replaced, and `.tryAgain` if that one
+  /// is no longer `expected`.
   ///
   /// - Parameters:
-  ///   - replacing: whether the keys have become others, which raises the key epoch.
-  ///   - expected: the SHA-256 of the object that is replaced.
+  ///   - replacing: whether the keys have changed, which raises the key epoch.
+  ///   - expected: the SHA-256 of the object to be replaced.
   package func storeObject(
     _ object: any StagedObject, as part: LedgerGroup.Part, of group: GroupID, replacing: Bool,
     expected: Digest? = nil
@@ -50,7 +49,7 @@ extension LedgerSession {
       let own = try group.path(of: part, object.sha256)
       var path = standing.path ?? own
       if standing.sha256 != object.sha256 {
-        // A name that holds bytes, or that the ledger had for others, is not used for these.
+        // A name that has bytes, or that the ledger once used for others, is not reused for these.
         let isFree = standing.sha256 == nil && !isOther && !taken.contains(path)
         if !isFree {
           plan.removals.append(ObjectReference(path))
@@ -64,8 +63,8 @@ extension LedgerSession {
     }
   }
 
-  /// Where an object of a group is, or would be, and what is there: nil for nothing. The place of a first
-  /// identity depends on its bytes: nil.
+  /// The path of a group's object, and the hash of what is stored there, nil if nothing. The path is nil for a first
+  /// identity, as its name depends on its bytes.
   private func standing(
     _ part: LedgerGroup.Part, of group: GroupID, in snapshot: Snapshot
   ) throws(Failure) -> (path: ObjectPath?, sha256: Digest?) {
@@ -82,10 +81,10 @@ extension LedgerSession {
     }
   }
 
-  /// The groups of the next ledger, for a commit by somebody who has just opened the check with this
-  /// SHA-256. Nil if the ledger vouches for it already.
+  /// The groups of the next ledger, for a caller that has just opened the check with this SHA-256. Nil if the ledger
+  /// already names it.
   ///
-  /// Throws `.tryAgain` if the group has another check by now, or none.
+  /// Throws `.tryAgain` if the group now has a different check, or none.
   func naming(
     opened sha256: Digest, of group: GroupID, in snapshot: Snapshot
   ) throws(Failure) -> [LedgerGroup]? {
@@ -99,7 +98,7 @@ extension LedgerSession {
     return try snapshot.ledger.naming(.check, check, of: group, isNewPassword: false)
   }
 
-  /// To be asked before anything large is staged; `push` asks again.
+  /// Call before staging anything large; `push` checks again.
   package func requireCheck(
     _ sha256: Digest, of group: GroupID, in snapshot: Snapshot
   ) throws(Failure) {
@@ -116,14 +115,14 @@ extension LedgerSession {
 }
 
 extension Ledger? {
-  /// The groups of a ledger that names `object` for one of them.
+  /// The groups of the ledger, with `object` named for one of them.
   ///
   /// - Parameter isNewPassword: whether the key epoch is raised.
   fileprivate func naming(
     _ part: LedgerGroup.Part, _ object: LedgerGroup.Object, of id: GroupID, isNewPassword: Bool
   ) throws(Failure) -> [LedgerGroup] {
     var groups = self?.groups ?? []
-    // What is under another password is ahead of its group until the group follows.
+    // An object under a new password is ahead of the backups until they follow.
     var epoch = self?.entries.reduce(0) { $1.group == id ? max($0, $1.keyEpoch) : $0 } ?? 0
     guard let index = groups.firstIndex(where: { $0.id == id }) else {
       groups.append(try LedgerGroup(id, keyEpoch: epoch, part, object))
@@ -140,7 +139,7 @@ extension Ledger? {
 }
 
 extension LedgerGroup.Part {
-  /// Where such objects lie in a store.
+  /// The folder of such objects in a store.
   package var folder: ObjectPath.Folder {
     switch self {
     case .check: .checks
@@ -148,7 +147,7 @@ extension LedgerGroup.Part {
     }
   }
 
-  /// What people call it.
+  /// The name for messages.
   package var noun: String {
     switch self {
     case .check: "password check"
@@ -156,7 +155,7 @@ extension LedgerGroup.Part {
     }
   }
 
-  /// The command of tbk-store that stores one.
+  /// The tbk-store command that stores one.
   package var command: String {
     switch self {
     case .check: "password-check"
@@ -166,18 +165,18 @@ extension LedgerGroup.Part {
 }
 
 extension ObjectPath.Folder {
-  /// Whether what lies there is of groups, not of backups.
+  /// Whether the folder's objects belong to groups, not to backups.
   var isOfGroups: Bool { LedgerGroup.Part.allCases.contains { $0.folder == self } }
 }
 
 extension GroupID {
-  /// The objects of a group are small: anything larger is something else. In bytes.
+  /// The size limit for a group's objects, in bytes. They are small: anything larger is something else.
   package static let objectLimit = 1 << 20
 
-  /// Where the first check of a group is.
+  /// The path of a group's first check.
   package func checkPath() throws(Failure) -> ObjectPath { try path(.checks, "\(description).tbk") }
 
-  /// Where an identity is, or a check that takes the place of another.
+  /// The path of an identity, or of a check that replaces another.
   func path(of part: LedgerGroup.Part, _ sha256: Digest) throws(Failure) -> ObjectPath {
     let suffix = ObjectPath.suffix(sha256, part == .check ? "tbk" : "age")
     return try path(part.folder, "\(description)\(suffix)")

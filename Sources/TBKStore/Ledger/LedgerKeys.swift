@@ -3,23 +3,23 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What a ledger's signature turned out to be.
+/// The result of checking a ledger's signature.
 package enum LedgerTrust: Equatable, Sendable {
-  /// By a key that is trusted here: its fingerprint.
+  /// Signed by a trusted key, with this fingerprint.
   case verified(Digest)
-  /// There is one, and no key is here to hold it against.
+  /// Signed by a key with this fingerprint, which is not available here to check it.
   case unchecked(Digest)
   case unsigned
 }
 
-/// The keys that ledgers are held against, and the one they are signed with (tbk(5), "Ledger").
+/// The keys that check ledgers' signatures, and the one that signs (tbk(5), "Ledger").
 package final class LedgerKeys {
   private var trusted: [Digest: VerifyingKey] = [:]
   private let signer: Signer?
   private let isRequired: Bool
   private let lost: Digest?
-  /// Whether the ledgers of this machine's stores are signed: it signs them, or it was told whose
-  /// signature to believe. Over one that is not, nothing is changed unasked.
+  /// Whether the ledgers of this machine's stores should be signed: it signs them, or has been given keys to trust. An
+  /// unsigned one is then not changed without confirmation.
   package let expectsSignature: Bool
 
   /// A key file is a few hundred bytes.
@@ -27,13 +27,13 @@ package final class LedgerKeys {
   private static let keyLimit = 1000
 
   /// - Parameters:
-  ///   - trusted: whose ledgers are believed.
-  ///   - signer: what signs ours; trusted as well.
-  ///   - isRequired: whether only a ledger is read that one of them has signed.
-  ///   - lost: a key whose public half is nowhere any more: a ledger that names it is read unchecked,
-  ///     for `LedgerSession.takeOver`.
-  ///   - own: the one of them that is this machine's. Without `signer`, signing is off, and it says
-  ///     nothing of whether the ledgers here are signed.
+  ///   - trusted: keys whose ledgers are trusted.
+  ///   - signer: the key that signs; trusted as well.
+  ///   - isRequired: whether to accept only ledgers signed by one of them.
+  ///   - lost: a key whose public half no longer exists: a ledger signed by it is read unchecked, for
+  ///     `LedgerSession.takeOver`.
+  ///   - own: this machine's own key among them. Without `signer` signing is off, and this key does not show that
+  ///     ledgers here should be signed.
   package init(
     trusted: [VerifyingKey] = [], signer: Signer? = nil, isRequired: Bool = false,
     lost: Digest? = nil, own: VerifyingKey? = nil
@@ -48,7 +48,7 @@ package final class LedgerKeys {
 
   package var isEmpty: Bool { trusted.isEmpty }
 
-  /// Whether one of the trusted keys has made this signature of an archive; of nothing else.
+  /// Whether this is a trusted key's signature of an archive, and not of anything else.
   package func hold(_ signature: [UInt8], of archive: Span<UInt8>) throws(Failure) -> Bool {
     guard SignedContent(of: archive) == .archive else { return false }
     for key in trusted.values where try key.verify(signature, of: archive) { return true }
@@ -57,8 +57,7 @@ package final class LedgerKeys {
 
   private static let ownName = RawPath("signing_key.pub")
 
-  /// The public key that lies in `signing_key.pub` of a home; nil if there is none. Throws as
-  /// `trusted(in:)`.
+  /// The public key in `signing_key.pub` of a home directory; nil if there is none. Throws as `trusted(in:)`.
   package static func own(in home: RawPath?) throws(Failure) -> VerifyingKey? {
     guard let home,
       let directory = try Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)
@@ -66,10 +65,10 @@ package final class LedgerKeys {
     return try read(ownName, in: directory, home.appending(ownName))
   }
 
-  /// The public keys that lie in `trusted_keys/` and in `signing_key.pub` of a home.
+  /// The public keys in `trusted_keys/` and in `signing_key.pub` of a home directory.
   ///
-  /// A file there that is no key is a `.configuration` failure: whoever put it there believes that
-  /// it is trusted. A home that cannot be looked into is a failure too: there may be keys in it.
+  /// A file that is not a key is a `.configuration` failure: the user believes that it is trusted. A home that cannot
+  /// be read is a failure too: it may have keys.
   package static func trusted(in home: RawPath?) throws(Failure) -> [VerifyingKey] {
     guard let home else { return [] }
     guard
@@ -98,7 +97,7 @@ package final class LedgerKeys {
     return keys
   }
 
-  /// Nil for what is not a file.
+  /// Nil if it is not a regular file.
   private static func read(
     _ name: RawPath, in directory: Descriptor, _ display: RawPath
   ) throws(Failure) -> VerifyingKey? {
@@ -118,11 +117,10 @@ package final class LedgerKeys {
 
   // MARK: Checking
 
-  /// What the signature of a ledger is worth. Throws `.integrity` for one that does not hold, that
-  /// is by a key that is not trusted where some are, or that is missing where it is required, and
-  /// `.configuration` where it is required and there is no key.
+  /// Checks the signature of a ledger. Throws `.integrity` for an invalid signature, one by an untrusted key if any key
+  /// is trusted, or a missing one if it is required; and `.configuration` if it is required and no key is trusted.
   ///
-  /// - Parameter place: what failures call the store.
+  /// - Parameter place: the store's name for failures.
   package func trust(in ledger: Ledger, of place: String) throws(Failure) -> LedgerTrust {
     if isRequired, trusted.isEmpty {
       throw Failure(
@@ -160,7 +158,7 @@ package final class LedgerKeys {
 
   package var canSign: Bool { signer != nil }
 
-  /// The ledger with our signature; as it is, if there is no key to sign with.
+  /// The ledger with our signature; unchanged if there is no key to sign with.
   func sign(_ ledger: Ledger) throws(Failure) -> Ledger {
     guard let signer else { return ledger }
     let message = try ledger.signedBytes()

@@ -3,13 +3,13 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Reads and changes the ledger of one store, holding it against what this machine has seen.
+/// Reads and changes the ledger of one store, and checks it against what this machine has seen.
 package final class LedgerSession {
   /// The ledger at one moment.
   package struct Snapshot: Sendable {
     /// Nil if the store is still empty.
     package let ledger: Ledger?
-    /// As the store gave them.
+    /// The bytes as stored.
     package let bytes: [UInt8]
     package let version: LedgerVersion?
     package let hash: Digest?
@@ -18,7 +18,7 @@ package final class LedgerSession {
     package var entries: [LedgerEntry] { ledger?.entries ?? [] }
   }
 
-  /// What a transaction makes of a snapshot.
+  /// What a transaction does with a snapshot.
   package enum Change<Result> {
     /// There is nothing to do.
     case done(Result)
@@ -27,7 +27,7 @@ package final class LedgerSession {
 
   package struct Plan {
     package var entries: [LedgerEntry]
-    /// What the ledger vouches for of groups; nil if that stays as it is.
+    /// The groups of the next ledger; nil if they are unchanged.
     package var groups: [LedgerGroup]?
     package var additions: [Commit.Addition] = []
     package var removals: [ObjectReference] = []
@@ -40,15 +40,15 @@ package final class LedgerSession {
   private let toolVersion: String
   let maximumWait: Int
   private let newStoreID: Ledger.StoreID
-  /// What was last read and has not been built on yet.
+  /// The last snapshot read, unless a change was already based on it.
   private var latest: Snapshot?
-  /// What this session has just committed.
+  /// The ledger that this session has just committed.
   private var committed: Snapshot?
 
   /// - Parameters:
-  ///   - keys: what its signature is held against, and the next one made with.
-  ///   - toolVersion: what the ledger names as its writer, as in "7.0".
-  ///   - maximumWait: seconds to go on after lost races; then `.tryAgain`.
+  ///   - keys: the keys to check its signature, and to sign the next one.
+  ///   - toolVersion: recorded in the ledger as its writer, as in "7.0".
+  ///   - maximumWait: seconds to retry after conflicts; then throws `.tryAgain`.
   package init(
     _ store: any Store, seen: SeenState, keys: LedgerKeys? = nil, toolVersion: String,
     maximumWait: Int = 60
@@ -64,13 +64,13 @@ package final class LedgerSession {
     newStoreID = id
   }
 
-  /// The ledger as it is now. Throws `.integrity` if the store went back in time, split, lost its
-  /// ledger or became another.
+  /// The current ledger. Throws `.integrity` if the store was rolled back, was split, lost its ledger, or is a
+  /// different store.
   package func snapshot() throws(Failure) -> Snapshot {
     var memory = try seen.recall()
     var snapshot = try read()
     if memory.storeID == nil, let id = snapshot.ledger?.identity?.storeID {
-      // A store met under a new address. What was seen of it has to be known before it is asked.
+      // A known store at a new address. Recall what was seen of it before it is checked.
       memory.moment = try seen.recall(id)
       memory.wasSigned = try seen.wasSigned(id)
       memory.groups = try seen.groups(of: id)
@@ -94,19 +94,16 @@ package final class LedgerSession {
       ledger: ledger, bytes: stored.bytes, version: stored.version, hash: hash, trust: trust)
   }
 
-  /// Changes the ledger, again and again over what other writers have made of it meanwhile.
+  /// Changes the ledger; after a conflict, again on top of what other writers have committed meanwhile.
   ///
-  /// The first attempt is over the snapshot that was taken last: if it is old by now, the commit
-  /// meets a conflict. That there is nothing to do, or that it cannot be done, is never said
-  /// because of an old one.
+  /// The first attempt uses the last snapshot: if it is out of date, the commit meets a conflict. A result without a
+  /// commit, or a failure, is only accepted from a fresh snapshot.
   ///
   /// - Parameters:
-  ///   - adopting: whether a ledger that is not signed is taken as it is, where one that is signed is
-  ///     expected.
-  ///   - continuing: whether the first attempt is over what this session has just committed, without asking
-  ///     the store again, and what is said because of that is taken.
-  ///   - change: what is to be done over a snapshot, and which names to avoid. Called once for each
-  ///     attempt.
+  ///   - adopting: whether an unsigned ledger is accepted even if this machine expects a signature.
+  ///   - continuing: whether the first attempt uses what this session has just committed, without reading the store
+  ///     again, and that counts as fresh.
+  ///   - change: makes the change, given a snapshot and the names to avoid. Called once for each attempt.
   package func transact<Result>(
     adopting: Bool = false, continuing: Bool = false,
     _ change: (Snapshot, Set<ObjectPath>) throws(Failure) -> Change<Result>
@@ -166,7 +163,7 @@ package final class LedgerSession {
     }
   }
 
-  /// To be asked before anything large is staged; a commit asks again.
+  /// Call before staging anything large; a commit checks again.
   package func refuseSigned(_ snapshot: Snapshot) throws(Failure) {
     if snapshot.ledger?.signature != nil, !keys.canSign {
       throw Failure(
@@ -177,10 +174,10 @@ package final class LedgerSession {
     }
   }
 
-  /// Throws `.integrity` for a ledger that is not signed where this machine expects a signature, unless
-  /// nothing is in it: what a store has taken the signature from, and backups, is not built on, and
-  /// never signed. What TermBackup 6 left could not be signed, and is taken over.
-  /// To be asked before anything large is staged; a commit asks again.
+  /// Throws `.integrity` for an unsigned ledger where this machine expects a signature, unless it is empty: a ledger
+  /// whose signature the store may have removed is neither changed nor signed. A ledger of TermBackup 6 could not be
+  /// signed, and is accepted.
+  /// Call before staging anything large; a commit checks again.
   package func refuseUnsigned(_ snapshot: Snapshot) throws(Failure) {
     guard keys.expectsSignature, let ledger = snapshot.ledger, ledger.signature == nil,
       !ledger.isEmpty, ledger.identity != nil || !ledger.entries.allSatisfy(\.isTermBackup6)
@@ -194,8 +191,7 @@ package final class LedgerSession {
         + "there, sign it with 'tbk-store adopt STORE --sign-key FILE'")
   }
 
-  /// Whoever controls the store could have put a key of their own in the place of the one that was
-  /// trusted here.
+  /// An attacker who controls the store could have replaced the trusted key with their own.
   func refuseOtherSigner(of store: Ledger.StoreID, than key: Digest) throws(Failure) {
     guard !seen.accepting, let known = try seen.signer(of: store), known != key else { return }
     throw Failure(
@@ -228,8 +224,8 @@ package final class LedgerSession {
     return (commit, next)
   }
 
-  /// The removals without the parts that entries of the new ledger name: parts are named after
-  /// their bytes, and the same archive can be there under two ids.
+  /// The removals without the parts that entries of the new ledger name: parts are named after their content, and the
+  /// same archive can be stored under two ids.
   private func unshared(_ plan: Plan) -> [ObjectReference] {
     guard plan.removals.contains(where: { !$0.parts.isEmpty }) else { return plan.removals }
     var kept: Set<String> = []
@@ -245,7 +241,7 @@ package final class LedgerSession {
 }
 
 extension StoreAddress {
-  /// What the ledger calls the repository: nothing where the address has no such name.
+  /// The repository name in the ledger; empty if the address has none.
   var repository: String {
     switch self {
     case .directory: ""

@@ -2,7 +2,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// An archive and all that the ledger will say about it, staged in a store.
+/// A staged archive, and all that the ledger will record about it.
 package struct NewBackup {
   package var id: Digest
   package var createdAt: String
@@ -14,13 +14,13 @@ package struct NewBackup {
   package var archive: any StagedObject
   package var archiveVersion: ArchiveVersion
   package var manifest: (any StagedObject)?
-  /// Of the archive; 64 bytes.
+  /// The signature of the archive; 64 bytes.
   package var signature: [UInt8]?
-  /// The SHA-256 of the group's password check, which has just been opened with the password of the
-  /// archive; nil if nobody knows.
+  /// The SHA-256 of the group's password check, which has just been opened with the password of the archive; nil if
+  /// unknown.
   package var groupCheck: Digest?
 
-  /// The id, the count and the rest come from a receipt, or else only from the archive.
+  /// Takes the id, the file count and the rest from a receipt, or else from the archive alone.
   package init(
     receipt: Receipt?, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)? = nil, signature: [UInt8]? = nil, group: GroupID? = nil,
@@ -40,19 +40,19 @@ package struct NewBackup {
   }
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 package struct Stored: Sendable {
   package let entry: LedgerEntry
-  /// Whether the store had it already.
+  /// Whether the store already had it.
   package let wasThere: Bool
 }
 
 extension LedgerSession {
   /// Adds a backup.
   ///
-  /// The same id and bytes again are done already; what the store has lost of them is stored again.
-  /// Throws `.cannotCreate` for the same id with other bytes, and `.tryAgain` if the store no longer
-  /// has, whole, what the backup depends on, or the group has another password check by now.
+  /// If the same id and bytes are already stored, nothing changes, except that lost objects are stored again. Throws
+  /// `.cannotCreate` for the same id with other bytes, and `.tryAgain` if a backup that this one depends on is no
+  /// longer complete in the store, or the group's password check has changed.
   package func push(_ backup: NewBackup) throws(Failure) -> Stored {
     try transact { (snapshot, taken) throws(Failure) in
       if let known = snapshot.ledger?[backup.id] {
@@ -83,7 +83,7 @@ extension LedgerSession {
     }
   }
 
-  /// To be asked before anything large is staged; `push` asks again.
+  /// Call before staging anything large; `push` checks again.
   package func requireAll(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) {
     if ids.isEmpty { return }
     let places = snapshot.indexes()
@@ -102,16 +102,16 @@ extension LedgerSession {
     }
   }
 
-  /// Gives a backup another archive, manifest and signature, as after a change of the password.
+  /// Replaces the archive, manifest and signature of a backup, as after a password change.
   ///
-  /// A manifest that is not given stays as it is. Throws `.unavailable` for an unknown id, and
-  /// `.tryAgain` if the backup has yet another archive than `read`.
+  /// Without a new manifest the old one stays. Throws `.unavailable` for an unknown id, and `.tryAgain` if the archive
+  /// of the backup is no longer `read`.
   ///
   /// - Parameters:
   ///   - read: the SHA-256 of the archive that the new one was made from.
-  ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`, or sealed to
-  ///   other recipients, which makes it that of the group: their identity was stored before. Throws
-  ///   `.cannotCreate` if that would leave a manifest under the old one.
+  ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`, or sealed to other
+  ///     recipients, which sets it to that of the group: their identity was stored before. Throws `.cannotCreate` if
+  ///     that would leave a manifest under the old one.
   package func replace(
     _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false
@@ -177,10 +177,10 @@ extension LedgerSession {
     }
   }
 
-  /// Gives a backup another sealed manifest, under a new name; the one before goes in the same commit.
+  /// Replaces the sealed manifest of a backup, under a new name; the old one is removed in the same commit.
   ///
-  /// Throws `.unavailable` for an unknown id, `.tryAgain` if the backup has another archive than `read`,
-  /// the one that the manifest was made from.
+  /// Throws `.unavailable` for an unknown id, and `.tryAgain` if the backup's archive is not `read`, the one that the
+  /// manifest was made from.
   package func replaceManifest(
     of id: Digest, read: Digest? = nil, by manifest: any StagedObject
   ) throws(Failure) -> Stored {
@@ -209,13 +209,13 @@ extension LedgerSession {
     }
   }
 
-  /// Replaces another backup of the same tree with this one, as after a consolidation: where
-  /// that stood in the ledger, and in its group.
+  /// Replaces a backup with another one of the same tree, as after a consolidation, at the same position in the ledger
+  /// and in its group.
   ///
-  /// The other goes in the same commit, unless backups depend on it: then it stays, and the new one
-  /// follow it. The same id and bytes again are done already, if a lost answer is asked for
-  /// again. Throws `.unavailable` for an unknown id, and else as `push`; `.tryAgain` if the other
-  /// has another archive than `read`, the SHA-256 of the one that the new one was made from.
+  /// The old one is removed in the same commit, unless backups depend on it: then it stays, and the new one follows it.
+  /// If the same id and bytes are already stored, nothing changes, so the call can be repeated. Throws `.unavailable`
+  /// for an unknown id, `.tryAgain` if the old backup's archive is not `read`, the SHA-256 of the one that the new one
+  /// was made from, and otherwise as `push`.
   package func supersede(
     _ id: Digest, read: Digest? = nil, by backup: NewBackup
   ) throws(Failure) -> (stored: Stored, dependents: [LedgerEntry]) {
@@ -261,10 +261,10 @@ extension LedgerSession {
     }
   }
 
-  /// Removes backups. Throws `.unavailable` for an unknown id, and `.denied` if a backup that
-  /// stays depends on one of them. Returns what was removed.
+  /// Removes backups. Throws `.unavailable` for an unknown id, and `.denied` if a remaining backup depends on one of
+  /// them. Returns the removed entries.
   package func remove(_ ids: [Digest]) throws(Failure) -> [LedgerEntry] {
-    // As text, whose hash a hostile ledger cannot aim at.
+    // As text, because its hash is seeded and a hostile ledger cannot force collisions.
     let wanted = Set(ids.map(\.hex))
     var isFirst = true
     return try transact { (snapshot, _) throws(Failure) in
@@ -290,13 +290,13 @@ extension LedgerSession {
     }
   }
 
-  /// Notes that backups were read back and found in order.
+  /// Records that backups were read back and verified.
   ///
-  /// What has gone meanwhile, and what holds another archive than the one that was read, is left
-  /// out. Returns what was marked.
+  /// Leaves out backups that were removed meanwhile, or whose archive is no longer the one that was read. Returns the
+  /// marked entries.
   ///
   /// - Parameters:
-  ///   - archives: by id, the SHA-256 that was read.
+  ///   - archives: the SHA-256 that was read, by id.
   ///   - time: ISO 8601.
   package func markVerified(
     _ archives: [Digest: Digest], at time: String
@@ -318,12 +318,11 @@ extension LedgerSession {
     }
   }
 
-  /// Signs the ledger in the place of a key that is lost, as it is: nobody can tell whether that key
-  /// did sign it. What nobody can vouch for goes from the entries: signatures of archives, and that
-  /// they were verified. Returns the entries.
+  /// Signs a ledger whose signing key is lost, unchecked: its old signature cannot be verified. Signatures of archives
+  /// and verification times are removed from the entries, as they cannot be trusted. Returns the entries.
   ///
-  /// Throws `.usage` if the ledger is not signed by that key, or its signature can be checked, and
-  /// `.integrity` if this machine has seen it signed by another one.
+  /// Throws `.usage` if the ledger is not signed by that key, or its signature can be checked, and `.integrity` if this
+  /// machine has seen it signed by another key.
   package func takeOver(_ lost: Digest) throws(Failure) -> [LedgerEntry] {
     try transact { (snapshot, _) throws(Failure) in
       guard let identity = snapshot.ledger?.identity, snapshot.trust == .unchecked(lost) else {
@@ -345,9 +344,8 @@ extension LedgerSession {
     }
   }
 
-  /// Signs a ledger that nobody has signed, as it is: whoever asks for it vouches for all that is in
-  /// it. Returns the entries. One that a trusted key has signed is left alone, and so is an empty
-  /// store, whose first ledger is signed without this.
+  /// Signs an unsigned ledger as it is: the caller vouches for its content. Returns the entries. A ledger that a
+  /// trusted key has signed is left unchanged, and so is an empty store, whose first ledger is signed anyway.
   package func adopt() throws(Failure) -> [LedgerEntry] {
     try transact(adopting: true) { (snapshot, _) throws(Failure) in
       guard let ledger = snapshot.ledger, ledger.signature == nil else {
@@ -358,8 +356,7 @@ extension LedgerSession {
     }
   }
 
-  /// What was made from one archive does not take the place of another, which may be under another
-  /// password.
+  /// Throws if the archive is not the one that the replacement was made from: it may be under another password.
   private func refuseOther(_ entry: LedgerEntry, than read: Digest?) throws(Failure) {
     guard let read, entry.sha256 != read else { return }
     throw Failure(
@@ -416,8 +413,8 @@ extension NewBackup {
   }
 }
 
-/// Names objects: `backup_<first 12 of the id>.tbk`, or `.age`, and with the first 8 of their own hash where
-/// that name holds, or held, other bytes.
+/// Names objects: `backup_<first 12 of the id>.tbk`, or `.age`; with the first 8 of their own hash added if that name
+/// has, or had, other bytes.
 private struct NameChooser {
   private let snapshot: LedgerSession.Snapshot
   private let taken: Set<ObjectPath>

@@ -1,33 +1,33 @@
 import TBKCore
 import TBKFormat
 
-/// What a run has to know of a store before it reads a tree: what the last backup is, whether the next one
-/// can be built on it, and what proves the password. All of it is of one ledger.
+/// What a run must know about a store before it reads a tree: the last backup, whether the next one can be based on it,
+/// and what proves the password. All of it is from one ledger.
 package struct Preparation: Sendable {
-  /// Why the next backup is a full one.
+  /// Why the next backup is full.
   package enum Reason: String, Sendable {
     /// There is no backup yet.
     case first
-    /// The store does not hold, whole, what the last backup needs.
+    /// An archive that the last backup needs is missing or damaged in the store.
     case lost
-    /// What it would be built on is beyond a limit.
+    /// A limit of the profile excludes the backup that it would be based on.
     case limits
-    /// The last backup needs as many archives as one may.
+    /// The last backup already needs the maximum number of archives.
     case chain
-    /// There have been so many backups, or so much time, since the last full one that another is due.
+    /// A full backup is due, by number or by time.
     case due
-    /// The store does not have the sealed manifest of the last backup as the ledger names it.
+    /// The store lacks the sealed manifest that the ledger names for the last backup.
     case manifest
   }
 
   package enum Manifest: String, Sendable {
     /// The given file has the SHA-256 that the ledger names.
     case cached
-    /// There is a copy for only this machine, which the ledger does not name.
+    /// There is a local copy for this machine only, which the ledger does not name.
     case local
-    /// It was sent.
+    /// It was sent to the caller.
     case fetched
-    /// The last backup has none.
+    /// The last backup has no manifest.
     case none
     case missing, damaged
   }
@@ -38,7 +38,7 @@ package struct Preparation: Sendable {
     case unpinned
     /// The group has no check.
     case none
-    /// The ledger names one, and the store does not have it.
+    /// The ledger names one, but the store does not have it.
     case lost
   }
 
@@ -49,34 +49,34 @@ package struct Preparation: Sendable {
   }
 
   package fileprivate(set) var last: LedgerEntry?
-  /// Nil if the next backup can be an incremental one, or nobody has asked whether it can.
+  /// Nil if the next backup can be incremental, or this was not asked for.
   package fileprivate(set) var reason: Reason?
-  /// The backups that the last one needs and the store does not hold whole.
+  /// The backups that the last one needs and that are missing or damaged in the store.
   package fileprivate(set) var lost: [Digest] = []
   /// Nil if it is not needed.
   package fileprivate(set) var manifest: Manifest?
   package fileprivate(set) var check = Check.none
   package fileprivate(set) var checkHash: Digest?
-  /// That of the group; nil if the ledger does not vouch for its keys.
+  /// The key epoch of the group; nil if the ledger does not name its keys.
   package fileprivate(set) var keyEpoch: UInt64?
-  /// Of the group's sealed identity; nil if the ledger names none.
+  /// The hash of the group's sealed identity; nil if the ledger names none.
   package fileprivate(set) var identityHash: Digest?
-  /// Whether the store holds that identity; nil if there is none, or nobody has asked.
+  /// Whether the store has that identity; nil if there is none, or this was not asked for.
   package fileprivate(set) var identity: Identity?
   /// Whether opening the last manifest proves the password as opening the check does.
   package fileprivate(set) var manifestProves = false
-  /// Whether the rules would remove a backup.
+  /// Whether the retention rules would remove a backup.
   package fileprivate(set) var wouldPrune = false
 }
 
-/// How often a full backup is made where others are incremental.
+/// How often an incremental series gets a full backup.
 package enum FullEvery: Equatable, Sendable {
   /// One of this many backups in a row is full.
   case backups(Int)
-  /// Once the last full one is older than this many seconds.
+  /// When the last full one is older than this many seconds.
   case seconds(Int64)
 
-  /// A number, or a length of time as `90d`; nil for anything else.
+  /// A number, or a length of time such as `90d`; nil for anything else.
   package init?(_ text: String) {
     if let count = wholeNumber(text) {
       self = .backups(count)
@@ -87,7 +87,7 @@ package enum FullEvery: Equatable, Sendable {
     }
   }
 
-  /// Whether the next backup is to be full. Without a full one among them, it is.
+  /// Whether the next backup must be full. True if none of them is.
   ///
   /// - Parameter entries: the backups of the series, in the ledger's order.
   package func isDue(after entries: [LedgerEntry], now: Timestamp) -> Bool {
@@ -103,22 +103,22 @@ package enum FullEvery: Equatable, Sendable {
 
 /// What a run asks for before it reads the tree.
 package struct PreparationRequest {
-  /// Whether the next backup is incremental if it can be.
+  /// Whether the next backup should be incremental if possible.
   package var isIncremental: Bool
   /// The limits of the profile.
   package var rules: RetentionRules?
   /// How often a full backup is due.
   package var fullEvery: FullEvery?
-  /// How many archives a backup may need; nil for any number.
+  /// The most archives that a backup may need; nil for no limit.
   package var maximumChain: Int?
-  /// The group whose password check is looked for.
+  /// The group whose password check is looked up.
   package var group: GroupID?
-  /// Whether its sealed identity is looked for instead: backups are sealed to recipients.
+  /// Whether to look up its sealed identity instead: backups are sealed to recipients.
   package var wantsIdentity: Bool
   package var scope: BackupScope
-  /// The SHA-256 of the sealed manifest of a backup that was given; nil if none was.
+  /// The SHA-256 of the cached sealed manifest of a backup; nil if there is none.
   package var cached: (Digest) -> Digest?
-  /// Whether there is a copy of the manifest of a backup for only this machine.
+  /// Whether there is a local copy of a backup's manifest for this machine only.
   package var hasLocal: (Digest) -> Bool
 
   package init(
@@ -139,11 +139,11 @@ package struct PreparationRequest {
 }
 
 extension LedgerSession {
-  /// Finds out all of it over one snapshot.
+  /// Collects the answers from one snapshot.
   ///
   /// - Parameters:
-  ///   - manifest: where the sealed manifest of the last backup goes, if it is wanted and was not given.
-  ///   - check: where the password check of the group goes, if there is one.
+  ///   - manifest: sends the sealed manifest of the last backup, if it is wanted and not cached.
+  ///   - check: sends the password check of the group, if there is one.
   package func prepare(
     _ request: PreparationRequest, over snapshot: Snapshot, _ retrieval: Retrieval,
     manifest: (LedgerEntry) throws(Failure) -> Void, check: (GroupID) throws(Failure) -> Digest
@@ -194,8 +194,8 @@ extension LedgerSession {
       found.reason = .manifest
       return found
     }
-    // One that was given was opened here before; any other is as good as the signature of the ledger. An entry
-    // of another epoch may be under another password than the group.
+    // A cached manifest was opened here before; any other is as trustworthy as the signature of the ledger. An entry of
+    // another epoch may be under a password other than the group's.
     let known = request.group.flatMap { snapshot.ledger?.group($0) }
     var isSigned = false
     if case .verified = snapshot.trust { isSigned = true }
@@ -205,7 +205,7 @@ extension LedgerSession {
     return found
   }
 
-  /// It is small, and read: a listing would not tell whether it is the one that the ledger names.
+  /// The identity is small, so it is read: a listing would not show whether it is the one that the ledger names.
   private func identity(of group: GroupID, in snapshot: Snapshot) throws(Failure) -> Preparation.Identity? {
     guard let object = snapshot.named(.identity, of: group) else { return nil }
     return switch try problem(of: object) {

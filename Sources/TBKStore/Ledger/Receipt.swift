@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What tbk-seal reports about an archive, unencrypted (tbk-seal(1), "--receipt").
+/// What tbk-seal records about an archive, unencrypted (tbk-seal(1), "--receipt").
 package struct Receipt: Equatable, Sendable {
   package static let byteLimit = 64 << 20
 
@@ -15,12 +15,12 @@ package struct Receipt: Equatable, Sendable {
   package let group: GroupID?
   /// False if part of the source could not be read.
   package let complete: Bool
-  /// Bytes of the archive; nil if the receipt was written before it.
+  /// Bytes of the archive; nil if the receipt was written before the archive.
   package let size: UInt64?
-  /// Likewise, of the archive.
+  /// The SHA-256 of the archive; nil in the same case.
   package let sha256: Digest?
 
-  /// Throws `.malformed`, naming the member that is wrong.
+  /// Throws `.malformed`, naming the invalid member.
   package init(parsing bytes: [UInt8]) throws(Failure) {
     let json = try JSON.parse(bytes, what: "receipt")
     func wrong(_ key: String) -> Failure {

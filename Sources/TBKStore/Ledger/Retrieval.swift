@@ -2,24 +2,24 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What becomes of bytes whose hash no ledger has.
+/// How to treat bytes whose hash is in no ledger.
 package enum UnvouchedBytes: Sendable {
-  /// They stay where they are: nobody has asked for them.
+  /// They are not sent: the user has not asked for them.
   case withheld
-  /// They stay where they are, whoever asks: the ledger is signed, and does not vouch for them.
+  /// They are not sent, even on request: the ledger is signed, and does not name them.
   case refused
   /// They are sent, with a warning.
   case sent
 
   /// - Parameters:
-  ///   - areWanted: whether somebody has asked for them.
-  ///   - trust: in the ledger that should have their hash.
+  ///   - areWanted: whether the user has asked for them.
+  ///   - trust: the result for the ledger that should have their hash.
   package init(areWanted: Bool, trust: LedgerTrust) {
     self = trust != .unsigned ? .refused : areWanted ? .sent : .withheld
   }
 }
 
-/// Brings objects out of a store, checked against what the ledger says about them.
+/// Reads objects from a store and checks them against the ledger.
 package final class Retrieval {
   let store: any Store
   let unvouched: UnvouchedBytes
@@ -28,10 +28,10 @@ package final class Retrieval {
   private let progress: (Int) -> Void
 
   /// - Parameters:
-  ///   - unvouched: what becomes of bytes that the ledger does not vouch for.
-  ///   - signatures: compares archives with their signatures; nil if the ledger vouches for them.
-  ///   - warn: told of what is sent although the ledger does not vouch for it.
-  ///   - progress: told of bytes as they are sent.
+  ///   - unvouched: how to treat bytes that the ledger does not name.
+  ///   - signatures: checks archives against their signatures; nil if the ledger authenticates them.
+  ///   - warn: called when bytes are sent that the ledger does not name.
+  ///   - progress: called with the number of bytes as they are sent.
   package init(
     _ store: any Store, unvouched: UnvouchedBytes = .withheld, signatures: ArchiveSignatures? = nil,
     warn: @escaping (String) -> Void, progress: @escaping (Int) -> Void = { _ in }
@@ -43,16 +43,16 @@ package final class Retrieval {
     self.progress = progress
   }
 
-  /// Sends the archive of a backup, without ending the sink. Throws `.inputMissing` if the store does not
-  /// have it, and `.integrity` if it is not what the ledger says.
+  /// Sends the archive of a backup, without ending the sink. Throws `.inputMissing` if the store does not have it, and
+  /// `.integrity` if it does not match the ledger.
   ///
   /// - Parameters:
-  ///   - isStaging: whether what the sink gets is dropped on failure. Else nothing is sent before all
-  ///     of it has been checked, except `mayBeCut`, and even if the store changes it meanwhile, what is
-  ///     sent is never complete and wrong.
-  ///   - mayBeCut: whether an archive whose reader notices that its end is missing is sent as it comes. Its
-  ///     last 128 KiB are sent when all of it has been checked.
-  ///   - checksFiles: whether one that can be read twice is checked first all the same.
+  ///   - isStaging: whether the sink's data is discarded on failure. If not, nothing is sent until all of it has been
+  ///     checked, except with `mayBeCut`; and even if the store changes it meanwhile, the output is never complete and
+  ///     wrong.
+  ///   - mayBeCut: whether an archive whose reader detects a missing end is sent while it is read. Its last 128 KiB are
+  ///     sent when all of it has been checked.
+  ///   - checksFiles: whether to check an archive that can be read twice before sending it even so.
   package func sendArchive(
     _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false, checksFiles: Bool = false
   ) throws(Failure) {
@@ -65,10 +65,10 @@ package final class Retrieval {
     try RegionSource(try DescriptorRegion(copy.file)).copy(to: sink)
   }
 
-  /// An archive in an unnamed file, complete by now.
+  /// A complete archive in an unnamed file.
   struct Copy {
     let file: Descriptor
-    /// Bytes.
+    /// In bytes.
     let length: UInt64
     /// Whether it has the SHA-256 that the ledger names.
     let isVouched: Bool
@@ -76,16 +76,17 @@ package final class Retrieval {
     var bytes: PrivateCopy { PrivateCopy(adopting: file, length: length) }
   }
 
-  /// Whether an archive has been refused for its signature.
+  /// Whether an archive was refused because of its signature.
   var hasInvalidSignature: Bool { signatures?.worth == .fails }
 
-  /// Whether an archive is to be served from a copy: its signature is checked first, or the ledger may name another one.
+  /// Whether an archive must be served from a copy: its signature is checked first, or the ledger may name a different
+  /// one.
   func needsCopy(of entry: LedgerEntry) throws(Failure) -> Bool {
     if try signatures?.needsCopy(of: entry) ?? false { return true }
     return unvouched == .sent && entry.isTermBackup6
   }
 
-  /// The archive, where it can be read twice, compared with its signature if that is wanted. Throws as `sendArchive`.
+  /// A copy of the archive that can be read twice, checked against its signature if required. Throws as `sendArchive`.
   func copy(of entry: LedgerEntry) throws(Failure) -> Copy {
     let file = try TemporaryFile.anonymous()
     let spool = DescriptorSink(file, name: RawPath("the temporary file"))
@@ -97,7 +98,7 @@ package final class Retrieval {
     return copy
   }
 
-  /// Returns whether what was sent is the archive that the ledger names.
+  /// Returns whether the bytes sent are the archive that the ledger names.
   @discardableResult
   private func sendStored(
     _ entry: LedgerEntry, to sink: any ByteSink, isStaging: Bool, mayBeCut: Bool = false, checksFiles: Bool = false
@@ -117,7 +118,7 @@ package final class Retrieval {
     }
   }
 
-  /// TermBackup 6's rotate-key left the ledger as it was: nothing says what these bytes are.
+  /// TermBackup 6's rotate-key did not update the ledger, so nothing authenticates these bytes.
   private func sendRenamed(
     _ source: any ByteSource, _ name: ObjectName, of entry: LedgerEntry, to sink: any ByteSink
   ) throws(Failure) {
@@ -154,10 +155,10 @@ package final class Retrieval {
     try send(manifest, reference, to: sink, isStaging: isStaging, mayBeCut: mayBeCut)
   }
 
-  /// Sends an object of a group, if it is the one that the ledger names. Returns its SHA-256.
+  /// Sends an object of a group, if it matches the ledger. Returns its SHA-256.
   ///
-  /// Throws `.inputMissing` if that one is gone, `.integrity` if it is another one, and `.unavailable`
-  /// if the ledger names none, unless a check that it does not vouch for is to be sent, and is there.
+  /// Throws `.inputMissing` if it is gone, `.integrity` if it does not match, and `.unavailable` if the ledger names
+  /// none, unless a check that the ledger does not name may be sent, and exists.
   package func send(
     _ part: LedgerGroup.Part, of group: GroupID, in snapshot: LedgerSession.Snapshot, to sink: any ByteSink
   ) throws(Failure) -> Digest {
@@ -176,7 +177,7 @@ package final class Retrieval {
     do throws(Failure) {
       bytes = try store.open(ObjectReference(path)).readAll(limit: GroupID.objectLimit, what: what)
     } catch  where error.code == .inputMissing {
-      // No ledger says that there is one.
+      // No ledger names one.
       guard named != nil else {
         throw Failure(.unavailable, error.message, httpStatus: error.httpStatus)
       }
@@ -199,7 +200,7 @@ package final class Retrieval {
     isStaging: Bool, mayBeCut: Bool, checksFiles: Bool = false
   ) throws(Failure) {
     let what = "\(reference.path) of the store \(store.address.display)"
-    // Nothing that is sealed is empty, and nothing would be sent that could be missed.
+    // No sealed object is empty, and nothing would be held back until the check.
     guard object.size > 0 else { throw wrong(what, "is empty, as the ledger says") }
     let source: any ByteSource
     do throws(Failure) {
@@ -229,13 +230,13 @@ package final class Retrieval {
     }
   }
 
-  /// What is kept back until all has been checked, in bytes: more than two chunks of age.
+  /// How much is held back until everything has been checked, in bytes: more than two chunks of age.
   private static let heldBack = 128 << 10
 
-  /// Sends what must turn out to be `object`; its end only when it has.
+  /// Sends bytes while checking that they are `object`; the end only when they are.
   ///
   /// - Parameters:
-  ///   - front: what was read of it already.
+  ///   - front: bytes already read.
   ///   - sink: nil to check without sending.
   private func pass(
     _ front: [UInt8], _ source: any ByteSource, _ object: LedgerEntry.Object, _ what: String,

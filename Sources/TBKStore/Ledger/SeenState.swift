@@ -3,14 +3,14 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// What this machine has seen of each store: its id, and how far its ledger had come. It shows
-/// when a store was rolled back, split or exchanged (tbk(5), "Ledger").
+/// What this machine has seen of each store: its id and the latest state of its ledger. It shows whether a store was
+/// rolled back, split or replaced (tbk(5), "Ledger").
 ///
-/// It lies below `TERMBACKUP_HOME/state`: `<store_id>.json`; `stores/<hash of the address>.json` for
-/// the id that an address had; and `groups/<group>.json` for each group that was in a ledger signed by
-/// a trusted key, wherever that was: under a new id at a new address it is still known. Where it cannot be kept, backups still can: that is a warning.
+/// Stored below `TERMBACKUP_HOME/state`: `<store_id>.json`; `stores/<hash of the address>.json` for the id seen at an
+/// address; and `groups/<group>.json` for each group seen in a ledger signed by a trusted key, at any address: under a
+/// new id at a new address it is still known. If it cannot be written, backups continue with a warning.
 package final class SeenState {
-  /// The furthest moment of a store that was seen here.
+  /// The latest state of a store that was seen here.
   package struct Moment: Equatable, Sendable {
     package let storeID: Ledger.StoreID
     package let sequence: UInt64
@@ -23,20 +23,20 @@ package final class SeenState {
     }
   }
 
-  /// What was known before the store was asked.
+  /// What was known before the store was read.
   package struct Memory: Sendable {
-    /// The id that this address had.
+    /// The id last seen at this address.
     package internal(set) var storeID: Ledger.StoreID?
     package internal(set) var moment: Moment?
-    /// Whether its ledger was signed by a key that was trusted.
+    /// Whether its ledger was signed by a trusted key.
     package internal(set) var wasSigned = false
-    /// The groups that were in a ledger signed by a trusted key, of this store or any other.
+    /// The groups seen in a ledger signed by a trusted key, of this store or any other.
     var signedGroups: Set<String> = []
-    /// The furthest that was seen of each of its groups.
+    /// The latest state seen of each of its groups.
     var groups: [String: GroupMoment] = [:]
   }
 
-  /// The highest key epoch of a group that was seen here, and the hashes of its objects then.
+  /// The highest key epoch of a group seen here, and the hashes of its objects at that epoch.
   struct GroupMoment: Equatable, Sendable {
     let keyEpoch: UInt64
     let check: Digest?
@@ -46,8 +46,8 @@ package final class SeenState {
       (self.keyEpoch, self.check, self.identity) = (keyEpoch, check, identity)
     }
 
-    /// What of a group is to be kept, where this was seen of it before: at the same epoch what is new, and nothing
-    /// of an older one.
+    /// What to keep of a group, given what was seen before: at the same epoch, new hashes are added; an older epoch is
+    /// ignored.
     func raised(by group: LedgerGroup) -> GroupMoment {
       if group.keyEpoch < keyEpoch { return self }
       let isSame = group.keyEpoch == keyEpoch
@@ -57,10 +57,10 @@ package final class SeenState {
     }
   }
 
-  /// All groups of a ledger have room.
+  /// Large enough for all groups of a ledger; in bytes.
   private static let fileLimit = 4 << 20
 
-  /// Nil where there is no home directory.
+  /// Nil if there is no home directory.
   private let directory: RawPath?
   private let addressName: RawPath
   private let addressText: [UInt8]
@@ -71,10 +71,10 @@ package final class SeenState {
   private var warned = false
 
   /// - Parameters:
-  ///   - home: `TERMBACKUP_HOME`; made when something is to be kept. Nil if there is none.
-  ///   - accepting: whether what the store says now is taken for true, whatever was seen.
-  ///   - warn: told once if nothing can be kept.
-  ///   - notice: given what could not be checked and is taken anyway.
+  ///   - home: `TERMBACKUP_HOME`; created when needed. Nil if there is none.
+  ///   - accepting: whether the current state of the store is accepted regardless of what was seen.
+  ///   - warn: called once if nothing can be written.
+  ///   - notice: called for anything that could not be checked and is accepted anyway.
   package init(
     home: RawPath?, address: StoreAddress, accepting: Bool, warn: @escaping (String) -> Void,
     notice: @escaping (String) -> Void = { _ in }
@@ -90,8 +90,8 @@ package final class SeenState {
 
   // MARK: Reading
 
-  /// To be called before the store is asked: what another process of this machine stores in
-  /// between must not look like a step back.
+  /// Call before reading the store: otherwise a commit by another process of this machine in between would look like a
+  /// rollback.
   package func recall() throws(Failure) -> Memory {
     var memory = Memory()
     memory.signedGroups = try signedGroups()
@@ -128,12 +128,12 @@ package final class SeenState {
     try read(RawPath("\(id).json"))?["signed_by"]?.text != nil
   }
 
-  /// The trusted key that signed it when that was last seen; nil if it never was.
+  /// The trusted key that signed the ledger when last seen; nil if none ever did.
   func signer(of id: Ledger.StoreID) throws(Failure) -> Digest? {
     try read(RawPath("\(id).json"))?["signed_by"]?.text.flatMap { Digest(hex: $0) }
   }
 
-  /// The groups that were ever seen in a ledger signed by a trusted key.
+  /// The groups ever seen in a ledger signed by a trusted key.
   private func signedGroups() throws(Failure) -> Set<String> {
     guard let directory else { return [] }
     do throws(Failure) {
@@ -147,7 +147,7 @@ package final class SeenState {
       }
       return groups
     } catch {
-      if error.code == .inputMissing { return [] }  // Something above it is not a directory.
+      if error.code == .inputMissing { return [] }  // A parent is not a directory.
       if error.code == .interrupted { throw error }
       complain(error)
       return []
@@ -184,7 +184,7 @@ package final class SeenState {
       guard let kept = try readKeptFile(path, limit: SeenState.fileLimit) else { return nil }
       bytes = kept
     } catch {
-      if error.code == .inputMissing { return nil }  // Something above it is not a directory.
+      if error.code == .inputMissing { return nil }  // A parent is not a directory.
       if error.isOfProcess { throw error }
       complain(error)
       return nil
@@ -199,12 +199,12 @@ package final class SeenState {
 
   // MARK: Judging
 
-  /// Throws `.integrity` if the store cannot have come to this ledger from what was seen of it.
+  /// Throws `.integrity` if this ledger cannot follow from what was seen of the store.
   ///
   /// - Parameters:
   ///   - ledger: nil if the store has none.
-  ///   - hash: of the ledger.
-  ///   - trust: what its signature is worth.
+  ///   - hash: the hash of the ledger.
+  ///   - trust: the result of checking its signature.
   package func check(
     _ ledger: Ledger?, hash: Digest?, trust: LedgerTrust, against memory: Memory
   ) throws(Failure) {
@@ -248,12 +248,12 @@ package final class SeenState {
         "the store \(display) split: its ledger of sequence \(seen.sequence) is not the one "
           + "that this machine has seen")
     }
-    // The last hash is that of the ledger before this one.
+    // The last hash of the history is that of the preceding ledger.
     let age = identity.sequence - seen.sequence
     guard age <= UInt64(identity.history.count) else {
       let gap = "the history of the store \(display) does not reach back to sequence \(seen.sequence)"
       guard case .verified = trust else { throw notice("\(gap), which this machine has seen") }
-      // Whoever signed it knows what came before.
+      // The signer knows the earlier history.
       return report("\(gap), which this machine saw last: the signature by a trusted key stands for it")
     }
     guard identity.history[identity.history.count - Int(age)] == seen.hash else {
@@ -263,7 +263,7 @@ package final class SeenState {
     }
   }
 
-  /// What decides over keys does not go back: an old password check would let an old password in again.
+  /// Key objects must not be rolled back: an old password check would accept an old password.
   private func checkGroups(_ ledger: Ledger, against memory: Memory) throws(Failure) {
     if memory.groups.isEmpty { return }
     let now = Dictionary(
@@ -288,7 +288,7 @@ package final class SeenState {
     }
   }
 
-  /// Under a new id at a new address a store is another one, and the groups in it are still the same.
+  /// Under a new id at a new address it counts as another store, but its groups are still known.
   private func refuseUnsignedGroup(
     _ ledger: Ledger, _ trust: LedgerTrust, _ memory: Memory
   ) throws(Failure) {
@@ -309,7 +309,7 @@ package final class SeenState {
 
   // MARK: Keeping
 
-  /// Keeps what was seen, unless more was seen meanwhile.
+  /// Records what was seen, unless something later was recorded meanwhile.
   package func raise(
     to ledger: Ledger?, hash: Digest?, trust: LedgerTrust
   ) throws(Failure) {
@@ -320,7 +320,7 @@ package final class SeenState {
     do throws(Failure) {
       try keep(ledger, trust, directory)
       guard let identity = ledger?.identity, let hash else {
-        // Nothing to know this store by. What was known of the address is no longer true.
+        // There is no id to recognise this store by. What was known of the address no longer applies.
         if accepting { try Descriptor.workingDirectory.unlink(directory.appending(addressName)) }
         return
       }
@@ -334,7 +334,7 @@ package final class SeenState {
     }
   }
 
-  /// Keeps which groups a trusted key has vouched for, or no longer does.
+  /// Records which groups a trusted key has signed for, or no longer does.
   private func keep(
     _ ledger: Ledger?, _ trust: LedgerTrust, _ directory: RawPath
   ) throws(Failure) {
@@ -374,7 +374,7 @@ package final class SeenState {
     if old == moment, !isNewlySigned, !isNewlyUnsigned, !isGroupNew,
       try read(addressName)?["store_id"]?.text == moment.storeID.description
     {
-      return  // Nothing to write, and nothing to wait for.
+      return  // Nothing to write, so no need to wait for the lock.
     }
     try makeDirectories(directory.appending("stores"))
     let state = try Descriptor.workingDirectory.open(directory, O_RDONLY | O_DIRECTORY)
@@ -411,7 +411,7 @@ package final class SeenState {
       ["address": .string(addressText), "store_id": .string(moment.storeID.description)])
   }
 
-  /// What is to be kept of groups; nil if that is what is known already.
+  /// The new record of the groups; nil if it is unchanged.
   private func raised(
     _ known: [String: GroupMoment], by groups: [LedgerGroup]
   ) -> [String: GroupMoment]? {
@@ -424,7 +424,7 @@ package final class SeenState {
     return next == known ? nil : next
   }
 
-  /// Sets members of a file and keeps the others, which a later version may have put there.
+  /// Sets members of a file and keeps the others, which a later version may have added.
   private func write(
     _ name: RawPath, in state: Descriptor, _ members: KeyValuePairs<String, JSON>
   ) throws(Failure) {
@@ -435,14 +435,14 @@ package final class SeenState {
     if json != before { try AtomicFile.write(json.pretty(), to: name, in: state, inherits: true) }
   }
 
-  /// Makes what is missing of a path, 0700.
+  /// Creates the missing directories of a path, with mode 0700.
   private func makeDirectories(_ path: RawPath) throws(Failure) {
     if try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY) != nil { return }
     if path.parent != path, path.parent != RawPath(".") { try makeDirectories(path.parent) }
     do throws(Failure) {
       try Descriptor.workingDirectory.makeOwnedDirectory(path)
     } catch  where error.code == .cannotCreate {
-      // Another process made it, or it is something else, which shows when it is opened.
+      // Another process created it, or it is not a directory, which opening it shows.
       _ = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
     }
   }

@@ -1,20 +1,20 @@
 import TBKCore
 import TBKFormat
 
-/// An address that is notified of a backup. Anyone who knows it can write there: messages name only its host.
+/// A URL that is notified of backups. Anyone who knows it can post to it: messages name only its host.
 package struct Webhook {
   package let url: HTTPURL
 
-  /// What is sent to a service that notices when pings stop (https://healthchecks.io/docs/http_api/).
+  /// What is sent to a service that reports missing pings (https://healthchecks.io/docs/http_api/).
   package enum Ping: String, CaseIterable, Sendable {
     case start
     case success
     case failure
   }
 
-  /// The most of an answer that is read, in bytes.
+  /// The largest response that is read, in bytes.
   private static let answerLimit = 64 << 10
-  /// Throws `.usage`, without a word of the address.
+  /// Throws `.usage`, without showing the address.
   package init(_ address: borrowing Secret) throws(Failure) {
     let text = address.withBytes { bytes in
       var copy: [UInt8] = []
@@ -39,7 +39,7 @@ package struct Webhook {
     self.url = url
   }
 
-  /// The format that the address asks for.
+  /// The format that the host expects.
   package var format: WebhookFormat {
     switch url.host {
     case "hooks.slack.com", "hooks.slack-gov.com": return .slack
@@ -54,7 +54,7 @@ package struct Webhook {
     }
   }
 
-  /// The address for a ping: `/start` or `/fail` goes to the end of the path, before a query.
+  /// The URL for a ping: `/start` or `/fail` is appended to the path, before a query.
   package func target(_ ping: Ping) -> HTTPURL? {
     let suffix =
       switch ping {
@@ -69,12 +69,12 @@ package struct Webhook {
     return HTTPURL("\(path)\(path.hasSuffix("/") ? "" : "/")\(suffix)\(text[end...])")
   }
 
-  /// Sends a body, again where that may help. Throws `.webhook`.
+  /// Posts a body, and retries where that may help. Throws `.webhook`.
   ///
   /// - Parameters:
-  ///   - target: this address, or one for a ping.
-  ///   - maximumWait: seconds after which it is over.
-  /// - Returns: the status of the answer, a success.
+  ///   - target: this URL, or one for a ping.
+  ///   - maximumWait: in seconds, for everything.
+  /// - Returns: the status of the response, which is a success.
   package static func post(
     _ body: [UInt8], type: String, to target: HTTPURL, userAgent: String, maximumWait: Int
   ) throws(Failure) -> Int {
@@ -86,7 +86,7 @@ package struct Webhook {
     request.limit = answerLimit
     let exchange = HTTPExchange(request, judge: Webhook.judge)
     client.start(exchange)
-    // An answer that comes drop by drop loses no time by the client's account.
+    // A response that trickles in does not use up the client's waiting time.
     let end = monotonicNanoseconds() + Int64(maximumWait + 1) * 1_000_000_000
     try client.drive { exchange.isOver || monotonicNanoseconds() >= end }
     client.cancel()
@@ -113,7 +113,7 @@ package struct Webhook {
     }
     switch response.status {
     case 200..<300:
-      // A service for pings says so of addresses that it does not know.
+      // A ping service reports unknown URLs like this.
       if response.body.starts(with: "OK (not found)".utf8) {
         return .fail(failure("does not know this ping URL", hint: "copy it again from the service"))
       }
@@ -142,8 +142,8 @@ package struct Webhook {
     }
   }
 
-  /// Seconds that the answer asks to wait: `Retry-After`, in seconds or as a date, or Discord's
-  /// `retry_after` in its body.
+  /// Seconds that the response asks to wait: `Retry-After`, in seconds or as a date, or Discord's `retry_after` in the
+  /// body.
   private static func pause(_ response: HTTPResponse) -> Int? {
     if response.headers["retry-after"] != nil { return response.retryAfter }
     guard let json = try? JSON.parse(response.body, what: "answer"),

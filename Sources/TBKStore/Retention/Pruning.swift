@@ -2,13 +2,13 @@ import TBKCore
 import TBKFormat
 
 extension LedgerSession {
-  /// Removes what the retention does not keep, all of it in one commit, decided again for what
-  /// other writers have made of the ledger meanwhile.
+  /// Removes the backups that the retention does not keep, in one commit; decided again after a conflict with other
+  /// writers.
   ///
   /// - Parameters:
-  ///   - allowingEmpty: whether nothing may be left of a group. Else that is `.denied`.
-  ///   - refusingSudden: whether much that goes at once for its age is `.denied`, too.
-  ///   - continuing: whether it comes right after a commit of this session.
+  ///   - allowingEmpty: whether a group may be left empty; otherwise that throws `.denied`.
+  ///   - refusingSudden: whether removing many backups at once because of their age throws `.denied`.
+  ///   - continuing: whether this follows a commit of this session immediately.
   package func prune(
     _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool = false,
     refusingSudden: Bool = false, continuing: Bool = false
@@ -24,7 +24,7 @@ extension LedgerSession {
     }
   }
 
-  /// What `prune` would do to a snapshot, and would refuse.
+  /// What `prune` would do to a snapshot. Throws what it would refuse.
   package func decidePruning(
     _ snapshot: Snapshot, _ retention: Retention, _ scope: BackupScope, allowingEmpty: Bool,
     refusingSudden: Bool = false
@@ -50,8 +50,8 @@ extension LedgerSession {
     return judgement
   }
 
-  /// Throws `.denied` if of a series only backups would be left that cannot be restored, for the store has lost
-  /// what they need, and others would go that can.
+  /// Throws `.denied` if a series would keep only backups that cannot be restored, because the store has lost what they
+  /// need, while restorable ones would be removed.
   private func refuseLosing(
     _ judgement: Retention.Judgement, _ snapshot: Snapshot, _ scope: BackupScope
   ) throws(Failure) {

@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// A stretch of time as people write it: `12h`, `30d`, `2w`, `3m` (months), `1y`.
+/// A length of time: `12h`, `30d`, `2w`, `3m` (months), `1y`.
 package struct TimeSpan: Equatable, Sendable {
   package enum Unit: Character, CaseIterable, Sendable {
     case hours = "h"
@@ -25,7 +25,7 @@ package struct TimeSpan: Equatable, Sendable {
     self.unit = unit
   }
 
-  /// When it began, if it ends at `end`. Months and years are those of the calendar.
+  /// The start of the span that ends at `end`. Months and years are calendar ones.
   package func start(before end: Timestamp) -> Timestamp {
     switch unit {
     case .hours: end.earlier(seconds: UInt64(count) * 3600)
@@ -37,7 +37,7 @@ package struct TimeSpan: Equatable, Sendable {
   }
 }
 
-/// A number from 1 to 2^31 - 1, only in decimal digits.
+/// Parses a number from 1 to 2^31 - 1, decimal digits only.
 package func wholeNumber(_ text: some StringProtocol) -> Int? {
   guard (1...10).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
     let number = Int(text), (1...Int(Int32.max)).contains(number)
@@ -45,7 +45,7 @@ package func wholeNumber(_ text: some StringProtocol) -> Int? {
   return number
 }
 
-/// Which backups stay: what one of the first six keeps, or what neither of the last two takes.
+/// Which backups to keep: those that any of the first six rules keeps, or those that neither of the last two removes.
 package struct RetentionRules: Equatable, Sendable {
   /// Each from 1.
   package var last: Int?
@@ -67,27 +67,25 @@ package struct RetentionRules: Equatable, Sendable {
   package var hasLimits: Bool { maxBackups != nil || retentionDays != nil }
 }
 
-/// Decides which backups of a ledger stay. It believes no time in it: an entry is dated by whoever
-/// wrote it.
+/// Decides which backups of a ledger to keep. Times in the ledger are not trusted: each writer dates its own entry.
 ///
-/// - Newest is what has the latest time, or, of equal times, was stored later. Where the times and
-///   the order of storing contradict each other, what is among the newest by either is so.
-/// - What is dated more than a day from now is kept, and counted by no rule: neither a clock that
-///   ran ahead nor one that has fallen behind removes anything.
-/// - A backup without files does not take the place of the last one with some, which stays.
-/// - What a kept backup depends on is kept, whatever group it is in.
-/// - TermBackup 6 did not say what its backups depend on. Those that are not younger than one that
-///   is kept are kept.
+/// - The newest backup has the latest time; of equal times, the one stored later. If times and storage order disagree,
+///   a backup that is among the newest by either counts as such.
+/// - A backup dated more than a day ahead is kept, and not counted by any rule: neither a clock that ran ahead nor one
+///   that fell behind removes anything.
+/// - A backup without files does not displace the last one with files, which is kept.
+/// - The dependencies of a kept backup are kept, in any group.
+/// - TermBackup 6 did not record dependencies. Its backups that are not younger than a kept one are kept.
 package struct Retention: Sendable {
   package enum Reason: String, Sendable {
     case last, within, daily, weekly, monthly, yearly
     /// Within the limit of the same name.
     case count, age
-    /// Beyond the limit; of what goes.
+    /// Beyond the limit; only for removed backups.
     case overCount = "over-count"
     case overAge = "over-age"
     case needed, termbackup6, future
-    /// The last one with files, where those after it have none.
+    /// The last one with files, followed only by backups without.
     case files
   }
 
@@ -95,12 +93,12 @@ package struct Retention: Sendable {
     package let entry: LedgerEntry
     package var isKept: Bool
     package var reasons: [Reason]
-    /// Of one that stays only because others need it: those of them that stay for reasons of their own.
+    /// For a backup kept only because others need it: those of them that are kept for reasons of their own.
     package fileprivate(set) var neededBy: [Digest] = []
   }
 
   package struct Judgement: Sendable {
-    /// Of the backups that were judged, in the ledger's order.
+    /// One for each backup, in the ledger's order.
     package let verdicts: [Verdict]
     /// The groups that would be left empty, in the order of their first backups.
     package let emptied: [GroupID?]
@@ -108,8 +106,7 @@ package struct Retention: Sendable {
     package var gone: [LedgerEntry] { verdicts.filter { !$0.isKept }.map(\.entry) }
   }
 
-  /// What is dated later than this after now is dated wrongly; other machines' clocks may be a
-  /// little ahead.
+  /// Seconds by which a backup may be dated ahead: other machines' clocks may be a little ahead.
   package static let tolerance: UInt64 = 86_400
 
   private let rules: RetentionRules
@@ -143,9 +140,8 @@ package struct Retention: Sendable {
       emptied: emptied.compactMap(\.first).map { entries[$0].group })
   }
 
-  /// Whether the next backup of a group has to be full, for the retention to get rid of what it
-  /// would otherwise depend on: with one backup more, the last one of the group or something that
-  /// it needs is beyond a limit.
+  /// Whether the next backup of a group must be full, so that its would-be dependencies can be removed: with one more
+  /// backup, the last one of the group or one that it needs is beyond a limit.
   package func wantsFull(after entries: [LedgerEntry], in scope: BackupScope) -> Bool {
     let members = entries.indices.filter { scope.holds(entries[$0]) }
     guard let last = members.last, entries[last].mode != nil else { return true }
@@ -171,12 +167,12 @@ package struct Retention: Sendable {
 
   // MARK: Rules
 
-  /// The time before which a backup is too old.
+  /// Backups before this time are too old.
   private var oldestTime: Timestamp? {
     rules.retentionDays.map { now.earlier(seconds: UInt64(clamping: $0) * 86_400) }
   }
 
-  /// Gives each backup of the ranking the reasons why it stays or goes.
+  /// Adds to each backup of the ranking the reasons to keep or remove it.
   private func apply(_ ranking: Ranking, _ times: [Timestamp], to found: inout [Verdict]) {
     func mark(_ index: Int, _ reason: Reason) { found[index].reasons.append(reason) }
     if let last = rules.last {
@@ -207,17 +203,17 @@ package struct Retention: Sendable {
     if let limit = oldestTime {
       for index in ranking.byTime { mark(index, times[index] >= limit ? .age : .overAge) }
     }
-    // What goes says why it goes.
+    // A removed backup lists only the reasons for its removal.
     for index in ranking.byTime {
       let over = found[index].reasons.filter { $0 == .overCount || $0 == .overAge }
       if !over.isEmpty { found[index].reasons = over }
     }
   }
 
-  /// Keeps the newest backup with files where one without any would be kept, and is newer: its source was
-  /// perhaps not mounted.
+  /// Keeps the newest backup with files if only newer ones without files would be kept: perhaps their source was not
+  /// mounted.
   ///
-  /// - Parameter members: the newest first.
+  /// - Parameter members: newest first.
   private func keepFiles(_ members: [Int], _ found: inout [Verdict]) {
     guard let place = members.firstIndex(where: { found[$0].entry.fileCount > 0 }),
       case let last = members[place], !found[last].isKept,
@@ -227,9 +223,9 @@ package struct Retention: Sendable {
     found[last].reasons = [.files]
   }
 
-  /// Whether the limit in days takes so much at once that a clock that is wrong is the likelier reason than
-  /// time that has passed: half of the backups or more, and even the youngest of them is older than the limit
-  /// by half of it and by a week; of a single one, by ten times the limit and by half a year.
+  /// Whether the limit in days removes so much at once that a wrong clock is the likelier cause: half of the backups or
+  /// more, and even the youngest of them exceeds the limit by half of it and by a week; if there is only one backup, by
+  /// ten times the limit and by half a year.
   package func isSudden(_ judgement: Judgement) -> Bool {
     guard let days = rules.retentionDays else { return false }
     let gone = judgement.verdicts.filter { !$0.isKept && $0.reasons.contains(.overAge) }
@@ -239,7 +235,7 @@ package struct Retention: Sendable {
     return gone.allSatisfy { time(of: $0.entry) < bound }
   }
 
-  /// Keeps what kept backups need, and what that needs.
+  /// Keeps what kept backups need, directly or indirectly.
   private func keepWhatIsNeeded(_ found: inout [Verdict], _ times: [Timestamp]) {
     let places = Retention.places(of: found.map(\.entry))
     var older: [GroupID?: OlderBackups] = [:]
@@ -266,7 +262,7 @@ package struct Retention: Sendable {
     }
     let isAncillary = found.map { $0.reasons == [.needed] || $0.reasons == [.termbackup6] }
     for index in found.indices where found[index].isKept && !isAncillary[index] {
-      // All that it takes bytes from, near or far.
+      // All backups that it takes bytes from, directly or indirectly.
       var seen: Set<Int> = []
       var next = [index]
       while let place = next.popLast() {
@@ -277,7 +273,7 @@ package struct Retention: Sendable {
         }
       }
     }
-    // What is known says more than what is guessed.
+    // A recorded dependency replaces a guessed one.
     for verdict in found where verdict.isKept {
       for id in verdict.entry.dependsOn {
         if let place = places[id.hex], found[place].reasons == [.termbackup6] {
@@ -289,7 +285,7 @@ package struct Retention: Sendable {
 
   // MARK: Entries
 
-  /// Ids as text, whose hash a hostile ledger cannot aim at.
+  /// Ids as text, because its hash is seeded and a hostile ledger cannot force collisions.
   private static func places(of entries: [LedgerEntry]) -> [String: Int] {
     var places: [String: Int] = [:]
     places.reserveCapacity(entries.count)
@@ -297,7 +293,7 @@ package struct Retention: Sendable {
     return places
   }
 
-  /// The backups of each series that is judged, in the ledger's order.
+  /// The backups of each series in scope, in the ledger's order.
   private static func groups(of entries: [LedgerEntry], _ scope: BackupScope) -> [[Int]] {
     if case .groups = scope {
       let members = entries.indices.filter { scope.holds(entries[$0]) }
@@ -316,7 +312,7 @@ package struct Retention: Sendable {
     return groups
   }
 
-  /// An entry without a time is not one; should there be any, it is kept.
+  /// Every entry should have a time; one without is kept.
   private func time(of entry: LedgerEntry) -> Timestamp {
     Timestamp(iso8601: entry.createdAt) ?? Timestamp(nanoseconds: .max)
   }
@@ -326,7 +322,7 @@ package struct Retention: Sendable {
 private struct Ranking {
   /// Newest first.
   let byTime: [Int]
-  /// As they were stored, first to last.
+  /// In the order of storing, oldest first.
   let byPlace: [Int]
 
   init(_ members: [Int], _ times: [Timestamp]) {
@@ -336,13 +332,13 @@ private struct Ranking {
     }
   }
 
-  /// Those that are among the first `count` by either order.
+  /// The backups among the newest `count` by either order.
   func newest(_ count: Int) -> Set<Int> {
     Set(byTime.prefix(count)).union(byPlace.suffix(count))
   }
 }
 
-/// Backups that may depend on any that was there before them.
+/// Backups that may depend on any earlier backup.
 private struct OlderBackups {
   private var byPlace: [Int] = []
   private var byTime: [Int] = []
@@ -355,7 +351,7 @@ private struct OlderBackups {
     byTime = byPlace.sorted { times[$0] < times[$1] }
   }
 
-  /// Those that were stored before one, or have no later time; each is given once.
+  /// The backups that were stored before this one, or are not dated later; each is returned once.
   mutating func take(before index: Int, _ times: [Timestamp]) -> [Int] {
     var taken: [Int] = []
     while placesTaken < byPlace.count, byPlace[placesTaken] < index {

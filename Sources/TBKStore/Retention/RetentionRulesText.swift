@@ -1,7 +1,7 @@
 extension RetentionRules {
-  /// Rules as one word, as in `max-backups=30,retention-days=90`: the names of tbk-prune's options.
+  /// Parses rules written as one word, such as `max-backups=30,retention-days=90`: the names of tbk-prune's options.
   ///
-  /// Nil for anything else, for a rule that appears twice, and for rules of both kinds.
+  /// Nil for anything else, for a repeated rule, and for rules of both kinds together.
   package init?(_ text: String) {
     self.init()
     for rule in text.split(separator: ",", omittingEmptySubsequences: false) {
