@@ -4,8 +4,7 @@ import TBKFormat
 import TBKSettings
 
 extension Home {
-  /// Adds an entry for what was done to the audit log, unless that is off. That it cannot be written does not undo
-  /// what was done: a warning.
+  /// Adds an entry to the audit log, unless it is off. A failure to write it is only a warning.
   func record(
     _ operation: String, of profile: String?, status: String = "success", _ details: KeyValuePairs<String, String> = [:]
   ) {

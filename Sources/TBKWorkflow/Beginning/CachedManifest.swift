@@ -2,7 +2,7 @@ import Glibc
 import TBKCore
 import TBKSettings
 
-/// The sealed manifest of a group's last backup in the home, so that the next run need not get it from the store.
+/// The sealed manifest of a group's last backup, cached in the home so that the next run need not fetch it.
 struct CachedManifest {
   private let home: RawPath
   private let group: String
@@ -12,12 +12,12 @@ struct CachedManifest {
     self.group = group
   }
 
-  /// Replaces the file of an earlier backup with this one, which is moved.
+  /// Replaces the file of an earlier backup with this one, which is moved. Root caches nothing in another user's home:
+  /// that user could not replace root's file.
   ///
   /// - Parameters:
-  ///   - readers: whom the backup is sealed to, which is noted beside it; nil for a password.
-  ///   - isLocal: whether the file is only for this machine, and is not the one that is stored.
-  /// Root's file would be in the way of whoever's home this is: root keeps none there.
+  ///   - readers: the recipients of the backup, which are recorded beside it; nil for a password.
+  ///   - isLocal: whether the file is only for this machine, and is not the one in the store.
   func replace(by file: RawPath, of id: String, readers: String?, isLocal: Bool) throws(Failure) {
     let place = try Descriptor.workingDirectory.open(home, O_RDONLY | O_DIRECTORY)
     if geteuid() == 0, try place.status().st_uid != 0 { return }
@@ -34,7 +34,7 @@ struct CachedManifest {
     try Descriptor.workingDirectory.rename(file, to: directory, RawPath("\(id).\(isLocal ? "age" : "tbk")"))
   }
 
-  /// The id of the backup whose manifest is kept, and whom that is sealed to; nil if nothing is noted.
+  /// The id of the backup with the cached manifest, and the recipients of that; nil if nothing is recorded.
   func readers() throws(Failure) -> String? {
     let path = home.appending("cache").appending(RawPath(group)).appending("recipients")
     guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_NONBLOCK) else { return nil }

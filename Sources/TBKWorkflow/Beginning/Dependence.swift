@@ -1,17 +1,18 @@
 import TBKCore
 
-/// What a backup of a list needs and what needs it, as 'tbk-pull --list' prints them.
+/// What a backup in a list depends on and what depends on it, as 'tbk-pull --list' prints it.
 struct Dependence {
-  /// The ids of what it needs, without itself.
+  /// The ids of the other backups that it needs.
   let needed: [String]
-  /// How many archives it is in, and their bytes.
+  /// How many archives a restore of it needs, and their bytes.
   let archives: Int
   let bytes: UInt64
   /// The backups that take bytes from it.
   let dependents: [String]
-  /// Those of what it needs that no backup needs if this one goes; none if that cannot be, for its dependents.
+  /// The needed backups that no backup needs once this one is removed; empty if it cannot be removed, as others depend
+  /// on it.
   let freed: [String]
-  /// Nil if the list does not have it.
+  /// Nil if the list does not contain it.
   init?(of id: String, in rows: [[String]]) {
     func needs(_ row: [String]) -> [String] {
       row[8] == "-" ? [] : row[8].split(separator: ",").map(String.init)
@@ -24,7 +25,7 @@ struct Dependence {
     bytes = read.reduce(0) { $0 &+ (UInt64($1[2]) ?? 0) }
     dependents = rows.filter { needs($0).contains(id) }.map { $0[0] }
     var free = Set(dependents.isEmpty ? read.map { $0[0] }.filter { $0 != id } : [])
-    // What is freed may be needed by others of its like.
+    // A freed backup may be needed by a backup that is not freed.
     var changed = true
     while changed {
       changed = false
@@ -35,14 +36,14 @@ struct Dependence {
     freed = rows.map { $0[0] }.filter { free.contains($0) }
   }
 
-  /// Assignments for a shell.
+  /// Assignments for the shell.
   var script: [UInt8] {
     [
       ("needed", needed.joined(separator: " ")), ("archives", "\(archives)"), ("bytes", "\(bytes)"),
     ].flatMap { ShellScript.assignment(to: $0.0, $0.1) } + laterScript
   }
 
-  /// Those of what changes when other backups come and go.
+  /// The assignments for what changes when other backups are added or removed.
   var laterScript: [UInt8] {
     [("dependents", dependents.joined(separator: " ")), ("freed", freed.joined(separator: " "))]
       .flatMap { ShellScript.assignment(to: $0.0, $0.1) }

@@ -1,17 +1,17 @@
 import TBKCore
 
-/// Where a verb's secrets are to come from: its options, else the environment. Of a variable that holds the secret itself
-/// only the name is known here.
+/// Where a verb's secrets come from: its options, else the environment. If a variable contains the secret itself, only
+/// its name is known here.
 struct GivenSecrets {
-  /// A secret that verbs have.
+  /// A kind of secret that verbs use.
   private struct Kind {
     let name: String
     let noun: String
-    /// The beginning of the options of `tbk-sh` that read it.
+    /// The prefix of the `tbk-sh` options that read it.
     let option: String
-    /// What the environment calls it, if it is there at all.
+    /// The prefix of its environment variables; nil if it has none.
     let variable: String?
-    /// What else they are told.
+    /// Further options for the command that reads it.
     var more: [String] { name == "new_password" ? ["--new"] : [] }
 
     init(_ name: String, _ noun: String, option: String = "--password", variable: String? = nil) {
@@ -28,23 +28,23 @@ struct GivenSecrets {
     Kind("identity_password", "the password of the identity file"),
   ]
 
-  /// `tb_give_NAME` for each: what a shell does to have it in `tb_NAME`, or in `tb_NAME_file` the name of a file that any
-  /// command can read again; nothing if it is not given.
+  /// `tb_give_NAME` for each: the shell code that puts the secret into `tb_NAME`, or the name of a file that any
+  /// command can read again into `tb_NAME_file`; empty if the secret is not given.
   private(set) var script: [UInt8] = []
-  /// Calls that read what has to be read before the shell uses its descriptor for something else.
+  /// Calls for secrets that must be read before the shell uses their descriptor otherwise.
   private(set) var callsAtOnce: [UInt8] = []
   private var descriptors: [[UInt8]: String] = [:]
 
-  /// Throws `.usage` if one descriptor is to give two of them, or options one of them in several ways.
+  /// Throws `.usage` if one descriptor is to supply two secrets, or options supply one secret in several ways.
   ///
   /// - Parameters:
   ///   - values: the verb's options.
-  ///   - held: the names of those that a variable of the environment holds.
+  ///   - held: the names of the secrets that environment variables contain.
   init(_ values: OptionValues, held: [String]) throws(Failure) {
     for kind in GivenSecrets.kinds {
       let give = try optional(kind, values) ?? GivenSecrets.isInEnvironment(kind, held)
       script += ShellScript.assignment(to: "tb_give_\(kind.name)", give?.text ?? [])
-      // The password of an identity file is never prompted for later, between pipes.
+      // Do not prompt for the password of an identity file later, in the middle of a pipeline.
       if let give, give.isAtOnce || kind.name == "identity_password" {
         callsAtOnce +=
           kind.name == "password"
@@ -94,7 +94,7 @@ struct GivenSecrets {
     return Give(text: source(kind, variable) + ShellScript.call("tb_take_held", [kind.name, variable] + kind.more))
   }
 
-  /// Whether it is one of the descriptors that the shell uses itself.
+  /// Whether it is one of the descriptors that the shell itself uses.
   private static func isDescriptorOfShell(_ file: [UInt8]) -> Bool {
     ["/dev/fd/", "/proc/self/fd/"].contains { prefix in
       file.starts(with: prefix.utf8) && file.count == prefix.utf8.count + 1 && (0x33...0x39).contains(file.last!)
@@ -115,7 +115,7 @@ struct GivenSecrets {
       + ShellScript.quote(value) + [0x0a]
   }
 
-  /// Only of a token is it reported where it comes from.
+  /// The source is reported only for the token.
   private static func source(_ kind: Kind, _ place: String) -> [UInt8] {
     kind.name == "token" ? ShellScript.assignment(to: "tb_token_source", place) : []
   }

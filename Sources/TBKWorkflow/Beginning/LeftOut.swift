@@ -1,22 +1,22 @@
 import Glibc
 import TBKCore
 
-/// Patterns for directories that are not part of what is backed up, although they lie below it.
+/// Patterns that exclude directories below the source from the backup.
 struct LeftOut {
-  /// The directory that is backed up, its links resolved.
+  /// The source directory, with links resolved.
   private let source: RawPath
 
-  /// - Parameter source: a directory, however it is spelled; for one that is not mounted only its name is known.
+  /// - Parameter source: a directory, in any spelling; if it is not mounted, its path is used as it is.
   init(below source: RawPath) {
     self.source = LeftOut.real(source)
   }
 
-  /// `/PATH/` for a directory below the source, for it and nothing else; nil for any other.
+  /// `/PATH/`, which matches only this directory below the source; nil for a directory elsewhere.
   func pattern(for directory: RawPath) -> [UInt8]? {
     LeftOut.pattern(for: LeftOut.real(directory), below: source).map { $0 + [UInt8(ascii: "/")] }
   }
 
-  /// Likewise without the slash at its end, of two paths without links.
+  /// The same without the final slash, for two paths without links.
   static func pattern(for path: RawPath, below source: RawPath) -> [UInt8]? {
     let slash = UInt8(ascii: "/")
     let start = source.bytes.last == slash ? source.bytes : source.bytes + [slash]

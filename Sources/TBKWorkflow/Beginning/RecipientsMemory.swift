@@ -1,10 +1,10 @@
 import Glibc
 import TBKCore
 
-/// Which sealed identity a group had in its store when this home first sealed to the recipients that it seals to.
+/// Records which sealed identity a group had in its store when this home first sealed to its current recipients.
 ///
-/// Only the password tells whose recipients these are: what a machine without it can see is that the identity has
-/// changed. A file of lines, `IDENTITY RECIPIENT…`, one for each list of recipients, the last one last.
+/// Only with the password can a machine tell which recipients belong to an identity; without it, it can only see that
+/// the identity has changed. A file of lines `IDENTITY RECIPIENT…`, one for each list of recipients, newest last.
 struct RecipientsMemory {
   private let file: RawPath
   private static let limit = 16
@@ -13,10 +13,10 @@ struct RecipientsMemory {
     file = state.appending(RawPath("\(RecipientsMemory.prefix)\(group)"))
   }
 
-  /// How the names of such files begin; the id of a group follows.
+  /// The prefix of these files' names; the id of the group follows.
   static let prefix = "recipients-"
 
-  /// Whether the group has another identity than when `recipients` were used first, which is noted.
+  /// Whether the group's identity differs from the one when `recipients` were first used. Records the first use.
   ///
   /// - Parameters:
   ///   - recipients: options that name them, always in the same order.
@@ -30,9 +30,9 @@ struct RecipientsMemory {
     return false
   }
 
-  /// Forgets which identity the group had when `recipients` were used first, if that is another one.
+  /// Forgets the identity recorded for `recipients`, if it differs from `identity`.
   ///
-  /// Returns whether it was another one.
+  /// Returns whether it differed.
   func forget(_ recipients: String, unlessFor identity: String) throws(Failure) -> Bool {
     let lines = try known()
     guard lines.contains(where: { $0.recipients == recipients && $0.identity != identity }) else { return false }

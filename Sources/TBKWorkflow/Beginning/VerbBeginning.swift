@@ -3,18 +3,18 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// All that a verb has to know before it does anything, as text for its shell: its options, the home, a directory
-/// for what its commands pass to each other, and the profile.
+/// What a verb must know before it starts, as shell text: its options, the home, a working directory for its commands,
+/// and the profile.
 struct VerbBeginning {
   private var script: [UInt8] = []
 
   /// - Parameters:
-  ///   - verb: as it is typed.
-  ///   - arguments: what follows it.
-  ///   - process: the number of the verb's process.
-  ///   - held: the names of the secrets that variables of the environment hold.
-  ///   - whole: also of a verb that begins with its options alone.
-  /// - Returns: assignments, the one of the directory first; behind them, or alone, a call that ends the verb.
+  ///   - verb: the verb as typed.
+  ///   - arguments: the arguments after it.
+  ///   - process: the process id of the verb.
+  ///   - held: the names of the secrets that environment variables contain.
+  ///   - whole: whether to do all of this even for a verb that starts with only its options.
+  /// - Returns: assignments, that of the directory first, then possibly a call that ends the verb; or only such a call.
   static func script(
     of verb: String, _ arguments: [String], process: String, held: [String] = [], whole: Bool = false
   ) throws(Failure) -> [UInt8] {
@@ -28,7 +28,7 @@ struct VerbBeginning {
     case .options(let found): values = found
     }
     let named = try splitShellWords(values["profiles"] ?? [])
-    // Of several, each begins for itself.
+    // With several profiles, each run starts for itself.
     if verb == "run", values["all"] != nil || named.count > 1 {
       return errors + values.script + Array("tb_run_each \"$@\"\n".utf8)
     }
@@ -45,7 +45,7 @@ struct VerbBeginning {
     return begun.work + errors + options + blankProfile + begun.script
   }
 
-  /// The environment's variables that are called as those of options: a verb without such an option does not have them.
+  /// Unsets environment variables that are named like option variables, as the verb may not have such an option.
   private static var foreign: [UInt8] {
     processEnvironment().flatMap { variable -> [UInt8] in
       let name = variable.prefix { $0 != UInt8(ascii: "=") }
@@ -56,8 +56,8 @@ struct VerbBeginning {
     }
   }
 
-  /// What many verbs have: `tb_json`, `tb_quiet`, `tb_no_input`, `tb_max_wait`, `tb_store` and `tb_group`; and whether to
-  /// show progress, in `tb_progress`. The stages are quiet, but there may still be a person to show it to.
+  /// Settings that many verbs share: `tb_json`, `tb_quiet`, `tb_no_input`, `tb_max_wait`, `tb_store` and `tb_group`;
+  /// and `tb_progress`: the stages are quiet, but there may be a user to show progress to.
   private static func generally(_ values: OptionValues) -> [UInt8] {
     var script: [UInt8] = []
     for name in ["json", "quiet", "no_input", "max_wait", "store", "group"] {
@@ -73,7 +73,7 @@ struct VerbBeginning {
     return script + ShellScript.assignment(to: "tb_progress", progress)
   }
 
-  /// The assignment of the directory, which has to be known first: whoever is interrupted removes it.
+  /// The assignment of the working directory, which comes first so that an interrupted verb can remove it.
   private var work: [UInt8] = []
 
   private mutating func begin(
@@ -90,7 +90,7 @@ struct VerbBeginning {
     let recipients = try recipients(values)
     let home = try Home.ofProcess()
     assign("tb_home", home.path.bytes)
-    // What a store holds can be looked at on a machine that makes no backups itself.
+    // A store can be inspected on a machine that makes no backups itself.
     if values["store"] != nil, !exists(home) { try Descriptor.workingDirectory.makeOwnedDirectory(home.path) }
     guard exists(home) else {
       throw Failure(
@@ -107,7 +107,7 @@ struct VerbBeginning {
       script += try shellAssignments(profile, sealing)
       if needs.contains(.excludes) { try write(excludesOf: profile, home, into: directory) }
     }
-    // What is wrong there is reported by what needs it.
+    // Errors in it are reported by the commands that need it.
     if let configuration = try? home.configuration() {
       assign("tb_signing_enabled", configuration["signing_enabled"]?.boolean == true ? "true" : "false")
     }
@@ -119,9 +119,9 @@ struct VerbBeginning {
     script += ShellScript.call("tb_know_store", [])
   }
 
-  /// `tb_piped` holds the options of identities that can be read only once, and the others stay in `args_identity`.
+  /// `tb_piped` gets the identities that can be read only once; the others stay in `args_identity`.
   ///
-  /// - Returns: whether there are any.
+  /// - Returns: whether there are any identities.
   private mutating func identities(_ values: OptionValues) throws(Failure) -> Bool {
     let given = try splitShellWords(values["identity"] ?? [])
     let piped = given.filter { !SecretFiles.lasts(RawPath($0)) }
@@ -134,7 +134,7 @@ struct VerbBeginning {
     return true
   }
 
-  /// The recipients, where files of them can be read only once: the options are those themselves then. Nil for any others.
+  /// The recipients themselves if a file of them can be read only once; otherwise nil.
   private mutating func recipients(_ values: OptionValues) throws(Failure) -> [[UInt8]]? {
     let files = try splitShellWords(values["recipients_file"] ?? []).map { RawPath($0) }
     if files.allSatisfy({ SecretFiles.lasts($0) }) { return nil }
@@ -166,7 +166,7 @@ struct VerbBeginning {
       for: verb, process: process, in: frees ? WorkDirectory.places(beside: temporary) : [temporary])
   }
 
-  /// The profile that is named, else the one that TERMBACKUP_PROFILE names, else the only one.
+  /// The named profile, else that of TERMBACKUP_PROFILE, else the only one.
   private mutating func profile(in home: Home, _ given: [UInt8]?) throws(Failure) -> Profile {
     if let named = given ?? environment("TERMBACKUP_PROFILE") {
       assign("profile", named)
@@ -188,8 +188,9 @@ struct VerbBeginning {
     return only
   }
 
-  /// A store below its own source would hold every earlier backup again; our working files change while the tree is
-  /// read. There is no file where the profile's own cannot be read: the verb ends with that once it can be noted.
+  /// A store below its own source would be backed up with all earlier backups, and our working files change while the
+  /// tree is read. If the profile's own excludes cannot be read, no file is written: the verb reports that later, when
+  /// it can be logged.
   private func write(excludesOf profile: Profile, _ home: Home, into directory: RawPath) throws(Failure) {
     let patterns: [UInt8]
     do throws(Failure) {
@@ -224,7 +225,7 @@ struct VerbBeginning {
 
   private mutating func assign(_ variable: String, _ value: String) { assign(variable, Array(value.utf8)) }
 
-  /// A call that ends the verb as the failure says.
+  /// Adds a call that ends the verb with this failure.
   private mutating func refuse(_ failure: Failure) {
     assign("tb_configuration", failure.code == .profile ? "ProfileError" : "ConfigError")
     if failure.code == .usage {

@@ -4,7 +4,7 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// Whose backups a verb works on: those of a profile, or what a store has.
+/// Which backups a verb works on: those of a profile, or those in a store.
 struct WhoseOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("The store, if no profile is meant.", valueName: "store"))
   var store: RawPath?
@@ -25,10 +25,10 @@ struct WhoseOptions: ParsableArguments {
     return "termbackup list --store \(inShell(store.bytes))" + (group.map { " --group \($0.text)" } ?? "")
   }
 
-  /// The other profiles here that take the store's backups in no group for theirs, as this one does: TermBackup 6 did
-  /// not write down whose a backup is.
+  /// The other profiles on this machine that, like this one, use the store's ungrouped backups: TermBackup 6 did not
+  /// record which profile made a backup.
   ///
-  /// - Parameter rows: those of this profile, if they are known.
+  /// - Parameter rows: the backups of this profile, if known.
   func rivals(_ rows: [[String]]?) throws(Failure) -> [String] {
     guard store == nil, group == nil || ungrouped, rows?.contains(where: { $0[5] == "-" }) ?? true else { return [] }
     let home = try Home.ofProcess()
@@ -44,10 +44,10 @@ struct WhoseOptions: ParsableArguments {
     "when each of them has a backup of its own, 'termbackup profile edit NAME --unset ungrouped' takes the old ones "
     + "from those that have none there"
 
-  /// For a profile without backups: how many its store has that are in groups that no profile here has, or in none,
-  /// in words, and what may be done. A profile made again on a new machine does not know its backups.
+  /// For a profile without backups: how many backups the store has in groups of no profile on this machine, or
+  /// ungrouped, and a hint. A profile recreated on a new machine does not know its backups.
   ///
-  /// - Parameter rows: all that the store has.
+  /// - Parameter rows: all backups in the store.
   func others(_ rows: [[String]]) -> (words: String, hint: String)? {
     let known = BackupsReport.profilesHere()
     let name = profile ?? ""
@@ -71,7 +71,7 @@ struct WhoseOptions: ParsableArguments {
     }
   }
 
-  /// Quoted if it has to be, for a command that stands in quotes itself.
+  /// Quoted if necessary, for a command that is itself in quotes.
   private func inShell(_ bytes: [UInt8]) -> String {
     let isPlain =
       !bytes.isEmpty
@@ -84,7 +84,7 @@ struct WhoseOptions: ParsableArguments {
     return isPlain ? String(decoding: bytes, as: UTF8.self) : onOneLine(ShellScript.quote(bytes))
   }
 
-  /// That there are none.
+  /// The failure if there are no backups.
   func none(_ others: [[String]]) -> Failure {
     guard let store else {
       let found = self.others(others)
@@ -181,9 +181,9 @@ extension ShellCommand {
       ] where place < found.count {
         try StandardOutput.write(ShellScript.assignment(to: variable, found[place]))
       }
-      // TermBackup 6's ledger does not say on which others it is based.
+      // TermBackup 6's ledger does not record what a backup depends on.
       try StandardOutput.write(ShellScript.assignment(to: "tb_old", found[4] == "-" ? "1" : ""))
-      // The password check is that of its group.
+      // The password check is that of the backup's group.
       if whose.store != nil, found[5] != "-" {
         try StandardOutput.write(ShellScript.assignment(to: "profile_group", found[5]))
       }

@@ -2,15 +2,15 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// The directory in which a verb keeps what its commands pass to each other, for as long as it runs.
+/// The directory for files that a verb's commands pass to each other while it runs.
 enum WorkDirectory {
-  /// Makes it: `VERB.PROCESS.NUMBER`, closed to others, with something written in it, for a full disk may have room
-  /// for a directory.
+  /// Creates `VERB.PROCESS.NUMBER`, private to the user, and writes a file in it: a full disk may have room for a
+  /// directory only.
   ///
   /// - Parameters:
-  ///   - process: the number of the verb's process: 'termbackup clean' removes what those leave that were killed.
-  ///   - places: where it may be, the best one first; more than one for a verb that makes room.
-  /// - Throws: `.cannotCreate` or `.io` if it can be made in none of them.
+  ///   - process: the verb's process id, by which 'termbackup clean' finds the directories of killed verbs.
+  ///   - places: where it may be, best first; more than one for a verb that frees space.
+  /// - Throws: `.cannotCreate` or `.io` if it cannot be created in any of them.
   static func make(for verb: String, process: String, in places: [RawPath]) throws(Failure) -> RawPath {
     var last = Failure(.cannotCreate, "there is no place for a directory")
     for place in places {
@@ -24,7 +24,7 @@ enum WorkDirectory {
     throw last
   }
 
-  /// Where a verb that makes room looks for some.
+  /// The places for a verb that frees space.
   static func places(beside home: RawPath) -> [RawPath] {
     [
       home, environment("TMPDIR").map { RawPath($0) } ?? RawPath("/var/tmp"), RawPath("/dev/shm"), RawPath("/tmp"),

@@ -1,13 +1,13 @@
 import TBKCore
 import TBKFormat
 
-/// One thing that an interrupted run left behind.
+/// Something that an interrupted run left behind.
 struct Leftover: Equatable {
-  /// As `temporary`, `cache` and the kinds of `tbk-store clean`.
+  /// `temporary`, `cache`, or a kind of `tbk-store clean`.
   let kind: String
   let size: UInt64
   let name: RawPath
-  /// The store that it is in; nil for one on this machine.
+  /// The store it is in; nil if it is on this machine.
   var store: String?
 
   var json: JSON {
@@ -31,7 +31,7 @@ struct Leftover: Equatable {
   }
 }
 
-/// What is, or would be, removed.
+/// The leftovers that were, or would be, removed.
 struct LeftoversReport {
   let leftovers: [Leftover]
   let dryRun: Bool
@@ -54,7 +54,7 @@ struct LeftoversReport {
     }.joined()
   }
 
-  /// How many there are, in words; nil if there are none.
+  /// Their number and size as text; nil if there are none.
   var summary: String? {
     leftovers.isEmpty
       ? nil : "\(dryRun ? "would remove" : "removed") \(leftovers.count), \(humanSize(size))"

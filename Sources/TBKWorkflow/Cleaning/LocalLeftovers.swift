@@ -4,20 +4,20 @@ import TBKArchive
 import TBKCore
 import TBKSettings
 
-/// What interrupted runs left on this machine: temporary files, and the cache of groups that are not a profile's.
+/// What interrupted runs left on this machine: temporary files, and caches of groups that belong to no profile.
 struct LocalLeftovers {
   private let home: Home
   private let dryRun: Bool
-  /// A directory that is in use.
+  /// A directory in use, which is kept.
   private let kept: RawPath?
 
   private(set) var found: [Leftover] = []
-  /// Whether something could not be removed, or looked at.
+  /// Whether something could not be removed or read.
   private(set) var hasFailed = false
-  /// What a person should know.
+  /// Messages for the user.
   private(set) var notes: [String] = []
 
-  /// Removes what is left, unless it is a dry run.
+  /// Removes leftovers, unless it is a dry run.
   init(of home: Home, dryRun: Bool, but kept: RawPath? = nil) throws(Failure) {
     self.home = home
     self.dryRun = dryRun
@@ -58,7 +58,7 @@ struct LocalLeftovers {
     }
   }
 
-  /// Whether its process, the second word of its name, has ended. What bears no process's number is stale after a day.
+  /// Whether the process in the second field of its name has ended. Without a process id it is stale after a day.
   static func isStale(_ name: RawPath, modified: Int64, now: Int64) -> Bool {
     let words = name.bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
     guard words.count > 2, !words[1].isEmpty, words[1].allSatisfy({ (0x30...0x39).contains($0) }),
@@ -67,7 +67,7 @@ struct LocalLeftovers {
     return process > 0 && kill(process, 0) != 0 && errno == ESRCH
   }
 
-  /// What killed restores have left where profiles restore to.
+  /// Removes what killed restores have left in the directories that profiles restore to.
   private mutating func cleanRestored() throws(Failure) {
     var places: Set<RawPath> = []
     if let bytes = try? home.configuration()["restore_dir"]?.bytes { places.insert(RawPath(bytes)) }
@@ -93,7 +93,7 @@ struct LocalLeftovers {
     }
   }
 
-  /// What is kept of groups that are not a profile's.
+  /// Removes caches of groups that belong to no profile.
   private mutating func cleanCache() throws(Failure) {
     let folder = home.path.appending("cache")
     var groups: Set<String> = []
@@ -105,7 +105,7 @@ struct LocalLeftovers {
       }
       if let group = profile.group { groups.insert(group) }
     }
-    // Nothing but a group is called so.
+    // Only groups have such names.
     func isForeign(_ name: ArraySlice<UInt8>) -> Bool {
       name.count == 32 && name.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
         && !groups.contains(String(decoding: name, as: UTF8.self))
@@ -124,9 +124,9 @@ struct LocalLeftovers {
   }
 }
 
-/// A file, or a directory with all that is in it.
+/// A file, or a directory with its contents.
 enum FileTree {
-  /// The bytes that it takes on the disk.
+  /// The bytes that it takes on disk.
   static func size(of path: RawPath) -> UInt64 {
     guard let facts = (try? Descriptor.workingDirectory.statusIfPresent(of: path)) ?? nil else { return 0 }
     let own = UInt64(clamping: facts.st_blocks) * 512
@@ -144,7 +144,7 @@ enum FileTree {
       _ = try Descriptor.workingDirectory.unlink(path)
       return
     }
-    // A trial restore has given it the mode of the backup.
+    // A trial restore has set its mode from the backup.
     if facts.st_mode & 0o700 != 0o700 {
       let closed = try Descriptor.workingDirectory.open(path, tbk_o_path | O_DIRECTORY | O_NOFOLLOW)
       _ = tbk_change_mode(closed.number, 0o700)

@@ -2,15 +2,15 @@ import ArgumentParser
 import TBKCore
 import TBKFormat
 
-/// What a command takes, as the argument parser describes it.
+/// The options and operands of a command, from the argument parser's description.
 struct CommandShape {
   /// An option, a flag or an operand.
   struct Taken {
-    /// With their dashes; none of an operand.
+    /// With their dashes; empty for an operand.
     let names: [String]
-    /// What the help calls the value, in lower case; nil of a flag.
+    /// The value's name in the help, in lower case; nil for a flag.
     let value: String?
-    /// All the values that there are, if they are so few.
+    /// All possible values, if there is a fixed set.
     let values: [String]
     let isRepeating: Bool
     let about: String
@@ -19,7 +19,7 @@ struct CommandShape {
   let name: String
   let about: String
   let commands: [CommandShape]
-  /// Whether one of the commands is run where none is named; what it takes is then taken here too.
+  /// Whether a default command runs if none is named; its options and operands are then accepted here too.
   let hasDefault: Bool
   let options: [Taken]
   let operands: [Taken]
@@ -32,7 +32,7 @@ struct CommandShape {
     self.init(command)
   }
 
-  /// Throws `.malformed`, which would be a fault of the parser.
+  /// Throws `.malformed`, which would be a bug in the parser.
   init(_ command: any ParsableCommand.Type) throws(Failure) {
     try self.init(dump: Array(command._dumpHelp().utf8), what: "the description of a command")
   }
@@ -41,7 +41,7 @@ struct CommandShape {
     let taken = (command["arguments"]?.elements ?? []).filter(Self.isShown)
     name = command["commandName"]?.text ?? ""
     about = command["abstract"]?.text ?? ""
-    // The parser adds a help command to those that have no others, too.
+    // The parser adds a help command even to commands without others.
     commands = (command["subcommands"]?.elements ?? []).filter(Self.isShown)
       .map { CommandShape($0) }.filter { $0.name != "help" }
     let named = command["defaultSubcommand"]?.text
@@ -54,7 +54,7 @@ struct CommandShape {
       taken.filter { $0["kind"]?.text == "positional" }.map { Taken($0) } + (other?.operands ?? [])
   }
 
-  /// `termbackup`, with all of its verbs, or, which takes less time, one of them.
+  /// `termbackup`, with all of its verbs, or, which is faster, only one of them.
   static func termbackup(choosing verb: String?) throws(Failure) -> CommandShape {
     guard let verb else {
       let all = try CommandShape(Termbackup.self)
@@ -95,7 +95,7 @@ struct CommandShape {
 
   func command(_ name: String) -> CommandShape? { commands.first { $0.name == name } }
 
-  /// The operand in this place, counted from 0; the last one may take all that follow.
+  /// The operand at this position, counted from 0; the last one may repeat.
   func operand(_ index: Int) -> Taken? {
     if index < operands.count { return operands[index] }
     return operands.last.flatMap { $0.isRepeating ? $0 : nil }

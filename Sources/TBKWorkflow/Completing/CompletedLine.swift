@@ -1,22 +1,22 @@
 import TBKCommand
 import TBKCore
 
-/// A command line up to the cursor: what is in it, and what its last word may become.
+/// A command line up to the cursor: what it contains, and how its last word may be completed.
 struct CompletedLine {
   private(set) var command: CommandShape
-  /// Whether it is one of `termbackup`.
+  /// Whether it is a verb of `termbackup`.
   let isVerb: Bool
-  /// The profile that the line names.
+  /// The profile named on the line.
   private(set) var profile: String?
-  /// The backup that it names as an operand.
+  /// The backup named as an operand.
   private(set) var backup: String?
   private var operands = 0
   private var isPastOptions = false
   private var awaited: CommandShape.Taken?
-  /// Whether a word stands in the place of a command and is not one.
+  /// Whether a word in the position of a command is not one.
   private var isUnknown = false
 
-  /// - Parameter words: those after the name of the command, except the unfinished one.
+  /// - Parameter words: the words after the command name, except the unfinished one.
   init(_ command: CommandShape, _ words: ArraySlice<String>) {
     self.command = command
     isVerb = command.name == "termbackup"
@@ -58,13 +58,13 @@ struct CompletedLine {
     switch taken.value {
     case "profile"?, "profile|dir"?: profile = profile ?? word
     case "id"? where taken.names.isEmpty: backup = backup ?? word
-    // The operand of the verbs of `profile`.
+    // The operand of the `profile` verbs.
     case "name"? where taken.names.isEmpty: profile = profile ?? word
     default: break
     }
   }
 
-  /// What the unfinished word is: an option, or a value with what comes before it in the word.
+  /// How the unfinished word can be completed: as an option, or as a value, with the part of the word before it.
   enum Unfinished {
     case option
     case command
@@ -72,7 +72,7 @@ struct CompletedLine {
     case nothing
   }
 
-  /// Sets `word` to the part that is to be completed.
+  /// Sets `word` to the part to be completed.
   func unfinished(_ word: inout String) -> Unfinished {
     if let awaited { return .value(of: awaited, before: "") }
     if isUnknown { return .nothing }
@@ -86,7 +86,7 @@ struct CompletedLine {
       return .value(of: option, before: before)
     }
     if operands == 0, !isPastOptions, !command.commands.isEmpty {
-      // What begins no command is an operand of the default one.
+      // A word that is no prefix of a command is an operand of the default one.
       let isOperand = command.hasDefault && !command.commands.contains { $0.name.hasPrefix(word) }
       if !isOperand { return .command }
     }

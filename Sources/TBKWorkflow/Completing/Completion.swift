@@ -4,9 +4,9 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// What may stand at the end of a command line, for completions of every shell.
+/// Computes completions of a command line, for all shells.
 package struct Completion {
-  /// A word and its description, or a directive that begins with a colon.
+  /// A word and its description, or a directive that starts with a colon.
   private var lines: [(word: String, about: String)] = []
   private let home: Home?
   private let front: RawPath
@@ -16,14 +16,14 @@ package struct Completion {
     self.front = front
   }
 
-  /// The answer to a line: a word and its description a line, divided by a tab. A last line `:files` or
-  /// `:directories` says that names of these may stand there too. Backups, and what is in one, are listed with
-  /// `termbackup`: a store that does not answer soon has none.
+  /// The completions of a line: a word and its description on each line, separated by a tab. A last line `:files` or
+  /// `:directories` means that such names may follow too. Backups and their contents are listed with `termbackup`: a
+  /// store that does not respond soon yields none.
   ///
   /// - Parameters:
-  ///   - words: from the name of the command to the unfinished word.
-  ///   - dump: of a command that is no `termbackup`: how its parser describes it.
-  ///   - front: `termbackup`.
+  ///   - words: from the command name to the unfinished word.
+  ///   - dump: for commands other than `termbackup`, the parser's description.
+  ///   - front: the path of `termbackup`.
   /// - Throws: `.malformed` if the description cannot be parsed.
   package static func answer(_ words: [String], dump: [UInt8], front: RawPath) throws(Failure) -> [UInt8] {
     guard words.count > 1, let last = words.last else { return [] }
@@ -73,14 +73,14 @@ package struct Completion {
     if let profile = line.profile ?? onlyProfile { addBackups(listed("list", ["--", profile])) }
   }
 
-  /// What is in the directory that the word is in.
+  /// Adds the entries of the directory that the word is in.
   private mutating func addPaths(_ line: CompletedLine, _ word: String) {
     guard let backup = line.backup, let profile = line.profile ?? onlyProfile else { return }
     let directory = word.lastIndex(of: "/").map { String(word[..<$0]) } ?? "."
     addPaths(listed("ls", ["-p", profile, "--", backup, directory]))
   }
 
-  /// What a verb prints, as JSON; nothing if it fails.
+  /// The JSON output of a verb; empty if it fails.
   private func listed(_ verb: String, _ words: [String]) -> [UInt8] {
     let words = [verb, "--quiet", "--json", "--no-input", "--max-wait", "3"] + words
     guard let (child, output) = try? start([front.bytes] + words.map(\.shellWord)) else { return [] }
@@ -90,7 +90,7 @@ package struct Completion {
     return list ?? []
   }
 
-  /// The number of the process, and what it prints.
+  /// The process id, and the read end of its output.
   private func start(_ command: [[UInt8]]) throws(Failure) -> (pid_t, Descriptor) {
     let nothing = try Descriptor.workingDirectory.open(RawPath("/dev/null"), O_RDONLY)
     let (output, theirs) = try PipedProcess.pipe()
@@ -130,13 +130,13 @@ package struct Completion {
     }
   }
 
-  /// What operands are called that are files.
+  /// The names of operands that are files.
   private static let fileOperands: Set = [
     "file", "name|file|-", "archive", "config", "manifest", "m", "old", "new", "package", "pub",
     "sig",
   ]
 
-  /// What values of options are called that are no files.
+  /// The names of option values that are not files.
   private static let others: Set = [
     "n", "seconds", "when", "where", "every", "time", "schedule", "pattern", "url", "group",
     "operation", "command", "hex", "field", "prefix", "mode",
@@ -147,7 +147,7 @@ package struct Completion {
     return names.compactMap { try? home.profile($0) }
   }
 
-  /// What a line without one means.
+  /// The profile used by a line that names none.
   private var onlyProfile: String? {
     if let named = environment("TERMBACKUP_PROFILE") { return ArgumentBytes.encode(named) }
     guard let names = try? home?.profileNames(), names.count == 1 else { return nil }
@@ -167,7 +167,7 @@ package struct Completion {
     add("rclone:", "what rclone reaches")
   }
 
-  /// Directories with a slash, behind which there may be more. What would be no line is left out.
+  /// Directories get a slash, as more may follow. Names that do not fit on a line are left out.
   private mutating func addPaths(_ listed: [UInt8]) {
     for line in listed.split(separator: UInt8(ascii: "\n")) {
       guard let entry = try? JSON.parse(Array(line), what: "an entry"), let path = entry["relative_path"]?.text,
@@ -177,7 +177,7 @@ package struct Completion {
     }
   }
 
-  /// The last one first.
+  /// Adds backups, newest first.
   private mutating func addBackups(_ listed: [UInt8]) {
     for line in listed.split(separator: UInt8(ascii: "\n")).reversed() {
       guard let backup = try? JSON.parse(Array(line), what: "a backup"), let id = backup["id"]?.text

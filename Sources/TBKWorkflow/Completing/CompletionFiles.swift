@@ -1,8 +1,8 @@
-/// The files that a shell loads: they hand it what `termbackup __complete` answers.
+/// The completion files for shells: they pass the line to `termbackup __complete`.
 enum CompletionFiles {
   enum Shell: String, CaseIterable { case bash, zsh, fish }
 
-  /// - Parameter commands: for which of them it completes, in order.
+  /// - Parameter commands: the commands to complete, in order.
   static func text(_ shell: Shell, _ commands: [String]) -> String {
     switch shell {
     case .bash: bash + "\ncomplete -F _termbackup" + folded(commands) + "\n"
@@ -13,7 +13,7 @@ enum CompletionFiles {
     }
   }
 
-  /// Words of a shell's command, each with a blank before it, on lines of at most 112 columns.
+  /// The words, each after a blank, folded into lines of at most 112 columns.
   private static func folded(_ words: [String]) -> String {
     var text = ""
     var column = "complete -F _termbackup".count

@@ -1,11 +1,11 @@
 import TBKCore
 import TBKFormat
 
-/// What a command said on standard error: an error, as JSON where the command was asked for it, and warnings.
+/// A command's messages on standard error: an error, as JSON if the command was run so, and warnings.
 struct Said {
   let message: String
   let hint: String?
-  /// The error as the command reported it; nil if it reported no error.
+  /// The error object; nil if the command reported no error.
   let error: JSON?
   let warnings: [String]
 
@@ -33,25 +33,25 @@ struct Said {
 }
 
 extension String {
-  /// What comes before and after the first place of some text.
+  /// The text before and after the first occurrence of `text`.
   fileprivate func split(at text: String) -> (String, String)? {
     guard let range = firstRange(of: text) else { return nil }
     return (String(self[..<range.lowerBound]), String(self[range.upperBound...]))
   }
 }
 
-/// What a verb had commands find out: a directory in which each command has a file of its name for what it printed,
-/// NAME.err for what it said, and NAME.status, the end of the stage.
+/// What a verb's commands have collected: a directory with, for each command, its output in a file of its name, its
+/// messages in NAME.err, and the end of the stage in NAME.status.
 struct CollectedFacts {
   let folder: RawPath
 
-  /// The files of a part, as of a profile.
+  /// The files of one part, such as a profile.
   func part(_ name: String) -> CollectedFacts { CollectedFacts(folder: folder.appending(name)) }
 
-  /// Whether the directory has been made.
+  /// Whether the directory exists.
   var isThere: Bool { (try? Descriptor.workingDirectory.statusIfPresent(of: folder)) ?? nil != nil }
 
-  /// Nothing if it is not there.
+  /// Empty if the file does not exist.
   func bytes(_ name: String) -> [UInt8] {
     (try? readFile(folder.appending(name), limit: Ledger.byteLimit)) ?? []
   }
@@ -69,13 +69,13 @@ struct CollectedFacts {
 
   private func end(_ name: String) -> StageEnd { StageEnd(of: folder.appending(RawPath(name + ".status"))) }
 
-  /// The cells of a list.
+  /// The cells of a list's lines.
   func rows(_ name: String) -> [[String]] { (try? cells(bytes(name), atLeast: 1)) ?? [] }
 
-  /// The object that was printed; null if the output is not an object.
+  /// The object in the output; null if it is not an object.
   func object(_ name: String) -> JSON { (try? JSON.parse(bytes(name), what: name)) ?? .null }
 
-  /// The value behind a name, in lines of name and value as tbk-token prints them.
+  /// The value of a name, from lines of name and value as tbk-token prints them.
   func field(_ key: String, of name: String) -> String? {
     rows(name).first { $0.count == 2 && $0[0] == key }?[1]
   }

@@ -3,9 +3,9 @@ import Glibc
 import TBKCore
 import TBKFormat
 
-/// Checks of the backups that a schedule makes day by day.
+/// Checks of scheduled backups.
 struct DailyChecks {
-  /// Words that stand for the profile.
+  /// The profile, for messages.
   let profile: String
 
   func schedule(_ times: ProfileTimes) -> [Finding] {
@@ -37,7 +37,7 @@ struct DailyChecks {
     return found
   }
 
-  /// - Parameter summary: what `tbk-pull --summary --json` prints of its backups.
+  /// - Parameter summary: the output of `tbk-pull --summary --json` for its backups.
   func store(_ summary: JSON) -> [Finding] {
     var found: [Finding] = []
     if let count = summary["backup_count"]?.integer(UInt64.self), count > 0,
@@ -62,8 +62,8 @@ struct DailyChecks {
   }
 
   /// - Parameters:
-  ///   - source: what is backed up.
-  ///   - store: the only directory its backups go to.
+  ///   - source: the directory that is backed up.
+  ///   - store: the only directory that its backups are stored in.
   func place(of source: RawPath, in store: RawPath) -> [Finding] {
     guard let one = Disk(of: source), let other = Disk(of: store), one == other else { return [] }
     return [
@@ -75,9 +75,9 @@ struct DailyChecks {
   }
 }
 
-/// What a file system lies on.
+/// The disk of a file system.
 struct Disk: Equatable {
-  /// A block device without its partitions, or the number of the file system where there is none.
+  /// The block device without its partitions, or the file system's device number if there is no block device.
   private let name: [UInt8]
 
   /// Nil if the path does not exist.
@@ -86,12 +86,12 @@ struct Disk: Equatable {
       let facts = try? place.status()
     else { return nil }
     let device = UInt64(facts.st_dev)
-    // As glibc's gnu_dev_major and gnu_dev_minor take it apart.
+    // Split as by glibc's gnu_dev_major and gnu_dev_minor.
     let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000)
     let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00)
     let link = RawPath("/sys/dev/block/\(major):\(minor)")
     let parts = (try? Descriptor.workingDirectory.readLink(link))?.bytes.split(separator: UInt8(ascii: "/")) ?? []
-    // …/block/sda/sda1: the partition lies below its disk.
+    // …/block/sda/sda1: the partition is below its disk.
     if let block = parts.lastIndex(where: { $0.elementsEqual("block".utf8) }), block + 1 < parts.count {
       name = Array(parts[block + 1])
     } else {

@@ -1,10 +1,10 @@
 import TBKCore
 import TBKFormat
 
-/// What doctor found, for people and as JSON.
+/// The findings of doctor, for people and as JSON.
 struct DoctorReport {
   let findings: [Finding]
-  /// Names and what they are, of the machine and the suite.
+  /// Names and values that describe the machine and the suite.
   let environment: [(name: String, value: String)]
 
   var isInOrder: Bool { !findings.contains { $0.result == .fail } }
@@ -24,8 +24,8 @@ struct DoctorReport {
   }
 
   /// - Parameters:
-  ///   - quiet: whether only what is wrong is shown.
-  ///   - coloured: whether results are in colours.
+  ///   - quiet: whether to show only problems.
+  ///   - coloured: whether to show results in colour.
   func text(quiet: Bool, coloured: Bool) -> String {
     func padded(_ text: String, _ width: Int) -> String {
       text + String(repeating: " ", count: max(width - text.utf8.count, 0))
@@ -51,7 +51,7 @@ struct DoctorReport {
 
   private static let colours: [Finding.Result: Int] = [.ok: 32, .warn: 33, .fail: 31]
 
-  /// On one line, control characters escaped: names in it may come from anyone.
+  /// On one line, with control characters escaped: names in it are untrusted.
   private static func line(_ text: String) -> String {
     var out = ""
     for scalar in text.unicodeScalars {

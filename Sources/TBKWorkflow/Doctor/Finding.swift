@@ -7,7 +7,7 @@ struct Finding: Equatable {
   let result: Result
   /// The name of the check.
   let check: String
-  /// One line, in which names are shown by `RawPath.display`; so is the hint.
+  /// One line, with names shown by `RawPath.display`, as in the hint.
   let message: String
   let hint: String
 
@@ -18,14 +18,14 @@ struct Finding: Equatable {
     self.hint = hint
   }
 
-  /// Nil for what is not a row.
+  /// Nil if it is not a row.
   init?(row: String) {
     let cells = row.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
     guard cells.count == 4, let result = Result(rawValue: cells[0]) else { return nil }
     self.init(result: result, check: cells[1], message: cells[2], hint: cells[3])
   }
 
-  /// Four fields with tabs between, as a script keeps it.
+  /// Four fields separated by tabs, as scripts store it.
   var row: String {
     [result.rawValue, check, message, hint].joined(separator: "\t") + "\n"
   }

@@ -4,13 +4,13 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// Checks of the home: who can read it, and what its files say.
+/// Checks of the home: its permissions and the contents of its files.
 struct HomeChecks {
   let home: Home
 
   private func place(_ name: String) -> RawPath { home.path.appending(name) }
 
-  /// Quoted for a message in which the quotes stand.
+  /// Quoted for a message.
   private func shown(_ name: String) -> String { place(name).quoted }
 
   func access() -> [Finding] {
@@ -63,9 +63,9 @@ struct HomeChecks {
     }
   }
 
-  /// The profiles that can be read, and what is wrong with others.
+  /// The profiles that can be read, and findings about the others.
   ///
-  /// - Parameter only: the one that is meant, if not all are.
+  /// - Parameter only: the profile to check; nil for all.
   func profiles(only: String?) throws(Failure) -> (valid: [Profile], findings: [Finding]) {
     let before = home.concerns.count
     let names = if let only { [only] } else { try home.profileNames() }
@@ -136,7 +136,7 @@ struct HomeChecks {
     return finding(.ok, source.quoted)
   }
 
-  /// Whether a profile here is backed up without a password, to recipients.
+  /// Whether any profile is backed up to recipients, without a password.
   private var isBlind: Bool {
     ((try? home.profileNames()) ?? []).contains { (try? home.profile($0))?["recipients"]?.elements?.isEmpty == false }
   }

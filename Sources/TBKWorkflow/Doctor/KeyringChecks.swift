@@ -1,12 +1,12 @@
 import TBKCore
 
-/// Checks of the keyring. Nobody is asked to unlock it.
+/// Checks of the keyring. They never prompt to unlock it.
 enum KeyringChecks {
-  /// For those who do not want to be asked for the password.
+  /// A hint for runs without a password prompt.
   static let unattended =
     "for a timetable: --password-command, TERMBACKUP_PASSWORD_FILE, or schedule-enable --store-password"
 
-  /// Whether there is one, and whether it has the token.
+  /// Whether there is a keyring, and whether it has the token.
   static func token() throws(Failure) -> Finding {
     let program: String
     do throws(KeyringTrouble) {
@@ -28,7 +28,7 @@ enum KeyringChecks {
     }
   }
 
-  /// Whether a run of a profile finds its password there.
+  /// Whether runs of a profile find its password in the keyring.
   static func password(of profile: String) throws(Failure) -> Finding {
     let item = KeyringItem.password(profile: profile)
     do throws(KeyringTrouble) {

@@ -6,11 +6,11 @@ import TBKCore
 enum MachineChecks {
   // MARK: Space
 
-  /// Below which it is getting tight, and below which nothing goes: MiB.
+  /// Free space, in MiB: below the first is a warning, below the second a failure.
   private static let scarce: Int64 = 500
   private static let none: Int64 = 10
 
-  /// What is free at a directory; nothing if it does not exist.
+  /// Checks the free space at a directory; no finding if it does not exist.
   static func space(_ what: String, at path: RawPath) -> [Finding] {
     guard let place = (try? Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_DIRECTORY)) ?? nil else {
       return []
@@ -18,7 +18,7 @@ enum MachineChecks {
     return [space(what, at: path, free: tbk_free_bytes(place.number))]
   }
 
-  /// - Parameter free: bytes; below 0 if that is not known.
+  /// - Parameter free: in bytes; negative if unknown.
   static func space(_ what: String, at path: RawPath, free: Int64) -> Finding {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> Finding {
       Finding(result: result, check: "space", message: "\(what): \(message)", hint: hint)
@@ -34,14 +34,14 @@ enum MachineChecks {
     }
   }
 
-  /// Where temporary files are.
+  /// The directory for temporary files.
   static var temporary: RawPath { RawPath(environment("TMPDIR") ?? Array("/var/tmp".utf8)) }
 
   // MARK: Libraries
 
   /// - Parameters:
   ///   - libraries: names and versions.
-  ///   - network: what tbk-token says about its version, or of what it lacks.
+  ///   - network: the version that tbk-token reports, or what it lacks.
   static func dependencies(_ libraries: [(name: String, version: String)], network: String) -> [Finding] {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> Finding {
       Finding(result: result, check: "dependencies", message: message, hint: hint)

@@ -2,10 +2,10 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// The files from which scheduled runs read their secrets, and who else can read them.
+/// The files from which scheduled runs read their secrets, and their permissions.
 enum SecretFiles {
-  /// Whether a secret can be read from it again, by any command: a regular file, under a name that is not that of a
-  /// descriptor; or nothing is there.
+  /// Whether any command can read a secret from it again: a regular file whose path is not that of a descriptor. Also
+  /// true if it does not exist.
   static func lasts(_ path: RawPath) -> Bool {
     guard let file = try? Descriptor.workingDirectory.openIfPresent(path, tbk_o_path) else { return true }
     guard let facts = try? file.status(), facts.st_mode & S_IFMT == S_IFREG else { return false }
@@ -16,10 +16,10 @@ enum SecretFiles {
 
   private static let options = ["--password-file", "--key-password-file", "--token-file"]
 
-  /// Those that lines of a crontab or of units name, of the runs of a home.
+  /// The secret files named in lines of a crontab or of units, for runs with this home.
   ///
   /// - Parameters:
-  ///   - lines: also others, which are passed over.
+  ///   - lines: other lines are ignored.
   ///   - home: the directory of the configuration.
   static func named(in lines: [UInt8], of home: RawPath) -> [RawPath] {
     var found: [RawPath] = []
@@ -37,8 +37,8 @@ enum SecretFiles {
     return found
   }
 
-  /// What cron and systemd make of a line before words are told apart: `\%` is a percent sign to the one, `%%`
-  /// and `$$` are one sign to the other.
+  /// Undoes the escapes of cron and systemd before a line is split into words: cron writes a percent sign as `\%`,
+  /// systemd doubles `%` and `$`.
   private static func unescaped(_ text: [UInt8], isUnit: Bool) -> [UInt8] {
     var output: [UInt8] = []
     var index = 0
@@ -56,7 +56,7 @@ enum SecretFiles {
     return output
   }
 
-  /// - Parameter files: those that do not exist are passed over.
+  /// - Parameter files: files that do not exist are skipped.
   static func check(_ files: [RawPath]) -> [Finding] {
     var seen: [RawPath] = []
     return files.compactMap { path in

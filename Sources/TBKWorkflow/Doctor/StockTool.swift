@@ -1,17 +1,17 @@
 import TBKCore
 
-/// A program of the system that is run to its end, as crontab and secret-tool are. It gets no secret in its
-/// environment, and speaks English.
+/// A system program that is run to completion, such as crontab or secret-tool. Its environment has no secrets, and its
+/// messages are in English.
 struct StockTool {
   /// How a program ended.
   struct Outcome {
-    /// As a shell has it; nil if time ran out, and it was ended.
+    /// The exit status as in a shell; nil if it timed out and was ended.
     let status: Int32?
-    /// What it wrote, up to the limit.
+    /// Its output, up to the limit.
     var output: [UInt8]
     let errors: String
 
-    /// The first line of what it complained about, without its name; empty if it said nothing.
+    /// The first line of its error messages, without its name; empty if there are none.
     var complaint: String { StockTool.complaint(in: errors) }
   }
 
@@ -26,10 +26,10 @@ struct StockTool {
   }
 
   /// - Parameters:
-  ///   - input: what it reads.
-  ///   - limit: how many bytes of output are of use; with more, throws `.malformed`. The buffer is not moved, so
-  ///     that a secret in it can be wiped.
-  ///   - seconds: how long it may take; nil for ever.
+  ///   - input: its standard input.
+  ///   - limit: the most bytes of output; beyond that, throws `.malformed`. The buffer is never reallocated, so that a
+  ///     secret in it can be wiped.
+  ///   - seconds: the time limit; nil for none.
   func run(
     _ arguments: [[UInt8]], input: Span<UInt8>, limit: Int = 4096, seconds: Int? = nil
   ) throws(Failure) -> Outcome {
@@ -92,7 +92,7 @@ struct StockTool {
         }
       }
       if ready.input || ready.output || ready.errors { continue }
-      // What it left running may hold the pipes open.
+      // A process that it left running may keep the pipes open.
       if !sending, process.wait(milliseconds: 0) != nil { break }
       if let deadline, clock.now >= deadline {
         process.abandon()

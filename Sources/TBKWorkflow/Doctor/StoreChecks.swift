@@ -1,15 +1,15 @@
 import TBKCore
 import TBKFormat
 
-/// Checks of a profile's store, out of what was found there.
+/// Checks of a profile's store, from the collected facts.
 struct StoreChecks {
   let profile: String
   /// Its address.
   let store: String
   let home: RawPath
-  /// Whether what goes into stores is to be signed.
+  /// Whether new ledgers and archives should be signed.
   var isSigning = false
-  /// Of the profile.
+  /// The collected facts of the profile.
   let facts: CollectedFacts
 
   private func finding(
@@ -18,7 +18,7 @@ struct StoreChecks {
     Finding(result: result, check: check, message: "\(profile): \(message)", hint: hint)
   }
 
-  /// The store and its ledger; then whether the password is the right one.
+  /// Checks the store and its ledger, then the password.
   func findings(now: Timestamp = .now()) -> [Finding] {
     let said = facts.said("list")
     guard facts.status("list") == 0 else {
@@ -39,7 +39,7 @@ struct StoreChecks {
     return found + password(backups.count) + identity()
   }
 
-  /// What opens backups that are sealed to recipients.
+  /// Checks what opens backups sealed to recipients.
   private func identity() -> [Finding] {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> [Finding] {
       [self.finding(result, message, hint: hint, check: "password")]
@@ -69,7 +69,7 @@ struct StoreChecks {
     case "unchecked":
       signed = "its ledger is signed by the key \(key), which is not trusted here"
       (result, hint) = (.warn, "put the public key of that machine into '\(home.appending("trusted_keys").quoted)'")
-    // What TermBackup 6 left, which names no mode, is signed by the next run.
+    // A ledger of TermBackup 6, whose entries have no mode, is signed by the next run.
     case _ where isSigning && backups.contains { $0[4] != "-" }:
       signed = "its ledger is not signed, and signing is on: runs are refused"
       (result, hint) = (.fail, "if it shows all backups that should be there: termbackup run \(profile) --adopt")
@@ -78,12 +78,12 @@ struct StoreChecks {
     return finding(result, "\(store), \(counted(UInt64(backups.count), "backup")); \(signed)", hint: hint)
   }
 
-  /// Whether the store holds, whole, what its ledger names.
+  /// Whether the store has all objects that its ledger names, in full size.
   func objects(_ backups: [[String]]) -> [Finding] {
     func state(_ word: String) -> String {
       word == "missing" ? "is missing" : "has another size than the ledger says"
     }
-    // What the last one needs, the next one needs as well.
+    // The next backup needs whatever the last one needs.
     let isNextFull = backups.last.map { $0[10] != "whole" || $0[12] != "-" } ?? false
     let lost =
       "put it back from another copy of the store" + (isNextFull ? "; the next run makes a full backup" : "")
@@ -106,7 +106,7 @@ struct StoreChecks {
     return found
   }
 
-  /// Whether it opens what the store has to try it on.
+  /// Whether the password opens what the store has to test it on.
   private func password(_ count: Int) -> [Finding] {
     func finding(_ result: Finding.Result, _ message: String, _ hint: String = "") -> [Finding] {
       [self.finding(result, message, hint: hint, check: "password")]

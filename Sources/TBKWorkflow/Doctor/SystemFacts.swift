@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import TBKSettings
 
-/// The suite, its libraries and the machine, as `termbackup --version` shows them: names and what they are.
+/// The suite, its libraries and the machine, as names and values, as `termbackup --version` prints them.
 func systemFacts() -> [(name: String, value: String)] {
   var names = utsname()
   unsafe _ = uname(&names)
@@ -24,7 +24,7 @@ func systemFacts() -> [(name: String, value: String)] {
   return facts.map { (name: $0.0, value: $0.1) }
 }
 
-/// What os-release(5) calls the system.
+/// The name of the system in os-release(5).
 private func distribution() -> String? {
   let lines = (try? readFile(RawPath("/etc/os-release"), limit: 1 << 16)) ?? []
   var found: [String: String] = [:]

@@ -1,9 +1,9 @@
 import TBKCore
 
-/// Checks of the GitHub token, out of what GitHub said of it for each repository.
+/// Checks of the GitHub token, from what GitHub reports about it for each repository.
 struct TokenChecks {
   let facts: CollectedFacts
-  /// Whether a profile's store is on GitHub.
+  /// Whether any profile's store is on GitHub.
   let isNeeded: Bool
 
   func findings() -> [Finding] {
@@ -50,7 +50,7 @@ struct TokenChecks {
 
   private func report(_ repository: String) -> CollectedFacts { facts.part("repository").part(repository) }
 
-  /// How many seconds this clock is ahead of GitHub's; nil if that is not known.
+  /// Seconds by which this clock is ahead of GitHub's; nil if unknown.
   var skew: Int? {
     facts.rows("repositories").compactMap { report($0[0]).field("clock_skew", of: "token-report").flatMap(Int.init) }
       .last

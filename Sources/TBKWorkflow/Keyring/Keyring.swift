@@ -1,23 +1,22 @@
 import Glibc
 import TBKCore
 
-/// The keyring of the person at this machine, which keeps the token and passwords: secret-tool, or security on
-/// macOS.
+/// The user's keyring, which stores the token and passwords: accessed with secret-tool, or security on macOS.
 struct Keyring {
   enum Program: String { case secretTool = "secret-tool", security }
 
   let program: Program
   private let tool: StockTool
   private let home: RawPath
-  /// How many seconds an answer may take.
+  /// Seconds to wait for a response.
   private let patience: Int
 
-  /// More than a password may have.
+  /// More than the longest password, in bytes.
   private static let limit = (64 << 10) + 2
 
   /// Throws `.missing` if this machine has no keyring.
   ///
-  /// - Parameter isAlone: whether nobody is there to unlock it.
+  /// - Parameter isAlone: whether no user is present to unlock it.
   init(of home: RawPath, isAlone: Bool) throws(KeyringTrouble) {
     self.home = home
     do throws(Failure) {
@@ -36,7 +35,7 @@ struct Keyring {
     patience = Self.patience(program, isAlone: isAlone, hasScreen: hasScreen)
   }
 
-  /// Whether this is macOS, where security is the keychain's and not another program of that name.
+  /// Whether this is macOS, where security is the keychain tool and not another program of that name.
   static func isDarwin() throws(Failure) -> Bool {
     try StockTool("uname")?.run(["-s"]).output.starts(with: "Darwin\n".utf8) ?? false
   }
@@ -49,8 +48,8 @@ struct Keyring {
     return facts.st_mode & S_IFMT == S_IFSOCK
   }
 
-  /// As long as a person at a screen needs to unlock it, or else as long as a bus needs to start it on a machine
-  /// that has much to do; longest where nobody waits. TERMBACKUP_KEYRING_TIMEOUT comes before all of these.
+  /// Seconds to wait: long enough for a user at a screen to unlock it, or else for a busy machine to start the service
+  /// over D-Bus; longest when no one is waiting. TERMBACKUP_KEYRING_TIMEOUT overrides these.
   static func patience(
     _ program: Program, isAlone: Bool, hasScreen: Bool,
     asked: [UInt8]? = environment("TERMBACKUP_KEYRING_TIMEOUT")
@@ -64,7 +63,7 @@ struct Keyring {
 
   // MARK: Items
 
-  /// What was stored for this home, else what an earlier version stored for all homes; nil if there is nothing.
+  /// The item of this home, else that of an earlier version for all homes; nil if there is neither.
   func find(_ item: KeyringItem) throws(KeyringTrouble) -> Secret? {
     if let found = try lookup(item, .own) { return found }
     if let found = try lookup(item, .shared) { return found }
@@ -72,7 +71,7 @@ struct Keyring {
     return nil
   }
 
-  /// Puts it there for this home, and reads it back. Throws what `KeyringItem` makes of troubles.
+  /// Stores the item for this home, and reads it back. Throws the failure that `KeyringItem` makes of a trouble.
   func store(_ secret: borrowing Secret, as item: KeyringItem) throws(Failure) {
     try item.check(secret, for: program)
     do throws(KeyringTrouble) {
@@ -84,8 +83,8 @@ struct Keyring {
     throw item.notReturned
   }
 
-  /// Takes an item out; false if it was not there. What was put there for all homes goes if this home has none of
-  /// its own, or the same.
+  /// Removes an item; false if there was none. An item for all homes is removed too if this home has none of its own,
+  /// or has the same secret.
   func forget(_ item: KeyringItem) throws(KeyringTrouble) -> Bool {
     var forgotten = false
     let own = try lookup(item, .own)
@@ -104,7 +103,7 @@ struct Keyring {
     return forgotten
   }
 
-  /// Keeps the secret of an item under another name too; false if there is none.
+  /// Copies an item's secret to another item; false if there is none.
   func copy(_ item: KeyringItem, to other: KeyringItem) throws(KeyringTrouble) -> Bool {
     guard let secret = try find(item) else { return false }
     do throws(Failure) { try store(secret, as: other) } catch { throw .ended(error) }
@@ -135,8 +134,8 @@ struct Keyring {
     }
   }
 
-  /// Throws if there is an item after all: secret-tool reports the same for one that does not exist and for one that it
-  /// could not unlock, and only the second kind can be found.
+  /// Throws if there is an item after all: secret-tool reports the same for a missing item and for one that it could
+  /// not unlock, but a search finds only the latter.
   private func refuseLocked(_ item: KeyringItem) throws(KeyringTrouble) {
     guard program == .secretTool else { return }
     for form in [KeyringItem.Form.own, .shared] {
@@ -213,7 +212,7 @@ struct Keyring {
   }
 }
 
-/// Whether two secrets are the same bytes.
+/// Whether two secrets have the same bytes.
 func same(_ one: borrowing Secret, _ other: borrowing Secret) -> Bool {
   one.withBytes { first in
     other.withBytes { second in
@@ -223,7 +222,7 @@ func same(_ one: borrowing Secret, _ other: borrowing Secret) -> Bool {
 }
 
 extension StockTool {
-  /// With a secret for input.
+  /// Runs it with a secret as its input.
   fileprivate func run(
     _ arguments: [[UInt8]], secret: borrowing Secret, limit: Int, seconds: Int
   ) throws(Failure) -> Outcome {

@@ -1,14 +1,14 @@
 import TBKCore
 
-/// What is kept in the keyring, by the names that it has there.
+/// An item in the keyring, and the names it has there.
 ///
-/// An item belongs to a home. Earlier versions had one for all homes, which is still found where a home has none
-/// of its own; the token's is named as Python's keyring library, and so TermBackup 6, names it.
+/// An item belongs to a home. Earlier versions had one item for all homes, which is still used if a home has none of
+/// its own; the shared token is named as Python's keyring library, and so TermBackup 6, names it.
 enum KeyringItem: Equatable {
   case token
   case password(profile: String)
 
-  /// Whose an item is.
+  /// Whether an item is for one home or for all.
   enum Form { case own, shared }
 
   private var name: String {
@@ -18,7 +18,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// What a person reads in the keyring.
+  /// The label that users see in the keyring.
   func label(_ home: RawPath) -> [UInt8] {
     switch self {
     case .token: Array("TermBackup: GitHub token (".utf8) + home.bytes + Array(")".utf8)
@@ -27,7 +27,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// The attributes of secret-tool, names and values.
+  /// The attributes for secret-tool, alternating names and values.
   func attributes(_ form: Form, _ home: RawPath) -> [[UInt8]] {
     let service = ["service", "termbackup"].map { Array($0.utf8) }
     switch (form, self) {
@@ -37,14 +37,14 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// The account of macOS's security.
+  /// The account name for macOS's security.
   func account(_ form: Form, _ home: RawPath) -> [UInt8] {
     form == .shared ? Array(name.utf8) : home.bytes + Array(" \(name)".utf8)
   }
 
   // MARK: Messages
 
-  /// What to do where there is no keyring.
+  /// The hint if there is no keyring.
   static func goWithout(_ trouble: KeyringTrouble) -> String {
     "\(remedy(trouble)), or go without: --token-command "
       + "'gh auth token', or TERMBACKUP_TOKEN_FILE and a file of mode 0600"
@@ -59,7 +59,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// What to do if the keyring does not do it.
+  /// The hint if the keyring fails.
   var hint: String {
     switch self {
     case .token:
@@ -69,7 +69,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// That it cannot be put there.
+  /// The failure if an item cannot be stored.
   func refusal(_ trouble: KeyringTrouble) -> Failure {
     switch (self, trouble) {
     case (_, .ended(let failure)): failure
@@ -86,7 +86,7 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// That the secret there is not the one that was stored.
+  /// The failure if the keyring returns another secret than was stored.
   var notReturned: Failure {
     switch self {
     case .token: Failure(.unavailable, "the keyring does not return the token that was stored there")
@@ -95,8 +95,8 @@ enum KeyringItem: Equatable {
     }
   }
 
-  /// Refuses what this keyring cannot keep: a line of security's input has quotes around it, and secret-tool's
-  /// answers end with a line.
+  /// Throws if this keyring cannot store the secret: a line of input for security puts it in quotes, and secret-tool
+  /// prints it as a line.
   func check(_ secret: borrowing Secret, for program: Keyring.Program) throws(Failure) {
     let signs = Array((self == .token ? "_.~+/=-" : "_.~+/= -").utf8)
     let (isLine, isPlain) = secret.withBytes { bytes in

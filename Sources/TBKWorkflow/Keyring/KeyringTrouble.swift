@@ -1,14 +1,14 @@
 import TBKCore
 
-/// Why the keyring gives nothing, or takes nothing.
+/// Why the keyring returns or stores nothing.
 enum KeyringTrouble: Error, Equatable {
   /// This machine has no keyring, and why.
   case missing(String)
-  /// It did not answer within this many seconds, which says nothing about what it has.
+  /// No response within this many seconds, which says nothing about its contents.
   case late(Int)
-  /// It failed, and what it said.
+  /// It failed with this message.
   case failed(String)
-  /// This process is to end.
+  /// This process must end.
   case ended(Failure)
 
   static let noBus = "there is no session bus"
@@ -30,11 +30,11 @@ enum KeyringTrouble: Error, Equatable {
     }
   }
 
-  /// Of a call that did not succeed.
+  /// The trouble of a call that failed.
   ///
   /// - Parameters:
-  ///   - complaint: the first line of what it said.
-  ///   - patience: how many seconds it was given.
+  ///   - complaint: the first line of its error messages.
+  ///   - patience: the time limit, in seconds.
   init(_ program: Keyring.Program, status: Int32?, complaint: String, patience: Int) {
     if status == nil {
       self = .late(patience)

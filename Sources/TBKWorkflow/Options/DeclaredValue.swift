@@ -1,18 +1,18 @@
 import ArgumentParser
 
-/// A declared option, flag or operand of a verb, with what it got.
+/// A declared option, flag or operand of a verb, with its value.
 struct DeclaredValue {
-  /// Of the variable that a script finds it in, without `opt_`.
+  /// The name of its shell variable, without `opt_`.
   let variable: String
-  /// As it is typed, `--token-fd`; nil for operands.
+  /// The option as typed, such as `--token-fd`; nil for operands.
   let option: String?
   let word: [UInt8]
-  /// Whether the option stands alone.
+  /// Whether the option takes no value.
   let isFlag: Bool
-  /// The values of an option that can be repeated, or the one of another.
+  /// The values of a repeatable option, or the single value of another.
   let words: [[UInt8]]
 
-  /// Those of a verb and of the groups in it, in the order of their declaration.
+  /// The values of a verb and its option groups, in declaration order.
   static func all(of command: any ParsableArguments) -> [DeclaredValue] {
     var values: [DeclaredValue] = []
     for child in Mirror(reflecting: command).children {
@@ -33,7 +33,7 @@ struct DeclaredValue {
     return values
   }
 
-  /// `_tokenFd`, as the wrapper of `tokenFd` is called, in words. What is declared a second time, as
+  /// Splits a wrapper's label such as `_tokenFd`, for `tokenFd`, into words. A second declaration, such as
   /// `profileOperand` beside `profile`, ends with `operand`.
   private static func words(_ label: String) -> [String] {
     var words = [""]
@@ -46,13 +46,13 @@ struct DeclaredValue {
 }
 
 extension ParsableArguments {
-  /// The first option of a group that has a value, as it is typed.
+  /// The first option of a group that has a value, as typed.
   var firstGiven: String? {
     DeclaredValue.all(of: self).first { !$0.word.isEmpty }?.option
   }
 }
 
-/// The wrappers of declared options, which a mirror shows.
+/// The wrappers of declared options, as a mirror shows them.
 private protocol DeclaredOption {
   var value: any ShellValue { get }
   var isOperand: Bool { get }

@@ -3,9 +3,9 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-// Options that several verbs have. Their properties name the variables that a script finds: `opt_json`.
+// Options shared by several verbs. Their properties name the shell variables: `opt_json`.
 
-/// What every report takes.
+/// Options of every report.
 struct ReportOptions: ParsableArguments {
   @Flag(name: .long, help: "Print one JSON object.")
   var json = false
@@ -13,7 +13,7 @@ struct ReportOptions: ParsableArguments {
   var quiet = false
 }
 
-/// What lists take, which are JSON Lines.
+/// Options of lists, which are JSON Lines.
 struct ListOptions: ParsableArguments {
   @Flag(name: .long, help: "Print JSON Lines.")
   var json = false
@@ -21,13 +21,13 @@ struct ListOptions: ParsableArguments {
   var quiet = false
 }
 
-/// Verbs that could ask, or wait for somebody to unlock the keyring.
+/// Options of verbs that could prompt, or wait for the keyring to be unlocked.
 struct InputOptions: ParsableArguments {
   @Flag(name: .long, help: "Never ask; fail instead.")
   var noInput = false
 }
 
-/// When long work shows its progress.
+/// When to show the progress of long work.
 enum ProgressChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
   case auto, always, never
 }
@@ -49,7 +49,7 @@ struct PasswordOptions: ParsableArguments {
   var passwordCommand: String?
 }
 
-/// The password of the backups where only a file or a command can give it: in scheduled runs.
+/// The password of the backups in scheduled runs, where only a file or a command can supply it.
 struct ScheduledPasswordOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Read the password from <file>.", valueName: "file"))
   var passwordFile: String?
@@ -89,7 +89,7 @@ struct ScheduledKeyPasswordOptions: ParsableArguments {
   var keyPasswordCommand: String?
 }
 
-/// How long a store is waited for.
+/// How long to wait for a store.
 struct WaitOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -104,7 +104,7 @@ struct WaitOptions: ParsableArguments {
   }
 }
 
-/// How fast a store is used.
+/// Limits for transfers to and from a store.
 struct RateOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -149,7 +149,7 @@ struct ScheduledTokenOptions: ParsableArguments {
   @OptionGroup var wait: WaitOptions
 }
 
-/// How far the ledger of a store is trusted.
+/// How far to trust the ledger of a store.
 struct TrustOptions: ParsableArguments {
   @Flag(name: .long, help: "Require that a trusted key has signed the ledger.")
   var requireSignature = false
@@ -159,7 +159,7 @@ struct TrustOptions: ParsableArguments {
   var acceptStoreState = false
 }
 
-/// Where archives go on GitHub.
+/// Where to store archives on GitHub.
 enum PlacementChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
   case auto, git, release
 }
@@ -179,7 +179,7 @@ enum SuiteChoice: String, ExpressibleByArgument, CaseIterable, ShellValue {
   case chunked = "3"
 }
 
-/// Sealing in another way than the profile's.
+/// A cipher suite other than the profile's.
 struct SuiteOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -199,7 +199,7 @@ protocol SealingVerb: Verb {
   var suite: SuiteOptions { get }
 }
 
-/// Whom backups are sealed to.
+/// The recipients to seal backups to.
 struct RecipientOptions: ParsableArguments {
   @Option(
     name: .shortAndLong, parsing: .singleValue,
@@ -271,7 +271,7 @@ struct IdentityOptions: ParsableArguments {
   }
 }
 
-/// Likewise in verbs that read backups.
+/// The same, in verbs that read backups.
 struct ReadingIdentityOptions: ParsableArguments {
   @OptionGroup var identity: IdentityOptions
   @Flag(
@@ -286,7 +286,7 @@ struct ProfileOperand: ParsableArguments {
   var profileOperand: String?
   @OptionGroup var option: ProfileOption
 
-  /// However it is given.
+  /// The profile, from the operand or the option.
   var name: String? { profileOperand ?? option.profile }
 
   func validate() throws { try refuse(operand: profileOperand, with: option.profile) }
@@ -299,7 +299,7 @@ private func refuse(operand: String?, with option: String?) throws {
   }
 }
 
-/// Which profile a report is about, as an operand or by its option; all of them if neither is given.
+/// The profile of a report, by operand or option; all profiles if neither is given.
 struct OneProfile: ParsableArguments {
   @Argument(help: ArgumentHelp("Only this profile.", valueName: "profile"))
   var profileOperand: String?
@@ -311,7 +311,7 @@ struct OneProfile: ParsableArguments {
   func validate() throws { try refuse(operand: profileOperand, with: profile) }
 }
 
-/// A profile by its option, in verbs whose operands are something else.
+/// A profile by option, in verbs whose operands are something else.
 struct ProfileOption: ParsableArguments {
   @Option(
     name: [.customShort("p", allowingJoined: true), .long],
@@ -337,7 +337,7 @@ struct StoreOptions: ParsableArguments {
   }
 }
 
-/// What of a backup is restored, and how.
+/// What to restore of a backup, and how.
 struct SelectionOptions: ParsableArguments {
   @Option(
     name: .long, parsing: .singleValue,
@@ -383,7 +383,7 @@ struct DescriptorNumber: ExpressibleByArgument, ShellValue {
 }
 
 extension AtOption {
-  /// Throws unless one backup is named, in one of the two ways.
+  /// Throws unless exactly one backup is named, in one of the two ways.
   func requireOne(_ backup: String?) throws {
     if at == nil, backup == nil { throw ValidationError("no backup is given: an id, latest or --at") }
     if at != nil, backup != nil { throw ValidationError("an id and --at cannot be used together") }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import TBKCore
 
-/// Text of a POSIX shell, for `eval`.
+/// POSIX shell code for `eval`.
 package enum ShellScript {
   /// A word in single quotes: nothing in it is expanded.
   package static func quote(_ word: [UInt8]) -> [UInt8] {
@@ -13,14 +13,14 @@ package enum ShellScript {
     return quoted + [quote]
   }
 
-  /// A line that calls a function with these words.
+  /// A line that calls a function with these arguments.
   static func call(_ function: String, _ words: [String]) -> [UInt8] {
     var line = Array(function.utf8)
     for word in words { line += [UInt8(ascii: " ")] + quote(word.shellWord) }
     return line + [UInt8(ascii: "\n")]
   }
 
-  /// A line that gives a variable a value.
+  /// A line that assigns a value to a variable.
   static func assignment(to variable: String, _ value: [UInt8]) -> [UInt8] {
     Array("\(variable)=".utf8) + quote(value) + [UInt8(ascii: "\n")]
   }
@@ -30,19 +30,19 @@ package enum ShellScript {
   }
 }
 
-/// The options of a verb as variables, given or not, with the property's name in lower case and underscores.
-/// One option may be declared twice, as an operand and by name: the one that has a value counts.
+/// All options of a verb as shell variables, named after the properties in lower case with underscores. An option may
+/// be declared twice, as an operand and by name: the one with a value counts.
 struct OptionValues {
   var members: [(name: String, value: [UInt8])] = []
-  /// Of each option with a value, given or not, how it is typed, in words in quotes.
+  /// For each option with a value, given or not: the option and value as typed, quoted.
   private(set) var typed: [(name: String, words: [UInt8])] = []
-  /// Of a verb that seals: whether in another way than the profile's.
+  /// For a verb that seals, the options for a suite other than the profile's.
   private(set) var sealing: SuiteOptions?
 
   init(_ verb: any ParsableArguments) {
     sealing = (verb as? any SealingVerb)?.suite
     for declared in DeclaredValue.all(of: verb) {
-      // Paths in a backup are operands here, and an option of tbk-open. None of them is an option itself.
+      // Paths in a backup are operands here, and an option of tbk-open. No path is taken for an option.
       let arePaths = declared.variable == "paths"
       if let option = arePaths ? "--path" : declared.option, !declared.isFlag {
         var words: [UInt8] = []
@@ -59,12 +59,12 @@ struct OptionValues {
     }
   }
 
-  /// Nil if it is not given, or the verb has no such option.
+  /// Nil if it was not given, or the verb has no such option.
   subscript(name: String) -> [UInt8]? {
     members.first { $0.name == name && !$0.value.isEmpty }?.value
   }
 
-  /// `opt_NAME='VALUE'` for each, and `args_NAME='--NAME VALUE'` of options with values.
+  /// `opt_NAME='VALUE'` for each, and `args_NAME='--NAME VALUE'` for options with values.
   var script: [UInt8] {
     members.flatMap { ShellScript.assignment(to: "opt_\($0.name)", $0.value) }
       + typed.flatMap { ShellScript.assignment(to: "args_\($0.name)", $0.words) }

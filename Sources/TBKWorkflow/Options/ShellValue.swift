@@ -2,10 +2,10 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 
-/// A value of an option or operand that a script can hold.
+/// A value of an option or operand that a shell variable can contain.
 ///
-/// What is not given is the empty word, a flag is `1`, and several values are words in quotes, for
-/// `eval "set -- …"`.
+/// An option that was not given is the empty word, a flag is `1`, and several values are quoted words for `eval "set --
+/// …"`.
 protocol ShellValue {
   var shellWord: [UInt8] { get }
 }
@@ -19,7 +19,7 @@ extension Int: ShellValue {
 }
 
 extension String: ShellValue {
-  /// Bytes that are no UTF-8 come out as they were given.
+  /// Bytes that are not UTF-8 are preserved.
   var shellWord: [UInt8] { ArgumentBytes.decode(self) }
 }
 
@@ -38,7 +38,7 @@ extension Array: ShellValue where Element: ShellValue {
   }
 }
 
-/// Several values, each alone.
+/// Several values as separate words.
 protocol ShellValues {
   var shellWords: [[UInt8]] { get }
 }

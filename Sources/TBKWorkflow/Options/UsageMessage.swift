@@ -1,9 +1,9 @@
 import ArgumentParser
 
-/// A complaint of the argument parser, in the way that the suite's messages begin and end.
+/// An error of the argument parser, in the style of the suite's messages.
 struct UsageMessage {
   let text: String
-  /// The next thing to do; nil for "see --help".
+  /// The next step; nil for "see --help".
   let hint: String?
 
   init(
@@ -43,13 +43,13 @@ struct UsageMessage {
     self.hint = hint
   }
 
-  /// The option whose name follows some words, without what its value is called.
+  /// The option named after some words, without its value's name.
   private static func option(in text: String, after words: String) -> Substring {
     guard let range = text.firstRange(of: words) else { return "" }
     return text[range.upperBound...].prefix { $0 != " " && $0 != "'" }
   }
 
-  /// What follows an option, the last time it is there.
+  /// The argument after the last occurrence of an option.
   private static func argument(behind option: Substring, in arguments: [String]) -> String? {
     guard
       let place = arguments.lastIndex(where: { $0 == option && $0 != arguments.last })

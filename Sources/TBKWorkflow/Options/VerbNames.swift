@@ -1,8 +1,8 @@
 import TBKCommand
 
-/// Which verb somebody may have meant.
+/// Suggestions for a mistyped verb.
 enum VerbNames {
-  /// Words that users of other tools bring, and the verb that does it here.
+  /// Words that users of other tools may type, and the equivalent verb here.
   private static let elsewhere: [String: String] = [
     "backup": "run", "create": "run", "save": "run", "push": "run", "commit": "run",
     "snapshots": "list", "log": "list", "archives": "list", "history": "list",
@@ -18,7 +18,7 @@ enum VerbNames {
     "audit": "audit-log", "token": "token-info", "pack": "package", "compare": "diff",
   ]
 
-  /// A hint, or nil if nothing is near.
+  /// A hint, or nil if no verb is similar.
   static func meant(by word: String, among verbs: [String]) -> String? {
     if let verb = elsewhere[word] { return "did you mean 'termbackup \(verb)'?" }
     let near =

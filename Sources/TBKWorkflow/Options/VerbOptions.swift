@@ -2,14 +2,14 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 
-/// What `tbk-sh options` answers a verb with: text for its shell.
+/// The output of `tbk-sh options` for a verb: text for its shell.
 package enum VerbOptions {
-  /// The options of a verb as assignments; or a call that shows its help, or that refuses the usage.
-  /// Of a verb that has verbs of its own, `opt_verb` is which one it is.
+  /// The options of a verb as assignments; or a call that shows its help or reports a usage error. For a verb with
+  /// subcommands, `opt_verb` is the one given.
   ///
   /// - Parameters:
-  ///   - verb: as it is typed.
-  ///   - arguments: what follows it.
+  ///   - verb: the verb as typed.
+  ///   - arguments: the arguments after it.
   /// - Throws: `.usage` if there is no such verb.
   package static func script(
     of verb: String, _ arguments: [String]
@@ -20,11 +20,11 @@ package enum VerbOptions {
     }
   }
 
-  /// What comes of a verb's arguments.
+  /// The result of parsing a verb's arguments.
   enum Answer {
-    /// A call that ends the verb: it shows help or refuses the usage.
+    /// A call that ends the verb: it shows help or reports a usage error.
     case end([UInt8])
-    /// The options that were given, and those that were not.
+    /// The values of all options, given or not.
     case options(OptionValues)
   }
 
@@ -84,7 +84,7 @@ package enum VerbOptions {
     }
   }
 
-  /// Of a verb with operands, how one that begins with a hyphen is given.
+  /// For a verb with operands, adds how to pass one that begins with a hyphen.
   private static func withHint(
     _ fault: Failure, of verb: String, _ command: any ParsableCommand.Type
   ) -> Failure {
@@ -109,7 +109,7 @@ package enum VerbOptions {
     return Termbackup.helpMessage(for: command)
   }
 
-  /// That there is no such verb, with the one that may have been meant.
+  /// The failure for an unknown verb, with a suggestion.
   package static func unknown(_ verb: String) -> Failure {
     if verb.hasPrefix("-") {
       return Failure(.usage, "unknown option '\(verb)'", hint: "see 'termbackup --help'")
@@ -123,8 +123,8 @@ package enum VerbOptions {
     Termbackup.verbs.map(name)
   }
 
-  /// No option and no operand of a verb means an empty value; a variable that happens to be empty
-  /// would otherwise be mistaken for an option that is not given.
+  /// No option or operand of a verb accepts an empty value: an empty shell variable would otherwise be mistaken for an
+  /// option that was not given.
   private static func complaintOfEmptyValue(_ arguments: [String]) -> String? {
     var before: String?
     for argument in arguments {

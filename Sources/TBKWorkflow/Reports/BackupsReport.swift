@@ -2,17 +2,17 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// Backups as `tbk-pull --list` lists them, the oldest first.
+/// Backups as `tbk-pull --list` lists them, oldest first.
 struct BackupsReport {
   fileprivate struct Backup {
     let id: String
     let created: String
-    /// Nil of a time that cannot be read.
+    /// Nil if the time cannot be parsed.
     let time: Timestamp?
     let files: String
     let size: UInt64
     let mode: String
-    /// "-" of none.
+    /// "-" if it is ungrouped.
     let group: String
     let isVerified: Bool
 
@@ -33,7 +33,7 @@ struct BackupsReport {
   /// - Parameter rows: the cells of each line, at least seven.
   init(rows: [[String]]) { backups = rows.map { Backup($0) } }
 
-  /// Which backups are shown.
+  /// Selects the backups to show.
   struct Choice {
     var last = Int.max
     var since: Timestamp?
@@ -43,12 +43,12 @@ struct BackupsReport {
       return time.map { $0 >= since } ?? true
     }
 
-    /// The places of those that are.
+    /// The indexes of the selected backups.
     fileprivate func places(in backups: [Backup]) -> [Int] {
       backups.indices.filter { holds(backups[$0].time) }.suffix(last)
     }
 
-    /// The lines of those that are, each the object of a backup.
+    /// The selected lines, each a JSON object of a backup.
     func lines(of list: [UInt8]) throws(Failure) -> [UInt8] {
       var chosen: [ArraySlice<UInt8>] = []
       for line in list.split(separator: 0x0a) {
@@ -59,7 +59,7 @@ struct BackupsReport {
     }
   }
 
-  /// A line for each backup that is chosen, and one for all of these.
+  /// A line for each selected backup, and a summary line.
   func text(of choice: Choice) -> String {
     var table = TextTable([
       .init("ID"), .init("TIME"), .init("FILES", number: true, drops: 3),
@@ -81,7 +81,7 @@ struct BackupsReport {
     return table.text() + "\(places.count)\(others) \(noun), \(humanSize(size))\n"
   }
 
-  /// How many files more or fewer a backup has than the one before it in its group.
+  /// How many more or fewer files a backup has than the one before it in its group.
   private func change(at place: Int) -> String {
     let backup = backups[place]
     guard let before = backups[..<place].last(where: { $0.group == backup.group }),
@@ -101,7 +101,7 @@ struct BackupsReport {
 
   /// A line for each group.
   ///
-  /// - Parameter profiles: which profile here owns a group.
+  /// - Parameter profiles: the local profile of each group.
   func groups(profiles: [String: String]) -> String {
     var order: [String] = []
     var members: [String: [Backup]] = [:]
@@ -124,7 +124,7 @@ struct BackupsReport {
     return table.text()
   }
 
-  /// By their groups. A profile that cannot be read is passed over.
+  /// The local profiles by group. A profile that cannot be read is skipped.
   static func profilesHere() -> [String: String] {
     guard let home = try? Home.ofProcess(), let names = try? home.profileNames() else { return [:] }
     var profiles: [String: String] = [:]

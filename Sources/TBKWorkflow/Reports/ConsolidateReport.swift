@@ -1,12 +1,12 @@
 import TBKCore
 import TBKFormat
 
-/// What has become of a backup that was to need no others, and of those that it needed.
+/// The result of consolidating a backup, and the effect on those that it needed.
 struct ConsolidateReport: VerbReport {
   private let facts: Facts
   private let status, old: String
   private let new: String?
-  /// Those that depend on the old one, and those that no other backup needs any longer.
+  /// The backups that depend on the old one, and those that no other backup needs any longer.
   private let dependents, freed: [String]
   private let count, size, archives, readSize: UInt64?
   private let seconds: UInt64

@@ -1,12 +1,12 @@
 import TBKCore
 import TBKFormat
 
-/// A key that was made to sign with.
+/// A new signing key.
 struct KeyReport: VerbReport {
   private let facts: Facts
 
-  /// - Parameter facts: fingerprint, private and public; kept, the public half of the one before, if there was one;
-  ///   signing, whether it is on: true or false.
+  /// - Parameter facts: fingerprint, private and public; kept, the previous public key, if there was one; signing,
+  ///   whether signing is on: true or false.
   init(_ facts: Facts) { self.facts = facts }
 
   private var isSigning: Bool { facts.text("signing") == "true" }
@@ -32,12 +32,12 @@ struct KeyReport: VerbReport {
   }
 }
 
-/// Whom a profile's backups are sealed to from now on.
+/// The recipients to which a profile's backups are sealed from now on.
 struct IdentityReport: VerbReport {
   private let facts: Facts
 
-  /// - Parameter facts: profile, store and recipients, as options; public and fingerprint, of the
-  ///   key that signs; kept, whether the identity lies in the store: true or false.
+  /// - Parameter facts: profile, store and recipients, as options; public and fingerprint, of the signing key; kept,
+  ///   whether the identity is in the store: true or false.
   init(_ facts: Facts) { self.facts = facts }
 
   private var recipients: [Substring] {

@@ -15,7 +15,7 @@ struct ProfilesReport {
   }
 }
 
-/// Which backups have what, as `tbk-open --find` prints it.
+/// Which backups contain a file, as `tbk-open --find` prints it.
 struct VersionsReport {
   let rows: [[String]]
 
@@ -35,13 +35,13 @@ struct VersionsReport {
   }
 }
 
-/// What becomes of backups and why, as `tbk-prune --needed-by` prints it.
+/// Which backups are kept or removed and why, as `tbk-prune --needed-by` prints it.
 struct VerdictsReport {
   let rows: [[String]]
-  /// Whose backups they are.
+  /// The profile of the backups.
   let profile: String
 
-  /// The backups that stay only because others need them, and what releases them; empty if there are no such backups.
+  /// The backups kept only because others need them, and what would release them; empty if there are none.
   private var burden: String {
     let needed = rows.filter { $0.count > 5 && $0[4] == "needed" && $0[5] != "-" }
     if needed.isEmpty { return "" }
@@ -78,13 +78,13 @@ struct VerdictsReport {
   }
 }
 
-/// Profiles that are backed up at set times: by what, when, how the last run ended, what is due.
+/// Scheduled profiles: the scheduler, the schedule, how the last run ended, and what is due.
 struct SchedulesReport {
   let rows: [(scheduled: ScheduledProfile, times: ProfileTimes)]
 
   /// - Parameters:
-  ///   - all: what is scheduled.
-  ///   - profile: the only one of them that is meant, if not all are.
+  ///   - all: all scheduled profiles.
+  ///   - profile: the only one to report; nil for all.
   init(_ all: [ScheduledProfile], of profile: String?, in home: Home) throws(Failure) {
     var found: [(ScheduledProfile, ProfileTimes)] = []
     for scheduled in all where profile == nil || scheduled.profile == profile {
@@ -94,7 +94,7 @@ struct SchedulesReport {
     self.rows = found
   }
 
-  /// Whether backups of one of them are late.
+  /// Whether a backup of any of them is late.
   var isLate: Bool { rows.contains { $0.times.lateness.reason != nil } }
 
   var text: String {
@@ -135,8 +135,7 @@ struct SchedulesReport {
   }
 }
 
-/// The lines of a list and what stands between tabs in them. Throws `.malformed` if a line has less than
-/// `count` of them.
+/// The tab-separated cells of a list's lines. Throws `.malformed` if a line has fewer than `count`.
 func cells(_ list: [UInt8], atLeast count: Int) throws(Failure) -> [[String]] {
   var rows: [[String]] = []
   for line in String(decoding: list, as: UTF8.self).split(separator: "\n") {

@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What a daemon or a watch has done, at its end.
+/// The summary of a daemon or a watch when it ends.
 struct LoopReport: VerbReport {
   private let profile: String
   private let seconds: UInt64

@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// A report that is made at once: of what verbs do only now and then.
+/// A report built in one step, for verbs that are used rarely.
 struct MadeReport: VerbReport {
   let text: String
   let json: JSON
@@ -17,7 +17,7 @@ struct MadeReport: VerbReport {
     try facts.number(key).map { .number($0) } ?? .null
   }
 
-  /// The JSON in a file that a fact names.
+  /// The JSON in the file that a fact names.
   private static func file(_ facts: Facts, _ key: String) throws(Failure) -> JSON {
     guard let path = facts[key] else { return .null }
     return try JSON.parse(try readFile(RawPath(path), limit: Ledger.byteLimit), what: "the \(key)")
@@ -56,7 +56,7 @@ struct MadeReport: VerbReport {
       ]))
   }
 
-  /// What became of one package of mbu; programs get the sum.
+  /// The result for one mbu package; programs get only the total.
   static func mbuPackage(_ facts: Facts) -> MadeReport {
     let (old, new) = (facts.shown("old"), facts.shown("new"))
     let line =
@@ -65,7 +65,7 @@ struct MadeReport: VerbReport {
       case "removed": "removed \(old)\n"
       case "kept": "packages of mbu open with its \(old): keep it, or reseal them with --reseal\n"
       case "left": "left    \(old): \(new) is there\n"
-      // A warning says so.
+      // A warning has reported it.
       default: ""
       }
     return MadeReport(text: line, json: .object([]))
@@ -82,7 +82,7 @@ struct MadeReport: VerbReport {
       ]))
   }
 
-  /// Archives that are in today's format now.
+  /// The archives that were converted to the current format.
   static func migration(_ facts: Facts) throws(Failure) -> MadeReport {
     let (profile, count, size) = (
       facts.text("profile") ?? "-", try facts.number("migrated") ?? 0, try facts.number("size") ?? 0
@@ -97,7 +97,7 @@ struct MadeReport: VerbReport {
       ]))
   }
 
-  /// A token that was in config.json.
+  /// The result of moving a token out of config.json.
   static func movedToken(_ facts: Facts) -> MadeReport {
     MadeReport(
       text: facts.text("status") == "migrated"
@@ -106,7 +106,7 @@ struct MadeReport: VerbReport {
       json: .object(["status": text(facts, "status")]))
   }
 
-  /// What 'tbk-token' reports, and where the token comes from.
+  /// The report of 'tbk-token', and where the token comes from.
   static func token(_ facts: Facts) throws(Failure) -> MadeReport {
     if facts["json"] != nil {
       let report = try file(facts, "report").members ?? []
@@ -123,8 +123,8 @@ struct MadeReport: VerbReport {
     return MadeReport(text: lines, json: .null)
   }
 
-  /// What 'termbackup init' has made. `made` is what 'tbk-config init' prints, with `json` what it prints as JSON;
-  /// `report` is a file of what 'tbk-token' says, if there is a token.
+  /// What 'termbackup init' has created. `made` is the output of 'tbk-config init', with `json` its JSON output;
+  /// `report` is a file with the output of 'tbk-token', if there is a token.
   static func initialised(_ facts: Facts) throws(Failure) -> MadeReport {
     let made = facts["json"] == nil ? JSON.null : try JSON.parse(facts["made"] ?? [], what: "what was made")
     let isKept = facts["kept"] != nil
@@ -225,13 +225,13 @@ struct MadeReport: VerbReport {
       ]), notes: notes)
   }
 
-  /// That a scheduled run would have what it needs; reported only to programs.
+  /// A scheduled run would have what it needs; reported only as JSON.
   static func check(_ facts: Facts) -> MadeReport {
     MadeReport(text: "", json: .object(["profile": text(facts, "profile"), "status": .string("would-run")]))
   }
 
-  /// How a run ended, as tbk-notify and the profile's commands get it: always JSON. `failed` is the status of a
-  /// failure, `reason` why.
+  /// How a run ended, as passed to tbk-notify and the profile's commands: always JSON. `failed` is the status of a
+  /// failure, `reason` its cause.
   static func notice(_ facts: Facts) throws(Failure) -> MadeReport {
     var members = [
       JSON.Member("status", text(facts, "status")), JSON.Member("profile", text(facts, "profile")),

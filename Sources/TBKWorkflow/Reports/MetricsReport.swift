@@ -1,21 +1,21 @@
 import TBKCore
 import TBKFormat
 
-/// The state of backups, in the text format of Prometheus: for the textfile collector of its node_exporter.
+/// The state of backups in the Prometheus text format, for the textfile collector of node_exporter.
 struct MetricsReport {
   private let profiles: [JSON]
 
-  /// - Parameter profiles: the elements of `profiles` of `termbackup status --json`.
+  /// - Parameter profiles: the elements of `profiles` in `termbackup status --json`.
   init(_ profiles: [JSON]) { self.profiles = profiles }
 
   private struct Metric: Sendable {
     let name: String
     let help: String
-    /// The value for a profile; nil if it is not known, or there is none.
+    /// The value for a profile; nil if unknown or absent.
     let value: @Sendable (JSON) -> String?
   }
 
-  /// All are gauges: what they count can become less.
+  /// All are gauges: the values can decrease.
   private static let metrics = [
     Metric(name: "overdue", help: "Whether a backup is late, by its schedule or by max_age.") {
       flag($0["overdue"]?.text != nil)

@@ -3,16 +3,17 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// The state of a profile's backups, out of what its verb found out and of what is known on this machine.
+/// The state of a profile's backups, from what its verb collected and what this machine knows.
 struct ProfileStatus {
   let json: JSON
   let isLate: Bool
-  /// Whether the store was reached and is not as this machine has seen it: it went back, or was altered.
+  /// Whether the store was reached but contradicts what this machine has seen: it was rolled back or altered.
   let isAltered: Bool
 
   /// - Parameters:
-  ///   - facts: `summary`, what the store says; `seen`, what it said last; `others`, in words.
-  ///   - noToken: why the token that its store needs is not available.
+  ///   - facts: `summary`, the store's current state; `seen`, its state when last read; `others`, other backups, as
+  ///     text.
+  ///   - noToken: why the token that its store needs is unavailable.
   init(
     of profile: Profile, in home: Home, _ facts: CollectedFacts, scheduled: [ScheduledProfile], maxAge: Int64?,
     noToken: Said?
@@ -50,11 +51,11 @@ struct ProfileStatus {
     ])
   }
 
-  /// The last backup in the audit log, as it is there.
+  /// The last backup in the audit log, as recorded there.
   private static func lastRun(of profile: String, in home: Home) throws(Failure) -> JSON {
     let filter = AuditFilter(limit: 1, operation: "backup", profile: profile)
     var last: [AuditLine] = []
-    // Doctor reports what is wrong with the log.
+    // Doctor reports problems with the log.
     do throws(Failure) {
       _ = try AuditFile(home.path.appending("audit.log")).read { (_, bytes) throws(Failure) in
         if let line = try? AuditLine(bytes, place: ""), filter.takes(line) { filter.keep(line, in: &last) }
@@ -65,9 +66,9 @@ struct ProfileStatus {
     return try last.last.map { (line) throws(Failure) in try JSON.parse(line.bytes, what: "the audit log") } ?? .null
   }
 
-  /// What the GitHub token is, where a profile needs one.
+  /// The GitHub token, if a profile needs one.
   ///
-  /// - Parameter facts: `token`, where it comes from; `token-report`, what GitHub says about it.
+  /// - Parameter facts: `token`, where it comes from; `token-report`, what GitHub reports about it.
   static func token(_ facts: CollectedFacts) -> JSON {
     let source = facts.text("token")
     func text(_ value: String?) -> JSON { value.map { .string($0) } ?? .null }

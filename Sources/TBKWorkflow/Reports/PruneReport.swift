@@ -1,16 +1,17 @@
 import TBKCore
 import TBKFormat
 
-/// What a prune has decided, for people: the verdicts, and a last line. Programs get the verdicts as tbk-prune prints them.
+/// The decisions of a prune, for people: the verdicts and a summary line. Programs get the verdicts as tbk-prune prints
+/// them.
 struct PruneReport: VerbReport {
   private let facts: Facts
   private let removed, kept, freed: UInt64
-  /// Nil if only the last line is wanted.
+  /// Nil if only the summary line is wanted.
   private let verdicts: VerdictsReport?
   private let hasNumber: Bool
 
-  /// - Parameter facts: verdicts, a file; part, `table` or `number` if only that is wanted; profile; removed, kept and freed;
-  ///   dry_run; store.
+  /// - Parameter facts: verdicts, a file; part, `table` or `number` if only that is wanted; profile; removed, kept and
+  ///   freed; dry_run; store.
   init(_ facts: Facts) throws(Failure) {
     self.facts = facts
     removed = try facts.number("removed") ?? 0

@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// What a restore has brought back, and where to.
+/// What a restore has written, and where.
 struct RestoreReport: VerbReport {
   private let facts: Facts
   private let count, replaced: UInt64?

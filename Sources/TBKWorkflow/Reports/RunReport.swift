@@ -1,26 +1,26 @@
 import TBKCore
 import TBKFormat
 
-/// How a run ended: what it has stored, or why nothing.
+/// How a run ended: what it stored, or why nothing.
 struct RunReport: VerbReport {
   private let facts: Facts
   private let status: String
-  /// How many entries are new, changed, deleted, and changed only in their metadata; nil if they were not compared.
+  /// The numbers of new, changed, deleted and metadata-only changed entries; nil if not compared.
   private let changes: [UInt64]?
   private let count, size, removed, freed, kept: UInt64?
   private let seconds: UInt64
 
-  /// - Parameter facts: status, `would-store` or `unchanged` if nothing is stored; partial; profile; id, of what is stored or
-  ///   the last one; mode; count and size; counts, a file with the numbers of changes; compared, the mode, with 1 behind it
-  ///   if the changes are listed; removed, freed and kept; store; started.
+  /// - Parameter facts: status, `would-store` or `unchanged` if nothing is stored; partial; profile; id, of the stored
+  ///   backup or the last one; mode; count and size; counts, a file with the numbers of changes; compared, the mode,
+  ///   followed by 1 if the changes are listed; removed, freed and kept; store; started.
   init(_ facts: Facts) throws(Failure) {
     self.facts = facts
     status = facts.text("status") ?? "success"
     let counted = try facts.rows(in: "counts").first?.compactMap { UInt64($0) }
     let changes = counted?.count == RunReport.changeNames.count ? counted : nil
-    // A full one is compared with nothing, unless the changes are to be listed.
+    // A full backup is not compared, unless the changes are to be listed.
     self.changes = facts.text("compared") == "full" ? nil : changes
-    // Of what would be stored, entries: all but the deleted ones.
+    // If nothing is stored yet, count the entries: all but the deleted ones.
     count = try facts.number("count") ?? (status == "would-store" ? changes.map { $0[0] &+ $0[1] &+ $0[3] } : nil)
     size = try facts.number("size")
     removed = try facts.number("removed")
@@ -61,7 +61,7 @@ struct RunReport: VerbReport {
 
   var json: JSON {
     let isLook = status == "would-store"
-    // As the audit log has it: what could not be read may have changed.
+    // As in the audit log: files that could not be read may have changed.
     let outcome = status == "unchanged" && facts.text("partial") != nil ? "partial" : status
     var members: [JSON.Member] = [
       JSON.Member("id", json(status == "unchanged" ? nil : facts.text("id"))),

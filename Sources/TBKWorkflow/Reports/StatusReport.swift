@@ -1,7 +1,7 @@
 import TBKCore
 import TBKFormat
 
-/// The state of a profile's backups, for people: an element of `profiles` of `termbackup status --json`.
+/// The state of a profile's backups for people, from an element of `profiles` in `termbackup status --json`.
 struct StatusReport {
   private let profile: JSON
 
@@ -62,7 +62,7 @@ struct StatusReport {
     ]
   }
 
-  /// What a person should see to in the store.
+  /// Problems in the store that need attention.
   private func troubles(_ summary: JSON) -> [(String, String)] {
     var rows: [(String, String)] = []
     let missing = (summary["missing"]?.elements ?? []).map { shown($0) }
@@ -96,7 +96,7 @@ struct StatusReport {
     }
   }
 
-  /// An entry of the audit log: when, how it ended, and the details as they are there.
+  /// An entry of the audit log: when, how it ended, and the recorded details.
   private func lastRun(_ entry: JSON) -> String {
     let time = Timestamp(iso8601: entry["timestamp"]?.text ?? "")?.localMinute ?? "-"
     let details = (entry["details"]?.members ?? []).map { member in
@@ -107,10 +107,10 @@ struct StatusReport {
       + (details.isEmpty ? "" : ": " + details.joined(separator: " "))
   }
 
-  /// Text as the commands show names, anything else as JSON has it.
+  /// Text is shown as the commands show names, anything else as JSON.
   private func shown(_ value: JSON?) -> String { plain(value ?? .null) }
 
-  /// Below 0 if in the future.
+  /// - Parameter seconds: negative if in the future.
   private static func age(_ seconds: Int64) -> String {
     switch seconds {
     case ..<0: "in the future"
@@ -119,7 +119,7 @@ struct StatusReport {
     }
   }
 
-  /// What the GitHub token is, out of the member `token` of that report.
+  /// The GitHub token, from the `token` member of that report.
   static func token(_ token: JSON) -> String {
     guard let kind = token["kind"]?.text else { return token["error"]?.text ?? "unavailable" }
     let end = token["expires_at"]?.text.map { Timestamp(iso8601: $0)?.localMinute ?? $0 } ?? "never"
@@ -127,7 +127,7 @@ struct StatusReport {
   }
 }
 
-/// `1 entry`, `2 entries` and the like: words whose plural has an s.
+/// `1 entry`, `2 entries` and so on, for words whose plural adds an s.
 func counted(_ count: UInt64, _ word: String) -> String {
   count == 1 ? "1 \(word)" : "\(count) \(word)s"
 }

@@ -1,12 +1,12 @@
 import CSystem
 
-/// Lines of cells as columns that stand below their titles.
+/// Rows of cells, aligned in columns below their titles.
 struct TextTable {
   struct Column {
     let title: String
-    /// Numbers stand to the right.
+    /// Numbers are right-aligned.
     var isNumber = false
-    /// The place in the order in which columns go where a terminal is too narrow, from 1; nil if it stays.
+    /// The order, from 1, in which columns are dropped if a terminal is too narrow; nil if it is never dropped.
     var drops: Int?
 
     init(_ title: String, number: Bool = false, drops: Int? = nil) {
@@ -17,19 +17,19 @@ struct TextTable {
   }
 
   let columns: [Column]
-  /// Each of ASCII, and one for each column.
+  /// ASCII cells, one for each column.
   var rows: [[String]] = []
 
   init(_ columns: [Column]) { self.columns = columns }
 
-  /// The width of the terminal on standard output; nil if that is not a terminal.
+  /// The width of the terminal on standard output; nil if it is not a terminal.
   static var room: Int? {
     let width = Int(tbk_terminal_columns(1))
     return width > 0 ? width : nil
   }
 
-  /// - Parameter room: how wide lines may be, if there is a limit: the columns that can go do, one after
-  ///   the other, and then the ends of lines.
+  /// - Parameter room: the maximum line width, if any: droppable columns are removed one by one, and then lines are
+  ///   truncated.
   func text(room: Int? = TextTable.room) -> String {
     let lines = [columns.map(\.title)] + rows
     let widths = columns.indices.map { column in lines.map { $0[column].utf8.count }.max() ?? 0 }

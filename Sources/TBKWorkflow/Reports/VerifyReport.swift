@@ -2,19 +2,19 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// How many backups hold, and which do not. What does not was said when it was found.
+/// How many backups were verified, and which failed. The failures were reported when found.
 struct VerifyReport: VerbReport {
   private let facts: Facts
   private let marked: UInt64
   private let found: [VerifiedBackup]
-  /// What is not in order of the group, and of no backup.
+  /// Faults in objects of the group rather than of a backup.
   private let ofGroup: [VerifiedBackup]
-  /// How many files a trial restore wrote and compared, and their bytes.
+  /// The files that a trial restore wrote and compared, and their bytes.
   private let restored: (files: UInt64, size: UInt64)?
-  /// The ids of all: for programs.
+  /// The ids of all verified backups, for programs.
   private let ids: [String]
 
-  /// - Parameter facts: profile, ledger, marked; several, if more than one was asked for; ids and results, files.
+  /// - Parameter facts: profile, ledger, marked; several, if more than one was requested; ids and results, files.
   init(_ facts: Facts) throws(Failure) {
     self.facts = facts
     marked = try facts.number("marked") ?? 0
@@ -58,7 +58,7 @@ struct VerifyReport: VerbReport {
   }
 }
 
-/// What is not in the store as its ledger has it.
+/// An object that does not match its ledger.
 struct StoredFault {
   /// `archive`, `manifest`, `check` or `identity`.
   let kind: String
@@ -66,7 +66,7 @@ struct StoredFault {
   let owner: String
   let reason: String
 
-  /// - Parameter row: the problem, the kind of object, and whose it is.
+  /// - Parameter row: the problem, the kind of object, and the owner's id.
   init(_ row: [String]) {
     (kind, owner) = (row[1], row[2])
     let noun =
@@ -79,10 +79,10 @@ struct StoredFault {
     }
   }
 
-  /// What follows from all faults for the backups that were asked for.
+  /// The results that the faults imply for the requested backups.
   ///
   /// - Parameters:
-  ///   - asked: their rows, as `tbk-pull --list` prints them.
+  ///   - asked: the rows of the requested backups, as `tbk-pull --list` prints them.
   ///   - list: the rows of all backups.
   static func verdicts(on asked: [[String]], in list: [[String]], _ faults: [StoredFault]) -> [VerifiedBackup] {
     let needs = Dictionary(list.map { ($0[0], $0[8]) }) { first, _ in first }
@@ -97,21 +97,21 @@ struct StoredFault {
       }
       return VerifiedBackup(id: row[0], sha256: row[9], reason: reason.isEmpty ? "-" : reason)
     }
-    // What is of the group and of no backup stands for every one of it.
+    // A fault in a group's object concerns all of its backups.
     let ofGroup = faults.filter { !["archive", "manifest"].contains($0.kind) }
       .map { VerifiedBackup(id: $0.owner, sha256: "-", reason: $0.reason) }
     return ofBackups + ofGroup
   }
 }
 
-/// What verifying one backup has found out.
+/// The result of verifying one backup.
 struct VerifiedBackup {
   let id: String
-  /// Of its archive.
+  /// The SHA-256 of its archive.
   let sha256: String
-  /// Of its archive: `holds`, `unchecked`, or what else tbk-open says.
+  /// The signature of its archive: `holds`, `unchecked`, or another word from tbk-open.
   let signature: String
-  /// What does not hold; `-` if all does, and `manifest` if only the sealed manifest has to be made again.
+  /// What is wrong; `-` for nothing, and `manifest` if only the sealed manifest must be recreated.
   private(set) var reason: String
 
   var holds: Bool { reason == "-" }
@@ -124,15 +124,15 @@ struct VerifiedBackup {
     (id, sha256, signature, reason) = (row[0], row[1], row[2], row[3])
   }
 
-  /// - Parameter reason: what does not hold, or a hyphen.
+  /// - Parameter reason: what is wrong, or a hyphen.
   init(id: String, sha256: String, reason: String) {
     (self.id, self.sha256, self.signature, self.reason) = (id, sha256, "-", reason)
   }
 
-  /// Whether it is an object of a group, which has no id of a backup.
+  /// Whether it is an object of a group, which has no backup id.
   var isOfGroup: Bool { sha256 == "-" }
 
-  /// - Parameter verdict: the word, the id, what of the sealed manifest, the signature, and the ids that are lacking.
+  /// - Parameter verdict: the word, the id, the state of the sealed manifest, the signature, and the missing ids.
   init(id: String, sha256: String, verdict: [String]) {
     self.id = id
     self.sha256 = sha256
@@ -178,8 +178,8 @@ struct VerifiedBackup {
   }
 }
 
-/// What somebody else's verb reports: its facts in their order, with a line above if one of them is `title`. A fact
-/// is a number in JSON if it is called so, as `size` and `count` are, or ends with `_count` or `_size`.
+/// The report of a third-party verb: its facts in order, with a headline if one of them is `title`. In JSON a fact
+/// named `size`, `count` or `seconds`, or ending with `_` and one of these, is a number.
 struct FactsReport: VerbReport {
   private let facts: Facts
 

@@ -1,7 +1,7 @@
 import TBKCore
 
-/// A crontab, in which the profiles of a home have a block each, between a line `# BEGIN termbackup NAME HOME` and
-/// one that ends it. Every other line stays as it is.
+/// A crontab in which each profile of a home has a block, between a line `# BEGIN termbackup NAME HOME` and an end
+/// line. All other lines are left unchanged.
 struct Crontab: Equatable {
   private(set) var lines: [ArraySlice<UInt8>]
   /// The bytes as they were read.
@@ -17,7 +17,7 @@ struct Crontab: Equatable {
 
   private enum Mark: String { case begin = "# BEGIN termbackup ", end = "# END termbackup " }
 
-  /// The profile whose block of this home a line begins or ends.
+  /// The profile of this home whose block a line begins or ends.
   private static func profile(in line: ArraySlice<UInt8>, _ mark: Mark, of home: RawPath) -> ArraySlice<UInt8>? {
     guard line.starts(with: mark.rawValue.utf8) else { return nil }
     let rest = line.dropFirst(mark.rawValue.utf8.count)
@@ -25,7 +25,7 @@ struct Crontab: Equatable {
     return rest[..<blank]
   }
 
-  /// The profiles of this home, each with its timetable. Throws `.configuration` for a block without an end.
+  /// The profiles of this home with their schedules. Throws `.configuration` for a block without an end.
   func scheduled(of home: RawPath) throws(Failure) -> [ScheduledProfile] {
     var found: [ScheduledProfile] = []
     var inside: ArraySlice<UInt8>?
@@ -49,8 +49,8 @@ struct Crontab: Equatable {
     return found
   }
 
-  /// Gives the block of a profile, and the commands in it, to another name. Returns whether there is one. Throws
-  /// `.configuration` for a command that does not end as we have it.
+  /// Renames the block of a profile, and the profile in its commands. Returns whether there is one. Throws
+  /// `.configuration` for a command that does not end as we write it.
   mutating func rename(_ profile: String, to name: String, of home: RawPath) throws(Failure) -> Bool {
     _ = try scheduled(of: home)
     var isFound = false
@@ -78,10 +78,10 @@ struct Crontab: Equatable {
     .configuration, "a block of termbackup in the crontab has no end",
     hint: "fix it with 'crontab -e': it ends with a line '# END termbackup NAME HOME'")
 
-  /// Takes the block of a profile out, and puts another line in its place, or at the end. Returns whether that
-  /// changed anything.
+  /// Replaces the block of a profile with another line, which is appended if there was none. Returns whether anything
+  /// changed.
   ///
-  /// - Parameter line: a command with its timetable; nil for none.
+  /// - Parameter line: a command with its schedule; nil to remove the block.
   mutating func set(_ line: [UInt8]?, for profile: String, of home: RawPath) throws(Failure) -> Bool {
     _ = try scheduled(of: home)
     let name = Array(profile.utf8) + [0x20] + home.bytes

@@ -1,10 +1,10 @@
 import TBKCore
 import TBKFormat
 
-/// Whether backups come as they were to, and when the next one is due.
+/// Whether backups are made on time, and when the next one is due.
 struct Lateness {
-  /// How long a backup may be missing before that is reported: a run takes its time, and a machine that
-  /// sleeps catches up. Seconds.
+  /// Seconds that a backup may be overdue before it is reported: a run takes time, and a machine that was asleep
+  /// catches up.
   private static func grace(between former: Int64?, _ due: Int64) -> Int64 {
     guard let former else { return 12 * 3600 }
     return min(max((due - former) / 4, 600), 12 * 3600)
@@ -12,16 +12,16 @@ struct Lateness {
 
   /// In seconds since 1970; nil if none is scheduled.
   let next: Int64?
-  /// Why it is late, in words; nil if it is not.
+  /// Why it is late, as text; nil if it is not.
   let reason: String?
 
   /// - Parameters:
-  ///   - timetables: all there are of a profile.
-  ///   - since: when they were made, in seconds since 1970; nil if that is not known: with nothing `seen`
-  ///     either, nothing is late by them.
-  ///   - maxAge: how old the last backup may be, in seconds; nil for any age.
-  ///   - seen: when it was seen that a backup is up to date, in seconds since 1970. What is in the future,
-  ///     as after a clock that was wrong, is no evidence of a recent one.
+  ///   - timetables: all timetables of a profile.
+  ///   - since: when they were created, in seconds since 1970; nil if unknown: if `seen` is empty too, nothing is late
+  ///     by them.
+  ///   - maxAge: the greatest age of the last backup, in seconds; nil for no limit.
+  ///   - seen: the times when a backup was found to be up to date, in seconds since 1970. Times in the future, as after
+  ///     a wrong clock, are ignored.
   init(_ timetables: [Timetable], since: Int64?, maxAge: Int64?, seen: [Int64], now: Int64) {
     next = timetables.compactMap { $0.next(after: now) }.min()
     let last = seen.filter { $0 <= now + 600 }.max()
@@ -42,7 +42,7 @@ struct Lateness {
     let missed = timetables.compactMap { timetable -> Int64? in
       guard var due = timetable.last(upTo: now) else { return nil }
       var former = timetable.last(upTo: due - 1)
-      // The last time may be too short ago to judge; the one before is not.
+      // The last due time may be too recent to judge, but not the one before.
       while now - due < Lateness.grace(between: former, due) {
         guard let before = former else { return nil }
         due = before
@@ -53,7 +53,7 @@ struct Lateness {
     reason = missed.max().map { "a backup was due \(Lateness.words(now - $0)) ago, and \(held)" }
   }
 
-  /// `3 days`, `5 h`: a length of time that is about right.
+  /// A rounded length of time: `3 days`, `5 h`.
   static func words(_ seconds: Int64) -> String {
     switch seconds {
     case ..<7200: "\(max(seconds, 0) / 60) min"

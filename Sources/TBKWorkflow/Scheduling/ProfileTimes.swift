@@ -3,14 +3,14 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// A profile that cron or systemd runs: a line of name, keeper and timetable, as a shell finds them.
+/// A profile that cron or systemd runs: scheduler, name and schedule.
 struct ScheduledProfile {
   let profile: String
   /// `cron` or `systemd`.
   let keeper: String
   let timetable: String
 
-  /// - Parameter rows: keeper, name and timetable of each.
+  /// - Parameter rows: scheduler, name and schedule of each.
   static func all(_ rows: [[String]]) -> [ScheduledProfile] {
     rows.map { ScheduledProfile(profile: $0[1], keeper: $0[0], timetable: $0[2]) }
   }
@@ -18,25 +18,25 @@ struct ScheduledProfile {
   var json: JSON { .object(["backend": .string(keeper), "schedule": .string(timetable)]) }
 }
 
-/// When the backups of a profile came and are to come, as far as this machine knows.
+/// When a profile's backups were made and are due, as far as this machine knows.
 struct ProfileTimes {
-  /// A run by a timetable that has ended.
+  /// A scheduled run that has ended.
   struct Run {
-    /// As it is in the log: ISO 8601.
+    /// As in the log: ISO 8601.
     let endedAt: String
     let status: Int32
   }
 
-  /// Where such runs say what they did.
+  /// The log of scheduled runs.
   let log: RawPath
   let lastRun: Run?
   let lateness: Lateness
 
   /// - Parameters:
-  ///   - timetables: all there are of the profile. One that a person has changed in a crontab so that it
-  ///     cannot be read is not judged.
-  ///   - maxAge: what holds instead of the profile's `max_age`, in seconds.
-  ///   - stored: when the last backup in the store was begun.
+  ///   - timetables: all timetables of the profile. One that a user has edited in a crontab so that it cannot be parsed
+  ///     is ignored.
+  ///   - maxAge: overrides the profile's `max_age`, in seconds.
+  ///   - stored: when the last backup in the store was started.
   init(
     of profile: String, in home: Home, timetables: [String], maxAge: Int64? = nil,
     stored: Timestamp? = nil, now: Timestamp = .now()
@@ -50,17 +50,17 @@ struct ProfileTimes {
     lateness = Lateness(
       timetables.compactMap { try? Timetable($0) },
       since: since.flatMap { Self.seconds(Timestamp(iso8601: Self.firstLine($0))) },
-      // A profile that cannot be read is complained about elsewhere.
+      // A profile that cannot be read is reported elsewhere.
       maxAge: maxAge ?? (try? home.profile(profile))?.maxAge,
       seen: seen.compactMap(Self.seconds), now: Self.seconds(now) ?? 0)
   }
 
-  /// Since 1970, rounded down.
+  /// Seconds since 1970, rounded down.
   private static func seconds(_ time: Timestamp?) -> Int64? {
     time.map { FileTime(nanoseconds: $0.nanoseconds).seconds }
   }
 
-  /// More than a log holds.
+  /// More than a log's maximum size.
   private static let limit = 1 << 20
 
   /// The bytes of a regular file; nil if there is none.
@@ -75,7 +75,7 @@ struct ProfileTimes {
     String(decoding: bytes.prefix { $0 != 0x0a }, as: UTF8.self)
   }
 
-  /// Out of a log in which each run begins with `== TIME status STATUS after …`.
+  /// The last run in a log where each run begins with `== TIME status STATUS after …`.
   private static func lastRun(_ log: [UInt8]) -> Run? {
     for line in log.split(separator: 0x0a).reversed() where line.starts(with: "== ".utf8) {
       let words = String(decoding: line, as: UTF8.self).split(separator: " ")
@@ -88,11 +88,11 @@ struct ProfileTimes {
     return nil
   }
 
-  /// When a run on this machine last found a backup to be up to date, or made one, by the audit log; also under
-  /// names that the profile had before.
+  /// When a run on this machine last made a backup, or found it up to date, according to the audit log; former names of
+  /// the profile count too.
   private static func lastSuccess(of profile: String, in home: Home) throws(Failure) -> Timestamp? {
     var last: [String: Timestamp] = [:]
-    // Another check reports what is wrong with the log.
+    // Another check reports problems with the log.
     _ = try AuditFile(home.path.appending("audit.log")).read { (_, bytes) throws(Failure) in
       guard let line = try? AuditLine(bytes, place: ""), let name = line.profile, line.status != "failure" else {
         return
@@ -108,6 +108,6 @@ struct ProfileTimes {
 }
 
 extension Profile {
-  /// How old the last backup may be, in seconds; nil for any age.
+  /// The greatest age of the last backup, in seconds; nil for no limit.
   var maxAge: Int64? { self["max_age"]?.text.flatMap(ConfigurationShape.seconds(ofAge:)) }
 }

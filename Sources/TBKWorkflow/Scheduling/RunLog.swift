@@ -3,12 +3,12 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// What runs by a timetable said: one file for each profile, which does not grow for ever. Each run begins with
-/// `== TIME status STATUS after TIME`.
+/// The output of scheduled runs: one file of limited size for each profile. Each run begins with `== TIME status STATUS
+/// after TIME`.
 struct RunLog {
-  /// Of one run, in bytes.
+  /// The most bytes for one run.
   static let runLimit = 65_536
-  /// Of all.
+  /// The most bytes for the whole log.
   static let limit = 262_144
 
   let path: RawPath
@@ -18,7 +18,7 @@ struct RunLog {
     path = try home.stateDirectory().appending(name)
   }
 
-  /// Makes the file, unless it exists. Throws `.cannotCreate` for a link.
+  /// Creates the file if it does not exist. Throws `.cannotCreate` if it is a symbolic link.
   func open() throws(Failure) -> Descriptor {
     if let facts = try Descriptor.workingDirectory.statusIfPresent(of: path), facts.st_mode & S_IFMT == S_IFLNK {
       throw Failure(.cannotCreate, "\(path.display) is a symbolic link")
@@ -26,8 +26,8 @@ struct RunLog {
     return try Descriptor.workingDirectory.openOwned(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)
   }
 
-  /// Adds a run, and drops the oldest where there are too many. The file is written over, not replaced: it stays
-  /// its owner's.
+  /// Adds a run, and drops the oldest if the log is too long. The file is overwritten in place, not replaced, so that
+  /// its owner stays the same.
   func add(_ said: [UInt8], status: Int32, seconds: UInt64) throws(Failure) {
     let file = try open()
     let before = try DescriptorSource(file, name: path).readAll(limit: 64 << 20, what: path.display)
@@ -46,7 +46,7 @@ struct RunLog {
     return Array(header.utf8) + said.suffix(runLimit)
   }
 
-  /// What stays of a log: the last half from a run's first line on, if it is too long.
+  /// What to keep of a log: if it is too long, its last half from the first complete run on.
   static func kept(_ log: [UInt8]) -> [UInt8] {
     if log.count <= limit { return log }
     let end = log.suffix(limit / 2)
@@ -60,13 +60,12 @@ struct RunLog {
 }
 
 extension Timestamp {
-  /// As logs have it: ISO 8601, whole seconds, with a Z.
+  /// As in logs: ISO 8601, whole seconds, with a Z.
   var ofLog: String { String(iso8601(microseconds: false).prefix(19)) + "Z" }
 }
 
 extension Home {
-  /// The directory of what is kept from run to run, which is made if it is missing. Throws `.cannotCreate` if it
-  /// cannot be.
+  /// The directory of data kept from run to run, created if missing. Throws `.cannotCreate` if that fails.
   func stateDirectory() throws(Failure) -> RawPath {
     let name = RawPath("state")
     let home = try open()
@@ -74,7 +73,7 @@ extension Home {
       try home.makeOwnedDirectory(name)
       return path.appending(name)
     }
-    // A link to a directory is one.
+    // A symbolic link to a directory is accepted.
     if facts.st_mode & S_IFMT == S_IFREG {
       throw Failure(.cannotCreate, "cannot create the directory \(path.appending(name).display)")
     }

@@ -1,8 +1,8 @@
 import TBKCore
 
-/// The command that a timetable runs, and how cron and systemd have it written.
+/// The command that a schedule runs, and its quoting for cron and systemd.
 struct ScheduledCommand {
-  /// Where a secret comes from at each run.
+  /// Where each run reads a secret from.
   struct Place {
     let file: RawPath
     let command: [UInt8]
@@ -10,10 +10,10 @@ struct ScheduledCommand {
     static let none = Place(file: RawPath([]), command: [])
   }
 
-  /// Its words, the program first.
+  /// The words of the command, program first.
   let words: [[UInt8]]
 
-  /// Throws `.usage` for a word that no line can hold.
+  /// Throws `.usage` for a word with a line feed.
   init(_ words: [[UInt8]]) throws(Failure) {
     if words.contains(where: { $0.contains(0x0a) }) {
       throw Failure(.usage, "a scheduled command cannot hold a line feed")
@@ -21,12 +21,12 @@ struct ScheduledCommand {
     self.words = words
   }
 
-  /// How a command ends that runs a profile, for cron and for systemd.
+  /// The end of a command that runs a profile, for cron or systemd.
   static func end(of profile: String, for keeper: Schedules.Keeper) -> [UInt8] {
     Array((keeper == .cron ? " '--' '\(profile)'" : " \"--\" \"\(profile)\"").utf8)
   }
 
-  /// For a shell.
+  /// Quoted for a shell.
   var shell: [UInt8] { Array(words.map { Self.quoted($0) }.joined(separator: [0x20])) }
 
   private static func quoted(_ word: [UInt8]) -> [UInt8] {
@@ -35,8 +35,8 @@ struct ScheduledCommand {
     return [quote] + inner + [quote]
   }
 
-  /// For a crontab: only the percent sign, which cron takes for a line feed, means something beyond what it means
-  /// to the shell. Throws `.usage` for what systems take for different things.
+  /// Quoted for a crontab: beyond shell quoting, only the percent sign is special; cron reads it as a line feed. Throws
+  /// `.usage` for characters that cron implementations treat differently.
   var cron: [UInt8] {
     get throws(Failure) {
       let text = shell

@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import TBKSettings
 
-/// What cron and systemd run of the profiles of a home.
+/// The schedules of a home's profiles in cron and systemd.
 struct Schedules {
   enum Keeper: String { case cron, systemd }
 
@@ -15,19 +15,19 @@ struct Schedules {
     units = UserUnits(of: home.path)
   }
 
-  /// All that are scheduled, by name.
+  /// All scheduled profiles, by name.
   func all() throws(Failure) -> [ScheduledProfile] {
     let found = try (crontab()?.scheduled(of: home.path) ?? []) + units.scheduled()
     return found.enumerated().sorted { ($0.element.profile, $0.offset) < ($1.element.profile, $1.offset) }
       .map(\.element)
   }
 
-  /// The lines in which commands stand, and others; of what can be read.
+  /// The lines of the crontab and of our services, as far as they can be read: they contain the scheduled commands.
   func commandLines() -> [UInt8] {
     ((try? crontab())??.bytes ?? []) + units.services()
   }
 
-  /// Schedules a profile with only one keeper.
+  /// Schedules a profile with one scheduler, and removes it from the other.
   func enable(
     _ command: ScheduledCommand, at timetable: Timetable, for profile: String, by keeper: Keeper
   ) throws(Failure) {
@@ -50,7 +50,7 @@ struct Schedules {
       }
       _ = try units.disable(profile)
     }
-    // Nothing was due before.
+    // Nothing was due before now.
     do throws(Failure) {
       let now = Timestamp.now().ofLog
       try AtomicFile.write(Array("\(now)\n".utf8), to: try since(profile), inherits: true)
@@ -69,8 +69,7 @@ struct Schedules {
     return wasInCrontab || wasTimer
   }
 
-  /// Lets a profile's timetable, and what is kept of its runs, go to another name. Returns whether there is a
-  /// timetable.
+  /// Renames a profile's schedule and the records of its runs. Returns whether it had a schedule.
   func rename(_ profile: String, to name: String) throws(Failure) -> Bool {
     let lock = try lock()
     defer { withExtendedLifetime(lock) {} }
@@ -95,7 +94,7 @@ struct Schedules {
     try home.stateDirectory().appending("schedule-\(profile).since")
   }
 
-  /// One change of timetables at a time, of this home; as long as what is returned is open.
+  /// Locks the schedules of this home while the returned descriptor is open.
   private func lock() throws(Failure) -> Descriptor {
     let path = try home.stateDirectory().appending("schedule.lock")
     let file = try Descriptor.workingDirectory.openOwned(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK)
@@ -110,7 +109,7 @@ struct Schedules {
 
   // MARK: crontab(1)
 
-  /// The crontab of this user; nil without cron.
+  /// The user's crontab; nil without cron.
   func crontab() throws(Failure) -> Crontab? {
     guard let tool = try StockTool("crontab") else { return nil }
     let outcome = try tool.run(["-l"], limit: 4 << 20)
@@ -122,7 +121,7 @@ struct Schedules {
     throw Failure(.unavailable, "cannot read the crontab: \(outcome.complaint)")
   }
 
-  /// Puts a line in the place of the profile's block. Returns whether that changed anything; nil without cron.
+  /// Replaces the profile's block with a line. Returns whether anything changed; nil without cron.
   private func changeCrontab(_ profile: String, _ line: [UInt8]?) throws(Failure) -> Bool? {
     guard let tool = try StockTool("crontab"), var table = try crontab() else { return nil }
     guard try table.set(line, for: profile, of: home.path) else { return false }
@@ -131,7 +130,7 @@ struct Schedules {
   }
 
   private func write(_ table: Crontab, by tool: StockTool) throws(Failure) {
-    // By standard input: Debian's crontab cuts the name of a file at 100 bytes.
+    // Use standard input: Debian's crontab truncates file names at 100 bytes.
     let bytes = table.bytes
     let outcome = try tool.run(bytes.isEmpty ? ["-r"] : ["-"], input: bytes, limit: 1 << 20)
     guard outcome.status == 0 else {

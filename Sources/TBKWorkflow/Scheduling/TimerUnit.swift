@@ -1,13 +1,13 @@
 import TBKCore
 import TBKCrypto
 
-/// A timer of systemd that runs a profile of a home, and the service that it starts.
+/// A systemd timer that runs a profile of a home, and the service that it starts.
 struct TimerUnit {
   let profile: String
   let home: RawPath
   let timetable: String
 
-  /// What a timer's unit states; nil if the timer is not ours.
+  /// Parses a timer's unit; nil if the timer is not ours.
   init?(_ timer: [UInt8]) {
     let mark = Array("# termbackup ".utf8)
     let lines = timer.split(separator: 0x0a)
@@ -21,9 +21,9 @@ struct TimerUnit {
     timetable = String(decoding: line ?? [], as: UTF8.self)
   }
 
-  /// What its units are called. Those of two homes have different names: the plain one is of the home of every day.
+  /// The name of its units. Different homes get different names; the plain name is for the default home.
   ///
-  /// - Parameter isFree: whether no other home has the plain one.
+  /// - Parameter isFree: whether no other home uses the plain name.
   static func name(_ profile: String, of home: RawPath, user: RawPath, isFree: Bool) throws(Failure) -> String {
     let plain = "termbackup-\(profile)"
     if home == user.appending(".termbackup"), isFree { return plain }
@@ -32,12 +32,12 @@ struct TimerUnit {
 
   private static let start = Array("ExecStart=".utf8)
 
-  /// The command of a service, as it is there; nil if it has none.
+  /// The command of a service, as written; nil if it has none.
   static func command(of service: [UInt8]) -> [UInt8]? {
     service.split(separator: 0x0a).first { $0.starts(with: start) }.map { Array($0.dropFirst(start.count)) }
   }
 
-  /// - Parameter command: as systemd has it written.
+  /// - Parameter command: quoted for systemd.
   static func service(_ command: [UInt8], for profile: String, of home: RawPath) -> [UInt8] {
     Array("# termbackup \(profile) ".utf8) + home.bytes
       + Array(

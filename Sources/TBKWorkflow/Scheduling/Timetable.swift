@@ -1,18 +1,18 @@
 import Glibc
 import TBKCore
 
-/// When something is to run, in the five fields of crontab(5): minute, hour, day of the month, month, day of
-/// the week; names may stand for months and days of the week.
+/// A schedule in the five fields of crontab(5): minute, hour, day of the month, month and day of the week; months and
+/// days of the week may be names.
 struct Timetable: Equatable {
-  /// The five fields as cron takes them, names made numbers.
+  /// The five fields for cron, with names replaced by numbers.
   let text: String
   private let minutes: Set<Int>
   private let hours: Set<Int>
   private let days: Set<Int>
   private let months: Set<Int>
   private let weekdays: Set<Int>
-  /// Whether both kinds of days have to fit; else one of them is enough. A field that begins with a star
-  /// makes it so: a range of all days does not.
+  /// Whether both kinds of days must match; otherwise one is enough. True if one of the fields begins with a star; a
+  /// range of all days does not count.
   private let needsBothDays: Bool
 
   static let hint =
@@ -23,8 +23,8 @@ struct Timetable: Equatable {
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
   ]
 
-  /// - Parameter text: five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`, with
-  ///   or without the `@`. Throws `.usage`.
+  /// - Parameter text: five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`, with or without the
+  ///   `@`. Throws `.usage`.
   init(_ text: String) throws(Failure) {
     let text = text.lowercased()
     guard !text.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7f }) else {
@@ -59,25 +59,25 @@ struct Timetable: Equatable {
 
   private static func wrong(_ message: String) -> Failure { Failure(.usage, message, hint: hint) }
 
-  /// What it is for `OnCalendar=` of systemd, which runs at any of these.
+  /// The `OnCalendar=` values for systemd, which runs at any of these.
   var calendars: [String] {
     let time = "\(Field.hour.list(hours)):\(Field.minute.list(minutes)):00"
     let date = "*-\(Field.month.list(months))-"
     let day = Field.day.list(days)
     let week = Field.weekday.list(weekdays)
     if needsBothDays { return [(week == "*" ? "" : week + " ") + date + day + " " + time] }
-    // cron runs on either of the two kinds of days, and a calendar on what is both.
+    // cron runs if either kind of day matches, but a systemd calendar requires both.
     if week == "*" || day == "*" { return [date + "* " + time] }
     return [week + " " + date + "* " + time, date + day + " " + time]
   }
 
-  /// The first time after this one at which it runs, in seconds since 1970, by the clock of the machine's
-  /// zone; nil if there is none in nine years.
+  /// The first run after this time, in seconds since 1970, in the machine's time zone; nil if there is none within nine
+  /// years.
   func next(after time: Int64) -> Int64? {
     scan(from: time, step: 1) { $0 > time }
   }
 
-  /// The last time up to this one, likewise.
+  /// The last run at or before this time, likewise.
   func last(upTo time: Int64) -> Int64? {
     scan(from: time, step: -1) { $0 <= time }
   }
@@ -101,7 +101,7 @@ struct Timetable: Equatable {
   }
 }
 
-/// A day of the calendar in the machine's zone.
+/// A calendar day in the machine's time zone.
 private struct LocalDay {
   let year: Int32
   let month: Int
@@ -119,12 +119,12 @@ private struct LocalDay {
     weekday = unsafe Int(parts.tm_wday)
   }
 
-  /// The day that is this many days later. At noon no clock is changed.
+  /// The day that is `days` later. Clocks are never changed at noon.
   func moved(by days: Int) -> LocalDay? {
     time(hour: 12, minute: 0, later: days).flatMap(LocalDay.init(of:))
   }
 
-  /// In seconds since 1970. A time that is left out when clocks go forward is the one an hour later.
+  /// In seconds since 1970. A time skipped when clocks go forward becomes the one an hour later.
   func time(hour: Int, minute: Int, later days: Int = 0) -> Int64? {
     var parts = unsafe tm()
     unsafe parts.tm_year = year
@@ -133,7 +133,7 @@ private struct LocalDay {
     unsafe parts.tm_hour = Int32(hour)
     unsafe parts.tm_min = Int32(minute)
     unsafe parts.tm_isdst = -1
-    // It fills this in, and -1 is a time too.
+    // mktime sets this field; -1 is also a valid time, so the result alone does not show an error.
     unsafe parts.tm_wday = -1
     let time = unsafe mktime(&parts)
     return unsafe parts.tm_wday < 0 ? nil : Int64(time)
@@ -144,7 +144,7 @@ private struct LocalDay {
 private struct Field {
   let title: String
   let range: ClosedRange<Int>
-  /// The last value that `*` stands for: 7 is another word for Sunday.
+  /// The last value that `*` includes: 7 is another number for Sunday.
   let top: Int
   var names: [String] = []
 
@@ -159,7 +159,7 @@ private struct Field {
     names: ["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
   static let all = [minute, hour, day, month, weekday]
 
-  /// The values that the text of the field stands for, and the text with numbers for names.
+  /// The values of a field's text, and the text with names replaced by numbers.
   func parse(_ text: String) throws(Failure) -> (Set<Int>, String) {
     var values: Set<Int> = []
     var out: [String] = []
@@ -217,7 +217,7 @@ private struct Field {
     return number
   }
 
-  /// The values as a calendar of systemd has them: names of days, two digits of anything else.
+  /// The values in systemd's calendar syntax: names for days, two digits for anything else.
   func list(_ values: Set<Int>) -> String {
     let all = range.lowerBound...top
     if all.allSatisfy(values.contains) { return "*" }

@@ -1,13 +1,13 @@
 import Glibc
 import TBKCore
 
-/// The units of the user's systemd that are ours: files in a directory of theirs.
+/// Our units in the user's systemd directory.
 struct UserUnits {
   private let home: RawPath
   private let folder: RawPath
   private let user: RawPath
 
-  /// - Parameter home: whose timers count.
+  /// - Parameter home: the home whose timers count.
   init(of home: RawPath) {
     self.home = home
     user = RawPath(environment("HOME") ?? [])
@@ -15,7 +15,7 @@ struct UserUnits {
     folder = configuration.appending("systemd/user")
   }
 
-  /// The timers of this home, by the names of their files.
+  /// The timers of this home, with their file names.
   private func timers() throws(Failure) -> [(name: String, unit: TimerUnit)] {
     guard let place = try? Descriptor.workingDirectory.openIfPresent(folder, O_RDONLY | O_DIRECTORY) else { return [] }
     var found: [(String, TimerUnit)] = []
@@ -34,7 +34,7 @@ struct UserUnits {
     return TimerUnit(try DescriptorSource(file, name: path).readAll(limit: 1 << 20, what: path.display))
   }
 
-  /// The text of all services of ours, of any home.
+  /// The text of all our services, of any home.
   func services() -> [UInt8] {
     guard let place = try? Descriptor.workingDirectory.openIfPresent(folder, O_RDONLY | O_DIRECTORY),
       let names = try? place.names()
@@ -49,8 +49,8 @@ struct UserUnits {
     }
   }
 
-  /// Gives the units of a profile another name. Returns whether there are any. Throws `.configuration` for a command
-  /// that does not end as we have it; else as `enable`.
+  /// Renames the units of a profile. Returns whether there are any. Throws `.configuration` for a command that does not
+  /// end as we write it; otherwise as `enable`.
   func rename(_ profile: String, to name: String) throws(Failure) -> Bool {
     guard let found = try timers().first(where: { $0.unit.profile == profile }) else { return false }
     let place = folder.appending("\(found.name).service")
@@ -66,16 +66,16 @@ struct UserUnits {
     do throws(Failure) {
       try enable(Array(renamed), at: try Timetable(found.unit.timetable), for: name)
     } catch {
-      // Written, and waiting for the next login.
+      // The units are written, and take effect at the next login.
       guard error.code == .tryAgain else { throw error }
     }
     return try disable(profile)
   }
 
-  /// Writes the units of a profile, and takes others of it away. Throws `.tryAgain` if no systemd of the user runs,
-  /// once they are written.
+  /// Writes the units of a profile, and removes its other units. Throws `.tryAgain`, after writing them, if no systemd
+  /// of the user is running.
   ///
-  /// - Parameter command: as systemd has it written.
+  /// - Parameter command: quoted for systemd.
   func enable(_ command: [UInt8], at timetable: Timetable, for profile: String) throws(Failure) {
     let plain = "termbackup-\(profile).timer"
     let isFree: Bool
@@ -102,7 +102,7 @@ struct UserUnits {
       if error.isOfProcess { throw error }
       throw Failure(.cannotCreate, "cannot write \(timer.display): \(error.reason)")
     }
-    // One of an earlier version has another name.
+    // Units of an earlier version have another name.
     _ = try disable(profile, but: name)
     if try systemctl(["daemon-reload"]) == nil {
       if let complaint = try systemctl(["restart", "\(name).timer"]) {
@@ -113,9 +113,9 @@ struct UserUnits {
     }
   }
 
-  /// Takes the units of a profile away, by whatever name earlier versions have called them; false if there are none.
+  /// Removes the units of a profile, under any name that earlier versions used; false if there are none.
   ///
-  /// - Parameter kept: the name of the one that stays.
+  /// - Parameter kept: the name of the units to keep.
   func disable(_ profile: String, but kept: String? = nil) throws(Failure) -> Bool {
     let gone = try timers().filter { $0.unit.profile == profile && $0.name != kept }
     for (name, _) in gone {
@@ -132,7 +132,7 @@ struct UserUnits {
     return !gone.isEmpty
   }
 
-  /// What systemctl complained about, which may be nothing; nil if it did what it was to.
+  /// The error message of systemctl, possibly empty; nil on success.
   private func systemctl(_ arguments: [String]) throws(Failure) -> String? {
     guard let tool = try StockTool("systemctl") else { return "systemctl is not installed" }
     let outcome = try tool.run(["--user"] + arguments, limit: 1 << 20)

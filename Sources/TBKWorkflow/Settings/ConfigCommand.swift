@@ -21,13 +21,13 @@ package struct ConfigCommand: ParsableCommand, SuiteCommand {
     throw Failure(.usage, "no verb is given", hint: "see 'tbk-config --help'")
   }
 
-  /// Says what was noticed about the files.
+  /// Reports warnings about the files.
   static func report(_ home: Home) {
     for concern in home.concerns { Messages.warning(concern) }
   }
 
-  /// Prints one value for a script: the bytes, then a line feed or, with `-0`, a NUL; a list has
-  /// one of either after each element. Null prints nothing.
+  /// Prints one value for a script: the bytes, then a line feed or, with `-0`, a NUL; a list has one of these after
+  /// each element. Null prints nothing.
   static func write(_ value: JSON, nul: Bool) throws(Failure) {
     let end: UInt8 = nul ? 0 : 0x0a
     switch value {
@@ -40,7 +40,7 @@ package struct ConfigCommand: ParsableCommand, SuiteCommand {
   }
 }
 
-/// For values that are shown only on demand.
+/// Reveals values that are masked by default.
 struct RevealOptions: ParsableArguments {
   @Flag(name: .long, help: "Show tokens, webhook and ping URLs as they are.")
   var reveal = false
@@ -241,12 +241,12 @@ extension ConfigCommand {
 }
 
 extension Home {
-  /// Makes the directory of the configuration and the store of new profiles, unless they exist.
+  /// Creates the directory of the configuration and the default store, unless they exist.
   ///
-  /// - Parameter store: that of new profiles from now on.
-  /// - Returns: the paths that were made, and the store as `tbk-push` takes it.
+  /// - Parameter store: the store of new profiles from now on.
+  /// - Returns: the paths that were created, and the store as an operand for `tbk-push`.
   func initialise(store: RawPath?) throws(Failure) -> (made: [RawPath], store: [UInt8]) {
-    // Before anything is made: a wrong address leaves nothing behind.
+    // Check first: an invalid address must leave nothing behind.
     let store = try store.map { (store) throws(Failure) in try checkedStore(store) }
     var made = try make()
     let configuration = try storedConfiguration()
@@ -266,7 +266,7 @@ extension Home {
     return (made, try StoreReference(reference).operand)
   }
 
-  /// What came of it, for programs.
+  /// The result as JSON.
   func initialised(_ made: [RawPath], store: [UInt8]) -> JSON {
     .object([
       "home": .string(path.bytes), "store": .string(store), "made": .array(made.map { .string($0.bytes) }),
@@ -274,7 +274,7 @@ extension Home {
   }
 }
 
-/// Reports every profile that is wrong, the last one as the failure that is thrown.
+/// Reports every invalid profile, the last one as the thrown failure.
 func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
   var broken: Failure?
   for name in names {
@@ -289,8 +289,8 @@ func checkProfiles(_ names: [String], _ home: Home) throws(Failure) {
   if let broken { throw broken }
 }
 
-/// One of several failures, to be thrown once all are known. What went before is reported as text at
-/// once, and becomes part of the one object of `--json`.
+/// Combines failures, to be thrown once all are known. The former is reported at once as text, or merged into the
+/// single object of `--json`.
 func reporting(_ failure: Failure, after former: Failure?) -> Failure {
   guard let former else { return failure }
   guard Messages.json else {
@@ -312,7 +312,7 @@ func plain(_ value: JSON) -> String {
   }
 }
 
-/// The address of a store as it goes into a file: paths from the root. Throws `.usage`.
+/// The address of a store for a configuration file, with an absolute path. Throws `.usage`.
 func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   let reference: StoreReference
   do throws(Failure) {
@@ -325,7 +325,7 @@ func absoluteStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   return try absolutePath(path).bytes
 }
 
-/// Like `absoluteStore`; a directory must exist, for a disk that is not mounted is not a new store.
+/// Like `absoluteStore`, but a directory must exist: an unmounted disk must not become a new store.
 func checkedStore(_ operand: RawPath) throws(Failure) -> [UInt8] {
   let store = try absoluteStore(operand)
   if case .directory(let path) = try StoreReference(store) {

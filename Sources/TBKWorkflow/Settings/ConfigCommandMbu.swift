@@ -37,7 +37,7 @@ extension ConfigCommand {
       }
       for value in values {
         if shell {
-          // Names are quoted: no one holds a line feed.
+          // Names are quoted, so none contains a line feed.
           let others = (value.value.elements ?? []).compactMap(\.bytes).joined(separator: [0x0a])
           let text = value.value.bytes ?? Array(others)
           try StandardOutput.write(ShellScript.assignment(to: "mbu_\(value.key)", text))
@@ -53,7 +53,7 @@ extension ConfigCommand {
       return .string(path.bytes)
     }
 
-    /// mbu takes relative paths from the directory it is started in, where its settings lie.
+    /// mbu resolves relative paths from the directory it is started in, where its settings are.
     static func directory(_ bytes: [UInt8]?, beside file: RawPath) throws(Failure) -> RawPath? {
       guard let bytes else { return nil }
       let path = RawPath(bytes)

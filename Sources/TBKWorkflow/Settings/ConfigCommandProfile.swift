@@ -41,12 +41,12 @@ struct ProfileReportOptions: ParsableArguments {
   @Flag(name: .long, help: "Print what was done, and report errors, as JSON.")
   var json = false
 
-  /// Prints the profile, URLs masked.
+  /// Prints the profile, with URLs masked.
   func print(_ profile: Profile) throws(Failure) {
     if json { try StandardOutput.write(profile.masked.line() + [0x0a]) }
   }
 
-  /// Prints other facts.
+  /// Prints these members as one object.
   func print(_ members: KeyValuePairs<String, JSON>) throws(Failure) {
     if json {
       let object = JSON.object(members.map { JSON.Member($0.key, $0.value) })
@@ -55,9 +55,9 @@ struct ProfileReportOptions: ParsableArguments {
   }
 }
 
-/// What `create` and `edit` set.
+/// The fields that `create` and `edit` set.
 struct ProfileFieldOptions: ParsableArguments {
-  // TermBackup 6's names for some of them still work.
+  // TermBackup 6's names for some of them are still accepted.
   @Option(name: [.short, .long], help: ArgumentHelp("Back up to <store>.", valueName: "store"))
   var repo: RawPath?
   @Option(
@@ -132,7 +132,7 @@ struct ProfileFieldOptions: ParsableArguments {
     help: "The store's ungrouped backups, as TermBackup 6 made them, are its own.")
   var ungrouped = false
 
-  /// Sets what was given. Throws `.usage`.
+  /// Sets the given fields. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
     let before = profile
     try profile.set([
@@ -181,7 +181,7 @@ extension ProfileFieldOptions {
     }
   }
 
-  /// A level belongs to its suite: with another suite the usual one is taken.
+  /// A level belongs to its suite: a change of the suite resets it to the default.
   private func forgetLevel(of profile: inout Profile, before: Profile) throws(Failure) {
     let isOther =
       profile["cipher_suite"] != before["cipher_suite"]
@@ -191,7 +191,7 @@ extension ProfileFieldOptions {
     Messages.notice("compression_level was for another suite: backups are compressed at the usual level")
   }
 
-  /// Sets the two URLs, which are secrets. Throws `.usage`, naming no URL.
+  /// Sets the two URLs, which are secrets. Throws `.usage`, without showing them.
   private func applyURLs(to profile: inout Profile) throws(Failure) {
     if let webhookUrl {
       try set("webhook_url", ArgumentBytes.decode(webhookUrl), "--webhook-url", in: &profile)
@@ -235,7 +235,7 @@ extension ProfileFieldOptions {
   }
 }
 
-/// Whether what is sent to an `http://` URL stays on this machine.
+/// Whether requests to an `http://` URL stay on this machine.
 private func isLoopbackURL(_ text: String) -> Bool {
   let host = text.dropFirst(7).prefix { !"/?#".contains($0) }
   return ["localhost", "127.0.0.1", "[::1]"].contains {
@@ -243,15 +243,14 @@ private func isLoopbackURL(_ text: String) -> Bool {
   }
 }
 
-/// The path of a directory to be backed up. Throws `.inputMissing`.
+/// The absolute path of a directory to be backed up. Throws `.inputMissing`.
 private func checkedSource(_ path: RawPath) throws(Failure) -> RawPath {
   let source = try absolutePath(path)
   _ = try Descriptor.workingDirectory.open(source, O_RDONLY | O_DIRECTORY)
   return source
 }
 
-/// Throws `.usage` if a group that was chosen is that of another profile: what one of them removes as
-/// too old would be the other's.
+/// Throws `.usage` if a chosen group belongs to another profile: pruning one of them would remove backups of the other.
 private func refuseSharing(_ group: String?, _ profile: Profile, _ home: Home) throws(Failure) {
   guard group != nil else { return }
   for name in try home.profileNames() where name != profile.name {
@@ -262,7 +261,7 @@ private func refuseSharing(_ group: String?, _ profile: Profile, _ home: Home) t
   }
 }
 
-/// Warns of patterns that do not do what they seem to.
+/// Warns of patterns without the effect that they suggest.
 func warnOfPatterns(_ profile: Profile, _ place: String) {
   for pattern in profile.ineffectivePatterns {
     Messages.warning(
@@ -270,7 +269,7 @@ func warnOfPatterns(_ profile: Profile, _ place: String) {
   }
 }
 
-/// Warns of a store that is the directory itself: `termbackup run` leaves out only one that lies below.
+/// Warns of a store that is the source directory itself: `termbackup run` excludes only a store below it.
 private func warnOfNesting(_ profile: Profile) {
   func plain(_ path: RawPath) -> ArraySlice<UInt8> {
     path.bytes.prefix((path.bytes.lastIndex { $0 != UInt8(ascii: "/") } ?? 0) + 1)
@@ -335,7 +334,7 @@ extension ProfileGroup {
       let name = try operand.name()
       let home = try Home.ofProcess()
       let place = home.profilePlace(name)
-      // A profile that is wrong can be fixed in the editor.
+      // An invalid profile can be fixed in the editor.
       var profile: Profile
       if editor {
         profile = try edited(name, home)
@@ -395,7 +394,7 @@ extension ProfileGroup {
           hint: "the profile is unchanged; what you wrote is still there")
       }
       try folder.unlink(copy)
-      // The editor may have left a backup file of its own.
+      // The editor may have left a backup file.
       _ = try? folder.unlink(directory, directory: true)
       return profile
     }
@@ -417,7 +416,7 @@ extension ProfileGroup {
       let home = try Home.ofProcess()
       guard try home.profileNames().contains(name) else { throw Failure(.profile, "there is no profile '\(name)'") }
       let group = try? home.profile(name).group
-      // What fails here leaves the profile, and can be tried again.
+      // If this fails, the profile is still there, and the command can be repeated.
       let wasScheduled = try Schedules(of: home).disable(name)
       try home.removeProfile(name)
       if wasScheduled { Messages.notice("its schedule is removed") }
@@ -426,7 +425,7 @@ extension ProfileGroup {
       return ExitStatus.success
     }
 
-    /// Removes what is cached of a group's backups, unless another profile may need it.
+    /// Removes a group's cached backup data, unless another profile may need it.
     private func forget(_ group: String, in home: Home) throws(Failure) {
       for name in try home.profileNames() {
         guard let other = try? home.profile(name), other.group != group else { return }
@@ -518,7 +517,7 @@ extension ProfileGroup {
       let others = try home.profileNames().filter { $0 != target }
         .compactMap { try? home.profile($0) }
       let group = profile.group
-      // One of TermBackup 6 has none, and finds its backups by that until its first run.
+      // A profile of TermBackup 6 has no group, and finds its ungrouped backups that way until its first run.
       if let twin = others.first(where: { group != nil && $0.group == group }) {
         profile.set("group", .string(newGroup()))
         Messages.notice("the backups of '\(twin.name)' stay its own: '\(target)' starts a new series")
@@ -541,7 +540,8 @@ extension ProfileGroup {
       return ExitStatus.success
     }
 
-    /// Backups could be opened by whoever wrote the file: refused, unless config.json or a profile here has them too.
+    /// Throws if a recipient is in neither config.json nor a profile here: whoever wrote the file could open the
+    /// backups.
     private func refuseStrangers(
       _ profile: Profile, _ home: Home, _ place: String
     ) throws(Failure) {

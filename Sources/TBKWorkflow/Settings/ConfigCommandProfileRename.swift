@@ -24,7 +24,7 @@ extension ProfileGroup {
       if old == new { throw Failure(.usage, "'\(old)' is already its name") }
       let home = try Home.ofProcess()
       let profile = try copy(old, as: new, in: home)
-      // What fails here leaves both names, and can be tried again.
+      // If this fails, both names exist, and the command can be repeated.
       let hasPassword = try copyPassword(of: old, to: new)
       let isScheduled = try Schedules(of: home).rename(old, to: new)
       try home.removeProfile(old)
@@ -37,17 +37,17 @@ extension ProfileGroup {
       return ExitStatus.success
     }
 
-    /// Writes the profile under its new name, unless an attempt before did that.
+    /// Writes the profile under its new name, unless an earlier attempt did.
     private func copy(_ old: String, as new: String, in home: Home) throws(Failure) -> Profile {
       var profile = try home.profile(old)
       profile.set("name", .string(new))
-      // A profile of TermBackup 6 has no group, by which the attempt could be recognised.
+      // A profile of TermBackup 6 has no group by which an earlier attempt could be recognised.
       let isBegun = profile.group != nil && (try? home.profile(new)) == profile
       if !isBegun { try home.write(profile, replacing: false) }
       return profile
     }
 
-    /// False if the keyring, or a machine without one, has none.
+    /// False if there is no keyring, or it has no password.
     private func copyPassword(of old: String, to new: String) throws(Failure) -> Bool {
       do throws(KeyringTrouble) {
         return try ShellCommand.keyring(isAlone: false).copy(.password(profile: old), to: .password(profile: new))

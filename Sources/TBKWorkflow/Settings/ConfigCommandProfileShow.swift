@@ -27,9 +27,9 @@ extension ProfileGroup {
       return ExitStatus.success
     }
 
-    /// All profiles that can be read.
+    /// Calls `body` for all profiles that can be read.
     ///
-    /// - Returns: that of a profile that cannot, the last of them; those before it have been reported.
+    /// - Returns: the failure of the last profile that cannot be read; earlier ones have been reported.
     static func visit(
       _ home: Home, _ body: (Profile) throws(Failure) -> Void
     ) throws(Failure) -> Failure? {
@@ -194,11 +194,11 @@ extension ProfileGroup {
 }
 
 extension Home {
-  /// How the next backup of a profile is sealed. Throws `.profile` for a level that does not go with it.
+  /// How to seal the next backup of a profile. Throws `.profile` for a level that does not fit.
   ///
   /// - Parameters:
-  ///   - suite: another than the profile's.
-  ///   - recipients: others than the profile's.
+  ///   - suite: overrides the profile's suite.
+  ///   - recipients: override the profile's recipients.
   func sealing(
     of profile: Profile, _ suite: SuiteChoice?, _ recipients: [[UInt8]]
   ) throws(Failure) -> BackupSealing {
@@ -226,7 +226,7 @@ extension ProfileGroup {
 }
 
 extension Profile {
-  /// All that it excludes, a pattern per line: those of its file, then its own.
+  /// All exclude patterns, one per line: those of its file, then its own.
   func excludes() throws(Failure) -> [UInt8] {
     var lines: [UInt8] = []
     if let file = excludeFrom {
@@ -243,10 +243,11 @@ extension Profile {
   }
 }
 
-/// `profile_FIELD='…'` for every field that is one value, and for `repo` `profile_store` and, if that
-/// is a directory, its path in `profile_store_directory`, or if it is on GitHub its name in `profile_repository`; in `profile_walk` what tbk-manifest is given. A source that is still to be set is empty. Of a secret there is `profile_has_FIELD`, which is 1 or empty.
-/// `profile_sealing` is what tbk-seal is told of suite, recipients and level, `profile_recipients` of recipients
-/// alone, and `profile_cipher_suite` is 1, 3 or age.
+/// `profile_FIELD='…'` for every field with a single value. For `repo` there are `profile_store` and, for a directory,
+/// `profile_store_directory` with its path, or, for GitHub, `profile_repository` with its name; `profile_walk` has the
+/// options for tbk-manifest. A source that is not set yet is empty. For a secret there is only `profile_has_FIELD`,
+/// which is 1 or empty. `profile_sealing` has the options of tbk-seal for suite, recipients and level,
+/// `profile_recipients` those for recipients alone, and `profile_cipher_suite` is 1, 3 or age.
 func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failure) -> [UInt8] {
   var output: [UInt8] = []
   func assign(_ name: String, _ value: [UInt8]) {
@@ -281,14 +282,14 @@ func shellAssignments(_ profile: Profile, _ sealing: BackupSealing) throws(Failu
   return output
 }
 
-/// OWNER/REPO, of a store on GitHub; nil of any other.
+/// OWNER/REPO for a store on GitHub; otherwise nil.
 func repository(of store: [UInt8]) -> [UInt8]? {
   let prefix = "github:".utf8
   guard store.starts(with: prefix) else { return nil }
   return Array(store.dropFirst(prefix.count).prefix { $0 != UInt8(ascii: "#") })
 }
 
-/// Those variables without a value, for a verb that has no profile.
+/// The same variables without values, for a verb without a profile.
 let blankProfile: [UInt8] = {
   let fields = Profile.fields.filter { !["cipher_suite", "recipients"].contains($0.name) }
   let names = fields.map { ($0.secret ? "has_" : "") + $0.name }

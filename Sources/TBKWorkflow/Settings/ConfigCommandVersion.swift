@@ -30,7 +30,7 @@ extension ConfigCommand {
   }
 }
 
-/// What the libraries in this process say about themselves.
+/// The versions that the libraries in this process report.
 func libraryVersions() -> [(String, String)] {
   [
     ("openssl", CryptoVersions.openssl), ("argon2", CryptoVersions.argon2), ("zlib", zlibVersion),

@@ -4,8 +4,7 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// What of a tree a profile leaves out beside patterns, how long its chains of backups get, and how fast its
-/// store is used.
+/// What a profile excludes besides patterns, how long its chains may get, and the transfer limits for its store.
 struct ProfileChoiceOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -39,7 +38,7 @@ struct ProfileChoiceOptions: ParsableArguments {
     help: ArgumentHelp("Fetch at most <n> KiB per second from the store.", valueName: "n"))
   var limitDownload: String?
 
-  /// Sets what was given. Throws `.usage`.
+  /// Sets the given fields. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
     if let excludeFrom { profile.set("exclude_from", .string(try absolutePath(excludeFrom).bytes)) }
     if excludeCaches { profile.set("exclude_caches", .bool(true)) }
@@ -53,7 +52,8 @@ struct ProfileChoiceOptions: ParsableArguments {
   }
 }
 
-/// What a profile runs beside a backup. A command is split as a shell splits words; nothing is expanded.
+/// Commands that a profile runs before or after a backup. A command is split into words as in a shell, without
+/// expansion.
 struct ProfileCommandOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -69,7 +69,7 @@ struct ProfileCommandOptions: ParsableArguments {
     help: ArgumentHelp("Report to <command>, which gets JSON on standard input.", valueName: "command"))
   var notifyCommand: String?
 
-  /// Sets what was given. Throws `.usage`.
+  /// Sets the given fields. Throws `.usage`.
   func apply(to profile: inout Profile) throws(Failure) {
     try profile.set([
       ("before_command", "--before-command", beforeCommand),
@@ -80,7 +80,7 @@ struct ProfileCommandOptions: ParsableArguments {
 }
 
 extension Profile {
-  /// Sets fields to what a person wrote for options. Throws `.usage`.
+  /// Sets fields to the values of options. Throws `.usage`.
   mutating func set(
     _ texts: [(field: String, option: String, text: String?)]
   ) throws(Failure) {

@@ -2,21 +2,21 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// A secret that can be read only once, for several programs that each want it.
+/// A secret that can be read only once, passed to several programs.
 final class HandedSecret {
-  /// The beginning of its options, `--password`.
+  /// The prefix of its options, `--password`.
   let option: String
-  /// What stood on the command line for it.
+  /// The option as given on the command line.
   let given: String
   /// Whether the option names a file.
   private let isPath: Bool
   private var bytes: [UInt8]
 
-  /// Reads it. Nil for what each program can read for itself, or does not have.
+  /// Reads it. Nil if each program can read it by itself, or if it was not given.
   ///
   /// - Parameters:
-  ///   - descriptor: that it was given by.
-  ///   - file: that it was given by.
+  ///   - descriptor: the descriptor to read it from.
+  ///   - file: the file to read it from.
   init?(_ option: String, _ descriptor: Int32?, _ file: String?) throws(Failure) {
     let source: Descriptor
     let place: String
@@ -31,7 +31,7 @@ final class HandedSecret {
       if path.isStandardStream {
         source = .standardInput
       } else {
-        // One that does not exist is reported by whoever needs it.
+        // If it does not exist, the program that needs it reports that.
         guard let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY),
           try opened.status().st_mode & S_IFMT != S_IFREG || HandedSecret.isDescriptor(path)
         else { return nil }
@@ -45,13 +45,13 @@ final class HandedSecret {
     bytes = try DescriptorSource(source).readAll(limit: 32 << 10, what: place)
   }
 
-  /// Likewise, of a file that an option of this name is given.
+  /// The same for the content of a file, passed as a file option of this name.
   init(_ option: String, contentOf path: RawPath) throws(Failure) {
     (self.option, given, isPath) = (option, "", true)
     bytes = try DescriptorSource(try Descriptor.openForReading(path)).readAll(limit: 32 << 10, what: path.display)
   }
 
-  /// What a program is given in its place.
+  /// The option to pass to a program instead.
   fileprivate func argument(_ number: Int) -> [UInt8] {
     Array((isPath ? "\(option)=/dev/fd/\(number)" : "\(option)-fd=\(number)").utf8)
   }
@@ -62,40 +62,40 @@ final class HandedSecret {
     path.bytes.starts(with: "/dev/".utf8) || path.bytes.starts(with: "/proc/".utf8)
   }
 
-  /// A pipe that holds it, to be read from.
+  /// A pipe that contains the secret, to be read from.
   func pipe() throws(Failure) -> Descriptor {
     var ends: [Int32] = [0, 0]
     guard unsafe tbk_pipe(&ends) == 0 else { throw .system("cannot create a pipe") }
     let (reading, writing) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
-    // A pipe holds 64 KiB.
+    // It fits: a pipe's capacity is 64 KiB.
     var copy = bytes
     defer { wipe(&copy) }
     try writing.write(copy.span)
-    // Out of the way of the numbers that it gets in the program.
+    // Above the descriptor numbers that it gets in the program.
     let moved = fcntl(reading.number, F_DUPFD_CLOEXEC, 16)
     guard moved >= 0 else { throw .system("cannot create a pipe") }
     return Descriptor(owning: moved)
   }
 }
 
-/// Secrets that go to one program after the other.
+/// Secrets that are passed to one program after another.
 struct HandedSecrets {
   private let secrets: [HandedSecret]
 
   init(_ secrets: [HandedSecret?]) { self.secrets = secrets.compactMap(\.self) }
 
-  /// The options that were read, which no program is given.
+  /// The options that were read, which are not passed to programs.
   var options: Set<String> { Set(secrets.map(\.given)) }
 
-  /// What programs are given instead.
+  /// The options to pass to programs instead.
   var arguments: [[UInt8]] {
     secrets.enumerated().map { $1.argument(3 + $0) }
   }
 
-  /// Runs a program with our standard streams and these secrets, and returns its status. A signal to this
-  /// process ends it.
+  /// Runs a program with our standard streams and these secrets, and returns its status. A signal to this process ends
+  /// it.
   ///
-  /// - Parameter input: what it reads, if not our standard input.
+  /// - Parameter input: the program's standard input, if not ours.
   func run(_ command: [[UInt8]], input: RawPath? = nil) throws(Failure) -> Int32 {
     var handed: [(Descriptor, as: Int32)] = []
     for (index, secret) in secrets.enumerated() { handed.append((try secret.pipe(), as: Int32(3 + index))) }

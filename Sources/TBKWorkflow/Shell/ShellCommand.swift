@@ -2,7 +2,7 @@ import ArgumentParser
 import TBKCommand
 import TBKCore
 
-/// `tbk-sh`: what the verbs of `termbackup`, which are shell scripts, leave to a program.
+/// `tbk-sh`: the parts of the `termbackup` verbs, which are shell scripts, that need a program.
 package struct ShellCommand: ParsableCommand {
   package static let configuration = CommandConfiguration(
     commandName: "tbk-sh",
@@ -24,7 +24,7 @@ package struct ShellCommand: ParsableCommand {
 
   package init() {}
 
-  /// Answers in text for the shell, with status 0 also where the usage was wrong.
+  /// Prints shell text, with status 0 even for a usage error.
   struct Options: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print a verb's options as assignments for a shell.")
@@ -72,7 +72,7 @@ package struct ShellCommand: ParsableCommand {
     }
   }
 
-  /// Becomes man, if there is one.
+  /// Executes man, if it is installed.
   struct Manual: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Show the manual of a verb or a command, or else its help.")

@@ -7,7 +7,7 @@ import TBKFormat
 import TBKSettings
 
 extension ShellCommand {
-  /// Small questions, each too small for a command of its own.
+  /// Small queries, each too small for a command of its own.
   struct Answer: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Answer a question of a verb: plain-key, readers, regroup, replacing or successors.")
@@ -33,7 +33,7 @@ extension ShellCommand {
 }
 
 private enum Answers {
-  /// Prints the fingerprint of a key to sign with, which must need no password.
+  /// Prints the fingerprint of a signing key, which must not need a password.
   static func plainKey(_ file: RawPath) throws(Failure) {
     let key = try SigningKey(file: file) { (_) throws(Failure) -> Secret in
       throw Failure(
@@ -44,7 +44,7 @@ private enum Answers {
     try StandardOutput.write(try key.verifyingKey.fingerprint.hex + "\n")
   }
 
-  /// Prints the arguments of a verb, in quotes, with this group as the value of --group.
+  /// Prints the arguments of a verb, quoted, with this group as the value of --group.
   static func regroup(_ group: [UInt8], _ arguments: [[UInt8]]) throws(Failure) {
     let option = Array("--group".utf8)
     let end = arguments.firstIndex(of: Array("--".utf8)) ?? arguments.endIndex
@@ -57,13 +57,12 @@ private enum Answers {
     try StandardOutput.write([UInt8](quoted.joined(separator: [UInt8(ascii: " ")])) + [0x0a])
   }
 
-  /// Prints to whom backups are sealed from now on, as options, by the identities on standard input: to the
-  /// recipient of the first of them, and to those of before that are of none of them. Prints nothing if these
-  /// are those of before, unless this home has noted another sealed identity for them, as before it was put
-  /// back into the store: that note goes.
+  /// Prints the new recipients of backups, as options, from the identities on standard input: the recipient of the
+  /// first identity, and those previous recipients that belong to none of the identities. Prints nothing if these are
+  /// the previous recipients, unless this home has recorded another sealed identity for them, as before it was restored
+  /// to the store: that record is then removed.
   ///
-  /// - Parameter words: the group, the file with its sealed identity, and options that name the recipients of
-  ///   before.
+  /// - Parameter words: the group, the file with its sealed identity, and the previous recipients as options.
   static func successors(_ words: ArraySlice<RawPath>) throws(Failure) {
     let options = words.dropFirst(2).map(\.text)
     let before = options.filter { $0.first != "-" }
@@ -81,18 +80,19 @@ private enum Answers {
     try StandardOutput.write(next.map { "--recipient \($0)" }.joined(separator: " ") + "\n")
   }
 
-  /// Prints what a run needs to know of the last backup, as assignments for a shell: `prepared_full`, why the next one
-  /// cannot be based on it, or a hyphen; if it should be, `mode`, which is incremental if it can; and, where backups are
-  /// sealed to recipients, `tb_local_recipient`, that of this home's own identity, which is made if it does not exist: it
-  /// opens the last manifest that is kept in the home, and nothing that is stored; `tb_problem` what a person must know of
-  /// the sealed identity of the group, which is also a warning: the store has lost or altered it, or it is another one than
-  /// when these recipients were used first. Says why a backup that should be incremental is full.
+  /// Prints what a run needs to know about the last backup, as assignments for a shell. `prepared_full` is the reason
+  /// why the next backup cannot be based on it, or a hyphen. If it should be, `mode` is incremental if possible. If
+  /// backups are sealed to recipients, `tb_local_recipient` is the recipient of this home's own identity, which is
+  /// created if necessary: it opens the last manifest cached in the home, but nothing in the store. `tb_problem` is
+  /// what the user must know about the group's sealed identity, which is also a warning: it is missing or altered in
+  /// the store, or differs from the one when these recipients were first used. Reports why a backup that should be
+  /// incremental is full.
   ///
-  /// - Parameter facts: wanted, if it should be incremental; quiet; full, why it must be full as far as is known, or a
-  ///   hyphen, and lost, both as tbk-pull says; manifest, where the last comes from, likewise; suite, of the profile; last,
-  ///   what the last backup is sealed in, and latest, its id; profile, its mode, group and readers, options that
-  ///   name the recipients; identity, the SHA-256 of the sealed one, a hyphen or nothing, and state, what the store has of
-  ///   it, as tbk-pull says; dry, if nothing is to be made or noted; opens, if an identity is given.
+  /// - Parameter facts: wanted, if it should be incremental; quiet; full, why it must be full as far as known, or a
+  ///   hyphen, and lost, both from tbk-pull; manifest, the source of the last manifest, also from tbk-pull; suite, of
+  ///   the profile; last, how the last backup is sealed, and latest, its id; profile, its mode, group and readers, the
+  ///   recipients as options; identity, the SHA-256 of the sealed identity, a hyphen or nothing, and state, its state
+  ///   in the store, from tbk-pull; dry, if nothing may be created or recorded; opens, if an identity is given.
   static func readers(_ facts: Facts) throws(Failure) {
     let home = try Home.ofProcess()
     let own = try home.stateDirectory().appending("local_identity")
@@ -112,7 +112,7 @@ private enum Answers {
     }
   }
 
-  /// Warns of what is wrong with the sealed identity, and returns it in short; nil for nothing.
+  /// Warns of a problem with the sealed identity, and returns it in short; nil if there is none.
   private static func problem(_ facts: Facts, _ home: Home, _ readers: String) throws(Failure) -> String? {
     let profile = facts.text("profile") ?? "-"
     let problem: String
@@ -134,7 +134,8 @@ private enum Answers {
     return problem
   }
 
-  /// A backup is built on one that all of its readers can open, and that opens here. Returns a hyphen, or why not.
+  /// A backup must be based on one that all of its readers and this machine can open. Returns a hyphen, or why it
+  /// cannot be.
   private static func reason(
     _ facts: Facts, _ home: Home, _ readers: String, _ own: RawPath
   ) throws(Failure) -> String {
@@ -151,7 +152,7 @@ private enum Answers {
     return isReadable ? full : "identity"
   }
 
-  /// Says why an incremental profile's next backup is a full one.
+  /// Reports why an incremental profile's next backup is full.
   private static func sayWhyFull(_ word: String, _ facts: Facts) {
     let reason: String
     switch word {
@@ -163,7 +164,7 @@ private enum Answers {
     case "identity": reason = "the manifest of the last backup is not kept here"
     case "chain": reason = "the last backup needs as many archives as max_chain allows"
     case "due": reason = "a full backup is due, by full_every"
-    // What is built on a backup keeps it: once that is beyond the limits, the next one is full.
+    // A base is kept while backups depend on it: once it is beyond the limits, the next backup is full.
     case "limits": reason = "the base of the last backup is beyond the limits of the profile"
     case "manifest":
       reason = "the store has no manifest of the last backup"
@@ -188,7 +189,7 @@ private enum Answers {
       do throws(Failure) {
         try file.commit(replacing: false)
       } catch {
-        // Another run has made it meanwhile.
+        // Another run has created it meanwhile.
         if error.code != .cannotCreate { throw error }
       }
     }
@@ -210,10 +211,10 @@ private enum Answers {
     }
   }
 
-  /// Prints the question whether files of a restore's target are replaced, as an assignment, and writes those that differ
-  /// to a file.
+  /// Prints the question whether to replace files in a restore's target, as an assignment, and writes the names of
+  /// those that differ to a file.
   ///
-  /// - Parameter preview: what `tbk-open --existing-out` wrote.
+  /// - Parameter preview: the output of `tbk-open --existing-out`.
   static func replacing(preview: RawPath, in target: RawPath, differing: RawPath) throws(Failure) {
     let names = try readFile(preview, limit: 1 << 30).split(separator: 0x0a).compactMap { line in
       line.starts(with: "replace\t".utf8) ? line.dropFirst(8) : nil

@@ -5,7 +5,7 @@ import TBKCore
 import TBKSettings
 
 extension ShellCommand {
-  /// Answers in text for the shell, with status 0 also where the verb cannot begin.
+  /// Prints shell text, with status 0 even if the verb cannot begin.
   struct Begin: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print everything that a verb needs to know at its start, as assignments for a shell.",

@@ -50,7 +50,7 @@ extension ShellCommand {
       return report.isInOrder ? ExitStatus.success : ExitStatus.no
     }
 
-    /// What does not depend on a home can be judged anyway.
+    /// The checks that do not need a home.
     private func withoutHome(_ path: RawPath) throws(Failure) -> [Finding] {
       let missing = Finding(
         result: .fail, check: "home", message: "\(path.display) does not exist",
@@ -97,7 +97,7 @@ extension ShellCommand {
       return found
     }
 
-    /// Whether there is one without asking.
+    /// Checks whether the password is available without a prompt.
     private func password(_ facts: CollectedFacts, _ profiles: [Profile]) throws(Failure) -> [Finding] {
       switch facts.status("password") {
       case 0?: return [Finding(result: .ok, check: "password", message: "given: a run would not ask for it")]
@@ -120,8 +120,8 @@ extension ShellCommand {
       }
     }
 
-    /// Whether backups come, come in time, are read back, and lie apart from what they are of; and whether others can
-    /// read what their secrets come from.
+    /// Checks whether backups are made, on time, verified, and kept apart from their source; and whether others can
+    /// read the files of their secrets.
     private func schedules(
       _ home: Home, _ profiles: [Profile], _ facts: CollectedFacts
     ) throws(Failure) -> [Finding] {

@@ -4,7 +4,7 @@ import TBKCore
 import TBKSettings
 
 extension ShellCommand {
-  /// `termbackup run` of several profiles.
+  /// Runs `termbackup run` for several profiles.
   struct Each: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run a verb for one profile after the other, and exit with the worst of their statuses.",
@@ -50,7 +50,7 @@ extension ShellCommand {
       for name in names {
         let status = try secrets.run([script.bytes] + options + secrets.arguments + [Array("--profile=\(name)".utf8)])
         try Interruption.check()
-        // 3 is done, in part: less bad than any that is not.
+        // 3 is a partial backup: less severe than any failure.
         worst = max(worst, status)
         if status != 0, status != 3 { failed.append("\(name) (status \(status))") }
       }
@@ -64,10 +64,10 @@ extension ShellCommand {
 }
 
 extension Run {
-  /// Options that name a file, which may be a pipe.
+  /// Options whose file may be a pipe.
   static let filesReadOnce = ["--identity", "--recipients-file"]
 
-  /// The options as they are typed, except those that name profiles and those that are left out.
+  /// The options as typed, except those that name profiles and those to be left out.
   func options(without others: Set<String>) -> [[UInt8]] {
     var words: [[UInt8]] = []
     for value in DeclaredValue.all(of: self) where !value.word.isEmpty {
@@ -77,7 +77,7 @@ extension Run {
         words.append(Array(option.utf8))
       } else {
         for word in value.words {
-          // It is passed on by a descriptor.
+          // It is passed by descriptor instead.
           if Run.filesReadOnce.contains(option), !SecretFiles.lasts(RawPath(word)) { continue }
           words.append(Array(option.utf8) + [UInt8(ascii: "=")] + word)
         }

@@ -5,7 +5,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// What shell scripts need and a shell does not have.
+/// What shell scripts need and a shell does not provide.
 extension ShellCommand {
   struct Object: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -35,8 +35,7 @@ extension ShellCommand {
       return ExitStatus.success
     }
 
-    /// What follows `:=`: JSON, or '@' and the name of a file of it, for a system limits the
-    /// length of an argument.
+    /// The value after `:=`: JSON, or '@' and the name of a JSON file, as systems limit the length of an argument.
     private func json(_ text: [UInt8], of key: String) throws(Failure) -> JSON {
       let what = "the value of '\(key)'"
       guard text.first == UInt8(ascii: "@") else { return try JSON.parse(text, what: what) }
@@ -83,7 +82,7 @@ extension ShellCommand {
     }
   }
 
-  /// As a shell cannot: root would make it root's.
+  /// A file that belongs to the owner of its directory: one made by a shell as root would belong to root.
   struct MakeFile: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "make-file",
@@ -121,7 +120,7 @@ extension ShellCommand {
       do throws(Failure) {
         try Descriptor.workingDirectory.makeOwnedDirectory(directory)
       } catch {
-        // Another process was faster, perhaps.
+        // Another process may have created it first.
         guard try Descriptor.workingDirectory.openIfPresent(directory, O_RDONLY | O_DIRECTORY) != nil else {
           throw error
         }

@@ -6,7 +6,7 @@ import TBKFormat
 import TBKSettings
 
 extension ShellCommand {
-  /// Becomes the command of a profile, so that whoever waits for this waits for it, and a signal ends it.
+  /// Executes a profile's command in place of this process, so that the caller waits for it and a signal ends it.
   struct Hook: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run a command of a profile; do nothing if it has none.",
@@ -23,7 +23,7 @@ extension ShellCommand {
 
     mutating func execute() throws(Failure) -> Int32 {
       Messages.program = "termbackup run"
-      // It goes out as what the command itself says does.
+      // Its messages go to the same place as those of the command itself.
       Messages.json = false
       let home = try Home.ofProcess()
       let settings = try home.profile(profile)
@@ -77,7 +77,7 @@ extension ShellCommand {
   }
 }
 
-/// What a command of a profile finds in its environment: all of ours but secrets, and what happened.
+/// The environment of a profile's command: ours without secrets, and variables about the backup.
 struct HookEvent {
   let profile: Profile
   let home: RawPath
@@ -89,7 +89,7 @@ struct HookEvent {
     self.home = home
   }
 
-  /// `NAME=VALUE` each. What is not known is left out, even if it was in our own environment.
+  /// `NAME=VALUE` each. Unknown values are unset, even if they are in our own environment.
   var environment: [[UInt8]] {
     var facts: [(name: String, value: [UInt8]?)] = [
       ("HOME", home.bytes), ("PROFILE", Array(profile.name.utf8)), ("SOURCE", profile.source.bytes),
@@ -105,7 +105,7 @@ struct HookEvent {
       ("WARNING", text(report?.warning)), ("ERROR_TYPE", text(report?.errorType)),
       ("ERROR", text(report?.errorMessage)),
     ]
-    // How this suite reports its own errors does not concern the command.
+    // The command must not inherit how this suite reports its own errors.
     let names = Set(
       facts.map { "TERMBACKUP_\($0.name)" } + [
         "TERMBACKUP_ERRORS", "TERMBACKUP_BUSY", "TERMBACKUP_STAGE", "TERMBACKUP_VERB",

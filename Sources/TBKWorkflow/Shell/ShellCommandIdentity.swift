@@ -5,7 +5,7 @@ import TBKCore
 import TBKCrypto
 import TBKSettings
 
-/// Identities of age: those of a profile's group, under a password.
+/// age identities: those of a profile's group, encrypted with a password.
 extension ShellCommand {
   struct NewIdentity: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -54,7 +54,7 @@ extension ShellCommand {
       }
       let sealed = try AgeIdentityFile.encrypt(whole, passphrase: password)
       try AtomicFile.write(sealed, to: out)
-      // What is written is read back: what it opens could not be opened otherwise.
+      // Read back what was written: without it, backups sealed to it could not be opened.
       let written = try whole.withBytes { (text) throws(Failure) in try AgeIdentityFile.parse(text) }
       let recipient = written[0].recipient
       let again = try SealedIdentities.text(in: out) { () throws(Failure) in try password.copy() }
@@ -65,7 +65,7 @@ extension ShellCommand {
       return ExitStatus.success
     }
 
-    /// The text of the identities that were printed, or that another copy of the store has under the password.
+    /// The text of an identity file as printed, or encrypted with the password, as in another copy of the store.
     private func given(_ path: RawPath, _ password: borrowing Secret) throws(Failure) -> Secret {
       let file = try Descriptor.openForReading(path)
       let text = try Secret(reading: file, limit: AgeIdentityFile.maximumLength, name: path)
@@ -120,7 +120,7 @@ extension ShellCommand {
 }
 
 private enum SealedIdentities {
-  /// The text of identities in a file under a password, which may cost as much as it is written with.
+  /// The text of identities in a file encrypted with a password, with a limit on its work factor.
   static func text(
     in path: RawPath, password: () throws(Failure) -> Secret
   ) throws(Failure) -> Secret {
@@ -136,7 +136,7 @@ private enum SealedIdentities {
 }
 
 extension Secret {
-  /// Both, one after the other.
+  /// Both, concatenated.
   fileprivate borrowing func followed(by other: borrowing Secret) throws(Failure) -> Secret {
     let whole = try Secret(count: count + other.count)
     let start = count

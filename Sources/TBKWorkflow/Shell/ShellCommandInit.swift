@@ -23,7 +23,7 @@ extension ShellCommand {
     mutating func execute() throws(Failure) -> Int32 {
       let home = try Home.ofProcess()
       if createRepo {
-        // A usage error makes nothing.
+        // Check first, so that a usage error creates nothing.
         let reference = if let repo { try absoluteStore(repo) } else { try home.defaultStoreReference() }
         guard repository(of: try StoreReference(reference).operand) != nil else {
           throw Failure(

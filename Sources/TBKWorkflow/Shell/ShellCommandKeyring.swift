@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import TBKSettings
 
-/// The keyring: what is kept there of a home.
+/// The keyring items of a home.
 extension ShellCommand {
   struct KeyringItems: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -71,7 +71,7 @@ extension ShellCommand {
         return ExitStatus.success
       }
 
-      /// Standard input without the newline at its end.
+      /// Standard input without its final newline.
       private static func line() throws(Failure) -> Secret {
         let input = try Secret(
           reading: .standardInput, limit: (64 << 10) + 1, name: RawPath("standard input"))
@@ -122,7 +122,7 @@ extension ShellCommand {
       try keyring.store(password, as: item)
     }
 
-    /// False if the keyring has none.
+    /// False if the keyring has no password.
     private func renew(_ password: borrowing Secret) throws(Failure) -> Bool {
       do throws(KeyringTrouble) {
         guard let found = try ShellCommand.keyring(isAlone: passwords.input.noInput).find(item) else { return false }
@@ -136,7 +136,7 @@ extension ShellCommand {
     }
   }
 
-  /// Takes the password of a profile out of the keyring; false if it was not there. Notes which.
+  /// Removes the password of a profile from the keyring, with a notice; false if there was none.
   static func forgetPassword(of profile: String, isAlone: Bool) throws(Failure) -> Bool {
     do throws(KeyringTrouble) {
       guard try keyring(isAlone: isAlone).forget(.password(profile: profile)) else {
@@ -153,15 +153,15 @@ extension ShellCommand {
     return true
   }
 
-  /// The keyring of this process's home.
+  /// The keyring for this process's home.
   static func keyring(isAlone: Bool) throws(KeyringTrouble) -> Keyring {
     let home: Home
     do throws(Failure) { home = try Home.ofProcess() } catch { throw .ended(error) }
     return try Keyring(of: home.path, isAlone: isAlone)
   }
 
-  /// The password of a profile that the keyring has; nil, and a warning if there is a reason for one, if it has
-  /// none. Throws if that is not known and nobody can be asked.
+  /// The password of a profile in the keyring; nil if there is none, with a warning if there is a reason for one.
+  /// Throws if this cannot be determined and no user can be asked.
   static func keptPassword(of profile: String, isAlone: Bool) throws(Failure) -> Secret? {
     let item = KeyringItem.password(profile: profile)
     do throws(KeyringTrouble) {
@@ -182,7 +182,7 @@ extension ShellCommand {
   }
 }
 
-/// The token that is kept: in the keyring, else in GITHUB_TOKEN, which the caller has, else in config.json.
+/// The stored token: in the keyring, else in GITHUB_TOKEN, which the caller reads, else in config.json.
 enum KeptToken: ~Copyable {
   case none
   case keyring(Secret)
@@ -190,8 +190,8 @@ enum KeptToken: ~Copyable {
   case configured(Secret)
 
   /// - Parameters:
-  ///   - shared: whether there is a GITHUB_TOKEN.
-  ///   - isAlone: whether nobody is there to unlock the keyring.
+  ///   - shared: whether GITHUB_TOKEN is set.
+  ///   - isAlone: whether no user is present to unlock the keyring.
   static func find(shared: Bool, isAlone: Bool) throws(Failure) -> KeptToken {
     var trouble: KeyringTrouble?
     do throws(KeyringTrouble) {

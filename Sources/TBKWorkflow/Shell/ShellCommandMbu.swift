@@ -73,9 +73,9 @@ extension ShellCommand {
   }
 }
 
-/// What becomes of mbu's settings.
+/// Migrates mbu's settings.
 enum MbuCarrying {
-  /// Sets what the configuration does not have, and says what was done with each.
+  /// Sets what the configuration lacks, and reports what was done with each setting.
   static func carry(
     _ settings: [(key: String, value: RawPath?)], into configuration: inout Configuration
   ) -> (count: Int, lines: [String]) {
@@ -95,7 +95,7 @@ enum MbuCarrying {
     return (count, lines)
   }
 
-  /// What nothing here stands for.
+  /// Reports settings that have no equivalent here.
   static func others(_ keys: [String]) -> [String] {
     keys.map { key in
       let name = RawPath(key).quoted

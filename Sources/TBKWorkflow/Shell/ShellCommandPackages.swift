@@ -47,7 +47,7 @@ extension ShellCommand {
       ])
     }
 
-    /// The options of tbk-seal, as they are given or else configured, and whether they are for a password.
+    /// The options for tbk-seal, as given or else as configured, and whether they use a password.
     private func sealing(by configuration: Configuration) throws(Failure) -> (words: [UInt8], isLocked: Bool) {
       var words: [(option: String, value: [UInt8])] = suite.recipients.recipient.map { ("--recipient", $0.bytes) }
       words += suite.recipients.recipientsFile.map { ("--recipients-file", $0.bytes) }
@@ -84,7 +84,7 @@ extension ShellCommand {
       return found
     }
 
-    /// The real path of a directory. Throws if it cannot be entered.
+    /// The real path of a directory. Throws if it cannot be accessed.
     private func entered(_ directory: RawPath, _ code: Failure.Code) throws(Failure) -> RawPath {
       let real = LeftOut.real(directory)
       let found = (try? Descriptor.workingDirectory.statusIfPresent(of: real)) ?? nil
@@ -95,7 +95,7 @@ extension ShellCommand {
       return real
     }
 
-    /// The name that was given, without the slashes after it.
+    /// The name that was given, without trailing slashes.
     private func name(of directory: RawPath, _ source: RawPath) -> RawPath {
       var bytes = directory.bytes
       while bytes.count > 1, bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
@@ -104,7 +104,7 @@ extension ShellCommand {
       return RawPath(source.bytes.split(separator: UInt8(ascii: "/")).last.map { Array($0) } ?? [])
     }
 
-    /// Packages and working files below the directory are not part of it.
+    /// Excludes packages and working files below the directory.
     private func write(to leftOut: RawPath, _ source: RawPath, _ file: RawPath, _ home: Home) throws(Failure) {
       var lines: [[UInt8]] = []
       func add(_ path: RawPath, _ ending: String) {
@@ -195,7 +195,7 @@ extension ShellCommand {
       return found ? facts.st_mode & S_IFMT : nil
     }
 
-    /// No command takes it for an option.
+    /// A path that no command takes for an option.
     private func beginningSafely(_ path: RawPath) -> RawPath {
       path.bytes.first == UInt8(ascii: "-") && path.bytes.count > 1 ? RawPath("./").appending(path) : path
     }

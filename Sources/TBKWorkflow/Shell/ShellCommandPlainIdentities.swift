@@ -4,7 +4,7 @@ import TBKCore
 import TBKCrypto
 
 extension ShellCommand {
-  /// Identities that can be read only once, for a verb that hands them to several commands.
+  /// Reads identities that can be read only once, for a verb that passes them to several commands.
   struct PlainIdentities: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "plain-identities", abstract: "Print the identities in files, unencrypted.")

@@ -52,13 +52,13 @@ extension ShellCommand {
       } catch {
         ended = error
       }
-      // A signal is no reason to leave it out.
+      // Report even after a signal.
       try? report(loop)
       if let ended { throw ended }
       return ExitStatus.success
     }
 
-    /// What each run reads for itself.
+    /// The options for secrets that each run reads by itself.
     private var files: [[UInt8]] {
       let given = [
         ("--password-file", password.passwordFile), ("--key-password-file", keyPassword.keyPasswordFile),
@@ -79,7 +79,7 @@ extension ShellCommand {
   }
 }
 
-/// Runs of one verb, one after the other.
+/// Successive runs of one verb.
 struct RunLoop {
   let command: [[UInt8]]
   let busy: RawPath
@@ -93,8 +93,8 @@ struct RunLoop {
     (self.command, self.busy, self.secrets) = (command, busy, secrets)
   }
 
-  /// By the clock on the wall, so that a suspended machine catches up and no run shifts the next one. Runs that were
-  /// missed are one.
+  /// Uses the wall clock, so that a suspended machine catches up and a long run does not shift the next one. Any number
+  /// of missed runs are made up by one.
   mutating func run(every interval: Int64) throws(Failure) {
     var next = Int64(time(nil))
     while true {
@@ -103,7 +103,7 @@ struct RunLoop {
       next = min(next, now)
       next += ((now - next) / interval + 1) * interval
       while now < next {
-        // The clock may be set back.
+        // The clock may have been set back.
         next = min(next, now + interval)
         try RunLoop.wait(for: nil, seconds: min(next - now, 60))
         now = Int64(time(nil))
@@ -111,9 +111,9 @@ struct RunLoop {
     }
   }
 
-  /// Returns at the end of standard input.
+  /// Runs on changes; returns at the end of standard input.
   ///
-  /// - Parameter first: the seconds until the first run after one that failed.
+  /// - Parameter first: seconds until the first retry after a failed run.
   mutating func runOnChange(retryingAfter first: Int64) throws(Failure) {
     var pause = first
     var changes = ChangeLines()
@@ -126,7 +126,7 @@ struct RunLoop {
       } else {
         Messages.notice("trying again after the next change, or in \(humanDuration(UInt64(pause)))")
       }
-      // What changed during the run is one reason for the next, not many.
+      // Changes during the run are one reason for the next run, not several.
       var following = try changes.latest()
       if following == nil {
         following = try changes.next(within: isDone ? nil : pause)
@@ -137,7 +137,7 @@ struct RunLoop {
     }
   }
 
-  /// False for a run that failed, or made way for another.
+  /// False if the run failed, or gave way to another one.
   private mutating func runOnce() throws(Failure) -> Bool {
     _ = try? Descriptor.workingDirectory.unlink(busy)
     let status = try secrets.run(command + secrets.arguments, input: RawPath("/dev/null"))
@@ -150,7 +150,7 @@ struct RunLoop {
       if failedInARow >= 3 { Messages.notice("a run has succeeded after \(failedInARow) failures") }
       failedInARow = 0
     }
-    // One that a signal ended with this has not failed.
+    // A run that was ended by the same signal has not failed.
     try Interruption.check()
     if status == 0 || status == 3 { return true }
     failures += 1
@@ -161,7 +161,7 @@ struct RunLoop {
     return false
   }
 
-  /// Waits for input, or as long.
+  /// Waits for input, at most this long.
   fileprivate static func wait(for input: Descriptor?, seconds: Int64?) throws(Failure) {
     var waiting = pollfd(fd: input?.number ?? -1, events: Int16(POLLIN), revents: 0)
     _ = unsafe poll(&waiting, 1, seconds.map { Int32(min($0, 1_000_000)) * 1000 } ?? -1)
@@ -169,12 +169,12 @@ struct RunLoop {
   }
 }
 
-/// Lines of standard input, of which the last one counts.
+/// Lines of standard input, of which only the last one counts.
 private struct ChangeLines {
   private var held: [UInt8] = []
   private(set) var isEnded = false
 
-  /// The last of the lines that have come by now; nil if none has.
+  /// The last of the lines that have arrived; nil if there is none.
   mutating func latest() throws(Failure) -> String?? {
     var buffer = [UInt8](repeating: 0, count: 4096)
     while !isEnded {
@@ -191,7 +191,7 @@ private struct ChangeLines {
     return text
   }
 
-  /// The next ones, for which it waits; `.some(nil)` if the time is up, nil at the end.
+  /// Waits for the next lines, and returns the last; `.some(nil)` on timeout, nil at the end.
   mutating func next(within seconds: Int64?) throws(Failure) -> String?? {
     let deadline = seconds.map { Int64(time(nil)) + $0 }
     while true {

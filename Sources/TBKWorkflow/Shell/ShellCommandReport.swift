@@ -26,7 +26,7 @@ extension ShellCommand {
       case initialised = "init"
       case rotationPreview = "rotation-preview"
 
-      /// How it is made of facts; nil for what is made of a list.
+      /// Makes the report from facts; nil if it is made from a list.
       var ofFacts: ((Facts) throws -> any VerbReport)? {
         switch self {
         case .run: { try RunReport($0) }
@@ -90,7 +90,7 @@ extension ShellCommand {
       return ExitStatus.success
     }
 
-    /// What is made of facts. A report that cannot be written is a failure.
+    /// Prints a report made from facts. Fails if it cannot be written.
     private func print() throws(Failure) -> Int32 {
       let report = try made()
       if json {

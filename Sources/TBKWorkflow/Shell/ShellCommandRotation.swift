@@ -3,27 +3,27 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// How far a rotation is: which backup comes next, and what became of those before.
+/// The progress of a rotation: the next backup, and the results of those before.
 struct RotationStep {
-  /// Of the list the row of the backup that comes next; nil if none is left.
+  /// The row of the next backup in the list; nil if none is left.
   let next: [String]?
-  /// Its place among those that are rotated, from 1.
+  /// Its number among those to be rotated, from 1.
   let number: Int
-  /// How many are rotated in all.
+  /// How many are to be rotated in all.
   let total: Int
   let rotated: Int
   let already: Int
-  /// The size of what was sealed again.
+  /// The total size of the resealed archives, in bytes.
   let bytes: UInt64
-  /// Whether the list has a backup that is under a password.
+  /// Whether the list has a backup encrypted with a password.
   let hasSealed: Bool
 
   /// - Parameters:
   ///   - list: the backups, oldest first, as `tbk-pull --list` prints them.
-  ///   - journal: what became of a backup, its id and, if it is `rotated`, its size, in a row each.
-  ///   - whole: also those that are sealed to recipients.
-  ///   - butLast: the last one is not for now.
-  ///   - only: the id of the only one.
+  ///   - journal: rows of the result for a backup, its id and, if it is `rotated`, its size.
+  ///   - whole: whether to include backups sealed to recipients.
+  ///   - butLast: whether to leave out the last one for now.
+  ///   - only: the id of the only backup to rotate.
   init(_ list: [[String]], journal: [[String]], whole: Bool = false, butLast: Bool = false, only: String? = nil) {
     let rows = list.filter { (whole || !$0[7].hasSuffix(".age")) && (only == nil || $0[0] == only) }
     let done = Set(journal.map { $0[1] })
@@ -37,7 +37,7 @@ struct RotationStep {
     hasSealed = list.contains { !$0[7].hasSuffix(".age") }
   }
 
-  /// `tb_id`, `tb_file` and `tb_sha256` of the next one, empty if none is left, and all of the rest, for a shell.
+  /// `tb_id`, `tb_file` and `tb_sha256` of the next one, empty if none is left, and the other values, for a shell.
   var script: [UInt8] {
     let values = [
       ("tb_id", next?[0] ?? ""), ("tb_file", next?[7] ?? ""), ("tb_sha256", next?[9] ?? ""), ("number", "\(number)"),

@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// What a verb says to people, in its own name.
+/// Messages of a verb to the user, under its own name.
 extension ShellCommand {
   struct Say: SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -27,7 +27,7 @@ extension ShellCommand {
     }
   }
 
-  /// Answers with assignments: `tb_reason` is for the audit log, `tb_failed_status` how the verb ends.
+  /// Prints assignments: `tb_reason` is for the audit log, `tb_failed_status` the verb's exit status.
   struct Failed: SuiteCommand {
     static let configuration = CommandConfiguration(
       abstract: "Report why a verb fails, and print its reason and exit status, as assignments for a shell.",
@@ -148,7 +148,7 @@ extension ShellCommand {
     }
   }
 
-  /// The status is 1 for no.
+  /// Exits with status 1 for no.
   struct Ask: SuiteCommand {
     static let configuration = CommandConfiguration(abstract: "Ask for confirmation at the terminal.")
 
@@ -187,7 +187,7 @@ extension ShellCommand {
   }
 }
 
-/// A text as it may go to a terminal: control characters escaped, for names in it may come from anyone.
+/// Text made safe for a terminal: control characters are escaped, as names in it are untrusted.
 func onOneLine(_ bytes: [UInt8]) -> String {
   var output = ""
   for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
@@ -205,37 +205,37 @@ func onOneLine(_ bytes: [UInt8]) -> String {
   return output
 }
 
-/// What the file holds in which a stage notes its process, and then how it ended and why.
+/// The file in which a stage records its process, and then how and why it ended.
 struct StageEnd {
   private let lines: [[UInt8]]
 
-  /// A file that cannot be read is that of a stage that has not begun.
+  /// An unreadable file stands for a stage that has not started.
   init(of file: RawPath) {
     let bytes = try? readFile(file, limit: 1 << 20)
     isEmpty = bytes?.isEmpty ?? false
     lines = (bytes ?? []).split(separator: 0x0a).map { Array($0) }
   }
 
-  /// Not even its process could be noted: a full disk.
+  /// Not even its process could be recorded: the disk is full.
   let isEmpty: Bool
-  /// It did not live to note how it ended.
+  /// It ended before it could record its status.
   var isRunning: Bool { lines.first?.starts(with: "pid ".utf8) ?? false }
   var status: Int32? { lines.first.flatMap { Int32(String(decoding: $0, as: UTF8.self)) } }
 
-  /// The error as JSON, with the newline.
+  /// The error as JSON, with a newline.
   var report: [UInt8]? { lines.count > 1 && !isRunning ? lines[1] + [0x0a] : nil }
 
   /// The kind of the error, as `Failure.typeName`.
   var type: String? { report.flatMap { (try? JSON.parse($0, what: "the error"))?["error"]?["type"]?.text } }
 
-  /// What it reports as the reason.
+  /// The message of the error.
   var message: String? {
     guard let report else { return status == 143 ? "interrupted" : nil }
     return (try? JSON.parse(report, what: "the error"))?["error"]?["message"]?.text
   }
 }
 
-/// The kind of error that a verb's status stands for.
+/// The type of error that a verb's status stands for.
 func failureType(_ status: Int32, _ configuration: String? = nil) -> String {
   switch status {
   case 64: "UsageError"
@@ -249,15 +249,15 @@ func failureType(_ status: Int32, _ configuration: String? = nil) -> String {
   }
 }
 
-/// Why a verb fails, in words for the audit log and for messages to others: no path, no name and nothing that was not
-/// found out. What the status does not say is left open.
+/// Why a verb failed, in words for the audit log and for notifications: no paths or names, and nothing that is not
+/// certain. What the status does not show is left out.
 struct FailureReason {
   var status: Int32
   /// The name of the operation in the audit log.
   var operation: String?
-  /// The stage at fault; empty if the verb itself found what is wrong.
+  /// The stage that failed; empty if the verb itself found the error.
   var stage = ""
-  /// What kind of error the stage noted, as `Failure.typeName`; empty if it noted none.
+  /// The type of error that the stage recorded, as `Failure.typeName`; empty if none.
   var type = ""
   var wasKilled = false
 

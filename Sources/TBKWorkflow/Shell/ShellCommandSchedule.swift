@@ -6,7 +6,7 @@ import TBKCore
 import TBKFormat
 import TBKSettings
 
-/// Timetables: blocks of a crontab, and timers of systemd.
+/// Schedules: blocks of a crontab, and systemd timers.
 extension ShellCommand {
   struct Schedule: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -52,7 +52,7 @@ extension ShellCommand {
         return try ScheduledCommand(words + more.map(bytes) + [bytes("--"), bytes(profile)])
       }
 
-      /// `termbackup` of the source, or of an installation.
+      /// The path of `termbackup`, in the source tree or an installation.
       private func program() throws(Failure) -> RawPath {
         for place in ["", "../../bin"] {
           let program = LeftOut.real(top.appending(place)).appending("termbackup")
@@ -62,7 +62,7 @@ extension ShellCommand {
         throw Failure(.library, "termbackup is missing", hint: "reinstall TermBackup")
       }
 
-      /// What comes from the environment now will not be there then.
+      /// Environment variables set now will not be set at the scheduled time.
       private func place(
         _ option: String, _ variable: String, _ givenFile: [UInt8]?, _ givenCommand: [UInt8]?
       ) throws(Failure) -> ScheduledCommand.Place {
@@ -81,7 +81,7 @@ extension ShellCommand {
         return .init(file: file, command: command)
       }
 
-      /// The session of the user, by which the keyring is found.
+      /// The user's D-Bus session, through which the keyring is reached.
       private static var bus: [UInt8]? {
         if let bus = environment("DBUS_SESSION_BUS_ADDRESS") { return bus }
         let folder = RawPath(environment("XDG_RUNTIME_DIR") ?? Array("/run/user/\(getuid())".utf8))
@@ -246,7 +246,7 @@ extension ShellCommand {
         return ExitStatus.success
       }
 
-      /// Fails only for standard output: nobody can be told that there is no standard error.
+      /// Fails only for standard output: a failure to write to standard error cannot be reported.
       private func copy(_ file: RawPath, to output: Descriptor) throws(Failure) {
         let input = try Descriptor.openForReading(file)
         var buffer = [UInt8](repeating: 0, count: chunkSize)
@@ -267,7 +267,7 @@ extension ShellCommand {
 }
 
 extension DescriptorSource {
-  /// The last bytes, however many there are before.
+  /// Reads to the end, and returns the last `limit` bytes.
   fileprivate func readEnd(of limit: Int) throws(Failure) -> [UInt8] {
     var end: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: chunkSize)

@@ -4,8 +4,8 @@ import TBKCore
 import TBKCrypto
 import TBKSettings
 
-/// Secrets, as they come from a person or from where they are kept. They are also called as the variables of a verb that
-/// get them.
+/// Secrets, from a prompt or from where they are stored. The commands can also be called by the names of the shell
+/// variables that receive them.
 extension ShellCommand {
   struct Password: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -96,7 +96,7 @@ extension ShellCommand {
       return ExitStatus.success
     }
 
-    /// Out of the configuration, which must not be the only place it is in.
+    /// Removes the token from the configuration; the caller must have stored it elsewhere.
     private func remove() throws(Failure) -> Int32 {
       let home = try Home.ofProcess()
       guard var configuration = try home.storedConfiguration(checking: false),
@@ -145,7 +145,7 @@ extension ShellCommand {
     try write(token)
   }
 
-  /// Prints a secret for a script, not through the buffer of standard output, which is never wiped.
+  /// Prints a secret for a script, bypassing the buffer of standard output, which is never wiped.
   private static func write(_ secret: borrowing Secret) throws(Failure) {
     try secret.withBytes { (bytes) throws(Failure) in
       try Descriptor.standardOutput.write(bytes)

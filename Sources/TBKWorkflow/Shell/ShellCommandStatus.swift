@@ -45,7 +45,7 @@ extension ShellCommand {
             of: try home.profile(name), in: home, facts.part("profile").part(name), scheduled: scheduled,
             maxAge: maxAge?.seconds, noToken: noToken))
       }
-      // What is wrong has been reported, and there is nothing else to say.
+      // The problems have been reported, and there is nothing else to print.
       if statuses.isEmpty, failed != 0, !json, !prometheus { return failed }
       try write(statuses, token, home)
       if failed != 0 { return failed }
@@ -150,7 +150,7 @@ extension ShellCommand {
 }
 
 extension StandardOutput {
-  /// A report that cannot be written is a failure.
+  /// Fails if a report cannot be written.
   static func flushForVerb() throws(Failure) {
     do throws(Failure) {
       try flush()

@@ -32,7 +32,7 @@ extension ShellCommand {
     @Argument(help: ArgumentHelp("How opening it has ended.", valueName: "status"))
     var status: Int32?
 
-    /// Status 1, without a verdict, if the failure says nothing about the backup.
+    /// Exits with status 1, without a verdict, if the failure does not concern the backup itself.
     mutating func execute() throws(Failure) -> Int32 {
       let asked = try rows("ids", atLeast: 10)
       let found: [VerifiedBackup]
