@@ -12,13 +12,13 @@ package protocol SuiteCommand: ParsableCommand {
   mutating func execute() throws(Failure) -> Int32
 }
 
-/// A program that holds several commands and runs the one whose name it was called by.
+/// A program that contains several commands and runs the one whose name it was called by.
 package enum Program {
   /// Runs the command and ends the process.
   ///
   /// - Parameters:
-  ///   - name: the program's own name, under which the first argument chooses the command.
-  ///   - commands: by the names under which they are installed.
+  ///   - name: the program's own name; if called so, the first argument selects the command.
+  ///   - commands: the commands by the names under which they are installed.
   package static func run(_ name: String, _ commands: [String: any ParsableCommand.Type]) -> Never {
     tbk_hold_standard_streams()
     tbk_raise_file_limit()
@@ -39,7 +39,7 @@ package enum Program {
       )
     }
     Messages.program = called
-    // What a verb leaves to tbk-sh is said in its name.
+    // A verb's messages through tbk-sh appear under the verb's name.
     if called == "tbk-sh", let verb = environment("TERMBACKUP_VERB") {
       Messages.program = "termbackup " + String(decoding: verb, as: UTF8.self)
     } else if called == "tbk-sh", arguments.first == "version" {
@@ -66,7 +66,7 @@ package enum Program {
       end(failure)
     } catch {
       let code = command.exitCode(for: error).rawValue
-      // A misspelt "-nosuch" has an "h" among its letters, and would be answered with help.
+      // A misspelt "-nosuch" contains the letter "h", and would show the help.
       let isAsked =
         arguments.contains("-h") || arguments.contains("--help")
         || !arguments.contains { $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.count > 2 }
@@ -87,7 +87,7 @@ package enum Program {
     }
   }
 
-  /// A negative number after an option is its value, if not a good one; the parser takes it for an option.
+  /// A negative number after an option is its value, even if invalid; the parser takes it for an option.
   private static func parse(
     _ arguments: inout [String], for command: any ParsableCommand.Type
   ) throws -> any ParsableCommand {
@@ -102,7 +102,7 @@ package enum Program {
     }
   }
 
-  /// The help of a command, with the options of its default subcommand: they follow only its name.
+  /// The help of a command, with the options of its default subcommand, which may follow its own name directly.
   private static func completed(_ help: String, of command: any ParsableCommand.Type) -> String {
     guard let defaultCommand = command.configuration.defaultSubcommand,
       let subcommands = help.firstIndex(of: "\nSUBCOMMANDS:"), let options = help.firstIndex(of: "\nOPTIONS:")
@@ -113,7 +113,7 @@ package enum Program {
     return help[..<options] + detail[start...] + gap + help[subcommands...]
   }
 
-  /// A wrong usage with the next thing to do, if it has no better one. Who runs a verb knows nothing of its commands.
+  /// Adds a hint to a usage error that has none. A user who runs a verb need not know the commands that it uses.
   private static func hinted(_ failure: Failure) -> Failure {
     let asked = environment("TERMBACKUP_VERB").map { "termbackup " + String(decoding: $0, as: UTF8.self) }
     return Failure(failure.code, failure.message, hint: failure.hint ?? "see '\(asked ?? Messages.program) --help'")
@@ -123,8 +123,8 @@ package enum Program {
     try command.execute()
   }
 
-  /// A script that cannot wait for each of its commands finds in the file that `TERMBACKUP_STAGE` names how to end
-  /// this one, and how it ended. Nothing that this process starts is meant.
+  /// Writes the process id, and later the result, to the file in `TERMBACKUP_STAGE`, for a script that cannot wait for
+  /// each of its commands. Child processes do not inherit this.
   private static func beginStage() {
     guard let path = unsafe getenv("TERMBACKUP_STAGE"), unsafe path.pointee != 0 else { return }
     let begun = unsafe tbk_begin_stage(path)
@@ -132,7 +132,7 @@ package enum Program {
     if begun != 0 { _exit(Failure(.io, "").exitStatus) }
   }
 
-  /// What is reported when memory has run out must exist before.
+  /// The report for exhausted memory must be allocated in advance.
   private static func prepareExhaustion() {
     let failure = Failure.exhaustedProcess
     let report = Array(Messages.text(of: failure).utf8)
@@ -143,7 +143,7 @@ package enum Program {
     }
   }
 
-  /// The parser's messages, in the way ours begin and end.
+  /// The parser's messages in the style of ours.
   private static func reworded(_ message: String) -> String {
     var text = message.split(separator: "\n").first.map(String.init) ?? message
     if text.hasPrefix("Error: ") { text.removeFirst(7) }
@@ -152,7 +152,7 @@ package enum Program {
     return first.lowercased() + text.dropFirst()
   }
 
-  /// The command's name: the last component of what was executed, or of a link on the way there.
+  /// The command's name: the last component of the executed path, or of a symbolic link on the way.
   private static func nameCalled(_ commands: [String: any ParsableCommand.Type]) -> String? {
     func known(_ path: RawPath) -> String? {
       let name = path.lastComponent.text
@@ -178,7 +178,7 @@ package enum Program {
     ProgressMeter.eraseCurrent()
     switch failure.code {
     case .brokenPipe:
-      // As if SIGPIPE had not been ignored: the shell sees what it expects.
+      // As if SIGPIPE had not been ignored: the shell sees the status it expects.
       tbk_end_stage(141)
       _ = tbk_default_signal(SIGPIPE)
       raise(SIGPIPE)
@@ -204,7 +204,7 @@ package enum Program {
 }
 
 extension String {
-  /// Where a text begins.
+  /// The start of the first occurrence of `text`.
   fileprivate func firstIndex(of text: String) -> Index? {
     indices.first { self[$0...].hasPrefix(text) }
   }

@@ -2,8 +2,8 @@ import ArgumentParser
 import CSystem
 import TBKCore
 
-/// Arguments are bytes to the kernel and strings to the parser. Bytes that are not UTF-8 travel
-/// through it as code points of a private plane, and come out as they were.
+/// Arguments are bytes to the kernel and strings to the parser. Bytes that are not UTF-8 are represented by private-use
+/// code points, and converted back unchanged.
 package enum ArgumentBytes {
   /// U+10FF00 stands for byte 0, U+10FFFF for byte 255.
   private static let base: UInt32 = 0x10_ff00
@@ -19,7 +19,7 @@ package enum ArgumentBytes {
     while index < bytes.count {
       var length = 1
       var scalar = Unicode.Scalar(base + UInt32(bytes[index]))!
-      // The longest prefix that is one character, if there is one.
+      // The longest valid UTF-8 character at this position, if any.
       for candidate in 1...4 where index + candidate <= bytes.count {
         let piece = bytes[index..<index + candidate]
         if let valid = String(validating: piece, as: UTF8.self)?.unicodeScalars.first,
@@ -47,7 +47,7 @@ package enum ArgumentBytes {
     return bytes
   }
 
-  /// The process's own arguments, without the name it was called by.
+  /// The process's own arguments, without the program name.
   package static func ofProcess() -> [String] {
     var arguments: [String] = []
     while let pointer = unsafe tbk_argument(Int32(arguments.count + 1)) {
@@ -63,7 +63,7 @@ package enum ArgumentBytes {
   }
 }
 
-/// Paths, names and patterns are options and operands as bytes.
+/// Paths, names and patterns can be options and operands as bytes.
 extension RawPath: ExpressibleByArgument {
   package init?(argument: String) {
     self.init(ArgumentBytes.decode(argument))

@@ -1,22 +1,21 @@
 import ArgumentParser
 import TBKCore
 
-/// A command that once had other options.
+/// A command with options that were removed.
 package protocol FormerOptions {
-  /// By each of them, what does its job now, as a hint.
+  /// For each removed option, a hint at its replacement.
   static var formerOptions: [String: String] { get }
 }
 
 /// The options of one command, as it declares them to the parser.
 ///
-/// The parser keeps the last value of an option that was given twice, and reports a missing operand
-/// before an unknown option. `fault(in:)` finds what it should have refused.
+/// The parser keeps the last value of a repeated option, and reports a missing operand before an unknown option.
+/// `fault(in:)` finds the errors that it should have reported.
 ///
-/// Values and operands that look like options are not known here: no command takes any, except what
-/// follows `--`.
+/// Values and operands that look like options are not supported: no command accepts any, except after `--`.
 package struct DeclaredOptions {
   private struct Declaration {
-    /// Flags take none.
+    /// False for flags.
     let takesValue: Bool
     let mayRepeat: Bool
   }
@@ -24,12 +23,12 @@ package struct DeclaredOptions {
   private var declarations: [Declaration] = []
   /// With their dashes: `--output`, `-o`.
   private var names: [String: Int] = [:]
-  /// What does the job of options that there are no more.
+  /// Hints at the replacements of removed options.
   private var former: [String: String] = [:]
-  /// How many operands stand before one that takes all the rest as it is; nil if none does.
+  /// How many operands precede one that takes all remaining arguments verbatim; nil if there is none.
   private var operandsBeforeRest: Int?
 
-  /// Those of the command that `arguments` chooses below `root`, and what follows its name.
+  /// The command below `root` that `arguments` selects, and the arguments after its name.
   private static func chosen(
     _ root: any ParsableCommand.Type, _ arguments: [String]
   ) -> (any ParsableCommand.Type, ArraySlice<String>) {
@@ -44,8 +43,8 @@ package struct DeclaredOptions {
     return (command, rest)
   }
 
-  /// The first option, from the left, that is unknown to the command or that is there again though
-  /// one value is kept; nil if there is none, or if something else is wrong before it.
+  /// The failure for the first option from the left that is unknown to the command, or repeated though only one value
+  /// is kept; nil if there is none, or if there is another error before it.
   package static func fault(
     in arguments: [String], of root: any ParsableCommand.Type
   ) -> Failure? {
@@ -55,13 +54,13 @@ package struct DeclaredOptions {
     return options.fault(in: rest)
   }
 
-  /// Whether an option of these arguments may be there twice. Finding out for sure takes longer.
+  /// Whether an option may be repeated in these arguments. A definite answer takes longer.
   package static func mayRepeat(_ arguments: [String]) -> Bool {
     var seen: Set<Substring> = []
     var short = false
     for argument in arguments.prefix(while: { $0 != "--" }) where isOption(argument) {
       let isShort = !argument.hasPrefix("--")
-      // A short name may be another name of any other option.
+      // A short name may be an alias of any other option.
       if short || isShort && !seen.isEmpty { return true }
       short = short || isShort
       if !seen.insert(name(of: argument)).inserted || isShort && argument.count > 2 { return true }
@@ -69,8 +68,8 @@ package struct DeclaredOptions {
     return false
   }
 
-  /// The arguments with values that begin with a hyphen joined to their options, for the parser takes
-  /// such a word for an option; nil if none does. A word that names an option of the command stays an option.
+  /// Joins values that begin with a hyphen to their options, as the parser would take them for options; nil if there
+  /// are none. A word that is an option of the command is never taken for a value.
   ///
   /// - Parameter isValue: whether a word that begins with a hyphen may be a value.
   package static func joiningValues(
@@ -97,7 +96,7 @@ package struct DeclaredOptions {
     return joined == arguments ? nil : joined
   }
 
-  /// Reads what the parser says about a command.
+  /// Reads the parser's description of a command.
   init(_ command: any ParsableCommand.Type) {
     add(Declaration(takesValue: false, mayRepeat: true), ["--help", "-h", "--version"])
     var reader = HelpReader(command._dumpHelp())
@@ -148,7 +147,7 @@ package struct DeclaredOptions {
         if !given.insert(declared).inserted, !declaration.mayRepeat {
           return Failure(.usage, "option '\(name)' was given more than once")
         }
-        // What is joined to a letter that takes a value is the value.
+        // The rest of a word after a letter that takes a value is the value.
         if declaration.takesValue, !isLast { break }
         if declaration.takesValue, isCluster || name.count == argument.count {
           guard let value = rest.popFirst(), !DeclaredOptions.isOption(value) else { return nil }
@@ -173,8 +172,8 @@ package struct DeclaredOptions {
   }
 }
 
-/// Reads the arguments out of the JSON in which the parser describes a command: its own output, so
-/// anything unexpected is nothing.
+/// Extracts the arguments from the parser's JSON description of a command. As it is the parser's own output, anything
+/// unexpected is ignored.
 private struct HelpReader {
   struct Argument {
     var kind = ""
@@ -215,7 +214,7 @@ private struct HelpReader {
     }
   }
 
-  /// The next byte that is no space; it stays.
+  /// The next byte that is not a space, without consuming it.
   private mutating func next() -> UInt8? {
     while position < bytes.count, bytes[position] <= 0x20 { position += 1 }
     return position < bytes.count ? bytes[position] : nil
@@ -253,7 +252,7 @@ private struct HelpReader {
     return .word(String(decoding: bytes[start..<min(position, bytes.count)], as: UTF8.self))
   }
 
-  /// What stands between quotes. An escape stays as it is: no name has one.
+  /// The content of a quoted string. Escapes are not decoded: no name has any.
   private mutating func string() -> String {
     guard skip("\"") else {
       position += 1

@@ -1,4 +1,4 @@
-/// The least number of characters to insert, remove or replace that makes one word the other.
+/// The least number of insertions, deletions and substitutions of characters that turn one word into the other.
 package func editDistance(_ one: String, _ other: String) -> Int {
   let (one, other) = (Array(one.unicodeScalars), Array(other.unicodeScalars))
   if max(one.count, other.count) > 64 { return .max }

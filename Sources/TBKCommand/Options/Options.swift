@@ -1,19 +1,19 @@
 import ArgumentParser
 
-/// What every command takes.
+/// Options of every command.
 package struct CommonOptions: ParsableArguments {
   @Flag(name: [.short, .long], help: "Print only warnings and errors.")
   package var quiet = false
 
   package init() {}
 
-  /// To be called first in `execute()`.
+  /// Call first in `execute()`.
   package func apply() {
     Messages.quiet = quiet
   }
 }
 
-/// What commands take that may ask for something.
+/// Options of commands that may prompt.
 package struct InputOptions: ParsableArguments {
   @Flag(name: .long, help: "Never ask; fail instead.")
   package var noInput = false
@@ -21,7 +21,7 @@ package struct InputOptions: ParsableArguments {
   package init() {}
 }
 
-/// What long work takes.
+/// Options of commands that show progress.
 package struct ProgressOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Show progress: auto, always or never.", valueName: "when"))
   package var progress = ProgressMode.auto

@@ -2,17 +2,17 @@ import ArgumentParser
 import TBKCore
 
 extension SecretSource.Kind {
-  /// Passwords are lines or files of keys, not documents.
+  /// Passwords are lines or key files, not documents.
   package static let password = SecretSource.Kind(
     noun: "password", option: "password", variable: "TERMBACKUP_PASSWORD", limit: 64 * 1024,
     code: .usage,
     stakes: "Choose a password. Without it nobody can open what it seals, not even you: keep a copy in "
       + "a safe place.")
-  /// What archives that are resealed are opened with.
+  /// Opens archives that are to be resealed.
   package static let oldPassword = SecretSource.Kind(
     noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
     limit: 64 * 1024, code: .usage)
-  /// What takes the place of a password, where `password` is the one in use.
+  /// Replaces the current password, which is `password`.
   package static let newPassword = SecretSource.Kind(
     noun: "new password", option: "new-password", variable: "TERMBACKUP_NEW_PASSWORD",
     limit: 64 * 1024, code: .usage,
@@ -22,13 +22,12 @@ extension SecretSource.Kind {
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage,
     stakes: "Choose a password for the key. Without it nobody can sign with the key, not even you.")
-  /// What an identity file is encrypted with.
+  /// Encrypts an identity file.
   static let identityPassword = SecretSource.Kind(
     noun: "password of the identity file", option: "identity-password",
     variable: "TERMBACKUP_IDENTITY_PASSWORD", limit: 64 * 1024, code: .usage)
 
-  /// Takes the variables of all other kinds out of the environment, so that no child of ours sees
-  /// them.
+  /// Removes the variables of all other kinds from the environment, so that no child process sees them.
   func withdrawOthers() {
     for name in SecretVariables.own where name != variable {
       for suffix in ["", "_FILE", "_COMMAND"] { _ = takeEnvironment(name + suffix) }
@@ -36,7 +35,7 @@ extension SecretSource.Kind {
   }
 }
 
-/// Where the password comes from: options, environment, a prompt.
+/// Sources of the password: options, environment, a prompt.
 package struct PasswordOptions: SecretOptions {
   @Option(name: .long, help: ArgumentHelp("Read the password from descriptor <n>.", valueName: "n"))
   package var passwordFd: Int32?
@@ -60,7 +59,7 @@ package struct PasswordOptions: SecretOptions {
     SecretSource(kind: kind, descriptor: passwordFd, file: passwordFile, command: passwordCommand)
   }
 
-  /// Takes the variables of all secrets out of the environment where no password is needed: no child
+  /// Removes the variables of all secrets from the environment when no password is needed, so that no child process
   /// sees them.
   package static func withdraw() {
     SecretSource.Kind.password.withdrawOthers()
@@ -69,15 +68,15 @@ package struct PasswordOptions: SecretOptions {
     }
   }
 
-  /// The password, from the first place that has one. No child sees the variables of a password or
-  /// of TermBackup's token afterwards.
+  /// The password from the first source that has one. Afterwards no child process sees the variables of a password or
+  /// of TermBackup's token.
   ///
   /// - Parameters:
-  ///   - kind: whose variables and words count.
-  ///   - confirming: whether a prompt asks twice, as before sealing.
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
-  ///   - kept: gives the one that is kept somewhere, which is looked for before anyone is asked.
+  ///   - kind: the kind of password, which determines its variables and messages.
+  ///   - confirming: whether to prompt twice, as before sealing.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - failed: the failure of the previous password, if one was tried; thrown unless that was entered at a prompt.
+  ///   - kept: returns a stored password; called before prompting.
   package func password(
     _ kind: SecretSource.Kind = .password, confirming: Bool, inputIsData: Bool,
     after failed: Failure? = nil, kept: () throws(Failure) -> Secret? = { () throws(Failure) in nil }
@@ -88,7 +87,7 @@ package struct PasswordOptions: SecretOptions {
   }
 }
 
-/// Where the password comes from that archives have had so far: options, environment, a prompt.
+/// Sources of the current password of archives: options, environment, a prompt.
 package struct OldPasswordOptions: SecretOptions {
   @Option(
     name: .long, help: ArgumentHelp("Read the old password from descriptor <n>.", valueName: "n"))
@@ -111,17 +110,17 @@ package struct OldPasswordOptions: SecretOptions {
       command: oldPasswordCommand)
   }
 
-  /// The old password, from the first place that has one. It is to be taken before the new one.
+  /// The old password from the first source that has one. Read it before the new one.
   ///
   /// - Parameters:
-  ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is used for something else.
+  ///   - refusing: whether prompts are forbidden.
+  ///   - inputIsData: whether standard input is used for data.
   package func password(refusing: Bool, inputIsData: Bool) throws(Failure) -> Secret {
     try source.secret(confirming: false, refusing: refusing, inputIsData: inputIsData, after: nil)
   }
 }
 
-/// Where the password of a private key comes from, in commands that have another password or none.
+/// Sources of the password of a private key, in commands that have another password or none.
 package struct KeyPasswordOptions: SecretOptions {
   @Option(
     name: .long,
@@ -146,13 +145,13 @@ package struct KeyPasswordOptions: SecretOptions {
       command: keyPasswordCommand)
   }
 
-  /// The password, from the first place that has one; a prompt is the last. It is to be taken
-  /// before another secret, which withdraws its variables.
+  /// The password from the first source that has one, the prompt last. Read it before another secret, which removes its
+  /// variables from the environment.
   ///
   /// - Parameters:
-  ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
+  ///   - refusing: whether prompts are forbidden.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - failed: the failure of the previous password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     confirming: Bool = false, refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {
@@ -160,7 +159,7 @@ package struct KeyPasswordOptions: SecretOptions {
   }
 }
 
-/// Where the password of an identity file comes from, where one is encrypted.
+/// Sources of the password of an encrypted identity file.
 package struct IdentityPasswordOptions: SecretOptions {
   @Option(
     name: .long,
@@ -186,13 +185,13 @@ package struct IdentityPasswordOptions: SecretOptions {
       command: identityPasswordCommand)
   }
 
-  /// The password, from the first place that has one; a prompt is the last. It is to be taken
-  /// before another secret, which withdraws its variables.
+  /// The password from the first source that has one, the prompt last. Read it before another secret, which removes its
+  /// variables from the environment.
   ///
   /// - Parameters:
-  ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - failed: the failure of the last password, if one was tried; thrown unless that was entered at a prompt.
+  ///   - refusing: whether prompts are forbidden.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - failed: the failure of the previous password, if one was tried; thrown unless that was entered at a prompt.
   package func password(
     refusing: Bool, inputIsData: Bool, after failed: Failure? = nil
   ) throws(Failure) -> Secret {

@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// Options that name a place where a secret of one kind is: a descriptor, a file or a command.
+/// Options that name the source of one kind of secret: a descriptor, a file or a command.
 package protocol SecretOptions: ParsableArguments {
   var source: SecretSource { get }
 }
@@ -10,6 +10,6 @@ extension SecretOptions {
     if let complaint = source.complaint { throw ValidationError(complaint) }
   }
 
-  /// Whether one of the options names a place.
+  /// Whether one of the options is given.
   package var isGiven: Bool { source.isGiven }
 }

@@ -2,22 +2,23 @@ import Glibc
 import Synchronization
 import TBKCore
 
-/// Where a password or a token comes from: a descriptor, a file or a command that an
-/// option names, then the same in the environment. It never asks.
+/// The source of a password or token: a descriptor, a file or a command named by an option, else the same in the
+/// environment.
 package struct SecretSource {
-  /// What is looked for.
+  /// A kind of secret.
   package struct Kind: Sendable {
     /// The noun in messages.
     let noun: String
-    /// What options begin with, as in "password" and `--password-fd`.
+    /// The prefix of its options: "password" for `--password-fd`.
     let option: String
-    /// The variable with the secret itself; `_FILE` and `_COMMAND` follow it for the others.
+    /// The variable with the secret itself; with `_FILE` or `_COMMAND` added, the variable that names a file or
+    /// command.
     let variable: String
     /// The most bytes, without the newline at the end.
     let limit: Int
     /// The code of the failure for a secret that is empty or too long.
     let code: Failure.Code
-    /// Shown before the prompt for a new one: what depends on it.
+    /// Shown before the prompt for a new secret: what depends on it.
     var stakes: String?
   }
 
@@ -29,7 +30,7 @@ package struct SecretSource {
   let file: RawPath?
   let command: RawPath?
 
-  /// What is wrong with the options; nil if at most one is given.
+  /// The error in the options; nil if at most one is given.
   var complaint: String? {
     guard [descriptor != nil, file != nil, command != nil].count(where: { $0 }) > 1 else {
       return nil
@@ -38,10 +39,10 @@ package struct SecretSource {
     return "only one of --\(option)-fd, --\(option)-file and --\(option)-command"
   }
 
-  /// The secret from the first place that has one; nil if none has. The variables are taken out of
-  /// the environment, so that no child sees them.
+  /// The secret from the first source that has one, without prompting; nil if there is none. The variables are removed
+  /// from the environment, so that no child process sees them.
   ///
-  /// - Parameter inputIsData: whether standard input is used for something else.
+  /// - Parameter inputIsData: whether standard input is used for data.
   func secret(inputIsData: Bool) throws(Failure) -> Secret? {
     let variable = kind.variable
     let isSetEmpty = unsafe getenv(variable).map { unsafe $0.pointee == 0 } ?? false
@@ -61,15 +62,15 @@ package struct SecretSource {
     return nil
   }
 
-  /// The secret from the first place that has one; a prompt is the last.
+  /// The secret from the first source that has one, the prompt last.
   ///
   /// - Parameters:
-  ///   - confirming: whether a prompt asks twice, as for a new one.
-  ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - failed: the failure of the last secret, if one was tried; thrown unless that was entered at a prompt.
-  ///   - prepare: called before places are looked at.
-  ///   - kept: gives the one that is kept somewhere, which is looked for before anyone is asked.
+  ///   - confirming: whether to prompt twice, as for a new secret.
+  ///   - refusing: whether prompts are forbidden.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - failed: the failure of the previous secret, if one was tried; thrown unless that was entered at a prompt.
+  ///   - prepare: called before the sources are checked.
+  ///   - kept: returns a stored secret; called before prompting.
   func secret(
     confirming: Bool, refusing: Bool, inputIsData: Bool, after failed: Failure?, prepare: () -> Void = {},
     kept: () throws(Failure) -> Secret? = { () throws(Failure) in nil }
@@ -82,15 +83,15 @@ package struct SecretSource {
     return try ask(prompt, confirming: confirming, refusing: refusing)
   }
 
-  /// Whether one of the options names a place.
+  /// Whether one of the options is given.
   var isGiven: Bool { descriptor != nil || file != nil || command != nil }
 
-  /// The secret that a person at the terminal enters, unseen. Throws `.usage` where there is none.
+  /// Prompts for the secret at the terminal, without echo. Throws `.usage` if there is no terminal.
   ///
   /// - Parameters:
   ///   - prompt: as in "Password".
-  ///   - confirming: whether it is a new one, which is asked for twice, and again if the two differ.
-  ///   - refusing: whether nothing may be asked.
+  ///   - confirming: whether it is a new secret, which is prompted for twice, and again if the two differ.
+  ///   - refusing: whether prompts are forbidden.
   func ask(_ prompt: String, confirming: Bool, refusing: Bool) throws(Failure) -> Secret {
     let option = kind.option
     let hint = "give --\(option)-file, --\(option)-fd, --\(option)-command or \(kind.variable)_FILE"
@@ -118,9 +119,9 @@ package struct SecretSource {
     throw Failure(.usage, "the two passwords differ")
   }
 
-  /// Another secret, from the person who entered the last one; throws `failed` if it did not come from a prompt.
+  /// Prompts again after a failure; throws `failed` if the last secret did not come from a prompt.
   ///
-  /// - Parameter failed: the failure of the last one.
+  /// - Parameter failed: the failure of the last secret.
   func askAgain(_ prompt: String, after failed: Failure) throws(Failure) -> Secret {
     let noun = kind.noun
     guard SecretSource.entered.withLock({ $0.contains(noun) }) else { throw failed }
@@ -138,7 +139,7 @@ package struct SecretSource {
     guard fcntl(descriptor, F_GETFD) >= 0 else {
       throw Failure(.usage, "\(option): the descriptor is not open")
     }
-    // A standard stream stays, or what is opened next would take its place.
+    // A standard stream stays open, or the next file opened would take its number.
     let opened =
       descriptor < 3 ? Descriptor(borrowing: descriptor) : Descriptor(owning: descriptor)
     return try read(opened, "descriptor \(descriptor)")
@@ -155,12 +156,12 @@ package struct SecretSource {
   }
 
   private func run(_ command: [UInt8]) throws(Failure) -> Secret {
-    // It sees no secret. What may print a token may have one of its own, as `gh auth token`.
+    // It gets no secrets, except that a token command may use a token of its own, as `gh auth token` does.
     let kept = kind.code == .token ? ["GH_TOKEN", "GH_ENTERPRISE_TOKEN"] : []
     let child = try ChildProcess(
       try splitShellWords(command),
       environment: SecretVariables.environmentWithout(keeping: kept))
-    // A command that failed mostly printed nothing: that it failed says more than that.
+    // A failed command has usually printed nothing: report the failure rather than the empty output.
     return try read(child.output, "the \(kind.noun) command") { () throws(Failure) in
       if let reason = try child.wait() {
         throw Failure(.configuration, "the \(kind.noun) command failed: \(reason)")
@@ -170,7 +171,7 @@ package struct SecretSource {
 
   /// Reads to the end; one trailing newline is not part of the secret.
   ///
-  /// - Parameter ended: called at the end of what is read, before it is used.
+  /// - Parameter ended: called at the end of the input, before the secret is used.
   private func read(
     _ descriptor: Descriptor, _ place: String, ended: () throws(Failure) -> Void = {}
   ) throws(Failure) -> Secret {
@@ -198,7 +199,7 @@ package struct SecretSource {
   }
 }
 
-/// The value of a variable, which no child of ours will see.
+/// The value of a variable, which is removed from the environment.
 func takeEnvironment(_ name: String) -> [UInt8]? {
   defer { unsafe _ = unsetenv(name) }
   return environment(name)

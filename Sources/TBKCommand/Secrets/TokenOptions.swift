@@ -7,8 +7,8 @@ extension SecretSource.Kind {
     noun: "token", option: "token", variable: "TERMBACKUP_TOKEN", limit: 1024, code: .token)
 }
 
-/// Where the token of a network store comes from: options, environment. Nothing is asked for; what
-/// config.json holds comes after all of these, and is its reader's business.
+/// Sources of the token for a network store: options, environment; never a prompt. A token in config.json is used last,
+/// by the code that reads that file.
 package struct TokenOptions: SecretOptions {
   @Option(name: .long, help: ArgumentHelp("Read the token from descriptor <n>.", valueName: "n"))
   package var tokenFd: Int32?
@@ -27,12 +27,12 @@ package struct TokenOptions: SecretOptions {
     SecretSource(kind: .token, descriptor: tokenFd, file: tokenFile, command: tokenCommand)
   }
 
-  /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND,
-  /// TERMBACKUP_TOKEN, GITHUB_TOKEN; nil if none has one. No child sees the variables afterwards.
+  /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND, TERMBACKUP_TOKEN,
+  /// GITHUB_TOKEN; nil if there is none. Afterwards no child process sees the variables.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - sharing: whether GITHUB_TOKEN counts, which is everybody's.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - sharing: whether GITHUB_TOKEN, which other programs share, counts.
   package func token(inputIsData: Bool, sharing: Bool = true) throws(Failure) -> Secret? {
     SecretSource.Kind.token.withdrawOthers()
     var shared = takeEnvironment("GITHUB_TOKEN")
@@ -47,8 +47,7 @@ package struct TokenOptions: SecretOptions {
     return secret
   }
 
-  /// The token that a person at the terminal enters, unseen; nil for an empty line, or where there
-  /// is no terminal.
+  /// Prompts for the token at the terminal, without echo; nil for an empty line, or if there is no terminal.
   package static func ask(_ prompt: String) throws(Failure) -> Secret? {
     guard let terminal = try? Terminal() else { return nil }
     let token = try terminal.secret(prompt, limit: SecretSource.Kind.token.limit)
@@ -57,7 +56,7 @@ package struct TokenOptions: SecretOptions {
     return token
   }
 
-  /// A token goes into the header of a request: visible ASCII, no blanks. Throws `.token`.
+  /// Throws `.token` unless the token can be part of a request header: visible ASCII, no blanks.
   package static func check(_ token: borrowing Secret) throws(Failure) {
     if token.count > SecretSource.Kind.token.limit {
       throw Failure(.token, "the token is longer than \(SecretSource.Kind.token.limit) bytes")

@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 import TBKCore
 
-/// What a command says to the person who runs it, on standard error.
+/// A command's messages to the user, on standard error.
 package enum Messages {
   private struct Settings {
     var program = "tbk"
@@ -25,40 +25,41 @@ package enum Messages {
     set { settings.withLock { $0.json = newValue } }
   }
 
-  /// Whether notices are left out. Warnings and errors never are.
+  /// Whether to suppress notices. Warnings and errors are always shown.
   package static var quiet: Bool {
     get { settings.withLock { $0.quiet } }
     set { settings.withLock { $0.quiet = newValue } }
   }
 
-  /// Something that the result lacks, or that will go wrong later.
+  /// Something missing from the result, or that will fail later.
   package static func warning(_ text: String) {
     put("\(program): \(coloured("warning: ", yellow))\(text)\n")
   }
 
-  /// Something worth knowing that `--quiet` leaves out.
+  /// Something worth knowing, which `--quiet` suppresses.
   package static func notice(_ text: String) {
     if !quiet { put("\(program): \(text)\n") }
   }
 
-  /// What another program has to say, which `--quiet` does not leave out.
+  /// A message of another program, which `--quiet` does not suppress.
   package static func relay(_ text: String) { put("\(program): \(text)\n") }
 
-  /// Whoever started this one as a stage finds the report as JSON after its status, and prints it if JSON is asked for.
+  /// Reports a failure. If this process is a stage, the report is also recorded as JSON after its status, for its
+  /// caller to print if JSON is asked for.
   package static func report(_ failure: Failure) {
     let note = Array((jsonReport(failure) + "\n").utf8)
     let isNoted = unsafe note.withUnsafeBufferPointer { bytes in
       unsafe bytes.withMemoryRebound(to: CChar.self) { unsafe tbk_note_stage($0.baseAddress!, $0.count) }
     }
-    // Whoever started a stage that got nothing knows whether another one is at fault.
+    // The caller of a stage with empty input knows whether another stage failed.
     if isNoted != 0, json || failure == .emptyArchive { return }
     put(text(of: failure))
   }
 
-  /// An error that a script has found.
+  /// An error found by a script.
   package static func error(_ message: String, hint: String?) { put(text(message, hint)) }
 
-  /// The whole report, with the newline at its end.
+  /// The complete report, with the final newline.
   static func text(of failure: Failure) -> String {
     json ? jsonReport(failure) + "\n" : text(failure.message, failure.hint)
   }
@@ -71,7 +72,7 @@ package enum Messages {
   private static let red = 31
   private static let yellow = 33
 
-  /// Whether what goes there may be in colours.
+  /// Whether output to this descriptor may be coloured.
   package static func isColoured(_ output: Descriptor) -> Bool {
     let forbidden = environment("NO_COLOR") ?? []
     let terminal = environment("TERM") ?? []
@@ -79,7 +80,7 @@ package enum Messages {
       && output.isTerminal
   }
 
-  /// The text in a colour, on a terminal that has some and where NO_COLOR does not forbid it.
+  /// The text in a colour, if the terminal supports it and NO_COLOR is not set.
   private static func coloured(_ text: String, _ colour: Int) -> String {
     guard isColoured(.standardError) else { return text }
     return "\u{1b}[\(colour)m\(text)\u{1b}[0m"
@@ -89,7 +90,7 @@ package enum Messages {
     jsonReport(failure.typeName, failure.message, failure.hint, failure.exitStatus, failure.httpStatus)
   }
 
-  /// An error as programs get it, without the newline.
+  /// An error as JSON, without a newline.
   package static func jsonReport(
     _ type: String, _ message: String, _ hint: String?, _ status: Int32, _ httpStatus: Int? = nil
   ) -> String {
@@ -116,14 +117,14 @@ package enum Messages {
     return output + "\""
   }
 
-  /// Messages are lost rather than reported if standard error cannot take them.
+  /// If standard error cannot be written, messages are lost without an error.
   private static func put(_ text: String) {
     ProgressMeter.eraseCurrent()
     Descriptor.standardError.writeMessage(Array(text.utf8).span)
   }
 }
 
-/// Standard output of commands that print text: buffered, and checked when it is flushed.
+/// Standard output of commands that print text: buffered, and checked when flushed.
 package enum StandardOutput {
   private static let buffer = Mutex<[UInt8]>([])
 
@@ -137,7 +138,7 @@ package enum StandardOutput {
     if full { try flush() }
   }
 
-  /// Hands everything to the kernel; a failure here is a failure of the command.
+  /// Writes everything out; a failure is a failure of the command.
   package static func flush() throws(Failure) {
     let pending = buffer.withLock { buffer in
       let pending = buffer

@@ -4,7 +4,7 @@ import Glibc
 import Synchronization
 import TBKCore
 
-/// When progress is shown.
+/// When to show progress.
 package enum ProgressMode: String, ExpressibleByArgument, CaseIterable, Sendable {
   /// On a terminal that can move its cursor.
   case auto
@@ -12,10 +12,10 @@ package enum ProgressMode: String, ExpressibleByArgument, CaseIterable, Sendable
   case never
 }
 
-/// A line on standard error that says how far long work has come. Drawn at most ten times a second.
+/// A line on standard error that shows the progress of long work. Drawn at most ten times a second.
 package final class ProgressMeter: Sendable {
   private struct State {
-    /// When bytes began to flow, what was done by then, and when the last ones came.
+    /// When bytes began to flow, how many were done before, and when the last ones moved.
     var started: Int64
     var before: UInt64 = 0
     var last: Int64 = 0
@@ -30,13 +30,13 @@ package final class ProgressMeter: Sendable {
 
   private let label: String
   private let enabled: Bool
-  /// The terminal that prompts share; nil if standard error is not one.
+  /// The terminal shared with prompts; nil if standard error is not one.
   private let terminal: Descriptor?
   private let state: Mutex<State>
 
   /// - Parameters:
-  ///   - label: what is being done, as in "sealing".
-  ///   - total: bytes, if they are known.
+  ///   - label: the activity, such as "sealing".
+  ///   - total: in bytes, if known.
   package init(_ label: String, mode: ProgressMode, total: UInt64? = nil) {
     self.label = label
     let able = Descriptor.standardError.isTerminal && environment("TERM") != Array("dumb".utf8)
@@ -55,12 +55,12 @@ package final class ProgressMeter: Sendable {
     state.withLock { $0.total = total }
   }
 
-  /// Counts `bytes` more; fewer, if they have to be sent again.
+  /// Counts `bytes` more; negative if they must be sent again.
   package func advance(_ bytes: Int) {
     guard enabled else { return }
     let now = Timestamp.now().nanoseconds
     let line: String? = state.withLock { state in
-      // What waits at the start, as for a key to be derived, says nothing of the rate.
+      // A delay at the start, such as for key derivation, does not count for the rate.
       if now - state.last > 300_000_000, state.last - state.started < 1_000_000_000 {
         (state.started, state.before) = (now, state.done)
       }
@@ -77,7 +77,7 @@ package final class ProgressMeter: Sendable {
     if let line { put("\r" + line + "\u{1b}[K") }
   }
 
-  /// Removes the line, before anything else is written to the terminal.
+  /// Erases the line, before anything else is written to the terminal.
   package static func eraseCurrent() {
     current.withLock { $0 }?.erase()
   }
@@ -97,7 +97,7 @@ package final class ProgressMeter: Sendable {
 
   private func put(_ text: String) {
     TerminalTurn.borrow(terminal) {
-      // Also after a signal: what is drawn has to go.
+      // After a signal too: the line must be erased.
       Descriptor.standardError.writeMessage(Array(text.utf8).span)
     }
   }
@@ -110,12 +110,12 @@ package final class ProgressMeter: Sendable {
       estimates: now - state.started >= 1_000_000_000)
   }
 
-  /// The line for a terminal of so many columns, three of which stay free, for a "^C" too: where it is too narrow,
-  /// first the bar goes, then the amounts, then the rate.
+  /// The line for a terminal of this width, leaving three columns free, such as for "^C": if it is too narrow, first
+  /// the bar is left out, then the amounts, then the rate.
   ///
   /// - Parameters:
   ///   - rate: bytes per second.
-  ///   - estimates: whether the rate is known long enough to say how long the rest takes.
+  ///   - estimates: whether the rate is stable enough to estimate the remaining time.
   package static func line(
     _ label: String, done: UInt64, total: UInt64?, rate: Double, columns: Int, estimates: Bool = true
   ) -> String {

@@ -3,24 +3,24 @@ import Glibc
 import Synchronization
 import TBKCore
 
-/// The controlling terminal, whatever standard input and output are.
+/// The controlling terminal, independent of standard input and output.
 package final class Terminal {
   private let descriptor: Descriptor
-  /// Never waits: what was there to read may have been thrown away by now, as Ctrl-Z and a shell do.
+  /// Non-blocking: input that poll reported may have been discarded since, as by Ctrl-Z and a shell.
   private let input: Descriptor
   private var turn: TerminalTurn?
 
-  /// Fails where there is no terminal.
+  /// Throws if there is no terminal.
   package init() throws(Failure) {
     descriptor = try Descriptor.workingDirectory.open(RawPath("/dev/tty"), O_RDWR)
     input = try Descriptor.workingDirectory.open(RawPath("/dev/tty"), O_RDONLY | O_NONBLOCK)
   }
 
-  /// Asks for a line without showing it; the line may be empty.
+  /// Prompts for a line without echo; the line may be empty.
   ///
-  /// Stopped at the prompt (Ctrl-Z), it gives the terminal back as it was; continued, it hides what is
-  /// typed again and repeats the prompt. It ends with `.brokenPipe` when nobody reads standard output
-  /// any more, so that a pipe whose other commands have failed does not wait for an answer.
+  /// When stopped at the prompt (Ctrl-Z), restores the terminal; when continued, turns echo off again and repeats the
+  /// prompt. Throws `.brokenPipe` if standard output has no reader any more, so that a pipeline whose other commands
+  /// have failed does not wait for input.
   ///
   /// - Parameter limit: the most bytes; a longer line is a `.usage` failure.
   package func secret(_ prompt: String, limit: Int) throws(Failure) -> Secret {
@@ -30,7 +30,7 @@ package final class Terminal {
     defer { stops.end() }
     defer {
       set(shown)
-      // Also after a signal.
+      // After a signal too.
       descriptor.writeMessage(Array("\n".utf8).span)
     }
     var line = [UInt8](repeating: 0, count: limit + 1)
@@ -57,7 +57,7 @@ package final class Terminal {
     }
   }
 
-  /// Reads what is there. Returns the number of bytes, 0 at the end, or nil if there is nothing left to read.
+  /// Reads what is available. Returns the number of bytes, 0 at the end, or nil if nothing is available.
   private func read(into buffer: inout [UInt8]) throws(Failure) -> Int? {
     let count = unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(input.number, $0.baseAddress, $0.count) }
     if count >= 0 { return count }
@@ -71,11 +71,11 @@ package final class Terminal {
     try descriptor.write(Array("\(line)\n".utf8).span)
   }
 
-  /// Waits until no other command prompts or draws, and clears what one has drawn.
+  /// Waits until no other command prompts or draws, and erases what one has drawn.
   private func takeTurn() throws(Failure) {
     guard turn == nil else { return }
     turn = try TerminalTurn.take()
-    // Another command's progress may stand on the line.
+    // Another command's progress may be on the line.
     let terminal = environment("TERM") ?? []
     if turn != nil, !terminal.isEmpty, terminal != Array("dumb".utf8) {
       try descriptor.write(Array("\r\u{1b}[K".utf8).span)
@@ -90,16 +90,16 @@ package final class Terminal {
     return settings
   }
 
-  /// In the background this waits until the command is in the foreground again.
+  /// In the background this blocks until the command is in the foreground again.
   private func set(_ settings: termios) {
     var settings = settings
     while unsafe tcsetattr(descriptor.number, TCSAFLUSH, &settings) != 0, errno == EINTR {}
   }
 
-  /// Shows again what is typed, unless the shell has taken the terminal back by now and set it up itself: it
-  /// does as soon as the command that started this one has stopped.
+  /// Turns echo back on, unless the shell has already reclaimed and reset the terminal: it does so as soon as the
+  /// command that started this one has stopped.
   private func giveBack(_ shown: termios) {
-    // In the background a change of the terminal would stop this process before it stops itself.
+    // Changing the terminal from the background would stop this process too early.
     Terminal.withBlocked(SIGTTOU) {
       guard var now = try? settings(), now.c_lflag & tcflag_t(ECHO) == 0, now.c_lflag & tcflag_t(ICANON) != 0 else {
         return
@@ -110,7 +110,7 @@ package final class Terminal {
     }
   }
 
-  /// Does something while a signal to this thread waits.
+  /// Runs `body` with a signal blocked in this thread.
   fileprivate static func withBlocked(_ number: Int32, _ body: () -> Void) {
     var blocked = sigset_t()
     var before = sigset_t()
@@ -121,8 +121,8 @@ package final class Terminal {
     unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
   }
 
-  /// Stops as the terminal asked, with its settings as they were. Returns whether the prompt has to be
-  /// repeated: this process was stopped, by this or by something else.
+  /// Stops the process if the terminal has requested it, with its settings restored. Returns whether the prompt must be
+  /// repeated: the process was stopped, by this or otherwise.
   private func wasStopped(_ stops: StopSignals, _ shown: termios) throws(Failure) -> Bool {
     try Interruption.check()
     if stops.isStopping {
@@ -136,8 +136,8 @@ package final class Terminal {
     return stops.wasContinued
   }
 
-  /// Whether something can be read, within a moment. Throws `.brokenPipe` if standard output is a pipe that
-  /// nobody reads.
+  /// Waits a moment, and returns whether input is available. Throws `.brokenPipe` if standard output is a pipe without
+  /// a reader.
   private func isReady() throws(Failure) -> Bool {
     var waiting = [
       pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0),
@@ -154,11 +154,11 @@ package final class Terminal {
   }
 }
 
-/// What job control does to a process while it prompts.
+/// Job control signals during a prompt.
 private final class StopSignals {
   private static let stopping = Atomic<Bool>(false)
   private static let continued = Atomic<Bool>(false)
-  /// Whether the shell has job control: else nothing stops us.
+  /// Whether the shell has job control; otherwise stop signals are ignored.
   private let isHeeded = tbk_signal_is_ignored(SIGTSTP) == 0
 
   init() {
@@ -183,12 +183,12 @@ private final class StopSignals {
 
   var isStopping: Bool { Self.stopping.load(ordering: .relaxed) }
 
-  /// Whether the process was continued since it was last asked.
+  /// Whether the process was continued since the last call.
   var wasContinued: Bool { Self.continued.exchange(false, ordering: .relaxed) }
 
-  /// Stops the process, unless it has been continued since it was asked to stop; returns when it is continued.
+  /// Stops the process, unless it was continued since the stop request; returns when it is continued.
   func stop() {
-    // A SIGCONT takes back a stop that waits, so none comes too late.
+    // A SIGCONT discards a pending stop signal, so none arrives late.
     Terminal.withBlocked(SIGTSTP) {
       _ = tbk_default_signal(SIGTSTP)
       raise(SIGTSTP)

@@ -2,10 +2,10 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// Whose turn it is on a terminal that several commands of a pipe share: flock(2) on the terminal's own
-/// file. A prompt has it to itself, and no progress is drawn meanwhile.
+/// A lock on a terminal shared by several commands of a pipeline: flock(2) on the terminal's own file. A prompt takes
+/// it exclusively, and no progress is drawn meanwhile.
 ///
-/// Where the terminal cannot be found or opened, everybody has a turn.
+/// If the terminal cannot be found or opened, there is no locking.
 final class TerminalTurn {
   private let file: Descriptor
 
@@ -13,7 +13,7 @@ final class TerminalTurn {
 
   deinit { flock(file.number, LOCK_UN) }
 
-  /// Waits until no other command prompts, or draws progress.
+  /// Waits until no other command prompts or draws progress.
   static func take() throws(Failure) -> TerminalTurn? {
     guard let file = open() else { return nil }
     while flock(file.number, LOCK_EX | LOCK_NB) != 0 {
@@ -24,7 +24,7 @@ final class TerminalTurn {
     return TerminalTurn(file)
   }
 
-  /// The terminal that standard error, or else input or output, leads to: /dev/tty has one file for all.
+  /// The terminal of standard error, or else of input or output: not /dev/tty, which is one file for all terminals.
   static func open() -> Descriptor? {
     for number: Int32 in [2, 0, 1] {
       var name = [CChar](repeating: 0, count: 4096)
@@ -41,7 +41,7 @@ final class TerminalTurn {
     return nil
   }
 
-  /// Does something short on the terminal unless a prompt is there.
+  /// Runs `body`, something short on the terminal, unless there is a prompt.
   static func borrow(_ file: Descriptor?, _ body: () -> Void) {
     guard let file else { return body() }
     guard flock(file.number, LOCK_SH | LOCK_NB) == 0 else { return }
