@@ -3,27 +3,26 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// The audit log: a file that only grows, and a small one beside it that says how far.
+/// The audit log: an append-only file, and a small state file beside it that records its end.
 package struct AuditFile {
   package let path: RawPath
   let statePath: RawPath
   private let maximumWait: Int
 
-  /// Lines of ours are far shorter.
+  /// In bytes; our own lines are far shorter.
   private static let lineLimit = 64 * 1024
 
-  /// - Parameter maximumWait: seconds to wait for another process that writes or reads the log.
+  /// - Parameter maximumWait: seconds to wait for another process that has the log locked.
   package init(_ path: RawPath, maximumWait: Int = 60) {
     self.path = path
     self.maximumWait = maximumWait
     statePath = RawPath(path.bytes + Array(".state".utf8))
   }
 
-  /// Appends one entry with one write, under a lock.
+  /// Appends an entry in a single write, under a lock.
   ///
-  /// A line that was truncated by a crash is ended first. After a loss the new entry follows the
-  /// line that is missing, so that the gap shows for good. Returns what is wrong with the log as
-  /// it was found, or nil.
+  /// A line truncated by a crash is terminated first. If lines were lost, the new entry links to the missing line, so
+  /// that the gap stays visible. Returns what was wrong with the log, or nil.
   package func append(_ entry: AuditEntry) throws(Failure) -> String? {
     let file = try Descriptor.workingDirectory.openOwned(
       path, O_RDWR | O_APPEND | O_NOFOLLOW)
@@ -45,8 +44,8 @@ package struct AuditFile {
     return complaint
   }
 
-  /// Hands every line from the start to `body`, its number first, and returns what is wrong with
-  /// the end of the log, or nil. A log that does not exist has no lines.
+  /// Passes every line to `body` with its number, and returns what is wrong with the end of the log, or nil. A log that
+  /// does not exist has no lines.
   package func read(
     _ body: (_ number: UInt64, _ line: [UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> String? {
@@ -59,7 +58,7 @@ package struct AuditFile {
     guard try file.status().st_mode & S_IFMT == S_IFREG else {
       throw Failure(.cannotCreate, "\(path.display) is not a regular file")
     }
-    // Not while a line is being written.
+    // Do not read while a line is being written.
     try lock(file, shared: true)
     let size = UInt64(try file.status().st_size)
     var number: UInt64 = 0
@@ -72,7 +71,7 @@ package struct AuditFile {
 
   // MARK: Inside
 
-  /// The end of the log as it is, and whether its last line is complete.
+  /// The current end of the log, and whether its last line is complete.
   private struct End {
     var state: AuditState
     var endsInNewline = true
@@ -83,7 +82,7 @@ package struct AuditFile {
     return try AuditState(bytes, place: statePath.display)
   }
 
-  /// Throws `.tryAgain` when others hold the log for too long.
+  /// Throws `.tryAgain` if other processes keep the log locked for too long.
   func lock(_ file: Descriptor, shared: Bool = false) throws(Failure) {
     let deadline = monotonicNanoseconds() + Int64(maximumWait) * 1_000_000_000
     while flock(file.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 {
@@ -100,8 +99,7 @@ package struct AuditFile {
     }
   }
 
-  /// Compares the log with what is known of it. Reads only what was added since, and the last
-  /// known line.
+  /// Compares the log with its recorded state. Reads only what was added since, and the last known line.
   private func survey(
     _ file: Descriptor, size: UInt64, known: AuditState?
   ) throws(Failure) -> (End, complaint: String?) {
@@ -113,7 +111,7 @@ package struct AuditFile {
       return (end, complaint)
     }
     var end = End(state: known)
-    // The line that ends where the log ended must be the one that was last.
+    // The line that ends at the recorded size must be the recorded last line.
     var intact = known.size <= size
     if intact, known.count > 0 { intact = try lastHash(file, known) == known.last }
     guard intact else {
@@ -128,7 +126,7 @@ package struct AuditFile {
     return (end, nil)
   }
 
-  /// Counts the lines from an offset on into `end`; `body` hears of each whether it is ours.
+  /// Counts the lines from an offset into `end`; calls `body` for each with whether it is a hashed entry.
   private func extend(
     _ end: inout End, _ file: Descriptor, from offset: UInt64, _ body: (Bool) -> Void
   ) throws(Failure) {
@@ -164,8 +162,8 @@ package struct AuditFile {
     return bytes
   }
 
-  /// Hands on the lines from an offset, each without its newline; returns whether the last one
-  /// had one. An overlong line comes in pieces, none of which is an entry.
+  /// Passes on the lines from an offset, each without its newline; returns whether the last one had one. An overlong
+  /// line is passed in pieces, none of which is a valid entry.
   func eachLine(
     of file: Descriptor, from start: UInt64, _ body: ([UInt8]) throws(Failure) -> Void
   ) throws(Failure) -> Bool {

@@ -3,37 +3,37 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// Whether an audit log is what was written, as far as the log and the state beside it can tell.
+/// The result of checking an audit log against its hashes and its state file.
 package struct AuditVerification: Sendable {
   package enum Kind: String, Sendable {
-    /// Not an entry of a log.
+    /// Not a valid entry.
     case malformed
-    /// Without a hash, after lines that have one.
+    /// An entry without a hash after entries that have one.
     case unhashed
     case changed, missing, inserted, moved
     /// The end was truncated.
     case cut
-    /// What is kept beside the log is gone or unreadable.
+    /// The state file is missing or unreadable.
     case state
   }
 
   package struct Problem: Equatable, Sendable {
     package let kind: Kind
-    /// From 1, in the log as it is.
+    /// From 1, in the current log.
     package let line: UInt64
-    /// Names the lines.
+    /// Names the lines concerned.
     package let message: String
   }
 
-  /// More are not collected.
+  /// At most this many problems are collected.
   package static let problemLimit = 1000
 
   package fileprivate(set) var lines: UInt64 = 0
-  /// How many lines at the front bear no hash: TermBackup 6 wrote them.
+  /// How many lines at the start have no hash: TermBackup 6 wrote them.
   package fileprivate(set) var unhashed: UInt64 = 0
   /// The hash of the last line, or 32 zero bytes.
   package fileprivate(set) var last = AuditState.beforeFirst
-  /// In the order of their lines.
+  /// In line order.
   package fileprivate(set) var problems: [Problem] = []
 
   package var holds: Bool { problems.isEmpty }
@@ -46,18 +46,17 @@ package struct AuditVerification: Sendable {
 }
 
 extension AuditFile {
-  /// A line that names another one than the line before it.
+  /// An entry that links to another line than the one before it.
   private struct BrokenLink {
     let line: UInt64
     let previous: Digest
   }
 
-  /// Reads the log whole, twice if something is wrong with it. A log that does not exist, and never
-  /// was, holds.
+  /// Reads the whole log, twice if something is wrong. If neither the log nor its state exists, it is valid.
   package func verify() throws(Failure) -> AuditVerification {
     var result = AuditVerification()
     let opened = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_NONBLOCK)
-    // Not while a line is being written.
+    // Do not read while a line is being written.
     if let opened { try lock(opened, shared: true) }
     var known: AuditState?
     var stateIsBroken = false
@@ -100,7 +99,7 @@ extension AuditFile {
     return result
   }
 
-  /// Takes the next line: whether it is an entry, and names the line before it.
+  /// Checks the next line: whether it is an entry, and links to the line before it.
   private func read(
     _ bytes: [UInt8], _ result: inout AuditVerification, _ broken: inout [BrokenLink]
   ) throws(Failure) {
@@ -129,9 +128,9 @@ extension AuditFile {
     }
   }
 
-  /// Says of each broken link what it means.
+  /// Adds the problem that each broken link shows.
   ///
-  /// - Parameter missing: whether more lines were written than there are.
+  /// - Parameter missing: whether lines have been lost.
   private func name(
     _ broken: [BrokenLink], of file: Descriptor, missing: Bool,
     _ result: inout AuditVerification
@@ -175,19 +174,19 @@ extension AuditFile {
     }
   }
 
-  /// Compares the log with what is kept beside it. What was appended just before a crash may be
-  /// more than that knows of.
+  /// Compares the log with its recorded state. The log may have lines that were appended just before a crash and not
+  /// recorded.
   ///
   /// - Parameters:
-  ///   - last: the hash of the line that was the last one, if there is a line of its number.
-  ///   - size: where that line ends.
+  ///   - last: the hash of the line with the recorded last number, if there is one.
+  ///   - size: the offset where that line ends.
   private func compare(
     _ known: AuditState, _ last: Digest?, _ size: UInt64, _ result: inout AuditVerification
   ) {
     let (lines, written) = (result.lines, known.count)
     if written == 0 { return }
     if last == known.last {
-      // The front bears no hashes: only the length tells.
+      // The lines at the start have no hashes: only the length shows a change.
       if size != known.size, result.problems.isEmpty {
         let front = Self.named(1, max(1, result.unhashed))
         result.add(.changed, 1, "\(front) changed: the log has another length")

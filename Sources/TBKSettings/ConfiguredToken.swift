@@ -1,25 +1,24 @@
 import TBKCore
 import TBKFormat
 
-/// What to say when the token that `configuredToken` returns is used.
+/// The notice to print when the token from `configuredToken` is used.
 package let configuredTokenNotice =
   "the token comes from config.json; 'termbackup migrate' moves it to the keyring"
 
-/// `github_token` in the config.json of this process's home: see `Home.configuredToken`. Nil if
-/// nothing says where that home is.
+/// `github_token` in the config.json of this process's home: see `Home.configuredToken`. Nil if no home is known.
 package func configuredToken(warn: (String) -> Void = { _ in }) throws(Failure) -> Secret? {
   guard let home = try? Home.ofProcess() else { return nil }
   return try home.configuredToken(warn: warn)
 }
 
 extension Home {
-  /// `github_token` of config.json, as it is there; nil without the directory, the file or a
-  /// token. It is the last place where a token is looked for, and nothing is made on the way.
+  /// `github_token` of config.json, unchanged; nil without the directory, the file or a token. It is the last source to
+  /// be checked, and nothing is created.
   ///
-  /// Throws `.configuration` for a file that is not a configuration or a token that is not text; other
-  /// keys that are wrong are not its business.
+  /// Throws `.configuration` if the file is not a configuration or the token is not text; other invalid keys are
+  /// ignored.
   ///
-  /// - Parameter warn: told who else can read or change the file, if there is a token in it.
+  /// - Parameter warn: called if others can read or change the file and it contains a token.
   package func configuredToken(warn: (String) -> Void = { _ in }) throws(Failure) -> Secret? {
     guard try Descriptor.workingDirectory.statusIfPresent(of: path) != nil,
       let configuration = try storedConfiguration(checking: false),

@@ -1,9 +1,9 @@
 import Glibc
 import TBKCore
 
-/// The person's own editor, on the terminal this process has, without our secrets.
+/// The user's editor, run on this process's terminal, without our secrets.
 package enum Editor {
-  /// `VISUAL`, else `EDITOR`, else `vi`: words as a shell would split them, nothing expanded.
+  /// `VISUAL`, else `EDITOR`, else `vi`: split into words as in a shell, without expansion.
   package static func command() throws(Failure) -> [[UInt8]] {
     let text = environment("VISUAL") ?? environment("EDITOR") ?? Array("vi".utf8)
     let words = try splitShellWords(text)

@@ -4,14 +4,14 @@ import TBKFormat
 
 /// The directory of the configuration: `TERMBACKUP_HOME`, else `~/.termbackup`.
 ///
-/// Directories are 0700, files 0600. Files are replaced as a whole or not at all.
+/// Directories are 0700, files 0600. Files are replaced atomically.
 package final class Home {
   package let path: RawPath
-  /// What was found on the way that a person should know, in the order it was found.
+  /// Problems found so far that the user should know about, in order.
   package private(set) var concerns: [String] = []
 
   package static let directories = ["profiles", "tmp", "cache", "state", "trusted_keys"]
-  /// Far more than a configuration needs.
+  /// In bytes; far more than a configuration needs.
   private static let fileLimit = 1 << 20
 
   /// - Parameter path: absolute, or relative to the working directory.
@@ -19,7 +19,7 @@ package final class Home {
     self.path = try absolutePath(path)
   }
 
-  /// The home of this process. Throws `.configuration` if nothing says where it is.
+  /// The home of this process. Throws `.configuration` if its path is unknown.
   package static func ofProcess() throws(Failure) -> Home {
     guard let path = termbackupHome() else {
       throw Failure(
@@ -29,10 +29,10 @@ package final class Home {
     return try Home(path)
   }
 
-  /// What messages call a file of this directory.
+  /// The name of a file of this directory in messages.
   package func place(_ name: RawPath) -> String { path.appending(name).display }
 
-  /// The directory store that needs no account.
+  /// The default store, which needs no account.
   package var defaultStore: RawPath { path.appending("store") }
 
   // MARK: Directories
@@ -48,8 +48,7 @@ package final class Home {
     return opened
   }
 
-  /// Makes this directory and those in it that do not exist, closes it to others, and returns
-  /// the paths that it made.
+  /// Creates this directory and its missing subdirectories, makes them private, and returns the created paths.
   package func make() throws(Failure) -> [RawPath] {
     var made: [RawPath] = []
     if try Descriptor.workingDirectory.statusIfPresent(of: path) == nil {
@@ -76,7 +75,7 @@ package final class Home {
     let home = try open()
     guard let facts = try home.statusIfPresent(of: name) else { return nil }
     if facts.st_mode & S_IFMT == S_IFLNK { concern("\(place(name)) is a symbolic link") }
-    // A FIFO must not hold us up.
+    // Opening a FIFO must not block.
     guard let file = try home.openIfPresent(name, O_RDONLY | O_NONBLOCK, name: path.appending(name))
     else { return nil }
     let opened = try file.status()
@@ -117,7 +116,7 @@ package final class Home {
 
   package var configurationPlace: String { place(Home.configurationName) }
 
-  /// The configuration; nil if there is none yet.
+  /// The configuration; nil if there is no file yet.
   ///
   /// - Parameter checking: see `Configuration.init`.
   package func storedConfiguration(checking: Bool = true) throws(Failure) -> Configuration? {
@@ -133,20 +132,20 @@ package final class Home {
     return configuration
   }
 
-  /// The configuration, or what holds without one.
+  /// The configuration, or the defaults without a file.
   package func configuration(checking: Bool = true) throws(Failure) -> Configuration {
     if let stored = try storedConfiguration(checking: checking) { return stored }
     return try newConfiguration()
   }
 
-  /// What holds where nothing is configured yet.
+  /// The defaults if nothing is configured yet.
   package func newConfiguration() throws(Failure) -> Configuration {
     var configuration = Configuration()
     try goOnSigning(&configuration)
     return configuration
   }
 
-  /// TermBackup 6 has no switch for signing: it signs if there is a key. A home of its goes on to.
+  /// TermBackup 6 has no setting for signing: it signs if there is a key. Its homes continue to sign.
   private func goOnSigning(_ configuration: inout Configuration) throws(Failure) {
     if try open().statusIfPresent(of: RawPath("signing_key.pem")) != nil {
       configuration.set("signing_enabled", .bool(true))
@@ -157,7 +156,7 @@ package final class Home {
     try write(configuration.bytes, to: Home.configurationName, replacing: true)
   }
 
-  /// The store that new profiles take when none is named.
+  /// The store of new profiles that name none.
   package func defaultStoreReference() throws(Failure) -> [UInt8] {
     try configuration()["default_repo"]?.bytes ?? defaultStore.bytes
   }
@@ -168,7 +167,7 @@ package final class Home {
 
   package func profilePlace(_ name: String) -> String { place(profileName(name)) }
 
-  /// The names of all profiles, sorted; files that cannot be profiles become concerns.
+  /// The names of all profiles, sorted; files that cannot be profiles add a concern.
   package func profileNames() throws(Failure) -> [String] {
     let directory = try open().openIfPresent(RawPath("profiles"), O_RDONLY | O_DIRECTORY)
     guard let directory else { return [] }
@@ -191,9 +190,9 @@ package final class Home {
     try open().statusIfPresent(of: profileName(name)) != nil
   }
 
-  /// Throws `.profile` if it is missing or wrong.
+  /// Throws `.profile` if it is missing or invalid.
   package func profile(_ name: String) throws(Failure) -> Profile {
-    // Without a home there is more wrong than a profile.
+    // A missing home is another failure than a missing profile.
     _ = try open()
     let found: [UInt8]?
     do throws(Failure) {
@@ -201,7 +200,7 @@ package final class Home {
     } catch {
       switch error.code {
       case .exhausted, .interrupted, .tryAgain: throw error
-      // A directory, a file of somebody else's: that hides no other profile.
+      // Such as a directory, or another user's file: other profiles can still be read.
       default: throw Failure(.profile, error.message, hint: error.hint)
       }
     }
@@ -213,9 +212,9 @@ package final class Home {
     return try Profile(bytes, place: profilePlace(name), name: name)
   }
 
-  /// Writes the profile under its name, checked.
+  /// Checks the profile, and writes it under its name.
   ///
-  /// - Parameter replacing: whether it may be there already; else `.cannotCreate`.
+  /// - Parameter replacing: whether it may already exist; otherwise throws `.cannotCreate`.
   package func write(_ profile: Profile, replacing: Bool) throws(Failure) {
     try profile.check(place: profilePlace(profile.name))
     if !replacing, try hasProfile(profile.name) {
@@ -234,8 +233,8 @@ package final class Home {
   }
 }
 
-/// `path` from the root, without `.` and doubled slashes; `..` and links stay, for only the file
-/// system knows what they mean.
+/// The absolute form of `path`, without `.` and doubled slashes; `..` and symbolic links stay, as only the file system
+/// can resolve them.
 package func absolutePath(_ path: RawPath) throws(Failure) -> RawPath {
   if path.isEmpty { throw Failure(.usage, "a path is empty") }
   var start = RawPath([])

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 
 extension MbuSettings {
-  /// Reads a `config.toml`. Throws `.configuration` for what is wrong with it.
+  /// Reads a `config.toml`. Throws `.configuration` if it is invalid.
   package init(reading file: Descriptor, _ path: RawPath, needsKey: Bool = true) throws(Failure) {
     let bytes: [UInt8]
     do throws(Failure) {
