@@ -2,13 +2,13 @@ import CSystem
 import Glibc
 import TBKCore
 
-/// The kernel's notices of change in watched directories (inotify(7)).
+/// The kernel's notifications of changes in watched directories (inotify(7)).
 package final class Inotify {
-  /// What happened to a name, or to a watched directory itself.
+  /// An event for a name in a watched directory, or for the directory itself.
   package struct Event: Equatable {
     package let watch: Int32
     package let mask: UInt32
-    /// Empty if it is about the directory itself.
+    /// Empty if the event is about the directory itself.
     package let name: [UInt8]
 
     package func has(_ bits: Int...) -> Bool { bits.contains { mask & UInt32($0) != 0 } }
@@ -17,15 +17,14 @@ package final class Inotify {
   package let descriptor: Descriptor
   private var buffer = [UInt8](repeating: 0, count: 64 * 1024)
 
-  /// Nil if the kernel has none to give; `errno` says why.
+  /// Nil if the kernel provides none; `errno` shows why.
   package init?() {
     let number = tbk_inotify_open()
     if number < 0 { return nil }
     descriptor = Descriptor(owning: number)
   }
 
-  /// Watches an open directory. Nil on failure, with `errno` set; for a directory that is watched
-  /// already, the watch it has.
+  /// Watches an open directory. Nil on failure, with `errno` set; a directory that is already watched keeps its watch.
   package func add(_ directory: Descriptor) -> Int32? {
     let watch = tbk_inotify_add(descriptor.number, directory.number)
     return watch < 0 ? nil : watch
@@ -33,7 +32,7 @@ package final class Inotify {
 
   package func remove(_ watch: Int32) { _ = tbk_inotify_remove(descriptor.number, watch) }
 
-  /// What has been queued so far; empty if nothing has.
+  /// The events queued so far; empty if there are none.
   package func events() throws(Failure) -> [Event] {
     while true {
       try Interruption.check()
@@ -46,8 +45,8 @@ package final class Inotify {
     }
   }
 
-  /// The events in what the kernel wrote: each a watch, a mask, a cookie, a length and a name padded
-  /// with NUL bytes to that length.
+  /// Parses the kernel's event buffer: each event has a watch, a mask, a cookie, a length and a name padded with NUL
+  /// bytes to that length.
   package static func parse(_ bytes: ArraySlice<UInt8>) -> [Event] {
     var events: [Event] = []
     var rest = bytes
@@ -66,13 +65,13 @@ package final class Inotify {
   }
 }
 
-/// The directories that are watched, as a tree of their names, by the numbers of their watches.
+/// The watched directories as a tree of names, indexed by watch.
 package struct WatchedTree {
   private struct Directory {
     var parent: Int32
     var name: RawPath
     var children: [RawPath: Int32] = [:]
-    /// Whether a CACHEDIR.TAG shuts it.
+    /// Whether a CACHEDIR.TAG excludes its contents.
     var isCache = false
   }
 
@@ -105,10 +104,10 @@ package struct WatchedTree {
     directories[watch] = Directory(parent: -1, name: RawPath([]))
   }
 
-  /// Puts a directory where it is now. One that was elsewhere has moved.
+  /// Inserts a directory at its current place. If it was elsewhere, it has moved.
   ///
-  /// - Returns: the watches that stood in its place and are of no more use; nil if the directory
-  ///   is one of those it would be in, as a bind mount can make it.
+  /// - Returns: the watches replaced there, which are of no more use; nil if the directory is its own ancestor, which a
+  ///   bind mount makes possible.
   package mutating func insert(_ watch: Int32, _ name: RawPath, under parent: Int32) -> [Int32]? {
     var above = parent
     while let directory = directories[above] {
@@ -130,7 +129,7 @@ package struct WatchedTree {
     return replaced
   }
 
-  /// Takes a directory and all below it out; returns their watches.
+  /// Removes a directory and everything below it; returns their watches.
   package mutating func remove(_ watch: Int32) -> [Int32] {
     guard let directory = directories[watch] else { return [] }
     if directories[directory.parent]?.children[directory.name] == watch {
@@ -147,7 +146,7 @@ package struct WatchedTree {
     return gone
   }
 
-  /// Takes out all below a directory; returns their watches.
+  /// Removes everything below a directory; returns the watches.
   package mutating func removeChildren(of watch: Int32) -> [Int32] {
     var gone: [Int32] = []
     for child in directories[watch]?.children.values.map({ $0 }) ?? [] { gone += remove(child) }

@@ -4,23 +4,22 @@ import TBKArchive
 import TBKCore
 import TBKFormat
 
-/// Where changes of a tree come from.
+/// A source of changes to a tree.
 protocol ChangeSource: AnyObject {
-  /// Readable when something has happened; nil for a source that has to look.
+  /// Readable when something has changed; nil for a source that polls.
   var descriptor: Descriptor? { get }
-  /// When to look next, in monotonic nanoseconds, if there is no descriptor.
+  /// When to poll next, in monotonic nanoseconds, if there is no descriptor.
   var nextLook: Int64 { get }
-  /// Set once the source cannot go on: why, and what would help.
+  /// Set once the source cannot continue: the reason, and a hint.
   var exhausted: (reason: String, hint: String?)? { get }
 
-  /// Begins; returns the number of directories, or of entries, that are watched.
+  /// Starts watching; returns the number of watched directories or entries.
   func start() throws(Failure) -> Int
-  /// Notes what has happened. Returns whether anything has.
+  /// Records what has changed. Returns whether anything has.
   func collect(_ pending: inout PendingChanges) throws(Failure) -> Bool
 }
 
-/// The directory that is watched. It is opened again each time, because what is kept open cannot be
-/// unmounted.
+/// The watched directory. It is opened anew each time, because an open directory prevents unmounting.
 struct WatchedRoot {
   let path: RawPath
   private let device: UInt64
@@ -52,7 +51,7 @@ struct WatchedRoot {
   }
 }
 
-/// Changes as inotify(7) reports them: one watch a directory.
+/// Reports changes through inotify(7), with one watch per directory.
 final class InotifySource: ChangeSource {
   private let root: WatchedRoot
   private let options: WalkOptions
@@ -62,7 +61,7 @@ final class InotifySource: ChangeSource {
   private var rootDevice: UInt64 = 0
   private(set) var exhausted: (reason: String, hint: String?)?
 
-  /// - Parameter unreadable: told of each directory that cannot be watched, and why.
+  /// - Parameter unreadable: called with each directory that cannot be watched, and the reason.
   init(
     _ root: WatchedRoot, _ options: WalkOptions, unreadable: @escaping ([UInt8], Failure) -> Void
   ) {
@@ -75,7 +74,7 @@ final class InotifySource: ChangeSource {
   var nextLook: Int64 { .max }
 
   func start() throws(Failure) -> Int {
-    // All watches of the last time go with their instance.
+    // Releasing the old instance removes all of its watches.
     inotify = nil
     tree = WatchedTree()
     guard let fresh = Inotify() else {
@@ -117,7 +116,7 @@ final class InotifySource: ChangeSource {
     var happened = false
     for event in try inotify?.events() ?? [] {
       if event.has(Int(IN_Q_OVERFLOW)) {
-        // What the queue had no room for may have been new directories.
+        // The lost events may have been for new directories.
         pending.noteUnknown()
         _ = try start()
         return true
@@ -145,7 +144,7 @@ final class InotifySource: ChangeSource {
     let isExcluded = options.rules.excludes(path.span, isDirectory: isDirectory)
     if isExcluded, !isDirectory || options.rules.excludesAllBelow(path.span) { return false }
     let isNew = event.has(Int(IN_CREATE))
-    // An excluded directory may take with it what is not.
+    // Moving an excluded directory away may take with it something that is not excluded.
     if !isExcluded || event.has(Int(IN_MOVED_FROM)) { pending.note(path, isNew: isNew) }
     if isDirectory {
       if event.has(Int(IN_CREATE), Int(IN_MOVED_TO)) {
@@ -161,7 +160,7 @@ final class InotifySource: ChangeSource {
     return true
   }
 
-  /// An event about a watched directory itself.
+  /// Handles an event about a watched directory itself.
   private func takeOwn(
     _ event: Inotify.Event, isRoot: Bool, _ pending: inout PendingChanges
   ) throws(Failure) -> Bool {
@@ -171,7 +170,7 @@ final class InotifySource: ChangeSource {
       drop(tree.remove(event.watch))
       guard event.has(Int(IN_UNMOUNT)) else { return false }
       pending.note(path)
-      // What the mount had covered.
+      // The directory that the mount had hidden.
       let name = RawPath(path).lastComponent
       if let above = watch(at: path.dropLast(name.bytes.count)) {
         try enter(name, under: above, path: path, isNew: false, &pending)
@@ -197,8 +196,7 @@ final class InotifySource: ChangeSource {
     for watch in watches { inotify?.remove(watch) }
   }
 
-  /// Watches a directory that has appeared, and notes everything in it: some of it can be older than
-  /// the watch.
+  /// Watches a directory that has appeared, and records everything in it: some entries may be older than the watch.
   private func enter(
     _ name: RawPath, under parent: Int32, path: [UInt8], isNew: Bool,
     _ pending: inout PendingChanges
@@ -209,18 +207,18 @@ final class InotifySource: ChangeSource {
       directory = try DirectoryChain(root: top).directory(path)
     } catch {
       if error.isOfProcess { throw error }
-      // Gone again, or something else by now: that has its own events.
+      // It is gone again, or was replaced, which causes events of its own.
       if error.code != .inputMissing, error.code != .malformed { unreadable(path, error) }
       return
     }
     let known = tree.child(name, of: parent)
-    // One that was found when its parent was looked through has all its watches.
+    // If the scan of its parent has already found it, all its watches exist.
     if let watch = add(directory, name, under: parent, path: path), watch != known {
       try explore(directory, watch, path: path, noting: isNew, &pending)
     }
   }
 
-  /// The watch for a directory; nil if it cannot or need not have one.
+  /// Adds a watch for a directory; nil if it cannot have or does not need one.
   private func add(
     _ directory: Descriptor, _ name: RawPath, under parent: Int32, path: [UInt8]
   ) -> Int32? {
@@ -249,9 +247,9 @@ final class InotifySource: ChangeSource {
     var names: ArraySlice<(name: RawPath, type: UInt8)>
   }
 
-  /// Watches all below a directory that is watched.
+  /// Watches everything below a watched directory.
   ///
-  /// - Parameter noting: whether what is found is new, if it is to be noted.
+  /// - Parameter noting: whether entries found count as new; nil to record none.
   private func explore(
     _ top: Descriptor, _ watch: Int32, path: [UInt8], noting: Bool?,
     _ pending: inout PendingChanges
@@ -287,7 +285,7 @@ final class InotifySource: ChangeSource {
     }
   }
 
-  /// The watch is there before the names are read: nothing comes in between.
+  /// The watch is added before the names are read, so that no change is missed.
   private func level(
     _ directory: Descriptor, _ watch: Int32, _ path: [UInt8]
   ) throws(Failure) -> Level {
@@ -299,7 +297,7 @@ final class InotifySource: ChangeSource {
     return Level(directory: directory, watch: watch, path: path, names: names[...])
   }
 
-  /// A tag has come, changed or gone: what counts in its directory?
+  /// A tag was added, changed or removed: decide again what counts in its directory.
   private func reconsider(
     _ watch: Int32, path: [UInt8], _ pending: inout PendingChanges
   ) throws(Failure) {

@@ -3,16 +3,16 @@ import TBKCore
 /// A name that changed.
 package struct TreeChange: Equatable, Sendable {
   package enum Kind: String, Sendable {
-    /// It is there, and is new or different.
+    /// It exists, and is new or different.
     case changed
-    /// It is gone, with all that was below it.
+    /// It was deleted, with everything below it.
     case deleted
-    /// What changed below it is not known.
+    /// The changes below it are unknown.
     case unknown
   }
 
   package let kind: Kind
-  /// Relative to the directory that is watched, which is "." itself.
+  /// Relative to the watched directory, which is "." itself.
   package let path: [UInt8]
 
   /// Everything may have changed.
@@ -21,9 +21,9 @@ package struct TreeChange: Equatable, Sendable {
 
 /// The names that have changed since the last report.
 package struct PendingChanges {
-  /// So many names are worth telling apart; beyond, everything may have changed.
+  /// The most names to record; with more, everything may have changed.
   package static let limit = 100_000
-  /// Whether each name came into being since the last report.
+  /// By name, whether it was created since the last report.
   private var names: [[UInt8]: Bool] = [:]
   package private(set) var isUnknown = false
 
@@ -32,8 +32,8 @@ package struct PendingChanges {
   package var isEmpty: Bool { names.isEmpty && !isUnknown }
 
   /// - Parameters:
-  ///   - path: empty for the directory that is watched.
-  ///   - isNew: whether there was certainly nothing of this name before.
+  ///   - path: empty for the watched directory.
+  ///   - isNew: whether the name certainly did not exist before.
   package mutating func note(_ path: [UInt8], isNew: Bool = false) {
     if isUnknown { return }
     if names[path] == nil { names[path] = isNew }
@@ -46,7 +46,7 @@ package struct PendingChanges {
     names = [:]
   }
 
-  /// Drops what is below a directory, except one name in it.
+  /// Drops the names below a directory, except one of them.
   package mutating func forget(below path: [UInt8], but name: RawPath) {
     let prefix = path.isEmpty ? [] : path + [UInt8(ascii: "/")]
     names = names.filter {
@@ -54,9 +54,9 @@ package struct PendingChanges {
     }
   }
 
-  /// What is to be reported, in the order of the paths. What came and went is not.
+  /// The changes to report, in path order. A name that was created and deleted again is left out.
   ///
-  /// - Parameter isThere: whether a path leads to something that a backup would hold.
+  /// - Parameter isThere: whether a path exists and would be in a backup.
   package func report(
     isThere: ([UInt8]) throws(Failure) -> Bool
   ) throws(Failure) -> [TreeChange] {
@@ -75,7 +75,7 @@ package struct PendingChanges {
   }
 }
 
-/// When a burst of changes is over. Times are monotonic nanoseconds.
+/// Decides when a burst of changes is over. Times are monotonic nanoseconds.
 package struct Debounce {
   private let quiet: Int64
   private let longest: Int64
@@ -83,8 +83,8 @@ package struct Debounce {
   private var last: Int64 = 0
 
   /// - Parameters:
-  ///   - quiet: how long nothing must have happened.
-  ///   - longest: how long what happened first waits at most.
+  ///   - quiet: the time without changes that ends a burst.
+  ///   - longest: the longest time that the first change waits.
   package init(quiet: Int64, longest: Int64) {
     self.quiet = quiet
     self.longest = longest

@@ -3,8 +3,8 @@ import TBKArchive
 import TBKCore
 import TBKFormat
 
-/// What a walk saw of each entry, in the order of the paths: a path as what it does not share with
-/// the one before, and a mark of its metadata.
+/// The entries seen by a walk, in path order: for each, the part of the path that differs from the one before, and a
+/// mark of its metadata.
 struct TreeSnapshot {
   private var shared: [UInt16] = []
   private var ends: [Int] = []
@@ -14,7 +14,7 @@ struct TreeSnapshot {
 
   var count: Int { marks.count }
 
-  /// Paths must come in their order.
+  /// Paths must be appended in order.
   mutating func append(_ path: [UInt8], mark: UInt64) {
     var common = 0
     while common < min(path.count, last.count, Int(UInt16.max)), path[common] == last[common] {
@@ -27,11 +27,11 @@ struct TreeSnapshot {
     last = path
   }
 
-  /// Goes through a snapshot once.
+  /// Iterates over a snapshot once.
   struct Cursor {
     private let snapshot: TreeSnapshot
     private var index = 0
-    /// The entry at hand, while `isAtEnd` is false.
+    /// The current entry, while `isAtEnd` is false.
     private(set) var path: [UInt8] = []
     private(set) var mark: UInt64 = 0
 
@@ -57,7 +57,7 @@ struct TreeSnapshot {
   }
 }
 
-/// Changes as a walk of the tree finds them, now and then.
+/// Finds changes by walking the tree at intervals.
 final class StatSource: ChangeSource {
   private let root: WatchedRoot
   private let options: WalkOptions
@@ -68,8 +68,8 @@ final class StatSource: ChangeSource {
   private(set) var nextLook: Int64 = 0
 
   /// - Parameters:
-  ///   - interval: nanoseconds from the end of one walk to the next.
-  ///   - unreadable: told once of each name that cannot be read, and why.
+  ///   - interval: nanoseconds from the end of one walk to the start of the next.
+  ///   - unreadable: called once for each name that cannot be read, with the reason.
   init(
     _ root: WatchedRoot, _ options: WalkOptions, interval: Int64,
     unreadable: @escaping ([UInt8], Failure) -> Void
@@ -104,7 +104,7 @@ final class StatSource: ChangeSource {
     var happened = false
     do {
       let top = try root.open()
-      // The cursor holds the old snapshot; the new one takes its place at the end.
+      // The cursor keeps the old snapshot; the new one replaces it at the end.
       var old = TreeSnapshot.Cursor(snapshot)
       let facts = try top.status()
       var mark = Mark()
@@ -139,13 +139,13 @@ final class StatSource: ChangeSource {
     }
     snapshot = fresh
     let ended = monotonicNanoseconds()
-    // At most half the time is spent looking.
+    // Spend at most half of the time walking.
     nextLook = ended + max(interval, ended - started)
     return happened
   }
 }
 
-/// Sixty-four bits that differ when metadata does (FNV-1a).
+/// A 64-bit hash of metadata (FNV-1a), to detect changes.
 private struct Mark {
   private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -160,7 +160,7 @@ private struct Mark {
   static func of(_ entry: ManifestEntry) -> UInt64 {
     var mark = Mark()
     mark.add(UInt64(entry.mode), UInt64(entry.uid ?? 0), UInt64(entry.gid ?? 0))
-    // The times of a directory tell of names that came and went, and those are found themselves.
+    // The times of a directory change when names are added or removed, which is detected by itself.
     if entry.type == .directory { return mark.value }
     mark.add(entry.size)
     for time in [entry.mtime, entry.ctime] {

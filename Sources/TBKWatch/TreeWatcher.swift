@@ -3,35 +3,35 @@ import Glibc
 import TBKArchive
 import TBKCore
 
-/// How a tree is watched. Times are nanoseconds.
+/// How to watch a tree. Times are in nanoseconds.
 package struct WatchOptions {
   package var walk = WalkOptions()
-  /// How long nothing must have happened before a report.
+  /// The time without changes before a report.
   package var quiet: Int64 = 2_000_000_000
-  /// How long a change waits for its report at most, if it never is quiet.
+  /// The longest time that a change waits for its report if changes continue.
   package var longest: Int64 = 60_000_000_000
-  /// How often to look at every entry; nil to leave it to inotify.
+  /// How often to check every entry; nil to use inotify.
   package var poll: Int64?
-  /// For how long nothing may change; nil for ever.
+  /// The longest time without changes; nil for no limit.
   package var timeout: Int64?
-  /// Where reports go: nobody reading there ends the watch with `.brokenPipe`.
+  /// The output of reports: if it has no reader any more, `next` throws `.brokenPipe`.
   package var output: Descriptor?
 
   package init() {}
 }
 
-/// Waits for changes of a tree, using no processor meanwhile.
+/// Waits for changes of a tree, without using CPU time meanwhile.
 package final class TreeWatcher {
   package enum Remark {
-    /// A directory is not watched, or an entry not looked at.
+    /// A directory cannot be watched, or an entry cannot be checked.
     case unreadable(path: [UInt8], reason: String)
     /// inotify cannot be used: the whole tree is checked at an interval, in seconds.
     case polling(reason: String, hint: String?, seconds: Int64)
-    /// What other machines change in it is not noticed.
+    /// The tree is on a network: changes made by other machines are not noticed.
     case onNetwork
   }
 
-  /// How often to look where inotify cannot be used.
+  /// How often to check entries if inotify cannot be used.
   private static let fallbackInterval: Int64 = 30_000_000_000
 
   private let root: WatchedRoot
@@ -56,11 +56,10 @@ package final class TreeWatcher {
     }
   }
 
-  /// Whether inotify reports changes, and not a look at every entry.
+  /// Whether changes are reported by inotify rather than found by checking every entry.
   package var isNotified: Bool { source.descriptor != nil }
 
-  /// Begins; what changes from here on is reported. Returns how many directories are watched, or
-  /// entries looked at.
+  /// Starts watching; changes from here on are reported. Returns the number of watched directories or entries.
   package func start() throws(Failure) -> Int {
     if options.poll == nil, tbk_is_on_network(try root.open().number) != 0 { remark(.onNetwork) }
     let count = try source.start()
@@ -80,7 +79,7 @@ package final class TreeWatcher {
     return try source.start()
   }
 
-  /// Waits for the next burst of changes and its end; nil if the time was up before one began.
+  /// Waits for the next burst of changes to end; nil if none began before the timeout.
   package func next() throws(Failure) -> [TreeChange]? {
     let deadline = options.timeout.map { monotonicNanoseconds() + $0 } ?? .max
     var debounce = Debounce(quiet: options.quiet, longest: options.longest)
@@ -88,7 +87,7 @@ package final class TreeWatcher {
       try Interruption.check()
       let now = monotonicNanoseconds()
       if let due = debounce.due, now >= due {
-        // A source that has to look has not seen what has happened since.
+        // A polling source has not seen the latest changes.
         if source.descriptor == nil, try collect() {
           debounce.note(at: monotonicNanoseconds())
           if let later = debounce.due, later > now { continue }
@@ -131,7 +130,7 @@ package final class TreeWatcher {
     return changes
   }
 
-  /// Whether the source has something, before a time.
+  /// Whether the source has something to report before the deadline.
   private func wait(until deadline: Int64) throws(Failure) -> Bool {
     var entries = [
       pollfd(fd: source.descriptor?.number ?? -1, events: Int16(POLLIN), revents: 0),
@@ -142,7 +141,7 @@ package final class TreeWatcher {
     try Interruption.check()
     if ready < 0, errno != EINTR { throw .system("cannot wait for changes") }
     if ready <= 0 { return false }
-    // A pipe gives POLLERR; a socket, POLLHUP.
+    // A closed pipe reports POLLERR; a socket, POLLHUP.
     if entries[1].revents & Int16(POLLERR | POLLHUP | POLLNVAL) != 0 {
       throw Failure(.brokenPipe, "nobody reads the reports")
     }
