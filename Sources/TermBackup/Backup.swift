@@ -3,22 +3,22 @@ internal import TBKArchive
 internal import TBKCore
 internal import TBKFormat
 
-/// A backup: a directory tree as it was at one moment, read out of the archives that hold it.
+/// A backup: a directory tree as it was at one moment, read from the archives that contain it.
 ///
-/// Nothing comes out of a `Backup` that was not authenticated. Archives of every kind are read: suite 1 and 3, those
-/// that are sealed to age recipients, and TermBackup 6's. An archive of suite 1 is verified whole when it is
-/// opened; of suite 3 and age only what is needed is read.
+/// A `Backup` returns only authenticated data. Archives of every kind can be read: suites 1 and 3, those sealed to age
+/// recipients, and TermBackup 6's. An archive of suite 1 is verified as a whole when it is opened; of suite 3 and age
+/// archives only the needed parts are read.
 ///
-/// Files may not be replaced or written to while a `Backup` is in use; one that is changed gives `.damaged`, never
-/// wrong bytes. A `Backup` belongs to one task at a time.
+/// Files must not be replaced or written to while a `Backup` is in use; a changed file causes `.damaged`, never wrong
+/// data. A `Backup` belongs to one task at a time.
 public final class Backup {
   /// 64 hexadecimal digits, computed from the manifest.
   public let id: String
-  /// When it was made, in ISO 8601 with an offset, as the manifest has it.
+  /// When it was made, in ISO 8601 with an offset, as recorded in the manifest.
   public let createdAt: String
   /// "full" or "incremental".
   public let mode: String
-  /// The directory that was backed up, if the manifest says so.
+  /// The directory that was backed up, if recorded in the manifest.
   public let sourceDirectory: [UInt8]?
   /// Everything in the directory that was backed up.
   public let entries: BackupEntries
@@ -28,13 +28,13 @@ public final class Backup {
 
   /// Opens a backup and reads its manifest.
   ///
-  /// Fails with `.wrongKey` if the key is not the archive's, with `.damaged` if bytes break their format, and with
+  /// Fails with `.wrongKey` if the key is not the archive's, with `.damaged` if the bytes are invalid, and with
   /// `.missing` if a file does not exist.
   ///
   /// - Parameters:
-  ///   - archives: paths of the archive and, of an incremental backup, of those that it depends on: the oldest
-  ///     first, the backup's own last, as for `tbk-open`. Regular files. The others are opened when they are needed.
-  ///   - keys: what opens all of them.
+  ///   - archives: paths of the archive and, for an incremental backup, of those it depends on: oldest first, the
+  ///     backup's own last, as for `tbk-open`. They must be regular files. All but the last are opened when needed.
+  ///   - keys: the keys that open all of them.
   public init(archives: [[UInt8]], keys: BackupKeys) throws(ReadingError) {
     let files = ArchiveFiles(archives.map { RawPath($0) }, keys)
     self.archives = files
@@ -57,7 +57,7 @@ public final class Backup {
     try self.init(archives: archives.map { Array($0.utf8) }, keys: keys)
   }
 
-  /// The ids of the backups that hold content of this one: their archives are needed too.
+  /// The ids of the other backups with content of this one: their archives are needed too.
   public var dependsOn: [String] { manifest.neededIDs }
 
   /// The entry at a path; nil if there is none.
@@ -68,12 +68,12 @@ public final class Backup {
 
   /// All of a file's content.
   ///
-  /// Fails with `.usage` for what is not a file or is larger than `limit`, with `.missing` if an archive that holds
-  /// the content was not given.
+  /// Fails with `.usage` for an entry that is not a file or is larger than `limit`, and with `.missing` if an archive
+  /// with the content was not given.
   ///
   /// - Parameters:
-  ///   - entry: of this backup.
-  ///   - limit: bytes.
+  ///   - entry: an entry of this backup.
+  ///   - limit: in bytes.
   public func contents(of entry: BackupEntry, limit: Int = 64 << 20) throws(ReadingError) -> [UInt8] {
     try reading { () throws(Failure) in
       if entry.size > UInt64(clamping: limit) {
@@ -85,16 +85,16 @@ public final class Backup {
     }
   }
 
-  /// Passes a file's content to `body`, piece by piece, in memory that does not grow with the file.
+  /// Passes a file's content to `body` in pieces, in constant memory.
   ///
-  /// Each piece is authenticated before it is passed; that the pieces are the file as it was backed up, by its
-  /// SHA-256, is known when this returns without an error.
+  /// Each piece is authenticated before it is passed on; that together they are the file as it was backed up is
+  /// verified by SHA-256 when this returns without an error.
   ///
   /// Fails as `contents(of:limit:)` does.
   ///
   /// - Parameters:
-  ///   - entry: of this backup.
-  ///   - body: gets the next piece, which is not empty; returns whether to go on.
+  ///   - entry: an entry of this backup.
+  ///   - body: called with each piece, which is not empty; returns whether to continue.
   public func read(
     _ entry: BackupEntry, _ body: @escaping (Span<UInt8>) -> Bool
   ) throws(ReadingError) {
@@ -107,8 +107,8 @@ public final class Backup {
     }
   }
 
-  /// Reads all archives that the backup needs and verifies every byte of it. Returns if all of it is there and as it
-  /// was backed up; fails with `.damaged` or `.missing` otherwise.
+  /// Reads all archives that the backup needs and verifies every byte of it. Fails with `.damaged` or `.missing` if it
+  /// is not complete and unchanged.
   public func verify() throws(ReadingError) {
     try reading { () throws(Failure) in
       let verified = try archives.reader().verifyAll()
@@ -118,19 +118,19 @@ public final class Backup {
   }
 }
 
-/// The archives of one backup, each opened once, when it is first needed.
+/// The archives of one backup, each opened when it is first needed.
 private final class ArchiveFiles {
   private let paths: [RawPath]
   private let keys: BackupKeys
   private var opened: [Int: any OpenedArchive] = [:]
 
-  /// - Parameter paths: the oldest first.
+  /// - Parameter paths: oldest first.
   init(_ paths: [RawPath], _ keys: BackupKeys) {
     self.paths = paths
     self.keys = keys
   }
 
-  /// A reader that begins with the newest archive.
+  /// A reader that starts with the newest archive.
   func reader() throws(Failure) -> BackupReader {
     var rest = paths.indices.reversed()[...]
     return try BackupReader(
@@ -150,7 +150,7 @@ private final class ArchiveFiles {
         throw Failure(.usage, "it is not a regular file")
       }
       let archive = try ArchiveOpener(keys.opening, limits: keys.limits).open(file: file, start: 0)
-      // Of an armored age file, which is a stream, a copy is kept, as ciphertext.
+      // An armored age file is a stream: a copy of its ciphertext is kept.
       try archive.keep()
       opened[index] = archive
       return archive
@@ -160,7 +160,7 @@ private final class ArchiveFiles {
   }
 }
 
-/// Passes what is written to a closure, until that wants no more.
+/// Passes what is written to a closure until that returns false.
 private final class ClosureSink: ByteSink {
   private let body: (Span<UInt8>) -> Bool
   private(set) var isStopped = false

@@ -9,27 +9,27 @@ public struct BackupEntry: Equatable, Sendable {
   }
 
   /// Relative to the directory that was backed up, without "." or "..". Bytes, because a name on Linux need not be
-  /// UTF-8, and two names that a `String` takes for equal may be two files.
+  /// UTF-8, and two names that compare equal as a `String` may be two files.
   public let path: [UInt8]
   public let kind: Kind
-  /// Bytes of content; 0 for what is not a file.
+  /// Bytes of content; 0 if it is not a file.
   public let size: UInt64
-  /// The SHA-256 of a file's content, 32 bytes; nil for what has none.
+  /// The SHA-256 of a file's content, 32 bytes; nil if it has none.
   public let sha256: [UInt8]?
   /// `st_mode`, type bits included.
   public let mode: UInt32
-  /// Seconds since 1970-01-01T00:00:00Z, rounded down; nil if the backup has no time that a file can have.
+  /// Seconds since 1970-01-01T00:00:00Z, rounded down; nil if the backup has no valid file time for it.
   public let modificationSeconds: Int64?
   /// 0...999,999,999, after `modificationSeconds`.
   public let modificationNanoseconds: UInt32
   public let userID: UInt32?
   public let groupID: UInt32?
-  /// Where a symbolic link points.
+  /// The target of a symbolic link.
   public let linkTarget: [UInt8]?
   /// The path of an earlier entry that is the same file.
   public let hardLink: [UInt8]?
 
-  /// The path for people: unchanged if it is plain ASCII, else in double quotes with C escapes, as git shows names.
+  /// The path for display: unchanged if it is plain ASCII, else in double quotes with C escapes, as git shows names.
   public var displayName: String { RawPath(path).quoted }
 
   init(_ entry: ManifestEntry) {
@@ -50,8 +50,8 @@ public struct BackupEntry: Equatable, Sendable {
   }
 }
 
-/// The entries of a backup in the order of its manifest, which is that of their paths' bytes (TermBackup 6 used
-/// another). They are kept packed; an entry is made when it is asked for.
+/// The entries of a backup in the order of its manifest: sorted by the bytes of the path, except for TermBackup 6. They
+/// are stored packed; each entry is created on access.
 public struct BackupEntries: RandomAccessCollection, Sendable {
   private let table: EntryTable
 

@@ -2,20 +2,20 @@ internal import TBKArchive
 internal import TBKCore
 internal import TBKCrypto
 
-/// What opens archives: a password, or age identities.
+/// Opens archives: a password, or age identities.
 ///
-/// The secret is copied into locked memory, which is wiped when the last `Backup` that uses it is gone. The caller
-/// wipes its own copy. Keys that were derived are kept as long, so use one `BackupKeys` for backups under one password.
+/// The secret is copied into locked memory, which is wiped when the last `Backup` that uses it is released. The caller
+/// wipes its own copy. Derived keys are kept as long, so use one `BackupKeys` for backups under one password.
 public final class BackupKeys {
-  /// The most Argon2id memory in KiB that is spent on an archive before the password is proved.
+  /// The most Argon2id memory, in KiB, to spend on an archive before the password is authenticated.
   public static let defaultMemoryLimit: UInt32 = OpenLimits().argon2.memory
 
   let opening: OpeningKeys
   let limits: OpenLimits
 
   /// - Parameters:
-  ///   - password: its bytes, as they were given to `tbk-seal`; not empty.
-  ///   - memoryLimit: KiB. An archive that asks for more is rejected as `.damaged` before memory is taken.
+  ///   - password: the bytes given to `tbk-seal`; not empty.
+  ///   - memoryLimit: in KiB. An archive that requires more is rejected as `.damaged` before memory is allocated.
   public init(
     password: Span<UInt8>, memoryLimit: UInt32 = BackupKeys.defaultMemoryLimit
   ) throws(ReadingError) {
@@ -31,8 +31,8 @@ public final class BackupKeys {
   }
 
   /// - Parameters:
-  ///   - identities: an identity file as `age-keygen` writes it.
-  ///   - memoryLimit: KiB, as for a password.
+  ///   - identities: the contents of an identity file as `age-keygen` writes it.
+  ///   - memoryLimit: in KiB, as for a password.
   public init(
     identities: Span<UInt8>, memoryLimit: UInt32 = BackupKeys.defaultMemoryLimit
   ) throws(ReadingError) {
@@ -46,9 +46,9 @@ public final class BackupKeys {
   }
 
   /// - Parameters:
-  ///   - identities: an identity file that age encrypted with a passphrase.
-  ///   - passphrase: its bytes.
-  ///   - memoryLimit: KiB, as for a password; the passphrase may not cost more either.
+  ///   - identities: the contents of an identity file that age encrypted with a passphrase.
+  ///   - passphrase: the bytes of the passphrase.
+  ///   - memoryLimit: in KiB, as for a password; it also applies to the passphrase.
   public init(
     identities: Span<UInt8>, passphrase: Span<UInt8>, memoryLimit: UInt32 = BackupKeys.defaultMemoryLimit
   ) throws(ReadingError) {

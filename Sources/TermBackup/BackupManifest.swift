@@ -2,26 +2,25 @@ internal import TBKArchive
 internal import TBKCore
 internal import TBKFormat
 
-/// The manifest of a backup: its list of the tree, as a document of its own.
+/// The manifest of a backup, the list of its tree, as a separate document.
 ///
-/// `tbk-open --manifest` prints the manifest of an archive, and `tbk-manifest` the one of a directory. It is read here as
-/// it stands, without an archive or a key, and proves nothing by itself: `checkID()` shows that its entries are those
-/// that its id was computed from, and the id is worth what the place where it was found is worth. A ``Backup`` proves
-/// its manifest.
+/// `tbk-open --manifest` prints the manifest of an archive, and `tbk-manifest` that of a directory. It is read without
+/// an archive or a key, so it is not authenticated: `checkID()` shows that its entries match its id, and the id is only
+/// as trustworthy as its source. A ``Backup`` authenticates its manifest.
 public struct BackupManifest: Sendable {
   /// Something that could not be read when the backup was made, and is not in it.
   public struct UnreadableEntry: Equatable, Sendable {
     /// Relative to the directory that was backed up.
     public let path: [UInt8]
-    /// Why, for people.
+    /// The reason, for display.
     public let reason: String
   }
 
   private let manifest: Manifest
 
-  /// Fails with `.damaged` for what is not a manifest, or ends early.
+  /// Fails with `.damaged` if it is not a complete manifest.
   ///
-  /// - Parameter bytes: all of a manifest.
+  /// - Parameter bytes: the whole manifest.
   public init(parsing bytes: Span<UInt8>) throws(ReadingError) {
     do throws(Failure) {
       let parser = ManifestParser()
@@ -34,9 +33,9 @@ public struct BackupManifest: Sendable {
     }
   }
 
-  /// Fails as `init(parsing:)` with a span does.
+  /// Fails like the `init(parsing:)` that takes a span.
   ///
-  /// - Parameter bytes: all of a manifest.
+  /// - Parameter bytes: the whole manifest.
   public init(parsing bytes: [UInt8]) throws(ReadingError) { try self.init(parsing: bytes.span) }
 
   /// 64 hexadecimal digits; nil in the manifest of a directory that was not sealed.
@@ -51,38 +50,38 @@ public struct BackupManifest: Sendable {
   /// The operating system on which the backup was made, as `uname` names it.
   public var operatingSystem: String { manifest.osName }
 
-  /// The type of its machine, as `uname` names it.
+  /// The architecture of that machine, as `uname` names it.
   public var architecture: String { manifest.architecture }
 
-  /// The backup that this one is based on; nil for a full one.
+  /// The backup that this one is based on; nil for a full backup.
   public var parentID: String? { manifest.parentBackupID }
 
-  /// The ids of the backups that hold content of this one.
+  /// The ids of the other backups with content of this one.
   public var dependsOn: [String] { manifest.neededIDs }
 
-  /// Which of the profiles that share a store the backup was made for; nil if the manifest does not say so.
+  /// The group of the profile that the backup was made for, among those that share a store; nil if not recorded.
   public var group: String? { manifest.group }
 
-  /// The directory that was backed up, if the manifest says so.
+  /// The directory that was backed up, if recorded.
   public var sourceDirectory: [UInt8]? { manifest.sourceDirectory }
 
-  /// The metadata of that directory, under an empty path, if the manifest has it.
+  /// The metadata of that directory, with an empty path, if recorded.
   public var root: BackupEntry? { manifest.root.map { BackupEntry($0) } }
 
   /// Everything in that directory. In an incremental backup of TermBackup 6, only the files that had changed.
   public var entries: BackupEntries { BackupEntries(manifest.files) }
 
-  /// What is missing in the backup because it could not be read. TermBackup 6 did not record it.
+  /// What is missing from the backup because it could not be read. TermBackup 6 did not record it.
   public var unreadable: [UnreadableEntry] {
     (manifest.unreadable ?? []).map { UnreadableEntry(path: $0.path, reason: $0.reason) }
   }
 
-  /// The id of the backup whose archive holds a file's content; nil if it is this backup, or if there is no such entry.
+  /// The id of the backup whose archive contains a file's content; nil if it is this backup, or there is no such entry.
   ///
-  /// - Parameter path: of an entry.
+  /// - Parameter path: the path of an entry.
   public func backupHolding(_ path: [UInt8]) -> String? { manifest.holder(of: path) }
 
-  /// Computes the id from everything else in the manifest. Fails with `.damaged` unless it is `id`, and with `.usage` if
+  /// Computes the id from the rest of the manifest. Fails with `.damaged` if it differs from `id`, and with `.usage` if
   /// the manifest has no id, or is that of an incremental backup of TermBackup 6, whose id cannot be computed.
   public func checkID() throws(ReadingError) {
     try reading { () throws(Failure) in

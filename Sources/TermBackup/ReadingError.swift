@@ -4,13 +4,13 @@ internal import TBKCore
 public struct ReadingError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The kind of failure.
   public enum Kind: Sendable {
-    /// The key is not one that the archive was sealed for, or the archive was altered.
+    /// The archive was not sealed for this key, or was altered.
     case wrongKey
-    /// The bytes break their format, end too early, or are not what they claim to be.
+    /// The bytes are invalid, truncated, or not what they claim to be.
     case damaged
     /// A file, an entry, or an archive that the backup depends on is missing.
     case missing
-    /// What was asked for makes no sense for this backup, such as the content of a directory.
+    /// The request makes no sense for this backup, such as the content of a directory.
     case usage
     /// The operating system denied access.
     case denied
@@ -19,9 +19,9 @@ public struct ReadingError: Error, Equatable, Sendable, CustomStringConvertible 
   }
 
   public let kind: Kind
-  /// Lower case, without a full stop; never holds a secret.
+  /// Lower case, without a full stop; never contains a secret.
   public let message: String
-  /// The next thing to do, if there is one.
+  /// The next step, if there is one.
   public let hint: String?
 
   public var description: String { hint.map { "\(message) (\($0))" } ?? message }
@@ -41,7 +41,7 @@ public struct ReadingError: Error, Equatable, Sendable, CustomStringConvertible 
   }
 }
 
-/// Runs what fails with a `Failure` for callers outside of this package.
+/// Converts a `Failure` to a `ReadingError` for callers outside of this package.
 func reading<Value>(_ body: () throws(Failure) -> Value) throws(ReadingError) -> Value {
   do throws(Failure) {
     return try body()

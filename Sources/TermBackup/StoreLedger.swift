@@ -1,30 +1,30 @@
 internal import TBKCore
 internal import TBKFormat
 
-/// The list of the backups in a store: its `metadata.json`.
+/// The list of backups in a store: its `metadata.json`.
 ///
-/// A ledger is read as it is. Its signature and its history are not checked here: `tbk-pull --list` does, and a
-/// ledger from a store that is not trusted proves nothing. An archive that is opened by its file name proves itself.
+/// The ledger is read without checking its signature and history: `tbk-pull --list` does that. A ledger from an
+/// untrusted store proves nothing; an archive is authenticated when it is opened.
 public struct StoreLedger: Sendable {
-  /// A file that the store keeps: an archive, a sealed manifest, or a part of either.
+  /// A file in the store: an archive, a sealed manifest, or a part of either.
   public struct File: Equatable, Sendable {
-    /// Never with a slash or a leading dot.
+    /// Never contains a slash or starts with a dot.
     public let name: String
-    /// Bytes.
+    /// In bytes.
     public let size: UInt64
     /// 32 bytes.
     public let sha256: [UInt8]
   }
 
-  /// One backup as the ledger has it.
+  /// One backup as listed in the ledger.
   public struct Entry: Equatable, Sendable {
     /// 64 hexadecimal digits.
     public let id: String
-    /// The name of the archive below the store's `backups/`: never with a slash or a leading dot. If the store keeps
-    /// the archive in several parts, no file has this name; `isInParts`.
+    /// The name of the archive below the store's `backups/`; never contains a slash or starts with a dot. If
+    /// `isInParts`, no file has this name.
     public let filename: String
-    /// The parts of the archive, in their order; empty if the store keeps it in one file. Where a part is depends on
-    /// the kind of the store.
+    /// The parts of the archive, in order; empty if the store keeps it in one file. Where a part is stored depends on
+    /// the kind of store.
     public let parts: [File]
     /// Whether the store keeps the archive in several parts.
     public var isInParts: Bool { !parts.isEmpty }
@@ -37,12 +37,12 @@ public struct StoreLedger: Sendable {
     public let fileCount: UInt64
     /// "full" or "incremental"; nil if TermBackup 6 wrote the entry.
     public let mode: String?
-    /// Which of the profiles that share the store it belongs to; nil where the entry names none.
+    /// The group it belongs to, among the profiles that share the store; nil if the entry names none.
     public let group: String?
-    /// The ids of the backups that hold content of this one.
+    /// The ids of the other backups with content of this one.
     public let dependsOn: [String]
     /// The sealed manifest, a small archive of only the manifest, below the store's `manifests/`; nil if there is none.
-    /// It is opened as an archive is, under the same key, by `tbk-open --manifest`.
+    /// `tbk-open --manifest` opens it like an archive, with the same key.
     public let sealedManifest: File?
   }
 
@@ -50,14 +50,14 @@ public struct StoreLedger: Sendable {
   public let backups: [Entry]
   /// The random id of the store, 32 hexadecimal digits; nil if TermBackup 6 wrote the ledger last.
   public let storeID: String?
-  /// How many times the ledger was changed; nil likewise.
+  /// How many times the ledger was changed; nil in the same case.
   public let sequence: UInt64?
   /// Whether it has a signature, which is not checked here.
   public let isSigned: Bool
 
-  /// Fails with `.damaged` for what is not a ledger.
+  /// Fails with `.damaged` if it is not a ledger.
   ///
-  /// - Parameter bytes: all of a `metadata.json`.
+  /// - Parameter bytes: the whole `metadata.json`.
   public init(parsing bytes: [UInt8]) throws(ReadingError) {
     let ledger = try reading { () throws(Failure) in try Ledger(parsing: bytes) }
     backups = ledger.entries.map(Entry.init)
@@ -65,8 +65,8 @@ public struct StoreLedger: Sendable {
     isSigned = ledger.signature != nil
   }
 
-  /// A backup and those that it depends on, the oldest first: in this order their archives are given to
-  /// `Backup.init(archives:keys:)`. Ids that the ledger does not list are left out.
+  /// A backup and those that it depends on, oldest first: the order for the archives in `Backup.init(archives:keys:)`.
+  /// Ids that the ledger does not list are left out.
   public func chain(of backup: Entry) -> [Entry] {
     let wanted = Set(backup.dependsOn)
     return backups.filter { wanted.contains($0.id) && $0.id != backup.id } + [backup]
