@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-/// The identities that open what was sealed to their recipients.
+/// Identities for archives that are sealed to their recipients.
 struct IdentityOptions: ParsableArguments {
   @Option(
     name: .shortAndLong, parsing: .singleValue,
@@ -21,9 +21,9 @@ struct IdentityOptions: ParsableArguments {
   /// The identities in all of the files.
   ///
   /// - Parameters:
-  ///   - refusing: whether nothing may be asked.
-  ///   - inputIsData: whether standard input is used for something else.
-  ///   - memoryLimit: KiB that a file's passphrase may cost.
+  ///   - refusing: whether prompts are forbidden.
+  ///   - inputIsData: whether standard input is used for data.
+  ///   - memoryLimit: the most memory for a file's passphrase, in KiB.
   func read(
     refusing: Bool, inputIsData: Bool, memoryLimit: UInt64
   ) throws(Failure) -> [AgeIdentity] {
@@ -32,7 +32,7 @@ struct IdentityOptions: ParsableArguments {
     for path in identity {
       identities += try readIdentities(path, inputIsData: inputIsData, memoryLimit: memoryLimit) {
         (failed) throws(Failure) in
-        // One password for all of them: a descriptor can be read once.
+        // One password for all files: a descriptor can be read only once.
         if password == nil || failed != nil {
           password = try passwords.password(
             refusing: refusing, inputIsData: inputIsData || path.isStandardStream, after: failed)
@@ -44,9 +44,9 @@ struct IdentityOptions: ParsableArguments {
   }
 }
 
-/// The identities in a file, or on standard input as "-".
+/// The identities in a file, or from standard input for "-".
 ///
-/// - Parameter password: called if the file is encrypted, and again after a wrong one, with its failure.
+/// - Parameter password: called if the file is encrypted, and again after a wrong password, with its failure.
 func readIdentities(
   _ path: RawPath, inputIsData: Bool, memoryLimit: UInt64,
   password: (_ failed: Failure?) throws(Failure) -> Secret

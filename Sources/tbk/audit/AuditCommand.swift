@@ -14,7 +14,7 @@ struct AuditCommand: ParsableCommand, SuiteCommand {
   }
 }
 
-/// Which log.
+/// Selects the log.
 private struct LogOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Use <file> instead of the home's log.", valueName: "file"))
   var file: RawPath?

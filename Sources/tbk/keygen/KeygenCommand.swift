@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-/// tbk-keygen: identities of age, and the recipients of identities.
+/// tbk-keygen: age identities and their recipients.
 struct KeygenCommand: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-keygen",
@@ -56,7 +56,7 @@ struct KeygenCommand: SuiteCommand {
       }
       try text.withBytes { (bytes) throws(Failure) in try Descriptor.standardOutput.write(bytes) }
     }
-    // On a terminal the text has just shown it.
+    // On a terminal the output has just shown it.
     if output != nil || !Descriptor.standardOutput.isTerminal {
       Messages.notice("public key: \(public_)")
     }

@@ -5,7 +5,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// tbk-manifest: makes manifests, compares them, holds trees against them.
+/// tbk-manifest: creates manifests, compares them, and checks trees against them.
 struct ManifestCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-manifest",

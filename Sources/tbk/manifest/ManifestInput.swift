@@ -20,7 +20,7 @@ func readManifest(_ path: RawPath?, allowsDeferred: Bool) throws(Failure) -> Man
   return manifest
 }
 
-/// How the remarks of a walk reach the person who asked for it.
+/// Reports the remarks of a walk to the user.
 enum WalkReport {
   static func report(_ remark: TreeWalker.Remark) {
     switch remark {

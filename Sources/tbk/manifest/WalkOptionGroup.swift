@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// What a walk leaves out: shared by tbk-manifest and tbk-seal.
+/// What a walk excludes: shared by tbk-manifest and tbk-seal.
 struct WalkOptionGroup: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Leave out what matches, as gitignore(5) does.", valueName: "pattern"))
   var exclude: [RawPath] = []
@@ -31,14 +31,13 @@ struct WalkOptionGroup: ParsableArguments {
     help: ArgumentHelp("Leave out files of more than <size> bytes, or as 500K, 100M, 2G.", valueName: "size"))
   var excludeLargerThan: FileSize?
 
-  /// Whether any of it was given.
+  /// Whether any of these options was given.
   var isGiven: Bool {
     !exclude.isEmpty || !excludeFrom.isEmpty || excludeRules != nil || excludeDefaults || excludeCaches
       || oneFileSystem || excludeLargerThan != nil
   }
 
-  /// The options of a walk. Patterns count in the order of the command line, the built-in ones
-  /// last.
+  /// The options of a walk. Patterns apply in the order of the command line, the built-in ones last.
   func options() throws(Failure) -> WalkOptions {
     var options = WalkOptions()
     options.rules = IgnoreRules(excludeRules ?? .git)
@@ -65,8 +64,8 @@ struct WalkOptionGroup: ParsableArguments {
     return options
   }
 
-  /// For each `--exclude` and `--exclude-from`, in order, whether it is the second: the parser
-  /// keeps the order of each alone.
+  /// For each `--exclude` and `--exclude-from`, in order, whether it is the latter: the parser keeps the order within
+  /// each option only.
   static func order(of arguments: [String]) -> [Bool] {
     var order: [Bool] = []
     for argument in arguments {
@@ -80,7 +79,7 @@ struct WalkOptionGroup: ParsableArguments {
 
 extension IgnoreRules.Meaning: ExpressibleByArgument {}
 
-/// A size as a profile's `exclude_larger_than` has it.
+/// A size in the form of a profile's `exclude_larger_than`.
 struct FileSize: ExpressibleByArgument {
   let bytes: UInt64
 

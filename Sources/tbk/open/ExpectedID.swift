@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// What `--expect-id` takes.
+/// Validates the value of `--expect-id`.
 func validateExpectedID(_ id: String?) throws {
   guard let id else { return }
   let isHex = id.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }

@@ -5,8 +5,8 @@ import TBKCrypto
 
 extension OpeningKeys {
   /// - Parameters:
-  ///   - identities: those that were named, read when they are needed.
-  ///   - refusing: whether nothing may be asked.
+  ///   - identities: the identity files that were named, read when needed.
+  ///   - refusing: whether prompts are forbidden.
   convenience init(
     _ identities: IdentityOptions, refusing: Bool,
     password: @escaping (_ inputIsData: Bool) throws(Failure) -> Secret
@@ -26,7 +26,7 @@ extension OpenCommand {
   var openingKeys: OpeningKeys {
     let (passwords, identities, memoryLimit) = (passwords, identities, maxMemory)
     let read: (Bool) throws(Failure) -> [AgeIdentity] = { (inputIsData) throws(Failure) in
-      // It is the user's own, whatever archives may cost.
+      // The file is the user's own, so the limit for archives must not reject it.
       try identities.read(
         refusing: passwords.input.noInput, inputIsData: inputIsData,
         memoryLimit: UInt64(max(memoryLimit, OpenLimits().argon2.memory)))

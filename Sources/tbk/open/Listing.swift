@@ -7,10 +7,10 @@ import TBKFormat
 struct Listing {
   var long = false
   var json = false
-  /// Names raw and ended by NUL, instead of quoted and ended by a line feed.
+  /// Prints names raw and terminated by NUL, instead of quoted and terminated by a line feed.
   var nul = false
 
-  /// - Parameter chosen: the entries that are printed; all if nil.
+  /// - Parameter chosen: the indexes of entries to print; nil for all.
   func print(_ manifest: Manifest, _ chosen: [Int]? = nil) throws(Failure) {
     for index in chosen ?? Array(manifest.files.indices) {
       if json {
@@ -71,19 +71,19 @@ struct Listing {
     return String([type] + letters)
   }
 
-  /// In local time; as seconds since 1970 after "@" where the calendar of the C library has no such year.
+  /// In local time; as seconds since 1970 after "@" for years that the C library does not support.
   private func localTime(_ time: FileTime?) -> String {
     time.map { localMinute($0.seconds) } ?? "               -"
   }
 }
 
-/// Prints pairs of a word and a path, for people or programs.
+/// Prints pairs of a word and a path, as text or JSON.
 struct EntryReport {
   let key: String
   let json: Bool
   let nul: Bool
 
-  /// - Parameter sizes: before and after, in bytes, each nil for what has none; nil if they are not asked for.
+  /// - Parameter sizes: before and after, in bytes, each nil if there is none; nil to print no sizes.
   func print(
     _ word: String, _ path: [UInt8], sizes: (old: UInt64?, new: UInt64?)? = nil
   ) throws(Failure) {

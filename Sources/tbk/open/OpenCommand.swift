@@ -9,7 +9,7 @@ import TBKSettings
 
 extension OverwritePolicy: ExpressibleByArgument {}
 
-/// tbk-open: authenticates, then lists, extracts or sends on.
+/// tbk-open: authenticates archives, then lists, extracts or passes on their content.
 struct OpenCommand: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-open",
@@ -386,8 +386,7 @@ struct OpenCommand: SuiteCommand {
     return summary.isExact && !reader.lacksNamed ? status : ExitStatus.incomplete
   }
 
-  /// Extracts some files, and removes them when they have been compared. The answer is 1 if they are not what
-  /// was backed up.
+  /// Extracts some files, compares them, and removes them. Returns status 1 if they differ from the backup.
   private func tryOut(
     _ reader: BackupReader, _ destination: RestoreDestination, _ directory: RawPath, _ options: RestoreOptions,
     _ meter: ProgressMeter
@@ -445,7 +444,7 @@ struct OpenCommand: SuiteCommand {
     return reportMissing(verified)
   }
 
-  /// Names what is missing, and returns the status for that.
+  /// Reports what is missing, and returns the exit status.
   private func reportMissing(_ verified: VerifiedManifest) -> Int32 {
     reportMissing(verified.missing, verified.manifest)
     return verified.isWhole ? ExitStatus.success : ExitStatus.incomplete
@@ -461,14 +460,14 @@ struct OpenCommand: SuiteCommand {
     }
   }
 
-  /// What a file says that `tbk-pull --list` wrote, with or without `--json`: by id.
+  /// The entries in a file written by `tbk-pull --list`, with or without `--json`, by id.
   func readExpected(_ path: RawPath) throws(Failure) -> [String: BackupClaims] {
     var expected: [String: BackupClaims] = [:]
     for claims in try readClaims(path) { expected[claims.id] = claims }
     return expected
   }
 
-  /// Likewise, in its order.
+  /// The same, in the file's order.
   func readClaims(_ path: RawPath) throws(Failure) -> [BackupClaims] {
     let file = path.isStandardStream ? .standardInput : try Descriptor.openForReading(path)
     let bytes = try DescriptorSource(file, name: path).readAll(
@@ -487,7 +486,7 @@ struct OpenCommand: SuiteCommand {
     return expected
   }
 
-  /// The most bytes of such a file.
+  /// The size limit for such a file, in bytes.
   private static let expectedLimit = 256 << 20
 
   private func showHeader() throws(Failure) -> Int32 {
@@ -541,7 +540,7 @@ extension VerifiedManifest {
   /// The id in a report; null for an mbu package, which has none.
   fileprivate var shownID: JSON { id.isEmpty ? .null : .string(id) }
 
-  /// Whether all that it lists is there.
+  /// Whether everything that it lists is there.
   fileprivate var isWhole: Bool { missing.isEmpty && absent.isEmpty }
 }
 

@@ -5,7 +5,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// `tbk-open --verify --each`: many backups in one go.
+/// `tbk-open --verify --each`: verifies many backups at once.
 extension OpenCommand {
   func validateEach() throws {
     guard each else { return }
@@ -39,7 +39,7 @@ extension OpenCommand {
       }
       try StandardOutput.write(
         json ? verdict.json.line() + [UInt8(ascii: "\n")] : Array(verdict.row.utf8))
-      // What was found is not lost if the stream breaks.
+      // Results so far are kept even if the stream breaks.
       try StandardOutput.flush()
     }
     for path in operands {

@@ -6,9 +6,9 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// --find: which of many backups have what matches a pattern.
+/// --find: finds the backups with paths that match a pattern.
 extension OpenCommand {
-  /// The most bytes of an index.
+  /// The size limit for an index, in bytes.
   private static let indexLimit = 1 << 30
 
   func validateFind() throws {
@@ -50,7 +50,7 @@ extension OpenCommand {
     return isWhole ? ExitStatus.success : ExitStatus.incomplete
   }
 
-  /// Reads the manifests of the backups that are not known yet; false if there is one that cannot be read.
+  /// Reads the manifests of backups that are not in the index yet; false if one cannot be read.
   private func read(
     _ listed: [BackupClaims], into known: inout VersionIndex, _ keys: OpeningKeys
   ) throws(Failure) -> Bool {
@@ -87,7 +87,7 @@ extension OpenCommand {
     return isWhole
   }
 
-  /// Begins to read a sealed manifest beside others; nil if there is none that opens: `readAlone` says why.
+  /// Starts to read a sealed manifest in parallel; nil if there is none that opens: `readAlone` then reports why.
   private func start(
     _ claims: BackupClaims, _ served: ServedArchives, _ keys: OpeningKeys, _ meter: ProgressMeter
   ) throws(Failure) -> ManifestReading? {
@@ -108,7 +108,7 @@ extension OpenCommand {
     return try ManifestReading(archive, claims)
   }
 
-  /// The manifest of one backup, from wherever it can be had; nil, with a warning, if it cannot be read.
+  /// The manifest of one backup, from any source; nil, with a warning, if it cannot be read.
   private func readAlone(
     _ claims: BackupClaims, _ served: ServedArchives, _ keys: OpeningKeys, isFirst: Bool
   ) throws(Failure) -> Manifest? {
@@ -120,12 +120,12 @@ extension OpenCommand {
       let reader = try BackupReader(
         expectedID: claims.id, expected: [claims.id: claims], isChain: true, progress: { _ in },
         warn: { Messages.warning($0) }, archives: { (wanted) throws(Failure) in try sources.next(wanted) })
-      // Of TermBackup 6's incremental backups, laid over what they are based on.
+      // An incremental backup of TermBackup 6 is merged with its bases.
       return try reader.wholeManifest().manifest
     } catch {
       switch error.code {
       case .malformed, .truncated, .integrity, .inputMissing: break
-      // The first one that is opened tells whether the password is right.
+      // The first archive opened shows whether the password is right.
       case .authentication where error != keys.failure && !isFirst: break
       default: throw error
       }
@@ -136,7 +136,7 @@ extension OpenCommand {
 
   // MARK: The index
 
-  /// What was known the last time; nothing if that cannot be read or opened, as under an earlier password.
+  /// The index of the last search; empty if it cannot be read or opened, as after a password change.
   private func readIndex(_ keys: OpeningKeys) throws(Failure) -> VersionIndex {
     guard let index else { return VersionIndex() }
     do throws(Failure) {
@@ -151,12 +151,12 @@ extension OpenCommand {
     }
   }
 
-  /// Sealed to the identities that opened the backups, or else under the password.
+  /// Sealed to the identities that opened the backups, or else with the password.
   private func write(_ known: VersionIndex, _ keys: OpeningKeys) throws(Failure) {
     guard let index else { return }
     let file: AtomicFile
     do throws(Failure) { file = try AtomicFile(index, inherits: true) } catch {
-      // It costs time at the next search, and nothing else.
+      // Without it the next search is slower, nothing more.
       guard error.code == .cannotCreate || error.code == .denied else { throw error }
       return Messages.warning("the index is not kept: \(error.message)")
     }

@@ -4,7 +4,7 @@ import TBKCrypto
 import TBKFormat
 
 extension ArchiveFront {
-  /// What `--header` shows.
+  /// The fields that `--header` prints.
   var fields: [JSON.Member] {
     switch self {
     case .whole(let header): return header.fields

@@ -6,7 +6,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// `tbk-open --raw`: what was encrypted, as it is.
+/// `tbk-open --raw`: passes on the decrypted content unchanged.
 extension OpenCommand {
   func validateRaw() throws {
     guard raw else { return }
@@ -31,7 +31,7 @@ extension OpenCommand {
         try sources.next()?.replay(into: sink)
       }
     } catch {
-      // Each chunk of it was verified; that the end is missing is what the status says.
+      // Each chunk in it was verified; the exit status reports the missing end.
       try output.flush()
       throw error
     }
@@ -50,8 +50,8 @@ extension OpenCommand {
     let opener = ArchiveOpener(keys, limits: limits)
     do throws(Failure) {
       let source = PeekingSource(DescriptorSource(file, name: isInput ? nil : path))
-      // An age file is used as it comes also where its end could be looked at first: what is right
-      // before a fault is released, as age(1) does it.
+      // An age file is always streamed, even if its end could be checked first: the valid part before an error is
+      // output, as age(1) does.
       if isRegular, let start = file.position, try AgeReader.source(source) == nil {
         try opener.open(file: file, start: start).replay(into: sink)
       } else {

@@ -19,7 +19,7 @@ extension OpenCommand {
     }
   }
 
-  /// What `--from` reads; nil without it.
+  /// The archives that `--from` reads; nil without it.
   func servedSources() -> ServedSources? {
     guard let from, let id = Digest(hex: from) else { return nil }
     ServedSources.withhold(passwords, identities)
@@ -30,7 +30,7 @@ extension OpenCommand {
 }
 
 extension ServedSources {
-  /// The command gets the descriptors of the caller, but those of secrets.
+  /// The command inherits the caller's descriptors, except those of secrets.
   static func withhold(_ passwords: PasswordOptions, _ identities: IdentityOptions) {
     var numbers = [passwords.passwordFd, identities.passwords.identityPasswordFd].compactMap { $0 }
     let files = [passwords.passwordFile, identities.passwords.identityPasswordFile].compactMap { $0 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import TBKCommand
 
-/// tbk-seal: packs and encrypts. What it packs is a tree, or what one of its subcommands reads.
+/// tbk-seal: packs and encrypts a tree, or the input of one of its subcommands.
 struct SealCommand: ParsableCommand, FormerOptions {
   static let configuration = CommandConfiguration(
     commandName: "tbk-seal",

@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKCrypto
 
-/// tbk-seal consolidate: a backup and those it needs, as one archive.
+/// tbk-seal consolidate: combines a backup and those it needs into one archive.
 struct SealConsolidate: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "consolidate",
@@ -67,7 +67,7 @@ struct SealConsolidate: SuiteCommand {
       expectedID: from ?? expectId, isChain: from != nil, progress: { _ in }, warn: { Messages.warning($0) },
       archives: provide)
     let meter = ProgressMeter("consolidating", mode: progress.progress)
-    // What could not be read when it was made is no failure of today's.
+    // Files that could not be read when the backup was made are no failure now.
     switch sealing {
     case .whole(let key, let compression):
       let target = try output.target(lengthIsKnown: false)
@@ -94,7 +94,7 @@ struct SealConsolidate: SuiteCommand {
     return ExitStatus.success
   }
 
-  /// What gives the archives, and what is to be called at their end.
+  /// The archives, and a function to call after the last one.
   private func sources(
     _ keys: OpeningKeys
   ) -> (BackupReader.ArchiveProvider, () throws(Failure) -> Void) {

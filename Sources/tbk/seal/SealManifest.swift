@@ -26,8 +26,8 @@ struct SealManifest: SuiteCommand {
     try validateExpectedID(expectId)
   }
 
-  /// All of the archive is verified first. The password opens it, and seals the manifest unless there are
-  /// recipients: in the archive's suite if no other is given.
+  /// The whole archive is verified first. The password opens it, and seals the manifest unless there are recipients;
+  /// without --suite, in the archive's suite.
   mutating func execute() throws(Failure) -> Int32 {
     common.apply()
     try output.check(readsInput: true)

@@ -1,4 +1,4 @@
-// What the subcommands of tbk-seal share.
+// Options shared by the subcommands of tbk-seal.
 
 import ArgumentParser
 import Glibc
@@ -8,15 +8,15 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// When an existing file is replaced.
+/// When to replace an existing file.
 enum ReplacePolicy: String, CaseIterable, ExpressibleByArgument {
   case never
-  /// Not by an archive that does not hold all of its source.
+  /// Not by an archive that lacks part of its source.
   case ifComplete = "if-complete"
   case always
 }
 
-/// Where an archive goes.
+/// Where to write an archive.
 struct SealOutputOptions: ParsableArguments {
   @Option(
     name: .shortAndLong, help: ArgumentHelp("Write to <file>, which appears when it is complete.", valueName: "file"))
@@ -33,9 +33,9 @@ struct SealOutputOptions: ParsableArguments {
   /// The file; nil for standard output.
   private var path: RawPath? { output.flatMap { $0.isStandardStream ? nil : $0 } }
 
-  /// Refuses streams that are a terminal.
+  /// Throws if a stream is a terminal.
   ///
-  /// - Parameter readsInput: whether standard input is what is sealed.
+  /// - Parameter readsInput: whether standard input is sealed.
   func check(readsInput: Bool) throws(Failure) {
     if path == nil {
       try StandardOutput.refuseTerminal("an archive", hint: "use -o, > file or a pipe")
@@ -59,10 +59,10 @@ struct SealOutputOptions: ParsableArguments {
     return target
   }
 
-  /// Whether an existing file may stay after a seal that succeeds.
+  /// Whether an existing file may be kept although sealing succeeds.
   var mayStay: Bool { overwrite == .ifComplete && path != nil }
 
-  /// Refuses to replace a complete archive by one that is not.
+  /// Keeps an incomplete archive from replacing a complete one.
   func admit(isComplete: Bool, _ target: ArchiveOutput) throws(Failure) {
     guard overwrite == .ifComplete, !isComplete, let path else { return }
     target.replaces = false
@@ -75,7 +75,7 @@ struct SealOutputOptions: ParsableArguments {
   }
 }
 
-/// What the derivation of a key takes.
+/// The cost of key derivation.
 struct KeyCostOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Argon2id memory in KiB.", valueName: "kib"))
   var memory = Argon2Cost.standard.memory
@@ -86,7 +86,7 @@ struct KeyCostOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Argon2id lanes.", valueName: "n"))
   var lanes = UInt8(Argon2Cost.standard.lanes)
 
-  /// Whether any of it is not the usual.
+  /// Whether any of these differs from the default.
   var isGiven: Bool {
     memory != Argon2Cost.standard.memory || UInt32(iterations) != Argon2Cost.standard.passes
       || UInt32(lanes) != Argon2Cost.standard.lanes
@@ -120,7 +120,7 @@ struct SealCompressionOptions: ParsableArguments {
   var threads: Int { threadOptions.count }
 }
 
-/// What encrypts an archive: a password, in one of two suites, or recipients.
+/// How to encrypt an archive: with a password, in one of two suites, or to recipients.
 struct SealingOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Seal in cipher suite 1, the default, or 3.", valueName: "n"))
   var suite: CipherSuite?
@@ -160,16 +160,16 @@ struct SealingOptions: ParsableArguments {
     }
   }
 
-  /// Refuses what is for suite 3 where another is meant.
+  /// Throws if an option for suite 3 is used with another suite.
   ///
-  /// - Parameter unsaid: the suite where none is given; nil for that of the archive.
+  /// - Parameter unsaid: the default suite; nil for that of the archive.
   func validateSalt(unsaid: CipherSuite? = .whole) throws {
     if saltFrom != nil, (suite ?? unsaid) == .whole {
       throw ValidationError("--salt-from can only be used with --suite 3")
     }
   }
 
-  /// Refuses a password that would not be heeded.
+  /// Throws if a password was given that would be ignored.
   func refuse(_ passwords: PasswordOptions) throws {
     if hasRecipients, passwords.isGiven {
       throw ValidationError("a password is given, but the archive is sealed to recipients")
@@ -177,9 +177,9 @@ struct SealingOptions: ParsableArguments {
   }
 
   /// - Parameters:
-  ///   - unsaid: the suite where none is given.
-  ///   - level: nil for the usual one.
-  ///   - password: asked for unless there are recipients.
+  ///   - unsaid: the default suite.
+  ///   - level: nil for the default.
+  ///   - password: called unless there are recipients.
   func sealing(
     unsaid: CipherSuite = .whole, level: Int? = nil, threads: Int,
     password: () throws(Failure) -> Secret
@@ -187,7 +187,7 @@ struct SealingOptions: ParsableArguments {
     try beginSealing(unsaid: unsaid, level: level, threads: threads, password: password)()
   }
 
-  /// Likewise; the key, if there is one, is derived when what is returned is called.
+  /// The same, but a key is derived only when the returned function is called.
   func beginSealing(
     unsaid: CipherSuite = .whole, level: Int? = nil, threads: Int,
     password: () throws(Failure) -> Secret
@@ -232,9 +232,9 @@ struct SealingOptions: ParsableArguments {
     }
   }
 
-  /// Likewise where the password opens archives as well: it is asked for once, and only if something needs it.
+  /// For commands where the password also opens archives: it is read once, and only if needed.
   ///
-  /// - Returns: how to seal, by the suite where none is given; and what opens archives.
+  /// - Returns: a function that returns how to seal, given the default suite; and the keys that open archives.
   func sealingAgain(
     level: Int? = nil, threads: Int, _ identities: IdentityOptions, _ passwords: PasswordOptions
   ) throws(Failure) -> ((CipherSuite) throws(Failure) -> ArchiveSealing, OpeningKeys) {
@@ -259,7 +259,7 @@ struct SealingOptions: ParsableArguments {
     return (kind, keys)
   }
 
-  /// All of them, each once.
+  /// All recipients, without duplicates.
   private func recipients() throws(Failure) -> [AgeRecipient] {
     var all: [AgeRecipient] = []
     for text in recipient {
@@ -284,12 +284,12 @@ struct SealingOptions: ParsableArguments {
 }
 
 enum CipherSuite: String, CaseIterable, ExpressibleByArgument {
-  /// One message.
+  /// The whole archive is one message.
   case whole = "1"
   case chunked = "3"
 }
 
-/// How an archive is sealed.
+/// How to seal an archive.
 enum ArchiveSealing {
   /// In suite 1.
   case whole(SealingKey, Compression)
@@ -297,7 +297,7 @@ enum ArchiveSealing {
   case streamed(StreamSealing)
 }
 
-/// What is written beside an archive, for a store.
+/// The files to write beside an archive, for a store.
 struct SealRecordOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Write a receipt, which a store needs, to <file>.", valueName: "file"))
   var receipt: RawPath?
@@ -311,9 +311,9 @@ struct SealRecordOptions: ParsableArguments {
     }
   }
 
-  /// Removes what an earlier seal left: until this one has succeeded, nothing is to be taken for its own.
+  /// Removes the files of an earlier seal, so that they cannot be taken for this one's if it fails.
   func begin(_ output: SealOutputOptions) throws(Failure) {
-    // There, what is left may stay with the archive that it describes.
+    // In that case the existing archive may be kept, with the files that describe it.
     if output.mayStay { return }
     for path in [receipt, manifestOut] {
       if let path { try removeEarlier(path) }
@@ -325,10 +325,10 @@ struct SealRecordOptions: ParsableArguments {
     try manifestOut.map { (path) throws(Failure) in try SealedManifestFile(path) }
   }
 
-  /// Ends an archive of suite 3 or age, whose last byte has been written: the manifest takes its place, then
-  /// the receipt, then the archive.
+  /// Completes an archive of suite 3 or age after its last byte: puts the manifest in place, then the receipt, then the
+  /// archive.
   ///
-  /// - Returns: whether the archive holds all of its source.
+  /// - Returns: whether the archive contains its whole source.
   func finish(
     _ backup: StreamedBackup, _ manifest: SealedManifestFile?, _ output: SealOutputOptions,
     _ target: ArchiveOutput
@@ -343,14 +343,14 @@ struct SealRecordOptions: ParsableArguments {
     return backup.isComplete
   }
 
-  /// Ends an archive of suite 1: receipt and sealed manifest are in place before its first byte is.
+  /// Writes an archive of suite 1: receipt and sealed manifest are in place before its first byte.
   ///
-  /// - Returns: whether the archive holds all of its source.
+  /// - Returns: whether the archive contains its whole source.
   func finish(
     _ backup: consuming SealedBackup, _ key: SealingKey, _ output: SealOutputOptions,
     _ target: ArchiveOutput
   ) throws(Failure) -> Bool {
-    // Said before receipt and manifest take the place of those that go with what is there.
+    // Report this before receipt and manifest replace those of the existing archive.
     try output.admit(isComplete: backup.isComplete, target)
     if let manifestOut { try Sealing.manifest(backup.manifest, key: key, to: manifestOut) }
     if let receipt {
@@ -371,7 +371,7 @@ struct SealRecordOptions: ParsableArguments {
   }
 }
 
-/// Removes the file that an earlier seal wrote beside its archive, if there is one.
+/// Removes the file that an earlier seal wrote beside its archive, if any.
 func removeEarlier(_ path: RawPath) throws(Failure) {
   guard let facts = try Descriptor.workingDirectory.statusIfPresent(of: path),
     facts.st_mode & S_IFMT == S_IFREG
@@ -379,7 +379,7 @@ func removeEarlier(_ path: RawPath) throws(Failure) {
   _ = try Descriptor.workingDirectory.unlink(path)
 }
 
-/// The manifest for this machine, which cannot open what it seals to others.
+/// The manifest for this machine, which cannot open what it seals to other recipients.
 struct SealLocalOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -403,7 +403,7 @@ struct SealLocalOptions: ParsableArguments {
     if localManifestOut?.isStandardStream == true { throw ValidationError("--local-manifest-out takes a file") }
   }
 
-  /// Writes it, if it is asked for.
+  /// Writes it if requested.
   func write(_ manifest: Manifest) throws(Failure) {
     guard let localManifestOut, let localRecipient else { return }
     let recipient: AgeRecipient
@@ -419,7 +419,7 @@ struct SealLocalOptions: ParsableArguments {
   }
 }
 
-/// A sealed manifest that is being written, and is there when the archive is.
+/// A sealed manifest while it is written; it is put in place together with the archive.
 final class SealedManifestFile {
   let sink: any ByteSink
   private let file: AtomicFile
@@ -432,7 +432,7 @@ final class SealedManifestFile {
   func commit() throws(Failure) { try file.commit() }
 }
 
-/// What a new backup belongs to.
+/// The group of a new backup.
 struct SealGroupOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -445,6 +445,6 @@ struct SealGroupOptions: ParsableArguments {
 }
 
 extension Bool {
-  /// The status of a seal that holds all of its source, or does not.
+  /// The exit status of a seal, by whether the archive contains its whole source.
   var sealStatus: Int32 { self ? ExitStatus.success : ExitStatus.incomplete }
 }

@@ -5,8 +5,8 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// tbk-seal reseal: an archive under another password, in another suite or to other recipients. It keeps its
-/// suite if no other is given; one that was sealed to recipients is one of suite 3 then.
+/// tbk-seal reseal: seals an archive with another password, in another suite or to other recipients. It keeps its suite
+/// if no other is given; an archive that was sealed to recipients becomes one of suite 3.
 struct SealReseal: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "reseal",
@@ -43,7 +43,7 @@ struct SealReseal: SuiteCommand {
     common.apply()
     try output.check(readsInput: true)
     let keys = try oldKeys()
-    // Before the archive is read: it may be long.
+    // Ask before reading the archive, which may take long.
     let held =
       self.sealing.hasRecipients
       ? nil : HeldSecret(try passwords.password(confirming: true, inputIsData: true))
@@ -66,7 +66,7 @@ struct SealReseal: SuiteCommand {
     return ExitStatus.success
   }
 
-  /// The old password is taken before the new one. With an identity there may be none.
+  /// Reads the old password before the new one. With an identity there may be none.
   private func oldKeys() throws(Failure) -> OpeningKeys {
     let (options, noInput) = (oldPasswords, passwords.input.noInput)
     if identities.identity.isEmpty || options.isGiven {
@@ -78,8 +78,8 @@ struct SealReseal: SuiteCommand {
     }
   }
 
-  /// Of an archive of suite 1, nothing is written before all of it has been verified; one of suite 3 or age
-  /// passes, and gets its end when it has been.
+  /// For an archive of suite 1, nothing is written until all of it has been verified; one of suite 3 or age is
+  /// streamed, and its end is written when it has been verified.
   private func again(
     _ archive: any OpenedArchive, _ sealing: ArchiveSealing, _ meter: ProgressMeter
   ) throws(Failure) -> UInt64 {
@@ -93,7 +93,7 @@ struct SealReseal: SuiteCommand {
         return manifest
       }
     }
-    // What is not consistent is not resealed as if it were.
+    // An inconsistent archive must not be resealed.
     try archive.keep()
     let manifest = try verify(archive)
     if case .streamed = sealing, manifest.tree.isReadOnly { throw .staysInSuite1 }
@@ -121,8 +121,8 @@ struct SealReseal: SuiteCommand {
 
   /// Writes an archive of suite 3 or age, and the receipt before its output is closed.
   ///
-  /// - Parameter write: writes all of it, and returns its manifest.
-  /// - Returns: bytes of the archive.
+  /// - Parameter write: writes the whole archive, and returns its manifest.
+  /// - Returns: the size of the archive, in bytes.
   private func streamed(
     _ write: (any ByteSink) throws(Failure) -> Manifest?
   ) throws(Failure) -> UInt64 {
@@ -150,7 +150,7 @@ struct SealReseal: SuiteCommand {
 }
 
 extension Failure {
-  /// In suite 3 and age its manifests would not be believed.
+  /// In suite 3 and age its manifests would be rejected.
   static let staysInSuite1 = Failure(
     .configuration, "TermBackup 6 made the backup, which stays in suite 1",
     hint: "restore it, and back that up")

@@ -3,7 +3,7 @@ import TBKArchive
 import TBKCommand
 import TBKCore
 
-/// tbk-seal stream: a stream as one file.
+/// tbk-seal stream: seals a stream as a single file.
 struct SealStream: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "stream",
@@ -33,7 +33,7 @@ struct SealStream: SuiteCommand {
   func validate() throws {
     try sealing.validateSalt()
     try sealing.refuse(passwords)
-    // Whose command is the value of a variable that is empty did not mean standard input.
+    // An empty command is probably an unset variable, and not meant to be standard input.
     if command.isEmpty, ArgumentBytes.ofProcess().contains("--") {
       throw ValidationError("no command is given after --")
     }

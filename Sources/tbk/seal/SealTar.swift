@@ -4,7 +4,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// tbk-seal tar: what a tar holds.
+/// tbk-seal tar: seals the contents of a tar archive.
 struct SealTar: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tar",

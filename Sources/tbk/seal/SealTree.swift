@@ -5,7 +5,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// tbk-seal itself: what a manifest lists.
+/// tbk-seal itself: seals the files that a manifest lists.
 struct SealTree: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tree",
@@ -54,7 +54,7 @@ struct SealTree: SuiteCommand {
     ) { () throws(Failure) in
       try passwords.password(confirming: true, inputIsData: source == nil)
     }
-    // The key is derived while the tree is walked, or the manifest read.
+    // The key is derived while the tree is walked, or the manifest is read.
     let pending = try Beside(begin)
     var manifest: Manifest
     if let source {

@@ -134,7 +134,7 @@ extension SignCommand {
   }
 }
 
-/// Refuses to sign what is not an archive, unless `any`, and a ledger's message in any case.
+/// Throws if the content is not an archive, unless `any`; always throws for a ledger's signed bytes.
 private func refuse(_ content: SignedContent, any: Bool) throws(Failure) {
   try refuseLedger(content)
   guard case .other(let problem) = content, !any else { return }
@@ -143,7 +143,7 @@ private func refuse(_ content: SignedContent, any: Bool) throws(Failure) {
     hint: "--any signs any other file")
 }
 
-/// A ledger's signature is never mistaken for one of a file, nor one of a file for a ledger's.
+/// Keeps signatures of ledgers and of files separate: neither can be used as the other.
 private func refuseLedger(_ content: SignedContent) throws(Failure) {
   guard content == .ledger else { return }
   throw Failure(
@@ -165,14 +165,14 @@ private func readSignature(_ path: RawPath) throws(Failure) -> [UInt8] {
   return decoded
 }
 
-/// Standard input is what is signed, so nothing else can come from it.
+/// Throws if the path is standard input, which is the content to sign.
 private func refuseInput(_ path: RawPath, as what: String) throws(Failure) {
   if path.isStandardStream {
     throw Failure(.usage, "standard input is what is signed, so \(what) cannot come from it")
   }
 }
 
-/// The first archive of a chain on standard input, which is read to its end.
+/// The first archive of a chain on standard input; the rest is read and discarded.
 private func copyFirst() throws(Failure) -> PrivateCopy {
   if Descriptor.standardInput.isTerminal {
     throw Failure(.usage, "standard input is a terminal", hint: "give the archives with < file")
@@ -186,7 +186,7 @@ private func copyFirst() throws(Failure) -> PrivateCopy {
   return copy
 }
 
-/// Standard input, where it cannot change any more.
+/// A copy of standard input, which cannot change any more.
 private func copyInput(_ progress: ProgressOptions) throws(Failure) -> PrivateCopy {
   if Descriptor.standardInput.isTerminal {
     throw Failure(.usage, "standard input is a terminal", hint: "give the archive with < file")
@@ -198,7 +198,7 @@ private func copyInput(_ progress: ProgressOptions) throws(Failure) -> PrivateCo
   return copy
 }
 
-/// What reads the copy cannot be interrupted, and nothing is left behind if it is truncated.
+/// Exits if interrupted: the code that reads the copy cannot be interrupted, and ending here leaves no files behind.
 @Sendable private func endIfInterrupted() {
   if Interruption.signal != nil { Program.end(Failure(.interrupted, "interrupted")) }
 }

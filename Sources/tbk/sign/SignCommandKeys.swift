@@ -1,4 +1,4 @@
-// The verbs of tbk-sign that are about keys.
+// The verbs of tbk-sign for keys.
 
 import ArgumentParser
 import TBKCommand
@@ -46,7 +46,7 @@ extension SignCommand {
             .cannotCreate, "\(path.display) exists", hint: "--force replaces the key for good")
         }
       }
-      // Root makes it for whoever's home it is in.
+      // In a home, files made by root belong to the owner of the home.
       let isHome = privateFile.parent == termbackupHome()
       let half = try AtomicFile(privateFile, inherits: isHome)
       let other = try AtomicFile(publicFile, mode: 0o644, inherits: isHome)

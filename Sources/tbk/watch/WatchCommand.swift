@@ -5,7 +5,7 @@ import TBKCommand
 import TBKCore
 import TBKFormat
 
-/// Seconds on the command line, with as many as three decimals.
+/// Seconds on the command line, with up to three decimals.
 struct Seconds: ExpressibleByArgument {
   let nanoseconds: Int64
 
@@ -24,7 +24,7 @@ struct Seconds: ExpressibleByArgument {
   }
 }
 
-/// tbk-watch: waits for a tree to change, and prints what did.
+/// tbk-watch: waits for a tree to change, and prints the changes.
 struct WatchCommand: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-watch",
@@ -129,7 +129,7 @@ struct WatchCommand: SuiteCommand {
     }
   }
 
-  /// Prints a report, all of it at once. Of several, each is followed by an empty line or name.
+  /// Prints a report in one piece. If there are several, an empty line or name follows each.
   private func report(_ changes: [TreeChange]) throws(Failure) {
     if count {
       try StandardOutput.write(
