@@ -1,4 +1,4 @@
-// Who signs the ledger of a store, and whose signature is believed.
+// Options for signing a store's ledger, and for checking its signature.
 
 import ArgumentParser
 import TBKCommand
@@ -7,7 +7,7 @@ import TBKCrypto
 import TBKFormat
 import TBKStore
 
-/// What every command takes that reads a ledger.
+/// Options of every command that reads a ledger.
 struct TrustOptions: ParsableArguments {
   @Option(
     name: .long, parsing: .singleValue,
@@ -37,7 +37,7 @@ struct TrustOptions: ParsableArguments {
 }
 
 extension TrustOptions {
-  /// Throws `.integrity` for a store without a ledger, where one that is signed is required.
+  /// Throws `.integrity` for a store without a ledger if a signature is required.
   func requireLedger(_ snapshot: LedgerSession.Snapshot, of store: RawPath) throws(Failure) {
     guard snapshot.ledger == nil, isRequired else { return }
     throw Failure(
@@ -45,7 +45,7 @@ extension TrustOptions {
   }
 }
 
-/// What every command takes that changes a ledger.
+/// Options of every command that changes a ledger.
 struct SigningOptions: ParsableArguments {
   @Option(
     name: .long, help: ArgumentHelp("Sign the ledger with this private key.", valueName: "file"))
@@ -61,7 +61,7 @@ struct SigningOptions: ParsableArguments {
     }
   }
 
-  /// To be asked where the ledger is changed: what requires a signature must give one.
+  /// For commands that change the ledger: throws if a signature is required but there is no key to sign with.
   func requireKey() throws {
     if signKey == nil, trust.isRequired {
       throw ValidationError(
@@ -69,11 +69,11 @@ struct SigningOptions: ParsableArguments {
     }
   }
 
-  /// The keys of `TERMBACKUP_HOME` and of the options. The key to sign with is opened here, so that
-  /// a wrong password is reported before anything is done.
+  /// The keys of `TERMBACKUP_HOME` and of the options. The signing key is opened here, so that a wrong password is
+  /// reported before anything is done.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is used for something else.
+  ///   - inputIsData: whether standard input is used for data.
   ///   - lost: a key whose ledger is to be taken over.
   func keys(inputIsData: Bool, lost: Digest? = nil) throws(Failure) -> LedgerKeys {
     guard let signKey else { return try trust.keys() }
@@ -88,7 +88,7 @@ struct SigningOptions: ParsableArguments {
 }
 
 extension LedgerTrust {
-  /// For scripts: a word and, where there is one, the fingerprint of the key.
+  /// For scripts: a word and, if there is one, the fingerprint of the key.
   var line: String {
     switch self {
     case .verified(let key): "verified\t\(key.hex)\n"
@@ -97,7 +97,7 @@ extension LedgerTrust {
     }
   }
 
-  /// Tells the person of a signature that nothing was held against.
+  /// Tells the user that a signature was not checked.
   func report() {
     guard case .unchecked(let key) = self else { return }
     Messages.notice(

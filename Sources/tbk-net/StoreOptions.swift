@@ -5,7 +5,7 @@ import TBKFormat
 import TBKSettings
 import TBKStore
 
-/// What it takes to reach a store.
+/// Options for connecting to a store.
 struct ConnectionOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -37,7 +37,7 @@ struct ConnectionOptions: ParsableArguments {
     }
   }
 
-  /// The store at an operand, with what the options say about it.
+  /// The address of a store operand, with the options applied.
   func address(_ operand: RawPath) throws(Failure) -> StoreAddress {
     let address = try StoreAddress(operand)
     guard let branch else { return address }
@@ -49,9 +49,9 @@ struct ConnectionOptions: ParsableArguments {
     return .gitHub(named)
   }
 
-  /// What opening the store may need.
+  /// The context for opening the store.
   ///
-  /// - Parameter inputIsData: whether standard input is used for something else.
+  /// - Parameter inputIsData: whether standard input is used for data.
   func context(inputIsData: Bool) -> StoreContext {
     var context = tokenOptions.context(maximumWait: maxWait, inputIsData: inputIsData)
     context.rates = StoreRates(
@@ -60,7 +60,7 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
-/// What every command takes that reads the ledger of a store.
+/// Options of every command that reads the ledger of a store.
 struct StoreOptions: ParsableArguments {
   @Flag(
     name: .long,
@@ -73,7 +73,7 @@ struct StoreOptions: ParsableArguments {
 
   func context(inputIsData: Bool) -> StoreContext { connection.context(inputIsData: inputIsData) }
 
-  /// What this machine has seen of a store, which is not asked.
+  /// What this machine has seen of a store, without accessing it.
   func seen(_ operand: RawPath) throws(Failure) -> SeenState {
     try SeenState(
       home: termbackupHome(), address: try address(operand), accepting: acceptStoreState,
@@ -98,7 +98,7 @@ extension GroupID: ExpressibleByArgument {
 }
 
 extension TokenOptions {
-  /// For what speaks to GitHub.
+  /// For connections to GitHub.
   func context(maximumWait: Int?, inputIsData: Bool) -> StoreContext {
     var context = StoreContext(
       userAgent: "termbackup/\(suiteVersion)", maximumWait: maximumWait,
@@ -121,7 +121,7 @@ extension TokenOptions {
 
 extension GitHubPlacement: ExpressibleByArgument {}
 
-/// `--group`: an id, or '-' for the backups that are in no group.
+/// `--group`: an id, or '-' for ungrouped backups.
 struct GroupOperand: ExpressibleByArgument {
   let id: GroupID?
 
@@ -131,7 +131,7 @@ struct GroupOperand: ExpressibleByArgument {
   }
 }
 
-/// `--group` of what reads a store or removes from it, and `--new-group`.
+/// `--group` and `--new-group` of commands that read a store or remove from it.
 struct GroupOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -150,14 +150,14 @@ struct GroupOptions: ParsableArguments {
 
   var isGiven: Bool { !group.isEmpty }
 
-  /// The one that has a name; nil unless exactly one has.
+  /// The named group, if exactly one is named; otherwise nil.
   var onlyNamed: GroupID? {
     let named = group.compactMap(\.id)
     return named.count == 1 ? named[0] : nil
   }
 
-  /// The backups of all of them as one series; all if there are none. Throws `.unavailable` for a group that the
-  /// store does not have.
+  /// The backups of all these groups as one series; all backups if no group is given. Throws `.unavailable` for a group
+  /// that the store does not have.
   func scope(
     in snapshot: LedgerSession.Snapshot, of store: StoreAddress
   ) throws(Failure) -> BackupScope {
@@ -174,10 +174,10 @@ struct GroupOptions: ParsableArguments {
   }
 }
 
-/// What `--version` prints.
+/// The output of `--version`.
 let versionText = "TermBackup \(suiteVersion)\n\(CurlLibrary.summary)"
 
-/// Counts what is read for the progress line.
+/// Counts the bytes read for the progress line.
 final class MeteredSource: ByteSource {
   private let source: any ByteSource
   private let meter: ProgressMeter
@@ -194,7 +194,7 @@ final class MeteredSource: ByteSource {
   }
 }
 
-/// An Ed25519 signature: 64 bytes as they are.
+/// An Ed25519 signature: 64 raw bytes.
 func readSignature(_ path: RawPath) throws(Failure) -> [UInt8] {
   let bytes = try readFile(path, limit: 64 << 10)
   guard bytes.count == 64 else {

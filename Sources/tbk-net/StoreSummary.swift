@@ -2,11 +2,11 @@ import TBKCore
 import TBKFormat
 import TBKStore
 
-/// What `tbk-pull --summary` and `--seen` say about a store, in one form for both.
+/// The facts that `tbk-pull --summary` and `--seen` print about a store, in one form for both.
 enum StoreSummary {
   typealias Facts = [(name: String, value: JSON)]
 
-  /// How far the store has come, and the backups that are meant.
+  /// The state of the store, and of the selected backups.
   static func of(
     _ snapshot: LedgerSession.Snapshot, of session: LedgerSession, in scope: BackupScope,
     now: Timestamp
@@ -49,7 +49,7 @@ enum StoreSummary {
     ]
   }
 
-  /// What is known without asking.
+  /// What is known without accessing the store.
   static func seen(_ memory: SeenState.Memory) -> Facts {
     [
       ("store_id", memory.storeID.map { .string($0.description) } ?? .null),
@@ -62,7 +62,7 @@ enum StoreSummary {
     JSON.object(facts.map { JSON.Member($0.name, $0.value) }).line() + [UInt8(ascii: "\n")]
   }
 
-  /// A name and a value on a line, with a tab between them; `-` for what is not known.
+  /// A name and a value on each line, separated by a tab; `-` if unknown.
   static func rows(_ facts: Facts) -> [UInt8] {
     var output: [UInt8] = []
     for (name, value) in facts {

@@ -55,7 +55,7 @@ struct NotifyCommand: SuiteCommand {
     }
   }
 
-  /// A start is reported before there is anything to report.
+  /// A start ping is sent before there is a report.
   private var readsReport: Bool { report != nil || ping != .start }
   private var inputIsData: Bool { readsReport && report?.isStandardStream != false }
 

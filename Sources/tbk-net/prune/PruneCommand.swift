@@ -100,7 +100,7 @@ struct PruneCommand: SuiteCommand, FormerOptions {
   }
 }
 
-/// What says which backups stay.
+/// The retention rules.
 struct RuleOptions: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Keep the last <n> backups.", valueName: "n"))
   var keepLast: Count?

@@ -1,4 +1,4 @@
-// What tbk-prune and 'tbk-push --then-prune' print about backups that stay or go.
+// What tbk-prune and 'tbk-push --then-prune' print about kept and removed backups.
 
 import TBKCommand
 import TBKCore
@@ -53,7 +53,7 @@ extension Retention.Verdict {
     return Array((fields.joined(separator: "\t") + "\n").utf8)
   }
 
-  /// The row, and the backups that need this one.
+  /// The row with the ids of the backups that need this one added.
   var longRow: [UInt8] {
     let ids = neededBy.isEmpty ? "-" : neededBy.map(\.hex).joined(separator: ",")
     return row.dropLast() + Array("\t\(ids)\n".utf8)
@@ -72,7 +72,7 @@ extension Retention.Verdict {
 }
 
 extension Failure {
-  /// In the place of verdicts: `failed`, the status that tbk-prune would have ended with, and the message.
+  /// Printed instead of verdicts: `failed`, the status that tbk-prune would have exited with, and the message.
   var pruneRow: [UInt8] {
     Array("failed\t\(exitStatus)\t\(RawPath(Array(message.utf8)).quoted)\n".utf8)
   }

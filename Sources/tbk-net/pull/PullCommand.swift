@@ -231,7 +231,7 @@ struct PullCommand: SuiteCommand {
     }
     let scope = try groups.scope(in: snapshot, of: session.store.address)
     if serve {
-      // Whatever group they are in: a backup may need one of another.
+      // From any group: a backup may need one of another group.
       let server = RangeServer(retrieval(session, snapshot, meter, keys), entries: snapshot.entries)
       try server.run(
         DescriptorSource(.standardInput), DescriptorSink(.standardOutput),
@@ -261,7 +261,7 @@ struct PullCommand: SuiteCommand {
         guard let ledger = snapshot.ledger else {
           throw Failure(.unavailable, "the store \(store.display) is still empty")
         }
-        // Whatever the store wrote moves no cursor.
+        // Text from the store must not control the terminal.
         let isShown = output == nil && Descriptor.standardOutput.isTerminal
         try sink.write(isShown ? ledger.printable() : snapshot.bytes)
       } else if each {
@@ -276,7 +276,7 @@ struct PullCommand: SuiteCommand {
     return isWhole ? ExitStatus.success : ExitStatus.incomplete
   }
 
-  /// Hands `body` where the result goes: a file takes its place when all is in it.
+  /// Passes the output to `body`: a file is put in place once it is complete.
   private func write(_ body: (DescriptorSink) throws(Failure) -> Void) throws(Failure) {
     let file = try output.map { (path) throws(Failure) in try AtomicFile(path) }
     let sink = DescriptorSink(file?.descriptor ?? .standardOutput, name: output)
@@ -291,7 +291,7 @@ struct PullCommand: SuiteCommand {
     }
   }
 
-  /// A group of which only the check may be there yet.
+  /// The full name of a group, which may have only a password check so far.
   private func whole(
     _ group: GroupID, _ snapshot: LedgerSession.Snapshot, _ session: LedgerSession
   ) throws(Failure) -> GroupID {
@@ -305,7 +305,7 @@ struct PullCommand: SuiteCommand {
   private func retrieval(
     _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter, _ keys: LedgerKeys
   ) -> Retrieval {
-    // A store on a network tells of bytes itself, as they arrive.
+    // A network store reports bytes by itself, as they arrive.
     let isLocal = if case .directory = session.store.address { true } else { false }
     return Retrieval(
       session.store, unvouched: UnvouchedBytes(areWanted: unvouched, trust: snapshot.trust),
@@ -349,7 +349,7 @@ struct PullCommand: SuiteCommand {
     steps.reduce(0) { $0.addingReportingOverflow($1.entry?.size ?? 0).partialValue }
   }
 
-  /// What --each sends, in the order of the ledger.
+  /// The steps that --each sends, in ledger order.
   private func steps(
     in scope: BackupScope, of snapshot: LedgerSession.Snapshot, _ session: LedgerSession
   ) throws(Failure) -> [ChainStep] {
@@ -374,7 +374,7 @@ struct PullCommand: SuiteCommand {
       if let id, known.contains(id) {
         chosen.insert(id)
       } else if let id, isListed.contains(operand.bytes) {
-        // It has gone since the list was made.
+        // It was removed after the list was made.
         unlisted.append(id)
       } else {
         let query = try BackupQuery(operand)
@@ -385,7 +385,7 @@ struct PullCommand: SuiteCommand {
       of: entries.filter { chosen.contains($0.id) }, unlisted: unlisted)
   }
 
-  /// The most bytes of a list of ids.
+  /// The size limit for a list of ids, in bytes.
   private static let idsLimit = 64 << 20
 
   private func line(

@@ -6,7 +6,7 @@ import TBKCrypto
 import TBKFormat
 import TBKStore
 
-/// What goes with `--prepare`.
+/// Options for `--prepare`.
 struct PrepareOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -62,7 +62,7 @@ extension FullEvery: ExpressibleByArgument {
 }
 
 extension PrepareOptions {
-  /// The SHA-256 of what was given of a backup; nil if it cannot be read.
+  /// The SHA-256 of the cached manifest of a backup; nil if it cannot be read.
   private func hashAtHand(_ id: Digest) -> Digest? {
     guard let path = cache?.appending(RawPath("\(id.hex).tbk")) else { return nil }
     return try? hash(path)
@@ -89,11 +89,11 @@ extension PrepareOptions {
     return try hash.finish()
   }
 
-  /// Writes `list`, `trust`, `prepared`, and, if there are such, `check` and `manifest` into the directory.
+  /// Writes `list`, `trust`, `prepared` and, if they exist, `check` and `manifest` into the directory.
   ///
   /// - Parameters:
-  ///   - wantsIdentity: whether the group's sealed identity is looked for, and not its check.
-  ///   - row: the line of a backup in the list.
+  ///   - wantsIdentity: whether to look up the group's sealed identity instead of its check.
+  ///   - row: the line for a backup in the list.
   func write(
     into directory: RawPath, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot,
     _ retrieval: Retrieval, scope: BackupScope, group: GroupID?, wantsIdentity: Bool, row: (LedgerEntry) -> [UInt8]
@@ -109,7 +109,7 @@ extension PrepareOptions {
       try sink.write(bytes.span)
       try sink.finish()
     }
-    // What could not be sent leaves no file.
+    // If an object cannot be sent, its file is removed.
     func receive<Result>(
       _ name: String, _ body: (DescriptorSink) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -150,7 +150,7 @@ extension PrepareOptions {
 }
 
 extension Preparation {
-  /// A name and a value on a line, with a tab between them; `-` for a value that is missing.
+  /// A name and a value on each line, separated by a tab; `-` for a missing value.
   fileprivate var rows: [UInt8] {
     let facts: [(String, String)] = [
       ("last", last?.id.hex ?? "-"),

@@ -1,12 +1,12 @@
-// What tbk-push and 'tbk-store replace' read of an archive and of what goes with it.
+// How tbk-push and 'tbk-store replace' read an archive and the files that accompany it.
 
 import TBKCommand
 import TBKCore
 import TBKFormat
 import TBKStore
 
-/// The archive on standard input. Its first byte comes before anything else is looked at: tbk-seal has
-/// written its other files when it sends it.
+/// The archive on standard input. Waits for its first byte before anything else is read: by then tbk-seal has written
+/// its other files.
 func archiveFromStandardInput(hint: String) throws(Failure) -> ArchiveInput {
   if Descriptor.standardInput.isTerminal {
     throw Failure(.usage, "the archive is expected on standard input, which is a terminal", hint: hint)
@@ -14,22 +14,22 @@ func archiveFromStandardInput(hint: String) throws(Failure) -> ArchiveInput {
   return try ArchiveInput(DescriptorSource(.standardInput), name: "standard input")
 }
 
-/// What `--receipt` names.
+/// Reads the file given by `--receipt`.
 func readReceipt(_ path: RawPath) throws(Failure) -> Receipt {
   try Receipt(parsing: try readFile(path, limit: Receipt.byteLimit))
 }
 
 extension LedgerSession {
-  /// What `--sealed-manifest` names, in the store.
+  /// Stages the file given by `--sealed-manifest`.
   func stageManifest(_ path: RawPath) throws(Failure) -> any StagedObject {
     let file = DescriptorSource(try Descriptor.openForReading(path), name: path)
     let input = try ArchiveInput(file, name: path.display)
     return try store.stage(input, size: input.length, in: .manifests)
   }
 
-  /// The archive, in the store.
+  /// Stages the archive.
   ///
-  /// - Parameter manifest: what the meter counts beside it, if it was stored before.
+  /// - Parameter manifest: also counted by the meter, if it was staged before.
   func stageArchive(
     _ input: ArchiveInput, beside manifest: (any StagedObject)?, _ meter: ProgressMeter
   ) throws(Failure) -> any StagedObject {
@@ -37,15 +37,15 @@ extension LedgerSession {
     let isLocal = if case .directory = store.address { true } else { false }
     let archive = try store.stage(
       isLocal ? MeteredSource(input, meter) : input, size: input.length, in: .backups)
-    // A helper gets it with the commit.
+    // A helper receives it only with the commit.
     if case .helper = store.address {} else { meter.finish() }
     return archive
   }
 }
 
 extension LedgerEntry {
-  /// What is printed of a backup that was stored or changed: a line of JSON, or the id, the size, the number
-  /// of files and the file name.
+  /// Prints a backup that was stored or changed: a line of JSON, or the id, the size, the number of files and the file
+  /// name.
   func report(json: Bool) throws(Failure) {
     if json {
       try StandardOutput.write(line + [UInt8(ascii: "\n")])

@@ -103,7 +103,7 @@ struct PushCommand: SuiteCommand, FormerOptions {
     let (stored, isComplete) = try storeArchive(in: group, session, snapshot, meter)
     if stored.wasThere { Messages.notice("the store has this backup already") }
     try stored.entry.report(json: json)
-    // It is stored, whatever becomes of the rest.
+    // The backup is stored, whatever happens to the rest.
     try StandardOutput.flush()
     guard let thenPrune else { return ExitStatus.success }
     guard isComplete else {
@@ -115,8 +115,8 @@ struct PushCommand: SuiteCommand, FormerOptions {
     return ExitStatus.success
   }
 
-  /// Removes old backups, over the ledger that was just committed. A failure is reported as a warning and does not
-  /// change the exit status.
+  /// Removes old backups, based on the ledger just committed. A failure is reported as a warning and does not change
+  /// the exit status.
   private func prune(
     _ rules: RetentionRules, _ scope: BackupScope, _ session: LedgerSession
   ) throws(Failure) {
@@ -139,14 +139,14 @@ struct PushCommand: SuiteCommand, FormerOptions {
     in group: GroupID?, _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
   ) throws(Failure) -> (Stored, isComplete: Bool) {
     let input = try archiveFromStandardInput(hint: "as in: tbk-seal DIR | tbk-push STORE")
-    // Everything that can be refused is, before the rest of the archive is read.
+    // Check everything that can be rejected before reading the rest of the archive.
     try input.requireAnnouncement(receipt != nil || sha256 != nil)
     try session.refuseSigned(snapshot)
     try session.refuseUnsigned(snapshot)
     if let groupCheck, let group {
       try session.requireCheck(groupCheck.digest, of: group, in: snapshot)
     }
-    // What goes with an archive is there before it in suite 1, and after it in suite 3 and age.
+    // The accompanying files are written before an archive of suite 1, and after one of suite 3 or age.
     var beside = input.length == nil ? nil : try filesBeside(in: group, session, snapshot)
     let archive = try session.stageArchive(input, beside: beside?.manifest, meter)
     if beside == nil { beside = try filesBeside(in: group, session, snapshot) }
@@ -159,7 +159,7 @@ struct PushCommand: SuiteCommand, FormerOptions {
     return (stored, beside?.receipt?.complete ?? true)
   }
 
-  /// What goes with an archive, each nil if it was not given.
+  /// The files that accompany an archive, each nil if not given.
   private struct FilesBeside {
     let receipt: Receipt?
     let signature: [UInt8]?

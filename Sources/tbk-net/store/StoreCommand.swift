@@ -4,7 +4,7 @@ import TBKCore
 import TBKFormat
 import TBKStore
 
-/// tbk-store: what is done to a store, beside adding a backup (tbk-push) and removing old ones (tbk-prune).
+/// tbk-store: changes to a store other than adding a backup (tbk-push) and removing old ones (tbk-prune).
 struct StoreCommand: SuiteCommand {
   static let configuration = CommandConfiguration(
     commandName: "tbk-store",
@@ -21,16 +21,16 @@ struct StoreCommand: SuiteCommand {
   }
 }
 
-/// What every verb takes that changes a ledger.
+/// Options of every verb that changes a ledger.
 struct ChangeOptions: ParsableArguments {
   @OptionGroup var signing: SigningOptions
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var common: CommonOptions
 
-  /// A session with a store whose ledger is to be changed.
+  /// A session for changing a store's ledger.
   ///
   /// - Parameters:
-  ///   - inputIsData: whether standard input is used for something else.
+  ///   - inputIsData: whether standard input is used for data.
   ///   - lost: a key whose ledger is to be taken over.
   func session(
     _ store: RawPath, _ context: StoreContext, inputIsData: Bool = false, lost: Digest? = nil
@@ -43,7 +43,7 @@ struct ChangeOptions: ParsableArguments {
     try session(store, storeOptions.context(inputIsData: false), lost: lost)
   }
 
-  /// For what signs a ledger that no trusted key has signed.
+  /// For verbs that sign a ledger that no trusted key has signed.
   func requireKeyAlone() throws {
     if signing.signKey == nil || signing.trust.isRequired {
       throw ValidationError("this needs --sign-key, and neither --require-signature nor --verify-key")
@@ -51,7 +51,7 @@ struct ChangeOptions: ParsableArguments {
   }
 }
 
-/// What every verb takes that changes entries of a ledger, and prints them.
+/// Options of every verb that changes entries of a ledger and prints them.
 struct EntryChangeOptions: ParsableArguments {
   @Flag(name: .long, help: "Print the entries, and report errors, as JSON.")
   var json = false
@@ -63,7 +63,7 @@ struct EntryChangeOptions: ParsableArguments {
   }
 }
 
-/// Where a store may put archives.
+/// Where a store may place archives.
 struct PlacementOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -268,7 +268,7 @@ extension StoreCommand {
   }
 }
 
-/// A backup, and the archive of it that was read.
+/// A backup, and the SHA-256 of its archive that was read.
 struct ReadArchive: ExpressibleByArgument {
   let id: Digest
   let sha256: Digest

@@ -66,7 +66,7 @@ extension StoreCommand {
 }
 
 extension StoreFault {
-  /// What is wrong, the kind of object, the backup or the group it belongs to, and where it should lie.
+  /// The problem, the kind of object, its backup or group, and its path in the store.
   fileprivate var row: [UInt8] {
     let owner = object.id?.hex ?? object.group?.description ?? "-"
     let fields = [problem.rawValue, object.kind.rawValue, owner, object.reference.path.description]

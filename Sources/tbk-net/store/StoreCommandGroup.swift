@@ -5,7 +5,7 @@ import TBKCrypto
 import TBKFormat
 import TBKStore
 
-/// What decides over the keys of a group.
+/// The objects that determine the keys of a group.
 extension StoreCommand {
   struct PasswordCheck: SuiteCommand {
     static let configuration = CommandConfiguration(
@@ -71,7 +71,7 @@ extension StoreCommand {
   }
 }
 
-/// Whose object is stored, and whether in another's place.
+/// The group of an object, and whether the object replaces another.
 struct GroupObjectOptions: ParsableArguments {
   @Option(
     name: .long,
@@ -85,7 +85,7 @@ struct GroupObjectOptions: ParsableArguments {
   @Flag(name: .long, help: "Replace an existing one.")
   var replace = false
 
-  /// - Parameter expected: the SHA-256 of what is replaced.
+  /// - Parameter expected: the SHA-256 of the object to replace.
   func store(
     _ file: RawPath, in store: RawPath, as part: LedgerGroup.Part, instead expected: Digest?,
     _ options: ChangeOptions
@@ -102,7 +102,7 @@ struct GroupObjectOptions: ParsableArguments {
       inputIsData
       ? try DescriptorSource(.standardInput).readAll(limit: GroupID.objectLimit, what: name)
       : try readFile(file, limit: GroupID.objectLimit)
-    // The store is not to have it unencrypted, whatever a mistake calls for.
+    // An unencrypted identity must never get into the store, even by mistake.
     if part == .identity, !AgeHeader.isBegun(by: bytes) {
       throw Failure(
         .malformed, "\(name) is not an identity file under a passphrase",

@@ -4,7 +4,7 @@ import TBKCore
 import TBKFormat
 import TBKStore
 
-/// A backup to change, and, if it is given, the archive that what takes its place was made from.
+/// The backup to replace, and optionally the SHA-256 of the archive that the replacement was made from.
 struct ReplacedBackup: ExpressibleByArgument {
   let id: RawPath
   let read: Digest?
@@ -93,12 +93,12 @@ extension StoreCommand {
       _ session: LedgerSession, _ snapshot: LedgerSession.Snapshot, _ meter: ProgressMeter
     ) throws(Failure) -> Stored {
       let input = try archiveFromStandardInput(hint: "as in: tbk-seal … | tbk-store replace STORE ID")
-      // Everything that can be refused is, before the rest of the archive is read.
+      // Check everything that can be rejected before reading the rest of the archive.
       let id = try snapshot.findExactly(backup.id, store: session.store.address).id
       try input.requireAnnouncement(receipt != nil || sha256 != nil)
       try session.refuseSigned(snapshot)
       try session.refuseUnsigned(snapshot)
-      // What goes with an archive is there before it in suite 1, and after it in suite 3 and age.
+      // The accompanying files are written before an archive of suite 1, and after one of suite 3 or age.
       var receipt: Receipt?
       var signature: [UInt8]?
       var manifest: (any StagedObject)?

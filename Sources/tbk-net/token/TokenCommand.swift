@@ -56,7 +56,7 @@ struct TokenCommand: SuiteCommand {
     return ExitStatus.success
   }
 
-  /// Times end in `_at` in every object.
+  /// Names of times end with `_at` in JSON.
   private static let members = ["expires": "expires_at", "rate_reset": "rate_reset_at"]
 
   private func print(_ report: GitHubTokenReport) throws(Failure) {
