@@ -1,17 +1,17 @@
-# How doctor and status find out what only commands can: into files of $facts, for tbk-sh to judge.
+# How doctor and status collect what only commands can find out: in files of $facts, for tbk-sh to evaluate.
 
 # collect: from here on commands report errors as JSON, into files; false if the home cannot be written.
 collect() {
 	tb_json='' tb_progress=never
 	export TERMBACKUP_ERRORS=json
 	facts=$tb_work/facts
-	# As much as is noted down.
+	# Test that there is as much space as the files need.
 	{ mkdir -- "$facts" && : >"$facts/names" && head -c 65536 /dev/zero >"$tb_work/room"; } 2>/dev/null || return 1
 	rm -f -- "$tb_work/room"
 }
 
-# note DIRECTORY NAME COMMAND…: the stage NAME, which notes there what it prints, what it says and how it ends; false if it
-# fails.
+# note DIRECTORY NAME COMMAND…: runs the stage NAME, and stores its output, messages and end in the directory; false if
+# it fails.
 note() (
 	tb_work=$1 tb_hold=1 noted=$2
 	shift 2
@@ -19,8 +19,8 @@ note() (
 	exit "$tb_result"
 )
 
-# note_token: into $facts/token where it comes from, if a profile's store is a repository: those are in
-# $facts/repositories. Sets tb_token, for all profiles.
+# note_token: if any profile's store is a repository, as listed in $facts/repositories, writes the token's source to
+# $facts/token. Sets tb_token, for all profiles.
 note_token() {
 	tb_token_known=1 tb_token='' tb_token_source=''
 	test -s "$facts/repositories" || return 0
@@ -30,7 +30,7 @@ note_token() {
 	printf '%s\n' "$tb_token_source" >"$facts/token"
 }
 
-# note_token_report DIRECTORY OPTION…: what GitHub says of the token.
+# note_token_report DIRECTORY OPTION…: what GitHub reports about the token.
 note_token_report() {
 	place=$1
 	shift

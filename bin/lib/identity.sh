@@ -1,9 +1,9 @@
-# The identities of a profile's group, which lie in its store under a password. lib/setup.sh sources this.
+# The identities of a profile's group, which are in its store, encrypted with a password. lib/setup.sh sources this.
 
-# Opened: text that this shell alone has. Those that a rotation has replaced.
+# Decrypted identities, which only this shell has, and those that a rotation has replaced.
 unset tb_identities tb_former
 
-# tb_pull_identity: gets the sealed identities of the profile's group, which the ledger vouches for; false if it has none.
+# tb_pull_identity: gets the sealed identities that the ledger names for the profile's group; false if it has none.
 tb_pull_identity() {
 	test -n "$profile_group" || return 1
 	tb_quietly tb_run identity tb_pull identity --identity --pin-out "$tb_work/identity-pin" -o "$tb_work/identity" \
@@ -14,44 +14,44 @@ tb_pull_identity() {
 	IFS=$tb_tab read -r _ tb_identity_sha _ <"$tb_work/identity-pin" || tb_die 70 'tbk-pull did not say what the ledger names'
 }
 
-# tb_open_identity: sets tb_identities to what the password opens; ends if that is not the right one.
+# tb_open_identity: decrypts the identities into tb_identities; ends if the password is wrong.
 tb_open_identity() {
 	tb_try_identity
 	while tb_asks_again open-identity; do tb_try_identity; done
 	tb_judge_open open-identity "this is not the password of the backups of '$profile_name'" ''
 }
 
-# tb_try_identity [COMMAND]: tries the password, or the one with which the command runs others.
+# tb_try_identity [COMMAND]: tries the password, or the one that COMMAND sets for the command it runs.
 tb_try_identity() {
 	tb_hold=1
 	tb_identities=$("$@" tb_sealed open-identity "$tb_sh" show-identities --quiet "$tb_work/identity")
 	tb_hold=
 }
 
-# tb_has_newest: whether the profile's backups are sealed to the newest of tb_identities, and to no other of them; else
-# sets tb_words to options that say so.
+# tb_has_newest: whether the profile's backups are sealed to the newest of tb_identities and to none of the others; if
+# not, sets tb_words to options that change this.
 tb_has_newest() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	tb_words=$(printf '%s\n' "$tb_identities" | "$tb_sh" answer successors -- "$profile_group" "$tb_work/identity" $profile_recipients) || exit
 	test -z "$tb_words"
 }
 
-# tb_print_identities: to standard output, all that open a backup.
+# tb_print_identities: prints all identities that open a backup.
 tb_print_identities() { printf '%s\n' "$tb_identities" 2>/dev/null || tb_unwritable "$?"; }
-# tb_follow_identities: has them sealed so from now on; false if they are already.
+# tb_follow_identities: seals to the newest identity from now on; false if that is already so.
 tb_follow_identities() {
 	! tb_has_newest || return 1
 	# shellcheck disable=SC2086 # Words without blanks.
 	tb_seal_to $tb_words
 }
 
-# tb_seal_to --recipient RECIPIENT …: has the profile's backups sealed to these and no others from now on.
+# tb_seal_to --recipient RECIPIENT …: seals the profile's backups to exactly these from now on.
 tb_seal_to() {
 	tb_config profile edit "$profile_name" --quiet "$@"
 	profile_recipients=$*
 }
 
-# tb_read_identities: those of -i that can be read only once: tb_sealed hands them on, as those of a store.
+# tb_read_identities: reads those of -i that can be read only once; tb_sealed passes them on like those of a store.
 tb_read_identities() {
 	tb_identities=$(tb_options="$tb_piped ${tb_no_input:+--no-input}" &&
 		tb_with identity-password=identity_password identities "$tb_sh" plain-identities) || tb_failed "$(tb_status identities)" identities

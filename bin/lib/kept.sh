@@ -1,7 +1,7 @@
-# The manifest of the last backup, which is kept in the home for the next one.
+# The manifest of the last backup, cached in the home for the next one.
 
-# tb_open_previous: the manifest of the last backup, which lies sealed in the cache or came from the store, goes in
-# clear to descriptor 5. Ends unless it opens.
+# tb_open_previous: decrypts the manifest of the last backup, from the cache or the store, to descriptor 5. Ends unless
+# it opens.
 tb_open_previous() {
 	set --
 	case $prepared_manifest in
@@ -25,9 +25,9 @@ tb_open_previous() {
 	test "$prepared_manifest" != fetched || tb_keep_manifest "$tb_latest" "$sealed"
 }
 
-# tb_find_readers [1]: sets prepared_full to why the next backup cannot be based on the last one, if that has other readers
-# or does not open here; with 1, as it should be incremental, also mode to what it is then, and says why; and
-# tb_local_recipient to whom the manifest that is kept here is sealed, where the backup is sealed to recipients.
+# tb_find_readers [1]: if the last backup has other readers or does not open here, sets prepared_full to why the next
+# one cannot be based on it; with 1, for an incremental backup, also sets mode to what is possible, and reports why. If
+# backups are sealed to recipients, sets tb_local_recipient to the recipient of the locally cached manifest.
 tb_local_recipient='' prepared_full='' prepared_lost='' prepared_manifest='' prepared_last_suite='' prepared_identity='' prepared_identity_state=''
 tb_find_readers() {
 	tb_assignments=$(tb_stage readers "$tb_sh" answer readers -- "wanted=${1-}" "quiet=$tb_quiet" "full=$prepared_full" \
@@ -39,8 +39,8 @@ tb_find_readers() {
 	eval "$tb_assignments"
 }
 
-# tb_keep_manifest ID FILE: the sealed manifest of the last backup, for the next run. What only others could open
-# is kept as it is sealed for this machine, if it is.
+# tb_keep_manifest ID FILE: caches the sealed manifest of the last backup for the next run. If only others could open
+# it, the one sealed for this machine is cached, if there is one.
 tb_keep_manifest() {
 	test "$profile_backup_mode" = incremental || return 0
 	if test -f "$tb_work/local"; then set -- "$1" "$tb_work/local" --local; fi

@@ -1,16 +1,16 @@
-# Locks of the home; the verbs that change something use this. The kernel drops them whatever happens to this process.
+# Locks of the home, for verbs that change something. The kernel releases them however this process ends.
 
-# tb_lock_profile: ends if another process works on the profile.
+# tb_lock_profile: ends if another process is working on the profile.
 tb_lock_profile() {
 	tb_lock 9 "run-$profile_name" || {
-		# Whoever started this one can tell.
+		# Lets the process that started this one recognise it.
 		test -z "${TERMBACKUP_BUSY-}" || : >"$TERMBACKUP_BUSY"
 		tb_die 75 "another run of '$profile_name' is in progress" 'wait until it has finished'
 	}
 }
 
-# tb_lock DESCRIPTOR NAME: takes that lock of the home; false if another process has it. The commands that run
-# do not inherit it: what one of them leaves behind must not hold it.
+# tb_lock DESCRIPTOR NAME: takes this lock of the home; false if another process has it. Commands do not inherit the
+# descriptor: a process that one of them leaves behind must not keep the lock.
 tb_lock() {
 	tb_lock_file=$tb_home/state/$2.lock
 	{ test -f "$tb_lock_file" && test ! -L "$tb_lock_file" && true >>"$tb_lock_file"; } 2>/dev/null ||

@@ -1,8 +1,7 @@
-# What verify writes into the store: manifests that were lost, and what holds. Nobody is asked for anything, and that it
-# cannot be written changes nothing about what was found.
+# What verify writes to the store: lost manifests, and marks of verified backups. It never prompts, and a failure to
+# write does not change the result.
 
-# tb_aside NAME COMMAND…: runs it in a process of its own, of which only the error is kept, in NAME.status; false if it
-# failed.
+# tb_aside NAME COMMAND…: runs it in a subshell, and keeps only its error, in NAME.status; false if it failed.
 tb_aside() {
 	(
 		tb_into=$tb_work/$1.status tb_hold=1 tb_no_input=1 tb_audited='' tb_on_failure=''
@@ -14,7 +13,7 @@ tb_aside() {
 	wait $!
 }
 
-# tb_mend_manifest: gives the backup tb_id, whose archive has the hash sha256, the sealed manifest that is in it.
+# tb_mend_manifest: recreates the sealed manifest of backup tb_id from its archive, which has the hash sha256.
 tb_mend_manifest() {
 	if tb_aside mending tb_make_manifest; then
 		tb_note "the sealed manifest of backup $(tb_short "$tb_id") was missing or damaged; recreated it from the archive"
@@ -25,7 +24,7 @@ tb_mend_manifest() {
 }
 
 tb_make_manifest() {
-	# To whom it is sealed, only the profile says.
+	# Only the profile knows the recipients.
 	words=
 	if cut -f 1,8 -- "$tb_work/list" | grep -q "^$tb_id$tb_tab.*[.]age\$"; then
 		words=$profile_recipients
@@ -46,8 +45,8 @@ tb_replace_manifest() {
 	tb_on_store push-mend replace-manifest --quiet -- "$profile_store" "$tb_id:$sha256" <"$tb_work/mended" >/dev/null
 }
 
-# tb_mark_verified: notes in the ledger what holds, in one step, where it is still the archive that the list had. Sets
-# marked to how many that are.
+# tb_mark_verified: marks verified backups in the ledger, in one commit, if their archives are still those of the list.
+# Sets marked to their number.
 tb_mark_verified() {
 	marked=0
 	test -z "$opt_no_mark" && test -s "$tb_work/held" || return 0

@@ -1,10 +1,10 @@
-# A profile's commands before and after a backup, and what its webhook, command and ping URL are told; the verb run
-# uses this.
+# A profile's commands before and after a backup, and the notifications to its webhook, command and ping URL; used by
+# the verb run.
 #
-# Nobody who cannot be told ends a backup or changes its status: that is a warning. The URLs go from
-# tbk-config to tbk-notify through a pipe; this shell never holds them.
+# A failed notification is only a warning: it neither ends a backup nor changes its status. The URLs go from tbk-config
+# to tbk-notify through a pipe; this shell never sees them.
 
-# Whether there is something to tell of: from the start of a run until its end has been told; what went wrong beside.
+# Whether to notify: from the start of a run until its end was reported; the seconds to wait; problems so far.
 tb_notifies='' tb_notify_wait=30 tb_problem=''
 
 # tb_notify_one FIELD ARGUMENT…: sends the report, if there is one, to the URL in that field.
@@ -24,14 +24,14 @@ tb_notify_one() {
 	esac
 }
 
-# tb_notify_start: pings that a run begins.
+# tb_notify_start: sends the ping that a run begins.
 tb_notify_start() { test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping start --max-wait 10; }
 
-# tb_hook FIELD WORDS [REPORT]: runs the profile's command in that field, which gets the report. Sets tb_why to how it
-# failed, else to nothing; with a report that is a warning.
+# tb_hook FIELD WORDS [REPORT]: runs the profile's command in that field, with the report as its input. Sets tb_why to
+# how it failed, or to nothing; with a report, a failure is a warning.
 tb_hook() {
 	tb_why=
-	# It becomes the command, and cannot say how that ends.
+	# It executes the command, and so cannot record the result itself.
 	tb_hold=$tb_json
 	tb_stage "$1" env "$tb_sh" hook ${3:+--report} -- "$1" "$profile_name" <"${3:-/dev/null}" &
 	tb_hold=
@@ -43,15 +43,15 @@ tb_hook() {
 	test -z "${3-}" || tb_warn "$tb_why"
 }
 
-# tb_hook_before: what comes before a backup; ends if it fails.
+# tb_hook_before: runs the command before a backup; ends if it fails.
 tb_hook_before() {
 	test -n "$profile_before_command" || return 0
 	tb_hook before_command 'before the backup'
 	test -z "$tb_why" || tb_cause=$tb_why tb_die 66 "$tb_why: no backup is made"
 }
 
-# tb_write_notice STATUS FACT…: the report, into the file notice. Sets tb_news if people are to be told, and tb_ping to what
-# the ping is to say.
+# tb_write_notice STATUS FACT…: writes the report to the file notice. Sets tb_news if people are to be notified, and
+# tb_ping to the kind of ping.
 tb_write_notice() {
 	tb_told=$1
 	shift
@@ -59,7 +59,7 @@ tb_write_notice() {
 		"warning=$tb_problem" "$@") && eval "$tb_assignments"
 }
 
-# tb_notify STATUS FACT…: runs what comes after a backup, and reports the end to all, with these facts.
+# tb_notify STATUS FACT…: runs the command after a backup, and sends all notifications of its end, with these facts.
 tb_notify() {
 	test -n "$tb_notifies" || return 0
 	tb_notifies=
@@ -78,10 +78,10 @@ tb_notify() {
 	test -z "$profile_has_ping_url" || tb_notify_one ping_url --ping "$tb_ping" --max-wait "$tb_notify_wait" "$tb_work/notice"
 }
 
-# tb_notify_failure STATUS: tells of a run that ends with this status.
+# tb_notify_failure STATUS: sends notifications of a run that ends with this status.
 tb_notify_failure() {
 	test -n "$tb_notifies" || return 0
-	# Somebody waits for the end.
+	# Someone is waiting for the exit.
 	case $1 in
 	129 | 130 | 131 | 143) tb_notify_wait=5 ;;
 	esac

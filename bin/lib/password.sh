@@ -1,14 +1,14 @@
-# The password of a profile, and what it is checked with. lib/setup.sh sources this.
+# The password of a profile, and its check. lib/setup.sh sources this.
 
-# How often a person at the terminal was asked for the password; whether a backup that is read needs one, although the
-# profile does not; set where nothing vouches for what is sealed to recipients, whatever its name is.
+# How often the user was asked for the password; whether a backup to be read needs one although the profile does not;
+# set if nothing authenticates what is sealed to recipients, whatever its name is.
 tb_asked='' tb_reads_sealed='' tb_no_age=''
 
-# tb_wants_password: whether the profile is sealed under one, or a backup that is read.
+# tb_wants_password: whether the profile, or a backup to be read, is encrypted with a password.
 tb_wants_password() { test "$profile_cipher_suite" != age || test -n "$tb_reads_sealed"; }
 
-# tb_get_password [--confirm]: the password, from the first place that has one, the keyring too (asked for once, or
-# twice to confirm it).
+# tb_get_password [--confirm]: gets the password from the first source that has one, including the keyring, or prompts
+# for it (twice to confirm it).
 tb_get_password() {
 	tb_wants_password || return 0
 	if tb_given password; then return; fi
@@ -16,8 +16,8 @@ tb_get_password() {
 	tb_read_secret password ${profile_name:+--profile "$profile_name"} ${tb_no_input:+--no-input} "$@"
 }
 
-# tb_asks_again STAGE: asks for the password again, if a person gave one that did not open what the stage was to
-# open, three times in all; false otherwise.
+# tb_asks_again STAGE: asks for the password again, up to three times in all, if the user entered one that did not open
+# the stage's input; false otherwise.
 tb_asks_again() {
 	tb_end_of "$1"
 	test "$tb_ended" -eq 77 && test "${tb_asked:-3}" -lt 3 && tb_can_ask || return 1
@@ -27,14 +27,14 @@ tb_asks_again() {
 	tb_read_secret password
 }
 
-# What a check of our own costs to open, and the manifest of a last backup; nothing else is paid.
+# The most that opening our own check, or the manifest of the last backup, may cost.
 tb_costs='--max-memory 65536 --max-iterations 3 --max-lanes 4'
 tb_check_costs="--no-age $tb_costs"
-# Whether one that the ledger names and the store has lost counts as none.
+# Whether a check that the ledger names and the store has lost counts as none.
 tb_lost_check=
 
-# tb_pull_check: gets the password check of the profile's group, and sets tb_check_sha to its SHA-256 and
-# tb_pinned to whether the ledger names it, pinned or unpinned; false if there is none.
+# tb_pull_check: gets the password check of the profile's group, and sets tb_check_sha to its SHA-256 and tb_pinned to
+# pinned or unpinned, whether the ledger names it; false if there is none.
 tb_pull_check() {
 	tb_check_sha=
 	tb_pinned=
@@ -47,8 +47,7 @@ tb_pull_check() {
 	IFS=$tb_tab read -r tb_pinned tb_check_sha _ <"$tb_work/pin" || tb_die 70 'tbk-pull did not say what the ledger names'
 }
 
-# tb_open_check [--manifest]: ends unless the password is that of the check, or of the sealed
-# manifest that stands for it.
+# tb_open_check [--manifest]: ends unless the password opens the check, or the sealed manifest used in its place.
 tb_open_check() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	set -- "${1:---verify}" $tb_check_costs
@@ -57,7 +56,7 @@ tb_open_check() {
 		'or the store has altered its password check'
 }
 
-# tb_seal_check [COMMAND]: a check of the password, or of the one with which the command runs others, into the file new-check.
+# tb_seal_check [COMMAND]: seals a check, into the file new-check, with the password or the one that COMMAND sets.
 tb_seal_check() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	printf 'TermBackup password check\n' |
@@ -76,13 +75,13 @@ tb_check_password() {
 	fi
 }
 
-# tb_open_asking FILE OPTION…: tries the password on it, as the stage open-check; three times, if a person enters it.
+# tb_open_asking FILE OPTION…: tries the password on it, as the stage open-check; up to three times if it is entered.
 tb_open_asking() {
 	tb_try open-check "$@"
 	while tb_asks_again open-check; do tb_try open-check "$@"; done
 }
 
-# tb_try STAGE FILE OPTION…: has tbk-open try the password on a sealed file.
+# tb_try STAGE FILE OPTION…: tries the password on a sealed file with tbk-open.
 tb_try() {
 	tb_tried=$2
 	tb_name=$1
@@ -90,8 +89,8 @@ tb_try() {
 	tb_quietly tb_sealed "$tb_name" "${tb_bin}tbk-open" "$@" --quiet <"$tb_tried" >/dev/null
 }
 
-# tb_judge_open STAGE [MESSAGE HINT]: ends unless the stage opened what it was to; for a wrong password with this
-# message, or returning false if there is none.
+# tb_judge_open STAGE [MESSAGE HINT]: ends unless the stage succeeded; for a wrong password with this message, or
+# returns false without one.
 tb_judge_open() {
 	tb_end_of "$1"
 	case $tb_ended.$# in
@@ -102,9 +101,9 @@ tb_judge_open() {
 	esac
 }
 
-# tb_password_for_reading: what opens the backups whose archives' names are in tb_file: asks for a password once, and
-# tells a wrong one before anything is fetched. Ends if there is no identity, or nothing vouches for what is sealed to
-# one: anyone who has the recipient could have sealed it.
+# tb_password_for_reading: gets what opens the backups whose archive names are in tb_file: asks for a password once, and
+# reports a wrong one before anything is fetched. Ends if there is no identity, or if nothing authenticates what is
+# sealed to one: anyone who has the recipient could have sealed it.
 tb_password_for_reading() {
 	IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"
 	test -n "${opt_unsigned-}" || test "$tb_trust" = verified || tb_no_age=--no-age
@@ -124,7 +123,7 @@ tb_password_for_reading() {
 	esac
 	tb_reads_sealed=1
 	tb_lost_check=1
-	# A manifest tells as well, and at once, but whoever is asked may mistype it, and be asked again.
+	# Opening a manifest would show it too, and sooner, but a user may mistype the password and needs to be asked again.
 	if test -n "$tb_spares_check"; then
 		tb_get_password
 		test -n "$tb_asked" || return 0

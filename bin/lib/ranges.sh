@@ -1,11 +1,10 @@
 # Reading parts of backups.
 
-# Where to write what the signatures of archives are worth, if they are to be checked; whether what does not verify is
-# read anyway.
+# The file for the result of checking archive signatures, if they are to be checked; whether to read archives that do
+# not verify.
 tb_signatures='' tb_unvouched=''
 
-# tb_choose_backup ID [TIME]: the backup that is meant, as tb_find_backup sets it, of a profile or a store, and what
-# opens it.
+# tb_choose_backup ID [TIME]: selects a backup of a profile or a store, as tb_find_backup does, and gets what opens it.
 tb_choose_backup() {
 	test -z "$tb_store" || tb_load_store
 	tb_list
@@ -14,21 +13,21 @@ tb_choose_backup() {
 	tb_password_for_reading
 }
 
-# tb_from NAME ID OPTION…: tbk-open as a stage on a backup of the list.
+# tb_from NAME ID OPTION…: runs tbk-open as a stage on a listed backup.
 tb_from() {
 	tb_name=$1
 	shift
 	tb_open_parts "$tb_name" --from "$@"
 }
 
-# tb_open_parts NAME OPTION…: likewise, on what the options say.
+# tb_open_parts NAME OPTION…: the same, on what the options name.
 tb_open_parts() {
 	tb_name=$1
 	shift
 	tb_with_parts "$tb_name" "${tb_bin}tbk-open" --quiet --expect "$tb_work/list" "$@"
 }
 
-# tb_with_parts NAME COMMAND ARGUMENT…: a command as a stage that gets what it needs of archives from tbk-pull, which it starts.
+# tb_with_parts NAME COMMAND ARGUMENT…: runs a command as a stage, which starts tbk-pull to get parts of archives.
 tb_with_parts() {
 	tb_name=$1
 	shift

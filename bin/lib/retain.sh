@@ -1,7 +1,7 @@
-# Old backups that are removed: after one is stored, and by the verb prune.
+# Removal of old backups: after a run, and by the verb prune.
 
-# tb_count_pruned FILE [--status STATUS]: what tbk-prune or 'tbk-push --then-prune' printed there: sets tb_removed, tb_kept,
-# tb_freed, which is in bytes, and tb_unpruned, why it failed.
+# tb_count_pruned FILE [--status STATUS]: reads the output of tbk-prune or 'tbk-push --then-prune': sets tb_removed,
+# tb_kept, tb_freed, in bytes, and tb_unpruned, why it failed.
 tb_count_pruned() {
 	tb_pruned=$1
 	shift
@@ -9,7 +9,7 @@ tb_count_pruned() {
 	eval "$tb_assignments"
 }
 
-# tb_conclude: what is stored is kept in mind and noted, and what has become of old backups.
+# tb_conclude: caches and logs the stored backup, and reports what became of old ones.
 tb_conclude() {
 	IFS=$tb_tab read -r tb_id size count _ <"$tb_work/entry" || tb_die 70 'tbk-push printed no entry'
 	tb_keep_manifest "$tb_id" "$tb_work/manifest"
@@ -18,7 +18,7 @@ tb_conclude() {
 	if tb_may_retain; then tb_report_pruned "$tb_result" "$tb_work/entry"; fi
 }
 
-# tb_retain: removes what is beyond the profile's limits, where nothing is stored.
+# tb_retain: removes backups beyond the profile's limits after a run that stored nothing.
 tb_retain() {
 	tb_may_retain || return 0
 	removed=0
@@ -30,7 +30,7 @@ tb_retain() {
 	tb_report_pruned "$(tb_status prune)" "$tb_work/pruned"
 }
 
-# tb_may_retain: whether old backups are to be removed.
+# tb_may_retain: whether old backups may be removed.
 tb_may_retain() {
 	test -n "$limits" && test -z "$opt_no_prune" || return 1
 	test -n "$tb_partial" || return 0
@@ -38,8 +38,8 @@ tb_may_retain() {
 	return 1
 }
 
-# tb_report_pruned STATUS FILE: what became of old backups: the status that removing them ended with, and what it
-# printed. That it fails undoes nothing, and this run ends as it would have.
+# tb_report_pruned STATUS FILE: reports the removal of old backups, from its exit status and output. Its failure does
+# not change how this run ends.
 tb_report_pruned() {
 	tb_audited=prune
 	tb_count_pruned "$2" --status "$1"

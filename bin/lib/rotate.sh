@@ -1,9 +1,9 @@
-# The steps of a rotation. Its journal, $tb_work/done, has a line for each backup that is done: what became of it,
-# its id and its size.
+# The steps of a rotation. Its journal, $tb_work/done, has a line for each finished backup: the result, the id and the
+# size.
 
-# next_backup [--but-last]: sets tb_id to the next backup to see to, tb_file and tb_sha256, and its number of total; from the
-# journal rotated, already and bytes; and has_sealed if any backup is under a password. False if none is left. Those under
-# no password are for --full.
+# next_backup [--but-last]: sets tb_id, tb_file and tb_sha256 of the next backup, its number and the total; from the
+# journal rotated, already and bytes; and has_sealed if any backup is encrypted with a password. False if none is left.
+# Backups without a password are rotated only with --full.
 next_backup() {
 	tb_evaluate next "$tb_sh" next-to-rotate ${tb_former:+${opt_full:+--full}} ${only:+"--only=$only"} "$@" \
 		"$tb_work/list" "$tb_work/done"
@@ -20,8 +20,8 @@ neither() {
 		'or it has been altered; where a rotation was interrupted, both passwords have to be the same again'
 }
 
-# rotate: the backup tb_id. Sets outcome to rotated, already (under the new password), left or gone. Archive and manifest
-# change in one commit: what holds for one holds for the other.
+# rotate: rotates the backup tb_id. Sets outcome to rotated, already (under the new password), left or gone. Archive and
+# manifest change in one commit, so both always have the same password.
 rotate() {
 	outcome=rotated tb_size='' tb_to_recipients='' tb_rekeyed=1 tb_new_manifest=''
 	case $tb_file in *.age) tb_to_recipients='sealed to the new identity' ;; esac
@@ -34,7 +34,7 @@ rotate() {
 		fi
 		tb_new_manifest=$tb_work/new-manifest
 	else
-		# Its archive alone can tell the password: that it does not open is no error yet.
+		# Only the archive shows which password it has: if it does not open, that is not an error yet.
 		tb_hold=1
 	fi
 	tb_swap
@@ -42,7 +42,7 @@ rotate() {
 	test "$tb_result" -ne 0 || return 0
 	case $(tb_status pull).$(tb_status seal).$(tb_status push).$tb_new_manifest in
 	66.* | 69.* | *.*.69.*)
-		# As after a prune meanwhile.
+		# It may have been pruned meanwhile.
 		tb_list
 		outcome=gone
 		grep -q -e "^$tb_id$tb_tab" -- "$tb_work/list" || return 0
@@ -72,7 +72,7 @@ open_with_new() {
 		tb_with_new tb_sealed open "${tb_bin}tbk-open" --quiet --manifest --expect-id "$tb_id" >/dev/null
 }
 
-# rotate_listed [--but-last]: what the list has and the journal has not. Sets found if there was any.
+# rotate_listed [--but-last]: rotates backups in the list that are not in the journal. Sets found if there were any.
 rotate_listed() {
 	found=
 	while next_backup "$@"; do
@@ -90,15 +90,15 @@ rotate_listed() {
 	done
 }
 
-# renew_keyring: puts the password to come where the keyring has another one for the profile; sets in_keyring if it is
-# there now.
+# renew_keyring: stores the new password in the keyring if that has a different one for the profile; sets in_keyring if
+# it has the new one now.
 renew_keyring() {
 	! tb_with password=new_password keyring "$tb_sh" keep-password --renewing --profile "$profile_name" \
 		${tb_no_input:+--no-input} ${tb_quiet:+--quiet} || in_keyring=1
 }
 
-# renew_identity: makes another identity for the backups to come, and puts all of them under the new password, unless
-# they are under it already; leaves in tb_identities the newest, and in tb_former those before.
+# renew_identity: creates another identity for new backups, and encrypts all identities with the new password unless
+# they already are; sets tb_identities, newest first, and tb_former to the older ones.
 renew_identity() {
 	tb_pull_identity || tb_die 64 "the backups of '$profile_name' are sealed to recipients whose identities are elsewhere" \
 		"'termbackup profile edit $profile_name --recipient …' changes them from the next backup on"
@@ -109,7 +109,7 @@ renew_identity() {
 	tb_list
 	tb_prepare_signing
 	tb_lock_profile
-	# Unless a rotation came so far.
+	# Otherwise an earlier rotation got this far.
 	if tb_judge_open open-identity; then
 		tb_with 'old-password=password password=new_password' new-identity "$tb_sh" new-identity --quiet \
 			--known "$tb_work/identity" --out "$tb_work/new-identity" >/dev/null || tb_failed "$(tb_status new-identity)" new-identity
@@ -121,7 +121,7 @@ renew_identity() {
 	tb_judge_open open-identity "this is not the password of the backups of '$profile_name'" ''
 	! tb_follow_identities ||
 		tb_note "backups from now on are sealed to the new identity; all identities are under the new password"
-	# Runs go on.
+	# Runs of the profile may continue.
 	exec 9>&-
 	tb_former=${tb_identities#*AGE-SECRET-KEY-*"$tb_newline"}
 	test "$tb_former" != "$tb_identities" || tb_former=

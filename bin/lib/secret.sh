@@ -1,20 +1,20 @@
-# How a secret comes into a variable, and from there to a command. lib/setup.sh sources this.
+# How a secret gets into a variable, and from there to a command. lib/setup.sh sources this.
 #
-# A secret is read once and held in a variable that is not exported. The builtin printf hands it on through a pipe: no
-# argument and no environment of a child holds it. A regular file is read by each command itself, to the byte.
+# A secret is read once and kept in an unexported variable. The builtin printf passes it on through a pipe, so it is in
+# no child's arguments or environment. A regular file is read by each command itself, byte for byte.
 
 tb_password_file='' tb_key_password_file='' tb_new_password_file='' tb_mbu_password_file='' tb_identity_password_file='' tb_token_file=''
 tb_options=
 
-# tb_given NAME: sets tb_NAME to the secret that --NAME-fd, -file or -command give, else the variables of that name, or
-# tb_NAME_file to a file of it; false if none of them does. NAME is password, key_password, new_password, mbu_password,
-# identity_password or token. How to get it, tbk-sh has said at the start.
+# tb_given NAME: sets tb_NAME to the secret from --NAME-fd, -file or -command, or else the variables of that name, or
+# sets tb_NAME_file to its file; false if there is none. NAME is password, key_password, new_password, mbu_password,
+# identity_password or token. tbk-sh has provided the code for this at the start.
 tb_given() {
 	eval "test -z \"\${tb_$1-}\$tb_$1_file\"" || return 0
 	eval "test -n \"\$tb_give_$1\" && eval \"\$tb_give_$1\""
 }
 
-# tb_take_held NAME VARIABLE OPTION…: what the variable held. Empty, it is refused by what reads it, with these options.
+# tb_take_held NAME VARIABLE OPTION…: takes the variable's value. If empty, the command with these options reports it.
 tb_take_held() {
 	tb_name=$1
 	eval "tb_$1=\$tb_env_$1"
@@ -27,12 +27,12 @@ tb_take_held() {
 # tb_need_file FILE: ends if a password cannot be read from it.
 tb_need_file() { test -r "$1" || tb_die 66 "cannot read the password file '$1'"; }
 
-# tb_read_secret NAME OPTION…: sets tb_NAME to what tbk-sh prints, which is a secret and a newline; ends if it fails. A
-# command that is to give it may take its time.
+# tb_read_secret NAME OPTION…: sets tb_NAME to the output of tbk-sh, a secret and a newline; ends if it fails. A command
+# that supplies the secret may take long.
 tb_read_secret() {
 	tb_secret_name=$1
 	case " $* " in
-	# What runs beside this shell has another standard input.
+	# A background job has another standard input.
 	*-file\ /dev/* | *-file\ /proc/* | *-fd\ 0\ *) tb_capture tb_stage "$1" "$tb_sh" "$@" ;;
 	*) tb_hear tb_stage "$1" "$tb_sh" "$@" ;;
 	esac
@@ -42,8 +42,8 @@ tb_read_secret() {
 	tb_secret=
 }
 
-# tb_hear COMMAND…: sets tb_secret to what it prints. A signal to this shell alone is heard meanwhile,
-# if a file system for FIFOs is under the home.
+# tb_hear COMMAND…: sets tb_secret to its output. A signal to this shell alone is handled meanwhile, if the home's file
+# system supports FIFOs.
 tb_hear() {
 	if mkfifo -m 600 -- "$tb_work/heard" 2>/dev/null; then
 		"$@" >"$tb_work/heard" &
@@ -58,14 +58,14 @@ tb_hear() {
 	fi
 }
 
-# tb_capture COMMAND…: likewise, in the foreground.
+# tb_capture COMMAND…: the same, in the foreground.
 tb_capture() {
-	# The dot keeps newlines at the end.
+	# The dot preserves trailing newlines.
 	tb_secret=$("$@" && printf .)
 	tb_secret=${tb_secret%.}
 }
 
-# tb_fed 'N:VARIABLE …' COMMAND…: runs it with what is in the variables on these descriptors; standard input stays.
+# tb_fed 'N:VARIABLE …' COMMAND…: runs it with the variables' values on these descriptors; standard input is kept.
 tb_fed() {
 	tb_feeds=$1
 	shift
@@ -83,8 +83,8 @@ tb_fed() {
 	} 4<&0
 }
 
-# tb_with 'OPTION=NAME …' STAGE COMMAND [SUBCOMMAND] ARGUMENT…: the stage, given the options in tb_options, which are
-# for eval, and the secrets of these names that are known, by --OPTION-file or --OPTION-fd; standard input stays.
+# tb_with 'OPTION=NAME …' STAGE COMMAND [SUBCOMMAND] ARGUMENT…: runs the stage with the options in tb_options, which are
+# for eval, and the known secrets of these names, passed by --OPTION-file or --OPTION-fd; standard input is kept.
 tb_with() {
 	tb_wanted=$1 tb_name=$2 tb_command=$3
 	shift 3

@@ -1,18 +1,18 @@
-# The key that backups and ledgers are signed with. lib/setup.sh sources this.
+# The key that signs backups and ledgers. lib/setup.sh sources this.
 #
-# The password of the key goes the way of the backup's: an unexported variable, a pipe, a descriptor.
+# The password of the key is passed like that of the backups: an unexported variable, a pipe, a descriptor.
 
-# What a ledger is signed with; what an archive is signed with, for which it waits.
+# The key for ledgers; the key for archives, which wait for their signature.
 tb_sign_key='' tb_sign_archive=''
 tb_adopt=
 
-# tb_keyed NAME COMMAND…: tb_stage of a tbk-sign with the password of the key; standard input stays.
+# tb_keyed NAME COMMAND…: runs tbk-sign as a stage with the password of the key; standard input is kept.
 tb_keyed() {
 	test -n "${tb_key_password-}$tb_key_password_file" || tb_options=--no-input
 	tb_with password=key_password "$@"
 }
 
-# tb_try_key KEY: whether the password opens it. Ends on everything but a wrong or missing one.
+# tb_try_key KEY: whether the password opens it. Ends on failures other than a wrong or missing password.
 tb_try_key() {
 	tb_quietly tb_keyed key "${tb_bin}tbk-sign" public --key "$1" >/dev/null
 	tb_end_of key
@@ -20,11 +20,11 @@ tb_try_key() {
 	tb_judge_open key
 }
 
-# tb_open_key KEY: ends unless it can be opened: with the password that is given for it, or else with
-# the backup's if that is known, or else with what a person enters.
+# tb_open_key KEY: ends unless the key can be opened: with its own password if given, or else with that of the backups
+# if known, or else with one that the user enters.
 tb_open_key() {
 	if ! tb_given key_password; then
-		# A prompt for the backup's would be one too many here.
+		# Do not prompt for the password of the backups here.
 		test -n "${tb_password-}$tb_password_file" || ! tb_wants_password || tb_given password || :
 		tb_key_password_file=$tb_password_file tb_key_password=${tb_password-}
 		if tb_try_key "$1"; then return; fi
@@ -36,15 +36,15 @@ tb_open_key() {
 	tb_try_key "$1" || tb_die 77 "this is not the password of the key '$1'"
 }
 
-# tb_refuse_unsigned VERB: ends unless the ledger, which is not signed, is what TermBackup 6 left: that could not be signed.
+# tb_refuse_unsigned VERB: ends unless the unsigned ledger is one of TermBackup 6, which could not be signed.
 tb_refuse_unsigned() {
 	! cut -f 5 -- "$tb_work/list" | grep -qv '^-$' ||
 		tb_die 65 "the ledger of '$profile_store' is not signed, and signing is on: its signature may have been removed, and backups with it" \
 			"if it was never signed, and 'termbackup list $profile_name' shows all backups that should be there, sign it: termbackup $1 --adopt"
 }
 
-# tb_prepare_signing: sets tb_sign_key if what goes into the store is to be signed, and tb_sign_archive if a new
-# archive gets a signature of its own; ends if that cannot be done.
+# tb_prepare_signing: sets tb_sign_key if the ledger is to be signed, and tb_sign_archive if a new archive gets a
+# signature of its own; ends if that is not possible.
 tb_prepare_signing() {
 	test -z "$tb_sign_key" || return 0
 	tb_ledger_trust=
@@ -52,7 +52,7 @@ tb_prepare_signing() {
 	if test "$tb_signing_enabled" != true; then
 		test -z "$tb_adopt" || tb_usage_error '--adopt signs the ledger, but signing is off' \
 			"'termbackup generate-key --enable' makes a key and signs from then on"
-		# Told before anything is sealed.
+		# Report this before anything is sealed.
 		case $tb_ledger_trust in
 		verified | unchecked)
 			tb_die 77 "the ledger of '$profile_store' is signed, and signing is off here" \
@@ -76,9 +76,9 @@ tb_prepare_signing() {
 	fi
 }
 
-# tb_seal_into PUSH SEAL: the archive that the function SEAL makes, the last stage of which is seal, goes to the function PUSH.
-# One to sign waits as ciphertext, for its signature is one of all of it; if it needs that beside the signed ledger, PUSH is
-# given an option for it.
+# tb_seal_into PUSH SEAL: passes the archive made by the function SEAL, whose last stage is seal, to the function PUSH.
+# An archive to be signed is first stored as ciphertext, because the signature covers all of it; if it needs one besides
+# the signed ledger, PUSH gets an option for it.
 tb_seal_into() {
 	if test -z "$tb_sign_archive"; then
 		"$2" | "$1"

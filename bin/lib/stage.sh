@@ -1,16 +1,16 @@
-# Commands as stages of a verb: how each ended is kept, a signal ends all, and a pipe is judged. lib/setup.sh sources this.
+# Runs commands as stages of a verb: keeps statuses, judges pipelines, ends all on signals. lib/setup.sh sources this.
 
-# Whether messages are held back; whether this process becomes the command; descriptors that commands do not get.
+# Whether to hold back messages; whether to exec the command; the redirections that close descriptors for commands.
 tb_hold='' tb_exec='' tb_closed=''
 
-# tb_stage NAME COMMAND…: runs it so that tb_interrupted can end it. Its status is in NAME.status, where a command
-# of the suite puts it itself, and if it failed why, for this shell has no pipefail. With tb_exec this process, a
-# subshell, becomes it. With tb_hold its messages are kept in NAME.err, for tb_failed; with --json in messages, for the
-# end of a verb that has not failed, and its errors are JSON. It does not get the descriptors that tb_closed closes.
+# tb_stage NAME COMMAND…: runs it so that tb_interrupted can end it. Its status, and why it failed, goes to NAME.status,
+# written by the command itself if it is one of the suite: this shell has no pipefail. With tb_exec a subshell executes
+# the command. With tb_hold its messages go to NAME.err, for tb_failed; with --json to messages, shown when the verb
+# succeeds, and errors are JSON. Descriptors in tb_closed are closed for it.
 tb_stage() {
 	tb_name=$1
 	shift
-	# Emptied, not removed: a builtin does that.
+	# Truncated rather than removed: a builtin can do that.
 	: >"$tb_work/$tb_name.status"
 	tb_messages=
 	if test -n "$tb_hold"; then
@@ -27,7 +27,7 @@ tb_stage() {
 		fi
 		eval "TERMBACKUP_STAGE=\$tb_work/\$tb_name.status \"\$@\" $tb_messages $tb_closed"
 		tb_ended=$?
-		# It could not say so itself.
+		# It could not record that itself.
 		test "$tb_ended" -lt 126 || { printf '%s\n' "$tb_ended" >"$tb_work/$tb_name.status"; } 2>/dev/null
 		return "$tb_ended"
 		;;
@@ -40,8 +40,8 @@ tb_stage() {
 # shellcheck disable=SC2016
 tb_starter='{ printf "pid %s\n" "$$" >"$1"; } 2>/dev/null || exit 74; shift; exec "$@"'
 
-# tb_run NAMES COMMAND…: runs it, which is the stages of these names and nothing else, without standard input, so that
-# a signal to this shell alone is heard meanwhile; judges them.
+# tb_run NAMES COMMAND…: runs it, consisting of just the stages of these names, in the background without standard
+# input, so that a signal to this shell alone is handled meanwhile; judges the stages.
 tb_run() {
 	tb_names=$1
 	shift
@@ -54,33 +54,33 @@ tb_run() {
 	tb_pipeline $tb_names
 }
 
-# tb_must NAMES COMMAND…: likewise; ends if one of them failed.
+# tb_must NAMES COMMAND…: the same; ends if one of them failed.
 tb_must() {
 	tb_run "$@"
 	# shellcheck disable=SC2086
 	test "$tb_result" -eq 0 || tb_failed "$tb_result" $tb_names
 }
 
-# tb_quietly COMMAND…: with messages held back.
+# tb_quietly COMMAND…: runs it with its messages held back.
 tb_quietly() {
 	tb_hold=1
 	"$@"
 	tb_hold=
 }
 
-# tb_attending COMMAND…: runs it with standard input, so that a signal is heard.
+# tb_attending COMMAND…: runs it with standard input, while signals are still handled.
 tb_attending() {
 	{ "$@" 0<&4 4<&- & } 4<&0
 	wait $!
 }
 
-# tb_await PROCESS: waits for its end, whatever signals come meanwhile.
+# tb_await PROCESS: waits until it ends, despite signals.
 tb_await() {
 	wait "$1"
 	while kill -0 "$1" 2>/dev/null; do wait "$1"; done
 }
 
-# tb_end_of NAME: sets tb_ended to how the stage ended; to 70 if it could not say so.
+# tb_end_of NAME: sets tb_ended to the stage's status; to 70 if it recorded none.
 tb_end_of() {
 	tb_ended=
 	{ read -r tb_ended <"$tb_work/$1.status"; } 2>/dev/null
@@ -89,15 +89,15 @@ tb_end_of() {
 	esac
 }
 
-# tb_status NAME: prints how the stage ended.
+# tb_status NAME: prints the stage's status.
 tb_status() {
 	tb_end_of "$1"
 	printf '%s\n' "$tb_ended"
 }
 
-# tb_pipeline NAME…: judges the stages of a pipeline, the first one first. Sets tb_result to the
-# status of the one at fault or 0, tb_partial if one could not read everything, and tb_outcome to partial then, else
-# to success. That nobody reads what the last one writes (141) is no fault.
+# tb_pipeline NAME…: judges the stages of a pipeline, first to last. Sets tb_result to the status of the one at fault,
+# or 0; if one could not read everything, tb_partial, and tb_outcome to partial rather than success. The last one's
+# status 141, for output without a reader, is no fault.
 tb_pipeline() {
 	tb_result=0 tb_outcome=success tb_partial='' tb_broken=''
 	for tb_name in "$@"; do
@@ -105,7 +105,7 @@ tb_pipeline() {
 		case $tb_ended in
 		0) ;;
 		3) tb_partial=1 tb_outcome=partial ;;
-		# It wrote to one that had ended: that one is at fault.
+		# It wrote to a stage that had ended: that one is at fault.
 		141) tb_broken=$tb_name ;;
 		*) test "$tb_result" -ne 0 || tb_result=$tb_ended ;;
 		esac
@@ -116,7 +116,7 @@ tb_pipeline() {
 	fi
 }
 
-# tb_end_all: ends every command that runs, also one that begins just now and has no number yet: it finds the mark.
+# tb_end_all: ends all running commands; one that is just starting, and has no process id yet, checks for the mark.
 tb_end_all() {
 	test -z "$tb_work" || { : >"$tb_work/ending"; } 2>/dev/null
 	tb_end_stages
@@ -124,7 +124,7 @@ tb_end_all() {
 	rm -f -- "$tb_work/ending"
 }
 
-# tb_end_stages: asks every command that runs to end.
+# tb_end_stages: terminates every running command.
 tb_end_stages() {
 	for tb_file in "$tb_work"/*.status; do
 		{ read -r tb_word tb_number <"$tb_file"; } 2>/dev/null || continue

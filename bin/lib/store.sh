@@ -1,11 +1,11 @@
-# The commands that open what is sealed and those that talk to the store, as stages. lib/setup.sh sources this.
+# The commands that open sealed files, and those that access the store, as stages. lib/setup.sh sources this.
 
 tb_up='' tb_down='' tb_max_wait=''
-# All of a store, where no group is given; whether a sealed manifest that is damaged counts as none.
+# Whether to use all of a store if no group is given; whether a damaged sealed manifest counts as none.
 tb_every_group='' tb_spares_manifest=''
 
-# tb_sealed NAME COMMAND [SUBCOMMAND] OPTION…: the stage with the password if there is one, and with the identities if
-# it opens something; standard input stays.
+# tb_sealed NAME COMMAND [SUBCOMMAND] OPTION…: runs the stage with the password, if there is one, and with the
+# identities if it opens something; standard input is kept.
 tb_sealed() {
 	tb_wanted=password=password
 	tb_opening=
@@ -20,20 +20,20 @@ tb_sealed() {
 	case $2 in *tbk-open) tb_options="$tb_no_age $tb_options" ;; esac
 	tb_fed "$tb_opening" tb_with "$tb_wanted" "$@"
 	set -- $?
-	# What a pipe has used is still here.
+	# Identities read from a pipe are still here.
 	tb_options=
 	return "$1"
 }
 
-# tb_pull NAME ARGUMENT…: tbk-pull on the profile's backups in its store: those of its group, and, of a
-# profile that had none when it met them, those in no group; its operands go before the options. Without
-# a group, all of a store if tb_every_group is set. A profile's group may be new, one that was named is not.
+# tb_pull NAME ARGUMENT…: runs tbk-pull on the profile's backups: those of its group and, if the profile used ungrouped
+# backups before it had one, those; its operands precede the options. Without a group, all of a store if tb_every_group
+# is set. A profile's group may be new, but a named one must exist.
 tb_pull() {
 	tb_pull_options
 	tb_talk tbk-pull "$@"
 }
 
-# tb_pull_options: sets tb_options to those that tell tbk-pull which backups are meant, and how far they are trusted.
+# tb_pull_options: sets tb_options to the options that select backups, and how far to trust them.
 tb_pull_options() {
 	tb_options="${opt_require_signature:+--require-signature} ${opt_accept_store_state:+--accept-store-state}"
 	if test -n "$profile_group"; then
@@ -43,18 +43,18 @@ tb_pull_options() {
 	if test "$profile_ungrouped" = true || test -z "$profile_group$tb_every_group"; then tb_options="$tb_options --group -"; fi
 }
 
-# tb_push NAME ARGUMENT…: tbk-push; standard input stays.
+# tb_push NAME ARGUMENT…: runs tbk-push; standard input is kept.
 tb_push() {
 	tb_storing
 	tb_options="--progress $tb_when"
 	tb_talk tbk-push "$@"
 }
 
-# tb_on_store NAME VERB ARGUMENT…: tbk-store, likewise.
+# tb_on_store NAME VERB ARGUMENT…: runs tbk-store in the same way.
 tb_on_store() { tb_talk tbk-store "$@"; }
 
-# tb_prune NAME ARGUMENT…: tbk-prune on the profile's backups, as one series. What may be another profile's is not
-# counted, and stays.
+# tb_prune NAME ARGUMENT…: runs tbk-prune on the profile's backups, as one series. Backups that may belong to another
+# profile are not counted, and are kept.
 tb_prune() {
 	tb_options="--new-group ${profile_group:+--group $profile_group}"
 	if test -z "$profile_group" || { test "$profile_ungrouped" = true && test -z "$tb_rivals"; }; then
@@ -63,14 +63,14 @@ tb_prune() {
 	tb_talk tbk-prune "$@"
 }
 
-# tb_storing: sets tb_when to when what stores an archive shows progress. What goes to a directory does so as it is
-# sealed, and tbk-seal shows that.
+# tb_storing: sets tb_when, when to show progress while an archive is stored. For a directory tbk-seal shows it, as the
+# archive is stored while it is sealed.
 tb_storing() {
 	tb_when=$tb_progress
 	test -z "$profile_store_directory" || tb_when=never
 }
 
-# tb_talk COMMAND NAME ARGUMENT…: a stage that talks to a store, with the token, and the key if it changes something.
+# tb_talk COMMAND NAME ARGUMENT…: a stage that accesses a store, with the token, and the signing key for a change.
 tb_talk() {
 	tb_command=$1 tb_name=$2
 	shift 2
@@ -86,7 +86,7 @@ tb_talk() {
 	tb_with "$tb_wanted" "$tb_name" "$tb_bin$tb_command" "$@"
 }
 
-# tb_pull_manifest NAME ID FILE: gets the sealed manifest of a backup; false if the store has none, and, with
+# tb_pull_manifest NAME ID FILE: gets the sealed manifest of a backup; false if the store has none, or, with
 # tb_spares_manifest, if it is damaged.
 tb_pull_manifest() {
 	tb_quietly tb_run "$1" tb_pull "$1" --manifest "$2" -o "$3" -- "$profile_store"

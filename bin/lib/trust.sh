@@ -1,7 +1,6 @@
-# What a signature is worth; the verbs that read backups use this.
+# The trust in signatures, for verbs that read backups.
 
-# tb_public_keys: the files of the keys that are trusted, one a line in $tb_work/keys; false if there
-# are none.
+# tb_public_keys: writes the files of the trusted keys, one per line, to $tb_work/keys; false if there are none.
 tb_public_keys() {
 	: >"$tb_work/keys"
 	for tb_file in "$tb_home/signing_key.pub" "$tb_home/trusted_keys"/*; do
@@ -10,7 +9,7 @@ tb_public_keys() {
 	test -s "$tb_work/keys"
 }
 
-# tb_tell_trust: says what the signature of the ledger was worth when it was read last, and sets tb_trust to that.
+# tb_tell_trust: reports the result for the ledger's signature when it was last read, and sets tb_trust to it.
 tb_tell_trust() {
 	IFS=$tb_tab read -r tb_trust tb_trust_key <"$tb_work/trust" || return 0
 	case $tb_trust in
