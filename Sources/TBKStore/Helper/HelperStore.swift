@@ -31,7 +31,7 @@ package final class HelperStore: Store {
   /// Where the first commit records the objects that it is about to store, one name per line.
   static let journalFolder = "journal"
   private static let journalLimit = 1 << 20
-  /// An object without content of use. It is removed to free space if a commit that removes others cannot swap the
+  /// A dummy object that reserves space. It is removed if a commit that only removes others has no space to swap the
   /// ledger.
   static let reserveName = "reserve"
 

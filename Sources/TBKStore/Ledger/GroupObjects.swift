@@ -122,7 +122,7 @@ extension Ledger? {
     _ part: LedgerGroup.Part, _ object: LedgerGroup.Object, of id: GroupID, isNewPassword: Bool
   ) throws(Failure) -> [LedgerGroup] {
     var groups = self?.groups ?? []
-    // An object under a new password is ahead of the backups until they follow.
+    // Backups resealed under a new password may already have a higher epoch than their group.
     var epoch = self?.entries.reduce(0) { $1.group == id ? max($0, $1.keyEpoch) : $0 } ?? 0
     guard let index = groups.firstIndex(where: { $0.id == id }) else {
       groups.append(try LedgerGroup(id, keyEpoch: epoch, part, object))

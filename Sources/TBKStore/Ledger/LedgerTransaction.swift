@@ -110,8 +110,8 @@ extension LedgerSession {
   /// - Parameters:
   ///   - read: the SHA-256 of the archive that the new one was made from.
   ///   - rekeyed: whether the archive is under another password, which raises `key_epoch`, or sealed to other
-  ///     recipients, which sets it to that of the group: their identity was stored before. Throws `.cannotCreate` if
-  ///     that would leave a manifest under the old one.
+  ///     recipients, which raises it at most to that of the group: their identity was stored before. Throws
+  ///     `.cannotCreate` if that would leave a manifest under the old one.
   package func replace(
     _ id: Digest, read: Digest? = nil, archive: any StagedObject, archiveVersion: ArchiveVersion,
     manifest: (any StagedObject)?, signature: [UInt8]?, rekeyed: Bool = false

@@ -93,8 +93,8 @@ struct RunLoop {
     (self.command, self.busy, self.secrets) = (command, busy, secrets)
   }
 
-  /// Uses the wall clock, so that a suspended machine catches up and a long run does not shift the next one. Any number
-  /// of missed runs are made up by one.
+  /// Runs at an interval, by the wall clock, so that a suspended machine catches up and a long run does not shift the
+  /// next one. Any number of missed runs are made up by one.
   mutating func run(every interval: Int64) throws(Failure) {
     var next = Int64(time(nil))
     while true {
@@ -111,7 +111,7 @@ struct RunLoop {
     }
   }
 
-  /// Runs on changes; returns at the end of standard input.
+  /// Runs after each change; returns at the end of standard input.
   ///
   /// - Parameter first: seconds until the first retry after a failed run.
   mutating func runOnChange(retryingAfter first: Int64) throws(Failure) {
