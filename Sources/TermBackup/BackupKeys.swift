@@ -2,7 +2,7 @@ internal import TBKArchive
 internal import TBKCore
 internal import TBKCrypto
 
-/// Opens archives: a password, or age identities.
+/// The keys that open archives: a password, or age identities.
 ///
 /// The secret is copied into locked memory, which is wiped when the last `Backup` that uses it is released. The caller
 /// wipes its own copy. Derived keys are kept as long, so use one `BackupKeys` for backups under one password.

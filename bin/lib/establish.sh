@@ -1,7 +1,7 @@
 # Checks that the password is that of the profile's backups. The first backup determines it.
 
-# tb_prove_password: ends unless the password opens the last backup: its sealed manifest, or its archive if it has none,
-# as in TermBackup 6.
+# tb_prove_password: exits unless the password opens the last backup: its sealed manifest, or its archive if it has
+# none, as in TermBackup 6.
 tb_prove_password() {
 	if tb_pull_manifest pull-check "$tb_latest" "$tb_work/check"; then
 		tb_get_password
@@ -55,7 +55,7 @@ tb_pin_check() {
 	tb_push_check
 }
 
-# tb_establish_password: ends unless the password is that of the profile's backups.
+# tb_establish_password: exits unless the password is that of the profile's backups.
 tb_establish_password() {
 	if test "$profile_cipher_suite" = age; then
 		tb_check_sha=

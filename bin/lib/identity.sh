@@ -14,7 +14,7 @@ tb_pull_identity() {
 	IFS=$tb_tab read -r _ tb_identity_sha _ <"$tb_work/identity-pin" || tb_die 70 'tbk-pull did not say what the ledger names'
 }
 
-# tb_open_identity: decrypts the identities into tb_identities; ends if the password is wrong.
+# tb_open_identity: decrypts the identities into tb_identities; exits if the password is wrong.
 tb_open_identity() {
 	tb_try_identity
 	while tb_asks_again open-identity; do tb_try_identity; done

@@ -1,6 +1,6 @@
 # The manifest of the last backup, cached in the home for the next one.
 
-# tb_open_previous: decrypts the manifest of the last backup, from the cache or the store, to descriptor 5. Ends unless
+# tb_open_previous: decrypts the manifest of the last backup, from the cache or the store, to descriptor 5. Exits unless
 # it opens.
 tb_open_previous() {
 	set --

@@ -1,6 +1,6 @@
 # Locks of the home, for verbs that change something. The kernel releases them however this process ends.
 
-# tb_lock_profile: ends if another process is working on the profile.
+# tb_lock_profile: exits if another process is working on the profile.
 tb_lock_profile() {
 	tb_lock 9 "run-$profile_name" || {
 		# Lets the process that started this one recognise it.

@@ -110,7 +110,7 @@ tb_ask() {
 	wait $!
 }
 
-# tb_make_directory DIRECTORY: creates it if it does not exist; ends if that fails.
+# tb_make_directory DIRECTORY: creates it if it does not exist; exits if that fails.
 tb_make_directory() {
 	test -d "$1" || mkdir -m 700 -- "$1" 2>/dev/null || test -d "$1" ||
 		tb_die 73 "cannot create the directory '$1'"

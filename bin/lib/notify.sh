@@ -43,7 +43,7 @@ tb_hook() {
 	test -z "${3-}" || tb_warn "$tb_why"
 }
 
-# tb_hook_before: runs the command before a backup; ends if it fails.
+# tb_hook_before: runs the command before a backup; exits if it fails.
 tb_hook_before() {
 	test -n "$profile_before_command" || return 0
 	tb_hook before_command 'before the backup'

@@ -47,7 +47,7 @@ tb_pull_check() {
 	IFS=$tb_tab read -r tb_pinned tb_check_sha _ <"$tb_work/pin" || tb_die 70 'tbk-pull did not say what the ledger names'
 }
 
-# tb_open_check [--manifest]: ends unless the password opens the check, or the sealed manifest used in its place.
+# tb_open_check [--manifest]: exits unless the password opens the check, or the sealed manifest used in its place.
 tb_open_check() {
 	# shellcheck disable=SC2086 # Words without blanks.
 	set -- "${1:---verify}" $tb_check_costs
@@ -64,7 +64,7 @@ tb_seal_check() {
 		tb_failed "$(tb_status seal-check)" seal-check
 }
 
-# tb_check_password [--confirm]: gets the password, and ends unless it opens the check; false if there is none.
+# tb_check_password [--confirm]: gets the password, and exits unless it opens the check; false if there is none.
 tb_check_password() {
 	if tb_pull_check; then
 		tb_get_password
@@ -89,7 +89,7 @@ tb_try() {
 	tb_quietly tb_sealed "$tb_name" "${tb_bin}tbk-open" "$@" --quiet <"$tb_tried" >/dev/null
 }
 
-# tb_judge_open STAGE [MESSAGE HINT]: ends unless the stage succeeded; for a wrong password with this message, or
+# tb_judge_open STAGE [MESSAGE HINT]: exits unless the stage succeeded; for a wrong password with this message, or
 # returns false without one.
 tb_judge_open() {
 	tb_end_of "$1"
@@ -102,7 +102,7 @@ tb_judge_open() {
 }
 
 # tb_password_for_reading: gets what opens the backups whose archive names are in tb_file: asks for a password once, and
-# reports a wrong one before anything is fetched. Ends if there is no identity, or if nothing authenticates what is
+# reports a wrong one before anything is fetched. Exits if there is no identity, or if nothing authenticates what is
 # sealed to one: anyone who has the recipient could have sealed it.
 tb_password_for_reading() {
 	IFS=$tb_tab read -r tb_trust _ <"$tb_work/trust"

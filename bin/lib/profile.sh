@@ -2,7 +2,7 @@
 
 tb_token_known='' tb_store='' tb_group='' tb_present='' tb_others='' tb_rivals=''
 
-# tb_config ARGUMENT…: sets tb_answer to the output of tbk-config; ends if it fails.
+# tb_config ARGUMENT…: sets tb_answer to the output of tbk-config; exits if it fails.
 tb_config() { tb_answer=$(tb_stage config "${tb_bin}tbk-config" "$@") || tb_failed "$(tb_status config)" config; }
 
 # tb_load_profile NAME: sets profile_*, and gets the token if the store needs one and tb_token_known is not set.
@@ -33,7 +33,7 @@ tb_load_store() {
 	tb_know_store
 }
 
-# tb_need_source: ends unless the profile's source exists.
+# tb_need_source: exits unless the profile's source exists.
 tb_need_source() {
 	test -n "$profile_source_dir" || tb_die 78 "the profile '$profile_name' has no source directory yet" \
 		"set it with 'termbackup profile edit $profile_name --source DIR'"
@@ -65,7 +65,7 @@ tb_list_all() {
 }
 
 # tb_whose COMMAND OPTION…: evaluates the answer of tbk-sh about the backups of this profile or store, given a list on
-# standard input; ends if it fails.
+# standard input; exits if it fails.
 tb_whose() {
 	tb_name=$1
 	shift
@@ -93,7 +93,7 @@ tb_find_rivals() {
 	if test -f "$tb_work/list"; then tb_whose rivals <"$tb_work/list"; else tb_whose rivals --unseen </dev/null; fi
 }
 
-# tb_no_backups: ends because there are no backups.
+# tb_no_backups: exits because there are no backups.
 tb_no_backups() {
 	: >"$tb_work/others"
 	test -n "$tb_store" || tb_list_all "$tb_work/others"

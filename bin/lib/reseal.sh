@@ -27,7 +27,7 @@ tb_with_new() {
 	)
 }
 
-# tb_opens FILE MODE OPTION…: whether tbk-open opens the sealed file with the password. Ends on other failures.
+# tb_opens FILE MODE OPTION…: whether tbk-open opens the sealed file with the password. Exits on other failures.
 tb_opens() {
 	tb_try open-sealed "$@"
 	tb_judge_open open-sealed

@@ -24,11 +24,11 @@ tb_take_held() {
 	tb_read_secret "$tb_name" "$@" --no-input
 }
 
-# tb_need_file FILE: ends if a password cannot be read from it.
+# tb_need_file FILE: exits if a password cannot be read from it.
 tb_need_file() { test -r "$1" || tb_die 66 "cannot read the password file '$1'"; }
 
-# tb_read_secret NAME OPTION…: sets tb_NAME to the output of tbk-sh, a secret and a newline; ends if it fails. A command
-# that supplies the secret may take long.
+# tb_read_secret NAME OPTION…: sets tb_NAME to the output of tbk-sh, a secret and a newline; exits if it fails. A
+# command that supplies the secret may take long.
 tb_read_secret() {
 	tb_secret_name=$1
 	case " $* " in

@@ -84,7 +84,7 @@ tb_start() {
 	eval "$tb_assignments"
 }
 
-# tb_evaluate NAME COMMAND…: runs the command as that stage, and evaluates its output; ends if it fails.
+# tb_evaluate NAME COMMAND…: runs the command as that stage, and evaluates its output; exits if it fails.
 tb_evaluate() {
 	tb_assignments=$(tb_stage "$@") || tb_failed "$(tb_status "$1")" "$1"
 	eval "$tb_assignments"

@@ -12,7 +12,7 @@ tb_keyed() {
 	tb_with password=key_password "$@"
 }
 
-# tb_try_key KEY: whether the password opens it. Ends on failures other than a wrong or missing password.
+# tb_try_key KEY: whether the password opens it. Exits on failures other than a wrong or missing password.
 tb_try_key() {
 	tb_quietly tb_keyed key "${tb_bin}tbk-sign" public --key "$1" >/dev/null
 	tb_end_of key
@@ -20,7 +20,7 @@ tb_try_key() {
 	tb_judge_open key
 }
 
-# tb_open_key KEY: ends unless the key can be opened: with its own password if given, or else with that of the backups
+# tb_open_key KEY: exits unless the key can be opened: with its own password if given, or else with that of the backups
 # if known, or else with one that the user enters.
 tb_open_key() {
 	if ! tb_given key_password; then
@@ -36,7 +36,7 @@ tb_open_key() {
 	tb_try_key "$1" || tb_die 77 "this is not the password of the key '$1'"
 }
 
-# tb_refuse_unsigned VERB: ends unless the unsigned ledger is one of TermBackup 6, which could not be signed.
+# tb_refuse_unsigned VERB: exits unless the unsigned ledger is one of TermBackup 6, which could not be signed.
 tb_refuse_unsigned() {
 	! cut -f 5 -- "$tb_work/list" | grep -qv '^-$' ||
 		tb_die 65 "the ledger of '$profile_store' is not signed, and signing is on: its signature may have been removed, and backups with it" \
@@ -44,7 +44,7 @@ tb_refuse_unsigned() {
 }
 
 # tb_prepare_signing: sets tb_sign_key if the ledger is to be signed, and tb_sign_archive if a new archive gets a
-# signature of its own; ends if that is not possible.
+# signature of its own; exits if that is not possible.
 tb_prepare_signing() {
 	test -z "$tb_sign_key" || return 0
 	tb_ledger_trust=

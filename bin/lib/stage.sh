@@ -54,7 +54,7 @@ tb_run() {
 	tb_pipeline $tb_names
 }
 
-# tb_must NAMES COMMAND…: the same; ends if one of them failed.
+# tb_must NAMES COMMAND…: the same; exits if one of them failed.
 tb_must() {
 	tb_run "$@"
 	# shellcheck disable=SC2086

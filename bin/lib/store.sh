@@ -98,7 +98,7 @@ tb_pull_manifest() {
 	tb_judge_pull "$1"
 }
 
-# tb_judge_pull NAME: false if the store does not have what the stage was to get; ends if it failed.
+# tb_judge_pull NAME: false if the store does not have what the stage was to get; exits if it failed.
 tb_judge_pull() {
 	tb_end_of "$1"
 	case $tb_ended in

@@ -37,7 +37,7 @@ tb_drop_stored_token() {
 	tb_stage token "$tb_sh" token --drop ${tb_quiet:+--quiet} || tb_failed "$(tb_status token)" token
 }
 
-# tb_check_token [OPTION…]: as tb_report_token; ends if the token is invalid.
+# tb_check_token [OPTION…]: as tb_report_token; exits if the token is invalid.
 tb_check_token() {
 	tb_report_token "$@"
 	test "$tb_result" -eq 0 || tb_failed "$tb_result" token

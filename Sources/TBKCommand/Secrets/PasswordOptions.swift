@@ -8,11 +8,11 @@ extension SecretSource.Kind {
     code: .usage,
     stakes: "Choose a password. Without it nobody can open what it seals, not even you: keep a copy in "
       + "a safe place.")
-  /// Opens archives that are to be resealed.
+  /// The password of archives that are to be resealed.
   package static let oldPassword = SecretSource.Kind(
     noun: "old password", option: "old-password", variable: "TERMBACKUP_OLD_PASSWORD",
     limit: 64 * 1024, code: .usage)
-  /// Replaces the current password, which is `password`.
+  /// The new password, if `password` is the current one.
   package static let newPassword = SecretSource.Kind(
     noun: "new password", option: "new-password", variable: "TERMBACKUP_NEW_PASSWORD",
     limit: 64 * 1024, code: .usage,
@@ -22,7 +22,7 @@ extension SecretSource.Kind {
     noun: "password of the key", option: "key-password", variable: "TERMBACKUP_KEY_PASSWORD",
     limit: 64 * 1024, code: .usage,
     stakes: "Choose a password for the key. Without it nobody can sign with the key, not even you.")
-  /// Encrypts an identity file.
+  /// The password that encrypts an identity file.
   static let identityPassword = SecretSource.Kind(
     noun: "password of the identity file", option: "identity-password",
     variable: "TERMBACKUP_IDENTITY_PASSWORD", limit: 64 * 1024, code: .usage)

@@ -25,7 +25,7 @@ struct Dependence {
     bytes = read.reduce(0) { $0 &+ (UInt64($1[2]) ?? 0) }
     dependents = rows.filter { needs($0).contains(id) }.map { $0[0] }
     var free = Set(dependents.isEmpty ? read.map { $0[0] }.filter { $0 != id } : [])
-    // A freed backup may be needed by a backup that is not freed.
+    // A backup is freed only if no remaining backup needs it.
     var changed = true
     while changed {
       changed = false

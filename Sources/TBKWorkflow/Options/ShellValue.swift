@@ -4,8 +4,7 @@ import TBKCore
 
 /// A value of an option or operand that a shell variable can contain.
 ///
-/// An option that was not given is the empty word, a flag is `1`, and several values are quoted words for `eval "set --
-/// …"`.
+/// An option that was not given is the empty word, a flag is `1`, and several values are words quoted for `eval`.
 protocol ShellValue {
   var shellWord: [UInt8] { get }
 }
