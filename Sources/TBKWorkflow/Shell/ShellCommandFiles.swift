@@ -82,7 +82,7 @@ extension ShellCommand {
     }
   }
 
-  /// A file that belongs to the owner of its directory: one made by a shell as root would belong to root.
+  /// Creates files that belong to the owner of their directory: those that a root shell creates would belong to root.
   struct MakeFile: ParsableCommand, SuiteCommand {
     static let configuration = CommandConfiguration(
       commandName: "make-file",
