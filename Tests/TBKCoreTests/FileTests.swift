@@ -314,3 +314,26 @@ import Testing
     #expect(same)
   }
 }
+
+@Suite struct EndOfAPipeTests {
+  @Test func aPipeHasEndedWhenItsWritersAreGoneAndAllIsRead() throws {
+    var ends: [Int32] = [-1, -1]
+    #expect(unsafe pipe(&ends) == 0)
+    let reader = Descriptor(owning: ends[0])
+    var writer: Descriptor? = Descriptor(owning: ends[1])
+    #expect(!reader.hasEnded)
+    try writer?.write([1].span)
+    #expect(!reader.hasEnded)
+    writer = nil
+    #expect(!reader.hasEnded)
+    var buffer: [UInt8] = [0, 0]
+    #expect(try reader.read(into: &buffer) == 1)
+    #expect(reader.hasEnded)
+  }
+
+  @Test func aFileHasNoWriterToWaitFor() throws {
+    let place = try TestDirectory()
+    try place.put("a", [7])
+    #expect(try place.descriptor.open(RawPath("a"), O_RDONLY).hasEnded)
+  }
+}

@@ -24,7 +24,13 @@ package final class ProgressMeter: Sendable {
     var total: UInt64?
     var visible = false
     var columns = 80
+    /// Nothing is drawn before this pipe has ended, nor before this time.
+    var input: Descriptor?
+    var earliest: Int64 = 0
   }
+
+  /// If the rest takes less than this after the end of the input, nothing is shown: a line that is gone at once flickers.
+  private static let delay: Int64 = 500_000_000
 
   private static let current = Mutex<ProgressMeter?>(nil)
 
@@ -37,7 +43,9 @@ package final class ProgressMeter: Sendable {
   /// - Parameters:
   ///   - label: the activity, such as "sealing".
   ///   - total: in bytes, if known.
-  package init(_ label: String, mode: ProgressMode, total: UInt64? = nil) {
+  ///   - input: a pipe whose writers may show progress on the same terminal: nothing is drawn before they have
+  ///     closed it.
+  package init(_ label: String, mode: ProgressMode, total: UInt64? = nil, after input: Descriptor? = nil) {
     self.label = label
     let able = Descriptor.standardError.isTerminal && environment("TERM") != Array("dumb".utf8)
     enabled =
@@ -47,7 +55,7 @@ package final class ProgressMeter: Sendable {
       case .never: false
       }
     terminal = enabled && Descriptor.standardError.isTerminal ? TerminalTurn.open() : nil
-    state = Mutex(State(started: Timestamp.now().nanoseconds, total: total))
+    state = Mutex(State(started: Timestamp.now().nanoseconds, total: total, input: input))
     if enabled { ProgressMeter.current.withLock { $0 = self } }
   }
 
@@ -67,7 +75,12 @@ package final class ProgressMeter: Sendable {
       state.last = now
       state.done =
         bytes < 0 ? state.done - min(state.done, UInt64(bytes.magnitude)) : state.done + UInt64(bytes)
-      guard now - state.drawn >= 100_000_000 else { return nil }
+      if let input = state.input {
+        guard input.hasEnded else { return nil }
+        (state.input, state.earliest) = (nil, now + ProgressMeter.delay)
+        (state.started, state.before) = (now, state.done)
+      }
+      guard now >= state.earliest, now - state.drawn >= 100_000_000 else { return nil }
       state.drawn = now
       state.visible = true
       let columns = Int(tbk_terminal_columns(2))

@@ -143,6 +143,14 @@ package final class Descriptor: Sendable {
     return unsafe poll(&entry, 1, 0) > 0
   }
 
+  /// Whether all writers of this pipe have closed it, and nothing is left to read; true if it is not a pipe.
+  package var hasEnded: Bool {
+    guard let facts = try? status(), facts.st_mode & S_IFMT == S_IFIFO else { return true }
+    var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+    guard unsafe poll(&entry, 1, 0) > 0 else { return false }
+    return Int32(entry.revents) & POLLIN == 0
+  }
+
   /// After a failed call: returns if the call should be retried, else throws.
   ///
   /// Another process that shares a terminal or pipe with us may have made it non-blocking.

@@ -178,6 +178,12 @@ struct OpenCommand: SuiteCommand {
   @OptionGroup var identities: IdentityOptions
   @OptionGroup var passwords: PasswordOptions
   @OptionGroup var progress: ProgressOptions
+
+  @Flag(
+    name: .long,
+    help: "Show progress only once the pipe on standard input has ended: what feeds it may show its own.")
+  var progressAfterInput = false
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -235,6 +241,9 @@ struct OpenCommand: SuiteCommand {
       throw ValidationError("--against can only be used with -C or --verify")
     }
     let fromInput = from != nil || find != nil ? 0 : archives.isEmpty ? 1 : archives.count { $0.isStandardStream }
+    if progressAfterInput, fromInput == 0 {
+      throw ValidationError("--progress-after-input needs an archive on standard input")
+    }
     let others = [against, expect].count { $0?.isStandardStream == true }
     if fromInput + others > 1 {
       throw ValidationError("standard input can be read only once")
@@ -254,7 +263,7 @@ struct OpenCommand: SuiteCommand {
         try StandardOutput.refuseTerminal("a tar", hint: "use -C to extract, or --list")
       }
     }
-    let meter = ProgressMeter(verify ? "verifying" : "opening", mode: progress.progress)
+    let meter = meter(verify ? "verifying" : "opening")
     defer { meter.finish() }
     if let sources = servedSources() {
       let status = try run(try reader(meter) { (wanted) throws(Failure) in try sources.next(wanted) }, meter)
@@ -266,6 +275,10 @@ struct OpenCommand: SuiteCommand {
     let status = try run(reader, meter)
     try sources.finish()
     return status == ExitStatus.success && !reader.flawed.isEmpty ? ExitStatus.incomplete : status
+  }
+
+  func meter(_ label: String) -> ProgressMeter {
+    ProgressMeter(label, mode: progress.progress, after: progressAfterInput ? .standardInput : nil)
   }
 
   private func reader(

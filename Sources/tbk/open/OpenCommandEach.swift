@@ -17,7 +17,7 @@ extension OpenCommand {
   }
 
   func verifyEach() throws(Failure) -> Int32 {
-    let meter = ProgressMeter("verifying", mode: progress.progress)
+    let meter = meter("verifying")
     defer { meter.finish() }
     let operands = archives.isEmpty ? [RawPath("-")] : archives
     let keys = openingKeys

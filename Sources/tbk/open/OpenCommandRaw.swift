@@ -19,7 +19,7 @@ extension OpenCommand {
   func sendRaw() throws(Failure) -> Int32 {
     try StandardOutput.refuseTerminal("decrypted data", hint: "use > file or a pipe")
     let path = archives.first ?? RawPath("-")
-    let meter = ProgressMeter("opening", mode: progress.progress)
+    let meter = meter("opening")
     defer { meter.finish() }
     let output = DescriptorSink(.standardOutput)
     let sink = TickingSink(into: output) { meter.advance($0) }

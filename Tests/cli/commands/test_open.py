@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
+import time
 
 import pytest
-from conftest import FAST, extract, mf, put, reference_open, snapshot
+from conftest import FAST, PATIENCE, extract, mf, put, reference_open, snapshot
 from seal_fixture import REFUSED  # noqa: F401
 
 
@@ -181,6 +183,37 @@ def test_our_chain_back_to_back(tbk, small, tmp_path):
     extract.extract(reference_open(*archives), want, owner=True)
     assert snapshot(tmp_path / "chain") == snapshot(want)
     assert (tmp_path / "chain" / "new 0").exists()
+
+
+def test_progress_may_wait_for_the_end_of_the_input(tbk, tmp_path):
+    put(tmp_path / "tree" / "random", os.urandom(16 << 20))
+    (tmp_path / "store").mkdir()
+    tbk.run("tbk-push", tmp_path / "store", input=tbk.seal(tmp_path / "tree"))
+    chain = tbk.run("tbk-pull", "--chain", tmp_path / "store", "latest").out
+    process = tbk.start("tbk-open", "--quiet", "--chain", "--cat", "random", "--progress", "always", "--progress-after-input",
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(chain)
+    process.stdin.flush()
+    os.set_blocking(process.stderr.fileno(), False)
+    for _ in range(8):
+        assert process.stdout.read(1 << 20)
+        time.sleep(0.1)
+    assert b"opening" not in (process.stderr.read() or b"")
+    process.stdin.close()
+    shown = b""
+    while process.stdout.read(1 << 18):
+        time.sleep(0.05)
+        shown += process.stderr.read() or b""
+    assert process.wait(PATIENCE) == 0 and b"\ropening  " in shown, shown
+
+
+def test_progress_after_the_input_needs_some(tbk, small, tmp_path):
+    put(tmp_path / "archive", tbk.seal(small))
+    done = tbk.run("tbk-open", "--list", "--progress-after-input", tmp_path / "archive", status=64)
+    assert b"--progress-after-input" in done.err
+    # What is short shows nothing.
+    always = ["--list", "--progress", "always", "--progress-after-input"]
+    assert tbk.run("tbk-open", *always, input=tbk.seal(small)).err == b""
 
 
 def test_chain_that_is_cut_is_refused(tbk, small, tmp_path):

@@ -11,7 +11,7 @@ import subprocess
 import termios
 
 import pytest
-from conftest import PASSWORD, PATIENCE, put, shown_on
+from conftest import PASSWORD, PATIENCE, absent, put, require, shown_on
 from shell_fixture import shell  # noqa: F401
 
 COLOUR = re.compile(rb"\x1b\[3[0-9]m")
@@ -55,13 +55,13 @@ class Screen:
         return "\n".join(self.lines)
 
 
-def on_screen(shell, columns, verb, *arguments, env=None, password=PASSWORD, wait=None):  # noqa: F811
-    """Runs a verb, or a command, on a terminal of so many columns. Returns its status and the screen."""
+def on_screen(shell, columns, verb, *arguments, env=None, password=PASSWORD, through=()):  # noqa: F811
+    """Runs a verb, or a command, on a terminal of so many columns, `through` another. Returns its status and the screen."""
     environment = {**shell.environment_with(password, None), "TERM": "xterm", **(env or {})}
     command = shell.command(verb, *arguments) if not verb.startswith("tbk-") else [shell.tbk.path(verb), *map(str, arguments)]
     terminal, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True)
+    process = subprocess.Popen([*through, *command], stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True)
     os.close(other)
     screen = Screen(columns)
     for data in shown_on(terminal):
@@ -189,6 +189,26 @@ def test_a_restore_says_how_long_it_takes(docs, large):
     status, screen = on_screen(docs, 80, "restore", "latest", "-p", "large", "--to", docs.tbk.scratch / "out")
     drawn = [line for line in screen.seen if "%" in line]
     assert status == 0 and drawn and all(line.startswith("fetching  ") for line in drawn), drawn
+
+
+@pytest.mark.parametrize("verb, word", [("restore", "opening"), ("verify", "verifying")])
+def test_what_comes_after_fetching_is_shown_too_and_not_before(docs, large, verb, word):
+    """Suite 1 is used only once all of it has been verified: most of the work comes when tbk-pull has ended."""
+    require("strace")
+    if subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True).returncode != 0:
+        absent("permission to trace")
+    docs.run("profile", "create", "large", "--source", large, "--cipher-suite", "1")
+    docs.run("run", "-q", "large")
+    more = ["--to", docs.tbk.scratch / "out"] if verb == "restore" else []
+    # What tbk-open reads from the pipe, in pieces of up to 64 KiB, and then again from its temporary file, but slowly.
+    slow = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=read", "-e", "inject=read:delay_enter=20ms:when=384+"]
+    status, screen = on_screen(docs, 80, verb, "latest", "-p", "large", *more, through=slow)
+    drawn = [line.split()[0] for line in screen.seen if "iB" in line]
+    assert status == 0 and {"fetching", word} == set(drawn), drawn
+    # One after the other, and on a line that is empty.
+    assert drawn == sorted(drawn, key=["fetching", word].index)
+    assert re.search(rb"fetching[^\r]*\r\x1b\[K\r" + word.encode(), screen.written), screen.written
+    assert "iB" not in screen.text.partition(" size")[0] and word not in screen.text
 
 
 # Colour
