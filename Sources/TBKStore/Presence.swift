@@ -61,6 +61,18 @@ extension LedgerSession {
     }
   }
 
+  /// Whether the store has the sealed identities that the ledger names for the groups of a scope; nil if it names none, or
+  /// if looking would take a request of its own. Whether they are those that were stored, only reading them would tell.
+  package func hasIdentities(in scope: BackupScope, of snapshot: Snapshot) throws(Failure) -> Bool? {
+    if case .helper = store.address { return nil }
+    let files = (snapshot.ledger?.groups ?? []).filter { scope.holds($0.id) }.compactMap { group in
+      group.identity.map { StoredFile(ObjectPath(LedgerGroup.Part.identity.folder, $0.name)) }
+    }
+    if files.isEmpty { return nil }
+    let sizes = try store.sizes(of: files)
+    return files.allSatisfy { sizes[$0] != nil }
+  }
+
   /// The ids among these whose archives are missing or damaged in the store.
   func lost(_ ids: [Digest], in snapshot: Snapshot) throws(Failure) -> [Digest] {
     let places = snapshot.indexes()

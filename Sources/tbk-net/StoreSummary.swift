@@ -18,7 +18,7 @@ enum StoreSummary {
       let (both, isLarger) = archive.addingReportingOverflow(manifest)
       return isLarge || isLarger ? .max : both
     }
-    let identity = snapshot.ledger?.identity
+    let ledger = snapshot.ledger?.identity
     var signature = "unsigned"
     var key = JSON.null
     switch snapshot.trust {
@@ -28,11 +28,12 @@ enum StoreSummary {
     }
     let presence = try session.presence(of: entries, in: snapshot)
     let missing = zip(entries, presence).filter { $0.1.archive != .whole }.map(\.0)
+    let identity = try session.hasIdentities(in: scope, of: snapshot)
     let last = entries.last
     let age = last.flatMap { Timestamp(iso8601: $0.createdAt) }.map { now.seconds(since: $0) }
     return [
-      ("store_id", identity.map { .string($0.storeID.description) } ?? .null),
-      ("sequence", identity.map { .number($0.sequence) } ?? .null),
+      ("store_id", ledger.map { .string($0.storeID.description) } ?? .null),
+      ("sequence", ledger.map { .number($0.sequence) } ?? .null),
       ("signature", .string(signature)), ("key", key),
       ("backup_count", .number(entries.count)), ("size", .number(size)),
       ("verified_count", .number(entries.count { $0.verified })),
@@ -45,6 +46,7 @@ enum StoreSummary {
       ("last_verified", last.map { .bool($0.verified) } ?? .null),
       ("missing", .array(missing.map { .string($0.filename.description) })),
       ("lost_count", .number(presence.count { !$0.lost.isEmpty })),
+      ("identity", identity.map { .string($0 ? "present" : "missing") } ?? .null),
       ("clear_manifest_count", .number(try session.store.clearManifests().count)),
     ]
   }

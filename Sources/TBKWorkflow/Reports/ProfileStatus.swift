@@ -9,6 +9,8 @@ struct ProfileStatus {
   let isLate: Bool
   /// Whether the store was reached but contradicts what this machine has seen: it was rolled back or altered.
   let isAltered: Bool
+  /// Whether the store has lost the sealed identity that the ledger names.
+  let hasLostIdentity: Bool
 
   /// - Parameters:
   ///   - facts: `summary`, the store's current state; `seen`, its state when last read; `others`, other backups, as
@@ -42,6 +44,7 @@ struct ProfileStatus {
     json["overdue"] = times.lateness.reason.map { .string($0) } ?? .null
     self.json = json
     isLate = times.lateness.reason != nil
+    hasLostIdentity = isReached && summary["identity"]?.text == "missing"
     isAltered = !isReached && error["status"]?.integer() == 65
   }
 

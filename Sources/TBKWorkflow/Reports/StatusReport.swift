@@ -72,6 +72,11 @@ struct StatusReport {
       rows.append(
         ("MISSING", "\(missing.joined(separator: ", ")): \(lost) of \(all) backups cannot be restored"))
     }
+    if summary["identity"]?.text == "missing" {
+      rows.append(
+        ("MISSING", "the sealed identity: the password no longer opens the backups, only a printed identity does"))
+      rows.append(("", "'termbackup generate-identity \(shown(profile["profile"])) -i FILE' puts the printed one back"))
+    }
     let clear = summary["clear_manifest_count"]?.integer(UInt64.self) ?? 0
     if clear > 0 {
       let words = counted(clear, "manifest") + " of TermBackup 6"

@@ -10,7 +10,7 @@ extension ShellCommand {
       abstract: "Report the state of backups, for 'termbackup status'.",
       discussion: """
         A directory holds what commands have found out, as for 'tbk-sh doctor'. The exit status is 1 if backups are \
-        overdue, or if a store is not as it was seen before.
+        overdue, or if a store is not as it was seen before, or has lost a sealed identity.
         """)
     @Option(name: .long, help: ArgumentHelp("What commands have found out.", valueName: "dir"))
     var facts: RawPath
@@ -49,7 +49,7 @@ extension ShellCommand {
       if statuses.isEmpty, failed != 0, !json, !prometheus { return failed }
       try write(statuses, token, home)
       if failed != 0 { return failed }
-      return statuses.contains { $0.isLate || $0.isAltered } ? ExitStatus.no : ExitStatus.success
+      return statuses.contains { $0.isLate || $0.isAltered || $0.hasLostIdentity } ? ExitStatus.no : ExitStatus.success
     }
 
     private func write(_ statuses: [ProfileStatus], _ token: JSON?, _ home: Home) throws(Failure) {

@@ -338,6 +338,23 @@ def test_a_run_warns_of_an_identity_that_the_store_has_lost(shell, small, tmp_pa
     assert json.loads((tmp_path / "told").read_text())["warning"] == said
 
 
+def test_the_status_names_an_identity_that_the_store_has_lost(blind, small):
+    def told(status):
+        report = json.loads(blind.run("status", "--json", password=None, status=status).stdout)
+        return report["profiles"][0]["summary"]["identity"]
+    assert told(0) == "present" and b"MISSING" not in blind.run("status", password=None).stdout
+    # Other groups are other people's.
+    blind.run("profile", "create", "other", "--source", small)
+    blind.run("run", "-q", "other")
+    lose(blind)
+    shown = blind.run("status", "-p", "other").stdout
+    assert b"MISSING" not in shown
+    assert told(1) == "missing"
+    shown = blind.run("status", "-p", "docs", password=None, status=1).stdout
+    assert re.search(rb"MISSING +the sealed identity: the password no longer opens the backups, only a printed identity does\n"
+                     rb" +'termbackup generate-identity docs -i FILE' puts the printed one back\n", shown), shown
+
+
 def test_no_warning_of_an_identity_that_is_elsewhere(shell, small):  # noqa: F811
     shell.profile("docs", small, "--mode", "incremental")
     shell.run("generate-identity", "docs", "--recipient", age.Identity(bytes(range(32))).recipient, password=None)

@@ -175,6 +175,26 @@ def test_a_token_is_described_and_not_shown(shell, small, github_server):
     assert b"ghp_" not in shown.stdout + shown.stderr
 
 
+def test_the_status_asks_no_more_of_github_because_of_the_identity(shell, small, github_server):  # noqa: F811
+    name = f"me/status{next(NUMBERS)}"
+    github_server.token(TOKEN, login="me")
+    github_server.make_repository(name)
+    env = {"TERMBACKUP_GITHUB_API": github_server.api, "TERMBACKUP_TOKEN": TOKEN}
+    shell.profile("docs", small, "--repo", name)
+
+    def asked():
+        # Nothing is known here.
+        shutil.rmtree(shell.home / "cache", ignore_errors=True)
+        github_server.clear_log()
+        found = json.loads(shell.run("status", "--json", password=None, env=env).stdout)["profiles"][0]["summary"]["identity"]
+        return found, [entry["method"] + re.sub("[0-9a-f]{40}", "", entry["path"]) for entry in github_server.log()]
+    shell.run("run", "-q", "docs", env=env)
+    found, before = asked()
+    assert found is None
+    shell.run("generate-identity", "docs", "--adopt", env=env)
+    assert asked() == ("present", before)
+
+
 # The command
 
 
