@@ -52,7 +52,8 @@ tb_choose_placement() {
 tb_list() {
 	tb_must list tb_pull list ${tb_quiet:+--quiet} --list ${tb_present:+--present} --trust-out "$tb_work/trust" \
 		-- "$profile_store" >"$tb_work/list"
-	tb_latest=$(tail -n 1 -- "$tb_work/list" | cut -f 1)
+	tb_latest=$(tail -n 1 -- "$tb_work/list")
+	tb_latest=${tb_latest%%"$tb_tab"*}
 }
 
 # tb_list_all FILE: lists all backups in the store. A failure is not an error here.
