@@ -87,8 +87,7 @@ extension BackupReader {
     return verified
   }
 
-  /// Sends the content of one file, and finishes the sink. Its hash is verified before the first byte is sent, except
-  /// in a chunked archive that records no offset for it.
+  /// Sends the content of one file, and finishes the sink. Its hash is verified before the first byte is sent.
   package func send(path: [UInt8], to sink: any ByteSink) throws(Failure) {
     try newest.keep()
     let verified = try manifest()
@@ -113,6 +112,8 @@ extension BackupReader {
     if entry.storedIn == nil, let payload = try newest.parts(), let part = Part(entry) {
       try send(part, of: payload, to: sink)
     } else if entry.storedIn == nil {
+      // Of a seekable archive, only the manifest has been read.
+      if try newest.parts() != nil { _ = try read(newest) }
       let sender = MemberSender(sink) { $0.name == entry.tarName }
       _ = try read(newest, consumer: sender)
       guard sender.isSent else {

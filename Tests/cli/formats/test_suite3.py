@@ -313,6 +313,11 @@ def register_manifests():
             if entry["relative_path"] == path:
                 entry["offset"] = value(entry) if callable(value) else value
         return change
+    def other_hash(entry):
+        if entry["relative_path"] == "big":
+            entry.pop("offset")
+            entry["sha256"] = 64 * "0"
+    given("no offset and another hash", other_hash)
     given("offset of another place", set_offset("big", lambda entry: entry["offset"] + 512))
     given("offset outside", set_offset("big", 1 << 40))
     given("offset that is as large as a number can be", set_offset("big", 2**63 - 1))
@@ -333,7 +338,7 @@ def test_a_payload_that_is_wrong_is_refused(name, opened, grown, tmp_path):
         for way, arguments in WAYS.items():
             # The manifest alone is right.
             if way == "list" and by == "file" and name in (
-                    "offset of another place", "offset outside", "offset that is as large as a number can be",
+                    "no offset and another hash", "offset of another place", "offset outside", "offset that is as large as a number can be",
                     "frame that lies about its size", "frame that does not say its size", "a skippable frame in front",
                     "empty frame"):
                 continue
