@@ -43,7 +43,7 @@ struct ScheduleDisable: Verb {
       its timer from systemd. Backups and the log stay.
       """)
 
-  // The profile itself may be gone: it is not looked up.
+  // Not looked up: the profile itself may no longer exist.
   @Argument(help: ArgumentHelp("The profile.", valueName: "profile"))
   var profile: String
   @Flag(name: .long, help: "Remove the profile's password from the keyring, too.")
@@ -122,8 +122,8 @@ struct Daemon: Verb {
   @OptionGroup var token: TokenOptions
   @OptionGroup var rates: RateOptions
 
-  /// Time from one run to the next, in seconds: minutes from 1 to 999999, or such a number with s, m,
-  /// h or d behind it.
+  /// Time from one run to the next, in seconds; given in minutes, from 1 to 999999, or as such a number with the unit
+  /// s, m, h or d.
   struct Interval: ExpressibleByArgument, ShellValue {
     let seconds: Int
     private let text: String
@@ -187,7 +187,7 @@ struct Watch: Verb {
     }
   }
 
-  /// Seconds, with a fraction or without, as they were written.
+  /// Seconds, with or without a fraction, as they were given.
   struct Seconds: ExpressibleByArgument, ShellValue {
     private let text: String
 

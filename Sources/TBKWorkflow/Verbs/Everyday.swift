@@ -170,7 +170,7 @@ struct Restore: Verb {
   @OptionGroup var token: TokenOptions
 
   func validate() throws {
-    // With --at the operands are paths; a file that is called like this is './latest'.
+    // With --at the operands are paths; a file of this name can be given as './latest'.
     if time.at == nil || backup == "latest" || backup?.hasPrefix("latest~") == true { try time.requireOne(backup) }
     try refuse(profile.profile, with: store.store)
     if store.store != nil, to == nil {
@@ -286,7 +286,7 @@ struct Verify: Verb {
     }
   }
 
-  /// A number of backups from 1, or a share of them from 1% to 100%.
+  /// A number of backups, at least 1, or a percentage of them, from 1% to 100%.
   struct Sample: ExpressibleByArgument, ShellValue {
     let text: String
 
@@ -343,7 +343,7 @@ struct Status: Verb {
   }
 }
 
-/// A length of time as a profile's `max_age` has it.
+/// A duration, in the syntax of a profile's `max_age`.
 struct Age: ExpressibleByArgument, ShellValue {
   private let text: String
 
@@ -358,7 +358,7 @@ struct Age: ExpressibleByArgument, ShellValue {
   var shellWord: [UInt8] { Array(text.utf8) }
 }
 
-/// A size as a profile's `exclude_larger_than` has it.
+/// A size, in the syntax of a profile's `exclude_larger_than`.
 struct FileSize: ExpressibleByArgument, ShellValue {
   private let text: String
 
@@ -370,7 +370,7 @@ struct FileSize: ExpressibleByArgument, ShellValue {
   var shellWord: [UInt8] { Array(text.utf8) }
 }
 
-/// A profile and a store of one's own cannot be used together.
+/// A profile and `--store` cannot be used together.
 func refuse(_ profile: String?, with store: String?) throws {
   if profile != nil, store != nil { throw ValidationError("a profile and --store cannot be used together") }
 }

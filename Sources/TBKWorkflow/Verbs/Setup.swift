@@ -27,7 +27,7 @@ struct Initialise: Verb {
   @OptionGroup var token: TokenOptions
 }
 
-/// Its verbs are those of `tbk-config profile` that are for people.
+/// Its subcommands are those of `tbk-config profile` that are for people.
 struct ProfileVerb: Verb {
   static let beginning: Beginning = .optionsAlone
   static let configuration = CommandConfiguration(
@@ -141,7 +141,7 @@ struct GenerateIdentity: Verb {
     name: [.customShort("r", allowingJoined: true), .long], parsing: .singleValue,
     help: ArgumentHelp("Seal to <recipient>, age1…, whose identity is elsewhere (repeatable).", valueName: "recipient"))
   var recipient: [String] = []
-  // Not those that open what the verb reads, which are `identity`.
+  // Not the identities that open what the verb reads: those are `identity`.
   @Option(
     name: [.customShort("i"), .customLong("identity")],
     help: ArgumentHelp(
@@ -188,7 +188,7 @@ struct Migrate: Verb {
   @OptionGroup var input: InputOptions
   @OptionGroup(title: "Options with --archives") var archiveOptions: ArchiveOptions
 
-  /// What concerns only archives.
+  /// Options that are only for archives.
   struct ArchiveOptions: ParsableArguments {
     @OptionGroup var placement: PlacementOptions
     @Option(name: .long, help: ArgumentHelp("auto, always or never.", valueName: "when"))

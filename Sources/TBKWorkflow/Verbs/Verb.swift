@@ -1,30 +1,30 @@
 import ArgumentParser
 
-/// A verb of `termbackup`: what it takes, and what its help says. Doing it is a script's job.
+/// A verb of `termbackup`: its options and its help. A script does the work.
 protocol Verb: ParsableCommand {
-  /// For a verb that takes a profile only with -p: the words that -p goes with, if any.
+  /// For a verb that takes a profile only with -p: the words that come before -p, if any.
   static var wordsBeforeProfile: [String]? { get }
-  /// What has to be known before it does anything.
+  /// What must be known before the script does anything.
   static var beginning: Beginning { get }
-  /// The parts of `bin/lib` that its script uses, beside those that all do.
+  /// The parts of `bin/lib` that the script uses, in addition to those that all scripts use.
   static var parts: [String] { get }
 }
 
-/// What `tbk-sh begin` finds out for a verb, beside its options and the home.
+/// What `tbk-sh begin` determines for a verb, in addition to its options and the home.
 struct Beginning: OptionSet {
   let rawValue: Int
 
   /// The profile, unless --store is given.
   static let profile = Beginning(rawValue: 1)
-  /// The patterns of what is not backed up, in a file of the verb's directory.
+  /// The exclude patterns, in a file in the verb's directory.
   static let excludes = Beginning(rawValue: 2)
-  /// It makes room: its directory may be elsewhere, if the home's file system is full.
+  /// The verb frees space: its directory may be elsewhere, if the home's file system is full.
   static let frees = Beginning(rawValue: 4)
-  /// Only its options: there may be no home, and it works in no directory.
+  /// Only its options: there may be no home, and the verb has no directory.
   static let optionsAlone = Beginning(rawValue: 8)
   /// The name of a profile, which need not exist.
   static let profileName = Beginning(rawValue: 16)
-  /// The places of secrets are for later: nothing is read from them at once.
+  /// The sources of secrets are used later: nothing is read from them now.
   static let secretsLater = Beginning(rawValue: 32)
 }
 
@@ -33,7 +33,7 @@ extension Verb {
   static var parts: [String] { [] }
   static var wordsBeforeProfile: [String]? { nil }
 
-  /// Called by nobody: options are parsed for a script.
+  /// Never called: options are parsed for a script.
   mutating func run() {}
 }
 
@@ -77,7 +77,7 @@ struct Termbackup: ParsableCommand {
     help: "Print the version, and those of the system and the libraries.")
   var version = false
 
-  /// All of them, in that order.
+  /// All verbs, in that order.
   static var verbs: [any Verb.Type] {
     configuration.groupedSubcommands.flatMap(\.subcommands).compactMap { $0 as? any Verb.Type }
   }
