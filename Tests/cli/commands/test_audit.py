@@ -1,4 +1,4 @@
-"""tbk-audit: what is written and shown; verify, against logs that this test writes, chains and spoils by itself."""
+"""tbk-audit: what it writes and shows; verify, on logs that this test writes, chains and damages itself."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ def sha256(data):
 
 
 def old(number):
-    """A line of TermBackup 6."""
+    """A line as TermBackup 6 writes it."""
     return json.dumps({**OLD, "details": {"file_count": number}}).encode()
 
 
 def chain(count, front=()):
-    """Lines as the suite writes them, after those at the front."""
+    """Lines as the suite writes them, after the lines in `front`."""
     lines = list(front)
     for number in range(count):
         previous = sha256(lines[-1]) if lines else ZEROS
@@ -39,7 +39,7 @@ class Log:
         self.state = folder / "a log.state"
 
     def write(self, lines, written=None):
-        """The lines, beside a state that says what was written."""
+        """Writes the lines to the log, and a state file as if `written` had been written."""
         written = lines if written is None else written
         self.path.write_bytes(b"".join(line + b"\n" for line in lines))
         self.state.write_text(json.dumps({
@@ -71,7 +71,7 @@ def test_a_log_in_order_holds(log, front, count):
     assert (b"3 of the lines were written by TermBackup 6" in done.err) == (front == 3)
     assert json.loads(log.verify(0, "--json").out) == {
         "ok": True, "line_count": len(lines), "unhashed_count": front, "last_hash": sha256(lines[-1]), "problems": []}
-    # What the suite adds is chained to it.
+    # Lines that the suite adds continue the chain.
     log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success")
     assert log.verify(0).out.startswith(b"ok %d " % (len(lines) + 1))
 
@@ -113,7 +113,7 @@ def test_a_tail_that_was_cut_off_is_named(log, left):
     lines = chain(6)
     log.write(lines[:left], lines)
     assert log.problems() == [("cut", left + 1)]
-    # It still shows when more has been written.
+    # It is still found after more lines are written.
     log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success")
     assert log.problems() == [("missing", left + 1)]
 
@@ -130,12 +130,12 @@ def test_lines_that_were_moved_are_named(log):
 
 @pytest.mark.parametrize("at", range(7))
 def test_a_line_that_was_put_in_is_named(log, at):
-    """One that names the line before it, as its maker wants it to look."""
+    """The inserted line has the right hash of the line before it."""
     lines = chain(6)
     forged = json.dumps({**OLD, "previous": sha256(lines[at - 1]) if at else ZEROS}).encode()
     log.write(lines[:at] + [forged] + lines[at:], lines)
     if at == 6:
-        # What is added at the end is what anybody may add, or a crash left.
+        # Anyone can append a line, and a crash can leave one unrecorded.
         log.verify(0)
     else:
         assert ("inserted", at + 1) in log.problems()
@@ -146,7 +146,7 @@ def test_a_line_without_a_hash_after_others_is_named(log):
     for at in range(1, 5):
         log.write(lines[:at] + [old(7)] + lines[at:], lines)
         assert ("unhashed", at + 1) in log.problems()
-    # Also where the next line names it: what was before it is vouched for by nothing.
+    # Even if the next line has its hash: nothing vouches for the lines before it.
     mixed = chain(2, [*lines, old(7)])
     log.write(mixed)
     assert log.problems() == [("unhashed", 5)]
@@ -188,7 +188,7 @@ def test_a_state_may_say_anything(log):
         for size in (0, 5, 2**64 - 1):
             log.state.write_text(json.dumps({"count": count, "size": size, "last": "a" * 64}))
             log.verify({0, 1})
-            # What it cannot be is refused, and what it may be is gone on from.
+            # An impossible state is refused; with a possible one, append continues.
             log.tbk.run("tbk-audit", "append", "--file", log.path, "--operation", "backup", "--status", "success",
                         status=65 if max(count, size) > 2**60 else 0)
             log.write(lines)

@@ -1,4 +1,4 @@
-"""tbk-config: config.json and profiles, checked, edited, taken over."""
+"""tbk-config: config.json and profiles: checked, edited, imported."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ HOOK = "https://hooks.example/services/T00/B00/s3cret"
 
 @pytest.fixture
 def config(tbk):
-    """tbk-config in a home of its own."""
+    """tbk-config with its own home."""
     tbk.run("tbk-config", "init")
 
     def run(*arguments, **options):
@@ -142,7 +142,7 @@ def test_wrong_names_make_no_profile(config, small):
 def test_a_store_that_is_the_source_is_warned_of(config, tmp_path, small):
     assert b"is the directory itself" in config(
         "profile", "create", "same", "--source", small, "--repo", f"file://{small}/").err
-    # A backup leaves out one that lies below.
+    # A store below the source is not backed up.
     assert b"store" not in config("profile", "create", "all", "--source", tmp_path).err
 
 
@@ -200,7 +200,7 @@ def test_a_profile_goes_to_another_name_with_its_group(config, small):
     assert json.loads((folder / "letters.json").read_text()) == {**before, "name": "letters"}
     (line,) = [json.loads(line) for line in (config.home / "audit.log").read_text().splitlines() if "rename" in line]
     assert (line["operation"], line["profile"], line["details"]) == ("profile-rename", "letters", {"renamed_from": "docs"})
-    # One that was killed before it had removed the former name is taken up again.
+    # A rename that was killed before it removed the old name is completed.
     (folder / "docs.json").write_text(json.dumps(before))
     config("profile", "rename", "docs", "letters")
     assert sorted(os.listdir(folder)) == ["letters.json", "other.json"]
@@ -232,7 +232,7 @@ def test_an_exported_profile_can_be_imported(config, small, tmp_path):
     config("profile", "delete", "docs")
     config("profile", "import", file)
     assert config("profile", "get", "docs", "group").lines == [group]
-    # A copy is a profile of its own.
+    # A copy is a separate profile.
     config("profile", "import", file, "--name", "copy")
     assert config("profile", "get", "copy", "group").lines != [group]
     config("profile", "import", file, "--name", "-x", status=64)

@@ -1,4 +1,4 @@
-"""What every command prints with --json, held against docs/schema."""
+"""The --json output of every command, checked against docs/schema."""
 
 import json
 import os
@@ -28,7 +28,7 @@ KEYS = {"TERMBACKUP_KEY_PASSWORD": "the key's own"}
 
 
 def strict(schema):
-    """The schema without the members that other programs may have added: a new one has to be described."""
+    """The schema without its allowance for unknown members: a new member must be described."""
     if isinstance(schema, dict):
         return {key: False if key == "additionalProperties" and value is True else strict(value) for key, value in schema.items()}
     return [strict(value) for value in schema] if isinstance(schema, list) else schema
@@ -44,7 +44,7 @@ REGISTRY = referencing.Registry().with_resources(
 
 
 def check(value, *names):
-    """Holds a value against the schemas of these names, of which one must take it."""
+    """Checks a value against these schemas; one of them must accept it. Returns its name."""
     complaints = []
     for name in names:
         validator = jsonschema.Draft202012Validator(load(f"{name}.json"), registry=REGISTRY)
@@ -56,7 +56,7 @@ def check(value, *names):
 
 
 def answers(out, command):
-    """The objects on standard output, each as the schema of the command has it."""
+    """The objects on standard output, each checked against the command's schemas."""
     text = out.decode()
     assert text == "" or text.endswith("\n")
     said = [json.loads(line) for line in text.splitlines()]
@@ -67,7 +67,7 @@ def answers(out, command):
 
 
 def failure(done, status):
-    """The one error on standard error."""
+    """The only error on standard error."""
     lines = [line for line in done.err.decode().splitlines() if line.startswith("{")]
     assert len(lines) == 1, done.err
     error = json.loads(lines[0])
@@ -85,7 +85,7 @@ class Machine:
         self.home = shell.home
 
     def __call__(self, command, *arguments, status=0, env=None, **options):
-        """A command as commands.json calls it, with its arguments; the objects that it prints."""
+        """Runs a command, named as in commands.json, with arguments; returns the objects that it prints."""
         words = command.split()
         if words[0].startswith("tbk-"):
             done = self.tbk.run(words[0], *words[1:], *map(str, arguments), "--json", status=status, env=env, **options)
@@ -151,12 +151,12 @@ def test_the_page_has_the_table_of_the_commands():
     assert shown == {name: (command["objects"], command["lines"]) for name, command in COMMANDS.items()}
 
 
-# What prints a file as it is has no other form of it.
+# cat prints a file as it is, and has no --json.
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"cat"}))
 def test_each_verb_has_a_schema_and_the_option(machine, verb):
     known = [name for name in COMMANDS if name.split()[0] == verb]
     assert known
-    # Those of `profile` are its verbs'.
+    # The subcommands of `profile` have the option, not `profile` itself.
     for words in {tuple(word for word in name.split() if not word.startswith("-")) for name in known}:
         usage = machine.shell.run(*words, "--help").stdout.decode()
         assert re.search(r"^  --json  ", usage, re.MULTILINE), words
@@ -211,7 +211,7 @@ def test_an_error_is_one_object(machine, verb, tmp_path):
 
 
 def test_a_variable_makes_all_errors_json(docs, tmp_path):
-    """Whatever a verb calls on the way, and without --json."""
+    """Also those of the commands that a verb runs, and without --json."""
     env = {"TERMBACKUP_ERRORS": "json"}
 
     def fails(*command, status, given=env, **options):

@@ -1,4 +1,4 @@
-"""tbk-keygen: identities as age-keygen has them."""
+"""tbk-keygen: identities as age-keygen writes them."""
 
 import os
 import re

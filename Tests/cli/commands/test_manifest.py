@@ -69,14 +69,14 @@ def test_to_a_full_device(tbk, tree):
 
 
 def test_previous_saves_reading(tbk, small, tmp_path):
-    """The hash of an unchanged file is taken over, and only then."""
+    """The hash of an unchanged file is taken from the previous manifest; that of a changed one is not."""
     first = json.loads(tbk.manifest(small))
     for entry in first["files"]:
         if entry["type"] == "file":
             entry["sha256"] = "ab" * 32
     previous = put(tmp_path / "previous", mf.encode(mf.with_id(first)))
     info = os.stat(os.path.join(small, "plain"))
-    # Same size, same mtime, other bytes: ctime tells.
+    # Same size, same mtime, other bytes: ctime differs.
     put(os.path.join(small, "plain"), b"PLAIN\n", mtime_ns=info.st_mtime_ns)
     second = tbk.manifest(small, "--previous", previous)
     assert entry_of(second, "d/inside")["sha256"] == "ab" * 32
@@ -103,7 +103,7 @@ def test_incremental_points_at_the_previous_backup(tbk, small, tmp_path):
 
 @pytest.mark.parametrize("mode", ["full", "incremental"])
 def test_what_could_not_be_read_is_read_anew(mode, tbk, small, tmp_path):
-    """Its hash may be one of zeros, and its archive may hold them."""
+    """The hash in the manifest may be that of zeros, and the archive may contain them."""
     first = json.loads(tbk.manifest(small))
     first["unreadable"] = [{"reason": "it ended early", "relative_path": "plain"}]
     right = {name: entry_of(mf.encode(first), name)["sha256"] for name in ("plain", "d/inside")}
@@ -117,7 +117,7 @@ def test_what_could_not_be_read_is_read_anew(mode, tbk, small, tmp_path):
 
 
 def test_a_file_that_ends_before_its_size_is_named(tbk):
-    """The kernel's own are said to have a page, and have less."""
+    """Files of sysfs report the size of a page, and contain less."""
     short = ["--exclude", "/*", "--exclude", "!/uevent_seqnum", "/sys/kernel"]
     try:
         with open("/sys/kernel/uevent_seqnum", "rb") as file:
@@ -151,7 +151,7 @@ def git(*arguments, cwd, input=None):
 
 @pytest.fixture(scope="module")
 def ignorable(tmp_path_factory):
-    """A tree of names that patterns are about, beside a git directory that knows it."""
+    """A tree with names for the patterns to match, and a git repository for it."""
     top = tmp_path_factory.mktemp("ignorable")
     numbers = random.Random(7)
     tree = top / "tree"
@@ -183,7 +183,7 @@ def kept_by_git(ignorable, patterns):
 
 
 def generated(numbers):
-    """The lines of one generated pattern file."""
+    """The lines of a file of generated patterns."""
     pieces = [*NAMES, "*", "**", "?", "a*", "*a", "*.txt", "f?o", "[ab]", "[!a]*", "[^a]*", "[a-c]*", "[[:alpha:]]*", "[[:upper:]]*",
               "\\*star", "\\#hash", "\\!bang", "\\[x\\]", "[[]x]", "[]x]*", "*o*", "***", "a**", "**o", "fo[o", "\\f\\o\\o", "[a-", "[!]]*",
               "b\u00e9*", "caf?", "caf\u00e9", "back\\\\slash", "q\\?", ".*", "*.*", "???", "sp\\ ace", "trail\\ "]
@@ -294,7 +294,7 @@ def test_unreadable_entries_are_named_and_the_rest_listed(unprivileged, has_proc
 
 @pytest.fixture
 def two(tbk, small, tmp_path):
-    """Manifests of a tree before and after a change of each sort."""
+    """Manifests of a tree before and after one change of each kind."""
     old = put(tmp_path / "old", tbk.manifest(small))
     put(os.path.join(small, "new"), b"new\n")
     os.unlink(os.path.join(small, "d", "other"))
@@ -461,7 +461,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tbk, tmp_path):
 
 @pytest.fixture
 def kept(tmp_path):
-    """A tree in which a file is to be kept below what is left out."""
+    """A tree with a file to include below an excluded directory."""
     top = tmp_path / "kept"
     for name in ("build/keep", "build/x", "build/sub/deep.py", "plain.py", "plain.txt", "other/o"):
         put(top / name, name.encode())
@@ -469,7 +469,7 @@ def kept(tmp_path):
 
 
 def test_what_termbackup6_brings_back_is_brought_back(tbk, kept):
-    """Its patterns are those of pathspec: the last one that matches a path, or a directory above it, decides."""
+    """Its patterns work like pathspec's: the last one that matches a path, or a directory above it, decides."""
     def listed(*arguments):
         entries = json.loads(tbk.manifest(kept, "--exclude-rules", "pathspec", *arguments))["files"]
         return [entry["relative_path"] for entry in entries]
@@ -477,7 +477,7 @@ def test_what_termbackup6_brings_back_is_brought_back(tbk, kept):
     assert listed("--exclude", "build/", "--exclude", "!build/keep") == ["build", "build/keep", "other", "other/o", "plain.py", "plain.txt"]
     assert listed("--exclude", "*", "--exclude", "!*.py") == ["build", "build/sub", "build/sub/deep.py", "plain.py"]
     assert listed("--exclude", "*") == []
-    # One pattern in a file, one on the command line: their order counts here too.
+    # One pattern in a file, one on the command line: the order of these matters, too.
     patterns = kept.parent / "patterns"
     patterns.write_text("# all of it\n/*\n")
     assert listed("--exclude-from", patterns, "--exclude", "!sub/") == ["build", "build/sub", "build/sub/deep.py"]

@@ -1,4 +1,4 @@
-"""tbk-notify: what services are told, in their own form, and what it makes of their answers."""
+"""tbk-notify: the message that each service gets, and what is done about its response."""
 
 import json
 import time
@@ -80,7 +80,7 @@ def test_a_failure_is_told_with_its_class_and_message(tbk, form):
     body = payload(tbk, FAILURE, form)
     shown = " ".join(texts(body)).replace("\\", "")
     assert "Backup of docs failed" in shown and "StoreError" in shown and "store unavailable" in shown
-    # What a command reports with --json, alone.
+    # Only what a command prints with --json.
     alone = " ".join(texts(payload(tbk, {"error": FAILURE["error"]}, form))).replace("\\", "")
     assert "Backup failed" in alone and "store unavailable" in alone
 
@@ -218,7 +218,7 @@ def test_an_address_that_is_not_confidential_is_refused_and_not_shown(notify, ur
 
 
 def test_the_url_is_in_no_list_of_processes(notify, tbk, service):
-    """While it waits for the answer."""
+    """Checked while the command waits for the response."""
     service.answers = [service.hang]
     given = tbk.scratch / "url"
     given.write_text(service.url)
@@ -241,7 +241,7 @@ def test_the_url_is_in_no_list_of_processes(notify, tbk, service):
     assert SECRET.encode() not in seen + err
 
 
-# What the service answers
+# What the service responds
 
 
 def test_a_bad_moment_is_waited_for(notify, service):
@@ -274,7 +274,7 @@ def test_retry_after_is_obeyed(notify, service, headers, body):
 
 
 def test_a_wait_that_is_too_long_is_not_begun(notify, service):
-    """It would be begun with an end beyond PATIENCE."""
+    """Such a wait would exceed PATIENCE."""
     service.answers = [(429, {"Retry-After": "36000"}, b"")]
     refused = notify(REPORT, "--max-wait", "3600", status=69).err
     assert len(service.requests) == 1

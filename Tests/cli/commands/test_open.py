@@ -1,4 +1,4 @@
-"""tbk-open as a command: what it lists, verifies, extracts and leaves alone."""
+"""tbk-open as a command: what it lists, verifies, extracts and leaves unchanged."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_include_and_exclude(tbk, small, tmp_path):
 
 
 def below(directory):
-    """Everything in it, but not itself: it was there before, and staging touches its times."""
+    """Everything below the directory, without itself: it existed before, and staging changes its times."""
     return {path: found for path, found in snapshot(directory).items() if path}
 
 
@@ -211,7 +211,7 @@ def test_progress_after_the_input_needs_some(tbk, small, tmp_path):
     put(tmp_path / "archive", tbk.seal(small))
     done = tbk.run("tbk-open", "--list", "--progress-after-input", tmp_path / "archive", status=64)
     assert b"--progress-after-input" in done.err
-    # What is short shows nothing.
+    # Short operations show no progress.
     always = ["--list", "--progress", "always", "--progress-after-input"]
     assert tbk.run("tbk-open", *always, input=tbk.seal(small)).err == b""
 

@@ -1,4 +1,4 @@
-"""An option that keeps one value is given once; one that no command has is named as that, whatever else is missing."""
+"""An option with one value may be given once; an unknown option is reported as such, even if something else is missing."""
 
 import json
 import re
@@ -8,16 +8,16 @@ from conftest import PATIENCE
 
 COMMANDS = ["tbk-audit", "tbk-config", "tbk-manifest", "tbk-notify", "tbk-open", "tbk-prune", "tbk-pull", "tbk-push", "tbk-seal",
             "tbk-sign", "tbk-store", "tbk-token", "tbk-watch"]
-# What a verb's option takes, where it is not any word.
+# Values for options of verbs that do not accept every word.
 VALUES = {"--progress": "never", "--placement": "git", "--overwrite": "never", "--profile": "p", "-p": "p", "--sample": "1", "-n": "1",
           "--level": "1", "--debounce": "1", "--max-delay": "1", "--poll": "1", "--archives": "p", "--max-age": "1d"}
 LISTS = {"--recipient", "--recipients-file", "--identity", "--exclude", "--exclude-from", "--include", "--packages", "--unset"}
-# What is printed back into a store is one file.
+# The identity is stored as a single file.
 ONE_ALONE = {("generate-identity", "--identity")}
 
 
 def leaves(command, path=()):
-    """Every command of the parser's description that does something, with its path."""
+    """Every command in the parser's description that does something, with its path."""
     below = [each for each in command.get("subcommands", []) if each["commandName"] != "help"]
     if not below or command.get("defaultSubcommand"):
         chosen = next((each for each in below if each["commandName"] == command.get("defaultSubcommand")), command)
@@ -38,7 +38,7 @@ def test_commands(name, tbk, tmp_path):
         for argument in arguments:
             if argument["kind"] != "option" or argument["isRepeating"]:
                 continue
-            # Verbs that share a declaration share what becomes of it.
+            # Verbs that share a declaration behave the same.
             if json.dumps(argument) in shared:
                 continue
             shared.add(json.dumps(argument))
@@ -47,7 +47,7 @@ def test_commands(name, tbk, tmp_path):
             for one, other in {(names[0], names[0]), (names[0], names[-1])}:
                 given = [other + "=" + value] if other.startswith("--") else [other, value]
                 result = tbk.run(name, *path, one, value, *given, status=64, cwd=tmp_path)
-                # The first value may be refused for itself.
+                # The first value may be invalid.
                 if b"is invalid for" not in result.err:
                     assert f"option '{other}' was given more than once".encode() in result.err, (path, result.err)
                     tried += 1
@@ -70,7 +70,7 @@ def test_what_stands_behind_two_dashes_is_no_option(tbk, tmp_path):
 
 
 def test_a_letter_of_a_misspelt_option_asks_for_nothing(tbk, small):
-    """"-nosuch" has an "h" in it; help in the place of an archive, with status 0, would be stored."""
+    """"-nosuch" contains "h". Help printed in place of an archive, with status 0, would be stored."""
     for name in ("tbk-seal", "tbk-open", "tbk-pull"):
         result = tbk.run(name, "-nosuch", small, status=64)
         assert result.out == b"" and b"unknown option" in result.err
@@ -87,7 +87,7 @@ def test_a_value_is_in_no_message(tbk):
 
 
 def refusal(tbk, *arguments):
-    """What `termbackup` says of a wrong use."""
+    """The error that `termbackup` prints for a usage error."""
     process = tbk.start("termbackup", *arguments)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 64 and out == b"", (arguments, process.returncode)

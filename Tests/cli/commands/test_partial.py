@@ -1,4 +1,4 @@
-"""Backups of which an archive is not there: what the others hold comes back, and the rest is named."""
+"""Backups with a missing archive: the content of the others is restored, and the rest is named."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from test_termbackup6_store import OldStore, dash, old  # noqa: F401, fixtures
 
 
 def framed(data):
-    """The frames of a chain, as pairs of their magic and what is in them."""
+    """The frames of a chain, as pairs of magic and content."""
     found = []
     while data:
         magic, length = data[:8], int.from_bytes(data[8:16], "big")
@@ -50,7 +50,7 @@ def test_a_chain_says_what_it_holds(gap):
     copy = gap.tbk.scratch / "copy"
     gap.tbk.run("tbk-pull", "--chain", "--partial", gap.store, "latest", "-o", copy, status=3)
     assert copy.read_bytes() == part.out
-    # Of the backup itself there is no part.
+    # The requested backup itself must be present.
     gap.tbk.run("tbk-pull", "--chain", "--partial", gap.store, gap.base["id"], status=66)
     for loss in (lambda path: path.write_bytes(flipped(base)), lambda path: path.write_bytes(base[:99])):
         loss(file_of(gap, gap.base))
@@ -76,7 +76,7 @@ def test_what_is_there_is_extracted_and_the_rest_named(gap, tmp_path):
     report = json.loads(gap.tbk.open(
         part, "--chain", "--partial", "-C", tmp_path / "again", "--json", status=3).out)
     assert report["absent"] == [gap.base["id"]] and report["file_count"] == 1
-    # Nothing is missing of what was chosen.
+    # Nothing that was selected is missing.
     for options in (["--partial"], []):
         gap.tbk.open(part, "--chain", *options, "--include", "/second", "-C", tmp_path / f"one{len(options)}", status=0)
     shown = gap.tbk.open(part, "--chain", "--partial", "--dry-run", "-C", tmp_path / "none", status=3)
@@ -101,7 +101,7 @@ def test_a_base_that_is_lost_is_left_out_by_ranges_too(gap, loss, tmp_path):
     assert not any((tmp_path / "out" / name).is_file() for name in lost)
     report = json.loads(gap.tbk.open(b"", *command[0], "--partial", "--verify", "--json", *command[1], status=3).out)
     assert report["ok"] is False and report["absent"] == [gap.base["id"]] and report["missing"]
-    # Of the backup itself there is no part.
+    # The requested backup itself must be present.
     put(file_of(gap, gap.last), b"")
     gap.tbk.open(b"", *command[0], "--partial", "-C", tmp_path / "none", *command[1], status={65, 66})
     assert not (tmp_path / "none").exists()
@@ -113,7 +113,7 @@ def test_a_damaged_base_is_one_that_is_not_there(gap, tmp_path):
     gap.tbk.open(altered, "--chain", "-C", tmp_path / "out", status=77)
     done = gap.tbk.open(altered, "--chain", "--partial", "-C", tmp_path / "out", status=3)
     assert gap.base["id"].encode() in done.err
-    # A cut is none: who knows what else would have come.
+    # A truncated chain is refused: more could have followed.
     for length in (len(gap.whole) - 1, len(gap.whole) - len(base) - 5):
         gap.tbk.open(gap.whole[:length], "--chain", "--partial", "-C", tmp_path / "cut", status=65)
     assert not (tmp_path / "cut").exists()

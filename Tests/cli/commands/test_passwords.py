@@ -1,4 +1,4 @@
-"""Where tbk-seal and tbk-open take the password from, and how they ask for it."""
+"""Where tbk-seal and tbk-open read the password from, and how they ask for it."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ def test_empty_password_is_refused(given, tbk, small, tmp_path):
                                        ["--password-command", "'unclosed"], ["--password-fd", "99"], ["--password-fd", "x"], []],
                          ids=str)
 def test_password_that_cannot_be_had(arguments, tbk, small):
-    """No terminal is there, so nothing is asked."""
+    """There is no terminal, so no prompt."""
     assert tbk.run("tbk-seal", *FAST, *arguments, small, password=None, status=REFUSED).out == b""
 
 

@@ -1,4 +1,4 @@
-"""How the commands behave as processes: descriptors, signals, where the password comes from."""
+"""How the commands behave as processes: descriptors, signals, sources of the password."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_a_tree_deeper_than_the_usual_limit_of_open_files(tbk, tmp_path):
 
 
 def test_arguments_are_read_where_proc_is_not_mounted(tbk, small, tmp_path):
-    """As in a new root, where Swift itself finds none."""
+    """As in a new root, where Swift finds no arguments."""
     require("unshare", "mount")
     if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/proc"]).returncode:
         absent("the right to mount")
@@ -123,7 +123,7 @@ def test_attributes_are_kept_where_proc_is_not_mounted(tbk, small, tmp_path, mon
     expected = snapshot(small)
     os.mkfifo(os.path.join(small, "fifo"))
     with socket.socket(socket.AF_UNIX) as listener:
-        monkeypatch.chdir(small)  # The name of a socket is short.
+        monkeypatch.chdir(small)  # The path of a socket must be short.
         listener.bind("socket")
         archive = tbk.seal(small, over=(tmp_path / "empty", "/proc"))
     expected[b""]["mtime"] = os.stat(small).st_mtime_ns
@@ -136,7 +136,7 @@ KEPT = {"token": {"GH_TOKEN", "GH_ENTERPRISE_TOKEN"}}
 
 @pytest.mark.parametrize("what", ["password", "old password", "key", "webhook", "token", "editor"])
 def test_a_child_sees_no_secret_but_what_it_may_need_itself(tbk, tree, tmp_path, what):
-    """Passwords and the like from commands; an editor. gh(1) has tokens of its own."""
+    """Commands that print passwords, and editors. gh(1) has its own tokens."""
     seen, archive = tmp_path / "seen", tmp_path / "a.tbk"
     archive.write_bytes(tbk.seal(tree))
     given = {"webhook": b"http://127.0.0.1:9/", "token": b"ghp_" + b"x" * 36}.get(what, PASSWORD)

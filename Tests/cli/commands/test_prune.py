@@ -1,4 +1,4 @@
-"""tbk-prune against a model of its own, on stores of every kind; and the verbs that remove old backups."""
+"""tbk-prune against a model, on stores of every kind; and the verbs that remove old backups."""
 
 import calendar
 import contextlib
@@ -38,7 +38,7 @@ def period(rule, when):
 
 
 def back(when, text):
-    """The time that `text` (as 3m) lies before `when`; None where no calendar has one."""
+    """The time that `text` (as 3m) lies before `when`; None if the calendar does not have it."""
     number, unit = int(text[:-1]), text[-1]
     if unit in "hdw":
         return when - datetime.timedelta(hours=number * {"h": 1, "d": 24, "w": 168}[unit])
@@ -50,7 +50,7 @@ def back(when, text):
 
 
 def expected(entries, rules, group="every"):
-    """{id: (keep or remove, reasons)} of the entries that are judged."""
+    """{id: (keep or remove, reasons)} of the entries in the group."""
     def judged(entry):
         return group in ("every", entry.get("group"))
 
@@ -98,7 +98,7 @@ def expected(entries, rules, group="every"):
                 reasons[one].add(rule)
             kept |= found
         kept |= set(future)
-    # What is needed, until nothing more is.
+    # Entries that kept ones need, until there are no more.
     while True:
         more = set()
         for entry in entries:
@@ -124,7 +124,7 @@ def expected(entries, rules, group="every"):
 
 
 def make_ledger(dice):
-    """Entries in and out of order, of several groups, with dependencies that need not make sense."""
+    """Entries in and out of order, in several groups, with arbitrary dependencies."""
     count = dice.randrange(1, 30)
     ids = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(count)]
     tidy = dice.random() < 0.5
@@ -218,7 +218,7 @@ def test_the_model_is_tried_on_every_reason():
 
 
 def push(tbk, store, seed, days=0, needs=(), group=None, manifest=True, env=None, status=0):
-    """Archive number `seed`, made so many days ago; gives its id."""
+    """Pushes archive number `seed`, made so many days ago; returns its id."""
     data = archive(seed)
     receipt = tbk.scratch / f"receipt{os.getpid()}.{seed}"
     receipt.write_text(json.dumps({
@@ -333,7 +333,7 @@ def test_a_store_without_backups_has_nothing_to_remove(tbk, store, tmp_path):
 def test_a_clock_ahead_or_behind_removes_nothing_more(tbk, store):
     ids = [push(tbk, store, seed, days=days) for seed, days in enumerate([3, 2, 1, -400, 900])]
     done = tbk.run("tbk-prune", store, "--max-backups", "2")
-    # The last two by time, the last two by place, and what no clock can have said.
+    # The last two by time, the last two by position, and the one from the future.
     assert read_ids(store) == [ids[1], ids[2], ids[3], ids[4]]
     assert done.lines[3].endswith("\tfuture") and b"in the future" in done.err and ids[3].encode() in done.err
 
@@ -385,7 +385,7 @@ def test_a_store_that_went_back_is_not_pruned(tbk, store):
     assert len(read_ids(store)) == 1
 
 
-# Others at work
+# Concurrent writers
 
 
 WRITER = r"""
@@ -417,7 +417,7 @@ print(json.dumps(identify(data)))
 
 
 def run_beside_writers(tbk, address, folder, environment, prune, kill=False):
-    """Two writers of chains in groups of their own, and a pruner that never rests. Gives what was stored last."""
+    """Two writers of chains in different groups, and a pruner that runs all the time. Returns the last backup of each."""
     environment = {**tbk.environment, **environment}
     writers = []
     for group, start in (("one", 0), ("two", 100)):
@@ -454,7 +454,7 @@ def test_a_pruner_and_two_writers_lose_nothing(tbk, store, tmp_path, kill):
     for entry in entries:
         assert set(entry["depends_on"]) <= set(ids)
         assert identify((store / "backups" / entry["filename"]).read_bytes()) == entry["sha256"]
-    # One more commit clears away what a killed one left; nothing else is there.
+    # One more commit removes what a killed process left; nothing else remains.
     push(tbk, store, 500, manifest=False)
     names = {entry["filename"] for entry in json.loads((store / "metadata.json").read_text())["backups"]}
     assert {name for name in files_of(store) if not name.startswith(".")} == names
@@ -488,7 +488,7 @@ def make_backups(shell, small, count, *fields, name="docs"):
 
 
 def age(shell, days):
-    """Makes every backup of the store older, on a machine that has not seen it yet."""
+    """Makes every backup of the store older, as seen by a machine that has not seen the store before."""
     ledger = shell.home / "store" / "metadata.json"
     text = json.loads(ledger.read_text())
     for entry in text["backups"]:
@@ -498,13 +498,13 @@ def age(shell, days):
 
 
 def replace_program(shell, tmp_path, name, script):
-    """Puts a script in the place of one command of the suite."""
+    """Replaces a command of the suite by a script."""
     suite = shell.lib.parent.parent
     for folder in ("bin", "lib"):
         shutil.copytree(suite / folder, tmp_path / "suite" / folder, symlinks=True)
     (tmp_path / "suite" / "bin" / name).unlink()
     put(tmp_path / "script", script.encode(), 0o755)
-    # It notes how it ended, as a command does.
+    # It records its exit status, as the commands do.
     put(tmp_path / "suite" / "bin" / name, f"""#!/bin/sh
         TERMBACKUP_STAGE= '{tmp_path}/script' "$@"
         status=$?
@@ -515,7 +515,7 @@ def replace_program(shell, tmp_path, name, script):
 
 
 def failing_prune(program):
-    """A tbk-push that stores, and cannot remove old backups then."""
+    """A tbk-push that stores, but fails to remove old backups."""
     return f"""#!/bin/sh
         skipped=
         for word do
@@ -653,7 +653,7 @@ def test_an_incremental_profile_begins_anew_when_its_base_is_too_old(shell, smal
         ids = {entry["id"] for entry in entries}
         assert all(set(entry["depends_on"]) <= ids for entry in entries)
     assert modes == ["full", "incremental", "incremental"] * 2 + ["full"]
-    # The last three, and what the oldest of them is built on.
+    # The last three, and the backups that the oldest of them needs.
     assert max(counts) <= 5
     shell.run("verify", "--all", "-p", "docs")
     shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "out")
@@ -666,7 +666,7 @@ def test_what_is_too_old_goes_once_there_is_something_newer(shell, small):
     change(small, "1")
     shell.run("run", "docs")
     age(shell, 31)
-    # Nothing has changed, but everything is too old: a full backup takes its place.
+    # Nothing has changed, but every backup is too old: a full one replaces them.
     made = json.loads(shell.run("run", "docs", "--json").stdout)
     assert (made["status"], made["mode"], made["removed_count"]) == ("success", "full", 2)
     assert len(shell.ids("docs")) == 1
@@ -682,7 +682,7 @@ def test_a_dry_run_removes_nothing_and_tells_the_mode(shell, small):
 
 
 def test_a_retention_that_fails_changes_nothing_else(shell, small, tmp_path):
-    """The backup is stored, and that is how the run ends."""
+    """The backup is stored, and the run reports success."""
     shell.profile("docs", small, "--max-backups", "1")
     shell.run("run", "docs", "-q")
     change(small, "more")
@@ -698,7 +698,7 @@ def test_a_retention_that_fails_changes_nothing_else(shell, small, tmp_path):
 
 
 def test_a_retention_that_fails_with_nothing_changed_changes_nothing_else(shell, small, tmp_path):
-    """With a tbk-prune that fails in front."""
+    """With a tbk-prune that fails."""
     shell.profile("docs", small, "--mode", "incremental")
     for word in ("one", "two", "three"):
         change(small, word)
@@ -712,7 +712,7 @@ def test_a_retention_that_fails_with_nothing_changed_changes_nothing_else(shell,
 
 
 def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_path):
-    """A run that ends with 3 keeps everything."""
+    """A run with exit status 3 removes nothing."""
     shell.profile("docs", small, "--max-backups", "1")
     shell.run("run", "docs", "-q")
     program = shell.lib / "tbk"
@@ -723,11 +723,11 @@ def test_no_backup_is_removed_for_one_that_is_not_complete(shell, small, tmp_pat
     assert b"not complete" in done.stderr and len(shell.ids("docs")) == 2 and audit(shell) == []
 
 
-# Where nothing more can be written
+# On a full disk
 
 
 def fill(disk):
-    """Takes what is free, to the last block."""
+    """Fills the file system to the last block."""
     for size in (65536, 4096, 1):
         with contextlib.suppress(OSError), open(disk / "other", "ab", buffering=0) as file:
             while True:

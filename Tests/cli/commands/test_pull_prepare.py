@@ -1,4 +1,4 @@
-"""tbk-pull --prepare: what a run has to know of its store, with one visit."""
+"""tbk-pull --prepare: everything that a run needs to know about its store, in one visit."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def test_everything_comes_with_one_visit(place):
     assert place.read("list") == place.tbk.run("tbk-pull", place.path, "--list", "--group", GROUP).out
     assert snapshot(place.path) == before
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in place.directory.iterdir())
-    # A full one needs no more of the last one than its name.
+    # A full backup needs only the id of the last one.
     found = place.prepare()
     assert (found["last"], found["full"], found["manifest"]) == (last, "-", "-") and "manifest" not in place.names()
 
@@ -42,7 +42,7 @@ def test_of_a_sealed_identity_it_is_seen_whether_the_store_has_it(place):
     sealed = b"age-encryption.org/v1\n" + os.urandom(300)
     put(place.scratch / "identity", sealed)
     place.tbk.run("tbk-store", "identity", place.path, place.scratch / "identity", "--group", GROUP)
-    # It is not looked at unless that is asked for, and the check is not fetched then.
+    # It is looked for only on request, and the check is not fetched then.
     assert (place.next()["identity_state"], place.next()["check"]) == ("-", "pinned")
     found = place.next("--identity")
     assert (found["identity"], found["identity_state"], found["check"]) == (identify(sealed), "whole", "none")
@@ -66,7 +66,7 @@ def test_a_manifest_at_hand_proves_the_password_if_it_is_the_ledgers(place):
     place.keep(1)
     found = place.next()
     assert (found["manifest"], found["proof"]) == ("cached", "manifest") and "manifest" not in place.names()
-    # The check still has to be the ledger's.
+    # The check must still have the hash that the ledger gives.
     stored, = (place.path / "checks").iterdir()
     stored.chmod(0o600)
     data = stored.read_bytes()
@@ -86,7 +86,7 @@ def test_a_manifest_at_hand_proves_the_password_if_it_is_the_ledgers(place):
 
 
 def test_an_entry_of_another_key_epoch_proves_nothing(place):
-    """As a rotation leaves it that was killed: the last backup is under the new password, and the group under the old."""
+    """A killed rotation leaves this: the last backup has the new password, and its group the old one."""
     id = place.push(1)
     place.check()
     put(place.scratch / "new", archive(201))

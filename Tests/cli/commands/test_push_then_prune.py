@@ -1,4 +1,4 @@
-"""tbk-push --then-prune: old backups go after the new one is stored."""
+"""tbk-push --then-prune: old backups are removed after the new one is stored."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_old_backups_go_after_the_new_one_is_stored(place):
     assert place.last.lines[0].split("\t")[0] == ids[2]
     assert [line[:2] for line in verdicts(place)] == [["remove", ids[0]], ["keep", ids[1]], ["keep", ids[2]]]
     assert [entry["id"] for entry in place.ledger()["backups"]] == ids[1:]
-    # Two commits: nothing was removed before the new one was there.
+    # Two commits: nothing was removed before the new backup was stored.
     assert place.ledger()["sequence"] == 4
     place.push(4, "--then-prune", "max-backups=9")
     assert {line[0] for line in verdicts(place)} == {"keep"} and place.ledger()["sequence"] == 5
@@ -52,7 +52,7 @@ def test_a_prune_that_fails_is_a_line_and_no_failure(place):
         "receipt": 1, "id": "ab" * 32, "created_at": "2026-01-09T00:00:00+00:00", "file_count": 1, "mode": "full",
         "depends_on": [], "complete": True}).encode())
     push = ["tbk-push", place.path, "--receipt", place.scratch / "receipt", "--group", GROUP]
-    # Everything is older than the limit: nothing would be left.
+    # Every backup is older than the limit: none would be left.
     done = place.tbk.run(*push, "--then-prune", "retention-days=1", input=archive(3))
     assert done.lines[0].startswith("ab" * 32) and done.lines[1].split("\t")[:2] == ["failed", "77"] and len(done.lines) == 2
     assert b"warning: the backup is stored, but old backups were not removed: " in done.err
@@ -69,7 +69,7 @@ def test_rules_that_are_none_store_nothing(place, rules):
 
 
 def test_pruning_goes_over_what_was_just_committed(github):
-    """No request asks for the ledger again, and none is made where nothing is to go."""
+    """The ledger is not requested again, and if there is nothing to remove, no request is made."""
     push = ["--group", GROUP, "--new-group", "--then-prune"]
     for seed in (1, 2):
         github.push(archive(seed), *push, "max-backups=2")

@@ -1,4 +1,4 @@
-"""Parts of archives: tbk-pull --serve, and tbk-open --from, which reads no more of a backup than it needs."""
+"""Parts of archives: tbk-pull --serve, and tbk-open --from, which reads only the parts of a backup that it needs."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ FRONT, TAIL = 16 * KIB, 128 * KIB
 
 
 class Place:
-    """A store, and backups in it."""
+    """A store with backups."""
 
     def __init__(self, tbk, tmp_path, address=None):
         self.tbk = tbk
@@ -32,7 +32,7 @@ class Place:
         self.ids = []
 
     def back_up(self, tree, *arguments, previous=None, push=()):
-        """Stores a tree; an increment over the manifest that `previous` is. Gives its id."""
+        """Stores a tree, as an increment if there is a `previous` manifest. Returns its id."""
         for name in ("receipt", "sealed"):
             (self.at / name).unlink(missing_ok=True)
         options = ["--receipt", self.at / "receipt", "--manifest-out", self.at / "sealed"]
@@ -54,17 +54,17 @@ class Place:
         return [CLI / "range_proxy.py", self.at / "log", fault, self.tbk.path("tbk-pull"), "--serve", self.store]
 
     def open(self, backup, *arguments, fault="none", **options):
-        """tbk-open --from, with the requests in `log`."""
+        """Runs tbk-open --from, and logs its requests to `log`."""
         (self.at / "log").unlink(missing_ok=True)
         return self.tbk.run("tbk-open", "--from", backup, *arguments, "--", *self.server(fault), **options)
 
     def requests(self, kind="range"):
-        """What was asked for: id, offset, length, bytes."""
+        """The requests in the log: id, offset, length, bytes received."""
         lines = [line.split() for line in (self.at / "log").read_text().splitlines()]
         return [(words[1], *map(int, words[2:])) for words in lines if words[0] == kind]
 
     def read(self):
-        """Bytes of archives."""
+        """How many bytes of archives were read."""
         return sum(request[-1] for request in self.requests())
 
 
@@ -101,7 +101,7 @@ def password(suite):
 
 
 def random_tree(top, seed=7, files=40):
-    """Files of all sizes, those at borders of chunks and frames among them."""
+    """Files of all sizes, some of them at the boundaries of chunks and frames."""
     chance = random.Random(seed)
     sizes = [0, 1, 511, 512, 513, 16383, 16384, 16385, 100_000, MIB - 1, MIB, MIB + 1, 4 * MIB - 512, 4 * MIB, 4 * MIB + 1]
     sizes += [chance.randrange(200_000) for _ in range(files - len(sizes))]
@@ -122,7 +122,7 @@ def files_of(top):
 
 
 def ask(tbk, store, requests, status=0, **options):
-    """What tbk-pull --serve answers: a line, and the bytes that it announces, for each request."""
+    """The response of tbk-pull --serve to each request: a line, and as many bytes as it announces."""
     out = tbk.run("tbk-pull", "--serve", store, input=requests.encode(), status=status, **options).out
     answers = []
     for request in requests.splitlines():
@@ -200,7 +200,7 @@ def test_every_file_of_a_tree_is_the_original(place, tmp_path, key, suite):
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_chains_of_all_suites(place, tmp_path, key, suite):
-    """The full backup in each suite, increments over it in others."""
+    """The full backup in one suite, increments in the others."""
     tree = random_tree(tmp_path / "tree")
     both = [*opening("age", key)]
     place.back_up(tree, *sealing(suite, key))
@@ -245,12 +245,12 @@ def test_no_more_is_read_than_is_needed(place, tmp_path, key, suite):
     assert place.requests() == [] and len(place.requests("manifest")) == 1
     for arguments in (["--cat", "wanted"], ["-C", tmp_path / "out", "--path", "wanted"]):
         place.open(backup, *opening(suite, key), *arguments, **options)
-        # Front, end, the manifest's frame, and the one of the file, each once.
+        # Front, end, the manifest's frame, and the file's frame, each once.
         assert place.read() < FRONT + TAIL + 64 * KIB + 4 * MIB + 300 * KIB and len(place.requests()) <= 4
         spans = sorted((first, first + count) for _, first, count, _ in place.requests())
         assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
     assert (tmp_path / "out" / "wanted").read_bytes() == wanted
-    # A large file is read twice, and fetched once.
+    # A large file is read twice, but fetched once.
     put(tree / "big", big)
     backup = place.back_up(tree, *sealing(suite, key))
     assert place.open(backup, *opening(suite, key), "--cat", "big", **options).out == big
@@ -269,13 +269,13 @@ def test_frames_side_by_side_come_in_one_request(place, tmp_path, key, suite):
     options = {"password": password(suite)}
     place.open(backup, *opening(suite, key), "-C", tmp_path / "out", "--path", "b", **options)
     assert snapshot(tmp_path / "out" / "b") == snapshot(tree / "b")
-    # Front, end, the manifest, and the 15 MB of the directory with the frames at its ends.
+    # Front, end, the manifest, and the 15 MB of the directory with the frames at both ends.
     assert len(place.requests()) <= 6 and place.read() < 15_000_000 + 2 * 4 * MIB + MIB
 
 
 @pytest.fixture(scope="module")
 def scattered(tmp_path_factory):
-    """A tree, and names in it whose content is in frames far from each other."""
+    """A tree, and names in it whose content is in frames far apart."""
     tree = tmp_path_factory.mktemp("scattered") / "tree"
     chance = random.Random(9)
     for number in range(6):
@@ -293,7 +293,7 @@ def test_what_is_next_is_asked_for_while_the_last_is_awaited(place, tmp_path, ke
     tree, names = scattered
     backup = place.back_up(tree, *sealing(suite, key))
     options = {"password": password(suite)}
-    # The beginning, then the end; then as many frames of 4 MiB as are asked for ahead.
+    # The front, then the end; then as many frames of 4 MiB as are requested ahead.
     for fault in ("ahead@1:1", "ahead@3:3", "ahead@5:3"):
         out = tmp_path / fault
         place.open(backup, *opening(suite, key), "-C", out, *chosen(names), fault=fault, **options)
@@ -301,7 +301,7 @@ def test_what_is_next_is_asked_for_while_the_last_is_awaited(place, tmp_path, ke
         assert len(place.requests()) <= 2 + 1 + 6 and place.read() < FRONT + TAIL + 7 * 4 * MIB
         spans = sorted((first, first + count) for _, first, count, _ in place.requests())
         assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:])), "nothing is fetched twice"
-    # All of it, in pieces.
+    # The whole backup, in pieces.
     for arguments in (["--verify"], ["-C", tmp_path / "all"]):
         place.open(backup, *opening(suite, key), *arguments, fault="ahead@3:1", **options)
         size = next((place.store / "backups").iterdir()).stat().st_size
@@ -319,7 +319,7 @@ def test_what_was_asked_for_ahead_and_is_wrong_is_noticed(place, tmp_path, scatt
 
 
 def test_ranges_that_change_places_are_noticed(place, tmp_path, scattered):
-    """Each answer is that of the request before it."""
+    """Each response is the one to the request before."""
     tree, names = scattered
     backup = place.back_up(tree, "--suite", "3")
     other = place.back_up(tree, "--suite", "3")
@@ -351,7 +351,7 @@ def test_a_chain_is_consolidated_out_of_what_is_needed_of_it(place, tmp_path, ke
     put(tmp_path / "whole", archive)
     place.tbk.run("tbk-open", *opening(suite, key), "-C", tmp_path / "out", tmp_path / "whole", **options)
     assert snapshot(tmp_path / "out") == snapshot(tree)
-    # The id is the one that all of the archives give.
+    # The id equals that of a consolidation of the complete archives.
     put(tmp_path / "chain", place.tbk.run("tbk-pull", "--chain", place.store, backup).out)
     other = place.tbk.run("tbk-seal", "consolidate", *command[4:], input=(tmp_path / "chain").read_bytes(), **options).out
     ids = [json.loads(place.tbk.run("tbk-open", *opening(suite, key), "--manifest", input=one, **options).out)["backup_id"]
@@ -429,7 +429,7 @@ def test_a_backup_without_a_receipt_is_its_bytes(place, small):
 
 @pytest.fixture
 def two(place, tmp_path):
-    """Two backups of one tree, the older one with another file of the same size."""
+    """Two backups of one tree; in the older one, a file has different content of the same size."""
     tree = tmp_path / "tree"
     put(tree / "file", random.Random(1).randbytes(3 * MIB))
     put(tree / "other", b"old")
@@ -439,7 +439,7 @@ def two(place, tmp_path):
 
 
 def refused(place, backup, fault, statuses, tmp_path):
-    """No way to read the backup gives anything, or puts anything in place."""
+    """Every way of reading the backup fails, prints nothing and restores nothing."""
     for arguments in (["--cat", "file"], ["-C", tmp_path / "out"], ["-C", tmp_path / "out", "--path", "file"], ["--verify"]):
         done = place.open(backup, *arguments, fault=fault, status=None)
         assert done.status in statuses and done.out == b"", (fault, arguments, done)
@@ -499,7 +499,7 @@ def test_a_sealed_manifest_that_is_damaged_is_not_needed(place, small):
     assert place.open(backup, "--list").out == listed and place.requests()
 
 
-# What the command gets
+# What the command receives
 
 
 def test_the_command_gets_no_password(place, small):
@@ -562,13 +562,13 @@ def test_of_a_release_ranges_are_fetched(github, tbk, tmp_path):  # noqa: F811
         assert place.open(backup, "--cat", path.relative_to(tree)).out == path.read_bytes()
     place.open(backup, "-C", tmp_path / "out", "--path", "d1")
     assert snapshot(tmp_path / "out" / "d1") == snapshot(tree / "d1")
-    # An answer that breaks off is resumed.
+    # An interrupted response is resumed.
     github.fault(method="GET", origin="storage", reset_response_after=5000)
     assert place.open(backup, "--cat", "d3/file 8").out == (tree / "d3" / "file 8").read_bytes()
 
 
 def test_what_is_asked_for_at_once_is_fetched_at_once(github, tbk, tmp_path):  # noqa: F811
-    """While the first is held back by the server, the others come there too; the answers keep their order."""
+    """While the server delays the first, it receives the others; the order of the responses is kept."""
     tbk.environment.update(github.environment)
     place = Place(tbk, tmp_path, github.address)
     tree = tmp_path / "tree"
@@ -594,7 +594,7 @@ def test_what_is_asked_for_at_once_is_fetched_at_once(github, tbk, tmp_path):  #
     process.kill()
     process.communicate()
     github.clear_faults()
-    # One that fails does not spoil the others.
+    # A failed one does not affect the others.
     github.fault(method="GET", origin="storage", status=404, skip=1, times=1)
     answers = ask(tbk, github.address, "hello 1\n" + requests)[1:]
     assert [answer for answer in answers if answer in expected] == [one for one, answer in zip(expected, answers) if answer == one]
@@ -602,7 +602,7 @@ def test_what_is_asked_for_at_once_is_fetched_at_once(github, tbk, tmp_path):  #
 
 
 def test_ranges_at_the_borders_of_parts(github, tbk, tmp_path):  # noqa: F811
-    """Of parts in commits, and over them."""
+    """In parts that are commits, and across their boundaries."""
     part = 24 * MIB
     data = archive(1, 2 * part + MIB)
     github.push(data, "--placement", "git")

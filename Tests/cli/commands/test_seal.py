@@ -1,4 +1,4 @@
-"""tbk-seal as a command: options, statuses, files that change, pipes that break."""
+"""tbk-seal as a command: options, statuses, files that change, broken pipes."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_sealed_manifest(tbk, tree, tmp_path):
     sealed = (tmp_path / "sealed").read_bytes()
     backup, = reference_open(sealed)
     assert backup.sealed_manifest and backup.manifest == reference_open(archive)[0].manifest
-    # One key may seal both, never under one nonce.
+    # One key may seal both, but never with the same nonce.
     assert header.split(sealed)[0].nonce != header.split(archive)[0].nonce
     assert tbk.open(sealed, "--list").out == tbk.open(archive, "--list").out
     assert json.loads(tbk.open(sealed, "--manifest").out) == backup.manifest
@@ -103,7 +103,7 @@ def test_output_file(tbk, small, tmp_path):
 
 
 def test_redirected_output_is_the_same_as_a_pipe(tbk, small, tmp_path):
-    """A seekable standard output is written in place; what is before its position stays."""
+    """A seekable standard output is written in place; the bytes before its position stay."""
     with open(tmp_path / "out.tbk", "wb") as file:
         tbk.run("tbk-seal", *FAST, small, stdout=file)
     reference_open((tmp_path / "out.tbk").read_bytes())
@@ -140,7 +140,7 @@ def test_an_empty_command_does_not_mean_standard_input(tbk):
     assert tbk.run("tbk-seal", "stream", "x", "--", input=b"data", status=64).out == b""
 
 
-# What a subcommand does, by options that another has, or that the command once had.
+# Options of other subcommands, and former options of the command.
 FOREIGN = {
     "tree": ["--strip-top", "--expect-id 01234567", "--old-password-file x"], "stream": ["-C .", "--exclude x", "--strip-top"],
     "tar": ["-C .", "--exclude x", "--old-password-file x"], "reseal": ["--manifest-out x", "--group x", "-C ."],
@@ -236,7 +236,7 @@ def test_fifo_in_the_place_of_a_file_does_not_hang(tbk, small):
 
 
 class Restless:
-    """Keeps changing a file for as long as the block lasts."""
+    """Keeps changing a file until the block ends."""
 
     def __init__(self, path, change):
         self.path, self.change, self.over = path, change, threading.Event()
@@ -266,7 +266,7 @@ SIZE = 96 << 20
     lambda file, turn: os.truncate(file.fileno(), SIZE if turn % 2 else SIZE // 2),
 ], ids=["content", "growing", "shrinking"])
 def test_file_that_changes_while_it_is_read(change, tbk, small, tmp_path):
-    """The archive is whole, its manifest says what was stored, and the file is named."""
+    """The archive is valid, its manifest describes what was stored, and the file is named."""
     path = os.path.join(small, "restless")
     with open(path, "wb") as file:
         file.truncate(SIZE)
@@ -319,7 +319,7 @@ def test_signals_clean_up(number, status, tbk, tmp_path):
     read, write = os.pipe()
     process = tbk.start("tbk-seal", "stream", *FAST, "x", "-o", tmp_path / "out.tbk", stdin=read)
     os.close(read)
-    # More than fits a pipe: once it is through, the command is at work.
+    # More than fits into a pipe: when this returns, the command is running.
     os.write(write, os.urandom(1 << 20))
     process.send_signal(number)
     assert process.wait(PATIENCE) in (status, -number)
@@ -363,7 +363,7 @@ def test_tree_with_a_manifest_of_its_own(kind, tbk, small, tmp_path):
     (tmp_path / "reference").mkdir()
     extract.extract(reference_open(archive), tmp_path / "reference", owner=True)
     assert snapshot(tmp_path / "reference") == snapshot(small)
-    # Stock tar gets everything out, too: nothing of the tree is in the way of the backup's manifest.
+    # Stock tar extracts everything, too: no name in the tree collides with that of the manifest.
     (tmp_path / "tar").mkdir()
     subprocess.run(["tar", "-x", "-f", "-", "-C", tmp_path / "tar"], input=tbk.open(archive).out, check=True)
     assert json.loads((tmp_path / "tar" / "manifest.json").read_bytes()) == json.loads(tbk.open(archive, "--manifest").out)

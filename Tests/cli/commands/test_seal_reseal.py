@@ -1,4 +1,4 @@
-"""tbk-seal reseal: an archive under another password, byte for byte what it was inside."""
+"""tbk-seal reseal: an archive under another password, with the same plaintext."""
 
 import hashlib
 import os
@@ -70,7 +70,7 @@ def test_tbk1_becomes_tbk2(tbk, small, old, tmp_path):
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
 def test_vectors_reseal_or_are_refused_as_they_open(path, tbk, tmp_path):
-    """What is inside is no matter of reseal: where the archive authenticates, it is sealed again."""
+    """reseal does not look at the content: an archive that authenticates is sealed again."""
     fact = path.with_suffix(".txt").read_text()
     password = bytes.fromhex(re.search(r"^password: (\w*)$", fact, re.MULTILINE)[1])
     (tmp_path / "p").write_bytes(password + b"\n")
@@ -86,7 +86,7 @@ def test_vectors_reseal_or_are_refused_as_they_open(path, tbk, tmp_path):
     if done.status == 0:
         assert crypto.open_archive(done.out, NEW)[1] == payload
     else:
-        # Only what tbk-open refuses by its header is refused here.
+        # reseal refuses only archives that tbk-open refuses for their header.
         assert done.out == b""
         assert tbk.open(archive, "--verify", password=password, status=None).status == done.status
 
@@ -185,7 +185,7 @@ def test_neither_passwords_command_sees_the_other_password(tbk, small, tmp_path)
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
-    """An archive of 300 MiB that is not compressed, made once."""
+    """An uncompressed archive of 300 MiB, made once."""
     folder = tmp_path_factory.mktemp("big")
     commands = Commands(folder)
     path = folder / "big.tbk"
@@ -245,13 +245,13 @@ def test_one_that_is_killed_half_way_leaves_nothing(number, big, tbk, old, tmp_p
 
 
 def test_nothing_of_the_plaintext_is_on_disk_meanwhile(tbk, old, tmp_path):
-    """The spool of a pipe holds the ciphertext that came, and nothing else."""
+    """The spool of a pipe contains only the received ciphertext."""
     put(tmp_path / "tree" / "f", hashlib.sha256(b"x").digest() * (1 << 20))
     archive = tbk.seal(tmp_path / "tree", "--level", "0")
     process = tbk.start("tbk-seal", "reseal", *FAST, "--old-password-file", old, stdin=subprocess.PIPE, password=NEW)
     process.stdin.write(archive)
     process.stdin.close()
-    # The output is a pipe that nobody reads: it stops half-way.
+    # Nothing reads the output pipe: the command stops half-way.
     deleted = None
     while deleted is None and process.poll() is None:
         for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():

@@ -1,4 +1,4 @@
-"""tbk-seal --suite 3, and to recipients: what is sealed so opens, here and with stock tools, is stored, and is sealed again."""
+"""tbk-seal --suite 3, and to recipients: such archives open, here and with stock tools, are stored, and sealed again."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ class Sealing:
         return ["-r", IDENTITY.recipient] if suite == "age" else [*FAST, "--suite", suite]
 
     def seal(self, suite, *words, **options):
-        """`words` may begin with a subcommand."""
+        """`words` may start with a subcommand."""
         password = options.pop("password", None if suite == "age" else PASSWORD)
         at = 1 if words and words[0] in ("stream", "tar") else 0
         return self.tbk.run("tbk-seal", *words[:at], *self.options(suite), *words[at:], password=password, **options)
@@ -37,7 +37,7 @@ class Sealing:
         return self.tbk.run("tbk-open", "-i", self.key, *words, input=archive, **options)
 
     def payload(self, suite, archive):
-        """What the independent reader decrypts."""
+        """The payload as the reference decrypts it."""
         return age.read(archive, IDENTITY) if suite == "age" else frames.open3(archive, PASSWORD)
 
 
@@ -111,7 +111,7 @@ def test_stock_age_opens_what_is_sealed_to_its_recipients(armored, sealing, tbk,
     plain = subprocess.run(["age", "-d", "-i", tmp_path / "stock"], input=archive, capture_output=True, check=True,
                            timeout=PATIENCE).stdout
     assert plain.startswith(b"\x28\xb5\x2f\xfd")
-    # Either identity opens it.
+    # Each of the two identities opens it.
     for key in (tmp_path / "stock", sealing.key):
         tbk.run("tbk-open", "-i", key, "--verify", input=archive)
 
@@ -153,7 +153,7 @@ def test_a_stream(size, suite, sealing):
 
 
 def renamed_tar():
-    """A link that sorts before its file, and a `manifest.json` of its own with a neighbour."""
+    """A link that sorts before its file, and the tree's own `manifest.json` beside another file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         for name, data in (("b", b"one"), ("manifest.json", b"mine"), ("manifest.json~", b"too"), ("z", b"last")):
@@ -175,10 +175,10 @@ def test_a_tar(suite, names, sealing, tbk, small, tmp_path):
     plain = tbk.run("tbk-seal", "tar", *FAST, *words, input=tar).out
     for place, data in (("out", archive), ("plain", plain)):
         sealing.open(data, "-C", tmp_path / place)
-    # The tar does not say what the top is.
+    # The tar does not describe the top directory.
     one, other = ({path: found for path, found in snapshot(tmp_path / place).items() if path} for place in ("out", "plain"))
     assert one == other
-    # Each content is where the manifest says.
+    # Each content is at the offset that the manifest gives.
     entries = [entry for entry in json.loads(sealing.open(archive, "--manifest").out)["files"] if "offset" in entry]
     assert len(entries) > 2
     for entry in entries:
@@ -223,7 +223,7 @@ def test_what_does_not_hold_is_not_sealed_again(old, sealing, tbk, tree):
 
 
 def test_older_archives_are_sealed_again_in_suite_3(sealing, tbk, small):
-    """TBK1, and a manifest that stands before the files."""
+    """TBK1, and a manifest in front of the files."""
     manifest = mf.with_id(mf.build(small))
     first = frames.tar(manifest, tars.content_of(small), offsets=False, first=True)[0]
     for archive in (tbk1(small, iterations=1000), crypto.seal_tbk2(gz.compress(first, 1, 6), PASSWORD, **COST)):
@@ -245,7 +245,7 @@ def test_a_manifest_is_sealed_alone(suite, sealing, tbk, small):
 
 
 def backup(sealing, tbk, suite, store, source, tmp_path, last=None):
-    """Makes a backup and stores it; an increment over the manifest `last`."""
+    """Makes and stores a backup; with the manifest `last`, an increment."""
     receipt, sealed = tmp_path / "receipt", tmp_path / "sealed"
     words = ["--mode", "incremental", "--previous", put(tmp_path / "last", last)] if last else []
     manifest = tbk.run("tbk-manifest", *words, source).out
@@ -284,7 +284,7 @@ def test_a_chain_of_every_suite_through_a_store(sealing, tbk, small, tmp_path):
         assert snapshot(out) == snapshot(small)
         told = tbk.run("tbk-manifest", "id", "--consolidated", "-", input=last).out.decode().strip()
         assert json.loads((tmp_path / "r").read_text())["id"] == told
-    # What is stored again already exists, and no leftover is seen.
+    # Nothing is stored twice, and no leftovers are listed.
     assert tbk.run("tbk-pull", "--list", store).out.count(b"\n") == 5
 
 

@@ -1,4 +1,4 @@
-"""tbk-seal tar: what a tar holds becomes a backup."""
+"""tbk-seal tar: the content of a tar becomes a backup."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ def test_a_tree_comes_back_out_of_a_tar_by_tar(tbk, tree, tmp_path, strip):
     archive = seal(tbk, tar, *(["--strip-top"] if strip else [])).out
     tbk.extract(archive, tmp_path / "out", "--setuid")
     came = tmp_path / "out" if strip else tmp_path / "out" / "tree"
-    # Of a sparse file tar knows the content; a directory's own attributes come along too.
+    # tar stores the content of a sparse file; a directory's own attributes are included.
     assert snapshot(came) == snapshot(tree)
 
 

@@ -1,4 +1,4 @@
-"""Where a secret comes from: pipes that can be read once; and where it does not go: traces and cores."""
+"""Sources of secrets: pipes that can be read once. Secrets do not appear in traces and core dumps."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from shell_fixture import shell  # noqa: F401
 
 
 class Places:
-    """Places that give a secret once, each as the name of a file."""
+    """Files from which a secret can be read once."""
 
     def __init__(self, tmp_path):
         self.folder = tmp_path
@@ -18,7 +18,7 @@ class Places:
         self.writers = []
 
     def pipe(self, secret=PASSWORD):
-        """As <(command) of a shell gives it; also what has to be passed on."""
+        """As the shell's <(command): the name, and the descriptor to pass on."""
         reading, writing = os.pipe()
         os.write(writing, secret + b"\n")
         os.close(writing)
@@ -79,7 +79,7 @@ def test_one_descriptor_of_the_environment_is_read_before_it_is_used_for_somethi
     shell.profile("docs", small, "--mode", "incremental")
     for number in (5, 6, 7, 8, 9):
         put(os.path.join(small, str(number)), b"new")
-        # A shell of its own opens it there: here the number may be in use.
+        # A separate shell opens it there: the descriptor's number may be in use here.
         done = subprocess.run(
             ["sh", "-c", f'printf "%s\\n" "$0" | {{ exec "$@" {number}<&0 </dev/null; }}', os.fsdecode(PASSWORD),
              *shell.command("run", "docs")],
@@ -116,7 +116,7 @@ def test_a_trace_that_the_environment_asks_for_shows_no_secret(shell, small, ver
     shell.profile("docs", small)
     shell.run("run", "docs", password=SPOKEN.encode())
     command = shell.command(*verb)
-    # As on a system whose sh is bash.
+    # As on a system where sh is bash.
     script = command.index(str(shell.lib / "verbs" / verb[0]))
     done = subprocess.run(
         ["bash", "--posix", *command[script:]], capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""tbk-sign: keys that openssl and TermBackup 6 share with it, signatures, and who is refused."""
+"""tbk-sign: keys shared with openssl and TermBackup 6, signatures, and which keys are refused."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from seal_fixture import Terminal
 
 DATA = bytes(range(256)) * 40
-# How openssl writes a private key, after `openssl pkcs8 -topk8`.
+# Formats in which openssl writes a private key; the arguments follow `openssl pkcs8 -topk8`.
 ENCRYPTIONS = {
     "ours": "-v2 aes-256-cbc -v2prf hmacWithSHA256 -iter 600000",
     "default": "",
@@ -54,7 +54,7 @@ def password(tbk):
 
 @pytest.fixture
 def plain(tbk, tmp_path):
-    """A key in clear: it costs no time."""
+    """An unencrypted key, which is quick to open."""
     keys = Keys(tmp_path / "plain.pem", tmp_path / "plain.pub")
     tbk.run("tbk-sign", "keygen", "--no-password", "--private", keys.private, "--public", keys.public)
     return keys
@@ -185,7 +185,7 @@ def test_two_different_answers_make_no_key(tbk, tmp_path):
 
 @pytest.fixture
 def sealed(tbk, tmp_path):
-    """A key under PASSWORD, by openssl and quick to open."""
+    """A key encrypted under PASSWORD by openssl, quick to open."""
     keys = Keys(tmp_path / "sealed.pem", tmp_path / "sealed.pub")
     clear = openssl("genpkey", "-algorithm", "ED25519").stdout
     openssl("pkcs8", "-topk8", "-out", keys.private, "-passout", f"file:{tbk.password_file}", input=clear)
@@ -241,7 +241,7 @@ def test_a_key_in_clear_needs_no_password(tbk, plain):
     verify(tbk, sign(tbk, plain.private, DATA, "--no-input"), DATA, "--key", plain.public)
 
 
-# With others
+# Other programs
 
 
 @pytest.mark.parametrize("form", ENCRYPTIONS)
@@ -371,7 +371,7 @@ def test_the_wrong_half_is_named(tbk, plain, sealed):
 def test_truncated_keys_are_refused(tbk, plain, sealed):
     for path, verbs in ((plain.private, ("public",)), (sealed.private, ("public",)), (plain.public, ("fingerprint",))):
         pem = path.read_bytes()
-        # Up to the last newline, which a file may lack.
+        # Up to the last newline, which may be missing.
         for length in list(range(0, len(pem) - 1, 9)) + [len(pem) - 2]:
             refused(tbk, put(tbk.scratch / "short.pem", pem[:length]), verbs=verbs)
 
@@ -394,7 +394,7 @@ def test_keys_that_are_not_there_are_missing_input(tbk, tmp_path):
 
 
 def test_a_key_that_anybody_can_sign_for_is_refused(tbk, tmp_path):
-    """The point of order 4: what is signed hardly matters for it."""
+    """A point of order 4: one signature is valid for many messages."""
     der = bytes.fromhex("302a300506032b6570032100") + bytes(32)
     pem = openssl("pkey", "-pubin", "-inform", "DER", input=der).stdout
     refused(tbk, put(tmp_path / "weak.pub", pem), "anyone", verbs=("verify", "fingerprint"))
@@ -418,7 +418,7 @@ def test_costs_that_nobody_chooses_are_refused_before_they_are_paid(function, co
                  der(0x30, der(6, bytes.fromhex("60864801650304012a")), der(4, bytes(16))))
     whole = der(0x30, der(0x30, der(6, bytes.fromhex("2a864886f70d01050d")), scheme), der(4, bytes(64)))
     pem = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + base64.encodebytes(whole) + b"-----END ENCRYPTED PRIVATE KEY-----\n"
-    # Before the password is asked for, too.
+    # It is also refused before the password is asked for.
     result = tbk.run("tbk-sign", "public", "--key", put(tmp_path / "k.pem", pem), status=65)
     assert result.out == b"" and (b"limit" in result.err or b"out of range" in result.err)
 
@@ -473,7 +473,7 @@ def test_one_of_several_keys_has_to_fit_and_is_named(tbk, plain, sealed):
     assert verify(tbk, signature, DATA, "--key", sealed.public, "--key", sealed.public, status=1).out == b""
     result = verify(tbk, signature, DATA, "--json", "--key", sealed.public, status=1)
     assert json.loads(result.out) == {"ok": False, "fingerprint": None, "key": None} and result.err == b""
-    # All of them are read first: a key that is none is no reason to say yes.
+    # Every key is read first: an invalid key fails even if another one matches.
     verify(tbk, signature, DATA, "--key", plain.public, "--key", plain.private, status=65)
 
 
@@ -508,7 +508,7 @@ def test_terminals_are_no_archives(tbk, plain):
 
 
 def archives(tbk):
-    """An archive of each kind."""
+    """One archive of each kind."""
     tree = tbk.scratch / "tree"
     put(tree / "file", b"content")
     sealed = tbk.seal(tree)
@@ -540,7 +540,7 @@ def test_what_could_be_a_ledger_is_signed_as_no_file_and_verified_as_none(messag
     for more in ([], ["--any"]):
         result = tbk.run("tbk-sign", "sign", *more, "--key", plain.private, input=message, status=65)
         assert result.out == b"" and b"ledger" in result.err and b"--any" not in result.err
-    # However it was signed.
+    # Even if another program signed it.
     signature = serialization.load_pem_private_key(plain.private.read_bytes(), None).sign(message)
     result = verify(tbk, signature, message, "--key", plain.public, status=65)
     assert result.out == b"" and b"ledger" in result.err
@@ -548,7 +548,7 @@ def test_what_could_be_a_ledger_is_signed_as_no_file_and_verified_as_none(messag
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_signed(tbk, plain):
-    """Or, if it was read before it changed, what is signed is what was read."""
+    """Or, if it was read before the change, the signature is for what was read."""
     path = put(tbk.scratch / "large", b"")
     size = 256 << 20
     missed = 0
@@ -557,7 +557,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_signed(tbk, plain):
         os.truncate(path, size)
         with open(path, "r+b") as file:
             process = tbk.start("tbk-sign", "sign", "--any", "--key", plain.private, stdin=file)
-            # The position is shared with the command.
+            # The file position is shared with the command.
             while (at := os.lseek(file.fileno(), 0, os.SEEK_CUR)) == 0 and process.poll() is None:
                 pass
             os.pwrite(file.fileno(), b"changed", 0)
@@ -608,14 +608,14 @@ def test_memory_does_not_grow_with_what_is_signed(tbk, plain):
 
 
 def test_an_interrupted_signature_is_none_and_ends_at_once(tbk, plain):
-    """The library cannot be stopped in the middle of 256 MiB, the command can."""
+    """The library cannot be interrupted within 256 MiB; the command can."""
     path, spent = put(tbk.scratch / "large", b""), {}
     size = 256 << 20
     os.truncate(path, size)
     for interrupted in (False, True):
         with open(path, "rb") as file:
             process = tbk.start("tbk-sign", "sign", "--any", "--key", plain.private, stdin=file)
-            # The position is shared with the command.
+            # The file position is shared with the command.
             while interrupted and os.lseek(file.fileno(), 0, os.SEEK_CUR) < size and process.poll() is None:
                 pass
             if interrupted:

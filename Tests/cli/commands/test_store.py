@@ -1,4 +1,4 @@
-"""tbk-store check: what the ledger names and the store does not hold as it was stored; and what tbk-push no longer does."""
+"""tbk-store check: objects that are missing or altered; and the options of tbk-push that it replaced."""
 
 import json
 
@@ -13,7 +13,7 @@ GROUP = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def store(tbk, tmp_path):
-    """Two backups with sealed manifests, the second over the first, with a password check; and one in another group."""
+    """Two backups with sealed manifests, the second based on the first, and a password check; a third in another group."""
     path = tmp_path / "store"
     tbk.run("tbk-store", "create", path)
     put(tmp_path / "receipt", json.dumps({
@@ -77,7 +77,7 @@ def test_each_fault_is_a_line_and_the_answer_is_no(tbk, store, kind, owner):
     for change, problem in changes.items():
         change(path)
         read = tbk.run("tbk-store", "check", store, "--stored", status=1)
-        # The ledger has no size of a check.
+        # The ledger does not record the size of a check.
         word = "altered" if kind == "check" and problem == "damaged" else problem
         assert read.lines == [f"{word}\t{kind}\t{name}\t{where}"] and b"1 of 6 objects" in read.err
         seen = problem == "missing" or problem == "damaged" and kind != "check"

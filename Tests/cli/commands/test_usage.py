@@ -1,4 +1,4 @@
-"""What a command would take and then not heed is refused, before anything is read or written."""
+"""Options and arguments that would have no effect are refused, before anything is read or written."""
 
 import os
 
@@ -45,7 +45,7 @@ def test_what_would_not_be_heeded_is_refused(name, arguments, tbk, small, archiv
 
 
 def test_a_dash_is_a_standard_stream(tbk, small, archive, tmp_path):
-    """Where a command has one to give; no file of that name appears."""
+    """If the command has one; no file of that name is created."""
     whole = archive.read_bytes()
     listed = tbk.run("tbk-open", "--list", archive).out
     assert tbk.run("tbk-open", "--list", "-", input=whole, cwd=tmp_path).out == listed

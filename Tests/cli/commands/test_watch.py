@@ -1,4 +1,4 @@
-"""tbk-watch: every change is reported, by inotify and by looking, and nothing else is."""
+"""tbk-watch: every change is reported, and nothing else, with inotify and by polling."""
 
 import json
 import os
@@ -21,7 +21,7 @@ EVERYTHING = {("unknown", ".")}
 
 
 class Watch:
-    """A running tbk-watch, whose reports are read as they come."""
+    """A running tbk-watch; its reports are read as they arrive."""
 
     def __init__(self, tbk, directory, *arguments, **options):
         quick = () if "--debounce" in arguments else QUICK
@@ -36,20 +36,20 @@ class Watch:
         self.reports.put(None)
 
     def next(self):
-        """The names of one report, with what is said of each."""
+        """The names in the next report, with what it says about each."""
         report = self.reports.get(timeout=PATIENCE)
         assert report is not None, self.process.stderr.read()
         return {(change["status"], change["relative_path"]) for change in report["changes"]}
 
     def until(self, *wanted):
-        """What has been reported when all that is wanted has."""
+        """Reads reports until they contain everything wanted; returns all of them."""
         seen = set()
         while not set(wanted) <= seen:
             seen |= self.next()
         return seen
 
     def end(self):
-        """Waits for it to end by itself; gives its status and what it said."""
+        """Waits until it exits; returns its status and its messages."""
         said = self.process.stderr.read().decode()
         return self.process.wait(PATIENCE), said
 
@@ -208,7 +208,7 @@ def test_exclusions_are_those_of_tbk_manifest(watch, mode, top, tbk, tmp_path):
     wanted = {("changed", name) for name in listed if os.path.isfile(top / name) and name in names}
     seen = watching.until(*wanted)
     assert {path for _, path in seen} <= listed | {"."}
-    # New ones, in a directory that becomes a cache under way.
+    # New files, and a directory that becomes a cache directory.
     for name in ("new/x.o", "new/x.c", "shut/inside"):
         put(top / name, b"x")
     put(top / "shut" / "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55\n")
@@ -344,7 +344,7 @@ def test_waiting_takes_no_processor(watch, top):
     def switches():
         with open(f"/proc/{watching.process.pid}/status") as status:
             return [line for line in status if "ctxt_switches" in line]
-    # It may still be on its way into the wait.
+    # It may not have started to wait yet.
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         before = switches()
@@ -356,7 +356,7 @@ def test_waiting_takes_no_processor(watch, top):
 
 def test_100000_directories_take_little_memory(watch):
     with open("/proc/sys/fs/inotify/max_user_watches") as file:
-        # What others watch meanwhile counts too.
+        # Watches of other processes count, too.
         count = 100_000 if int(file.read()) > 150_000 else 20_000
     with tempfile.TemporaryDirectory(dir="/dev/shm") as top:
         for number in range(count):
@@ -385,7 +385,7 @@ def test_a_queue_that_overflows_loses_nothing(watch, top):
     watching = watch(top)
     watching.process.send_signal(signal.SIGSTOP)
     for number in range(length + 10):
-        # Two names in turn: the queue joins what is equal to the event before.
+        # Two names in turn: the queue merges an event that equals the one before.
         os.utime(top / ("plain" if number % 2 else "d/inside"), (number, number))
     put(top / "new" / "directory" / "file", b"x")
     watching.process.send_signal(signal.SIGCONT)
@@ -395,7 +395,7 @@ def test_a_queue_that_overflows_loses_nothing(watch, top):
 
 
 def with_limits(command, watches):
-    """The command in a user namespace with a limit of its own."""
+    """The command in a user namespace with its own limit."""
     require("unshare")
     script = 'echo "$0" >/proc/sys/user/max_inotify_watches && exec "$@"'
     probe = subprocess.run(["unshare", "-U", "-r", "sh", "-c", script, "10", "true"], capture_output=True)
@@ -412,7 +412,7 @@ def test_without_room_for_watches_it_looks_instead(tbk, top, watches):
     try:
         assert process.stdout.read(len(b"unknown\t.\n\n")) == b"unknown\t.\n\n"
         if watches == 3:
-            # There is room for the three that are there; a fourth appears.
+            # The limit allows the three existing directories; a fourth one appears.
             os.mkdir(top / "d" / "fourth")
             assert process.stdout.read(len(b"unknown\t.\n\n")) == b"unknown\t.\n\n"
         said = b""
@@ -461,7 +461,7 @@ def test_the_directory_must_stay_mounted(watch, mode, tmp_path):
         put(top / "d" / "file", b"x")
         watching = watch(top, *mode)
     finally:
-        # It does not keep the file system busy.
+        # The file system is not busy.
         subprocess.run(["umount", top], check=True)
     status, said = watching.end()
     assert status == 66 and "was removed, moved or unmounted" in said, said
