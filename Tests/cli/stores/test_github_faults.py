@@ -1,4 +1,4 @@
-"""A network and a GitHub that fail: nothing is lost, the status is right, and a hint helps."""
+"""Failures of the network and of GitHub: nothing is lost, the exit status is right, and a hint helps."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from test_github_store import MIB, archive, identify
 from tunnel import Tunnel
 
 HTML = "<!DOCTYPE html><html><body><h1>Unicorn!</h1></body></html>"
-# Enough for a few pauses, so that what is transient is lived through.
+# Long enough for a few retries, so that transient failures pass.
 WAIT = ("--max-wait", "60")
 
 
@@ -22,13 +22,13 @@ def stored(store):
 
 
 def mount_small(directory):
-    """A file system of 4 MiB; skips where none can be mounted."""
+    """A file system of 4 MiB; skips if none can be mounted."""
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", directory]
     if subprocess.run(command, capture_output=True).returncode:
         absent("the right to mount a file system")
 
 
-# What is transient
+# Transient failures
 
 EVERYWHERE = [
     {"status": 500}, {"status": 502}, {"status": 503, "times": 2}, {"status": 504},
@@ -118,13 +118,13 @@ def test_a_transfer_that_stands_still_is_begun_again(github):
     assert len(github.pull("--list", "--max-wait", "12").lines) == 1
 
 
-# What is not
+# Permanent failures
 
 
 def test_a_server_that_stays_down_is_given_up_in_time(github):
     github.push(archive(1))
     github.fault(path="", status=503, times=-1)
-    # By default that takes a quarter of an hour, which is beyond PATIENCE.
+    # The default is a quarter of an hour, which exceeds PATIENCE.
     done = github.push(archive(2), "--max-wait", "3", status=75)
     assert b"status 503" in done.err and b"--max-wait" in done.err
     github.clear_faults()
@@ -156,7 +156,7 @@ def test_certificates_that_are_named_stand_instead_of_the_systems(github_tls, tm
     for folder in (system, empty, other):
         folder.mkdir()
     stranger = Authority(other, "Another authority").file
-    # The system trusts nginx, by its directory alone.
+    # The system trusts nginx's authority, but only in its certificate directory.
     shutil.copy(github_tls.nginx.authority.file, system / "ours.pem")
     subprocess.run(["openssl", "rehash", system], check=True)
     shutil.copy(stranger, system / "ca-certificates.crt")
@@ -194,7 +194,7 @@ def test_a_redirect_to_another_host_gets_no_token(github):
     github.push(archive(1))
     elsewhere = github.server.listen["storage"]
     github.fault(method="GET", path="/contents/backups", redirect=302, location=f"{elsewhere}/catch")
-    # Nothing is there.
+    # The redirect leads to nothing.
     github.pull("latest", status=66)
     caught = [entry for entry in github.log() if entry["path"] == "/catch"]
     assert caught and all(entry["authorization"] is None for entry in caught)
@@ -259,7 +259,7 @@ def test_a_protected_branch(github):
     assert stored(github) == [identify(archive(1))]
 
 
-# What the store does to its objects
+# Damage in the store
 
 
 def test_a_corrupted_blob_is_found_out(github):
@@ -305,7 +305,7 @@ def test_an_archive_that_is_gone(github):
     done = github.pull("latest", status=66)
     assert b"does not have" in done.err and done.out == b""
     assert github.pull(identify(archive(1))).out == archive(1)
-    # What is left can still be removed, though its asset is gone.
+    # The backup can still be removed, though its asset is gone.
     github.remove(identify(archive(2)))
 
 
@@ -348,7 +348,7 @@ def test_a_disk_that_is_full_while_spooling(github, tmp_path):
 
 @some(3)
 def test_a_push_that_is_killed_leaves_nothing_half(github, stride):
-    """At each request in turn: killed while the server holds it back."""
+    """Killed at each request in turn, while the server delays its response."""
     github.push(archive(1))
     for number in range(0, 7, stride):
         github.fault(path="", skip=number, hang=10 * PATIENCE, times=-1)

@@ -1,4 +1,4 @@
-"""GitHub as a store: what the commands put there, in how many requests, and what git makes of it."""
+"""GitHub as a store: what the commands put there, with how many requests, and how git sees it."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ PART = 24 * MIB
 
 
 def archive(seed, payload=3000):
-    """Bytes that begin as an archive does and have its length: all that a store looks at."""
+    """Bytes with the beginning and the length of an archive, which is all that a store checks."""
     salt = hashlib.sha256(b"salt %d" % seed).digest()
     nonce = hashlib.sha256(b"nonce %d" % seed).digest()[:12]
     header = b"TBK2" + struct.pack(">BBIHB", 2, 1, 65536, 3, 4) + b"\x20" + salt + b"\x0c" + nonce
@@ -100,7 +100,7 @@ def test_a_cache_that_is_damaged_is_as_none(github):
 
 
 def test_every_body_is_ciphertext(github, tmp_path):
-    """File names, contents, the password and the manifest: nowhere in what is sent."""
+    """No request contains file names, contents, the password or the manifest in plain text."""
     bodies = tmp_path / "bodies"
     bodies.mkdir()
     github.server.record(bodies)
@@ -248,7 +248,7 @@ def test_a_store_of_termbackup_6_is_read_and_extended(github):
 
 
 def test_a_name_that_holds_other_bytes_is_not_taken(github):
-    """Where TermBackup 6 wrote the ledger, a file may lie there that no entry names."""
+    """Next to a ledger of TermBackup 6 there may be a file that no entry names."""
     data = archive(2)
     taken = f"backups/backup_{identify(data)[:12]}.tbk"
     ledger = {"tool_version": "6.0.0", "repository": github.name, "created_at": "2026-02-18T09:00:00+00:00",
@@ -310,7 +310,7 @@ def test_a_large_archive_goes_to_a_release(github):
     assert [(asset["name"], asset["size"], asset["state"]) for asset in assets] == [
         (part["name"], len(data), "uploaded")]
     assert github.pull("latest").out == data
-    # Pieces by Range, and the place of an asset asked for but a few times.
+    # It is fetched in ranges, and the asset's URL is requested only a few times.
     github.remove(identify(data))
     assert github.state()["assets"] == []
     assert github.pull("--list").out == b""
@@ -326,7 +326,7 @@ def test_a_large_archive_in_commits_has_parts(github):
     joined = b"".join((clone / "backups" / part["name"]).read_bytes() for part in entry["parts"])
     assert joined == data
     assert github.pull("latest").out == data
-    # From a clone as well, on a machine that has never seen either.
+    # Also from a clone, on a machine that has seen neither.
     elsewhere = {"TERMBACKUP_HOME": str(github.scratch / "elsewhere")}
     assert github.commands.run("tbk-pull", clone, "latest", env=elsewhere).out == data
     assert len(github.git("log", "--format=%H").splitlines()) == 2
@@ -374,7 +374,7 @@ def test_the_parts_of_a_backup_on_another_branch_stay(github, change):
         third.seek(0)
         github.commands.run(*command, env=github.environment, stdin=third)
     assert on_the_other("tbk-pull", there, "latest").out == data
-    # Where no branch names them any more they go.
+    # They are removed once no branch names them.
     on_the_other("tbk-store", "remove", there, identify(data))
     named = {part["name"] for entry in json.loads(github.git("show", "main:metadata.json"))["backups"]
              for part in entry.get("parts", [])}
@@ -417,7 +417,7 @@ def test_replacing_removes_what_was_there(github):
     assert not [name for name in github.git("ls-tree", "-r", "--name-only", "HEAD").split() if "backups/" in name]
 
 
-# Going on
+# Resuming
 
 
 def test_an_upload_that_broke_off_goes_on_with_the_missing_blobs(github):
@@ -456,7 +456,7 @@ def test_a_starter_is_replaced(github):
 
 @pytest.mark.parametrize("placement", ["git", pytest.param("release", marks=pytest.mark.soak)])
 def test_parts_that_are_alike_are_kept_once(github, placement):
-    """No real archive has such parts; a file that only looks like one may."""
+    """No real archive has equal parts; a file that only looks like an archive may."""
     size = PART if placement == "git" else 256 * MIB
     front = archive(1, 0)[:-8]
     data = front + struct.pack(">Q", 3 * size - len(front) - 8) + bytes(3 * size - len(front) - 8)
@@ -477,7 +477,7 @@ def test_memory_does_not_grow_with_the_archive(github, placement):
         file.write_bytes(archive(megabytes, megabytes * MIB))
         with file.open("rb") as data:
             pushed = github.measure("tbk-push", github.address, "--placement", placement, "-q", stdin=data)
-        # How many parts are on their way at once depends on the moment.
+        # How many parts are transferred at once depends on timing.
         pulled = [github.measure("tbk-pull", github.address, "latest", "-o", str(github.scratch / "copy")) for _ in range(2)]
         assert (github.scratch / "copy").read_bytes() == file.read_bytes()
         peaks.append(([pushed], pulled))

@@ -1,4 +1,4 @@
-"""A group is named by its whole id or a beginning of it, and one that the store does not have is not begun by mistake."""
+"""A group is named by its id or a prefix of it; a group that the store does not have is not created by mistake."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_a_group_begins_when_it_is_said_to_be_new(tbk, store):
     assert tbk.run("tbk-pull", store, "--list", "--group", "d3e3", "--new-group").out == b""
     tbk.run("tbk-push", store, "--group", "d3e3", "--new-group", input=archive(6))
     assert groups(store)[-1] == "d3e3"
-    # From then on it is one, whatever else begins so.
+    # Now it is a group, whatever other ids it is a prefix of.
     tbk.run("tbk-push", store, "--group", "d3e3", input=archive(8))
     assert groups(store)[-2:] == ["d3e3", "d3e3"]
     for command in ("tbk-pull", "tbk-push", "tbk-prune"):
@@ -117,7 +117,7 @@ def test_a_profile_joins_no_group_that_is_not_there(profiles, tmp_path, group, s
     before = group_of(profiles, "b")
     profiles.run("profile", "edit", "b", "--group", group, status=status)
     assert group_of(profiles, "b") == before
-    # Nor one of another profile, whatever it is called.
+    # Nor a prefix of another profile's group.
     profiles.run("profile", "edit", "b", "--group", group_of(profiles, "a")[:8], status=64)
     assert group_of(profiles, "b") == before
     profiles.run("run", "b")

@@ -1,4 +1,4 @@
-"""What a ledger says of a backup, and what the archive says: an altered ledger is found out by whoever opens."""
+"""What the ledger says about a backup, and what the archive says: an altered ledger is detected on opening."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def store(tbk, small, tmp_path):
 
 
 def forget(home):
-    """What this machine has seen of stores: one that it never met can say what it likes."""
+    """Deletes what this machine has seen of stores: it can notice nothing in a store that it sees for the first time."""
     shutil.rmtree(home / "state", ignore_errors=True)
 
 
@@ -138,7 +138,7 @@ def test_a_backup_that_the_ledger_calls_empty_is_not_passed_over(dash, small, tm
 def test_the_group_is_under_the_tag(tbk, store, small):
     archive = tbk.run("tbk-pull", store, "latest").out
     assert json.loads(tbk.open(archive, "--manifest").out)["group"] == "ours"
-    # One that names none goes into any.
+    # An archive that names no group is accepted into any.
     plain = tbk.seal(small)
     assert "group" not in json.loads(tbk.open(plain, "--manifest").out)
     receipt = tbk.scratch / "receipt"

@@ -1,4 +1,4 @@
-"""The store has lost an archive that its ledger names, or a part of it: what is said, and what is built on it."""
+"""The store has lost an archive, or part of it: what is reported, and what becomes of the backups based on it."""
 
 import json
 import pathlib
@@ -61,7 +61,7 @@ def test_a_run_over_a_lost_archive_is_full(chain, small, tmp_path, loss, number,
         assert b"warning: " in said and lost[:12].encode() in said
     assert [entry["mode"] for entry in entries(chain)] == ["full", "incremental", "full"]
     assert restored(chain, tmp_path) == snapshot(small)
-    # From then on all is as before.
+    # After that everything is as before.
     (pathlib.Path(small) / "fourth").write_bytes(b"4")
     assert b"warning" not in chain.run("run", "p").stderr
     assert entries(chain)[-1]["depends_on"] == [entries(chain)[-2]["id"]]
@@ -98,7 +98,7 @@ def test_nothing_is_pushed_over_a_lost_archive(tbk, small, tmp_path):
         refused = tbk.run("tbk-push", store, "--receipt", second, input=base, status=75)
         assert receipt["id"].encode() in refused.err and b"full backup" in refused.err
         assert snapshot(store) == before
-    # The archive is put back by pushing it again.
+    # Pushing the archive again restores it.
     assert tbk.run("tbk-push", store, "--receipt", first, input=base).out
     assert tbk.run("tbk-pull", store, "latest").out == base
     tbk.run("tbk-push", store, "--receipt", second, input=base)
@@ -164,7 +164,7 @@ def test_pruning_leaves_one_that_can_be_restored(shell, small):
     assert [entry["id"] for entry in entries(shell)] == ids
     shell.run("prune", "p", "--keep-last", "2", "--yes")
     shell.run("restore", ids[1][:12], "-p", "p", "--to", shell.tbk.scratch / "out")
-    # A run makes one that can.
+    # A new run makes a backup that can be restored.
     shell.run("profile", "edit", "p", "--max-backups", "1")
     shell.run("run", "p")
     assert len(entries(shell)) == 1
@@ -174,7 +174,7 @@ def test_on_github_one_request_compares_all(github):
     for seed in (1, 2):
         github.push(archive(seed))
     github.push(archive(3), "--placement", "release")
-    # What a tree holds does not change: the next command need not ask.
+    # A tree never changes: the next command need not request it again.
     for requests in (1, 0):
         github.clear_log()
         rows = columns(github.pull("--list", "--present").out)
@@ -201,7 +201,7 @@ def test_on_github_a_listing_that_is_cut_short_is_completed(github):
     path = f"backups/backup_{identify(archive(2))[:12]}.tbk"
     sha = github.git("rev-parse", f"HEAD:{path}").strip()
     github.call("DELETE", f"contents/{path}", {"message": "x", "sha": sha})
-    # More names than one answer holds, all of them before ours.
+    # More names than one response holds, all of them sorted before ours.
     head = github.call("GET", "branches/main")["commit"]
     blob = github.call("POST", "git/blobs", {"content": "x", "encoding": "utf-8"})["sha"]
     tree = github.call("POST", "git/trees", {"base_tree": head["commit"]["tree"]["sha"], "tree": [

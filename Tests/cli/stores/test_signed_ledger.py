@@ -1,4 +1,4 @@
-"""Signed ledgers: what openssl makes of the signature, every tampering, several machines, the verbs above."""
+"""Signed ledgers: openssl verifies them, any change is detected; several machines; the verbs."""
 
 import base64
 import hashlib
@@ -16,11 +16,11 @@ from test_sign import openssl_verify, plain, sealed  # noqa: F401, fixtures
 KEY_PASSWORD = b"the password of the key"
 
 
-# The documented bytes, by another implementation
+# The documented bytes, by an independent implementation
 
 
 def signed_bytes(ledger):
-    """tbk(5): the prefix, and the canonical JSON of everything but the signature."""
+    """tbk(5): the prefix, and the canonical JSON of everything except the signature."""
     rest = {key: value for key, value in ledger.items() if key != "ledger_signature"}
     return b"termbackup-ledger-v1\n" + json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")
 
@@ -31,7 +31,7 @@ def fingerprint(public):
 
 
 def sign_ledger(ledger, key):
-    """The ledger, signed by a private key of Python's."""
+    """The ledger, signed with a private key of the Python package cryptography."""
     raw = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     signature = {"key": hashlib.sha256(raw).hexdigest(), "signature": key.sign(signed_bytes(ledger)).hex()}
     return {**ledger, "ledger_signature": signature}
@@ -44,7 +44,7 @@ def tree(top, content):
 
 
 class Signed:
-    """A directory store of three backups whose ledger is signed by one key."""
+    """A directory store with three backups and a ledger signed by one key."""
 
     def __init__(self, tbk, keys, tmp_path):
         self.tbk, self.keys = tbk, keys
@@ -184,7 +184,7 @@ def test_a_key_that_is_not_trusted_where_others_are_is_refused(signed, tbk, tmp_
         assert b"not trusted" in result.err and result.out == b""
     there = signed.machine()
     signed.pull("--list", "--verify-key", keys[1], "--verify-key", signed.keys.public, **there)
-    # The key was trusted for that time; that the store is signed is known from then on.
+    # The key was trusted only for that command, but the machine remembers that the store is signed.
     ledger = signed.read()
     del ledger["ledger_signature"]
     signed.write(ledger)
@@ -212,7 +212,7 @@ def test_a_store_that_was_seen_signed_stays_so_until_told(signed, tmp_path):
     ledger = signed.read()
     del ledger["ledger_signature"]
     signed.write(ledger)
-    # The machine that wrote it.
+    # The machine that wrote the ledger.
     result = signed.pull("--list", status=65)
     assert b"was signed, and is not now" in result.err and b"--accept-store-state" in result.err
     assert b"was signed" in signed.push(signed.archives[0], "--group", "x", status=65).err
@@ -318,7 +318,7 @@ def test_the_password_of_the_key_comes_from_every_place(tbk, sealed, tmp_path): 
     push(env={"TERMBACKUP_KEY_PASSWORD_COMMAND": f"cat '{file}'"})
     push(env={"TERMBACKUP_KEY_PASSWORD": PASSWORD.decode()})
     push("--key-password-file", file, env={"TERMBACKUP_KEY_PASSWORD": "wrong"})
-    # That of the backups is another one.
+    # The password of the backups is a different one.
     push(env={"TERMBACKUP_PASSWORD_FILE": str(file)}, status=64)
 
 
@@ -329,7 +329,7 @@ def test_the_key_files_of_termbackup_6_sign(encrypted, tbk, tmp_path):
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
     private = put(tmp_path / "signing_key.pem", key.private_bytes(*form, hidden))
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    # Where that tool has its public key, it is trusted.
+    # A public key in the directory of TermBackup 6 is trusted.
     put(tbk.home / ".termbackup" / "signing_key.pub", pem)
     store = tmp_path / "store"
     store.mkdir()
@@ -353,7 +353,7 @@ def test_two_machines_write_in_turn(signed, tbk, tmp_path):
             signed.push(tbk.seal(source), key=private, **bob)
     reader = signed.machine(signed.keys.public, public)
     assert len(signed.pull("--list", "--require-signature", **reader).lines) == 7
-    # One that knows the first key alone sees what the second one wrote as another's.
+    # A machine that trusts only the first key refuses a ledger signed by the second one.
     source = tree(tmp_path / "last", b"last")
     signed.push(tbk.seal(source), key=private, **bob)
     assert b"not trusted" in signed.pull("--list", status=65, **signed.machine(signed.keys.public)).err
@@ -398,7 +398,7 @@ def ledger_of(shell):
 
 
 def check_ledger(shell):
-    """Verifies the ledger and every archive, with nothing of ours."""
+    """Verifies the ledger and every archive without our programs."""
     key = serialization.load_pem_public_key((shell.home / "signing_key.pub").read_bytes())
     ledger = ledger_of(shell)
     key.verify(bytes.fromhex(ledger["ledger_signature"]["signature"]), signed_bytes(ledger))
@@ -415,7 +415,7 @@ def test_runs_are_signed_with_a_key_under_the_password_of_the_backups(shell):
     serialization.load_pem_private_key(private.read_bytes(), PASSWORD)
     report = json.loads(shell.run("run", "p", "--json").stdout)
     assert report["status"] == "success"
-    # The password check came first, signed as well.
+    # The password check was stored first, and its ledger is signed as well.
     assert check_ledger(shell)["sequence"] == 2
     put(shell.source / "more", b"more\n")
     shell.run("run", "p")
@@ -454,7 +454,7 @@ def test_a_key_has_a_password_of_its_own(shell, tmp_path):
 
 
 def test_both_passwords_are_handed_on_and_no_child_can_read_them(shell, tmp_path):
-    """A command that gives one password sees neither; the other one comes from the environment."""
+    """A command that prints one password sees neither; the other password comes from the environment."""
     seen = tmp_path / "seen"
     command = tmp_path / "command"
     put(command, b'#!/bin/sh\nenv >>"%s"\nprintf %%s "$1"\n' % os.fsencode(seen), mode=0o755)
@@ -477,7 +477,7 @@ def test_a_key_that_is_there_stays_and_a_new_one_trusts_the_old(shell, tmp_path)
     shell.run("generate-key", "--force")
     new = (shell.home / "signing_key.pub").read_bytes()
     assert new != old and [file.read_bytes() for file in (shell.home / "trusted_keys").iterdir()] == [old]
-    # The ledger by the old one is believed, and the next one is by the new one.
+    # The ledger signed by the old key is accepted, and the next one is signed by the new key.
     shell.run("list", "p", "--require-signature")
     put(shell.source / "more", b"more\n")
     shell.run("run", "p")
@@ -493,7 +493,7 @@ def test_making_a_key_asks_for_its_password_twice_and_whether_to_sign(shell):
     assert status == 0 and KEY_PASSWORD not in shown
     serialization.load_pem_private_key((shell.home / "signing_key.pem").read_bytes(), KEY_PASSWORD)
     assert json.loads((shell.home / "config.json").read_text())["signing_enabled"] is True
-    # A run asks for the backup's first, and for that of the key where it is another one.
+    # A run asks for the password of the backup first, then for the key's if it is different.
     answers = [(b"Password: ", PASSWORD), (b"Password again: ", PASSWORD), (b"Password of the key: ", KEY_PASSWORD)]
     status, shown = on_terminal(shell, answers, "run", "p")
     assert status == 0, shown
@@ -544,7 +544,7 @@ def test_a_ledger_that_was_altered_is_refused_by_every_verb(shell):
 
 
 def test_an_archive_whose_signature_does_not_hold_is_told(shell):
-    """By somebody who can sign ledgers: the ledger is in order, the archive is another's."""
+    """Changed by someone who can sign ledgers: the ledger is valid, the signature of the archive is not."""
     shell.run("generate-key", "--enable")
     shell.run("run", "p")
     key = serialization.load_pem_private_key((shell.home / "signing_key.pem").read_bytes(), PASSWORD)
@@ -587,7 +587,7 @@ def test_a_stripped_ledger_is_neither_built_on_nor_signed(signed):
     for command in (["tbk-push", signed.path, "--group", "g"], ["tbk-store", "remove", signed.path, newest]):
         result = signed.tbk.run(*command, *key, input=signed.archives[2], status=65, **signed.machine())
         assert b"is not signed" in result.err and b"tbk-store adopt" in result.err
-    # Nor by a machine that has no key and trusts that of another.
+    # Nor by a machine without a key that trusts another machine's.
     there = signed.machine(signed.keys.public)
     result = signed.tbk.run("tbk-push", signed.path, input=signed.archives[2], status=65, **there)
     assert b"is not signed" in result.err and snapshot(signed.path) == before

@@ -1,6 +1,6 @@
-"""Stores by helpers: what tbk-push and the others do when the program behind a store does not do its part.
+"""Stores with helpers: how tbk-push and the others behave when the helper fails.
 
-store_helper.py is the program, with a compare-and-swap that is real; rclone is driven for itself.
+store_helper.py is the helper, with a real compare-and-swap; rclone is tested separately.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ QUICK = ["--max-wait", "0"]
 
 
 class Place:
-    """A directory behind the helper, and archives to put there."""
+    """A directory behind the helper, and archives to store there."""
 
     def __init__(self, tbk, tmp_path, archives):
         self.tbk = tbk
@@ -50,7 +50,7 @@ class Place:
         return pathlib.Path(f"{self.root}.log").read_text().splitlines()
 
     def processes(self):
-        """Helpers of this place that run."""
+        """Running helpers of this place."""
         found = []
         for process in pathlib.Path("/proc").glob("[0-9]*"):
             try:
@@ -62,7 +62,7 @@ class Place:
         return found
 
     def alone(self):
-        """No helper outlives the command that ran it."""
+        """Checks that no helper outlives the command that started it."""
         deadline = time.monotonic() + PATIENCE
         while self.processes():
             assert time.monotonic() < deadline, self.processes()
@@ -85,7 +85,7 @@ def place(tbk, tmp_path, archives):
     return Place(tbk, tmp_path, archives)
 
 
-# What goes in comes out
+# Storing and reading
 
 
 def test_backups_go_in_and_come_out(place):
@@ -103,7 +103,7 @@ def test_backups_go_in_and_come_out(place):
 
 
 def test_of_a_file_no_copy_is_made(place, tmp_path):
-    """What comes through a pipe is kept until it is put; a file is there already."""
+    """An archive from a pipe is spooled until it is stored; a file need not be."""
     nowhere = {"TMPDIR": str(tmp_path / "nowhere")}
     put(tmp_path / "archive", place.archives[0])
     with open(tmp_path / "archive", "rb") as file:
@@ -117,7 +117,7 @@ def test_of_a_file_no_copy_is_made(place, tmp_path):
 
 
 def test_the_store_is_a_directory_like_any_other(place):
-    """Objects and ledger have the names they have everywhere."""
+    """Objects and ledger have the same names as in a directory store."""
     place.push(0)
     direct = place.tbk.run("tbk-pull", str(place.root), "latest", env={"TERMBACKUP_HOME": str(place.tbk.scratch / "other")})
     assert direct.out == place.archives[0]
@@ -138,7 +138,7 @@ def test_a_helper_sees_no_secret_and_no_descriptor(place):
     for name, value in SECRETS.items():
         assert name.encode() + b"=" not in seen and value.encode() not in seen, name
     assert b"RCLONE_CONFIG=/kept" in seen and b"PATH=" in seen
-    # Its standard streams, the log, and those of the listing itself.
+    # Its standard streams, the log, and the descriptors that the listing itself uses.
     descriptors = seen.split(b"descriptors ")[1].split()
     assert {b"0", b"1", b"2"} <= set(descriptors) and len(descriptors) <= 7
 
@@ -172,7 +172,7 @@ STATUSES = {
 STEPS = ["hello", "get", "stat", "put", "swap"]
 
 
-# Each fault at one of the steps in turn, and at the others in `make soak`.
+# Each fault at one step, rotating; at all steps in `make soak`.
 @pytest.mark.parametrize("fault, step", [
     pytest.param(fault, step, marks=[pytest.mark.soak] if at % len(STEPS) != number else [])
     for at, fault in enumerate(sorted(STATUSES)) for number, step in enumerate(STEPS)])
@@ -186,7 +186,7 @@ def test_a_push_past_a_fault_lists_nothing_half(place, fault, step):
     place.alone()
     assert place.ids() == [first]
     assert place.pull(first).out == place.archives[0]
-    # What it left is in nobody's way.
+    # Its leftovers do not block the next push.
     place.push(1)
     assert len(place.ids()) == 2
     assert place.pull("latest").out == place.archives[1]
@@ -219,11 +219,11 @@ def test_a_listing_without_end_is_ended(place):
 @pytest.mark.parametrize("fault", ["number", "huge", "zeros", "minus", "more", "version", "short", "long", "altered"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_lies_about_bytes_are_found_out(place, fault, number):
-    """Of the ledger, and then of an archive."""
+    """Of the ledger first, then of an archive."""
     place.push(0)
     done = place.pull("latest", *QUICK, status=None, env={"HELPER_FAULT": f"{fault}@get.{number}"})
     if (fault, number) == ("long", 2):
-        # Nothing is asked after it: what follows the archive is never read.
+        # The archive is the last request: what follows it is never read.
         assert (done.status, done.out) == (0, place.archives[0])
     else:
         assert done.status in (65, 75) and done.out != place.archives[0], done.err
@@ -276,7 +276,7 @@ def test_leftovers_go_when_they_are_old(place):
     assert place.pull("latest").out == place.archives[0]
 
 
-# A helper that is slow
+# A slow helper
 
 
 @pytest.mark.parametrize("fault,arguments", [
@@ -299,7 +299,7 @@ def test_a_helper_that_is_slow_is_waited_for(place):
     assert place.pull("latest", "--max-wait", "5", env={"HELPER_FAULT": "slow@get.2"}).out == data
 
 
-# A place that is full
+# A full store
 
 
 def test_what_removes_needs_no_room(place):
@@ -309,7 +309,7 @@ def test_what_removes_needs_no_room(place):
         before = len(place.log())
         place.tbk.run(*command, env={"HELPER_FAULT": "full@swap.1"})
         requests = [line.split()[:2] for line in place.log()[before:]]
-        # It is taken away, and put back when there is room again.
+        # The reserve is removed, and restored when there is room again.
         assert requests.index(["remove", "journal/reserve"]) < max(
             at for at, request in enumerate(requests) if request[0] == "swap")
         assert requests[-1] == ["put", "journal/reserve"]
@@ -389,7 +389,7 @@ def test_writers_at_once_lose_no_entry(place, small, swapping):
 
 @pytest.mark.parametrize("swapping", ["swap-locked", "swap-checked"])
 def test_a_ledger_that_was_written_over_is_written_again(place, swapping):
-    """A helper that cannot compare and swap in one step is asked again what is there."""
+    """With a helper that cannot compare and swap atomically, the ledger is read again after the swap."""
     place.push(0)
     done = place.push(1, env={"HELPER_FAULT": "lost@swap", "HELPER_SWAP": swapping})
     assert len(place.ids()) == 2
@@ -420,7 +420,7 @@ def wait_for(place, word, number=1):
 SIGNALS = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
 
 
-# At each step by one signal, and by the others in `make soak`.
+# At each step one signal; all of them in `make soak`.
 @pytest.mark.parametrize("step, number", [
     pytest.param(step, number, marks=[pytest.mark.soak] if at % len(SIGNALS) != other else [])
     for at, step in enumerate(["hello", "get", "stat backups", "put", "swap", "remove"])
@@ -511,7 +511,7 @@ def test_rclone_keeps_backups(remote):
     assert remote.pull("latest").out == remote.archives[1]
     remote.tbk.run("tbk-prune", remote.address, "--keep-last", "1")
     assert remote.ids() == [second]
-    # Nothing else is left there but what removing from a full disk needs, and nothing here.
+    # The store contains nothing else except the reserve for removals on a full disk; the machine has no leftovers.
     files = sorted(str(path.relative_to(remote.root)) for path in remote.root.rglob("*") if path.is_file())
     assert files == [f"backups/backup_{second[:12]}.tbk", "journal/reserve", "metadata.json"]
     assert remote.tbk.leftovers() == []
@@ -574,7 +574,7 @@ def test_a_lock_of_a_writer_that_died_is_removed_when_it_is_old(remote):
 
 
 def test_a_ledger_whose_writing_was_cut_short_is_there_all_the_same(remote):
-    """The new one is whole beside it; the one in its place is in pieces, or gone."""
+    """The complete new ledger is in the file beside it; the ledger's own file is torn or missing."""
     remote.push(0)
     old = (remote.root / "metadata.json").read_bytes()
     remote.push(1)
@@ -587,7 +587,7 @@ def test_a_ledger_whose_writing_was_cut_short_is_there_all_the_same(remote):
         if torn is not None:
             (remote.root / "metadata.json").write_bytes(torn)
         assert remote.ids() == ids
-    # The one beside it came only half: the one in its place stands.
+    # The file beside it is torn: the ledger itself is used.
     (remote.root / "metadata.json").write_bytes(new)
     beside.write_bytes(new[:50])
     assert remote.ids() == ids
@@ -631,7 +631,7 @@ def test_a_helper_killed_after_any_call_of_rclone_loses_nothing(remote, tmp_path
         remote.alone()
         for lock in remote.root.glob("tbk-lock-*"):
             os.utime(lock, (time.time() - 1000,) * 2)
-        # Whatever moment it was: all that was there is, and the next one goes through.
+        # Whenever it was killed: earlier backups are still there, and the next push succeeds.
         assert remote.ids()[0] == first and len(remote.ids()) in (1, 2)
         second = remote.push(1).lines[0].split("\t")[0]
         assert remote.ids() == [first, second]
@@ -647,7 +647,7 @@ def test_a_profile_keeps_its_backups_with_rclone(shell, remote, small, tmp_path)
     assert len(shell.ids("docs")) == 1
     shell.run("restore", "latest", "-p", "docs", "--to", tmp_path / "again")
     assert (tmp_path / "again" / "plain").read_bytes() == b"plain\n"
-    # As cron does it: the helper is beside the commands, and PATH does not lead there.
+    # As under cron: the helper is next to the commands, but not in PATH.
     put(os.path.join(small, "plain"), b"changed\n")
     shell.run("run", "docs", env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
     assert len(shell.ids("docs")) == 2

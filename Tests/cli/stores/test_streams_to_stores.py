@@ -1,4 +1,4 @@
-"""Archives of suite 3 and age on their way into a store and out of it: no temporary file, and what is cut is not stored."""
+"""Archives of suite 3 and age streamed to and from a store: no temporary file, and a truncated one is not stored."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ SUITES = {"3": [*FAST, "--suite", "3"], "age": ["-r", IDENTITY.recipient]}
 MIB = 1 << 20
 HELD_BACK = 128 << 10
 TRAILER = 16
-# At the end of an archive that was found to be damaged while it was sent.
+# At the end of an archive that turned out to be damaged while it was sent.
 MARK = b"TBKCHAIN DAMAGED"
 
 
@@ -29,7 +29,7 @@ def nowhere(tmp_path):
 
 
 def chunked(size, seed=1):
-    """What a store looks at of an archive of suite 3, `size` bytes in all."""
+    """The parts of an archive of suite 3 that a store checks, `size` bytes in all."""
     header = frames.header3().pack()
     length = size - len(header) - TRAILER
     numbers = random.Random(seed)
@@ -39,7 +39,7 @@ def chunked(size, seed=1):
 
 @pytest.fixture
 def large(tmp_path):
-    """A tree of which the archive has many chunks."""
+    """A tree whose archive has many chunks."""
     top = tmp_path / "large"
     for at in range(3):
         put(top / f"{at}", random.Random(at).randbytes(700_000))
@@ -59,7 +59,7 @@ def key(tmp_path):
 
 @pytest.fixture
 def sealed(tbk, large, tmp_path):
-    """(the archive, its receipt's path) in a suite."""
+    """Returns a function: (the archive, the path of its receipt) in a suite."""
     def run(suite):
         receipt = tmp_path / "receipt"
         archive = tbk.run("tbk-seal", *SUITES[suite], "--receipt", receipt, large,
@@ -93,7 +93,7 @@ def test_no_temporary_file_is_made(suite, sealed, store, tbk, key, large, tmp_pa
 @some(16)
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_pipe_that_is_cut_publishes_nothing(suite, stride, sealed, store, tbk):
-    """Cut at, before and behind every border of a chunk, and in header and trailer."""
+    """Cut at, before and after every chunk boundary, and within header and trailer."""
     archive, receipt = sealed(suite)
     chunk = 16_400 if suite == "3" else 65_552
     first = 56 + 56 if suite == "3" else archive.index(b"\n---") + 5 + 43 + 1 + 16
@@ -109,7 +109,7 @@ def test_a_pipe_that_is_cut_publishes_nothing(suite, stride, sealed, store, tbk)
 @pytest.mark.parametrize("how", ["killed", "fails"])
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_producer_that_dies_publishes_nothing(suite, how, stride, store, tbk, tmp_path):
-    """tbk-seal | tbk-push, of which the first is killed, or fails, after so many bytes of its input."""
+    """tbk-seal | tbk-push; tbk-seal is killed, or fails, after this many bytes of input."""
     receipt, manifest = tmp_path / "receipt", tmp_path / "manifest"
     for size in (0, 1, 700, 16_384, 100_000, 1_000_000, 4_194_304, 4_194_305, 9_000_000)[::stride]:
         end = "kill -9 $PPID; sleep 60" if how == "killed" else "exit 1"
@@ -162,7 +162,7 @@ def test_what_the_store_has_altered_arrives_cut(suite, sealed, store, tbk, key, 
         out = tmp_path / "copy"
         tbk.run("tbk-pull", store, "latest", "-o", out, status=65)
         assert not out.exists() and not (tmp_path / "out").exists()
-        # Where gaps are sent, nothing of what is wrong is.
+        # With --each, which marks gaps, nothing of a damaged archive is sent.
         done = tbk.run("tbk-pull", store, "--each", status={3, 65})
         assert archive[:64] not in done.out
     assert tbk.leftovers() == []
@@ -178,7 +178,7 @@ def test_another_archive_than_the_announced_one_is_refused_in_every_suite(tbk, s
     assert len(tbk.run("tbk-pull", store, "--list").lines) == 2
 
 
-# On a network
+# Over the network
 
 
 def test_a_stream_goes_to_github_and_comes_back(github, tmp_path):
@@ -218,7 +218,7 @@ def test_a_file_goes_to_github_without_a_copy_of_it(github, tmp_path, suite, pla
 
 
 def test_a_pipe_in_suite_1_goes_to_github_and_comes_back(github):
-    """Its header says how much there is, and it is sent part by part as it comes."""
+    """Its header gives its size, and its parts are uploaded as they arrive."""
     data = suite1(1, 30 * MIB)
     for cut in (100, 24 * MIB, 24 * MIB + 1, len(data) - 1):
         github.push(data[:cut], status=65)
@@ -244,7 +244,7 @@ def test_many_from_a_network_are_sent_as_they_come_and_what_is_damaged_is_marked
         assert said.startswith(b"corrupt\t") and b"its archive is not what the ledger says" in said
         tbk.open(done.out, "--chain", "-i", key, "-C", tmp_path / "out", status={65, 77})
         assert not (tmp_path / "out").exists()
-    # A mark in an archive that is whole is nothing but bytes.
+    # In an undamaged archive the mark is data like any other.
     put(tmp_path / "marked", archive[:-len(MARK)] + MARK)
     framed = series[:-len(archive)] + (tmp_path / "marked").read_bytes()
     assert tbk.open(framed, "--verify", "--each", "-i", key, status=1).out.startswith(b"corrupt\t")
@@ -258,7 +258,7 @@ def test_a_chain_with_a_damaged_archive_is_sent_as_it_comes(github, tbk, tmp_pat
     first = place.back_up(top, "--suite", "3", push=["--placement", "release"])
     put(top / "new", random.Random(2).randbytes(900_000))
     place.back_up(top, "--suite", "3", previous=place.manifest(first), push=["--placement", "release"])
-    # The archive of the first comes second.
+    # The first backup's archive comes second.
     github.fault(method="GET", origin="storage", corrupt_response=1000, skip=1)
     done = tbk.run("tbk-pull", github.address, "latest", "--chain", "--partial", env=nowhere(tmp_path), status=3)
     assert done.out.endswith(MARK)
@@ -279,11 +279,11 @@ def test_a_stream_to_github_that_is_cut_publishes_nothing(github):
 @pytest.mark.soak
 @pytest.mark.parametrize("suite", ["1", "3"])
 def test_a_few_parts_of_a_stream_are_kept_at_a_time(github, suite):
-    """Five parts in commits, of which four are here at once: a fifth would not fit."""
+    """Five parts in commits, of which four are held at once: a fifth would exceed the limit."""
     size = 4 * 24 * MIB + 5 * MIB
     data = chunked(size)
     if suite == "1":
-        # As much as the other, to the byte.
+        # Exactly as large as the other one.
         data = suite1(1, size - (len(suite1(1, MIB)) - MIB))
         assert len(data) == size
     github.push(data, "--placement", "git", limits={"fsize": 4 * 24 * MIB})

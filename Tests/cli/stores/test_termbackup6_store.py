@@ -1,4 +1,4 @@
-"""Stores of TermBackup 6 in the verbs: a person who goes on with its profile, its store and its password."""
+"""Stores of TermBackup 6 with the verbs: a user continues with the same profile, store and password."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ class OldStore:
             put(self.path / name, data)
 
     def change(self, *numbers, **members):
-        """Lets the ledger say something else of some backups."""
+        """Changes the ledger's entries of these backups."""
         for number in numbers:
             self.entries[number].update(members)
         self.write()
@@ -105,7 +105,7 @@ def test_a_user_of_termbackup_6_goes_on_and_keeps_all_backups(old, tmp_path):
     short = [id[:12] for id in old.ids]
     assert shell.ids("o") == short
     put(old.source / "later", b"later\n")
-    # A preview writes nothing; another password than that of the backups is no new beginning.
+    # A dry run writes nothing; a password other than that of the backups is refused.
     before = old.ledger()
     shell.run("run", "o", "--dry-run")
     assert b"not the password" in shell.run("run", "o", password=NEW, status=77).stderr
@@ -125,7 +125,7 @@ def test_a_user_of_termbackup_6_goes_on_and_keeps_all_backups(old, tmp_path):
     told = json.loads(shell.run("rotate-key", "o", "--new-password-file", tmp_path / "new password", "--json").stdout)
     assert (told["rotated_count"], told["already_count"]) == (5, 0)
     assert old.restored(2, tmp_path, password=NEW)[1] == old.states[2]
-    # TermBackup 6's go with the others, by one rule for all of them.
+    # Backups of TermBackup 6 are removed by the same rule as the others.
     shown = shell.run("prune", "o", "--keep-last", "1", "--yes").stdout
     assert b"Removed 4 of 5" in shown and len(shell.ids("o")) == 1
 
@@ -153,12 +153,12 @@ def test_the_backups_in_no_group_are_those_of_the_profiles_that_had_none(old, sm
     old.write()
     shell.run("run", "fresh", password=NEW)
     assert len(shell.ids("fresh")) == 1 and shell.ids("o") == [id[:12] for id in old.ids]
-    # What is told there.
+    # As the message suggests.
     shell.run("profile", "edit", "fresh", "--ungrouped")
     assert len(shell.ids("fresh")) == 4
     shell.run("profile", "edit", "fresh", "--unset", "ungrouped")
     assert len(shell.ids("fresh")) == 1
-    # Where there are others too, they are what is shown.
+    # If the store has other groups, the message names those instead.
     shell.run("profile", "delete", "fresh")
     shell.run("profile", "create", "third", "--source", small, "--repo", old.path)
     said = shell.run("list", "third").stderr
@@ -217,7 +217,7 @@ def test_consolidate_refuses_with_a_way_out(old):
     assert b"run --full" in old.shell.run("consolidate", "o", old.ids[2], status=64).stderr
 
 
-# Signatures of its archives, under a ledger that is none
+# Signatures of its archives, with an unsigned ledger
 
 
 def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
@@ -232,13 +232,13 @@ def test_restore_holds_the_archive_against_its_signature(old, tmp_path):
         entry["signature"] = done.out.hex()
     old.write()
     assert json.loads(old.restored(2, tmp_path, "--json")[0].stdout)["signature"] == "holds"
-    # Of one that it was made over.
+    # The signature of the backup that it is based on.
     old.change(1, signature="00" * 64)
     refused = shell.run("restore", old.ids[2], "-p", "o", "--to", tmp_path / "out", status=65)
     assert b"signature" in refused.stderr and old.ids[1][:12].encode() in refused.stderr
     assert b"--unvouched" in refused.stderr and not (tmp_path / "out").exists()
     assert old.restored(0, tmp_path)[1] == old.states[0]
-    # As its rotate-key leaves them all.
+    # As the rotate-key of TermBackup 6 leaves them all.
     old.change(2, signature="00" * 64)
     done, found = old.restored(2, tmp_path, "--unvouched", "--json")
     assert found == old.states[2] and json.loads(done.stdout)["signature"] == "none"
@@ -266,7 +266,7 @@ def test_archives_are_compared_with_their_signatures_before_they_are_sent(old, t
         return done, worth.read_text()
 
     assert [pulled(number)[1] for number in range(3)] == ["none\n", "holds\n", "holds\n"]
-    # The least of the chain: the first is not signed.
+    # The weakest result in the chain: the first archive is not signed.
     assert [opened(number)[1] for number in range(3)] == ["none\n"] * 3
     old.change(1, signature="00" * 64)
     done, word = pulled(1, status=65)
@@ -274,12 +274,12 @@ def test_archives_are_compared_with_their_signatures_before_they_are_sent(old, t
     done, word = pulled(1, "--unvouched")
     assert (done.out, word) == (old.files[f"backups/{old.entries[1]['filename']}"], "none\n")
     assert b"only the password vouches" in done.err
-    # What is based on it, too: the chain proves nothing of it.
+    # Without the chain, a backup based on it is not affected: its own signature is valid.
     assert pulled(2)[1] == "holds\n"
     done, word = opened(2, status=65)
     assert word == "fails\n" and old.ids[1].encode() in done.err and b"--unvouched" in done.err
     assert opened(2, "--unvouched")[1] == "none\n"
-    # Only what is lost or damaged is left out.
+    # --partial leaves out only lost or damaged archives.
     serve = ["--", old.shell.tbk.path("tbk-pull"), "--serve", "--signatures-out", worth, "-q", old.path]
     run("tbk-open", "--from", old.ids[2], "--partial", "--verify", *serve, status=65)
     put(old.path / "backups" / old.entries[1]["filename"], b"damaged")
@@ -293,11 +293,11 @@ def test_archives_are_compared_with_their_signatures_before_they_are_sent(old, t
         run("tbk-pull", old.path, *wrong, "--signatures-out", worth, status=64)
 
 
-# What its interrupted rotate-key left
+# Leftovers of its interrupted rotate-key
 
 
 def rename(old, number):
-    """As its rotate-key leaves an archive that it had sealed again when it was killed."""
+    """Renames an archive as TermBackup 6's rotate-key leaves it if it is killed after sealing it again."""
     name = old.entries[number]["filename"]
     whole = (old.path / "backups" / name).read_bytes()
     put(old.path / "backups" / f"new_{name}", whole)
@@ -321,7 +321,7 @@ def test_an_archive_under_another_name_is_taken_only_on_request(old, tmp_path):
     assert b"--unvouched" in refused.stderr and not target.exists()
     done, found = old.restored(2, tmp_path, "--unvouched")
     assert found == old.states[2] and b"does not vouch" in done.stderr
-    # Under another password: the ledger has neither its size nor its hash.
+    # Under another password: the ledger has neither their sizes nor their hashes.
     for number, archive in ((2, whole), (1, rename(old, 1)), (0, rename(old, 0))):
         name = f"new_{old.entries[number]['filename']}"
         put(old.path / "backups" / name, old.shell.tbk.run(
@@ -341,7 +341,7 @@ def test_a_signed_ledger_is_not_gone_around(old, tmp_path):
     pull = ["tbk-pull", old.path, old.ids[2]]
     run = old.shell.tbk.run
     assert b"does not vouch" in run(*pull, "--verify-key", public, status=69).err
-    # Nor where nobody can tell who signed it, nor on request.
+    # Nor if nobody can check the signature, nor on request.
     for more in ([], ["--unvouched"]):
         refused = run(*pull, *more, status=69)
         assert refused.out == b"" and b"is signed" in refused.err and b"--unvouched" not in refused.err
@@ -381,7 +381,7 @@ def test_patterns_go_on_to_mean_what_they_meant(old, tmp_path):
     old.shell.run("restore", "latest", "-p", "o", "--to", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out" / "build").iterdir()) == ["keep"]
     assert not (tmp_path / "out" / ".git").exists()
-    # With git's meaning it is said, wherever the profile is looked at.
+    # With git's rules, a notice is printed wherever the profile is read.
     for verb in ["edit", "o", "--unset", "exclude_rules"], ["validate"]:
         assert b"the pattern '!build/keep' has no effect" in old.shell.run("profile", *verb).stderr
     assert b"the pattern '!build/keep' has no effect below 'build'" in old.shell.run("run", "o").stderr

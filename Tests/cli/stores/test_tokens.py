@@ -1,4 +1,4 @@
-"""The token of a store on GitHub: where it is taken from, who gets to see it, and the verbs that care for it."""
+"""The token of a store on GitHub: its sources, which processes see it, and the verbs that manage it."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def hashed(token):
 
 @pytest.mark.parametrize("first", SOURCES)
 def test_the_first_place_that_has_a_token_gives_it(remote, session, tmp_path, first):
-    """Each place has a token of its own; those before `first` have none."""
+    """Each source has its own token; those before `first` have none."""
     shell = remote.shell
     shell.run("init", "-q")
     shell.run("profile", "create", "docs", "--source", tmp_path, "--repo", remote.name)
@@ -48,7 +48,7 @@ def test_the_first_place_that_has_a_token_gives_it(remote, session, tmp_path, fi
     done = shell.run("list", *arguments, "docs", env=environment)
     assert remote.used() == {hashed(tokens[first])}
     assert (b"'termbackup migrate'" in done.stderr) == (first == "config.json")
-    # The commands themselves know all these but the keyring.
+    # The commands know all of these sources except the keyring.
     if first != "keyring":
         for command in ("tbk-pull", f"github:{remote.name}", "--list"), ("tbk-token",):
             given = {**environment, "TERMBACKUP_HOME": str(shell.home)}
@@ -88,7 +88,7 @@ def test_what_is_no_token_is_refused_and_not_shown(remote, tmp_path, content):
 def test_an_empty_variable_is_no_token_but_an_error(remote, tmp_path):
     remote.profile(tmp_path)
     assert b"empty" in remote.shell.run("list", "docs", env={"TERMBACKUP_TOKEN": ""}, status=77).stderr
-    # GITHUB_TOKEN is everybody's.
+    # Other programs use GITHUB_TOKEN, too.
     assert b"no token" in remote.shell.run("list", "docs", env={"GITHUB_TOKEN": ""}, status=77).stderr
 
 
@@ -128,7 +128,7 @@ def test_a_locked_keyring_is_passed_over_with_a_warning(remote, session, tmp_pat
 
 
 def test_a_tree_on_github_comes_back_as_it_was(remote, session, tree, tmp_path):
-    """The token in the keyring, the password on a descriptor, both in one pipeline."""
+    """The token from the keyring and the password from a descriptor, both in one pipeline."""
     shell = remote.shell
     session.store(GOOD.encode())
     remote.profile(tree, "--mode", "incremental")
@@ -212,7 +212,7 @@ def test_the_wait_is_handed_on(remote, small, tmp_path):
     remote.server.fault(path="/repos/", times=-1, status=503)
     for verb in (["list", "docs"], ["run", "docs"], ["restore", "latest", "-p", "docs", "--to", tmp_path / "out"],
                  ["verify", "--all", "-p", "docs"], ["diff", "latest", "latest", "-p", "docs"]):
-        # Without it each would take a quarter of an hour, which is beyond PATIENCE.
+        # The default is a quarter of an hour, which exceeds PATIENCE.
         remote.run(*verb, "--max-wait", "1", status=75)
     for wrong in ("x", "-1", "86401", "99999999999999999999", ""):
         remote.run("list", "docs", "--max-wait", wrong, status=64)
@@ -243,7 +243,7 @@ def test_verify_does_not_take_a_store_out_of_reach_for_a_lost_backup(remote, sma
     listed = remote.server.log()
     remote.server.clear_log()
     remote.run("verify", "latest", "-p", "docs", "--no-mark")
-    # The last thing that is fetched is the archive.
+    # The archive is fetched last.
     path = re.escape(remote.server.log()[-1]["path"])
     assert listed
     remote.server.fault(path=f"^{path}$", times=-1, status=401, body='{"message": "Bad credentials"}')
@@ -264,7 +264,7 @@ def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
     while not remote.server.log():
         assert process.poll() is None and time.monotonic() - start < PATIENCE
         time.sleep(0.02)
-    # Only the shell itself is told.
+    # Only the shell itself gets the signal.
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
@@ -273,7 +273,7 @@ def test_a_signal_is_heard_while_the_network_is_silent(remote, small, verb):
 
 @pytest.mark.parametrize("source", ["keyring", "TERMBACKUP_TOKEN", "GITHUB_TOKEN", "--token-file", "config.json"])
 def test_no_process_has_a_secret_in_its_arguments_or_environment(remote, session, small, tmp_path, source):
-    """Every execve of a whole round, as the kernel sees it."""
+    """Checks every execve of these verbs, as seen by the kernel."""
     require("strace")
     shell = remote.shell
     trace = tmp_path / "trace"
@@ -299,7 +299,7 @@ def test_no_process_has_a_secret_in_its_arguments_or_environment(remote, session
         calls = trace.read_text(errors="replace").splitlines()
         names = {found[1] for line in calls if (found := re.search(r'execve\("[^"]*/(tbk-\w+)"', line))}
         assert names & {"tbk-pull", "tbk-push", "tbk-token"}, calls
-        # The first is the verb itself, which was told.
+        # The first call is the verb itself, to which the test passes the secret.
         seen = [line for line in calls[1:] if GOOD in line or PASSWORD.decode() in line]
         assert seen == [], verb
         if source not in ("TERMBACKUP_TOKEN", "GITHUB_TOKEN"):
@@ -341,7 +341,7 @@ def test_the_command_for_one_secret_does_not_get_the_other(remote, small, tmp_pa
     remote.profile(small)
     shell.run("run", "docs", *password, password=None, env=secret)
     shell.run("run", "docs", *token, password=None, env=secret)
-    # The commands themselves. What GITHUB_TOKEN is for, they cannot know before they look for a token.
+    # The commands themselves. They cannot know what GITHUB_TOKEN is for before they look for a token.
     shell.tbk.run("tbk-seal", "stream", "x", *password, "--", "env", password=None,
                   env={**secret, "GITHUB_TOKEN": ""})
     archive = shell.tbk.run("tbk-seal", "stream", *FAST, "x", "--", "env", env={
