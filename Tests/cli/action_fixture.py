@@ -1,7 +1,7 @@
-"""A small runner for workflows and composite actions, as far as this repository's own need one.
+"""A small runner for workflows and composite actions, as far as those of this repository need one.
 
-It fills in `${{ … }}` by looking it up, gives each step its environment, GITHUB_OUTPUT, GITHUB_PATH and
-GITHUB_STEP_SUMMARY, and reads what a step prints as GitHub's runner does: `::add-mask::` and `::stop-commands::`.
+It looks up `${{ … }}`, gives each step its environment, GITHUB_OUTPUT, GITHUB_PATH and GITHUB_STEP_SUMMARY, and
+interprets the output of steps like GitHub's runner: `::add-mask::` and `::stop-commands::`.
 """
 
 import functools
@@ -25,13 +25,13 @@ EXPRESSION = re.compile(r"\$\{\{\s*([\w.-]+)\s*\}\}")
 class Outcome:
     status: int = 0
     outputs: dict = field(default_factory=dict)
-    # What the runner shows, secrets replaced, and what it was sent.
+    # The log with secrets masked, and the output as it was.
     log: str = ""
     raw: str = ""
 
 
 def fill(text, context):
-    """A value of a workflow, with its expressions looked up. What is not there is empty, as on GitHub."""
+    """A value of a workflow, with its expressions looked up. A missing one is empty, as on GitHub."""
     def look_up(match):
         found = context
         for name in match[1].split("."):
@@ -41,7 +41,7 @@ def fill(text, context):
 
 
 class Runner:
-    """One job: a workspace, and what its steps leave for each other."""
+    """One job: a workspace, and what its steps pass to each other."""
 
     def __init__(self, folder, environment, secrets=None, **github):
         self.folder = folder
@@ -59,7 +59,7 @@ class Runner:
         self.steps = 0
 
     def run_job(self, job):
-        """Every step until one fails."""
+        """Runs every step until one fails."""
         self.context["env"] = {name: fill(value, self.context) for name, value in job.get("env", {}).items()}
         whole = Outcome()
         for step in job["steps"]:
@@ -81,7 +81,7 @@ class Runner:
         return self.run_action({name: fill(value, self.context) for name, value in step["with"].items()}, own)
 
     def run_action(self, given, environment=None):
-        """The action of this repository with these inputs."""
+        """Runs this repository's action with these inputs."""
         assert set(given) <= set(ACTION["inputs"]), "GitHub warns of inputs that are not declared"
         inputs = {}
         for name, declared in ACTION["inputs"].items():
@@ -102,7 +102,7 @@ class Runner:
     def run_script(self, step, context, environment):
         self.steps += 1
         script, output, path = (self.temporary / f"{self.steps}.{kind}" for kind in ("sh", "output", "path"))
-        # Expressions in a script are code from whoever wrote the value.
+        # An expression in a script would run code of whoever controls the value.
         assert "${{" not in step["run"], step
         script.write_text(step["run"])
         output.touch()
@@ -121,7 +121,7 @@ class Runner:
         return Outcome(done.returncode, outputs, self.shown(raw), raw)
 
     def shown(self, raw):
-        """What the log shows of it."""
+        """The output as the log shows it."""
         lines, stopped = [], None
         for line in raw.splitlines():
             if stopped is not None:
@@ -148,7 +148,7 @@ class Runner:
 
 
 def make_release(folder):
-    """The binary archive and SHA256SUMS where a release of this version has them; gives the version."""
+    """Creates the binary archive and SHA256SUMS, laid out like a release of this version; returns the version."""
     require("make", "gzip", "tar")
     if not (BIN / "tbk-seal").exists():
         absent("tbk-seal")
@@ -168,7 +168,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """(the address of a web server that has a release of me/project, its version, its directory)"""
+    """(the address of a web server with a release of me/project, its version, its directory)"""
     folder = tmp_path_factory.mktemp("site")
     version = make_release(folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))

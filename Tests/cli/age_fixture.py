@@ -24,7 +24,7 @@ def with_passphrase(message, text, log_n=10):
 
 @pytest.fixture
 def key(tbk, tmp_path):
-    """An identity file of ours."""
+    """An identity file written by tbk-keygen."""
     path = tmp_path / "key"
     tbk.run("tbk-keygen", "-o", path)
     return path

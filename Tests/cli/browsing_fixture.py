@@ -1,4 +1,4 @@
-"""A backed-up tree to look into."""
+"""A backup to browse."""
 
 import os
 import random
@@ -27,7 +27,7 @@ def make_tree(top):
 
 @pytest.fixture(params=["1", "3"])
 def backed_up(request, shell, tmp_path):
-    """A profile p in a suite, with an increment."""
+    """A profile p in each suite, with an increment."""
     source = make_tree(tmp_path / "source")
     shell.profile("p", source, "--mode", "incremental", "--cipher-suite", request.param)
     shell.run("run", "p")

@@ -1,10 +1,10 @@
-"""What the tests of the commands share.
+"""Shared by the tests of the commands.
 
-The commands are those of TERMBACKUP_BIN, else of the build tree (.build/suite/bin). A command that is
-not there skips the test by its name; under CI=true that is a failure.
+The commands are those in TERMBACKUP_BIN, by default those of the build tree (.build/suite/bin). If a command is
+missing, its tests are skipped; with CI=true they fail.
 
-A key that is derived at the costs of every day takes a tenth of a second of two cores: tbk-seal takes the least cost
-here, where it is not told another. Tests of the costs themselves run that of SUITE_BIN.
+Deriving a key at the default costs takes a tenth of a second on two cores: unless a test gives costs, tbk-seal uses the
+lowest ones here. Tests of the default costs run the tbk-seal in SUITE_BIN.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "reference")]
-# A file may use what another one has, in whichever folder that is.
+# A file may import from files in any of these folders.
 sys.path += [str(folder) for folder in sorted(HERE.iterdir()) if folder.is_dir()]
 
 from needs import absent, require  # noqa: E402, F401
@@ -40,7 +40,7 @@ COST = {"memory": 64, "time": 1, "lanes": 1}
 FAST = ["--memory", "64", "--iterations", "1", "--lanes", "1"]
 # The subcommands of tbk-seal.
 SEALS = ["tree", "stream", "tar", "reseal", "consolidate", "manifest"]
-# Every variable with a secret, or with the place of one.
+# Every variable with a secret, or with its source.
 SECRETS = {name: f"secret {at}." for at, name in enumerate([
     *(f"TERMBACKUP_{what}{place}" for place in ("", "_FILE", "_COMMAND")
       for what in ("PASSWORD", "OLD_PASSWORD", "NEW_PASSWORD", "KEY_PASSWORD", "IDENTITY_PASSWORD", "TOKEN",
@@ -48,12 +48,12 @@ SECRETS = {name: f"secret {at}." for at, name in enumerate([
     "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN"])}
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE,
            132, 133, 134, 135, 136, 139}
-# Long enough for any machine: a test never measures time, it only ends what hangs.
+# Long enough for any machine: no test measures time, this only stops one that hangs.
 PATIENCE = 300
 
 
 def fast_suite():
-    """The suite of SUITE_BIN with FAST costs, for this run of tests; its bin, which may be empty."""
+    """The suite of SUITE_BIN with FAST costs, for this run of the tests; returns its bin, which may be empty."""
     top = pathlib.Path(tempfile.mkdtemp(prefix="termbackup-suite-"))
     top.chmod(0o755)
     made = top / "bin"
@@ -73,7 +73,7 @@ def fast_suite():
             (made / command.name).chmod(0o755)
         elif command.name.startswith(("tbk-", "termbackup")):
             (made / command.name).symlink_to(command)
-    # A verb finds the commands from where it is itself.
+    # A verb finds the commands relative to its own path.
     (made / "termbackup").unlink(missing_ok=True)
     if (real / "termbackup").exists():
         shutil.copy(real / "termbackup", made)
@@ -92,7 +92,7 @@ def fast_suite():
 BIN = fast_suite()
 VERBS = sorted(script.name for script in (REPOSITORY / "bin" / "verbs").iterdir())
 
-# Tests that are run in the background, or with nohup(1), have signals ignored, and a child would inherit that.
+# Tests that run in the background, or under nohup(1), ignore signals, and children would inherit that.
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(_number, _usual)
@@ -103,14 +103,14 @@ def pytest_unconfigure():
 
 
 def some(stride):
-    """For a test that tries many places, one after the other: `stride` is how far apart they are, and 1 in `make soak`."""
+    """For a test that tries many positions in turn: `stride` is the step between them, and 1 in `make soak`."""
     return pytest.mark.parametrize("stride", [pytest.param(stride, id="some"), pytest.param(1, id="each", marks=pytest.mark.soak)])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """A test of a verb runs under one of the two shells in `make test`; under the other, one in four does in `make soak`,
-    and all do with TERMBACKUP_BOTH_SHELLS."""
+    """In `make test`, a test of a verb runs under one of the two shells. Under the other shell, `make soak` runs one in four,
+    and TERMBACKUP_BOTH_SHELLS all."""
     left = []
     for item in items:
         shell = item.callspec.params.get("shell") if hasattr(item, "callspec") else None
@@ -127,7 +127,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def shown_on(terminal):
-    """What is written to a terminal, a piece at a time, until nobody has it open any more."""
+    """What is written to a terminal, piece by piece, until no process has it open."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
@@ -154,7 +154,7 @@ class Result:
 
 
 class Commands:
-    """Runs the suite's commands as a script would: no terminal, an environment of its own."""
+    """Runs the suite's commands as a script would: without a terminal, in a separate environment."""
 
     def __init__(self, scratch, bin=BIN):
         self.scratch = scratch
@@ -174,22 +174,22 @@ class Commands:
         }
 
     def path(self, name):
-        # What only the verbs know is not with the commands.
+        # tbk-sh is internal to the verbs, and not in the directory of the commands.
         path = self.bin / name if name != "tbk-sh" else self.bin.parent / "lib" / "termbackup" / name
         if not path.exists():
             absent(name)
         return str(path)
 
     def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, over=None, limits=None, **options):
-        """Popen of a command. A `password` goes to tbk-seal and tbk-open in a file; None gives none. Of `over` the
-        command finds the first in the place of the second. `limits` are those of prlimit(1)."""
+        """Popen of a command. tbk-seal and tbk-open get the `password` in a file, or none if it is None. `over` is a pair: the
+        command sees the first directory in place of the second. `limits` are options of prlimit(1)."""
         command = [self.path(name), *arguments]
         if password is not None and name in ("tbk-seal", "tbk-open"):
             given = self.password_file
             if password != PASSWORD:
                 given = self.scratch / ("password." + hashlib.sha256(password).hexdigest()[:8])
                 given.write_bytes(password)
-            # In front: what follows may be after a "--".
+            # In front: the arguments may contain "--".
             at = 2 if name == "tbk-seal" and arguments and arguments[0] in SEALS else 1
             command[at:at] = ["--password-file", str(given)]
         if as_user is not None:
@@ -204,7 +204,7 @@ class Commands:
         if limits is not None:
             require("prlimit")
             command = ["prlimit", *(f"--{name}={value}" for name, value in limits.items()), *command]
-        # Without a preexec_fn the child is a vfork: a copy of all that pytest has in memory takes ten times as long.
+        # Without preexec_fn Python uses vfork; with the memory that pytest uses, fork takes ten times as long.
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
@@ -212,7 +212,7 @@ class Commands:
                                 **options)
 
     def run(self, name, *arguments, input=None, status=0, **options):
-        """Runs a command to its end. `status`: the exit statuses that are right (None: any)."""
+        """Runs a command to its end. `status`: the expected exit statuses (None: any)."""
         if input is not None:
             options["stdin"] = subprocess.PIPE
         process = self.start(name, *arguments, **options)
@@ -231,12 +231,12 @@ class Commands:
         if result.status not in (0, 1):
             assert result.err.strip(), f"nothing on standard error: {shown}"
         if result.status >= 64 and result.status < 128:
-            # A verb says its own name too.
+            # Messages of a verb may start with its name.
             names = [name, *(f"{name} {verb}" for verb in arguments[:1] if name == "termbackup")]
             assert any(f"{each}: error: ".encode() in result.err for each in names) or b'"error"' in result.err, shown
         return result
 
-    # The commands, with what most tests want
+    # Commands with the usual arguments
 
     def seal(self, directory, *arguments, **options):
         return self.run("tbk-seal", *FAST, *arguments, directory, **options).out
@@ -251,7 +251,7 @@ class Commands:
         return self.open(archive, "-C", destination, *arguments, **options)
 
     def leftovers(self):
-        """What a command left in its TMPDIR."""
+        """The files that a command left in its TMPDIR."""
         return sorted(os.listdir(self.tmp))
 
 
@@ -264,7 +264,7 @@ def tbk(tmp_path):
 
 
 def describe(path):
-    """All that a backup keeps of one entry, but its name."""
+    """Everything that a backup records about an entry, except its name."""
     info = os.lstat(path)
     found = {"kind": stat.S_IFMT(info.st_mode), "mtime": info.st_mtime_ns, "owner": (info.st_uid, info.st_gid),
              "xattrs": {name: os.getxattr(path, name, follow_symlinks=False)
@@ -280,7 +280,7 @@ def describe(path):
 
 
 def snapshot(directory):
-    """Every entry below a directory and itself (as b""), hard links by their first name."""
+    """The directory (as b"") and every entry below it; a hard link is described by its first name."""
     top = os.fsencode(directory)
     result, inodes = {b"": describe(top)}, {}
 
@@ -332,7 +332,7 @@ def has_xattrs(directory):
 
 
 def make_tree(top):
-    """A directory with every kind of entry, and every awkward name, size and mode."""
+    """A directory with entries of every kind, and with every awkward name, size and mode."""
     top = os.fsencode(top)
     os.makedirs(top)
 
@@ -413,7 +413,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def small(tmp_path):
-    """A few files, where their kinds do not matter."""
+    """A few files, for tests that need no special ones."""
     top = tmp_path / "small"
     put(top / "plain", b"plain\n")
     put(top / "d" / "inside", b"inside\n" * 100)
@@ -424,18 +424,18 @@ def small(tmp_path):
 
 
 def reference_archive(directory, password=PASSWORD, form="pax", members=1, level=6, manifest=None, **sealing):
-    """A directory sealed by the reference."""
+    """A directory sealed by the reference implementation."""
     manifest = mf.with_id(manifest or mf.build(directory))
     tar = tars.write(manifest, tars.content_of(directory), form)
     return crypto.seal_tbk2(gz.compress(tar, level, members), password, **{**COST, **sealing}), manifest
 
 
 def reference_open(*archives, password=PASSWORD):
-    """Archives of one backup, opened and checked by the reference."""
+    """Archives of one backup, opened and checked by the reference implementation."""
     return [extract.read(archive, password) for archive in archives]
 
 
-# As another user, for what root may always do
+# As another user, because root is allowed everything
 
 
 NOBODY = 65534
@@ -443,7 +443,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def unprivileged(tmp_path):
-    """(Commands, a directory) for a user who is not root: `as_user` in every run. Skips if there is no way."""
+    """(Commands, a directory) for a user other than root: pass `as_user` to every run. Skips if that is impossible."""
     if os.geteuid() != 0:
         folder = tmp_path / "mine"
         folder.mkdir()
@@ -460,7 +460,7 @@ def unprivileged(tmp_path):
         for path in (commands.home, commands.tmp, commands.password_file):
             os.chown(path, NOBODY, NOBODY)
         commands.user = {"as_user": NOBODY}
-        # By a child of the user's: setpriv itself may reach more.
+        # Tried by a child of the user's: setpriv itself may have more access.
         reached = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "sh", "-c",
                                   'exec "$0" --version', commands.path("tbk-manifest")], capture_output=True).returncode == 0
         if not reached:

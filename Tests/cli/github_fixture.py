@@ -1,4 +1,4 @@
-"""The fixture `github`: a stand-in for GitHub, an empty repository on it, and the commands that speak to it."""
+"""The fixture `github`: a stand-in for GitHub with an empty repository, and the commands that use it."""
 
 import http.client
 import itertools
@@ -53,9 +53,9 @@ class Store:
         return self.store("remove", *ids)
 
     def measure(self, name, *arguments, stdin=subprocess.DEVNULL):
-        """Runs a command and returns its peak of memory in bytes.
+        """Runs a command and returns its peak memory in bytes.
 
-        A small process starts it: what the kernel counts begins with the size of the one that forked.
+        A small process starts it: the kernel's count starts with the size of the process that forks.
         """
         script = ("import resource, subprocess, sys\n"
                   "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
@@ -84,12 +84,12 @@ class Store:
         return self.server.state(self.name)
 
     def remake(self, **options):
-        """The repository anew, with other files or facts."""
+        """Creates the repository again, with other files or properties."""
         self.server.delete_repository(self.name)
         self.server.make_repository(self.name, **options)
 
     def call(self, method, path, body=None):
-        """The API itself, below the repository."""
+        """Calls the API directly, below the repository."""
         connection = http.client.HTTPConnection(urlsplit(self.server.listen["api"]).netloc, timeout=PATIENCE)
         connection.request(method, f"/repos/{self.name}/{path}", None if body is None else json.dumps(body),
                            {"Authorization": f"Bearer {TOKEN}", "User-Agent": "tests"})
@@ -99,7 +99,7 @@ class Store:
         assert 200 <= answer.status < 300, data
         return json.loads(data) if data else None
 
-    # What this machine keeps
+    # Local state
 
     def forget_cache(self):
         shutil.rmtree(self.commands.home / ".termbackup" / "cache", ignore_errors=True)
@@ -107,7 +107,7 @@ class Store:
     def forget(self):
         shutil.rmtree(self.commands.home / ".termbackup", ignore_errors=True)
 
-    # Git's own view
+    # The repository as git sees it
 
     def git(self, *arguments):
         return self.server.git(self.name, *arguments).decode()
@@ -133,7 +133,7 @@ def github_server(tmp_path_factory):
 @pytest.fixture
 def github(github_server, tmp_path):
     github_server.clear_log()
-    # Anew, with its limit as at first.
+    # Created again, with the initial rate limit.
     github_server.token(TOKEN, login="me")
     yield Store(github_server, tmp_path)
     github_server.clear_faults()

@@ -1,4 +1,4 @@
-"""The fixture `session`: a session bus of its own with a gnome-keyring on it, in a home of its own."""
+"""The fixture `session`: a separate session bus with a gnome-keyring, in a separate home."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import PATIENCE, require
 
-# As TermBackup 6 keeps it, for all homes; and as it is kept for one, whichever it is.
+# As TermBackup 6 stores it, for all homes; and as it is stored now, for any one home.
 ITEM = ["service", "termbackup", "username", "github_token"]
 OWN = ["service", "termbackup", "item", "github_token"]
 LABEL = "TermBackup: GitHub token"
@@ -20,7 +20,7 @@ LOGIN = "/org/freedesktop/secrets/collection/login"
 
 
 class Session:
-    """A bus and, unless told otherwise, an unlocked keyring. `environment` is what a verb needs to find it."""
+    """A bus and, by default, an unlocked keyring. `environment` is what a verb needs to find it."""
 
     def __init__(self, folder, keyring=True):
         require("dbus-run-session", "secret-tool")
@@ -31,7 +31,7 @@ class Session:
                             "XDG_RUNTIME_DIR": str(folder / "run"), "LC_ALL": "C.UTF-8"}
         services = folder / "services"
         services.mkdir()
-        # No service file: what the machine has installed must not start here by itself.
+        # No service files: the bus must not start services that are installed on the machine.
         configuration = folder / "bus.conf"
         configuration.write_text(
             '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
@@ -39,7 +39,7 @@ class Session:
             f'<busconfig><type>session</type><listen>unix:path={folder}/bus</listen><servicedir>{services}</servicedir>'
             '<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>'
             '<allow own="*"/></policy></busconfig>\n')
-        # Lives until its standard input ends.
+        # Runs until its standard input ends.
         self.process = subprocess.Popen(
             ["dbus-run-session", f"--config-file={configuration}", "--", "sh", "-c", 'printf "%s\\n" "$DBUS_SESSION_BUS_ADDRESS"; cat'],
             env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -74,12 +74,12 @@ class Session:
                               timeout=PATIENCE)
 
     def store(self, token, *more):
-        """Puts a token there; `more`: further attributes, as other programs have them."""
+        """Stores a token there; `more`: further attributes, as other programs set them."""
         done = self.tool("store", f"--label={LABEL}", *ITEM, *more, input=token)
         assert done.returncode == 0, done
 
     def keep(self, secret, home, item="github_token"):
-        """Puts a secret there as a verb does, for one home."""
+        """Stores a secret there as a verb does, for one home."""
         done = self.tool("store", "--label=x", "service", "termbackup", "home", str(home), "item", item, input=secret)
         assert done.returncode == 0, done
 
@@ -87,7 +87,7 @@ class Session:
         return self.tool("lookup", "service", "termbackup", "home", str(home), "item", item).stdout
 
     def token(self):
-        """That of a home, else the one of TermBackup 6."""
+        """The token of a home, or else the one of TermBackup 6."""
         return self.tool("lookup", *OWN).stdout or self.tool("lookup", *ITEM).stdout
 
     def items(self):
@@ -98,26 +98,26 @@ class Session:
                   f"array:objpath:{LOGIN}")
 
     def stop(self):
-        """Makes the keyring hang: it is there, and answers nothing."""
+        """Stops the keyring: it exists, but does not respond."""
         self.keyring.send_signal(signal.SIGSTOP)
         self.answers = False
 
     def go_on(self):
-        """Makes one that hangs answer again."""
+        """Lets a stopped keyring respond again."""
         self.keyring.send_signal(signal.SIGCONT)
         self.answers = True
 
     def environment_of(self, shell):
-        """What a verb has to be told to find this session and no other."""
+        """The environment in which a verb finds this session and no other."""
         environment = {**shell.environment, **self.address}
         if self.answers:
-            # A keyring that answers may take its time: the seconds after which a verb gives up are no matter here.
+            # A running keyring may respond slowly: the verbs' time limit is not what is tested.
             environment["TERMBACKUP_KEYRING_TIMEOUT"] = str(PATIENCE)
         return environment
 
     @property
     def address(self):
-        """The variables by which it is found."""
+        """The variables that lead to it."""
         return {name: self.environment[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")}
 
     def close(self):
@@ -130,7 +130,7 @@ class Session:
 
 @contextlib.contextmanager
 def open_session(keyring=True):
-    # Its path is short: a socket's may not be long.
+    # The path of a socket must be short.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tbk-session-", dir="/tmp"))
     try:
         found = Session(folder, keyring)
@@ -148,5 +148,5 @@ def session(request):
         yield found
 
 
-# In place of `session` in a test's marks: a bus on which nobody keeps secrets.
+# A mark in place of `session`: a bus without a keyring.
 without_keyring = pytest.mark.parametrize("session", [False], indirect=True)

@@ -1,4 +1,4 @@
-"""A place for packages, and mbu's own."""
+"""A directory for packages, and one of mbu."""
 
 import os
 
@@ -11,7 +11,7 @@ SALT = bytes(range(16))
 
 
 class Place:
-    """A home with a directory for packages and one for what is unpacked."""
+    """A home with a directory for packages and one to unpack them to."""
 
     def __init__(self, shell, folder):
         self.shell = shell
@@ -33,7 +33,7 @@ def place(shell, tmp_path):  # noqa: F811
 
 
 class Mbu:
-    """A directory of mbu: settings, and packages beside them."""
+    """A directory of mbu: settings and packages."""
 
     def __init__(self, folder, password=PASSWORD, **settings):
         self.folder = folder

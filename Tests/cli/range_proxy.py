@@ -1,9 +1,9 @@
 #!/usr/bin/env -S python3 -IS
 """Between tbk-open --from and tbk-pull --serve: LOG FAULT COMMAND….
 
-Notes each request in LOG, with the size of what answers it, and lies as FAULT says, KIND@NUMBER[:VALUE], of the range
-that has this number, counted from 1, or of all that follow. With ahead@NUMBER that range is answered once VALUE more
-requests have come.
+Logs each request to LOG with the size of its response. FAULT is KIND@NUMBER[:VALUE]: it falsifies the response to the
+range with this number, counted from 1, or from it on. ahead@NUMBER delays that response until VALUE more
+requests have arrived.
 """
 
 import os
@@ -46,7 +46,7 @@ while line := early.pop(0) if early else source.readline():
             early.append(source.readline())
             assert early[-1], "nothing more was asked for"
         if kind == "swap" and later:
-            # Another archive from here on, as if it had taken the name.
+            # From here on another archive, as if it had replaced this one.
             data = open(value, "rb").read()
             first, count = int(words[2]), int(words[3])
             answer, body = b"ok %d\n" % count, data[first:first + count].ljust(count, b"\0")

@@ -1,4 +1,4 @@
-"""A home whose store is the stand-in for GitHub, and where its token may come from."""
+"""A home whose store is the stand-in for GitHub, and the sources of its token."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ PROMPT = b"GitHub token: "
 
 
 class Remote:
-    """A repository on the stand-in, and verbs that reach it."""
+    """A repository on the stand-in, and verbs that use it."""
 
     def __init__(self, server, shell, scratch):
         self.server = server
@@ -32,7 +32,7 @@ class Remote:
         self.shell.profile("docs", source, "--repo", self.name, *fields)
 
     def run(self, verb, *arguments, **options):
-        """A verb with the good token."""
+        """Runs a verb with the valid token."""
         options["env"] = {"TERMBACKUP_TOKEN_FILE": str(self.file), **options.get("env", {})}
         return self.shell.run(verb, *arguments, **options)
 
@@ -43,13 +43,13 @@ class Remote:
             return False
 
     def used(self):
-        """The tokens that the server has seen since it was asked last, by their hashes."""
+        """Hashes of the tokens that the server has received since the last call."""
         found = {entry["authorization"] for entry in self.server.log()}
         self.server.clear_log()
         return found
 
     def token(self, number, **facts):
-        """Another good token."""
+        """Another valid token."""
         token = "ghp_" + hashlib.sha256(f"{self.name} {number}".encode()).hexdigest()[:36]
         return self.server.token(token, login="me", **facts)
 

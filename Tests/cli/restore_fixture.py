@@ -1,4 +1,4 @@
-"""Somebody else, in a directory that is restored into."""
+"""Another user who has access to the target directory of a restore."""
 
 import os
 import struct
@@ -8,7 +8,7 @@ from needs import absent, require
 
 NOBODY = 65534
 
-# What the owner of a directory may do in the instant after somebody made a directory in it.
+# What the owner of a directory may do as soon as another user creates a directory in it.
 THIEF = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -40,7 +40,7 @@ int mkdirat(int directory, const char *path, mode_t mode) {
 
 
 def thief_library(folder):
-    """A library that goes before the C library, and takes what is made away from who made it."""
+    """A library to preload, which takes a new directory away from the process that creates it."""
     require("cc")
     source, library = folder / "thief.c", folder / "thief.so"
     source.write_text(THIEF)
@@ -49,7 +49,7 @@ def thief_library(folder):
 
 
 def access_list(*entries, default=False):
-    """The attribute that holds an access list: (tag, bits) or (tag, bits, id) for each entry."""
+    """The extended attribute of an access list: (tag, bits) or (tag, bits, id) for each entry."""
     tags = {"user": 1, "named user": 2, "group": 4, "named group": 8, "mask": 16, "other": 32}
     data = struct.pack("<I", 2)
     for tag, bits, *who in entries:
@@ -58,7 +58,7 @@ def access_list(*entries, default=False):
 
 
 def give_access(path, user, bits=7, default=False):
-    """Lets another user in. Skips where the file system has no access lists."""
+    """Gives another user access. Skips if the file system has no access lists."""
     mode = os.stat(path).st_mode
     name, data = access_list(("user", mode >> 6 & 7), ("named user", bits, user), ("group", mode >> 3 & 7), ("mask", 7),
                              ("other", mode & 7), default=default)
@@ -70,7 +70,7 @@ def give_access(path, user, bits=7, default=False):
 
 
 def attributes(path, *ours):
-    """The names of its attributes, but for what the system has put there itself."""
+    """The names of its attributes, except those that the system set."""
     return {name for name in os.listxattr(path, follow_symlinks=False) if name != "security.selinux"}
 
 

@@ -1,4 +1,4 @@
-"""A terminal for commands that ask."""
+"""A terminal for commands with prompts."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ REFUSED = set(range(64, 79))
 
 
 class Terminal:
-    """A command with a controlling terminal, which a person reads and types at."""
+    """A command with a controlling terminal, for tests to read and type on."""
 
     def __init__(self, tbk, name, *arguments, **options):
         self.master, slave = pty.openpty()
@@ -35,7 +35,7 @@ class Terminal:
     def answer(self, prompt, text):
         self.read_until(prompt)
         self.seen = self.seen[self.seen.index(prompt) + len(prompt):]
-        # Typed once echo is off, as a person does who reads the prompt.
+        # Typed once echo is off, like a user who waits for the prompt.
         while termios.tcgetattr(self.master)[3] & termios.ECHO:
             assert self.process.poll() is None
         os.write(self.master, text + b"\n")

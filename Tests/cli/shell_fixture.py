@@ -1,4 +1,4 @@
-"""Runs verbs under one shell, with its own tools first in PATH."""
+"""Runs verbs under one shell, with the test's tools first in PATH."""
 
 import os
 import pty
@@ -11,7 +11,7 @@ LIB = BIN.parent / "lib" / "termbackup"
 
 
 class Shell:
-    """Runs verbs as `termbackup` would, under one shell and with its own tools first in PATH."""
+    """Runs verbs as `termbackup` would, under one shell and with the test's tools first in PATH."""
 
     def __init__(self, tbk, tmp_path, interpreter):
         self.tbk = tbk
@@ -57,7 +57,7 @@ class Shell:
         return [line.split()[0] for line in lines]
 
     def profile(self, name, source, *fields):
-        """One that stores everything each time, unless its fields say more."""
+        """Creates a profile; its backups are full unless its fields say otherwise."""
         self.run("init")
         mode = [] if "--mode" in fields else ["--mode", "full"]
         self.run("profile", "create", name, "--source", source, *mode, *fields)
@@ -72,7 +72,7 @@ def shell(request, tbk, tmp_path):
 
 
 def on_terminal(shell, answers, verb, *arguments):
-    """Runs a verb with a terminal of its own and answers each prompt. Returns status and what was shown."""
+    """Runs a verb on a new terminal and answers each prompt. Returns the status and the output."""
     command = shell.command(verb, *arguments)
     process, terminal = pty.fork()
     if process == 0:

@@ -1,8 +1,8 @@
 #!/usr/bin/env -S python3 -IS
-"""A store helper for tests (tbk-store-helpers(7)): a directory, `ref:PATH`, with a compare-and-swap under a lock of the
-kernel. HELPER_FAULT makes it fail: KIND@REQUEST[.NUMBER], as in `die@put` or `hang-after@swap.2`.
+"""A store helper for tests (tbk-store-helpers(7)): a directory, `ref:PATH`, with a compare-and-swap under a kernel
+lock. HELPER_FAULT makes it fail: KIND@REQUEST[.NUMBER], as in `die@put` or `hang-after@swap.2`.
 
-What it was asked goes into PATH.log.
+It logs its requests to PATH.log.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ swapping = os.environ.get("HELPER_SWAP", "swap-atomic")
 ranges = bool(os.environ.get("HELPER_RANGES"))
 fault, _, where = os.environ.get("HELPER_FAULT", "").partition("@")
 where, _, number = where.partition(".")
-# Answers that no helper should give, or only sometimes.
+# Responses that a helper should never give, or not always.
 ANSWERS = {
     "nonsense": "banana",
     "control": "ok \x1b[2J 1",
@@ -36,7 +36,7 @@ ANSWERS = {
     "busy": "busy",
 }
 counts = {}
-# Seconds before each KiB of an answer's bytes, if they come slowly.
+# Seconds to wait before each KiB of a slow response.
 pauses = []
 log = open(root + ".log", "a")
 source, sink = sys.stdin.buffer, sys.stdout.buffer
@@ -80,7 +80,7 @@ def take(size):
 
 
 def misbehave(kind):
-    """Fails as it is told; gives True if what was asked is to be answered all the same."""
+    """Fails as requested; returns True if the request must still be answered."""
     if kind == "die":
         sys.exit(9)
     elif kind == "kill":
@@ -88,7 +88,7 @@ def misbehave(kind):
     elif kind.startswith("status"):
         sys.exit(int(kind[6:]))
     elif kind == "hang":
-        # Deaf to its input's end, as what hangs is.
+        # Ignores the end of its input, like a program that hangs.
         while True:
             time.sleep(3000)
     elif kind == "half":
@@ -105,7 +105,7 @@ def misbehave(kind):
         while True:
             sink.write(b"wait\n" * 10000)
     elif kind == "drip":
-        # A byte now and then of an answer that never ends.
+        # One byte at a time of a response that never ends.
         say("ok 100000000 v")
         while True:
             time.sleep(0.05)
@@ -125,7 +125,7 @@ def misbehave(kind):
             print(f"line {at} \x1b]0;title\x07", file=sys.stderr)
         return True
     elif kind == "slow":
-        # Not fast, and no slower than what is waited for.
+        # Slow, but within the limit.
         pauses.append(0.1)
         return True
     elif kind == "chatty":
@@ -204,7 +204,7 @@ for line in source:
             if version(load("metadata.json")) != rest[2]:
                 answer = "conflict", b""
             elif mine and fault == "lost" and not os.path.exists(root + ".once"):
-                # Another writer wrote over it, not having seen it.
+                # Another writer overwrote it without having seen it.
                 open(root + ".once", "w").close()
                 answer = f"ok {version(new)}", b""
             else:

@@ -1,5 +1,5 @@
-"""Every command and every verb once: what `make check` runs. A test is named after what it runs; what this does beyond
-that is tested elsewhere."""
+"""Every command and every verb once, for `make check`. Each test is named after what it runs; the details are tested
+elsewhere."""
 
 import json
 import os
@@ -17,7 +17,7 @@ NAMES = sorted(path.name for path in BIN.iterdir()) if BIN.is_dir() else []
 
 
 class Machine(Commands):
-    """A home with a signing key and a profile of two backups, whose source has changed since."""
+    """A home with a signing key and a profile with two backups; its source has changed since."""
 
     def __init__(self, scratch):
         super().__init__(scratch)
@@ -33,7 +33,7 @@ class Machine(Commands):
         return [line.split("\t")[0] for line in self.run("tbk-pull", self.store, "--list").lines]
 
     def until(self, word, *command):
-        """Starts what runs until it is stopped, waits for a word of its output, and stops it."""
+        """Starts a command that runs until it is stopped, waits for a word in its output, and stops it."""
         process = self.start(*command)
         seen = b""
         while word not in seen:
@@ -63,7 +63,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def machine(template):
-    """It and its files are where they were made, and as they were then."""
+    """The machine with its files as they were made, in the same place."""
     made, kept = template
     shutil.rmtree(made.at)
     shutil.copytree(kept, made.at, symlinks=True)
@@ -71,7 +71,7 @@ def machine(template):
 
 
 def test_each_has_one():
-    """Every command and every verb that there is."""
+    """Every existing command and verb."""
     assert NAMES and VERBS
     wanted = {*NAMES, *(f"termbackup-{verb}" for verb in VERBS)}
     named = {name.removeprefix("test_") for name in globals() if name.startswith(("test_tbk_", "test_termbackup"))}

@@ -1,4 +1,4 @@
-"""A store that is visited."""
+"""A store for tests of a visit."""
 
 import json
 import os
@@ -14,7 +14,7 @@ OTHER = "fedcba9876543210fedcba9876543210"
 
 
 class Place:
-    """A store, and what is prepared over it."""
+    """A store, and the results of tbk-pull --prepare on it."""
 
     def __init__(self, tbk, path):
         self.tbk, self.path = tbk, path
@@ -25,7 +25,7 @@ class Place:
         self.cache.mkdir()
 
     def push(self, seed, *arguments, manifest=True, group=GROUP, needs=(), status=0, complete=True):
-        """A backup whose id is that of its archive, if it needs no other."""
+        """Pushes a backup; without dependencies its id is the hash of its archive. Returns the id."""
         data = archive(seed)
         id = identify(data)
         put(self.scratch / "receipt", json.dumps({
@@ -53,7 +53,7 @@ class Place:
         return dict(line.split("\t") for line in self.read("prepared").decode().splitlines())
 
     def next(self, *arguments, **options):
-        """What is found for a backup that is incremental if it can be."""
+        """What is found for a backup that is incremental if possible."""
         return self.prepare("--incremental", "--cache", self.cache, *arguments, **options)
 
     def read(self, name):
@@ -66,7 +66,7 @@ class Place:
         return json.loads((self.path / "metadata.json").read_text())
 
     def keep(self, seed):
-        """The sealed manifest of a backup is at hand."""
+        """Puts the sealed manifest of a backup into the cache."""
         put(self.cache / f"{identify(archive(seed))}.tbk", archive(seed + 100))
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the services behind webhooks, on this machine; and what their documentation says of a message.
+"""A local stand-in for the services behind webhooks, and the rules for messages in their documentation.
 
 The schemas are written from https://docs.slack.dev/reference/block-kit/blocks and
 https://docs.discord.com/developers/resources/webhook#execute-webhook.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from conftest import PATIENCE
 
-# Who has it can write there.
+# Anyone who has it can post there.
 SECRET = "T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX"
 
 PLAIN = {"type": "object", "required": ["type", "text"], "additionalProperties": False,
@@ -85,7 +85,7 @@ SCHEMAS = {"slack": SLACK, "discord": DISCORD, "generic": GENERIC}
 
 
 def total(embed):
-    """What Discord counts of an embed: 6000 characters at most."""
+    """The length that Discord limits to 6000 characters."""
     texts = [embed.get("title", ""), embed.get("description", "")]
     for entry in embed.get("fields", []):
         texts += [entry["name"], entry["value"]]
@@ -94,7 +94,7 @@ def total(embed):
 
 @dataclass
 class Service:
-    """Answers in turn, the last one again and again; a function gets the handler."""
+    """Gives its answers in turn, and repeats the last one; an answer that is a function gets the handler."""
     url: str = ""
     answers: list = field(default_factory=lambda: [(200, {}, b"ok")])
     requests: list = field(default_factory=list)
@@ -109,7 +109,7 @@ class Service:
         return [path for _, path, _, _ in self.requests]
 
     def hang(self, handler):
-        # Longer than any test goes on.
+        # Longer than any test runs.
         self.released.wait(10 * PATIENCE)
         handler.close_connection = True
 
@@ -122,7 +122,7 @@ class Service:
         handler.close_connection = True
 
     def drip(self, handler):
-        """Fast enough for a connection that stands, and without end."""
+        """Fast enough to keep the connection open, and endless."""
         handler.send_response(200)
         handler.end_headers()
         with contextlib.suppress(OSError):
