@@ -109,8 +109,8 @@ def some(stride):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """In `make test`, a test of a verb runs under one of the two shells. Under the other shell, `make soak` runs one in four,
-    and TERMBACKUP_BOTH_SHELLS all."""
+    """In `make test`, a test of a verb runs under one of the two shells. Under the other, `make soak` runs one in four, and
+    all run with TERMBACKUP_BOTH_SHELLS."""
     left = []
     for item in items:
         shell = item.callspec.params.get("shell") if hasattr(item, "callspec") else None
@@ -181,7 +181,7 @@ class Commands:
         return str(path)
 
     def start(self, name, *arguments, password=PASSWORD, env=None, as_user=None, over=None, limits=None, **options):
-        """Popen of a command. tbk-seal and tbk-open get the `password` in a file, or none if it is None. `over` is a pair: the
+        """Popen of a command. tbk-seal and tbk-open get `password` in a file, or none if it is None. `over` is a pair: the
         command sees the first directory in place of the second. `limits` are options of prlimit(1)."""
         command = [self.path(name), *arguments]
         if password is not None and name in ("tbk-seal", "tbk-open"):

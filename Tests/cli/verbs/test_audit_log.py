@@ -1,4 +1,4 @@
-"""termbackup audit-log: what the verbs write down."""
+"""termbackup audit-log: the entries that the verbs write."""
 
 import json
 

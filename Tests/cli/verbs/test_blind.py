@@ -1,4 +1,4 @@
-"""termbackup generate-identity: backups that the machine which makes them cannot open."""
+"""termbackup generate-identity: backups that the machine can make but not open."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from test_schedule import systemd  # noqa: F401
 
 @pytest.fixture
 def blind(shell, small):  # noqa: F811
-    """A profile `docs` whose identity is in the store, with one backup; nothing here knows the password any more."""
+    """A profile `docs` whose identity is in the store, with one backup; no file here contains the password."""
     shell.profile("docs", small, "--mode", "incremental")
     shell.run("generate-identity", "docs")
     shell.run("run", "docs", "--no-input", password=None)
@@ -38,7 +38,7 @@ def sealed_identity(shell):  # noqa: F811
 
 
 def identities(shell):  # noqa: F811
-    """What the password opens in the store, by the other implementation."""
+    """The identities in the store that the password opens, according to the reference implementation."""
     text = age.read(sealed_identity(shell).read_bytes(), age.Passphrase(PASSWORD)).decode()
     return re.findall(r"^AGE-SECRET-KEY-1\w+$", text, re.MULTILINE)
 
@@ -88,11 +88,11 @@ def test_nothing_on_the_machine_opens_a_backup(blind, small, tmp_path):
     for archive in archives(blind) + sorted((blind.home / "store" / "manifests").iterdir()):
         done = subprocess.run(["age", "-d", "-i", tmp_path / "key", archive], capture_output=True)
         assert done.returncode != 0 and b"no identity matched" in done.stderr
-    # It opens what is kept for the next run, which is the manifest alone.
+    # It opens only the copy of the manifest kept for the next run.
     (kept,) = (blind.home / "cache").rglob("*.age")
     assert subprocess.run(["age", "-d", "-i", tmp_path / "key", kept], capture_output=True).returncode == 0
     assert (blind.home / "state" / "local_identity").stat().st_mode & 0o777 == 0o600
-    # And the one in the store opens all.
+    # The identity in the store opens every archive.
     put(tmp_path / "theirs", identities(blind)[0].encode() + b"\n", 0o600)
     for archive in archives(blind):
         assert subprocess.run(["age", "-d", "-i", tmp_path / "theirs", archive], capture_output=True).returncode == 0
@@ -140,7 +140,7 @@ def test_scheduling_proves_that_no_secret_is_needed(blind, systemd, small):  # n
     assert json.loads(blind.run("schedule-enable", "docs", "--systemd", "--json", password=None).stdout)["needs_password"] is False
     (service,) = blind.units.glob("*.service")
     assert "password" not in service.read_text()
-    # A key that needs one is noticed.
+    # A signing key with a password is noticed.
     blind.run("generate-key", "--force", "--enable")
     assert b"nothing is scheduled" in blind.run("schedule-enable", "docs", "--systemd", password=None, status=77).stderr
 
@@ -159,7 +159,7 @@ def test_the_password_is_the_one_of_the_backups_before(shell, small, tmp_path): 
     shell.run("generate-identity", "docs", password=b"another", status=77)
     assert not (shell.home / "store" / "keys").exists()
     shell.run("generate-identity", "docs")
-    # Who could read the last backup cannot read this one.
+    # The reader of the last backup cannot read this one.
     assert run(shell)["mode"] == "full"
     for backup in ("latest~1", "latest"):
         shell.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid")
@@ -248,14 +248,14 @@ def test_a_rotation_makes_another_identity_and_keeps_the_ones_before(blind, smal
     assert last == first != second and not before.exists()
     (now,) = json.loads(blind.run("profile", "show", "docs", "--json").stdout)["recipients"]
     assert now != recipient
-    # What comes is sealed to the new one, and both backups open under the new password alone.
+    # The next backup is sealed to the new identity, and only the new password opens both backups.
     grow(small, "second")
     assert run(blind)["mode"] == "full"
     for backup in ("latest~1", "latest"):
         blind.run("restore", backup, "-p", "docs", "--to", tmp_path / backup, "--setuid", password=b"the new one")
         blind.run("restore", backup, "-p", "docs", "--to", tmp_path / "no", status=77)
     assert snapshot(tmp_path / "latest") == snapshot(small)
-    # The store puts the identities of before back, which the old password opens.
+    # The store returns the previous identities, which the old password opens.
     ledger = blind.home / "store" / "metadata.json"
     sealed_identity(blind).unlink()
     before.write_bytes(former)
@@ -280,12 +280,12 @@ def test_a_rotation_takes_what_is_under_a_password_along(shell, small, tmp_path)
         assert snapshot(tmp_path / backup) == snapshot(small)
 
 
-# A store that has lost what opens the backups
+# The store has lost the identity
 
 
 @pytest.fixture
 def printed(blind, tmp_path):
-    """The identities on paper."""
+    """The printed identities."""
     put(tmp_path / "printed", blind.run("generate-identity", "docs", "--print").stdout, 0o600)
     return tmp_path / "printed"
 
@@ -328,7 +328,7 @@ def test_a_run_warns_of_an_identity_that_the_store_has_lost(shell, small, tmp_pa
         entry = json.loads(shell.run("audit-log", "--json", "-o", "backup", password=None).stdout.splitlines()[-1])
         return entry["status"], entry["details"].get("warning")
     assert noted() == ("success", said)
-    # With nothing to store as well, and nothing is noted when it is only looked at.
+    # Also if there is nothing to store; a dry run does not report it.
     (tmp_path / "told").unlink()
     assert said.encode() in shell.run("run", "docs", "--dry-run", "--no-input", password=None).stderr
     assert not (tmp_path / "told").exists()
@@ -343,7 +343,7 @@ def test_the_status_names_an_identity_that_the_store_has_lost(blind, small):
         report = json.loads(blind.run("status", "--json", password=None, status=status).stdout)
         return report["profiles"][0]["summary"]["identity"]
     assert told(0) == "present" and b"MISSING" not in blind.run("status", password=None).stdout
-    # Other groups are other people's.
+    # The identity of another group does not matter.
     blind.run("profile", "create", "other", "--source", small)
     blind.run("run", "-q", "other")
     lose(blind)

@@ -1,4 +1,4 @@
-"""termbackup cat: one file of a backup, and no more than it takes."""
+"""termbackup cat: prints a file of a backup, and reads no more than that takes."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_on_github_a_file_costs_little(github, shell, tmp_path):  # noqa: F811
 
 
 def test_the_identity_in_the_store_and_the_token_do_not_meet(github, shell, tmp_path):  # noqa: F811
-    """Both come by descriptors, and tbk-pull, which has the token, gets nothing of the identity."""
+    """Both are passed by descriptors; tbk-pull, which gets the token, does not get the identity."""
     shell.environment.update(github.environment)
     source = make_tree(tmp_path / "source")
     shell.profile("p", source, "--repo", github.address)
@@ -116,7 +116,7 @@ def test_the_identity_in_the_store_and_the_token_do_not_meet(github, shell, tmp_
 
 
 def test_where_the_newest_says_what_is_where_no_older_manifest_is_read(shell, tmp_path):
-    """The hashes of the newest prove the content: it is read although the manifest beside it is damaged."""
+    """The hashes in the newest manifest prove the content: it is read although the older manifest is damaged."""
     source = tmp_path / "source"
     for number in range(3000):
         put(source / f"{number}", b"%d" % number)
@@ -126,7 +126,7 @@ def test_where_the_newest_says_what_is_where_no_older_manifest_is_read(shell, tm
     put(source / "new", b"new")
     shell.run("run", "p")
     with open(base, "r+b") as file:
-        # Among the frames of the manifest: the last 128 KiB have the end of them, and the table.
+        # Within the frames of the manifest: the last 128 KiB contain their end and the table.
         place = base.stat().st_size - (160 << 10)
         file.seek(place)
         byte = file.read(1)[0]

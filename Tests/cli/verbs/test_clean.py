@@ -1,4 +1,4 @@
-"""termbackup clean and tbk-store clean: leftovers go, and nothing that anybody needs."""
+"""termbackup clean and tbk-store clean: leftovers are removed, and nothing that is still needed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ DAY = 86400
 ORPHANS = ("backups/backup_aaaaaaaaaaaa.tbk", "backups/backup_0123456789ab-01234567.tbk", "manifests/manifest_aaaaaaaaaaaa.tbk")
 FOREIGN = ("backups/notes.txt", "backups/new_backup_aaaaaaaaaaaa.tbk", "checks/backup_aaaaaaaaaaaa.tbk",
            "checks/" + "0" * 32 + ".tbk")
-# As TermBackup 6 left them: names of files in clear, which go at any age.
+# As TermBackup 6 left them: unencrypted file names, removed whatever their age.
 CLEAR = "manifests/manifest_aaaaaaaaaaaa.json"
 
 
@@ -54,7 +54,7 @@ def test_the_cache_of_a_group_without_a_profile_goes(docs, small):
     entry, = removed(docs)
     assert entry["size"] >= 5000 and entry["store"] is None
     assert sorted(os.listdir(cache)) == sorted([group, "github"])
-    # A profile that cannot be read may be one that needs it.
+    # An unreadable profile may be one that needs it.
     put(cache / ("e" * 32) / "x.tbk", b"x")
     put(docs.home / "profiles" / "broken.json", b"{")
     assert removed(docs) == []
@@ -77,10 +77,10 @@ def test_what_is_young_or_named_stays(docs):
     store = docs.home / "store"
     for name in ORPHANS + FOREIGN:
         put(store / name, b"x")
-        # A file's own time can be set back; the inode's cannot.
+        # The mtime can be set back, the ctime cannot.
         old(store / name)
     def files():
-        # The time of the directory is that of the file that tells the store's clock.
+        # Reading the store's clock creates a file, which changes the mtime of the directory.
         return without(snapshot(store), "mtime")
     before = files()
     assert removed(docs, "--store") == []
@@ -159,7 +159,7 @@ def test_no_rule_goes_with_it(tbk, tmp_path, option):
 
 
 def strand(github, names, age):
-    """Commits files that no ledger names, with a date so many seconds ago."""
+    """Commits files that no ledger names, dated `age` seconds ago."""
     head = github.call("GET", "git/ref/heads/main")["object"]["sha"]
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
     tree = github.call("POST", "git/trees", {"base_tree": head, "tree": [

@@ -1,4 +1,4 @@
-"""What the shells complete: typed into real ones, on a terminal."""
+"""Completion, tested by typing into real shells on a terminal."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ SHOW = "\x18w"
 
 @pytest.fixture
 def machine(tbk, tmp_path):
-    """Two profiles, of which `docs` has two backups."""
+    """Two profiles; `docs` has two backups."""
     shell = Shell(tbk, tmp_path, ["dash"])
     put(tmp_path / "source" / "file", b"content")
     shell.profile("docs", tmp_path / "source")
@@ -36,7 +36,7 @@ def machine(tbk, tmp_path):
 
 
 def answer(machine, *words, **environment):
-    """What termbackup says to a line that ends in the last word."""
+    """What termbackup suggests for a line that ends in the last word."""
     done = subprocess.run(["termbackup", "__complete", *words], env={**machine.environment, **environment},
                           cwd=machine.here, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (0, "")
@@ -44,7 +44,7 @@ def answer(machine, *words, **environment):
 
 
 class Typist:
-    """A shell on a terminal, and what is in its line after what was typed."""
+    """A shell on a terminal, and the content of its command line."""
 
     def __init__(self, machine, command, *lines):
         environment = {**machine.environment, "TERM": "vt100", "PS1": "$ ", "PROMPT": "$ ", "COLUMNS": "200"}
@@ -70,7 +70,7 @@ class Typist:
         return shown
 
     def complete(self, text):
-        """The line after a tab."""
+        """The command line after a tab."""
         self.send(text + "\t" + SHOW)
         shown = self.read(">>")
         self.send("\x15")
@@ -191,8 +191,8 @@ def test_a_secret_is_never_asked_for_and_a_broken_home_is_silent(machine):
 
 @pytest.mark.parametrize("file", ["bash/termbackup", "zsh/_termbackup", "fish/termbackup.fish"])
 def test_every_command_is_completed_in_every_shell(tbk, file):
-    """Each file is what `make completions` makes."""
-    # What stores are reached by is not run by hand.
+    """Each file equals the output of `make completions`."""
+    # Store helpers are not run by hand.
     commands = {path.name for path in BIN.iterdir() if not path.name.startswith("tbk-store-")}
     text = pathlib.Path(COMPLETIONS / file).read_text()
     assert commands <= set(text.replace("\\\n", " ").split())

@@ -1,4 +1,4 @@
-"""termbackup consolidate, and below it tbk-seal consolidate and tbk-store replace with --receipt."""
+"""termbackup consolidate, and beneath it tbk-seal consolidate and tbk-store replace with --receipt."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def entries(shell, profile="p"):
 
 
 def chain(shell, source, *changes, fields=()):
-    """A profile p with a full backup, and one upon it after each change. Returns their entries."""
+    """A profile p with a full backup, and an increment after each change. Returns their entries."""
     shell.profile("p", source, "--mode", "incremental", *fields)
     shell.run("run", "p")
     for change in changes:
@@ -53,7 +53,7 @@ def consolidate(shell, id, *arguments, **options):
 
 
 def opened(data):
-    """The members of an archive's tar and its manifest, by the reference."""
+    """The members of an archive's tar and its manifest, read by the reference implementation."""
     _, packed = crypto.open_archive(data, PASSWORD)
     members = tars.read(gz.decompress(packed))
     return members, json.loads(members[-1].data)
@@ -89,7 +89,7 @@ def test_a_chain_becomes_one_archive_of_the_same_tree(any_shell, tree, tmp_path)
         old[key] for key in ("created_at", "group", "file_count")]
     assert old["filename"] not in os.listdir(any_shell.home / "store" / "backups")
     assert len(os.listdir(any_shell.home / "store" / "manifests")) == 3
-    # The reference, which shares no code, finds it in order.
+    # The reference, which shares no code, accepts it.
     members, manifest = opened(stored(any_shell, new))
     assert mf.backup_id(manifest) == manifest["backup_id"] == new["id"]
     assert manifest["backup_mode"] == "full" and manifest["parent_backup_id"] is None
@@ -98,7 +98,7 @@ def test_a_chain_becomes_one_archive_of_the_same_tree(any_shell, tree, tmp_path)
     names = [member.name for member in members]
     assert len(set(names)) == len(names) and names[-1] == b"manifest.json"
     any_shell.run("verify", "latest", "-p", "p")
-    # Nothing but the new archive is there any more, and the tree comes back.
+    # Only the new archive is left, and the tree can be restored.
     any_shell.run("prune", "p", "--keep-last", "1", "--yes")
     assert [entry["id"] for entry in entries(any_shell)] == [new["id"]]
     assert os.listdir(any_shell.home / "store" / "backups") == [new["filename"]]
@@ -136,7 +136,7 @@ def test_the_next_run_is_over_the_new_one(shell, small):
     made = json.loads(shell.run("run", "p", "--json").stdout)
     assert (made["mode"], made["added_count"]) == ("incremental", 1)
     assert entries(shell)[-1]["depends_on"] == [new]
-    # Without a cache the store tells.
+    # Without a cache the manifest comes from the store.
     shutil.rmtree(shell.home / "cache")
     second = consolidate(shell, "latest")["id"]
     put(os.path.join(small, "and more"), b"and more\n")
@@ -155,7 +155,7 @@ def test_one_in_the_middle_stays_in_the_middle(shell, small):
     assert before[2]["depends_on"] == []
     new = consolidate(shell, before[1]["id"][:8])["id"]
     assert [entry["id"] for entry in entries(shell)] == [before[0]["id"], new, before[2]["id"]]
-    # Retention sees it at its old time: the last but one.
+    # Retention uses its original time: it is the last but one.
     shell.run("prune", "p", "--keep-last", "2", "--yes")
     assert [entry["id"] for entry in entries(shell)] == [new, before[2]["id"]]
     shell.run("verify", "--all", "-p", "p")
@@ -173,7 +173,7 @@ def test_one_that_others_need_stays_beside_the_new_one(any_shell, small):
         "already", after[2], [before[2]["id"]], [])
     assert snapshot(any_shell.home / "store") == state
     any_shell.run("verify", "--all", "-p", "p")
-    # Once the last one needs nothing either, what it was built on can go.
+    # When the last one needs no others either, the older ones can be removed.
     assert consolidate(any_shell, "latest")["prunable"] == [before[0]["id"], before[1]["id"]]
     any_shell.run("prune", "p", "--keep-last", "1", "--yes")
     any_shell.run("verify", "--all", "-p", "p")
@@ -207,7 +207,7 @@ def test_a_signed_store_stays_signed(any_shell, small):
     consolidate(any_shell, "latest")
     assert check_ledger(any_shell)["sequence"] == sequence + 1
     assert any_shell.run("verify", "--all", "-p", "p", "--require-signature").stdout.count(b"  signed\n") == 2
-    # Without the key nothing happens.
+    # Without the key nothing is changed.
     put(os.path.join(small, "third"), b"third\n")
     any_shell.run("run", "p")
     any_shell.tbk.run("tbk-config", "set", "signing_enabled", "false")
@@ -227,7 +227,7 @@ def test_what_cannot_be_consolidated_changes_nothing(shell, small):
     base = shell.home / "store" / "backups" / before[0]["filename"]
     whole = base.read_bytes()
     base.chmod(0o600)
-    # A longer file is read as far as the ledger says that it goes.
+    # A file that is too long is read up to the size in the ledger.
     for damage in (whole[:-1], whole[:-1] + b"\0"):
         base.write_bytes(damage)
         assert b"error" in shell.run("consolidate", "p", "latest", status=65).stderr
@@ -295,7 +295,7 @@ def test_on_github_each_archive_is_fetched_once_and_one_commit_is_made(github, s
 
 @pytest.fixture
 def pipe(tbk, small, tmp_path):
-    """A store of two backups, the second upon the first, made by the commands alone."""
+    """A store with two backups, the second based on the first, made with the commands."""
     store, base = tmp_path / "store", tmp_path / "base.json"
     store.mkdir()
     options = ["--receipt", tmp_path / "receipt", "--manifest-out", tmp_path / "sealed"]
@@ -330,7 +330,7 @@ def test_sealing_makes_the_same_id_each_time_as_the_manifest_foretells(pipe, sma
     assert pipe.run("tbk-manifest", "id", "--consolidated", "-", input=consolidated).out.decode().strip() == told
     pipe.extract(made[0], tmp_path / "out")
     assert snapshot(tmp_path / "out") == snapshot(small)
-    # One that needs no others is none for this.
+    # A backup that needs no others is refused.
     assert b"nothing to consolidate" in pipe.run("tbk-seal", "consolidate", *FAST, input=made[0], status=64).err
 
 
@@ -359,7 +359,7 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     options = ["--receipt", tmp_path / "r", "--manifest-out", tmp_path / "m"]
     made = pipe.run("tbk-seal", "consolidate", *FAST, *options, input=archives).out
     push = ["replace", pipe.store, pipe.ids[1], "--receipt", tmp_path / "r"]
-    # A receipt that is not of the same backup.
+    # The receipt belongs to another backup.
     pipe.run("tbk-store", *push, "--rekeyed", input=made, status=65)
     pipe.run("tbk-store", *push, "--group", "other", input=made, status=64)
     pipe.run("tbk-store", *push, input=made[:-1], status=65)
@@ -373,7 +373,7 @@ def test_pushing_into_the_place_of_another_takes_its_group_too(pipe, tmp_path):
     assert done.lines[0].split("\t")[0] == ledger["backups"][1]["id"] and len(ledger["backups"]) == 2
     assert ledger["backups"][1]["group"] == "g" and ledger["sequence"] == 3
     assert len(os.listdir(pipe.store / "backups")) == len(os.listdir(pipe.store / "manifests")) == 2
-    # An increment cannot take the place of what it depends on.
+    # An increment cannot replace the backup that it depends on.
     manifest = pipe.run("tbk-pull", pipe.store, "--manifest", "latest").out
     (tmp_path / "previous").write_bytes(pipe.open(manifest, "--manifest").out)
     more = pipe.manifest(tmp_path / "small", "--mode", "incremental", "--previous", tmp_path / "previous")

@@ -1,4 +1,4 @@
-"""termbackup diff: between any two backups of a profile, out of sealed manifests alone."""
+"""termbackup diff: any two backups of a profile, compared by their sealed manifests alone."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ def shell(tbk, tmp_path):
 
 @pytest.fixture
 def history(shell, tmp_path):
-    """A profile p with full and incremental backups, and the manifest of the tree at each."""
+    """A profile p with full and incremental backups, and the tree's manifest at each."""
     return make_history(shell, tmp_path)
 
 
@@ -60,7 +60,7 @@ def make_history(shell, tmp_path, *fields):
 
 
 def between(shell, manifests, old, new, *arguments):
-    """What tbk-manifest says of the trees as they were."""
+    """The output of tbk-manifest diff for the original trees."""
     done = shell.tbk.run("tbk-manifest", "diff", *arguments, manifests[old], manifests[new], status={0, 1})
     return done.status, done.out
 
@@ -89,7 +89,7 @@ def test_every_form_of_it(shell, history):
 
 
 def test_no_archive_is_needed(shell, history):
-    """Neither they nor the cache are there any more."""
+    """The archives and the cache have been removed."""
     ids, manifests = history
     shutil.rmtree(shell.home / "store" / "backups")
     shutil.rmtree(shell.home / "cache")

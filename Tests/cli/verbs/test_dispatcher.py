@@ -1,4 +1,4 @@
-"""termbackup finds its verbs; what every verb makes of its options, its environment and its output."""
+"""termbackup finds its verbs; the options, the environment and the output that all verbs have in common."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from shell_fixture import shell  # noqa: F401
 
 
 def test_every_script_is_given_to_shellcheck():
-    """By `make lint`, which `make test` begins with: it takes a minute."""
+    """`make lint` runs it, and `make test` starts with that: it takes a minute."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     told = subprocess.run(["make", "-n", "lint-shell"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     scripts = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "bin").rglob("[!.]*") if path.is_file()}
@@ -44,7 +44,7 @@ def test_the_dispatcher_works_from_every_layout(tbk, tmp_path):
         for interpreter in (["dash"], ["busybox", "sh"]):
             result = subprocess.run([*interpreter, str(start), "init", "-q"], env=environment, capture_output=True)
             assert result.returncode == 0, result
-    # A verb of somebody else's.
+    # A verb from another program.
     extra = tmp_path / "extra"
     put(extra / "termbackup-hello", b"#!/bin/sh\nprintf 'hello %s\\n' \"$1\"\n", 0o755)
     environment = {**environment, "PATH": f"{extra}:{environment['PATH']}"}
@@ -70,14 +70,14 @@ def test_the_dispatcher_refuses_what_is_no_verb(tbk):
     for arguments, env in ((["nothing", "--json"], {}), (["--nothing"], {"TERMBACKUP_ERRORS": "json"})):
         done = subprocess.run([program, *arguments], env={**tbk.environment, **env}, capture_output=True)
         assert done.returncode == 64 and json.loads(done.stderr)["error"]["type"] == "UsageError"
-    # A system without manuals.
+    # A system without man(1).
     bare = {**tbk.environment, "PATH": os.path.dirname(only_these(tbk.scratch, "sh", "dirname", "readlink"))}
     shown = subprocess.run([program, "help", "tbk-seal"], env=bare, capture_output=True)
     assert shown.returncode == 0 and b"tbk-seal" in shown.stdout, shown
 
 
 def only_these(folder, *names):
-    """A path in a directory that has these programs alone."""
+    """A directory for PATH with only these programs."""
     (folder / "few").mkdir(exist_ok=True)
     for name in names:
         (folder / "few" / name).symlink_to(shutil.which(name))

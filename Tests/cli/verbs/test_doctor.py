@@ -1,4 +1,4 @@
-"""termbackup doctor: each check against what it is there to find, one fault at a time."""
+"""termbackup doctor: each check against the fault that it should find, one at a time."""
 
 import json
 import resource
@@ -27,7 +27,7 @@ def docs(shell, small):
 
 
 def examine(shell, *arguments, status=0, **options):
-    """The results by their checks."""
+    """The results, by check."""
     done = shell.run("doctor", "--json", *arguments, status=status, **options)
     report = json.loads(done.stdout)
     assert report["ok"] == (status == 0)
@@ -44,7 +44,7 @@ def worst(found, check):
 
 
 def one(found, check, result):
-    """The only entry of that check with that result; all other checks have not failed."""
+    """The only entry of this check with this result."""
     entry, = [entry for entry in found[check] if entry["result"] == result]
     return entry
 
@@ -67,7 +67,7 @@ def test_a_home_in_order_passes_every_check(docs):
         assert worst(found, check) == "ok", found[check]
     assert [entry["result"] for entry in found["password"]] == ["ok", "ok"]
     assert "1 backup" in one(found, "stores", "ok")["message"]
-    # Nobody has verified it, nothing makes it by itself, and it may be on one disk with its source.
+    # The store was never verified, nothing is scheduled, and the store may be on the same disk as the source.
     assert [entry["result"] for entry in found["stores"][1:] + found["schedule"]] in (["note"] * 3, ["note"] * 2)
     libcurl = [entry["message"] for entry in found["dependencies"] if "libcurl" in entry["message"]]
     assert len(libcurl) == 1 and "HTTP/2" in libcurl[0] and "async DNS" in libcurl[0]

@@ -1,4 +1,4 @@
-"""termbackup find: which backups have what, in which versions, and what is kept of it."""
+"""termbackup find: which backups contain a file, in which versions, and what it caches."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def shell(tbk, tmp_path):
 
 
 class History:
-    """Five backups of one tree, and by path and content which of them have it."""
+    """Five backups of one tree, and for each path and content the backups that contain it."""
 
     def __init__(self, shell, source, *fields, **options):
         self.shell, self.source, self.options = shell, source, options
@@ -68,7 +68,7 @@ class History:
         return self.shell.run("find", *arguments, **{**self.options, **options})
 
     def found(self, *arguments, **options):
-        """By path and size and type, the backups."""
+        """The backups, by path, size and type."""
         result = {}
         for line in self.find(*arguments, "--json", **options).stdout.splitlines():
             entry = json.loads(line)
@@ -112,7 +112,7 @@ def test_what_is_known_is_not_read_again(shell, tmp_path):
     archives = shell.home / "store" / "backups"
     archives.rename(tmp_path / "archives")
     history.check()
-    # One that is new is read, and those that are pruned are forgotten.
+    # A new manifest is read, and those of pruned backups are removed.
     (tmp_path / "manifests").rename(manifests)
     (tmp_path / "archives").rename(archives)
     history.put("more.txt", b"more\n")
@@ -146,7 +146,7 @@ def test_a_manifest_that_cannot_be_read_is_named(shell, tmp_path):
         next((shell.home / "store" / folder).glob(f"*_{lost[:12]}*")).unlink()
     done = history.find("d/a.txt", status=3)
     assert lost.encode() in done.stderr and lost[:12].encode() not in done.stdout
-    # The archive will do.
+    # The manifest in the archive is used instead.
     other = history.ids[2]
     shutil.rmtree(shell.home / "cache")
     next((shell.home / "store" / "manifests").glob(f"*_{other[:12]}*")).unlink()

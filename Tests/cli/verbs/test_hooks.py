@@ -1,4 +1,4 @@
-"""What a profile runs before and after a backup, and to report it."""
+"""The commands of a profile that run before and after a backup, and to report it."""
 
 import json
 import os
@@ -81,14 +81,14 @@ def test_what_happened_is_in_their_environment_and_on_their_input(shell, notes, 
         assert notes.report(name)["backup_id"] == report["id"]
     for name in notes.ran:
         arguments, _, descriptors = (notes.directory / f"{name}.arguments").read_text().partition("--\n")
-        # Split as a shell does, and nothing expanded.
+        # Split into words as by a shell, but nothing is expanded.
         assert arguments == "$HOME `id`\na b\n"
-        # ls has one more.
+        # ls has opened one more.
         assert descriptors.split()[1:] == ["0", "1", "2", "3"]
         found = b"\n".join(notes.environment(name).values())
         assert PASSWORD not in found and b"ghp_secret" not in found
         assert f"said by {name}".encode() in done.stderr and f"heard of {name}".encode() in done.stderr
-    # A run that stores nothing ends too, but is no news.
+    # A run that stores nothing runs the command after it, but not the notification.
     notes.forget()
     shell.run("profile", "edit", "docs", "--mode", "incremental")
     assert b"Nothing has changed" in run(shell).stdout
@@ -108,11 +108,11 @@ def test_one_that_fails_before_stops_the_run_and_is_reported(shell, notes, small
     assert told["error"] == {"type": "BackupError", "message": "the command before the backup failed with status 9"}
     assert shell.run("list", "docs").stdout == b""
     assert b"the command before the backup failed with status 9" in shell.run("audit-log").stdout
-    # What is not there cannot be run.
+    # A missing program cannot be run.
     shell.run("profile", "edit", "docs", "--before-command", "/no/such/program")
     done = run(shell, "--json", status=66)
     assert b"cannot run '/no/such/program'" in done.stderr and b'"status":66}}' in done.stderr
-    # It may be what makes the directory be there.
+    # The command may be what makes the source available.
     shell.run("profile", "edit", "docs", "--before-command", f"mv {small}.away {small}")
     os.rename(small, f"{small}.away")
     run(shell)

@@ -1,4 +1,4 @@
-"""termbackup import-mbu: settings carried over, packages resealed."""
+"""termbackup import-mbu: settings converted, packages resealed."""
 
 import json
 import os

@@ -30,7 +30,7 @@ def test_init_asks_for_a_token_checks_it_and_makes_the_repository(remote, sessio
     assert session.token() == GOOD.encode()
     assert remote.exists(remote.fresh)
     assert configured(remote.shell) is None and operations(remote.shell) == [("init", "success")]
-    # The second time there is nothing to ask.
+    # The second time there is no prompt.
     status, shown = asked(remote, session, [], "init")
     assert status == 0 and PROMPT not in shown and b"comes from keyring" in shown
 
@@ -62,13 +62,13 @@ def test_init_keeps_no_token_that_github_refuses(remote, session):
     status, shown = asked(remote, session, [(PROMPT, b"ghp_mistyped")], "init", "--repo", remote.name)
     assert status == 77 and b"ghp_mistyped" not in shown
     assert session.items() == 0 and operations(remote.shell) == [("init", "failure")]
-    # What was made stays, and it can be run again.
+    # What was created stays, and init can be run again.
     status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "init")
     assert status == 0 and session.token() == GOOD.encode()
 
 
 def test_init_works_unattended(remote):
-    """The token from the environment, as in a job: it is used, and stays where it is."""
+    """The token comes from the environment, as in CI: it is used, but not stored."""
     shell = remote.shell
     done = remote.run("init", "--repo", remote.fresh, "--create-repo", "--no-input")
     assert b"Created the private repository" in done.stdout and remote.exists(remote.fresh)

@@ -1,4 +1,4 @@
-"""The token in the keyring: the real one of GNOME in a session of its own, and a stand-in for macOS's program."""
+"""The token in the keyring: the real GNOME keyring in a separate session, and a stand-in for macOS's program."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ OTHER = "github_pat_" + "o" * 40
 
 
 def configure(shell, token):
-    """A configuration as TermBackup 6 left it: with the token in clear."""
+    """A configuration of TermBackup 6, with the token in plain text."""
     shell.run("init", "-q")
     path = shell.home / "config.json"
     configuration = json.loads(path.read_text())
@@ -33,7 +33,7 @@ def operations(shell):
 
 
 def only(tmp_path, *left_out):
-    """A PATH with the programs of this machine but some."""
+    """A PATH with the programs of this machine except some."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for place in reversed(os.environ["PATH"].split(os.pathsep)):
@@ -103,12 +103,12 @@ def test_another_token_in_the_keyring_is_not_replaced_unasked(shell, session):
     assert ("migrate-token", "failure") in operations(shell)
     shell.run("migrate", "--force", env=session.environment_of(shell))
     assert session.token() == TOKEN.encode() and configured(shell) is None
-    # TermBackup 6's, and other homes', stays.
+    # The items of TermBackup 6 and of other homes stay.
     assert session.items() == 2
 
 
 def test_an_item_of_another_program_is_not_left_to_answer_first(shell, session):
-    """Python's keyring library adds an attribute of its own, and both items answer to ours."""
+    """Python's keyring library adds an attribute; a search with our attributes finds both items."""
     session.store(OTHER.encode(), "application", "Python keyring library")
     configure(shell, TOKEN)
     shell.run("migrate", "--force", env=session.environment_of(shell))
@@ -142,7 +142,7 @@ def test_a_keyring_that_does_not_answer_is_given_up(shell, session):
     configure(shell, TOKEN)
     session.stop()
     environment = {**session.environment_of(shell), "TERMBACKUP_KEYRING_TIMEOUT": "1"}
-    # It may have the token all the same: ask again later.
+    # The keyring may have the token: try again later.
     for options in [], ["--no-input"]:
         refused = shell.run("migrate", *options, status=75, env=environment)
         assert b"did not answer within 1 second;" in refused.stderr and configured(shell) == TOKEN
@@ -157,14 +157,14 @@ def test_time_that_runs_out_is_not_taken_for_absence(shell, session, tmp_path):
     assert b"not known whether there is a token" in refused.stderr and b"no token" not in refused.stderr
     refused = shell.run("run", "docs", "--no-input", password=None, env=environment, status=75)
     assert b"not known whether there is a password" in refused.stderr
-    # What comes after the keyring is still taken.
+    # Sources after the keyring are still used.
     unreachable = {**environment, "GITHUB_TOKEN": TOKEN, "TERMBACKUP_GITHUB_API": "http://127.0.0.1:1"}
     done = shell.run("list", "remote", "--no-input", "--max-wait", "0", env=unreachable, status=75)
     assert b"warning: the keyring returned no token: it did not answer" in done.stderr and b"not known" not in done.stderr
 
 
 def programs(session):
-    """The commands of the processes of a session."""
+    """The commands that the processes of a session run."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -190,7 +190,7 @@ def test_an_interrupt_ends_the_wait_for_a_keyring(shell, session):
         pass
     _, status = os.waitpid(process, 0)
     os.close(terminal)
-    # It would be another, had the keyring been given up.
+    # Otherwise the keyring would have timed out first.
     assert os.waitstatus_to_exitcode(status) == 130
     assert list((shell.home / "tmp").iterdir()) == [] and configured(shell) == TOKEN
     assert ("migrate-token", "failure") in operations(shell)
@@ -222,7 +222,7 @@ def test_without_its_program_there_is_no_keyring(shell, session, tmp_path):
     assert b"libsecret-tools" in refused.stderr and configured(shell) == TOKEN
 
 
-# macOS, whose program cannot run here: what it would be told
+# A stand-in for macOS's program, which cannot run here
 
 
 SECURITY = r"""#!/bin/sh
@@ -253,7 +253,7 @@ esac
 
 @pytest.fixture
 def macos(tmp_path):
-    """Programs that stand in for those of macOS; the item is in the file `item`."""
+    """Stand-ins for programs of macOS; the item is stored in the file `item`."""
     folder = tmp_path / "macos"
     put(folder / "security", SECURITY.encode(), 0o755)
     put(folder / "uname", b"#!/bin/sh\ntest \"${1-}\" = -s && exec printf 'Darwin\\n'\nexit 2\n", 0o755)

@@ -1,4 +1,4 @@
-"""termbackup list: what there is, and what changed."""
+"""termbackup list: the backups, and the changes between them."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_a_list_can_be_short_and_says_what_changed(shell, small):
     rows, total = listed(shell)
     assert [row[4] for row in rows] == ["-", "+1", "+1", "-2"] and total.startswith("4 backups, ")
     rows, total = listed(shell, "-n", "2")
-    # The first that is shown is compared all the same.
+    # The first row, too, is compared with the backup before it.
     assert [row[0] for row in rows] == [name[:12] for name in ids[2:]] and rows[0][4] == "+1"
     assert total.startswith("2 of 4 backups, ")
     assert [json.loads(line)["id"] for line in shell.run("list", "--json", "--limit=1").stdout.splitlines()] == ids[3:]

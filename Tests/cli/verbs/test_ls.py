@@ -1,4 +1,4 @@
-"""termbackup ls: what is in a backup."""
+"""termbackup ls: the files in a backup."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""mbu packages, made by the reference: opened, listed, refused."""
+"""mbu packages, written by the reference: opened, listed, refused."""
 
 import base64
 import gzip
@@ -20,7 +20,7 @@ ITERATIONS = 50
 
 
 class Packages:
-    """mbu's side: its settings in a file, and packages under them."""
+    """The files of mbu: settings, and packages for them."""
 
     def __init__(self, tbk, folder):
         self.tbk = tbk
@@ -68,7 +68,7 @@ def tar_of(*members):
 
 
 def plain_tree(top):
-    """A tree of what a tar by Python keeps: no attributes, and files of a time that is the same in floating point."""
+    """A tree that Python's tar stores without loss: no attributes, and times that floating point represents exactly."""
     put(top / "a.txt", b"alpha\n", mtime_ns=10**18)
     put(top / "b" / "big", random.Random(7).randbytes(3_000_000), mtime_ns=10**18)
     put(os.fsencode(top) + b"/b/not UTF-8 \xff", b"x", mtime_ns=10**18)
@@ -99,7 +99,7 @@ def test_a_package_comes_back_as_the_tree_was(packages, tmp_path, way):
     came, was = snapshot(tmp_path / "out" / "docs"), snapshot(top)
     assert without(came, "mtime") == without(was, "mtime")
     for path, found in was.items():
-        # Of what was touched just now, floating point keeps less than the nanoseconds.
+        # For files that were just modified, floating point is less precise than nanoseconds.
         assert abs(came[path]["mtime"] - found["mtime"]) <= (0 if found["mtime"] == 10**18 else 1000), path
     assert packages.tbk.leftovers() == []
 
@@ -107,7 +107,7 @@ def test_a_package_comes_back_as_the_tree_was(packages, tmp_path, way):
 def test_every_kind_of_entry_comes_back(packages, tree, tmp_path):
     shutil.rmtree(os.path.join(tree, "times"))
     packages.open(packages.of(tree), "-C", tmp_path / "out", "--setuid")
-    # Python's tar keeps no attributes, and times as floating-point numbers.
+    # Python's tar stores no attributes, and times as floating-point numbers.
     assert without(snapshot(tmp_path / "out" / "tree"), "xattrs", "mtime") == without(snapshot(tree), "xattrs", "mtime")
 
 
@@ -298,7 +298,7 @@ def test_devices_and_fifos_are_left_out_and_named(packages, tmp_path):
     sent = packages.open(package, status=3)
     assert sent.err.count(b"d/fifo") == 1 and b"d/disk" in sent.err
     assert [found.name for found in tarfile.open(fileobj=io.BytesIO(sent.out))] == ["d", "d/file"]
-    # The rest of it can be sealed.
+    # The valid part can be sealed.
     archive = packages.tbk.run("tbk-seal", "tar", *FAST, "--strip-top", input=sent.out).out
     assert packages.tbk.open(archive, "--cat", "file").out == b"content\n"
 
@@ -349,7 +349,7 @@ def test_set_id_bits_are_not_restored_unasked(packages, tmp_path):
     b"not gzip", b"", gz.compress(b""), gz.compress(b"x" * 600), gz.compress(bytes(1024))[:-1],
     gz.compress(bytes(1024)) + b"more", gz.compress(bytes(1024) + b"x"), gz.compress(bytes(1024 + (2 << 20)))])
 def test_what_is_no_tar_gz_is_refused(packages, payload):
-    # Without a gzip it could be any password's.
+    # Without a gzip header, the password may be wrong.
     packages.open(packages.seal(payload or b"\0"), "--verify", status=65 if payload[:2] == b"\x1f\x8b" else 77)
 
 

@@ -1,4 +1,4 @@
-"""The machine is gone: what is left is the store, the password, and perhaps a saved profile and the keys."""
+"""A lost machine: only the store and the password are left, perhaps also a saved profile and the keys."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ class Kept:
 
 
 class Lost:
-    """A new machine, whose home is empty, and a copy of what is left of the old one."""
+    """A new machine with an empty home, and a copy of what is left of the old one."""
 
     def __init__(self, shell, kept, top, store=None):
         self.shell, self.tbk, self.notes, self.saved = shell, shell.tbk, top / "notes", top / "saved"
@@ -78,7 +78,7 @@ def lost(kept, tmp_path):
 
 
 def go_on(lost):
-    """The store is asked what it has, a tree is brought back, and its backups go on from there."""
+    """Lists the backups in the store, restores a tree, and makes further backups of it."""
     run = lost.shell.run
     table = [line.split() for line in run("list", "--store", lost.store).stdout.decode().splitlines()]
     assert table[0][0] == "GROUP" and table[0][-1] == "PROFILE"
@@ -137,7 +137,7 @@ def test_a_profile_made_anew_is_told_of_the_others(lost, tmp_path):
     for verb in ("status", "doctor"):
         done = run(verb, "-p", "notes")
         assert b"has 3 backups of groups" in done.stdout + done.stderr
-    # One of them is taken on, and is then no other's.
+    # A profile takes over one of them, which then belongs to that profile only.
     assert b"previous backups stay" in run("profile", "edit", "notes", "--group", lost.groups["notes"]).stderr
     assert lost.shell.ids("notes") == lost.ids
     run("profile", "create", "mail", "--source", lost.notes)
@@ -146,7 +146,7 @@ def test_a_profile_made_anew_is_told_of_the_others(lost, tmp_path):
     run("profile", "create", "third", "--source", lost.notes)
     assert run("list", "third").stderr.endswith(b"no backups yet: make one with 'termbackup run third'\n")
     assert b"has no backups\n" in run("restore", "latest", "-p", "third", status=69).stderr
-    # Whether there are others cannot be told.
+    # Whether there are others cannot be determined.
     run("profile", "delete", "mail")
     lost.shell.lib = wrapped(tmp_path, 'case " $* " in *" --group "*) ;; *) exit 69 ;; esac', ["tbk-pull"])
     assert run("list", "third").stderr.endswith(b"no backups yet: make one with 'termbackup run third'\n")
@@ -185,7 +185,7 @@ def test_what_a_store_is_asked_for_has_to_be_clear(lost, tmp_path):
 
 @pytest.fixture
 def signed(kept_signed, tmp_path):
-    """As lost, with a ledger that the old machine signed; its keys are in `saved`. Notes are back."""
+    """Like lost, with a ledger signed by the old machine; its keys are in `saved`. Notes are restored."""
     made = Lost(dash(tmp_path), kept_signed, tmp_path)
     put(made.notes / "new", b"new\n")
     made.shell.run("profile", "import", made.saved / "notes.json")
@@ -238,7 +238,7 @@ def test_a_store_whose_keys_are_lost_is_taken_over_by_name_alone(signed, tmp_pat
 
 
 def test_a_ledger_that_another_key_signed_meanwhile_is_not_taken_over(signed, tmp_path):
-    """By whoever has the store: this machine saw it signed by a key that it trusted."""
+    """It was signed by an attacker with access to the store; this machine knows it signed by a trusted key."""
     shell, store, run = signed.shell, signed.store, signed.tbk.run
     run("tbk-pull", store, "--list", "--verify-key", signed.saved / "signing_key.pub")
     there = tmp_path / "attacker"

@@ -1,4 +1,4 @@
-"""Backups that do not come: what says so, and when it does not."""
+"""Overdue backups: which commands report them, and when they do not."""
 
 import datetime
 import json
@@ -13,7 +13,7 @@ from test_schedule import cron, enable, secret, systemd  # noqa: F401
 
 
 def make_older(shell, days):
-    """The last backup, as if nothing had run since; this machine's own memory of it goes too."""
+    """Makes the last backup older, as if no run had followed, and deletes what this machine remembers of it."""
     age(shell, days)
     for log in shell.home.glob("audit.log*"):
         log.unlink()
@@ -31,7 +31,7 @@ def test_an_age_that_the_profile_does_not_allow_is_an_alarm(shell, small):
     assert told["overdue"] and told["next_run_at"] is None
     assert b"OVERDUE" in shell.run("doctor", status=1).stdout
     assert b"OVERDUE" not in shell.run("status", "--max-age", "60d").stdout
-    # A run that finds nothing to store has looked.
+    # A run with nothing to store counts.
     shell.run("run", "docs")
     assert b"OVERDUE" not in shell.run("status").stdout
     shell.run("profile", "edit", "docs", "--unset", "max_age")
@@ -49,7 +49,7 @@ def test_an_age_is_a_number_and_a_unit(shell, small, word):
 def test_cron_that_did_not_run_is_an_alarm(shell, cron, small):
     shell.profile("docs", small)
     enable(shell, "docs", "--password-file", secret(shell))
-    # Nothing was due yet.
+    # No run was due yet.
     assert b"OVERDUE" not in shell.run("status").stdout
     scheduled, = map(json.loads, shell.run("schedule-status", "--json").stdout.splitlines())
     assert scheduled["overdue"] is None and scheduled["next_run_at"]
@@ -70,13 +70,13 @@ def test_cron_that_did_not_run_is_an_alarm(shell, cron, small):
 
 
 def metrics(text):
-    """The samples by name, as its own client reads them; each family has its type and its help, once."""
+    """The samples by name, as read by Prometheus's own client; each family has a type and a help text, once."""
     families = list(text_string_to_metric_families(text.decode()))
     assert text.endswith(b"\n") and len({family.name for family in families}) == len(families)
     for family in families:
         assert family.type == "gauge" and family.documentation and family.samples
         assert text.count(f"# TYPE {family.name} gauge\n".encode()) == text.count(f"# HELP {family.name} ".encode()) == 1
-        # What its linter asks of gauges.
+        # What Prometheus's linter requires of gauges.
         assert re.fullmatch(r"termbackup(_[a-z]+)+", family.name) and not family.name.endswith(("_total", "_count", "_info"))
     return {(sample.name.removeprefix("termbackup_"), sample.labels["profile"]): sample.value
             for family in families for sample in family.samples}
@@ -104,7 +104,7 @@ def test_prometheus_is_told_what_status_says(shell, cron, small, tmp_path):
         assert found.pop((name, "docs")) == value, name
     assert found == {("overdue", "new"): 1, ("store_reachable", "new"): 1, ("backups", "new"): 0, ("verified_backups", "new"): 0,
                      ("lost_backups", "new"): 0, ("store_size_bytes", "new"): 0}
-    # A store that is away has no sizes, and a run that failed is told.
+    # The sizes of an unreachable store are unknown, and a failed run is reported.
     (shell.home / "store").rename(shell.home / "away")
     shell.run("run", "docs", status=69)
     out = tmp_path / "textfile" / "termbackup.prom"
@@ -122,7 +122,7 @@ def test_a_report_has_one_form(shell):
         assert b"--prometheus" in shell.run("status", *wrong, status=64).stderr
 
 
-# What doctor has to say of it
+# Doctor
 
 
 def said(shell, check, word, **options):

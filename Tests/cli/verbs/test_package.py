@@ -1,4 +1,4 @@
-"""termbackup package, under each shell it has to work in."""
+"""termbackup package, under each supported shell."""
 
 import json
 import os
@@ -220,7 +220,7 @@ def test_what_is_done_is_in_the_audit_log_without_a_name(place, small):
 
 
 def test_no_password_is_seen_by_other_processes(place, old, small, tmp_path):
-    """Every command that is run writes down its arguments and environment."""
+    """Every command that is run records its arguments and environment."""
     spy = tmp_path / "spy"
     spy.mkdir()
     log = tmp_path / "log"

@@ -1,4 +1,4 @@
-"""termbackup profile: the list, and what a profile leaves out."""
+"""termbackup profile: the list, and the files that a profile excludes."""
 
 import json
 import os

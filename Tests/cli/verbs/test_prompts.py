@@ -1,4 +1,4 @@
-"""Prompts for passwords beside job control, and beside the other commands of a pipe."""
+"""Password prompts with job control, and with other commands in the same pipe."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ SECRET = PASSWORD.decode()
 
 
 class Terminal:
-    """A command on a terminal of its own, and what it has shown."""
+    """A command on a terminal, and what it has displayed."""
 
     def __init__(self, tbk, folder, *command):
         environment = {**tbk.environment, "TERM": "vt100", "PS1": "$ "}
@@ -32,7 +32,7 @@ class Terminal:
         os.write(self.descriptor, text.encode())
 
     def read(self):
-        """More of what is shown; false at the end."""
+        """Reads more of the display; false at the end."""
         if select.select([self.descriptor], [], [], 1)[0]:
             try:
                 data = os.read(self.descriptor, 4096)
@@ -43,14 +43,14 @@ class Terminal:
         return True
 
     def until(self, text, since=0):
-        """Waits until `text` is shown behind the position; returns the one behind it."""
+        """Waits until `text` appears after position `since`; returns the position behind it."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.shown[since:]:
             assert time.monotonic() < deadline and self.read(), self.shown
         return self.shown.index(text, since) + len(text)
 
     def status(self):
-        """What the command ends with, when it does."""
+        """Waits until the command exits; returns its status."""
         deadline = time.monotonic() + PATIENCE
         while self.read():
             assert time.monotonic() < deadline, self.shown
@@ -79,11 +79,11 @@ def on_terminal(tbk, tmp_path):
 
 
 def seal_to_the_end(terminal, at):
-    """Answers both prompts; nothing that was typed at one has been shown, nor was what was begun before a stop used."""
+    """Answers both prompts; checks that passwords were not displayed, and that text typed before a stop was not used."""
     terminal.type(SECRET + "\n")
     at = terminal.until("Password again: ", at)
     terminal.type(SECRET + "\n")
-    # What is typed before is for nobody.
+    # What is typed earlier is lost.
     at = terminal.until("$ ", terminal.until("sealed 1 file", at))
     terminal.type("echo ended $?\n")
     terminal.until("ended 0", at)
@@ -99,7 +99,7 @@ def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_termin
     for _ in range(2):
         terminal.type("begun\x1a")
         at = terminal.until("Stopped", at)
-        # The shell shows what is typed again.
+        # The shell echoes again what is typed.
         terminal.type("echo see''n\n")
         at = terminal.until("echo see''n", at)
         at = terminal.until("seen", at)
@@ -110,7 +110,7 @@ def test_a_prompt_that_was_stopped_hides_what_is_typed_and_is_repeated(on_termin
 
 
 def test_a_prompt_of_a_script_that_was_stopped_goes_on_every_time(on_terminal, tbk, tmp_path):
-    # The shell takes the terminal back as soon as the script has stopped, which the command below it may not have.
+    # The shell takes the terminal back as soon as the script has stopped; the command below it may not have stopped yet.
     require("bash")
     terminal = on_terminal("bash", "--norc", "--noprofile", "-i")
     at = terminal.until("$ ")
@@ -118,7 +118,7 @@ def test_a_prompt_of_a_script_that_was_stopped_goes_on_every_time(on_terminal, t
     at = terminal.until("Password: ", at)
     for _ in range(15):
         terminal.type("begun\x1a")
-        # What is typed before the shell asks for it may be thrown away with what was typed of the password.
+        # What is typed before the shell's prompt may be discarded with the partial password.
         at = terminal.until("$ ", terminal.until("Stopped", at))
         terminal.type("fg\n")
         at = terminal.until("Password: ", at)
@@ -148,7 +148,7 @@ def test_the_prompts_of_a_pipe_come_one_after_the_other(on_terminal, tmp_path):
         terminal.type(SECRET + "\n")
     assert terminal.status() == 0, terminal.shown
     assert (tmp_path / "out" / "file").read_bytes() == b"content"
-    # Each on a line of its own, answered before the next one is shown.
+    # Each on its own line, answered before the next one appears.
     prompts = [line.replace("\x1b[K", "").replace("\r", "") for line in terminal.shown.split("\n") if "Password" in line]
     assert sorted(prompts) == ["Password again: ", "Password: ", "Password: "] and SECRET not in terminal.shown
 
@@ -245,7 +245,7 @@ def test_a_password_comes_from_where_it_is_given(shell, small, tmp_path):
     for arguments in (["--no-input"], []):
         assert b"no password" in shell.run("verify", "latest", "-p", "docs", *arguments, password=None, status=64).stderr
     shell.run("verify", "latest", "-p", "docs", "--password-command", "false", password=None, status=78)
-    # A file of arbitrary bytes is handed on to the byte.
+    # A file of arbitrary bytes is passed on unchanged.
     file.write_bytes(b"\x00binary\n\xff\n")
     shell.run("profile", "create", "other", "--source", small)
     shell.run("run", "other", "--password-file", file, password=None)

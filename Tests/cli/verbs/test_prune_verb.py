@@ -1,4 +1,4 @@
-"""termbackup prune: what stays for others."""
+"""termbackup prune: backups that stay because others need them."""
 
 import json
 
@@ -11,7 +11,7 @@ def test_prune_says_what_stays_for_others_and_how_it_goes(shell, small):
     runs(shell, small, 3)
     done = shell.run("prune", "--keep-last", "1", "--dry-run", "docs").stdout.decode()
     ids = [json.loads(line)["id"] for line in shell.run("list", "--json").stdout.splitlines()]
-    # What the last one needs is the first and the second.
+    # The last one needs the first and the second.
     assert "2 backups, " in done and f"stay only because others need them: {ids[2][:12]}\n" in done
     assert f"'termbackup consolidate docs {ids[2][:12]}' makes that backup independent at once" in done
     verdicts = [json.loads(line) for line in shell.run("prune", "--keep-last=1", "--dry-run", "--json", "docs").stdout.splitlines()]

@@ -1,6 +1,6 @@
-"""What it costs to look into a backup on a network: requests for parts of its archive, and their bytes.
+"""The cost of looking into a remote backup: requests for parts of its archive, and their bytes.
 
-The numbers are what was reached; none may become larger.
+The limits are what has been achieved; none may be raised.
 """
 
 import random
@@ -12,13 +12,13 @@ from test_rotate_github import Machine
 
 MIB = 1 << 20
 FRAME = 4 * MIB
-# The beginning and the end of the archive: 144 KiB.
+# The beginning and the end of the archive: 144 KiB in total.
 ENDS = 2
 
 
 @pytest.fixture
 def machine(github, tmp_path):  # noqa: F811
-    """One backup of 100 files in an archive of 50 MB, which is an asset, so that parts of it can be had."""
+    """One backup of 100 files, whose archive of 50 MB is a release asset, so that ranges of it can be read."""
     made = Machine(github, tmp_path, "--cipher-suite", "3")
     chance = random.Random(5)
     for number in range(100):
@@ -29,7 +29,7 @@ def machine(github, tmp_path):  # noqa: F811
 
 
 def fetched(store):
-    """Of requests for parts, how many bytes each asks for, and from where."""
+    """The requests for ranges: for each, how many bytes and from where."""
     spans = []
     for entry in store.log():
         span = entry["headers"].get("range")
@@ -54,7 +54,7 @@ def test_many_files_beside_each_other(machine, github, tmp_path):  # noqa: F811
     names = [f"{number:02}" for number in range(30, 60)]
     machine.run("restore", "latest", "-p", "p", "--to", tmp_path / "out", *names)
     requests, size = fetched(github)
-    # Pieces of 8 MiB.
+    # In pieces of 8 MiB.
     assert requests <= ENDS + 3 and size <= 30 * 500_000 + 2 * FRAME + MIB
 
 
@@ -84,7 +84,7 @@ def test_a_trial_of_a_few_files(machine, github):  # noqa: F811
 
 
 def test_a_sample_of_backups_reads_these_and_what_they_need(machine, github):  # noqa: F811
-    """Each once, and no other."""
+    """Each is fetched once, and no others."""
     for number in range(3):
         put(machine.tree / f"new {number}", random.Random(number).randbytes(30_000))
         machine.run("run", "p", "--full")

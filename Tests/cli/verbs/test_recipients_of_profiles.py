@@ -42,7 +42,7 @@ def test_a_profile_with_recipients_needs_no_password(shell, small, tmp_path, key
     shell.run("generate-key", "--enable", "--no-password", password=None)
     assert run(shell)["mode"] == "full"
     grow(small, 1)
-    # Without the manifest that is kept for this machine the last backup is closed to it.
+    # Without the cached manifest, this machine cannot read the last backup.
     shutil.rmtree(shell.home / "cache")
     assert run(shell)["mode"] == "full"
     grow(small, 2)
@@ -50,7 +50,7 @@ def test_a_profile_with_recipients_needs_no_password(shell, small, tmp_path, key
     middle = snapshot(small)
     assert run(shell, "-i", keys[0])["status"] == "unchanged"
     grow(small, 3)
-    # One who could not open the last backup is a reader now.
+    # A recipient who could not open the last backup is added.
     shell.run("profile", "edit", "p", "--recipient", ONE.recipient, "--recipient", TWO.recipient)
     assert run(shell, "-i", keys[0])["mode"] == "full"
     grow(small, 4)
@@ -70,7 +70,7 @@ def test_a_profile_with_recipients_needs_no_password(shell, small, tmp_path, key
     assert b"file4" in shell.run("diff", ids[3], ids[4], *reading, "-i", keys[0], password=None, status=1).stdout
     report = json.loads(shell.run("verify", "--all", *reading, "--json", "-i", keys[0], password=None).stdout)
     assert report["checked_count"] == 5 and report["failures"] == []
-    # The sealed manifest that the store has lost is made again, for the same readers.
+    # The sealed manifest that the store has lost is made again, for the same recipients.
     manifest = sorted((shell.home / "store" / "manifests").iterdir())[0]
     manifest.unlink()
     done = shell.run("verify", "--all", *reading, "-i", keys[0], password=None)
@@ -99,10 +99,10 @@ def test_between_a_password_and_recipients_the_next_backup_is_full(shell, small,
     grow(small, 3)
     assert json.loads(shell.run("run", "p", "--json").stdout)["mode"] == "incremental"
     grow(small, 4)
-    # In one run alone, and with the recipients out of a file.
+    # For one run only, with recipients from a file.
     assert run(shell, "-R", file(tmp_path / "to", "# one\n" + ONE.recipient))["mode"] == "full"
     assert [name[-3:] for name, _ in archives(shell)] == ["tbk", "age", "tbk", "tbk", "age"]
-    # Nothing is signed: whoever has the recipient could have made them.
+    # Nothing is signed: anyone who knows the recipient could have made them.
     reading = ["latest", "-p", "p", "--to", tmp_path / "out", "--setuid", "-i", keys[0]]
     assert b"--unsigned" in shell.run("restore", *reading, status=77).stderr
     shell.run("restore", *reading, "--unsigned")
@@ -135,7 +135,7 @@ def test_what_is_no_recipient(shell, small, tmp_path):  # noqa: F811
 
 
 def sealed_identity(shell, keys, tmp_path, password):
-    """The file of an identity under a passphrase, in armor, as `age -p` writes it."""
+    """An identity file encrypted with a passphrase, in armor, as `age -p` writes it."""
     stanza = age.Passphrase(password).wrap(bytes(range(16)), bytes(16), 10)
     header = age.header(bytes(range(16)), [stanza])
     path = tmp_path / "sealed"
@@ -155,7 +155,7 @@ def test_a_package_to_recipients(shell, small, tmp_path, keys):  # noqa: F811
     for at, key in enumerate(keys):
         shell.run("unpack", "small", "--to", tmp_path / f"out{at}", "--setuid", "--no-input", "-i", key, password=None)
         assert snapshot(tmp_path / f"out{at}") == snapshot(small)
-    # The recipients of config.json, unless a suite is named.
+    # The recipients of config.json, unless a suite is given.
     shell.tbk.run("tbk-config", "set", "recipients", ONE.recipient)
     shell.run("package", small, "-o", tmp_path / "configured", "--no-input", password=None)
     assert age.read((tmp_path / "configured").read_bytes(), ONE)
@@ -191,7 +191,7 @@ def test_an_identity_under_a_password(way, shell, small, tmp_path, keys):  # noq
     run(shell)
 
     def given():
-        """The words, and what is open for the verb."""
+        """The options, and the keyword arguments for the descriptor."""
         if way == "file":
             return ["--identity-password-file", tmp_path / "secret"], {}
         if way == "command":
@@ -222,7 +222,7 @@ def test_an_identity_under_a_password(way, shell, small, tmp_path, keys):  # noq
     shell.run("package", small, "-o", tmp_path / "x.age", "-r", ONE.recipient, password=None)
     with_identity("unpack", tmp_path / "x.age", "--to", tmp_path / "unpacked", "--setuid")
     assert snapshot(tmp_path / "unpacked") == snapshot(small)
-    # Also where another password is in use, and standard input carries the archive.
+    # With a wrong password, and in combinations that are refused.
     put(tmp_path / "secret", b"wrong\n", 0o600)
     with_identity("restore", *reading, "--to", tmp_path / "no", status=77)
     assert not (tmp_path / "no").exists()

@@ -1,4 +1,4 @@
-"""termbackup restore: a tree, some of it, and what is in the way."""
+"""termbackup restore: a tree, parts of it, and existing files in the target."""
 
 import json
 import os

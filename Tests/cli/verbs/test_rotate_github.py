@@ -1,4 +1,4 @@
-"""Rotation and pruning on GitHub: killed while any request that writes is held back, and then finished."""
+"""Rotation and pruning on GitHub: killed while a write request is pending, and then finished."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from github_fixture import github, github_server  # noqa: F401
 
 
 class Machine:
-    """A home with an incremental profile `p` on the repository, and the password of now."""
+    """A home with an incremental profile `p` on the repository, and the current password."""
 
     def __init__(self, store, folder, *fields):
         self.store = store
@@ -41,11 +41,11 @@ class Machine:
         return [entry["id"] for entry in self.ledger()["backups"]]
 
     def killed(self, fault, *arguments):
-        """Runs a verb and kills it and all it started once `fault` holds back a request; whether it came to that."""
+        """Runs a verb, and kills it with its children once `fault` holds a request. Returns whether one was held."""
         self.store.clear_log()
         self.store.fault(path="", hang=10 * PATIENCE, times=-1, **fault)
         process = self.store.commands.start("termbackup", *arguments, env=self.environment())
-        # What is held back is in the log, and nothing answers it.
+        # A held request is in the log, but gets no response.
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             if sum(request["method"] == fault["method"] for request in self.store.log()) > fault["skip"]:
@@ -59,7 +59,7 @@ class Machine:
         return killed
 
     def check(self):
-        """Every backup of the ledger is what it was when it was made."""
+        """Checks that every backup in the ledger is unchanged."""
         self.store.check()
         for number, identity in enumerate(self.ids()):
             out = self.out / f"{number}-{time.monotonic_ns()}"
@@ -113,7 +113,7 @@ def test_a_prune_that_is_killed_at_a_write_is_finished_by_the_next(github, tmp_p
         machine.backup()
         before = machine.ids()
         came = machine.killed({"method": method, "skip": number}, "prune", "p", "--keep-last", "2", "--yes")
-        # The last needs the one before it: what goes is what was there of the rounds before.
+        # The last backup needs the one before it: those of earlier rounds are removed.
         assert machine.ids() in (before, before[-2:])
         machine.run("verify", "--all", "-p", "p")
         machine.run("prune", "p", "--keep-last", "2", "--yes")

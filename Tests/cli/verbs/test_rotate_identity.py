@@ -1,5 +1,5 @@
-"""termbackup rotate-key of backups that are sealed to an identity: another one for what comes, and with --full for what
-is stored; and what other machines of the group do then."""
+"""termbackup rotate-key for backups that are sealed to an identity: a new one for further backups, with --full for the
+stored ones as well; and what other machines of the group do afterwards."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def group_of(shell):  # noqa: F811
 
 
 def identities(shell, password):  # noqa: F811
-    """What a password opens of the identities in the store, the newest first."""
+    """The identities in the store that a password opens, the newest first."""
     file = store_of(shell) / "keys" / group_of(shell)["identity"]["filename"]
     text = age.read(file.read_bytes(), age.Passphrase(password)).decode()
     return re.findall(r"^AGE-SECRET-KEY-1\w+$", text, re.MULTILINE)
@@ -54,7 +54,7 @@ def opens(tbk, key, path):
 
 
 def opened_by(shell, *keys):  # noqa: F811
-    """For each backup, which of the keys open its archive, and which its manifest."""
+    """For each backup, which of the keys open its archive, and which open its manifest."""
     found = []
     for entry in ledger(shell)["backups"]:
         archive = store_of(shell) / "backups" / entry["filename"]
@@ -64,7 +64,7 @@ def opened_by(shell, *keys):  # noqa: F811
 
 
 def grown(shell, source, count, name="p"):  # noqa: F811
-    """So many backups of a growing tree, made without a secret. Returns what the tree was at each."""
+    """Makes this many backups of a growing tree, without a secret. Returns the tree's state at each."""
     was = []
     for _ in range(count):
         put(source / f"f{len(list(source.iterdir()))}", os.urandom(2000))
@@ -82,7 +82,7 @@ def blind(shell, source, count=3):  # noqa: F811
 
 
 def check(shell, was, folder):  # noqa: F811
-    """Every backup is what it was, under the new password alone."""
+    """Checks that every backup is unchanged, and that only the new password opens it."""
     for entry, tree in zip(ledger(shell)["backups"], was, strict=True):
         shutil.rmtree(folder, ignore_errors=True)
         shell.run("restore", entry["id"], "-p", "p", "--to", folder, "--setuid", password=NEW)
@@ -112,13 +112,13 @@ def test_a_full_rotation_leaves_nothing_to_the_old_identity(shell, new, tmp_path
         for folder, name in (("backups", then["filename"]), ("manifests", then["manifest"]["filename"])):
             assert not (store_of(shell) / folder / name).exists()
     check(shell, was, tmp_path / "out")
-    # What comes depends on none that its readers cannot open, and increments go on.
+    # The next backup depends on none that its readers cannot open; increments follow.
     was += grown(shell, tmp_path / "source", 2)
     assert [entry["mode"] for entry in ledger(shell)["backups"]] == ["full", "incremental", "incremental", "full", "incremental"]
     assert opened_by(shell, old, second) == [BOTH] * 5
     check(shell, was, tmp_path / "out")
     assert b"5 of 5 backups verified" in shell.run("verify", "--all", "-p", "p", password=NEW).stdout
-    # All of it again is nothing.
+    # Repeating it changes nothing.
     stored = snapshot(store_of(shell))
     told = json.loads(rotate(shell, "--full", "--json", "--new-password-file", new).stdout)
     assert (told["rotated_count"], told["already_count"]) == (0, 5) and snapshot(store_of(shell)) == stored
@@ -132,7 +132,7 @@ def test_without_full_what_is_stored_stays_as_it_is(shell, new, tmp_path):  # no
     assert said.stdout == b"Made a new identity for p\n" and b"rotate-key --full p" in said.stderr
     assert ledger(shell)["backups"] == before
     assert opened_by(shell, old, identities(shell, NEW)[0]) == [OLD] * 2
-    # And later, with the two passwords of now.
+    # Also later, with the two passwords that are then current.
     put(tmp_path / "third", b"third\n")
     rotate(shell, "--full", "--new-password-file", tmp_path / "third", password=NEW)
     third, second, first = identities(shell, b"third")
@@ -224,7 +224,7 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_same_command(tbk, new, t
             state = opened_by(machine, old, keys[0]) if rotated else [OLD] * 2
             assert set(state) <= {OLD, BOTH} and state == sorted(state), state
             seen.add((rotated, *(one == BOTH for one in state)))
-            # A run in between, and then the same command.
+            # A run in between, then the same command.
             rotate(machine, "--full", "--new-password-file", new)
             (second, first) = identities(machine, NEW)
             assert first == old and keys[0] in (first, second)
@@ -236,7 +236,7 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_same_command(tbk, new, t
 
 
 def test_a_run_between_a_kill_and_the_end_is_taken_along(tbk, new, tmp_path):
-    """Killed when the identity is in the store, and the profile still seals to the one before."""
+    """Killed when the new identity is in the store, but the profile still seals to the old one."""
     machine = Shell(tbk, tmp_path, ["dash"])
     was = blind(machine, tmp_path / "source", 1)
     (old,) = identities(machine, PASSWORD)
@@ -289,7 +289,7 @@ def test_on_github_one_that_is_killed_at_a_write_is_finished_by_the_same_command
     keys = []
 
     def key():
-        """The newest identity, under the password of `new`, or else of `old`."""
+        """The newest identity, opened with the password in `new`, or else the one in `old`."""
         (group,) = machine.ledger()["groups"].values()
         file = github.server.git(github.name, "cat-file", "blob", f"HEAD:keys/{group['identity']['filename']}")
         for word in (machine.new, machine.old):
@@ -308,7 +308,7 @@ def test_on_github_one_that_is_killed_at_a_write_is_finished_by_the_same_command
     for number in range(0, 20, stride):
         machine.new.write_text(f"password {number + 1}")
         came = machine.killed({"method": "PATCH", "skip": number}, "rotate-key", "p", "--full", "--new-password-file", machine.new)
-        # Each opens with one of the identities, archive and manifest with the same.
+        # Each backup opens with one of the identities, its archive and its manifest with the same one.
         keys = key()
         found = list(opened(keys))
         assert all(sum(which) == 1 for _, which in found)
@@ -330,7 +330,7 @@ def test_on_github_one_that_is_killed_at_a_write_is_finished_by_the_same_command
 
 @pytest.fixture
 def second(shell, tmp_path):  # noqa: F811
-    """Another home with the same profile, store and group, which has made the identity of the store its own."""
+    """Another home with the same profile, store and group, which uses the identity in the store."""
     was = blind(shell, tmp_path / "source", 1)
     other = Shell(shell.tbk, tmp_path, shell.interpreter)
     other.home = tmp_path / "second"
@@ -371,10 +371,10 @@ def test_a_machine_that_sees_another_identity_warns_at_each_run_until_it_takes_i
         assert b"warning: another machine has changed the identity of 'p'" in said and b"generate-identity p" in said
         last = ledger(shell)["backups"][-1]
         assert opens(shell.tbk, old, store_of(shell) / "backups" / last["filename"])
-    # What is said to programs has it as well.
+    # Also with --json.
     done = second.run("run", "p", "--no-input", "--json", password=None)
     assert b"has changed the identity" in done.stderr and json.loads(done.stdout)["status"] == "unchanged"
-    # The machine that rotated has nothing to be warned of.
+    # The machine that rotated gets no warning.
     put(tmp_path / "source" / "more", b"3")
     assert b"warning" not in shell.run("run", "p", "--no-input", password=None).stderr
     second.run("generate-identity", "p", status=77)
@@ -397,7 +397,7 @@ def test_a_recipient_that_is_replaced_by_hand_ends_the_warning(shell, second, ne
     second.run("profile", "edit", "p", "--recipient", recipients(shell)[0], password=None)
     put(tmp_path / "source" / "more", b"2")
     assert b"warning" not in second.run("run", "p", "--no-input", password=None).stderr
-    # What is noted of groups that are no profile's any more goes.
+    # Notes about groups without a profile are removed.
     assert list((second.home / "state").glob("recipients-*"))
     second.run("profile", "delete", "p", password=None)
     second.run("clean", password=None)
@@ -405,7 +405,7 @@ def test_a_recipient_that_is_replaced_by_hand_ends_the_warning(shell, second, ne
 
 
 def test_keys_that_are_put_back_after_a_rotation_are_noticed(shell, second, new, tmp_path):  # noqa: F811
-    """By the machine that rotated, and by one that has only made backups since."""
+    """Noticed by the machine that rotated, and by one that has only made backups since."""
     keys, text = store_of(shell) / "keys", (store_of(shell) / "metadata.json").read_bytes()
     before = {path.name: path.read_bytes() for path in keys.iterdir()}
     rotate(shell, "--new-password-file", new)
@@ -415,7 +415,7 @@ def test_keys_that_are_put_back_after_a_rotation_are_noticed(shell, second, new,
         path.unlink()
     for name, content in before.items():
         put(keys / name, content)
-    # The bytes alone are those of no object that the ledger names.
+    # The ledger names no object with the hashes of the old files.
     shell.run("restore", "latest", "-p", "p", "--to", tmp_path / "no", status=66)
     (store_of(shell) / "metadata.json").write_bytes(text)
     for machine in (shell, second):

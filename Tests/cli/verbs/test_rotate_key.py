@@ -1,4 +1,4 @@
-"""termbackup rotate-key: every backup under a new password, or none of them lost."""
+"""termbackup rotate-key: every backup under a new password, and none of them lost."""
 
 import fcntl
 import hashlib
@@ -43,7 +43,7 @@ def opens(path, password):
 
 
 def passwords_of(home):
-    """{id: (of the archive, of the manifest)}: what each opens with."""
+    """{id: (archive, manifest)}: the password that opens each."""
     def which(path):
         return next((name for name, word in (("old", PASSWORD), ("new", NEW)) if opens(path, word)), None)
 
@@ -61,7 +61,7 @@ def check_of(home):
 
 
 def backups(shell, source, count, name="p"):
-    """A profile with one full backup and increments over it. Returns what the tree was at each."""
+    """A profile with one full backup and increments based on it. Returns the tree's state at each."""
     os.makedirs(source, exist_ok=True)
     shell.profile(name, source, "--mode", "incremental")
     was = []
@@ -74,7 +74,7 @@ def backups(shell, source, count, name="p"):
 
 
 def check_restored(shell, name, was, folder):
-    """Every backup comes back as it was, under the new password, and under no other."""
+    """Every backup restores unchanged under the new password, and under no other."""
     ids = [entry["id"] for entry in ledger(shell.home)]
     for id, tree in zip(ids, was, strict=True):
         shell.run("restore", id, "-p", name, "--to", folder / id, password=NEW)
@@ -104,7 +104,7 @@ def test_every_backup_comes_back_under_the_new_password_alone(shell, new, tmp_pa
     done = [entry for entry in entries if entry["operation"] == "rotate-key"]
     assert len(done) == 4 and {entry["status"] for entry in done} == {"success"}
     assert done[-1]["details"]["backup_count"] == 3
-    # What comes after is made with the new password, over what was there.
+    # The next backup uses the new password, and is based on the existing ones.
     put(tmp_path / "source" / "later", b"x")
     shell.run("run", "p", status=77)
     assert b"incremental" in shell.run("run", "p", password=NEW).stdout
@@ -196,14 +196,14 @@ def test_both_passwords_are_asked_for_on_a_terminal(shell, tmp_path):
 
 
 def wrapped(tmp_path, script, commands=COMMANDS):
-    """The suite with `script` run before each of the commands; it sees its name as $1, and its arguments."""
+    """The suite, with `script` run before each of the commands; it gets the command's name as $1, then the arguments."""
     root = tmp_path / "wrapped"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(BIN.parent / "lib", root / "lib", symlinks=True)
     (root / "bin").mkdir()
     for command in BIN.iterdir():
         if command.name in commands:
-            # Its number, and how it ends if it ends here, are noted as by a command.
+            # Records its process id, and its status if it exits here, as a command does.
             put(root / "bin" / command.name, "#!/bin/sh\n"
                 """test -z "$TERMBACKUP_STAGE" || echo "pid $$" >"$TERMBACKUP_STAGE"\n"""
                 """trap 'status=$?; test -z "$TERMBACKUP_STAGE" || echo $status >"$TERMBACKUP_STAGE"' EXIT\n"""
@@ -229,8 +229,8 @@ def test_neither_password_is_seen_by_others(shell, tmp_path):
 
 
 def ends_by_itself(shell, lib, tmp_path, when, number, *command):
-    """Runs a verb over a copy of the home in `template`, with commands that kill it at the one of this number:
-    KILL_BEFORE or KILL_AFTER. Says whether it went on to its end."""
+    """Runs a verb on a copy of the home in `template`, with commands that kill it at the command of this number, at
+    KILL_BEFORE or KILL_AFTER. Returns whether it reached its end."""
     shutil.rmtree(shell.home)
     shutil.copytree(tmp_path / "template", shell.home, symlinks=True)
     shutil.rmtree(tmp_path / "count", ignore_errors=True)
@@ -248,7 +248,7 @@ def ends_by_itself(shell, lib, tmp_path, when, number, *command):
 
 @some(5)
 def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path, stride):
-    """At each command, before it begins and, for those that write the store, after it has ended."""
+    """At each command: before it starts and, if it writes to the store, after it has ended."""
     shell = Shell(tbk, tmp_path, ["dash"])
     was = backups(shell, tmp_path / "source", 2)
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
@@ -277,13 +277,13 @@ def test_one_that_is_killed_anywhere_is_finished_by_the_next(tbk, new, tmp_path,
                 ended = True
                 continue
             state = passwords_of(shell.home)
-            # Archive and manifest together, the older ones first, and the check last.
+            # Archive and manifest together, older backups first, and the check last.
             assert all(archive == manifest and archive for archive, manifest in state.values()), state
             order = [archive for archive, _ in state.values()]
             assert order == sorted(order), order
             assert check_of(shell.home) == "old" or order == ["new", "new"]
             seen.add((*order, check_of(shell.home)))
-            # Another new password does not make it three of them.
+            # A different new password does not lead to three passwords.
             if "new" in order and check_of(shell.home) == "old" and when == "KILL_AFTER":
                 put(tmp_path / "third", b"third\n")
                 rotate(shell, "--new-password-file", tmp_path / "third", status=77)
@@ -320,7 +320,7 @@ def test_a_backup_that_is_made_half_way_is_taken_along(tbk, new, tmp_path):
     source = tmp_path / "source"
     was = backups(shell, source, 3)
     ours = shell.lib
-    # Before the first archive is replaced, and the second.
+    # Before the first archive is replaced, and before the second.
     shell.lib = wrapped(tmp_path, f"""
         case "$*" in "tbk-store replace"*)
             made='{tmp_path}/made.'$(ls '{tmp_path}' | grep -c made)
@@ -401,7 +401,7 @@ def test_a_backup_that_is_pruned_meanwhile_is_passed_over(tbk, new, tmp_path):
 
 
 def test_what_another_machine_rotates_meanwhile_is_left_to_it(tbk, new, tmp_path):
-    """Two rotations to two new passwords: nobody's backup is under another password than it is told."""
+    """Two rotations to two new passwords: no backup ends under a password that its owner does not know."""
     shell = Shell(tbk, tmp_path, ["dash"])
     backups(shell, tmp_path / "source", 1)
     shell.run("run", "p", "--full")
@@ -449,10 +449,10 @@ def test_the_keyring_gets_the_new_password_at_the_end(shell, new, session, tmp_p
     assert session.tool("lookup", *item).stdout == PASSWORD
     said = rotate(shell, password=None, env=env).stderr
     assert b"the keyring has the new password" in said
-    # That of this home; another home may need what an earlier version put there for all.
+    # The item of this home; another home may need the one that an earlier version stored for all homes.
     assert session.kept(shell.home, "profile:p") == NEW
     shell.run("verify", "--all", "-p", "p", password=None, env=session.environment_of(shell))
-    # Killed before this, and called again: nothing is left to rotate, and the keyring is behind.
+    # Killed before this point, and run again: nothing is left to rotate, but the keyring has the old password.
     session.keep(PASSWORD, shell.home, "profile:p")
     rotate(shell, password=None, env=env)
     assert session.kept(shell.home, "profile:p") == NEW
@@ -484,7 +484,7 @@ def test_only_changes_one_backup_and_never_the_check(shell, new, tmp_path):
     told = json.loads(rotate(shell, "--only", first[:10], "--json", "--new-password-file", new).stdout)
     assert (told["rotated_count"], told["already_count"], told["whole"]) == (0, 1, False)
     rotate(shell, "--only", "0000", "--new-password-file", new, status=69)
-    # Even one under a password of its own is brought in line with the others.
+    # A backup under a different password is rotated like the others.
     put(tmp_path / "third", b"third")
     rotate(shell, "--only", first, "--new-password-file", tmp_path / "third", password=NEW)
     rotate(shell, "--new-password-file", new, status=77)
@@ -515,7 +515,7 @@ def push(tbk, home, archive, *arguments):
 
 
 def test_archives_without_a_sealed_manifest_and_tbk1(shell, new, small, tmp_path):
-    """As TermBackup 6 left them: no manifest beside, no check, and a format of its time."""
+    """As TermBackup 6 left them: no sealed manifest, no check, and an older format."""
     shell.profile("p", small)
     shell.run("run", "p")
     group = ledger(shell.home)[0]["group"]
@@ -534,7 +534,7 @@ def test_archives_without_a_sealed_manifest_and_tbk1(shell, new, small, tmp_path
     assert list(passwords_of(shell.home).values()) == [("new", "new"), ("new", None)] and check_of(shell.home) == "new"
     assert ledger(shell.home)[1]["archive_version"] == 2
     shell.run("verify", "--all", "-p", "p", password=NEW)
-    # Found to be done without a manifest that would tell.
+    # Found to be rotated already, even without a sealed manifest.
     told = json.loads(rotate(shell, "--json", "--new-password-file", new).stdout)
     assert (told["rotated_count"], told["already_count"]) == (0, 2)
     put(tmp_path / "third", b"third")
@@ -657,7 +657,7 @@ def test_a_ledger_that_names_an_old_check_is_refused(shell, new, tmp_path):
 
 
 def test_another_machine_that_meets_a_new_password_needs_it_and_remembers_it(shell, new, tmp_path):
-    """It has seen the store under the old one, and still has that."""
+    """It has seen the store under the old password, and still has that one."""
     backups(shell, tmp_path / "source", 2)
     store, other = store_of(shell.home), tmp_path / "other"
     shutil.copytree(shell.home, other, ignore=shutil.ignore_patterns("store"))
@@ -670,7 +670,7 @@ def test_another_machine_that_meets_a_new_password_needs_it_and_remembers_it(she
     assert snapshot(store) == before
     assert b"incremental" in shell.run("run", "p", password=NEW, env=there).stdout
     assert [entry["key_epoch"] for entry in ledger(shell.home)] == [1, 1, 1]
-    # What it has seen now does not go back.
+    # It now refuses the earlier state.
     put(store / "metadata.json", first)
     assert b" was rolled back" in shell.run("verify", "latest", "-p", "p", password=NEW, env=there, status=65).stderr
 
@@ -708,7 +708,7 @@ def test_the_costs_that_a_check_asks_for_are_not_paid(shell, tmp_path):
     data[6:13] = struct.pack(">IHB", 1 << 20, 1, 1)
     put(check, bytes(data))
     assert b"does not have the SHA-256" in shell.run("run", "p", status=65).stderr
-    # Nor where no ledger vouches for another.
+    # Nor if no ledger vouches for a check.
     del whole["groups"]
     put(path, json.dumps(whole).encode())
     shutil.rmtree(shell.home / "state")

@@ -1,4 +1,4 @@
-"""termbackup run, under each shell it has to work in."""
+"""termbackup run, under each supported shell."""
 
 import fcntl
 import json
@@ -61,7 +61,7 @@ def test_an_incremental_profile_stores_what_is_new(shell, small, tmp_path):
     shell.run("diff", "latest", second, "-p", "docs")
     shell.run("restore", second, "-p", "docs", "--to", tmp_path / "out")
     assert snapshot(tmp_path / "out") == snapshot(small)
-    # The manifest comes from the store where the cache has gone or is damaged.
+    # The manifest comes from the store if the cached one is missing or damaged.
     cache = next((shell.home / "cache").glob("*/*.tbk"))
     cache.write_bytes(b"damaged")
     assert b"Nothing has changed" in shell.run("run", "docs").stdout
@@ -132,7 +132,7 @@ def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small,
         shell.run("profile", "edit", "docs", "--mode", "incremental")
         shell.run("run", "docs", *dry, password=b"another", status=77)
     assert list((store / "checks").iterdir()) == [] and len(shell.ids("docs")) == 1
-    # The archive tells which one it is.
+    # Without a check, the archive proves the password.
     shell.run("run", "docs", "--full")
     made, = (store / "checks").iterdir()
     group, = json.loads((store / "metadata.json").read_text())["groups"].values()
@@ -140,7 +140,7 @@ def test_a_last_backup_without_its_manifest_still_has_the_password(shell, small,
 
 
 def test_part_of_the_source_that_cannot_be_read_gives_status_3(shell, small, tmp_path):
-    """The name is told, the rest is stored."""
+    """It is named, and the rest is stored."""
     if os.geteuid() == 0:
         require("setpriv")
         for folder, _, names in os.walk(tmp_path):
@@ -211,7 +211,7 @@ def test_a_command_that_takes_its_time_is_interrupted(shell, small, tmp_path):
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
 @pytest.mark.parametrize("room", [0, 1])
 def test_a_full_disk_under_the_home_is_named(shell, small, room, json_option):
-    """With no room at all, and with too little: a page."""
+    """With no space at all, and with only one page."""
     require("unshare", "mount")
     if subprocess.run(["unshare", "--mount", "true"]).returncode:
         absent("the right to mount")
@@ -237,7 +237,7 @@ def test_a_signal_ends_a_run_and_leaves_nothing(shell, tmp_path, number, status)
     with open(source / "endless", "wb") as file:
         file.truncate(1 << 36)
     shell.profile("big", str(source))
-    # Only the shell itself is told: it has to end what it started.
+    # Only the shell itself gets the signal: it must stop what it started.
     process = subprocess.Popen(shell.command("run", "big"), env=shell.environment_with(PASSWORD, None),
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + PATIENCE
@@ -290,7 +290,7 @@ def test_several_profiles_run_each_as_if_alone(shell, small, tbk, tmp_path):
         json.loads, shell.run("audit-log", "--json", "-o", "backup").stdout.splitlines())]
     assert outcomes == [("docs", "success"), ("music", "failure"), ("photos", "success")]
     (tmp_path / "away").rename(tmp_path / "music")
-    # A password that can be read once is for all of them.
+    # A password that can be read only once is used for all profiles.
     reading, writing = os.pipe()
     os.write(writing, PASSWORD + b"\n")
     os.close(writing)

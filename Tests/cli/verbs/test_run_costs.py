@@ -1,6 +1,6 @@
-"""What one run costs: processes, keys that are derived, visits of the store, requests to GitHub.
+"""The cost of a run: processes, key derivations, visits to the store, requests to GitHub.
 
-The numbers are what was reached; none may become larger.
+The limits are what has been achieved; none may be raised.
 """
 
 import operator
@@ -15,12 +15,12 @@ from github_fixture import TOKEN, github_server  # noqa: F401
 
 Costs = namedtuple("Costs", "processes derivations visits")
 VISITORS = {"tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-token"}
-# Of Argon2 at the costs of every day. It is mapped once to see whether there is room, and once to be used.
+# Of Argon2 at the default costs. It is mapped once to check that there is enough, and once to be used.
 MEMORY = 64 << 20
 
 
 def costs(trace):
-    """What strace saw: of a call that another process interrupts, the parts are on two lines."""
+    """Counts in the output of strace, which splits a call into two lines if another process interrupts it."""
     begun, processes, derivations, visits = {}, 1, 0, 0
     for line in trace.read_text().splitlines():
         number, _, call = line.partition(" ")
@@ -41,7 +41,7 @@ def costs(trace):
 
 
 class Machine:
-    """A home with an incremental profile, run at the costs of every day."""
+    """A home with an incremental profile, run at the default costs."""
 
     def __init__(self, scratch, *fields, env=None):
         require("strace")
@@ -59,7 +59,7 @@ class Machine:
         return self.commands.run("termbackup", *arguments, env=self.env)
 
     def measure(self):
-        """What one run costs, and what it says."""
+        """Returns the costs of a run, and its output."""
         trace = self.scratch / "trace"
         command = ["strace", "-f", "-qq", "-s", "200", "-e", "trace=clone,clone3,fork,vfork,execve,madvise", "-o", str(trace),
                    self.commands.path("termbackup"), "run", "p"]
@@ -69,7 +69,7 @@ class Machine:
         return costs(trace), done.stdout
 
     def ready(self):
-        """After a full backup and an incremental one."""
+        """Makes a full backup and an incremental one."""
         for number in (5, 6):
             put(self.tree / f"file{number}", b"more")
             self.verb("run", "p")
@@ -127,7 +127,7 @@ def test_requests(tmp_path, github_server):  # noqa: F811
 
 
 def test_requests_without_a_secret(tmp_path, github_server):  # noqa: F811
-    """That the store still has the identity is seen in the same visit."""
+    """Whether the store still has the identity is checked in the same visit."""
     github_server.token(TOKEN, login="me")
     github_server.make_repository("me/blind")
     env = {"TERMBACKUP_GITHUB_API": github_server.api, "TERMBACKUP_TOKEN": TOKEN}
@@ -143,7 +143,7 @@ def test_requests_without_a_secret(tmp_path, github_server):  # noqa: F811
     assert machine.changed()[1:] == (0, 2)
     requests = [f"{entry['method']} {entry['path']}" for entry in github_server.log()]
     assert len(requests) <= 9, requests
-    # Somebody removes it from the branch.
+    # The identity is removed from the branch.
     clone = tmp_path / "clone"
     git = ["git", "-C", clone, "-c", "user.name=x", "-c", "user.email=x@x"]
     subprocess.run(["git", "clone", "-q", github_server.state("me/blind")["git_dir"], clone], check=True)

@@ -1,4 +1,4 @@
-"""What the webhook and the ping URL of a profile are told of a run, and that no run depends on them."""
+"""What a profile's webhook and ping URL receive about a run; and a run does not depend on them."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def test_patterns_that_cannot_be_read_are_told_of_and_noted(told, webhook, pings
 def test_a_part_that_cannot_be_read_is_told_of(told, webhook, pings, small, monkeypatch):
     os.mkfifo(os.path.join(small, "pipe"))
     put(os.path.join(small, "vanishing"), b"x")
-    # A stand-in for what makes a stage end with 3: root can read everything.
+    # A stand-in for a stage that exits with 3: root can read every file.
     put(told.tbk.scratch / "more" / "tbk-manifest", b"""#!/bin/sh
         TERMBACKUP_STAGE= "$REAL/tbk-manifest" "$@" || exit
         echo 3 >"$TERMBACKUP_STAGE"
@@ -186,7 +186,7 @@ def test_an_interrupted_run_tells_so(told, webhook, pings, small, tmp_path):
 @pytest.mark.parametrize("command", ["tbk-push", "tbk-notify"])
 def test_a_signal_after_the_backup_is_stored_ends_what_follows_alone(told, command, tmp_path):
     told.run("profile", "edit", "docs", "--unset", "ping_url", "--max-backups", "1")
-    # While it removes old backups, its entry has been printed.
+    # By the time it removes old backups, it has printed the new entry.
     before = f"shift; TERMBACKUP_STAGE= '{told.lib}/tbk-net' tbk-push \"$@\" | head -n 1" if command == "tbk-push" else ""
     told.lib = wrapped(tmp_path, f"""
         {before}

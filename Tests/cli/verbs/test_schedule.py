@@ -1,4 +1,4 @@
-"""Timetables: cron's own crontab with a spool of its own, timers that systemd reads, and the password they need."""
+"""Timetables: the real crontab(1) with a separate spool, timers checked by systemd, and the password that they need."""
 
 import json
 import os
@@ -20,7 +20,7 @@ OTHERS = b"# mine\nMAILTO=ada\n\n@reboot  true \t\n7 7 7 7 *  echo 100\\% of 'it
 
 @pytest.fixture
 def cron(shell, tmp_path):
-    """The real crontab(1), with a spool of this test alone."""
+    """The real crontab(1), with a spool of this test only."""
     require("crontab", "unshare", "mount")
     real = shutil.which("crontab")
     spool = tmp_path / "spool"
@@ -46,12 +46,12 @@ class Cron:
         subprocess.run([self.program, "-"], input=text, check=True, capture_output=True)
 
     def lines(self):
-        """The commands of the blocks, with what comes before them."""
+        """The commands of the blocks, with the fields before them."""
         found = re.findall(rb"^# BEGIN termbackup .*\n(.*)\n# END termbackup ", self.text(), re.MULTILINE)
         return [line.split(b" ", 5) for line in found]
 
     def run(self, line, **more):
-        """Runs a command as cron does: its % made line feeds, but for those after a backslash."""
+        """Runs a command as cron does: % becomes a line feed, unless there is a backslash before it."""
         command, escaped = b"", False
         rest = b""
         for index, byte in enumerate(line):
@@ -72,7 +72,7 @@ class Cron:
 
 @pytest.fixture
 def systemd(shell, tmp_path):
-    """A systemctl that says no manager runs; the units are looked at by the real systemd-analyze."""
+    """A systemctl that reports no running manager; the units are checked with the real systemd-analyze."""
     calls = tmp_path / "calls"
     put(tmp_path / "systemd tools" / "systemctl", f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{calls}"\ntest -e "{calls}.up"\n'.encode(), 0o755)
     shell.environment["PATH"] = f"{tmp_path}/systemd tools:{shell.environment['PATH']}"
@@ -119,7 +119,7 @@ def test_the_line_in_the_crontab_makes_a_backup(shell, cron, small):
     (found,) = status(shell)
     assert (found["profile"], found["backend"], found["schedule"], found["last_status"]) == ("docs", "cron", "30 2 * * 1-5", 0)
     assert found["last_run_at"] in log.read_text()
-    # A run that fails says so to whoever gets cron's mail.
+    # A failed run prints an error, which cron mails.
     (shell.home / "store").rename(shell.home / "gone")
     done = cron.run(line[5])
     assert done.returncode == 69 and b"does not exist" in done.stderr
@@ -141,7 +141,7 @@ def test_every_other_line_stays_as_it_is(shell, cron, small):
     enable(shell, "docs-2", "--password-file", password, "--schedule", "@hourly")
     cron.set(cron.text() + b"5 5 5 5 * echo last\n")
     both = cron.text()
-    # Another time for the first leaves everything in its place.
+    # A new time for the first one leaves all lines in their places.
     enable(shell, "docs", "--password-file", password, "--schedule", "1 1 * * *")
     assert cron.text() == both.replace(b"0 2 * * * '/usr", b"1 1 * * * '/usr")
     assert [found["profile"] for found in status(shell)] == ["docs", "docs-2"]
@@ -154,7 +154,7 @@ def test_every_other_line_stays_as_it_is(shell, cron, small):
 
 @pytest.mark.parametrize("trouble", ["denied", "cut"])
 def test_a_crontab_that_cannot_be_read_whole_stays_as_it_is(trouble, shell, small, tmp_path):
-    """busybox's crontab(1) without the right to its file, and one that fails on its way."""
+    """busybox's crontab(1) without permission to read its file, and one that fails half-way."""
     shell.profile("docs", small)
     tools = tmp_path / "tools"
     put(tools / "crontab", f"#!/bin/sh\ntest \"$1\" != -l || exec cat '{tmp_path}/tab'\n"
@@ -230,7 +230,7 @@ def quoted(path):
 
 
 def exec_start(unit):
-    """The words of ExecStart=, as systemd.service(5) says they are read."""
+    """The words of ExecStart=, parsed as in systemd.service(5)."""
     line = re.search(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)[1]
     words = re.findall(r'"((?:[^"\\]|\\.)*)"', line)
     assert " ".join(f'"{word}"' for word in words) == line
@@ -331,7 +331,7 @@ def test_a_schedule_goes_with_its_profile_to_another_name(shell, systemd, cron, 
     done = cron.run(cron.lines()[0][5])
     assert done.returncode == 0, done.stderr
     assert len(shell.ids("letters")) == 2
-    # By systemd, to whose units the same is done.
+    # The same for the units of systemd.
     enable(shell, "letters", "--schedule", "30 3 * * *", "--password-file", secret(shell), "--systemd")
     shell.run("profile", "rename", "letters", "notes", password=None)
     assert sorted(path.name for path in shell.units.glob("*.*") if path.is_file()) == \
@@ -355,7 +355,7 @@ def test_a_schedule_goes_when_its_profile_is_deleted(shell, systemd, cron, small
         assert b"its schedule is removed" in shell.run("profile", "delete", name, password=None).stderr
         caches -= {group}
     assert [entry["profile"] for entry in status(shell)] == ["other"] and set(os.listdir(shell.home / "cache")) == caches
-    # Deleted by other means: doctor names what is left.
+    # Deleted without our command: doctor names what is left.
     (shell.home / "profiles" / "other.json").unlink()
     found = json.loads(shell.run("doctor", "--json", status=0).stdout)["checks"]
     assert any("other" in entry["message"] and "schedule-disable other" in entry["hint"] for entry in found if entry["check"] == "schedule")
@@ -397,7 +397,7 @@ def test_a_timer_under_the_name_of_before_is_found_and_replaced(shell, systemd, 
         put(shell.units / f"termbackup-docs.{kind}", f"# termbackup docs {tmp_path}/other\n{schedule}[Unit]\n".encode())
     (found,) = shell.run("schedule-status", "--json", env=other).stdout.splitlines()
     assert json.loads(found)["schedule"] == "1 1 * * *"
-    # Its name is not one to be taken by the home of every day, which has to give way.
+    # The default home must not take over its unit names, and uses others.
     shell.profile("docs", small)
     enable(shell, "docs", "--password-file", secret(shell), "--systemd")
     enable(shell, "docs", "--password-file", secret(shell), "--systemd", "--schedule", "2 2 * * *", env=other)
@@ -405,7 +405,7 @@ def test_a_timer_under_the_name_of_before_is_found_and_replaced(shell, systemd, 
     assert len(list(shell.units.glob("*.timer"))) == len(list(shell.units.glob("*.service"))) == 2
 
 
-# What must be proved first
+# What must be proved before scheduling
 
 
 def test_nothing_is_scheduled_without_the_right_password(shell, cron, small, tmp_path):
@@ -416,11 +416,11 @@ def test_nothing_is_scheduled_without_the_right_password(shell, cron, small, tmp
     wrong.write_bytes(b"mistyped")
     assert b"not the password" in enable(shell, "docs", "--password-file", wrong, status=77).stderr
     enable(shell, "docs", "--password-file", tmp_path / "nothing", status=66)
-    # A command that only this shell's PATH has.
+    # A command that only the PATH of this shell has.
     put(tmp_path / "own" / "my-password", b"#!/bin/sh\ncat '" + str(secret(shell)).encode() + b"'\n", 0o755)
     path = {"PATH": f"{tmp_path}/own:{shell.environment['PATH']}"}
     assert b"whole paths" in enable(shell, "docs", "--password-command", "my-password", env=path, status=66).stderr
-    # A password in this environment is not there at night.
+    # A password in this environment is not available to cron.
     enable(shell, "docs", env={"TERMBACKUP_PASSWORD": PASSWORD.decode()}, status=64)
     assert cron.text() == b"" and status(shell) == []
     enable(shell, "docs", "--password-command", f"{tmp_path}/own/my-password")
@@ -443,7 +443,7 @@ def test_a_secret_from_a_pipe_is_not_scheduled(shell, cron, small, tmp_path, kin
 
 def test_what_is_open_now_is_not_open_then(shell, cron, small):
     shell.profile("docs", small)
-    # A shell of its own opens it there: here the number may be in use.
+    # A separate shell opens it there: the descriptor's number may be in use here.
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" 7<"$0"', str(secret(shell)), *shell.command("schedule-enable", "docs", "--password-command", "cat /dev/fd/7")],
         env=shell.environment, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
@@ -481,14 +481,14 @@ def test_the_password_in_the_keyring_is_enough(shell, cron, small, session):
     said = enable(shell, "docs", "--store-password", env={**env, "TERMBACKUP_PASSWORD": PASSWORD.decode()})
     assert PASSWORD not in said.stdout + said.stderr and PASSWORD not in cron.text()
     assert session.kept(shell.home, "profile:docs") == PASSWORD
-    # The bus is all that the line needs of this session.
+    # The job needs nothing of this session but the bus.
     ((*_, line),) = cron.lines()
     put(os.path.join(small, "more"), b"x")
     done = cron.run(line)
     assert (done.returncode, done.stderr) == (0, b"")
-    # And every other verb finds it, too.
+    # Every other verb finds it, too.
     shell.run("verify", "latest", "-p", "docs", "--no-input", password=None, env=env)
-    # A locked one fails, and says why.
+    # A locked keyring fails, and the error says why.
     session.lock()
     done = cron.run(line)
     assert done.returncode == 64 and b"the keyring returned no password: it is locked" in done.stderr
@@ -505,7 +505,7 @@ def test_the_password_is_asked_for_once_and_forgotten_when_told(shell, cron, sma
     shell.run("schedule-disable", "docs", "--forget-password")
     assert b"had no password" in shell.run("schedule-disable", "docs", "--forget-password").stderr
     assert session.kept(shell.home, "profile:docs") == b"" and cron.text() == b""
-    # As earlier versions kept it, for all homes.
+    # As earlier versions stored it, for all homes.
     session.tool("store", "--label=x", "service", "termbackup", "profile", "docs", input=PASSWORD)
     shell.run("verify", "latest", "-p", "docs", "--no-input", password=None)
     shell.run("schedule-disable", "docs", "--forget-password")
@@ -537,7 +537,7 @@ def test_a_password_goes_with_its_profile_to_another_name(shell, cron, small, se
     assert session.kept(shell.home, "profile:docs") == b"" and session.kept(shell.home, "profile:letters") == PASSWORD
     done = cron.run(cron.lines()[0][5])
     assert done.returncode == 0, done.stderr
-    # A keyring that does not answer leaves both names, and the next attempt goes on.
+    # If the keyring does not respond, both names stay, and the next attempt completes the rename.
     session.stop()
     said = shell.run("profile", "rename", "letters", "notes", password=None, status=75,
                      env={"TERMBACKUP_KEYRING_TIMEOUT": "1"}).stderr
@@ -566,7 +566,7 @@ def test_passwords_of_two_homes_do_not_mix(shell, small, session, tmp_path):
 
 
 def no_crontab(shell):
-    """A crontab that knows of none."""
+    """A crontab(1) that reports no crontab."""
     return os.path.dirname(os.fsdecode(put(shell.tbk.scratch / "none" / "crontab", b"#!/bin/sh\necho 'no crontab for ada' >&2\nexit 1\n", 0o755)))
 
 
@@ -575,7 +575,7 @@ def test_a_store_on_github_needs_its_token_there_too(shell, cron, small, github_
     api = {"TERMBACKUP_GITHUB_API": github_server.api}
     shell.profile("docs", small, "--repo", "me/timetable-" + shell.interpreter[0])
     file = secret(shell)
-    # What this shell has is not there at night.
+    # A token in this environment is not available to cron.
     said = enable(shell, "docs", "--password-file", file, env={**api, "GITHUB_TOKEN": TOKEN}, status=77)
     assert b"nothing is scheduled" in said.stderr and cron.text() == b""
     token = put(tmp_path / "token", TOKEN.encode(), 0o600)
@@ -652,7 +652,7 @@ def test_a_check_makes_no_backup(shell, small):
 
 @pytest.mark.parametrize("name", ["PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND"])
 def test_a_run_has_what_its_check_had(shell, small, name):
-    """The passwords of the environment, those of the signing key too."""
+    """The passwords in the environment, also those of the signing key."""
     shell.profile("docs", small)
     key = secret(shell, "key")
     key.write_bytes(b"of the key\n")

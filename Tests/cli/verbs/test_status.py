@@ -136,7 +136,7 @@ def test_a_profile_that_is_wrong_does_not_hide_the_others(docs):
     assert b"broken" in done.stderr
     assert b"docs\n" in docs.run("status", status=78).stdout
     docs.run("status", "-p", "nobody", status=78)
-    # Only one is looked at.
+    # Only this profile is read.
     for asked in (["docs"], ["-p", "docs"]):
         assert b"docs\n" in docs.run("status", *asked).stdout
         docs.run("doctor", *asked)
@@ -183,7 +183,7 @@ def test_the_status_asks_no_more_of_github_because_of_the_identity(shell, small,
     shell.profile("docs", small, "--repo", name)
 
     def asked():
-        # Nothing is known here.
+        # No local state.
         shutil.rmtree(shell.home / "cache", ignore_errors=True)
         github_server.clear_log()
         found = json.loads(shell.run("status", "--json", password=None, env=env).stdout)["profiles"][0]["summary"]["identity"]
@@ -207,7 +207,7 @@ def test_why_there_is_no_token_is_told(shell, small):
     arguments = ["--max-wait", "0", "--token-command", "/bin/no-such-program"]
     told = report(shell, *arguments)
     assert "no-such-program" in told["token"]["error"]
-    # What this machine knows is told all the same.
+    # Local knowledge is still reported.
     profile, = told["profiles"]
     assert (profile["profile"], profile["reached"]) == ("docs", False) and "no-such-program" in profile["error"]["message"]
     lines = shell.run("status", *arguments).stdout.splitlines()

@@ -14,14 +14,14 @@ SUITE = 3
 
 
 def suite_of(data):
-    """The suite and the salt of an archive's header."""
+    """The suite and the salt in an archive's header."""
     salt = data[14:14 + data[13]]
     at = 14 + data[13]
     return data[at + 1 + data[at]], salt
 
 
 class Place:
-    """Where archives and checks lie, in a directory or on the stand-in for GitHub."""
+    """Where archives and checks are: a directory, or the stand-in for GitHub."""
 
     def __init__(self, shell, github=None):
         self.shell, self.github = shell, github
@@ -35,7 +35,7 @@ class Place:
         return json.loads(self.read("metadata.json"))
 
     def suites(self):
-        """Of each archive and its sealed manifest, which are the same."""
+        """The suite of each archive; its sealed manifest must have the same one."""
         found = []
         for entry in self.ledger()["backups"]:
             archive, manifest = suite_of(self.read("backups/" + entry["filename"])), suite_of(self.read("manifests/" + entry["manifest"]["filename"]))
@@ -44,7 +44,7 @@ class Place:
         return found
 
     def salts(self):
-        """Of the check, and of all archives and manifests in suite 3."""
+        """The salts of all archives and manifests in suite 3."""
         salts = set()
         for entry in self.ledger()["backups"]:
             for path in ("backups/" + entry["filename"], "manifests/" + entry["manifest"]["filename"]):
@@ -97,7 +97,7 @@ def walk_through(shell, place, small, tmp_path, new, fields=()):
     assert (tmp_path / "one" / "file2").read_bytes() == b"2\n" * 500
     assert shell.run("diff", ids[1], ids[2], "-p", "p", status=1).stdout.count(b"file2") == 1
     assert json.loads(shell.run("verify", "--all", "-p", "p", "--json").stdout)["checked_count"] == 5
-    # In the suite of the profile, or in another.
+    # In the suite of the profile, or in another one.
     whole = consolidate(shell, "latest")["id"]
     assert place.suites() == [3, 3, 1, 1, 3] and restored(shell, whole, tmp_path / "out") == trees[4]
     consolidate(shell, ids[2], "--suite", "1")
@@ -106,7 +106,7 @@ def walk_through(shell, place, small, tmp_path, new, fields=()):
     left = entries(shell)
     kept = place.suites()
     assert kept[-1] == SUITE and 1 in kept
-    # Each keeps its suite; those of suite 3 share the salt of the new check.
+    # Each keeps its suite; those in suite 3 share the salt of the new check.
     shell.run("rotate-key", "p", "--new-password-file", new)
     assert place.suites() == kept and [entry["id"] for entry in entries(shell)] == [entry["id"] for entry in left]
     assert place.check()[0] == SUITE and place.salts() == {place.check()[1]}
@@ -136,7 +136,7 @@ def test_a_profile_of_before_may_change_to_suite_3(shell, small):  # noqa: F811
     shell.run("run", "p")
     place = Place(shell)
     assert place.suites() == [1, 3]
-    # A salt of suite 1 is never shared.
+    # Salts in suite 1 are never shared.
     assert place.check()[0] == 1 and place.check()[1] not in place.salts()
     shell.run("verify", "--all", "-p", "p")
 

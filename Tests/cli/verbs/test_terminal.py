@@ -1,4 +1,4 @@
-"""What a person sees, on terminals of their own, wide and narrow; and that none of it goes into a pipe."""
+"""What a user sees on terminals, wide and narrow; none of it is written to a pipe."""
 
 import datetime
 import fcntl
@@ -19,12 +19,12 @@ MEBIBYTE = 1 << 20
 
 
 class Screen:
-    """A terminal of so many columns: what was written to it, and the lines as they stand there in the end."""
+    """A terminal with this many columns: the bytes written to it, and the final content of its lines."""
 
     def __init__(self, columns):
         self.columns = columns
         self.written = b""
-        # Each thing that stood on a line, and whether a line was ever longer than the terminal.
+        # The contents of a line over time, and whether one was ever longer than the terminal.
         self.lines = [""]
         self.seen = []
         self.wrapped = False
@@ -56,7 +56,7 @@ class Screen:
 
 
 def on_screen(shell, columns, verb, *arguments, env=None, password=PASSWORD, through=()):  # noqa: F811
-    """Runs a verb, or a command, on a terminal of so many columns, `through` another. Returns its status and the screen."""
+    """Runs a verb or a command on a terminal with this many columns, `through` another command. Returns status and screen."""
     environment = {**shell.environment_with(password, None), "TERM": "xterm", **(env or {})}
     command = shell.command(verb, *arguments) if not verb.startswith("tbk-") else [shell.tbk.path(verb), *map(str, arguments)]
     terminal, other = pty.openpty()
@@ -81,7 +81,7 @@ def docs(shell, small):  # noqa: F811
 
 @pytest.fixture
 def large(tmp_path):
-    """More than is sealed in a tenth of a second."""
+    """A file that takes more than a tenth of a second to seal."""
     put(tmp_path / "large" / "random", os.urandom(24 * MEBIBYTE))
     return tmp_path / "large"
 
@@ -100,7 +100,7 @@ def test_a_table_fits_the_terminal(docs, verb, columns):
     title = {"list": "ID", "profile": "NAME", "prune": "WHAT"}[verb[0]]
     assert table[0].startswith(title) and len(table) == {"list": 4, "profile": 2, "prune": 3}[verb[0]]
     if columns == 200:
-        # The columns stand under their titles, and it is the same as in a pipe.
+        # The columns are aligned with their titles, as in a pipe.
         assert rows == docs.run(*verb).stdout.decode().splitlines()
         starts = [match.start() for match in re.finditer(r"(?<=  )\S|^\S", table[0])]
         assert len(starts) >= 4
@@ -193,19 +193,19 @@ def test_a_restore_says_how_long_it_takes(docs, large):
 
 @pytest.mark.parametrize("verb, word", [("restore", "opening"), ("verify", "verifying")])
 def test_what_comes_after_fetching_is_shown_too_and_not_before(docs, large, verb, word):
-    """Suite 1 is used only once all of it has been verified: most of the work comes when tbk-pull has ended."""
+    """An archive in suite 1 is used only after all of it is verified: most of the work follows when tbk-pull has ended."""
     require("strace")
     if subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True).returncode != 0:
         absent("permission to trace")
     docs.run("profile", "create", "large", "--source", large, "--cipher-suite", "1")
     docs.run("run", "-q", "large")
     more = ["--to", docs.tbk.scratch / "out"] if verb == "restore" else []
-    # What tbk-open reads from the pipe, in pieces of up to 64 KiB, and then again from its temporary file, but slowly.
+    # Reads from the pipe are of up to 64 KiB; the later ones, when tbk-open reads its temporary file again, are slowed down.
     slow = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=read", "-e", "inject=read:delay_enter=20ms:when=384+"]
     status, screen = on_screen(docs, 80, verb, "latest", "-p", "large", *more, through=slow)
     drawn = [line.split()[0] for line in screen.seen if "iB" in line]
     assert status == 0 and {"fetching", word} == set(drawn), drawn
-    # One after the other, and on a line that is empty.
+    # One after the other, and each on an empty line.
     assert drawn == sorted(drawn, key=["fetching", word].index)
     assert re.search(rb"fetching[^\r]*\r\x1b\[K\r" + word.encode(), screen.written), screen.written
     assert "iB" not in screen.text.partition(" size")[0] and word not in screen.text

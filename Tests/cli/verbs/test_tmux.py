@@ -1,4 +1,4 @@
-"""A person at a shell in a real terminal emulator, which keeps what stands on its screen."""
+"""A user at a shell in a real terminal emulator: what is left on the screen."""
 
 import base64
 import os
@@ -15,7 +15,7 @@ SECRET = "correct horse"
 
 
 class Window:
-    """A shell in a window of tmux's of 80 columns."""
+    """A shell in a tmux window with 80 columns."""
 
     def __init__(self, environment, folder):
         # The path of a socket must be short.
@@ -41,7 +41,7 @@ class Window:
         return self.tmux("capture-pane", "-p")
 
     def shows(self, pattern):
-        """Waits until the pattern stands on the screen, and returns the match."""
+        """Waits until the pattern is on the screen, and returns the match."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             found = re.search(pattern, self.screen, re.MULTILINE)
@@ -51,8 +51,8 @@ class Window:
         raise AssertionError(f"{pattern} is not on the screen:\n{self.screen}")
 
     def run(self, command):
-        """The status of a command, and what stands on the screen after it."""
-        # The status of what ran before may still be on the screen.
+        """The status of a command, and the screen after it."""
+        # The status of the previous command may still be on the screen.
         self.runs += 1
         self.type(f"clear; {command}; echo {self.runs}: status=$?")
         return int(self.shows(rf"^{self.runs}: status=(\d+)")[1]), self.screen
@@ -92,7 +92,7 @@ def test_a_first_backup_asks_twice_and_the_next_once(window, tmp_path):
     window.shows("^status=0")
     window.shows("^Backed up notes")
     assert SECRET not in window.screen
-    # What the first run asked is no longer on the screen.
+    # The prompts of the first run are removed from the screen.
     window.run("clear")
     window.type("termbackup run --full notes; echo status=$?")
     window.shows("^Password: *$")
@@ -111,7 +111,7 @@ def test_progress_leaves_nothing_behind(docs, tmp_path):
     docs.type("clear; termbackup run docs --password-file password; echo status=$?")
     drawn = docs.shows(r"^sealing +[0-9.]+ [KM]iB of 80.0 MiB +\d+%.*$")[0]
     assert "iB/s" in drawn or docs.shows(r"^sealing .* [0-9.]+ [KM]iB/s.*$")
-    # A window that gets narrow meanwhile.
+    # The window is made narrower during the run.
     docs.tmux("resize-window", "-x", "30")
     docs.shows("^status=0")
     assert "%" not in docs.screen.partition("Backed up")[2] and "Backed up docs" in docs.screen

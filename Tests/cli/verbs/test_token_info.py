@@ -1,4 +1,4 @@
-"""termbackup token-info: what the token may do, and where it comes from."""
+"""termbackup token-info: the permissions of the token, and its source."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""termbackup daemon and watch: what runs on without a person."""
+"""termbackup daemon and watch: unattended operation."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ from test_rotate_key import wrapped
 
 
 class Loop:
-    """A verb that goes on until it is stopped; what it prints is read as it comes."""
+    """A verb that runs until it is stopped; its output is read as it appears."""
 
     def __init__(self, shell, verb, *arguments, password=PASSWORD, env=None):
         self.shell = shell
@@ -38,7 +38,7 @@ class Loop:
         self.lines.put(None)
 
     def until(self, word):
-        """Everything up to a line with a word in it."""
+        """All lines up to one that contains the word."""
         seen = []
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -52,7 +52,7 @@ class Loop:
         pytest.fail(f"no {word!r}: {self.said}")
 
     def end(self, number=signal.SIGTERM):
-        """Tells the shell alone; gives its status and all that it said."""
+        """Sends the signal to the shell alone; returns its status and all output."""
         self.process.send_signal(number)
         status = self.process.wait(PATIENCE)
         for reader in self.readers:
@@ -79,7 +79,7 @@ def loop(shell):
 
 
 def processes_of(loop):
-    """The processes of its session."""
+    """The processes in its session."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -90,7 +90,7 @@ def processes_of(loop):
 
 
 def idle(loop):
-    """Waits until it does nothing but wait."""
+    """Waits until no run or package is in progress."""
     deadline = time.monotonic() + PATIENCE
     while any(b"/verbs/run" in command(number) or b"/verbs/package" in command(number) for number in processes_of(loop)):
         assert time.monotonic() < deadline
@@ -107,7 +107,7 @@ def command(number):
 
 
 def gone(loop):
-    """Whether nothing of it is left, soon."""
+    """Whether all its processes end within the time limit."""
     deadline = time.monotonic() + PATIENCE
     while processes_of(loop) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -116,7 +116,7 @@ def gone(loop):
 
 @contextlib.contextmanager
 def away(shell):
-    """The store is not there meanwhile."""
+    """The store is missing during the block."""
     (shell.home / "store").rename(shell.home / "gone")
     yield
     (shell.home / "gone").rename(shell.home / "store")
@@ -187,7 +187,7 @@ def test_three_failures_in_a_row_are_warned_of(shell, small, loop):
         warned = daemon.until("4 runs in a row have failed")
         assert sum("in a row have failed" in line for line in warned) == 2
         assert any("3 runs in a row" in line for line in warned)
-        # Each says why, as JSON.
+        # Each gives the reason, as JSON.
         assert any('"error"' in line and '"status":69' in line for line in warned)
     daemon.until("a run has succeeded after")
     status, said = daemon.end()
@@ -213,7 +213,7 @@ def test_one_daemon_and_one_watch_a_profile(shell, small, loop):
     watching.until("time")
     said = subprocess.run(shell.command("watch", "docs"), env=shell.environment_with(PASSWORD, None), capture_output=True)
     assert said.returncode == 75 and b"another watch of 'docs'" in said.stderr
-    # A lock goes with its process, however that ends.
+    # A lock is released with its process, however that ends.
     os.killpg(daemon.process.pid, signal.SIGKILL)
     daemon.process.wait()
     again = loop("daemon", "docs")
@@ -234,7 +234,7 @@ def test_a_run_of_somebody_else_is_made_way_for(shell, small, loop):
 
 
 def set_aside(verb):
-    """The script in another directory of the layout: it is known by its name."""
+    """Moves the script to another directory: a verb is found by its name."""
     real = verb.parents[1] / "real" / verb.name
     real.parent.mkdir()
     return verb.rename(real)
@@ -324,7 +324,7 @@ def test_what_changes_during_a_run_makes_one_run_more(shell, small, loop, tmp_pa
 
 def test_a_directory_without_a_profile_becomes_a_package(shell, small, loop, tmp_path):
     shell.run("init")
-    # The packages lie in the directory itself.
+    # The packages are written to the watched directory itself.
     shell.tbk.run("tbk-config", "set", "package_dir", small)
     watching = loop("watch", small, "--debounce", "0.2")
     watching.until("Packaged small")
@@ -356,7 +356,7 @@ def test_a_failure_is_tried_again_after_the_next_change(shell, small, loop):
 def test_a_failure_is_tried_again_after_a_while(shell, small, loop, tmp_path):
     shell.profile("docs", small)
     shell.run("run", "docs")
-    # A second in place of a minute.
+    # A pause of one second instead of one minute.
     shell.lib = wrapped(tmp_path, 'test "$2" != repeat || { shift 2; set -- tbk-sh repeat --pause 1 "$@"; }', ["tbk-sh"])
     with away(shell):
         watching = loop("watch", "docs")
@@ -366,7 +366,7 @@ def test_a_failure_is_tried_again_after_a_while(shell, small, loop, tmp_path):
 
 
 def test_the_watch_ends_with_its_directory(shell, small, loop, tmp_path):
-    """At once, although it waits a minute to try again."""
+    """Immediately, although it waits a minute before the next attempt."""
     shell.profile("docs", small)
     with away(shell):
         watching = loop("watch", "docs")

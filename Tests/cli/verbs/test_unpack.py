@@ -1,4 +1,4 @@
-"""termbackup unpack: packages of ours and of mbu."""
+"""termbackup unpack: packages of TermBackup and of mbu."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""termbackup update-token: the token in the keyring, replaced by a good one."""
+"""termbackup update-token: replaces the token in the keyring by a valid one."""
 
 import shutil
 
@@ -16,7 +16,7 @@ def test_update_token_replaces_the_one_in_the_keyring(remote, session):
     session.store(b"ghp_old")
     configure(shell, "ghp_older")
     done = shell.run("update-token", "--token-file", remote.file, env=session.environment_of(shell))
-    # The one of TermBackup 6 is not this home's to replace.
+    # The item of TermBackup 6 stays.
     assert session.token() == session.kept(shell.home) == GOOD.encode() and session.items() == 2
     assert configured(shell) is None
     assert b"ghp_***" in done.stdout and b" of me" in done.stdout and GOOD.encode() not in done.stdout + done.stderr
@@ -33,7 +33,7 @@ def test_update_token_says_what_still_comes_before_the_keyring(remote, session):
 
 def test_update_token_asks_on_a_terminal(remote, session):
     remote.shell.run("init", "-q")
-    # A token of everybody's is not one to keep.
+    # A token in GITHUB_TOKEN is not stored.
     remote.shell.environment["GITHUB_TOKEN"] = remote.token("shared")
     status, shown = asked(remote, session, [(PROMPT, GOOD.encode())], "update-token")
     assert status == 0 and GOOD.encode() not in shown and session.token() == GOOD.encode()

@@ -1,4 +1,4 @@
-"""What every verb of termbackup takes: its profile, its words, and what it is told that are not."""
+"""What every verb of termbackup accepts: profile, operands, options; and what it refuses."""
 
 import re
 
@@ -64,14 +64,14 @@ def test_names_of_any_bytes_reach_the_commands(shell, tmp_path):  # noqa: F811
 
 
 def declared_operands(usage):
-    """Of the usage line of a help: for each operand whether it can be left out."""
+    """For each operand in the usage line of a verb's help, whether it is optional."""
     line = " ".join(re.search(r"USAGE:(.*?)\n\n", usage, re.DOTALL)[1].split())
     line = re.sub(r"(?<!\S)\[?--?[\w-]+ <[^>]+>\]?|\[?<options>\]?", "", line)
     return [word.startswith("[") for word in re.findall(r"(?<!\S)\[?<[^>]+>", line)]
 
 
 def written_operands(page):
-    """Likewise of each call in the synopsis of a manual page, by what stands behind `termbackup VERB`."""
+    """The same for each call in the synopsis of a manual page; the first part is what follows `termbackup VERB`."""
     synopsis = re.search(r"^\.Sh SYNOPSIS\n(.*?)^\.Sh ", page.read_text(), re.DOTALL | re.MULTILINE)[1]
     calls = []
     for line in synopsis.splitlines():
@@ -90,7 +90,7 @@ def written_operands(page):
 def test_the_synopsis_has_the_operands_that_are_declared(shell, verb):  # noqa: F811
     calls = written_operands(REPOSITORY / "man" / f"termbackup-{verb}.1")
     assert calls
-    # With --at the path is the first operand.
+    # With --at, the path is the first operand.
     if verb == "cat":
         calls.append(([], [True, True]))
     if verb != "profile":

@@ -1,4 +1,4 @@
-"""termbackup verify: which backups it reads, what it notes in the ledger, and what it leaves."""
+"""termbackup verify: which backups it reads, what it records in the ledger, and what it leaves unchanged."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def any_shell(request, tbk, tmp_path):
 
 
 def fill(shell, source, *fields, backups=BACKUPS):
-    """Makes a profile p with backups. Returns their ids."""
+    """Creates a profile p with backups. Returns their ids."""
     shell.profile("p", source, *fields)
     for number in range(backups):
         put(os.path.join(source, f"file {number}"), b"%d\n" % number)
@@ -42,7 +42,7 @@ def fill(shell, source, *fields, backups=BACKUPS):
 
 
 def verified(shell):
-    """What the list says of each backup, in its order."""
+    """The state of each backup in the output of list, in order."""
     return [line.split()[-1] for line in shell.run("list", "p").stdout.decode().splitlines()[1:-1]]
 
 
@@ -64,7 +64,7 @@ def test_a_sample_is_as_large_as_it_says_and_names_what_it_took(any_shell, small
 def test_a_sample_is_another_one_each_time(plain_shell, small):
     ids = fill(plain_shell, small)
     seen = set()
-    # One of three stays untaken in 60 draws once in 10 000 000 000.
+    # The probability that 60 draws miss one of three is 1 in 10 000 000 000.
     for _ in range(60):
         if seen == set(ids):
             break
@@ -113,7 +113,7 @@ def test_nothing_is_marked_where_that_is_not_wanted(plain_shell, small):
 
 
 def test_what_is_replaced_or_removed_while_it_is_read_is_not_marked(plain_shell, small, tmp_path):
-    """Another machine's rotation and prune, between the last read and the mark."""
+    """Another machine rotates and prunes between the last read and the mark."""
     ids = fill(plain_shell, small)
     store = plain_shell.home / "store"
     ours = plain_shell.lib
@@ -210,7 +210,7 @@ def test_a_ledger_of_termbackup_6_stays_as_it_is(plain_shell, small):
     settings = json.loads(profile.read_text())
     del settings["group"]
     profile.write_text(json.dumps(settings))
-    # That the ledger had more before is known there.
+    # Otherwise the state would show that the ledger was changed.
     shutil.rmtree(plain_shell.home / "state")
     before = path.read_bytes()
     done = plain_shell.run("verify", ids[0], "-p", "p")
@@ -220,7 +220,7 @@ def test_a_ledger_of_termbackup_6_stays_as_it_is(plain_shell, small):
 
 @pytest.fixture
 def far(github, tbk, tmp_path, small):  # noqa: F811
-    """A shell whose profile p has two backups on the stand-in for GitHub."""
+    """A shell with a profile p, which has two backups on the stand-in for GitHub."""
     require("dash")
     shell = Shell(tbk, tmp_path, ["dash"])
     shell.environment.update(github.environment)
@@ -266,7 +266,7 @@ def test_each_archive_of_a_chain_is_read_once(plain_shell, small, tmp_path):
     names = {entry["filename"] for entry in ledger_of(plain_shell)["backups"]}
     text = trace.read_text(errors="replace")
     for name in names:
-        # The end of a call: strace shows one in two lines when another thread's comes between.
+        # The end of a call: strace splits a call into two lines if another thread makes one in between.
         opened = [line for line in text.splitlines() if re.search(rf" = \d+<[^>]*/{re.escape(name)}>$", line)]
         assert len(opened) == 1, opened
 
@@ -288,7 +288,7 @@ def test_a_damaged_base_is_named_by_those_that_need_it(plain_shell, small):
         reasons = {entry["id"]: entry["reason"] for entry in report["failures"]}
         assert reasons[ids[0]] == reason
         assert all(reasons[id].startswith(f"depends on {base['id'][:12]}") for id in ids[1:])
-        # The others are as they are.
+        # The others are not reported.
         report = json.loads(plain_shell.run("verify", ids[2], "-p", "p", "--json", status=1).stdout)
         assert [entry["id"] for entry in report["failures"]] == [ids[2]]
     file.write_bytes(sound)
@@ -378,7 +378,7 @@ def test_the_commands_verify_many_without_a_verb(plain_shell, small, tmp_path):
     assert all(line.split("\t")[4:] == ["whole", "none", "-", "-"] for line in lines)
     objects = [json.loads(line) for line in tbk.open(stream, "--verify", "--each", "--json").lines]
     assert [entry["result"] for entry in objects] == ["ok"] * 3 and [entry["manifest"] for entry in objects] == ["whole"] * 3
-    # Only what was asked for is told of, and what it needs comes along.
+    # Only the requested backup is reported, though those it needs are read, too.
     for arguments in ([ids[2]], [ids[2][:12]], ["latest"], ["--ids", put(tmp_path / "ids", f"{ids[2]}\tx\n".encode())]):
         stream = tbk.run("tbk-pull", store, "--each", *arguments).out
         assert [line.split("\t")[1] for line in tbk.open(stream, "--verify", "--each").lines] == [ids[2]]
@@ -386,7 +386,7 @@ def test_the_commands_verify_many_without_a_verb(plain_shell, small, tmp_path):
     stream = tbk.run("tbk-pull", store, "--each", "--ids", gone, status=3).out
     assert [line.split("\t")[0] for line in tbk.open(stream, "--verify", "--each", status=1).lines] == ["ok", "missing"]
     assert tbk.run("tbk-pull", store, "--each", "--ids", put(tmp_path / "none", b"")).out == b""
-    # Archives in files, the oldest first.
+    # Archives in files, oldest first.
     files = [store / "backups" / entry["filename"] for entry in entries]
     assert [line.split("\t")[0] for line in tbk.open(b"", "--verify", "--each", *files).lines] == ["ok"] * 3
     assert [line.split("\t")[0] for line in tbk.open(b"", "--verify", "--each", *files[1:], status=1).lines] == ["depends"] * 2

@@ -82,7 +82,7 @@ def test_what_is_cut_or_gone_is_named(two, how):
     reason = {"cut": b"its archive has another size", "gone": b"its archive is missing", "manifest": b"its sealed manifest has other"}
     said = stored(two, status=1).stdout
     assert reason[how] in said and b"1 of 2 backups verified" in said
-    # Of the other alone, all is well.
+    # The other backup alone is whole.
     assert stored(two, entries(two)[0]["id"]).stdout == f"ok      {entries(two)[0]['id'][:12]}\n".encode() + b"1 of 1 backups verified\n"
 
 
@@ -139,12 +139,12 @@ def test_a_trial_restore_reads_no_more_than_it_needs(blind, tmp_path):  # noqa: 
         esac""", ["tbk-pull"])
     done = blind.run("verify", "--restore", "--sample", "1", "-p", "many", "--json")
     assert json.loads(done.stdout)["restored_size"] == 1 << 20
-    # A frame or two around the file, the table and the manifest.
+    # A few frames: around the file, the table and the manifest.
     assert 1 << 20 < (tmp_path / "served").stat().st_size < 12 << 20
 
 
 def test_what_differs_after_a_trial_restore_is_named(two, tmp_path, small):
-    """A file system that does not keep what is written, here a program that changes it before it is compared."""
+    """Like a file system that alters what is written; here a wrapper reports a difference."""
     script = f"""
         case "$*" in *--trial*)
             shift
@@ -175,7 +175,7 @@ def test_what_cannot_be_restored_is_the_answer_1(two, how):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_stays_of_a_trial_restore_that_is_killed(blind, tmp_path, number):  # noqa: F811
-    """Not even of directories that their owner cannot write to: at once, or when what was killed is cleaned up."""
+    """Even directories that their owner cannot write to are removed: at once, or by the next cleanup."""
     for at in range(200):
         put(tmp_path / "many" / "closed" / f"{at}", os.urandom(1 << 18))
     (tmp_path / "many" / "closed").chmod(0o500)

@@ -1,5 +1,5 @@
-"""Runs over what is not as it was: a source that is not mounted, a clock that is wrong, profiles that share a store, and homes
-with a thing in them that does not belong there."""
+"""Runs when something has changed: a source that is not mounted, a wrong clock, profiles that share a store, and homes
+with unexpected files."""
 
 import json
 import pathlib
@@ -25,7 +25,7 @@ def test_a_source_without_files_does_not_take_the_place_of_one_with_some(shell, 
         refused = shell.run("run", "docs", *options, status=66)
         assert b"no file" in refused.stderr and b"--allow-empty" in refused.stderr
     assert shell.ids("docs") == kept
-    # The one with files outlives what is stored after it, whatever the limit.
+    # The last backup with files is kept whatever the limit.
     for number in range(2):
         pathlib.Path(small, f"directory {number}").mkdir()
         shell.run("run", "docs", "--allow-empty")
@@ -105,9 +105,9 @@ def test_two_profiles_of_termbackup_6_in_one_store_are_not_taken_for_each_other(
     place.chmod(0o600)
     refused = shell.run("restore", "latest", "-p", "q", "--to", tmp_path / "out", status=64)
     assert b"'o'" in refused.stderr and not (tmp_path / "out").exists()
-    # By its id it is no guess.
+    # The id is unambiguous.
     assert old.restored(2, tmp_path)[1] == old.states[2]
-    # A run of the one removes nothing that may be the other's, and builds on nothing of its.
+    # A run of one profile removes nothing that may belong to the other, and is not based on it.
     shell.run("run", "q")
     assert set(old.ids) <= {entry["id"] for entry in old.ledger()["backups"]}
     shell.run("restore", "latest", "-p", "q", "--to", tmp_path / "out")
@@ -121,7 +121,7 @@ def test_manifests_in_clear_are_named_and_removed(old):
     shell.run("run", "o")
     assert b"unencrypted" in shell.run("status").stdout
     assert "names, sizes and hashes" in " ".join(check["message"] for check in json.loads(shell.run("doctor", "--json").stdout)["checks"])
-    # However new it is.
+    # Whatever its age.
     shell.run("clean", "--store")
     assert not clear.exists()
     assert b"unencrypted" not in shell.run("status").stdout

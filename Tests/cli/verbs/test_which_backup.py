@@ -1,4 +1,4 @@
-"""Which backup is meant: by its place, by a time, and by nothing at all; and what has changed since the last."""
+"""How a backup is chosen: by position, by time, by default; and what has changed since the last one."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from test_prune import DAY
 
 @pytest.fixture
 def three(shell, small):
-    """A profile with three backups; each has a file more."""
+    """A profile with three backups; each contains one more file."""
     shell.profile("docs", small)
     for number in range(3):
         put(f"{small}/file {number}", b"x" * (number + 1))
@@ -104,7 +104,7 @@ def test_a_run_names_what_has_changed(shell, small, mode):
     assert said.startswith(changed + b"Backed up docs") and len(shell.ids("docs")) == 2
     listed = [json.loads(line)["mode"] for line in shell.run("list", "docs", "--json").stdout.splitlines()]
     assert listed == ["full", mode]
-    # Nothing is a backup of its own in full mode, and none in the other.
+    # A run without changes makes a backup in full mode only.
     assert shell.run("run", "--list", "-q", "docs").stdout == b""
     assert len(shell.ids("docs")) == (3 if mode == "full" else 2)
     assert shell.run("run", "--list", "--full", "-q", "docs").stdout == b""
