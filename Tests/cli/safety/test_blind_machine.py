@@ -1,4 +1,4 @@
-"""What a machine that makes backups without a secret has in its files and in its processes: nothing that opens one."""
+"""A machine that makes backups without a secret: neither its files nor its processes contain anything that opens one."""
 
 import base64
 import json
@@ -24,14 +24,14 @@ BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{43}=?(?![A-Za-z0-9+/_
 
 
 def decoded(text):
-    """The 32 bytes of a bech32 identity."""
+    """The 32 bytes of an identity in bech32."""
     values = [age.ALPHABET.index(char) for char in text.decode().lower().rpartition("1")[2][:-6]]
     bits = "".join(f"{value:05b}" for value in values)
     return bytes(int(bits[at:at + 8], 2) for at in range(0, 256, 8))
 
 
 def keys_in(data):
-    """All that may be a key of 32 bytes, as it is written in what people and programs keep keys in."""
+    """Everything that may be a key of 32 bytes, in the usual encodings of keys."""
     found = set()
     for text in BECH32.findall(data):
         try:
@@ -50,7 +50,7 @@ def keys_in(data):
 
 
 def opened(keys, sealed):
-    """Which of the keys open which of the files."""
+    """The pairs of a key and a file that it opens."""
     found = []
     for key in keys:
         identity = age.Identity(key)
@@ -72,7 +72,7 @@ def in_files(home):
 
 
 def memory(process):
-    """What a core dump would have, which these programs forbid: their memory as root reads it."""
+    """The process's memory as root can read it; these programs disable core dumps."""
     data = []
     try:
         with open(f"/proc/{process}/mem", "rb", 0) as file:
@@ -87,12 +87,12 @@ def memory(process):
     except PermissionError:
         absent("the right to read the memory of processes")
     except (FileNotFoundError, ProcessLookupError):
-        pass  # It has ended meanwhile.
+        pass  # The process has ended.
     return b"\n".join(data)
 
 
 def of_session(session):
-    """The processes of a session: number, and what they were called with and have in their environment."""
+    """The processes of a session by number, each with its arguments and environment."""
     found = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -100,7 +100,7 @@ def of_session(session):
                 found[int(folder.name)] = (folder / "cmdline").read_bytes() + b"\0"
                 found[int(folder.name)] += (folder / "environ").read_bytes()
         except PermissionError:
-            # It forbids that, as it forbids core dumps: the memory has it as well, for those that may read it.
+            # The process is not dumpable; its environment is also in its memory, for those who may read that.
             pass
         except (OSError, ValueError):
             pass
@@ -126,17 +126,17 @@ def sealed_in(shell):
 
 
 def theirs(shell):
-    """The identity, as the password opens it."""
+    """The identity that the password opens."""
     file, = (shell.home / "store" / "keys").iterdir()
     return decoded(BECH32.search(age.read(file.read_bytes(), age.Passphrase(PASSWORD)))[0])
 
 
 def test_nothing_in_the_files_opens_a_backup(machine):
     keys = keys_in(in_files(machine.home))
-    # That of the machine, the signing key, ids and hashes.
+    # Among them the machine's own identity, the signing key, ids and hashes.
     assert len(keys) > 5 and opened(keys, sealed_in(machine)) == []
     assert PASSWORD not in in_files(machine.home)
-    # The search would find one.
+    # Proves that the search finds an identity.
     real = theirs(machine)
     for text in (age.Identity(real).text.encode(), real.hex().encode(), base64.b64encode(real),
                  b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(b"x" * 16 + real) + b"\n-----END PRIVATE KEY-----\n"):
@@ -145,7 +145,7 @@ def test_nothing_in_the_files_opens_a_backup(machine):
 
 
 def test_nothing_in_the_processes_of_a_run_opens_a_backup(machine, tmp_path):
-    """While tbk-seal has sealed half of it, and tbk-push has read a part."""
+    """tbk-seal has sealed half of the archive, and tbk-push has read part of it."""
     if os.geteuid() != 0:
         absent("root, who reads the memory of other processes")
     put(tmp_path / "source" / "large", os.urandom(8 << 20))
@@ -167,7 +167,7 @@ def test_nothing_in_the_processes_of_a_run_opens_a_backup(machine, tmp_path):
         while not (tmp_path / "reached").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
-        # Until both have done what they can.
+        # Lets both go as far as they can.
         time.sleep(0.5)
         processes = of_session(process.pid)
         names = b"\n".join(processes.values())
@@ -179,7 +179,7 @@ def test_nothing_in_the_processes_of_a_run_opens_a_backup(machine, tmp_path):
     assert process.returncode == 0
     sealed = sealed_in(machine)
     assert len(sealed) == 6
-    # What is stored under a name that is in the memory, too.
+    # Proves that the search covers data that must be in memory.
     (recipient,) = json.loads(machine.run("profile", "show", "docs", "--json", password=None).stdout)["recipients"]
     assert recipient.encode() in seen
     assert PASSWORD not in seen
@@ -187,12 +187,12 @@ def test_nothing_in_the_processes_of_a_run_opens_a_backup(machine, tmp_path):
     assert len(keys) > 5 and opened(keys, sealed) == []
 
 
-# Archives that others have planted
+# Archives planted by an attacker
 
 
 @pytest.fixture
 def fresh(machine, tmp_path):
-    """A machine that restores: it trusts the key of the first, and has seen nothing."""
+    """A machine for restores: it trusts the key of the first one, and has not seen the store."""
     other = Shell(machine.tbk, tmp_path, ["dash"])
     other.home = tmp_path / "fresh"
     other.environment["TERMBACKUP_HOME"] = str(other.home)
@@ -202,7 +202,7 @@ def fresh(machine, tmp_path):
 
 
 def planted(machine, tmp_path):
-    """Whoever knows the recipient makes a store of their own with a backup for it, in the same group. Returns the folder."""
+    """An attacker who knows the recipient makes a store with a backup for it, in the same group. Returns the directory."""
     (recipient,) = json.loads(machine.run("profile", "show", "docs", "--json", password=None).stdout)["recipients"]
     (group,) = json.loads((machine.home / "store" / "metadata.json").read_bytes())["groups"]
     attacker = Shell(machine.tbk, tmp_path, ["dash"])
@@ -229,13 +229,13 @@ def test_an_archive_that_lies_in_the_store_is_no_backup(machine, fresh, tmp_path
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed by another"])
 def test_a_store_that_was_put_in_the_place_of_another_is_refused(machine, fresh, tmp_path, signed):
-    """With a ledger that names what was planted: on a machine that has seen none, and on the one it belongs to."""
+    """Its ledger names what was planted. Tried on a machine that has seen no store, and on the one that made the backups."""
     store, evil = machine.home / "store", planted(machine, tmp_path)
     if not signed:
         text = json.loads((evil / "metadata.json").read_bytes())
         del text["ledger_signature"]
         (evil / "metadata.json").write_text(json.dumps(text))
-    # The sealed identity is where it was.
+    # The sealed identity is in its usual place.
     keys, groups = list((store / "keys").iterdir()), json.loads((store / "metadata.json").read_bytes())["groups"]
     (evil / "keys").mkdir(exist_ok=True)
     for path in keys:
@@ -254,7 +254,7 @@ def test_a_store_that_was_put_in_the_place_of_another_is_refused(machine, fresh,
         assert b"trusted_keys" in said
         return
     assert b"no trusted key has signed" in said and b"--unsigned" in said
-    # It opens, for it is sealed to the recipient: nothing but the ledger tells.
+    # It does open, as it is sealed to the recipient: only the ledger shows that it is forged.
     fresh.run("restore", "latest", "--store", store, "--to", tmp_path / "out", "-i", real, "--unsigned")
     assert (tmp_path / "out" / "run-me").read_bytes() == b"evil"
 
@@ -281,11 +281,11 @@ def test_one_that_is_put_into_the_ledger_without_the_key_is_refused(machine, fre
     assert not (tmp_path / "out").exists()
 
 
-# With stock programs
+# With stock tools
 
 
 def typed(answers, *command):
-    """Runs a program that asks on its terminal; returns what it writes to a file that is its standard output."""
+    """Runs a program with prompts on a terminal; returns its standard output, which is a file."""
     process, terminal = pty.fork()
     if process == 0:
         os.execvp(command[0], list(map(str, command)))
@@ -312,7 +312,7 @@ def test_stock_age_opens_the_identity_file_and_the_archive(machine, tmp_path):
     archive = machine.home / "store" / "backups" / entry["filename"]
     typed([(b"passphrase", PASSWORD)], "age", "-d", "-o", tmp_path / "identity", file)
     assert decoded(BECH32.search((tmp_path / "identity").read_bytes())[0]) == theirs(machine)
-    # Or with the sealed file itself.
+    # Or with the encrypted identity file itself.
     typed([(b"passphrase", PASSWORD)], "age", "-d", "-i", file, "-o", tmp_path / "payload", archive)
     (tmp_path / "out").mkdir()
     subprocess.run(["tar", "--zstd", "-xf", tmp_path / "payload", "-C", tmp_path / "out", "--exclude=manifest.json"], check=True,

@@ -1,5 +1,5 @@
-"""What a store can make by itself. It knows the recipient, which is public, and what its own ledger says; it has no
-password, no identity and no key that signs."""
+"""What a store can forge. It knows the recipient, which is public, and controls its ledger; it has no password, no identity
+and no signing key."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ CONTENT = b"#!/bin/sh\necho forged\n"
 
 
 def claimed(backup_id, content=CONTENT, **members):
-    """A manifest of TermBackup 6, whose increments have an id that nobody can compute again."""
+    """A manifest of TermBackup 6, whose increments have ids that cannot be verified."""
     return {
         "version": "1.0", "os_name": "Linux", "architecture": "x86_64", "created_at": "2026-02-01T00:00:00+00:00",
         "backup_mode": "incremental", "parent_backup_id": None, "backup_id": backup_id,
@@ -31,7 +31,7 @@ def claimed(backup_id, content=CONTENT, **members):
 
 
 def tar(manifest, content=CONTENT):
-    """The tar that holds it, and where the manifest is in it."""
+    """A tar with the manifest, and the manifest's offset and length in it."""
     out = io.BytesIO()
     text = json.dumps(manifest).encode()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as made:
@@ -44,7 +44,7 @@ def tar(manifest, content=CONTENT):
 
 
 def forge(manifest, seal, size=None):
-    """An archive that holds it, of so many bytes if that is given."""
+    """An archive with the manifest, padded to `size` bytes if given."""
     data, at, length = tar(manifest)
     more = 0
     while True:
@@ -70,7 +70,7 @@ def identity(tmp_path):
 
 
 class Ledger:
-    """A store's directory in the store's own hands."""
+    """A store's directory, controlled by an attacker."""
 
     def __init__(self, path):
         self.path = path
@@ -79,7 +79,7 @@ class Ledger:
         return json.loads((self.path / "metadata.json").read_text())
 
     def write(self, change):
-        """A ledger that follows the one before, as every machine wants it, and that nobody has signed."""
+        """Writes a valid successor of the ledger, without a signature."""
         ledger = self.read()
         before = json.dumps(ledger, sort_keys=True, separators=(",", ":"))
         ledger["history"].append(hashlib.sha256(before.encode()).hexdigest())
@@ -88,12 +88,12 @@ class Ledger:
         put(self.path / "metadata.json", json.dumps(ledger).encode())
 
 
-# A signed ledger, and other contents under it
+# A signed ledger, and other content than it names
 
 
 @pytest.fixture
 def signed(dash, tmp_path):  # noqa: F811
-    """A profile with a recipient whose ledger is signed; a store that put a forged archive in the place of the last."""
+    """A profile with a recipient and a signed ledger, in a store that has replaced the last archive by a forged one."""
     source = tmp_path / "source"
     put(source / "script.sh", b"#!/bin/sh\necho ours\n")
     put(source / "data", os.urandom(40_000))
@@ -124,7 +124,7 @@ def test_a_manifest_whose_id_proves_nothing_is_not_believed_in_an_age_file(signe
     for words, status in ((["ls", "latest"], 65), (["diff"], 65), (["find", "script.sh"], 3)):
         done = dash.run(*words, *reading, password=None, status=status)
         assert b"%d B" % len(CONTENT) not in done.stdout and entry["id"][:12].encode() not in done.stdout
-    # Nor is it what the next search knows.
+    # Nor is it in the cache for the next search.
     again = dash.run("find", "script.sh", *reading, password=None, status=3)
     assert entry["id"][:12].encode() not in again.stdout
 
@@ -180,7 +180,7 @@ def test_an_id_that_was_not_computed_again_agrees_with_no_manifest(tbk, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-# An unsigned ledger, and age files under other names
+# An unsigned ledger, and age files renamed
 
 
 @pytest.mark.parametrize("said", [{"suite": 3, "archive_version": 2}, {"archive_version": 2}])
@@ -211,7 +211,7 @@ def test_an_age_file_is_one_whatever_it_is_called(dash, tmp_path, identity, smal
     for words in wanted:
         done = dash.run(*words, *reading, status=77)
         assert b"--unsigned" in done.stderr and b"script.sh" not in done.stdout and CONTENT not in done.stdout
-        # What it seems to be is something else, too.
+        # Even with --unsigned: the archive is not what the entry says.
         done = dash.run(*words, *reading, "--unsigned", status=1 if words[0] == "verify" else 65)
         assert b"script.sh" not in done.stdout and CONTENT not in done.stdout
     assert not (tmp_path / "out").exists()
@@ -230,7 +230,7 @@ def test_an_age_file_is_refused_where_nothing_vouches_for_it(tbk, tmp_path, iden
     tbk.run("tbk-open", "--no-age", "--verify", input=ours)
 
 
-# What an unsigned ledger makes a run pay
+# Costs that an unsigned ledger can impose on a run
 
 
 def test_a_last_manifest_that_costs_more_than_ours_is_not_opened(dash, small):  # noqa: F811
@@ -265,7 +265,7 @@ def test_a_last_manifest_under_a_passphrase_of_age_is_not_opened(dash, small):  
     assert json.loads(dash.run("run", "p", "--json", "--no-input").stdout)["mode"] == "full"
 
 
-# What a ledger and a journal may hold
+# Content of a ledger and of a journal
 
 
 def test_a_group_of_a_ledger_holds_no_more_than_a_ledger_does(tbk, store_with_one):
@@ -295,7 +295,7 @@ def store_with_one(dash, small):  # noqa: F811
     return Ledger(dash.home / "store")
 
 
-# What lies in the home
+# Files in the home
 
 
 @pytest.mark.parametrize("what", ["fifo", "garbage"])
@@ -368,7 +368,7 @@ def test_an_identity_from_a_pipe_opens_all_that_a_verb_reads(dash, small, tmp_pa
     piped("verify", "--all")
     piped("restore", "latest", "--to", tmp_path / "out")
     assert (tmp_path / "out" / "later").read_bytes() == b"later\n"
-    # One by the descriptor of a secret, and one under a passphrase.
+    # One from a descriptor, and one encrypted with a passphrase.
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" 3<' + shlex.quote(str(text)), "sh", *dash.command(
             "diff", "latest~1", "latest", "-p", "p", "--unsigned", "--no-input", "-i", "/dev/fd/3")],
@@ -390,7 +390,7 @@ def test_recipients_from_a_pipe_are_read_once(dash, small, tmp_path):  # noqa: F
     assert age.read((tmp_path / "package").read_bytes(), ONE)
 
 
-# What comes from elsewhere
+# Profiles from elsewhere
 
 
 def test_recipients_of_a_stranger_are_not_taken_over_unseen(tbk, tmp_path, small):
@@ -403,7 +403,7 @@ def test_recipients_of_a_stranger_are_not_taken_over_unseen(tbk, tmp_path, small
     done = tbk.run("tbk-config", "profile", "import", "--quiet", tmp_path / "p.json", "--trust")
     for field in (b"recipients", b"exclude_from", b"exclude_larger_than"):
         assert b"warning: " in done.err and field in done.err
-    # Now it is one that is known here.
+    # Now the recipient is known here.
     tbk.run("tbk-config", "profile", "import", tmp_path / "p.json", "--name", "y")
 
 

@@ -1,4 +1,4 @@
-"""Hostile archives: refused, by every way of opening, with nothing written anywhere."""
+"""Hostile archives are refused by every way of opening, and nothing is written."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from conftest import mf, put, snapshot
 from tbkref import Failure, crypto, gz, hostile, tars
 
 CASES = hostile.catalogue()
-# Bombs must not be met with memory. Argon2 takes 64 KiB here, so this is plenty for a reader.
+# A bomb must not use much memory. Argon2 takes 64 KiB here, so this is plenty for a reader.
 LIMITS = {"data": 1 << 30, "fsize": 1 << 30, "core": 0}
 
 
 class Place:
-    """A destination with something beside it that nobody may touch."""
+    """A destination next to a file that must not change."""
 
     def __init__(self, tmp_path):
         self.around = tmp_path / "around"
@@ -52,7 +52,7 @@ def test_refused(case, tbk, tmp_path, place):
     archive = case.build()
     file = put(tmp_path / "hostile.tbk", archive)
     options = {"password": hostile.PASSWORD, "status": case.expect, "limits": LIMITS}
-    # From a pipe, and from a file that can be read twice.
+    # From a pipe, and from a file, which can be read twice.
     tbk.open(archive, "-C", place.destination, **options)
     place.check()
     tbk.run("tbk-open", "-C", place.destination, file, **options)
@@ -68,7 +68,7 @@ def test_refused(case, tbk, tmp_path, place):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_refused_as_a_tar(case, tbk, tmp_path, place):
     file = put(tmp_path / "hostile.tbk", case.build())
-    # What a bomb gives would be gigabytes: it is not kept.
+    # The output of a bomb would be gigabytes: it is discarded.
     tbk.run("tbk-open", file, cwd=place.destination, password=hostile.PASSWORD, status=case.statuses("tar"),
             limits=LIMITS, stdout=subprocess.DEVNULL)
     place.check()
@@ -82,7 +82,7 @@ def test_every_bit_of_the_header(good, name, tbk, place):
         flipped = bytearray(good)
         flipped[bit // 8] ^= 0x80 >> bit % 8
         if name == "TBK1" and 5 <= bit // 8 < 9 and bit < 5 * 8 + 14:
-            continue  # Hundreds of thousands of iterations and more: right, or slow.
+            continue  # Hundreds of thousands of iterations and more would be slow.
         tbk.open(bytes(flipped), "--max-memory", "4096", "-C", place.destination, password=hostile.PASSWORD,
                  status={65, 77}, limits=LIMITS)
     place.check()
@@ -113,7 +113,7 @@ def test_header_of_a_lying_archive_needs_no_password_and_no_memory(tbk, place):
 
 
 def test_argon2_costs_are_refused_before_they_are_paid(tbk):
-    """With a limit given, an archive just above it is refused as malformed and not as a wrong password."""
+    """An archive just above a given limit is refused as such, and not as a wrong password."""
     for limit, changes in ((["--max-memory", "63"], {}), (["--max-iterations", "1"], {}),
                            (["--max-lanes", "1"], {"lanes": 2})):
         tbk.open(hostile.with_header(**changes), *limit, "--list", password=hostile.PASSWORD, status=65)
@@ -136,7 +136,7 @@ def test_what_was_there_stays_as_it_was(name, policy, tbk, tmp_path):
 
 @pytest.mark.parametrize("link", ["../sentinel", "absolute", "dangling"])
 def test_symlink_already_in_the_destination_is_not_followed(link, tbk, place):
-    """A parent directory of the archive is a symlink on disk."""
+    """A directory in the archive exists as a symlink in the destination."""
     target = {"absolute": str(place.around / "sentinel"), "dangling": "../sentinel/new"}.get(link, link)
     os.symlink(target, place.destination / "d")
     for policy in ("never", "if-changed", "always"):
@@ -154,18 +154,18 @@ def test_symlink_as_a_file_in_the_destination_is_replaced_and_not_written_throug
     assert place.outside() == place.before
 
 
-# The manifests of hostile archives, given to what reads manifests
+# The manifests of hostile archives, for commands that read manifests
 
 
 def hostile_manifests():
     seen = set()
     for case in CASES:
         if case.name == "sha256_in_manifest_null":
-            continue  # Deferred, in a manifest that is not yet sealed.
+            continue  # A deferred hash, which is allowed in a manifest that is not sealed.
         if "manifest" not in case.name and not case.name.startswith(("name_is", "entry", "stored", "link_target", "two_sp")):
             continue
         if "gigabyte" in case.name:
-            continue  # Would take seconds here each time, and is too long.
+            continue  # Too large, and would take seconds each time.
         try:
             archive = case.build()
             if len(archive) > 50_000:

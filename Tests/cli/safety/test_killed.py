@@ -9,12 +9,12 @@ from shell_fixture import Shell
 from tbkref import age
 from test_rotate_key import ends_by_itself, wrapped
 
-# Everything but what only reads the settings, once for each value.
+# All commands except tbk-config, which only reads the settings.
 COMMANDS = ["tbk-manifest", "tbk-seal", "tbk-open", "tbk-pull", "tbk-push", "tbk-store", "tbk-prune", "tbk-sign", "tbk-audit"]
 
 
 IDENTITY = age.Identity(bytes(range(32)))
-# How a profile seals, and how far apart the places are at which it is killed.
+# How a profile seals, and the stride between the commands at which the run is killed.
 WAYS = [pytest.param([], 9, id="suite 1-some"), pytest.param([], 1, id="suite 1-each", marks=pytest.mark.soak),
         pytest.param(["--cipher-suite", "3"], 2, id="suite 3-each second", marks=pytest.mark.soak),
         pytest.param(["--recipient", IDENTITY.recipient], 2, id="age-each second", marks=pytest.mark.soak)]
@@ -22,7 +22,7 @@ WAYS = [pytest.param([], 9, id="suite 1-some"), pytest.param([], 1, id="suite 1-
 
 @pytest.mark.parametrize("sealing, stride", WAYS)
 def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_complete(tbk, tmp_path, sealing, stride):
-    """An incremental run, signed, which prunes: three backups are there, and two of them stay."""
+    """A signed incremental run that prunes: there are three backups, and two of them must stay."""
     shell = Shell(tbk, tmp_path, ["dash"])
     source = tmp_path / "source"
     put(source / "same", b"same\n")
@@ -38,7 +38,7 @@ def test_a_run_that_is_killed_anywhere_loses_no_backup_and_the_next_one_is_compl
     shutil.copytree(shell.home, tmp_path / "template", symlinks=True)
     put(source / "another", b"another\n")
     now = snapshot(source)
-    # The commands of a pipeline begin in any order: each takes a number, and dies at that.
+    # The commands of a pipeline start in any order: each takes a number, and is killed if its number is up.
     counting = wrapped(tmp_path, f"""
         at=1
         until mkdir '{tmp_path}/count/'$at 2>/dev/null; do at=$((at + 1)); done

@@ -1,5 +1,5 @@
-"""What runs out: room for a file, processor time, memory, threads, processes, descriptors. It is named, nothing is
-left behind, and it is never taken for an answer about data."""
+"""Resources that run out: space, processor time, memory, threads, processes, descriptors. The error names the resource,
+nothing is left behind, and the lack is never reported as a fault of the data."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ def limited(what, soft, hard=None):
     return prepare
 
 
-# What a directory store keeps for itself.
+# Files that belong to a directory store.
 KEPT = {".tbk-lock", ".tbk-reserve", ".tbk-reserve-names"}
 FILES = limited(resource.RLIMIT_FSIZE, LIMIT)
 
@@ -100,7 +100,7 @@ def test_a_signal_that_would_end_the_process_leaves_nothing_behind(number, statu
 
 
 def test_a_limit_on_processor_time_that_kills_is_met_a_second_earlier(tbk, tmp_path):
-    """The hard limit sends SIGKILL, which leaves no time for anything."""
+    """The hard limit sends SIGKILL, which leaves no time to clean up."""
     output = tmp_path / "a.tbk"
     result = tbk.run("tbk-seal", "stream", *FAST, "-o", output, "x", stdin=open("/dev/zero", "rb"),
                      preexec_fn=limited(resource.RLIMIT_CPU, 3), status=75)
@@ -109,7 +109,7 @@ def test_a_limit_on_processor_time_that_kills_is_met_a_second_earlier(tbk, tmp_p
 
 
 def test_a_helper_of_a_store_gets_an_error_for_a_file_that_is_too_large(tbk, large, tmp_path):
-    """Not the signal, which it could not report."""
+    """It does not get the signal, which it could not report."""
     helper = put(tmp_path / "bin" / "tbk-store-full", b"""#!/bin/sh
 read -r line
 head -c 200000 /dev/zero >"$0.file" 2>"$0.said"
@@ -123,7 +123,7 @@ printf 'error full %s\\n' "$(tr '\\n' ' ' <"$0.said")"
 
 @pytest.fixture(scope="module")
 def costly(tmp_path_factory):
-    """An archive whose key takes 64 MiB and four threads."""
+    """An archive whose key takes 64 MiB and four threads to derive."""
     from conftest import Commands
     tbk, top = Commands(tmp_path_factory.mktemp("costly")), tmp_path_factory.mktemp("tree")
     put(top / "file", b"content" * 1000)
@@ -132,7 +132,7 @@ def costly(tmp_path_factory):
 
 @pytest.mark.parametrize("megabytes", [*range(50, 180, 10), 200, 300])
 def test_with_little_memory_an_archive_is_opened_or_the_lack_named(megabytes, tbk, costly):
-    """With less the programs themselves do not fit."""
+    """With less memory the programs themselves do not start."""
     result = tbk.run("tbk-open", "--verify", costly, preexec_fn=limited(resource.RLIMIT_AS, megabytes << 20),
                      status=None)
     if b"shared libraries" not in result.err:
@@ -140,10 +140,10 @@ def test_with_little_memory_an_archive_is_opened_or_the_lack_named(megabytes, tb
 
 
 def test_where_there_can_be_no_thread_archives_are_opened_and_sealed_in_one(unprivileged):
-    """Root has no such limit."""
+    """The limit does not apply to root."""
     tbk, folder = unprivileged
     put(folder / "tree" / "file", os.urandom(1_000_000))
-    # Set once the process is the user's, for no process may be started after it.
+    # Set after the change of user, because no process can be started after it.
     alone = ["prlimit", "--nproc=1:1", "--"]
     archive = put(folder / "a.tbk", tbk.run("tbk-seal", "--lanes", "4", folder / "tree").out, 0o644)
     for command in (["tbk-open", "--verify", "--password-file", tbk.password_file, archive],

@@ -1,4 +1,4 @@
-"""Root in somebody else's home and store: nothing there becomes root's."""
+"""Root works in another user's home and store: no file there ends up owned by root."""
 
 import os
 import stat
@@ -31,7 +31,7 @@ def user(unprivileged):
 
 
 def others(folder):
-    """What below the user's home and store is not the user's."""
+    """Files below the user's home and store that the user does not own."""
     return [path for top in ("home", "store") for path in sorted((folder / top).rglob("*"))
             if (path.lstat().st_uid, path.lstat().st_gid) != (NOBODY, NOBODY)]
 
@@ -59,7 +59,7 @@ def test_files_that_root_replaces_keep_their_owner(unprivileged, tmp_path):
     for name in ("out.tbk", "new.tbk"):
         commands.run("tbk-seal", folder / "src", "-o", folder / name)
     assert (folder / "out.tbk").stat().st_uid == NOBODY
-    # A new file is whose who made it is: the directory is no store.
+    # Outside a store, a new file belongs to the user who creates it.
     assert (folder / "new.tbk").stat().st_uid == 0
 
 

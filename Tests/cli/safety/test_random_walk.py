@@ -1,5 +1,5 @@
-"""A tree is edited at random, backed up again and again in random suites and to recipients, pruned and put under other
-passwords; every backup that is left is then restored and compared with a copy that `cp -a` made at the time."""
+"""A tree is edited at random, backed up repeatedly in random suites and to recipients, pruned and rotated to other
+passwords; then every remaining backup is restored and compared with a copy that `cp -a` made at the time."""
 
 import json
 import os
@@ -17,7 +17,7 @@ EDITS = 6
 
 
 class Walk:
-    """A tree and the edits that are made to it."""
+    """A tree, and random edits to it."""
 
     def __init__(self, top, numbers):
         self.top = top
@@ -40,7 +40,7 @@ class Walk:
         return self.numbers.choice(found) if found else None
 
     def place(self):
-        """A name that is free."""
+        """An unused name."""
         folders = [str(self.top), *(path for path in self.paths("folder"))]
         while True:
             path = os.path.join(self.numbers.choice(folders), f"n{self.numbers.randrange(10_000)}")
@@ -110,7 +110,7 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
         (tmp_path / f"identity{at}").write_text(key.text + "\n")
         (tmp_path / f"identity{at}").chmod(0o600)
         identities += ["-i", tmp_path / f"identity{at}"]
-    # Nothing is signed, and archives to recipients are taken anyway.
+    # Nothing is signed; archives to recipients are accepted anyway.
     reading = [*identities, "--unsigned"]
 
     def run(verb, *arguments, status=0):
@@ -118,7 +118,7 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
                             env={**environment, "TERMBACKUP_PASSWORD_FILE": str(password)})
 
     def sealing():
-        """How the next archive is sealed; to one of the recipients, or to both."""
+        """How to seal the next archive, including to one of the recipients, or to both."""
         to = numbers.choice(["1", "3", "3", "age", "age", "both"])
         if to == "age":
             return ["-r", numbers.choice(keys).recipient]
@@ -138,7 +138,7 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
     for step in range(steps):
         for _ in range(EDITS):
             walk.edit()
-        # An increment needs readers that can open what it is made over: now and then the way stays as it was.
+        # The readers of an increment must be able to open its base, so the way of sealing sometimes stays the same.
         if step == 0 or numbers.random() < 0.6:
             way = sealing()
         run("run", "p", *way, *identities, *(["--full"] if numbers.random() < 0.1 else []))
@@ -158,7 +158,7 @@ def test_every_backup_that_is_left_is_what_it_was(kind, seed, tmp_path, request)
             run("rotate-key", "p", "--new-password-file", other)
             os.replace(other, password)
     left = backups()
-    # Of each kind that is left there are some: the walk has not lost sight of one.
+    # Each kind must still occur among the backups.
     suites = {json.loads(line).get("suite") for line in commands.run(
         "tbk-pull", f"github:{where}" if kind == "github" else where, "--list", "--json", env=environment).lines}
     assert len(suites) >= 2

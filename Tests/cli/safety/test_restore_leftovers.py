@@ -1,4 +1,4 @@
-"""What a restore that is killed leaves in the destination: never a part of a backup, and gone with the next one."""
+"""Leftovers of a killed restore in the destination: never a part of a backup, and removed by the next restore."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from restore_fixture import need_root
 from shell_fixture import shell  # noqa: F401
 
 NAME = ".tbk-restore-"
-# A restore of this takes long enough to be met at work.
+# Large enough to catch a restore while it runs.
 LARGE = os.urandom(32 << 20)
 
 
@@ -21,7 +21,7 @@ def staged(folder):
 
 @pytest.fixture
 def killed(tbk, tmp_path):
-    """A directory with a file of the user's, in which a restore was killed at work."""
+    """A directory with a user's file, in which a restore was killed while it ran."""
     put(tmp_path / "src" / "sub" / "one", b"one")
     put(tmp_path / "src" / "large", LARGE)
     archive = tbk.seal(tmp_path / "src")
@@ -36,12 +36,12 @@ def killed(tbk, tmp_path):
 
 
 def restoring(tbk, archive, folder):
-    """A restore that has made its staging directory and stands still, and how to let go of it."""
+    """A restore that has made its staging directory and is blocked, and a function that lets it continue."""
     process = tbk.start("tbk-open", "-C", folder, stdin=subprocess.PIPE, over=None)
     process.stdin.write(archive)
     process.stdin.close()
     deadline = time.monotonic() + PATIENCE
-    # By the time that something is in it, it is locked.
+    # The directory is locked before anything is in it.
     while not any(os.listdir(folder / name) for name in staged(folder)):
         assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGSTOP)

@@ -1,7 +1,7 @@
-"""Root restores into a directory whose owner exchanges names in it all the time.
+"""Root restores into a directory whose owner keeps renaming and replacing files in it.
 
-Whatever the restore ends with: nothing outside of the destination changes, no privilege lies on what is not the
-backup's, and what is closed in the backup is read by nobody meanwhile.
+Whatever the status of the restore: nothing outside of the destination changes, only the backup's own files get
+privileges, and nobody else can read files that are private in the backup.
 """
 
 import os
@@ -21,11 +21,11 @@ from test_restore_safety import CAPABILITY
 
 pytestmark = pytest.mark.soak
 
-# At most so many restores of each kind, and no new one after so many seconds.
+# At most this many restores of each kind, and no new one after this many seconds.
 ROUNDS, SECONDS = 60, 20
 EVIL, PROGRAM, KEY = b"not from the backup\n", b"#!/bin/sh\nexit 0\n", b"for root's eyes\n"
 
-# What the owner does until its standard input ends. It says at the end how often it had its way, and what it has read.
+# What the owner does until standard input ends. At the end it prints how often it succeeded, and how much it read.
 HOSTILE = r"""
 import ctypes, glob, os, select, sys
 
@@ -123,13 +123,13 @@ def tree(top):
 
 
 def prepare(place, source):
-    """The destination with a state of the tree in it, and what its owner needs."""
+    """Fills the destination with an older state of the tree, in directories of its owner's."""
     out = place / "out"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(source, out, symlinks=True)
     for path in (out, out / "d", out / "d" / "deep"):
         os.chown(path, NOBODY, NOBODY)
-    # An older state, which the restore replaces.
+    # The restore replaces these.
     for name in ("program", "able", "d/inner"):
         put(out / name, b"older\n", mode=0o644)
         os.chown(out / name, NOBODY, NOBODY)
@@ -145,7 +145,7 @@ def prepare(place, source):
 
 
 def privileged(top):
-    """Every file below with a privilege, and what is in it."""
+    """Every file below `top` that has a privilege, with its content."""
     for folder, _, files in os.walk(top):
         for name in files:
             path = os.path.join(folder, name)
@@ -165,7 +165,7 @@ def test_the_owner_of_the_destination_gains_nothing(place, how):
     os.chmod(place / "outside", 0o755)
     before = snapshot(place / "outside")
     prepare(place, place / "source")
-    # On the same file system, for links to it.
+    # On the same file system, so that it can be linked.
     put(place / "theirs" / "evil", EVIL)
     for path in (place / "theirs", place / "theirs" / "evil"):
         os.chown(path, NOBODY, NOBODY)
@@ -192,6 +192,6 @@ def test_the_owner_of_the_destination_gains_nothing(place, how):
             done, read = map(int, hostile.communicate("")[0].split())
         finally:
             hostile.kill()
-    # Or it has not been tried at all.
+    # Otherwise no race was tried.
     assert done > 0 and (how == "staging" or ended & {0, 3}), ended
     assert read == 0

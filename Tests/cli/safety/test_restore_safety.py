@@ -1,4 +1,4 @@
-"""Restoring where somebody else may write, and what the destination must not add."""
+"""Restoring into directories that others may write to, and metadata that the destination must not add."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ def test_a_staging_directory_that_is_exchanged_is_not_used(how, tbk, small, tmp_
     thief = {"LD_PRELOAD": thief_library(tmp_path), "THIEF": how}
     result = tbk.open(archive, "-C", str(out), env=thief, status=73)
     assert b"was replaced by somebody else" in result.err
-    # What the thief put there is left to the thief, but for an empty directory.
+    # The thief's files stay, but the staging directory is empty.
     assert set(os.listdir(out)) <= {"taken", *[name for name in os.listdir(out) if name.startswith(".tbk-restore-")]}
     assert os.listdir(out / "taken") == []
     for name in os.listdir(out):

@@ -1,4 +1,4 @@
-"""What the verbs show and where they write: names that would move a terminal, and standard streams that are closed."""
+"""Names with control characters, which must not reach a terminal, and standard streams that are closed."""
 
 import json
 import os
@@ -8,17 +8,17 @@ import pytest
 from conftest import PASSWORD, PATIENCE, put
 from shell_fixture import shell  # noqa: F401
 
-# Changes a colour, in both of its spellings; leaves the line; and says something else than it is.
+# Changes a colour, in both encodings; breaks the line; and overwrites text.
 EVIL = "s\u001b[41mr\u009b31m\r\nc\u0007\u007f \u00e9"
 
 
 def wild(text):
-    """The control characters there are, but for the line feeds between lines and the tabs of tables."""
+    """The control characters in the text, except line feeds between lines and tabs in tables."""
     return [c for c in text.decode("utf-8", "replace") if (c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f"]
 
 
 def test_no_verb_writes_control_characters_of_a_profile_to_the_terminal(shell, tmp_path):
-    # Not the crontab of whoever runs this.
+    # Not the crontab of the user who runs this test.
     put(tmp_path / "tools" / "crontab", f"""#!/bin/sh
         case $1 in
         -l) cat '{tmp_path}/crontab' 2>/dev/null || {{ echo 'no crontab for ada' >&2; exit 1; }} ;;
@@ -47,7 +47,7 @@ def test_no_verb_writes_control_characters_of_a_profile_to_the_terminal(shell, t
             stdin=subprocess.DEVNULL)
         assert wild(done.stdout + done.stderr) == [], (command, done)
         shown += done.stdout + done.stderr
-    # They are shown all the same, and what is no control character as it is.
+    # They are displayed escaped, and other characters as they are.
     assert rb"\033[41m" in shown and "é".encode() in shown
 
 

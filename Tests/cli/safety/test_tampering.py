@@ -1,7 +1,7 @@
-"""What somebody who can write to a store may do to it, and what of that the verbs notice (termbackup-stores(7)).
+"""What an attacker with write access to a store may do to it, and what the verbs detect (termbackup-stores(7)).
 
-Each tampering meets a store in a directory and one on the stand-in for GitHub, with a signed ledger and with one that
-is not, seen by the machine that made the backups and by one that has never seen the store.
+Each change is made to a store in a directory and one on the stand-in for GitHub, with a signed and with an unsigned
+ledger, and is seen by the machine that made the backups and by one that has never seen the store.
 """
 
 import copy
@@ -22,7 +22,7 @@ LEDGER = "metadata.json"
 
 
 def ledger_hash(ledger):
-    """tbk(5): the hash that the next ledger's history ends with."""
+    """tbk(5): the hash with which the history of the next ledger ends."""
     rest = {key: value for key, value in ledger.items() if key != "ledger_signature"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
 
@@ -54,7 +54,7 @@ class Store:
         return self.git("-C", str(self.git_dir), "show", f"main:{path}")
 
     def write(self, files):
-        """Each path with its new bytes, or None to remove it."""
+        """Writes these bytes to each path, or removes it if they are None."""
         top = self.address
         if self.git_dir is not None:
             top = str(self.scratch / "clone")
@@ -72,7 +72,7 @@ class Store:
             self.git("-C", top, "push", "-q", "origin", "HEAD:main")
 
     def keep(self):
-        """Remembers all that is there, for `restore`."""
+        """Saves the current files for `restore`."""
         self.kept = self.scratch / "kept"
         if self.git_dir is None:
             shutil.copytree(self.address, self.kept)
@@ -93,7 +93,7 @@ class Store:
 
 
 class World:
-    """A profile p with three backups, and the ledgers that its store had after each of them."""
+    """A profile p with three backups, and the store's ledger after each of them."""
 
     def __init__(self, scratch, server, kind, signed, name):
         self.signed = signed
@@ -126,7 +126,7 @@ class World:
         shutil.copytree(self.kept, self.home)
 
     def newcomer(self):
-        """The environment of a machine with the same profile and keys, which has never seen the store."""
+        """The environment of a machine with the same profile and keys that has never seen the store."""
         shutil.rmtree(self.other, ignore_errors=True)
         shutil.copytree(self.kept, self.other)
         for name in ("state", "cache"):
@@ -141,7 +141,7 @@ class World:
         return f"backups/{entry['filename']}"
 
     def successor(self, change, signed_by=None):
-        """The ledger that comes after what is there, as one would write it who knows the format and has no key."""
+        """The next ledger as an attacker who knows the format would write it; signed only if a key is given."""
         old = self.ledger()
         new = copy.deepcopy(old)
         change(new["backups"])
@@ -159,7 +159,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def worlds():
-    """Those that were made, by kind and signing: each is made once, in whatever order its tests come."""
+    """The worlds by kind and signing: each is made once, whatever the order of the tests."""
     return {}
 
 
@@ -185,7 +185,7 @@ STRANGER = b"not trusted"
 
 
 def edited(change):
-    """The last ledger with its entries changed, and nothing else."""
+    """The last ledger with only its entries changed."""
     def files(world):
         ledger = world.ledger()
         change(ledger["backups"])
@@ -200,7 +200,7 @@ def stripped(world):
 
 
 def place(entries):
-    """The last entry with the archive of the first, and the other way round."""
+    """The first and the last entry with their archives swapped."""
     for key in ("filename", "sha256", "size"):
         entries[0][key], entries[2][key] = entries[2][key], entries[0][key]
 
@@ -210,7 +210,7 @@ def repeat(entries):
 
 
 def of_another_store(world):
-    """A ledger that another repository has, in order for itself."""
+    """A ledger of another repository, valid in itself."""
     ledger = world.ledger()
     ledger.update(store_id="0f" * 16)
     if world.signed:
@@ -218,7 +218,7 @@ def of_another_store(world):
     return json.dumps(ledger).encode()
 
 
-# What to write; what is said to who has seen the store, unsigned and signed; and to who has not.
+# What to write; the message if the store was seen before, unsigned and signed; and the message if it was not.
 LEDGERS = {
     "an older one": (lambda world: world.ledgers[1], ROLLED_BACK, ROLLED_BACK, None, None),
     "the first one": (lambda world: world.ledgers[0], ROLLED_BACK, ROLLED_BACK, None, None),
@@ -277,7 +277,7 @@ def test_what_went_back_is_accepted_when_told(world, tmp_path):
     assert b"--accept-store-state" in refused.stderr and b"termbackup list" in refused.stderr
     shown = world.shell.run("list", "p", "--accept-store-state").stdout.decode().splitlines()
     assert [line.split()[0] for line in shown[1:-1]] == [id[:12] for id in world.ids[:2]]
-    # From then on that is what was seen.
+    # From then on this state is the known one.
     put(world.source / "file", b"after it\n")
     world.shell.run("run", "p")
     world.shell.run("verify", "latest", "-p", "p", *(["--require-signature"] if world.signed else []))
@@ -311,14 +311,14 @@ def test_a_forgery_is_not_accepted(world):
 
 
 def judged(world, number, env=None):
-    """The reason that verify gives for one backup; it and no other must be at fault."""
+    """The reason that verify gives for one backup, which must be the only failure."""
     report = json.loads(world.shell.run("verify", "--all", "-p", "p", "--json", "--no-mark", env=env, status=1).stdout)
     assert report["checked_count"] == 3 and [entry["id"] for entry in report["failures"]] == [world.ids[number]]
     return report["failures"][0]["reason"]
 
 
 def refused(world, number, tmp_path, status, env=None):
-    """What restore says instead of restoring one backup."""
+    """The message of a restore that must fail."""
     target = tmp_path / "out"
     said = world.shell.run("restore", world.ids[number], "-p", "p", "--to", target, env=env, status=status)
     assert not target.exists()
@@ -343,7 +343,7 @@ def test_an_archive_that_is_gone(world, tmp_path):
 
 
 def with_hash(data):
-    """Lets the ledger say of the second backup what is true of `data`."""
+    """Changes the second backup's entry to describe `data`."""
     def change(entries):
         entries[1].update(sha256=hashlib.sha256(data).hexdigest(), size=len(data), signature=None)
     return change
@@ -351,7 +351,7 @@ def with_hash(data):
 
 @pytest.mark.parametrize("whose", ["another backup", "another password"])
 def test_an_archive_exchanged_together_with_its_hash(whose, world, tmp_path):
-    """With a signature the ledger tells; without, the manifest inside, or the tag."""
+    """With a signed ledger the signature detects it; otherwise the manifest inside, or the tag."""
     if whose == "another backup":
         data, reason, status = world.store.read(world.archive(0)), "does not match its entry in the ledger", 65
     else:
@@ -371,7 +371,7 @@ def test_an_archive_exchanged_together_with_its_hash(whose, world, tmp_path):
 
 def test_an_increment_whose_entry_names_too_little(world, tmp_path):
     world.shell.run("profile", "edit", "p", "--mode", "incremental")
-    # As it was at the last backup, whatever another test has made of it.
+    # The tree as at the last backup: another test may have changed it.
     put(world.source / "file", b"third\n")
     put(world.source / "another", b"another\n")
     world.shell.run("run", "p")
@@ -388,7 +388,7 @@ def test_an_increment_whose_entry_names_too_little(world, tmp_path):
     assert report["failures"][0]["reason"] == "does not match its entry in the ledger"
     assert b"FAILED" in world.shell.run("verify", "--all", "-p", "p", "--no-mark", status=1).stdout
     said = world.shell.run(*arguments, status=65).stderr
-    # What a person cannot do there is not advised.
+    # The message must not advise what does not help here.
     assert b"altered" in said and b"tbk-pull" not in said and not (tmp_path / "out").exists()
 
 
@@ -410,7 +410,7 @@ def test_a_sealed_manifest_that_was_exchanged(world):
     entries = world.ledger()["backups"]
     first, second = (f"manifests/{entries[number]['manifest']['filename']}" for number in (0, 1))
     world.store.write({second: world.store.read(first)})
-    # The archive has what the manifest should say.
+    # The archive contains the right manifest.
     result = world.shell.run("diff", world.ids[0], world.ids[1], "-p", "p", status=1)
     assert second.encode() in result.stderr and result.stdout == b"modified\tfile\n"
 

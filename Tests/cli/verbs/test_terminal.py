@@ -56,7 +56,7 @@ class Screen:
 
 
 def on_screen(shell, columns, verb, *arguments, env=None, password=PASSWORD, through=()):  # noqa: F811
-    """Runs a verb or a command on a terminal with this many columns, `through` another command. Returns status and screen."""
+    """Runs a verb or a command on a terminal of this width, `through` another command. Returns its status and screen."""
     environment = {**shell.environment_with(password, None), "TERM": "xterm", **(env or {})}
     command = shell.command(verb, *arguments) if not verb.startswith("tbk-") else [shell.tbk.path(verb), *map(str, arguments)]
     terminal, other = pty.openpty()
