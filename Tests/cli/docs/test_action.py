@@ -1,4 +1,4 @@
-"""action.yml: what it says of itself, and what its steps do."""
+"""action.yml: its documentation, and its steps."""
 
 import os
 import re
@@ -15,7 +15,7 @@ STEPS = {step["id"]: step for step in ACTION["runs"]["steps"]}
 
 @pytest.fixture
 def runner(tbk, tmp_path):
-    """A job with the suite installed, sources in data and an empty store beside it."""
+    """A job with the suite installed, sources in data, and an empty store."""
     job = Runner(tmp_path / "job", tbk.environment)
     put(job.workspace / "data" / "a", b"first\n")
     put(job.workspace / "data" / "b c", b"second\n")
@@ -43,7 +43,7 @@ def restored(tbk, runner, to, password=SECRET):
 
 
 def listening(tbk, runner, names=("tbk-seal", "tbk-push", "tbk-prune")):
-    """Puts commands in front that note their arguments and environment; gives the file."""
+    """Puts commands first in PATH that log their arguments and environment; returns the log file."""
     heard, stubs = runner.folder / "heard", runner.folder / "stubs"
     stubs.mkdir()
     for name in names:
@@ -53,7 +53,7 @@ def listening(tbk, runner, names=("tbk-seal", "tbk-push", "tbk-prune")):
     return heard
 
 
-# What it says
+# Its documentation
 
 
 def test_every_input_and_output_says_what_it_is():
@@ -89,7 +89,7 @@ def test_secrets_reach_the_step_that_needs_them_alone():
         assert has == ({"password", "token"} if name == "backup" else set())
 
 
-# What it does
+# Its steps
 
 
 def test_a_directory_is_stored_and_comes_back(runner, tbk, tmp_path):
@@ -123,7 +123,7 @@ def test_secrets_are_in_no_argument_environment_or_log(runner, tbk, way):
     assert noted.count("/stubs/tbk-") >= 3
     for secret in (SECRET, *SECRET.splitlines(), token):
         assert secret not in noted and secret not in done.log
-    # Masked for whatever else the job prints, too.
+    # Masked in the output of later steps, too.
     assert SECRET in runner.masks and token in runner.masks
     assert runner.shown(f"the token is {token}\n") == "the token is ***\n"
     without = "\n".join(line for line in done.raw.splitlines() if not line.startswith("::add-mask::"))
@@ -131,7 +131,7 @@ def test_secrets_are_in_no_argument_environment_or_log(runner, tbk, way):
 
 
 def test_names_and_messages_are_no_commands_to_the_runner(runner, tbk):
-    """What a command prints on standard error comes between the marks; the fixture fails on any other."""
+    """What a command prints on standard error is between the marks; the fixture fails on output that is not."""
     done = backup(runner, command="printf '::add-mask::of\\n::error::no\\n' >&2; echo data")
     assert done.status == 0
     assert "::error::no" in done.log and "of" not in runner.masks
@@ -224,7 +224,7 @@ def test_github(runner, github, tbk, tmp_path):  # noqa: F811
 
 @pytest.fixture
 def bare(runner):
-    """A job without the suite on its PATH."""
+    """A job without the suite in PATH."""
     require("curl", "sha256sum")
     runner.environment["PATH"] = os.environ["PATH"]
     return runner
@@ -251,7 +251,7 @@ def test_another_version_and_its_sum_can_be_named(bare, site):  # noqa: F811
 
 
 def test_an_archive_that_the_sums_do_not_know_is_refused(bare, site, tmp_path):  # noqa: F811
-    """Another file under the right name, and a list without it."""
+    """A different file under the right name, and a list of hashes without it."""
     address, version, folder = site
     release = next(folder.rglob("SHA256SUMS")).parent
     copy = folder / "me" / "other" / "releases" / "download"
@@ -278,7 +278,7 @@ def test_a_missing_installation_is_said(bare):
 
 
 def test_passwords_are_the_bytes_that_were_given(runner, tbk):
-    """One that ends in a newline keeps it."""
+    """A trailing newline is kept."""
     assert backup(runner, password=PASSWORD.decode() + "\n").status == 0
     archive = tbk.run("tbk-pull", runner.workspace / "store", "latest").out
     assert tbk.open(archive, "--verify", password=PASSWORD + b"\n\n", status=None).status == 0

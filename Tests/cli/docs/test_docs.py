@@ -1,7 +1,7 @@
-"""README.md and the pages of docs/: every block of commands runs as it is written, at a terminal, in a new home.
+"""README.md and the pages in docs/: every block of commands runs as it is written, on a terminal, in a new home.
 
-A page is run from its first block to its last. A how-to begins where docs/start-here.md has made a profile. What a page
-cannot have here stands in: GitHub, a webhook, pg_dump, gh, an editor, the crontab.
+A page is run from its first block to its last. A how-to page starts with the profile that docs/start-here.md creates.
+There are stand-ins for what a test cannot use: GitHub, a webhook, pg_dump, gh, an editor, the crontab.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from terminal import Screen, Terminal  # noqa: E402
 
 START = REPOSITORY / "docs" / "start-here.md"
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-# ```LANGUAGE, under a comment about the test, if there is one.
+# ```LANGUAGE, after a comment for this test, if any.
 BLOCK = re.compile(r"^(?:<!-- tests: ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What is to be built or installed is tried by Tests/packaging.
+# Tests/packaging covers building and installing.
 BUILDING = re.compile(r"(?:apt-get|make)\b")
 PASSWORD, NEW_PASSWORD = b"correct horse battery staple", b"another horse"
-# What differs from run to run, and what stands for it.
+# Text that differs from run to run, and its placeholder.
 VARYING = [
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?\+00:00)?", "TIME"),
     (r"(?<![0-9a-z])(?:[0-9a-f]{64}|[0-9a-f]{12})(?![0-9a-z])", "ID"),
@@ -51,7 +51,7 @@ def runs(page):
 def steady(text):
     for pattern, stands in VARYING:
         text = re.sub(pattern, stands, text)
-    # Columns are as wide as what is in them.
+    # The width of columns depends on their content.
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
@@ -65,7 +65,7 @@ STUBS = {
         -r) rm "$HOME/.crontab" ;;
         -) cat >"$HOME/.crontab" ;;
         esac""",
-    # What runs until it is stopped is stopped after its first backup.
+    # A command that runs until it is stopped is stopped after its first backup.
     "termbackup": """
         case ${1-} in
         daemon | watch) ;;
@@ -85,7 +85,7 @@ STUBS = {
 
 
 class Account:
-    """A new account, and who types the passwords there."""
+    """A new account, and the user who types its passwords."""
 
     def __init__(self, folder, more):
         self.home = folder / "ada"
@@ -112,7 +112,7 @@ class Account:
         return PASSWORD if "old" in prompt.lower() else self.current
 
     def run(self, script):
-        """What a block of commands leaves on the screen. Each of them has to succeed, and what differs may say so."""
+        """Runs a block of commands; returns the screen. Each must succeed, but diff may report differences."""
         exports = "".join(self.exports)
         status, written = self.terminal.run(f"set -e\n{exports}{script}")
         screen = Screen(200)
@@ -124,7 +124,7 @@ class Account:
         return screen.text
 
     def transcript(self, block):
-        """Runs the commands of a block that shows what they print; gives what was shown, and what was printed."""
+        """Runs the commands of a block that shows their output; returns the output in the page, and the actual output."""
         shown, printed = [], []
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
@@ -136,7 +136,7 @@ class Account:
         return shown, printed
 
     def leave(self, *kept):
-        """Another machine takes the place of this one; what is kept is not on it."""
+        """Replaces this machine by a new one, which has only the files in `kept`."""
         former = self.home.with_name("former")
         self.home.rename(former)
         self.home.mkdir(mode=0o700)
@@ -145,7 +145,7 @@ class Account:
         self.exports = []
 
     def prepare(self, note):
-        """What a block says of itself: that another machine takes the place of this one, or that something is lost."""
+        """Does what the comment of a block says: replaces the machine by a new one, or deletes files."""
         if found := re.fullmatch(r"without (.*)", note):
             for name in found[1].split(" and "):
                 path = self.home / name
@@ -184,7 +184,7 @@ def account(services, tmp_path):
 
 
 def placed(account, github, block):
-    """The block with what stands where a reader puts something in: an id of the list, a group of the store."""
+    """The block with its placeholders replaced: ID by an id of a backup, GROUP by the store's group."""
     if re.search(r"\bID\b", block):
         ids = json.loads((account.home / ".termbackup" / "store" / "metadata.json").read_text())["backups"]
         block = re.sub(r"\bID\b", ids[0]["id"][:12], block)
@@ -225,14 +225,14 @@ def test_every_block_runs_as_it_is_written(page, account, services):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_are_of_a_kind_that_is_tried(page):
-    """Or no commands at all."""
+    """Or contains no commands."""
     for note, language, block in blocks(page):
-        # Those in Swift are built by test_examples.py.
+        # Blocks in Swift are built by test_examples.py.
         assert language in ("sh", "console", "yaml", "json", "") or (page.name, language) == ("swift.md", "swift"), language
         assert not note or language == "sh"
         if not language or language == "json":
             assert not re.search(r"^(?:\$ |tbk-\S+ |termbackup )", block, re.MULTILINE), block
-    # What the expression above does not take for a block would not be tried.
+    # Every fence must belong to a block that the expression above finds; others would not be tested.
     assert len(re.findall(r"^```", page.read_text(), re.MULTILINE)) == 2 * len(blocks(page))
 
 
@@ -293,7 +293,7 @@ def test_all_commands_and_verbs_are_in_the_reference():
 
 
 def lines_of(picture):
-    """What is to be read in a picture of a terminal, row by row."""
+    """The text in a picture of a terminal, line by line."""
     rows = {}
     for piece in xml.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
         column = round((float(piece.get("x")) - session.MARGIN) / session.WIDTH)
@@ -312,7 +312,7 @@ def test_the_picture_is_what_these_commands_show(services):
     assert steady("\n".join(lines_of(picture))) == steady("\n".join(lines_of(kept)))
     for command in commands:
         assert f"$ {command}" in lines_of(kept)
-    # No home but the one that it shows, and nothing that a page would have to fetch.
+    # It shows no other home, and refers to no external resource.
     assert set(re.findall(r"/(?:home|tmp|root|var)/[\w-]*", kept)) == {"/home/ada"}
     assert not re.search(r"(?:href|src)=|url\(|@import", kept)
 

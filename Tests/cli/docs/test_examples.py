@@ -1,4 +1,4 @@
-"""examples/: each of them run, as far as this machine can."""
+"""examples/: each one is run, as far as this machine allows."""
 
 import os
 import pathlib
@@ -86,10 +86,10 @@ def test_make_without_a_password_or_a_store_says_so_and_tries_again(project, tbk
 
 @pytest.mark.parametrize("kind", ["as it is", "directory"])
 def test_workflow(kind, tbk, tmp_path, github, site):  # noqa: F811
-    """Every step in its order, with the release that the action downloads, against GitHub and a directory."""
+    """Every step in order, with a release that the action downloads, against GitHub and against a directory."""
     require("curl")
     workflow = yaml.safe_load((EXAMPLES / "github-workflow.yml").read_text())
-    # YAML takes "on" for a truth value, and so does GitHub's own schema.
+    # YAML parses "on" as true; GitHub's schema does, too.
     assert set(workflow) == {"name", True, "permissions", "concurrency", "jobs"}
     assert workflow["permissions"] == {"contents": "read"}
     job = workflow["jobs"]["backup"]
@@ -127,7 +127,7 @@ def test_systemd_has_no_complaint(tmp_path):
     require("systemd-analyze")
     for unit in SERVICE.parent.iterdir():
         text = unit.read_text()
-        # The command has to be there, and here it is elsewhere.
+        # systemd-analyze requires the command to exist; here it is in another place.
         (tmp_path / unit.name).write_text(text.replace("=termbackup ", f"={BIN / 'termbackup'} "))
     if not (BIN / "termbackup").exists():
         absent("termbackup")
@@ -139,7 +139,7 @@ def test_systemd_has_no_complaint(tmp_path):
 
 @pytest.fixture
 def installed(tmp_path):
-    """A root in which the service was installed by its own instructions."""
+    """A root directory in which the service is installed by its own instructions."""
     root = tmp_path / "root"
     (root / "etc" / "systemd" / "system").mkdir(parents=True)
     steps = re.findall(r"^#   ((?:install|cp|systemctl) .*?)(?: {3,}.*)?$", SERVICE.read_text(), re.MULTILINE)
@@ -163,7 +163,7 @@ def test_the_service_is_installed_by_its_own_instructions(installed):
 
 
 def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_path, installed):
-    """Its command and its environment, %i and %d as systemd fills them in."""
+    """Its command and its environment, with %i and %d filled in as by systemd."""
     settings = dict(re.findall(r"^(LoadCredential|Environment|ExecStart)=(.*)$", SERVICE.read_text(), re.MULTILINE))
     credential, source = settings["LoadCredential"].split(":")
     kept = (installed / source.replace("%i", "notes").lstrip("/")).read_bytes()
@@ -183,7 +183,7 @@ def test_the_service_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_pat
 
 
 def test_the_trial_restore_runs_with_the_credential_that_systemd_hands_it(tbk, tmp_path):
-    """On a machine that makes its backups without a secret, and here is given the password."""
+    """On a machine that makes its backups without a secret; the password is supplied for this."""
     text = (SERVICE.parent / "termbackup-trial@.service").read_text()
     settings = dict(re.findall(r"^(LoadCredential|Environment|ExecStart)=(.*)$", text, re.MULTILINE))
     put(tmp_path / "credentials" / settings["LoadCredential"].split(":")[0], PASSWORD, 0o400)
@@ -209,14 +209,14 @@ def test_the_trial_restore_runs_with_the_credential_that_systemd_hands_it(tbk, t
 
 @pytest.fixture(scope="module")
 def postgresql():
-    """Starts a server that listens on a socket in a directory of its own; gives the environment of its clients."""
+    """Starts a server that listens on a socket in a temporary directory; returns its clients' environment."""
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     programs = found[-1].parent if found else None
     if programs is None and shutil.which("initdb"):
         programs = pathlib.Path(shutil.which("initdb")).resolve().parent
     if programs is None or not (programs / "pg_dump").exists():
         absent("PostgreSQL")
-    # The server refuses to be run by root, and a socket's path is short.
+    # The server refuses to run as root, and the path of a socket must be short.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tbk-pg-"))
     owner, become = pwd.getpwuid(os.geteuid()).pw_name, []
     if os.geteuid() == 0:
@@ -232,7 +232,7 @@ def postgresql():
         return run(*become, *map(str, command), env=environment, cwd=folder, **options)
     try:
         server(programs / "initdb", "--auth=trust", "--no-sync", "-D", folder / "data")
-        # -l: the server keeps the standard output that it is started with.
+        # -l: otherwise the server keeps this process's standard output open.
         server(programs / "pg_ctl", "-w", "-s", "-D", folder / "data", "-l", folder / "log", "start",
                "-o", f"-k {folder} -c listen_addresses= -c fsync=off")
         try:
@@ -244,7 +244,7 @@ def postgresql():
 
 
 def test_postgresql(postgresql, tbk, tmp_path):
-    """Of a dump that fails nothing is stored, also when it fails half-way."""
+    """If a dump fails, even half-way, nothing is stored."""
     store = tmp_path / "store"
     store.mkdir()
     environment = {**tbk.environment, **postgresql, "HOME": tbk.environment["HOME"],
@@ -260,11 +260,11 @@ def test_postgresql(postgresql, tbk, tmp_path):
     sql("CREATE TABLE letters (id int PRIMARY KEY, text text); "
         "INSERT INTO letters SELECT n, repeat('x', n) FROM generate_series(1, 5000) n", "mail")
     script("backup", "mail", store)
-    # Not over what is there; and nothing of it is changed then.
+    # An existing table is not overwritten, and nothing changes.
     assert "already exists" in script("restore", "mail", store, status=1).stderr
     script("backup", "again", store)
     assert len(ids(tbk, store)) == 2
-    # The dump of one database goes into another.
+    # The dump of one database is restored into another.
     text = (EXAMPLES / "postgresql.sh").read_text()
     other = tmp_path / "other.sh"
     other.write_text(text.replace('--dbname="$database"', "--dbname=again"))
@@ -280,7 +280,7 @@ def test_postgresql(postgresql, tbk, tmp_path):
     half = script("backup", "mail", store, status=None, PATH=f"{stubs}:{environment['PATH']}")
     assert half.returncode == 65 and "pg_dump' failed" in half.stderr
     assert len(ids(tbk, store)) == 2
-    # With another password the database stays as it is.
+    # With a wrong password the database does not change.
     sql("DROP TABLE letters", "again")
     wrong = tmp_path / "wrong"
     wrong.write_text("not the password\n")
@@ -308,7 +308,7 @@ def test_ntfy_and_mail_report_a_backup(shell, small, tbk):
         (_, _, headers, body), = service.requests
         assert headers["Title"] == "Backup of docs succeeded" and headers["Priority"] == "low"
         assert headers["Authorization"] == "Bearer tk_secret" and b" files, " in body
-        # A failure is an alarm; and if nobody hears it, that is said.
+        # A failure has urgent priority; if the notification fails, a warning is printed.
         os.rename(small, small + ".away")
         shell.run("run", "docs", env=environment, status=66)
         assert service.requests[1][2]["Priority"] == "urgent" and b"source missing" in service.requests[1][3]
@@ -327,7 +327,7 @@ def test_ntfy_and_mail_report_a_backup(shell, small, tbk):
 
 @pytest.mark.soak
 def test_a_swift_program_reads_backups(tbk, tmp_path):
-    """Built as another program is, against the repository; the library gets no more of it than that."""
+    """Built like any other program, against the repository; it can use only the public library."""
     require("swift")
     tree, store, password = tmp_path / "tree", tmp_path / "store", tmp_path / "password"
     put(tree / "a file", b"first\n")
@@ -341,7 +341,7 @@ def test_a_swift_program_reads_backups(tbk, tmp_path):
     described = (package / "Package.swift").read_text()
     assert 'path: "../.."' in described
     (package / "Package.swift").write_text(described.replace("../..", str(REPOSITORY)))
-    # What the documentation shows compiles, too.
+    # The code in the documentation compiles, too.
     shown = re.findall(r"```swift\nimport TermBackup\n(.*?)```", (REPOSITORY / "docs/how-to/swift.md").read_text(), re.DOTALL)
     assert len(shown) == 1
     (package / "Sources" / "read-backup" / "Shown.swift").write_text(

@@ -1,4 +1,4 @@
-"""The manual: well-formed, the same as --help says, and every example a command that works."""
+"""The manual: it is well-formed, agrees with --help, and every command in its examples works."""
 
 import contextlib
 import hashlib
@@ -23,16 +23,16 @@ COMMANDS = [page for page in PAGES if page.suffix == ".1"]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "PATTERNS", "ENVIRONMENT", "FILES", "EXIT STATUS",
             "EXAMPLES", "SEE ALSO", "CAVEATS"]
 STATUSES = {0, 1, 3, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78, 130, 143}
-# Ids of backups in the examples: those of the sandbox take their place, the older first.
+# Ids of backups in the examples, older first; they are replaced by those in the sandbox.
 EXAMPLE_IDS = ("1f3c9a7e5b20", "9d24c6e81a07")
 EXAMPLE_GROUP = "5b0f6de1a2c94d7788e3a1f0c46d92b7"
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
-# Pages whose examples put something into the keyring.
+# Pages whose examples write to the keyring.
 KEYRING_PAGES = ("termbackup-init.1", "termbackup-update-token.1")
 HAS_KEYRING = all(map(shutil.which, ("dbus-run-session", "dbus-send", "gnome-keyring-daemon", "secret-tool")))
 # Pages whose examples use rclone.
 RCLONE_PAGES = ("tbk-store-rclone.1",)
-# Verbs whose answer may be no.
+# Verbs for which exit status 1 is a negative result.
 ANSWERS = re.compile(r"\b(diff|check|verify|doctor)\b")
 
 assert PAGES
@@ -43,7 +43,7 @@ def named(pages):
 
 
 def plain(text):
-    """mdoc source as the reader sees it, as far as commands and options need it."""
+    """mdoc source as plain text, as far as commands and options need it."""
     return re.sub(r"\\(?:\((dq|aq)|(.))", lambda m: {"dq": '"', "aq": "'"}.get(m[1]) or
                   {"e": "\\", "-": "-", "&": ""}[m[2]], text)
 
@@ -108,7 +108,7 @@ def test_exit_statuses_are_those_of_the_suite(page):
 
 
 def test_a_status_of_1_is_known_to_the_pages_of_all():
-    """Where a page has it, termbackup(1) names the verb, and docs/JSON.md what to call."""
+    """If a page lists status 1, termbackup(1) names the verb, and docs/JSON.md the call."""
     overview = re.search(r"^\.It 1\n(.*?)^\.It ", (REPOSITORY / "man" / "termbackup.1").read_text(), re.MULTILINE | re.DOTALL)[1]
     paragraph = re.search(r"^A status of 1 .*?\n\n", (REPOSITORY / "docs" / "JSON.md").read_text(), re.MULTILINE | re.DOTALL)[0]
     having = [page.stem for page in COMMANDS if re.search(r"^\.It 1$", page.read_text(), re.MULTILINE)]
@@ -131,7 +131,7 @@ def test_a_page_whose_options_name_a_secrets_file_has_the_status_of_its_absence(
 def test_the_environment_in_the_overview_is_what_the_code_asks_for():
     code = "".join(path.read_text() for folder in ("Sources", "bin") for path in sorted((REPOSITORY / folder).rglob("*"))
                    if path.is_file())
-    # What a script tells another, or a command, is nobody's to set.
+    # Internal variables, which scripts pass to each other and to commands.
     asked = set(re.findall(r"\bTERMBACKUP_[A-Z_]*[A-Z]\b", code)) - {"TERMBACKUP_BUSY", "TERMBACKUP_STAGE", "TERMBACKUP_VERB"}
     for secret in [name for name in asked if name.endswith(("PASSWORD", "TOKEN", "URL"))]:
         asked |= {secret + "_FILE", secret + "_COMMAND"}
@@ -160,7 +160,7 @@ def options_of_page(page):
 
 
 def options_of_help(text):
-    """Options named at the start of a line, up to the gap before what is said about them."""
+    """Options at the start of a line, up to the gap before their description."""
     found = set()
     for line in text.splitlines():
         match = re.match(r"\s{1,8}(-.*?)(?:\s{2,}|$)", line)
@@ -189,7 +189,7 @@ def help_of(command, *words):
 
 
 def command_of(page):
-    """What to run: a tbk command, or a verb through termbackup."""
+    """The command to run: a tbk command, or a verb of termbackup."""
     program, _, verb = page.stem.partition("-")
     path = BIN / (page.stem if program == "tbk" else "termbackup")
     if not path.exists():
@@ -213,7 +213,7 @@ def test_manual_and_help_name_the_same_options(page):
 
 
 def examples(page):
-    """The blocks of commands, in order. Pages of section 5 show data too: there, what opens an archive."""
+    """The blocks of commands, in order. Pages of section 5 also show data: there, the ones that open an archive."""
     text = page.read_text()
     if page.suffix != ".7":
         text = re.search(r"^\.Sh EXAMPLES\n(.*?)(?=^\.Sh |\Z)", text, re.MULTILINE | re.DOTALL)[1]
@@ -224,7 +224,7 @@ def examples(page):
 
 
 class Sandbox:
-    """A home directory in which all examples make sense: a project, a password, a store, a profile.
+    """A home directory in which all examples work: a project, a password, a store, a profile.
 
     GitHub is a stand-in with a repository me/store, and there is a keyring.
     """
@@ -272,7 +272,7 @@ END
         rm receipt sealed
         tbk-pull --list ./backups | cut -f 1 >ids.tbk
     """
-    # The layer above, where it is there.
+    # The verbs, if they are installed.
     PREPARE_PROFILE = r"""
         set -eu
         termbackup init -q --no-input
@@ -335,14 +335,14 @@ END
                               errors="replace", stdin=subprocess.DEVNULL, timeout=PATIENCE, start_new_session=True)
 
     def enter(self, page):
-        """Everything as it was prepared. Gives the ids that stand for those of the examples."""
+        """Restores everything to its prepared state. Returns the ids that replace those in the examples."""
         wrapper = page.stem.startswith("termbackup")
         assert self.ready.returncode == 0, f"preparing: {self.ready.stderr}"
         if wrapper:
             if self.profile.returncode is None:
                 absent("termbackup")
             assert self.profile.returncode == 0, f"preparing: {self.profile.stderr}"
-        # Times of inodes aside, what a command sees is what it saw.
+        # Except for ctimes, a command sees the same files as before.
         subprocess.run(["chmod", "-R", "u+rwX", self.home], capture_output=True)
         shutil.rmtree(self.home, ignore_errors=True)
         subprocess.run(["cp", "-a", self.template, self.home], check=True)
@@ -478,7 +478,7 @@ def test_worked_example_opens_here(worked, tbk):
 
 @pytest.fixture(scope="module")
 def worked3(worked):
-    """The rows of the archive in suite 3 and of its payload, and the numbers between them."""
+    """The rows of the archive in suite 3 and of its payload, and the numbers between the blocks."""
     text = worked.text[worked.text.index(".Ss Another, in suite 3"):worked.text.index(".Ss Opening an archive without")]
 
     def rows(words):
@@ -525,7 +525,7 @@ def test_worked_example_of_suite_3_is_what_it_says(worked, worked3, tbk):
 
 # Opening without TermBackup
 
-# Runs a program, and says what memory it has taken.
+# Runs a program, and prints how much memory it used.
 MEASURED = """import runpy, sys
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0])
@@ -535,7 +535,7 @@ sys.stderr.write(open("/proc/self/status").read())
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """The program that tbk(5) prints: its exit status, what it wrote, and KiB of memory."""
+    """The program printed in tbk(5): its exit status, its output, and its memory in KiB."""
     text = "".join(examples(REPOSITORY / "man" / "tbk.5"))
     path = tmp_path_factory.mktemp("recipe") / "open.py"
     path.write_text(re.search(r"^cat >open\.py <<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)[1])
@@ -587,7 +587,7 @@ def test_recipe_for_suite_3_gives_the_payload_of_what_is_authentic(tmp_path):
         assert run(archive) == (0, payload)
         assert run(archive, b"another") == (1, b"")
         for wrong in (archive[:-17] + archive[-16:], archive[:-17] + bytes([archive[-17] ^ 1]) + archive[-16:]):
-            # All chunks but the last, which may be empty.
+            # All chunks except the last one, which may be empty.
             assert run(wrong) == (1, payload[:size - size % 16384])
 
 

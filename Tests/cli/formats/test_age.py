@@ -1,4 +1,4 @@
-"""tbk-keygen, and tbk-open --raw of age files: with stock age in both directions, and by a reader and a writer of our own."""
+"""tbk-keygen, and tbk-open --raw of age files: with stock age in both directions, and with a second implementation."""
 
 import gzip
 import hashlib
@@ -107,7 +107,7 @@ def test_an_identity_file_under_a_passphrase(tbk, tmp_path, opened):
 
 
 def test_the_payload_of_an_archive_goes_out_as_it_is(tbk, tmp_path):
-    # AES-GCM is not bound to its key: only the gzip tells that this one is right.
+    # AES-GCM does not commit to its key: only the gzip header shows that this is the right one.
     payload = gzip.compress(b"not even a tar")
     archive = crypto.seal_tbk2(payload, PASSWORD, memory=64, time=1, lanes=1)
     (tmp_path / "x.tbk").write_bytes(archive)
@@ -157,7 +157,7 @@ def test_what_cannot_be_meant_is_wrong_usage(tbk, tmp_path, one, opened):
     for arguments in (["--raw", "--list"], ["--raw", "a", "b"], ["--raw", "--chain"], ["--raw", "--expect-id", "0" * 64],
                       ["--identity-password-file", one], ["--raw", "--identity-password-file", one], ["--raw", "--json"]):
         tbk.run("tbk-open", *arguments, input=sealed(), status=64)
-    # Any age file opens, and an archive alone holds a tar.
+    # Any age file opens with --raw; without it, the content must be an archive.
     assert b"zstd" in tbk.run("tbk-open", "-i", one, input=sealed(), status=65).err
     assert b"-i" in tbk.run("tbk-open", "--raw", input=sealed(), password=None, status=64).err
     assert b"standard input" in opened(sealed(), identity="-", status=64).err

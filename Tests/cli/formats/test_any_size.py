@@ -1,4 +1,4 @@
-"""Archives of suite 3 and age of any size: neither memory nor temporary disk follows it."""
+"""Archives of suite 3 and age of any size: neither memory nor temporary disk grows with it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from tbkref import age
 
 IDENTITY = age.Identity(bytes(range(32)))
 MIB = 1 << 20
-# What two threads and the frames of 100 GiB may take, and what the runtime itself does.
+# Enough for two threads and the frame table of 100 GiB, and for the runtime itself.
 MOST = 96 * MIB
 MEASURED = """
 import resource, subprocess, sys
@@ -21,7 +21,7 @@ sys.exit(done.returncode)"""
 
 
 def through(tbk, tmp_path, sealing, opening, top):
-    """Seals, stores nowhere, and verifies what comes, in one pipe. Gives the peaks of both, in bytes, and the archive's size."""
+    """Seals and verifies in one pipe, storing nothing. Returns the peak memory of both, in bytes, and the archive's size."""
     environment = {**tbk.environment, "TMPDIR": str(tmp_path / "nowhere")}
 
     def start(*command, **options):
@@ -67,7 +67,7 @@ def test_300_mib_go_through_a_pipe(way, tbk, tmp_path):
 
 @pytest.mark.soak
 def test_100_gib_go_through_a_pipe(way, tbk, tmp_path):
-    """More than any archive of suite 1 holds."""
+    """More than an archive of suite 1 can hold."""
     sparse(tmp_path / "top" / "holes", 100 << 30)
     peaks, _ = through(tbk, tmp_path, *way, tmp_path / "top")
     assert max(peaks) < MOST

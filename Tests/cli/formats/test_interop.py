@@ -25,7 +25,7 @@ from conftest import (
 )
 from tbkref import header, tbk6
 
-# Ours to the reference
+# Written by us, read by the reference
 
 
 def test_reference_restores_the_whole_tree(tbk, tree, tmp_path):
@@ -36,13 +36,13 @@ def test_reference_restores_the_whole_tree(tbk, tree, tmp_path):
 
 
 def test_manifest_says_what_the_reference_says(tbk, tree):
-    """Entry by entry, but for what differs between two runs."""
+    """Compares entry by entry, except what differs between two runs."""
     ours = json.loads(tbk.manifest(tree))
     theirs = json.loads(mf.encode(mf.build(tree)))
     assert [entry["relative_path"] for entry in ours["files"]] == [entry["relative_path"] for entry in theirs["files"]]
     for ours_entry, theirs_entry in zip(ours["files"], theirs["files"]):
         assert abs(ours_entry.pop("modified_at") - theirs_entry.pop("modified_at")) < 1e-5
-        # Reading moves no time that is compared, and the name a renamed file goes by is free to choose.
+        # Reading changes no time that is compared, and implementations may choose how to rename a file.
         assert ours_entry.pop("stored_as", None) is None or theirs_entry["stored_as"]
         theirs_entry.pop("stored_as", None)
         assert ours_entry == theirs_entry
@@ -110,7 +110,7 @@ def test_argon2_costs_in_both_directions(memory, time, lanes, tbk, small, tmp_pa
 @pytest.mark.parametrize("password", [b"a", b" ", b"\xff\xfe\xfd", "p\u00e4ssword".encode(), "pa\u0308ssword".encode(), b"tab\tand\rreturn",
                                       b"two\nlines", b"ends in two newlines\n", b"p" * 1024], ids=repr)
 def test_passwords_are_bytes(password, tbk, small, tmp_path):
-    # In a file, one trailing newline is not part of it.
+    # In a password file, one trailing newline is not part of the password.
     given = password + b"\n"
     reference_open(tbk.seal(small, password=given), password=password)
     archive, _ = reference_archive(small, password)
@@ -118,7 +118,7 @@ def test_passwords_are_bytes(password, tbk, small, tmp_path):
     tbk.open(archive, "--list", password=given + b"\n", status=77)
 
 
-# The reference's to us
+# Written by the reference, read by us
 
 
 @pytest.mark.parametrize("options", [
@@ -163,7 +163,7 @@ def test_manifest_may_come_first(tbk, small, tmp_path):
 
 
 def test_members_may_end_anywhere(tbk, small, tmp_path):
-    """Gzip members of one byte each: no structure of the tar lines up with them."""
+    """Gzip members of one byte each: no boundary in the tar coincides with theirs."""
     manifest = mf.with_id(mf.build(small))
     tar = tars.write(manifest, tars.content_of(small))
     archive = crypto.seal_tbk2(gz.compress(tar, members=len(tar)), PASSWORD, **COST)
@@ -219,7 +219,7 @@ def test_incremental_of_the_reference_restores(tbk, small, tmp_path):
     (tmp_path / "out").mkdir()
     tbk.run("tbk-open", "-C", tmp_path / "out", *files)
     assert snapshot(tmp_path / "out") == snapshot(small)
-    # Back to back, newest first, as a pipe from a store has them.
+    # Concatenated, newest first, as a pipe from a store delivers them.
     tbk.extract(again + changed + base, tmp_path / "chain", "--chain")
     assert snapshot(tmp_path / "chain") == snapshot(small)
 
@@ -417,7 +417,7 @@ def given(tmp_path, archives):
 
 
 def chain_of(top, *changes):
-    """A full backup of `top`, then an increment after each of `changes`."""
+    """A full backup of `top`, and an increment after each of `changes`."""
     manifest, listing = tbk6.build(top)
     archives = [old_archive(top, manifest)]
     for change in changes:

@@ -1,4 +1,4 @@
-"""What one way of reading an archive refuses, every other refuses too, with the same status."""
+"""What one way of reading an archive refuses, every other way refuses with the same status."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ from tbkref import manifest as mf
 
 WAYS = {"extract": ["-C", "{out}"], "dry run": ["-C", "{out}", "--dry-run"], "include": ["-C", "{out}", "--include", "plain"],
         "tar": [], "verify": ["--verify"], "cat": ["--cat", "plain"]}
-# These answer with the manifest alone, which a sealed one has.
+# These read only the manifest, which is all that a sealed manifest has.
 MANIFEST = {"list": ["--list"], "manifest": ["--manifest"]}
 SEALING = {"reseal": ["reseal"], "consolidate": ["consolidate"]}
 
 
 def read(tbk, tmp_path, way, *archives, password=PASSWORD, chain=False):
-    """(status, standard output) of one way of reading archives, oldest first."""
+    """(status, standard output) of one way of reading; the archives are in order, oldest first."""
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
     arguments = [word.format(out=out) for word in {**WAYS, **MANIFEST}[way]]
@@ -31,7 +31,7 @@ def read(tbk, tmp_path, way, *archives, password=PASSWORD, chain=False):
 
 
 def sealed(directory, tbk, *arguments, **options):
-    """(archive, sealed manifest, manifest)."""
+    """Seals a directory: (archive, sealed manifest, manifest)."""
     sealed = tbk.scratch / "sealed-manifest"
     archive = tbk.seal(directory, "--manifest-out", sealed, *arguments, **options)
     manifest = tbk.open(archive, "--manifest").out
@@ -46,7 +46,7 @@ def increment(directory, tbk, manifest):
     return archive, sealed.read_bytes(), tbk.open(archive, "--manifest").out
 
 
-# A manifest in an archive's place
+# A manifest in place of an archive
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -122,7 +122,7 @@ def test_a_sealed_manifest_is_sealed_again(tbk, small):
 
 
 def large(pairs, tail=b"", size=1 << 20):
-    """An archive of more than is held back, with `tail` before its manifest."""
+    """An archive larger than what is held back, with `tail` before its manifest."""
     noise = hostile.file("aaa", os.urandom(size))
     return hostile.seal_tar([noise, *pairs], extra=tail)
 
@@ -167,7 +167,7 @@ def test_what_termbackup_6_lost_is_named_by_every_way(tbk, tmp_path):
         assert result.status == 3 and b"d/inside" in result.err
 
 
-# One answer to a key that is not the archive's
+# The same status for a wrong key
 
 
 def test_a_wrong_password_and_what_is_no_gzip_get_one_answer(tbk, tmp_path):

@@ -1,4 +1,4 @@
-"""What we write, read by stock tools; what stock tools write, read by us."""
+"""Our output is read by stock tools, and their output by us."""
 
 import gzip
 import os
@@ -29,11 +29,11 @@ def test_tar_lists_what_tbk_open_emits(tbk, small):
 def test_tar_extracts_what_tbk_open_emits(tbk, tree, tmp_path):
     tar = tbk.open(tbk.seal(tree)).out
     (tmp_path / "out").mkdir()
-    # "a-b" comes between "a" and "a/b": without the delay tar thinks it is done with "a".
+    # "a-b" comes between "a" and "a/b": without the delay tar sets the metadata of "a" too early.
     stock("tar", "-x", "-p", "--delay-directory-restore", "--xattrs", "--xattrs-include=user.*", "--numeric-owner", "-f", "-", "-C", tmp_path / "out",
           input=tar)
     want, have = snapshot(tree), snapshot(tmp_path / "out")
-    # The tree's own manifest.json goes by another name, and the backup's takes its place.
+    # The tree's own manifest.json is renamed, as the backup's manifest has that name.
     assert have.pop(b"manifest.json~~") == want.pop(b"manifest.json")
     del have[b"manifest.json"], have[b""], want[b""]
     assert have == want
@@ -72,11 +72,11 @@ def test_every_number_of_threads_gives_a_whole_gzip(threads, tbk, tmp_path):
     extract.Backup(payload)
 
 
-# Packed by GNU tar, sealed by the reference
+# Packed by GNU tar, sealed by the reference implementation
 
 
 def packed(tree, names, *options):
-    """The tar that GNU tar makes of `names`, in their order, with the manifest behind it."""
+    """The tar that GNU tar makes of `names`, in this order, with the manifest at the end."""
     require("tar")
     if b"GNU tar" not in stock("tar", "--version"):
         absent("GNU tar")
@@ -87,7 +87,7 @@ def packed(tree, names, *options):
 
 @pytest.fixture
 def plain_tree(tmp_path):
-    """What all of tar's formats can say, with names too long for the old ones below `long`."""
+    """Entries that every format of tar can store, and below `long` names that are too long for the old formats."""
     top = tmp_path / "plain tree"
     put(top / "a", b"a\n", mtime_ns=1_500_000_000_000_000_000)
     put(top / "d" / "inside", b"inside\n" * 5000, mode=0o600)
@@ -142,7 +142,7 @@ def test_reads_what_gnu_tar_wrote(name, tbk, plain_tree, tmp_path):
 
 
 def test_reads_gnu_tar_verbatim_pipe(tbk, small, tmp_path):
-    """The same bytes come out that went in."""
+    """The output is byte for byte the tar that was sealed."""
     archive, _ = reference_archive(small, form="gnu")
     tar = gz.decompress(crypto.open_archive(archive, PASSWORD)[1])
     out = tbk.open(archive).out
@@ -151,7 +151,7 @@ def test_reads_gnu_tar_verbatim_pipe(tbk, small, tmp_path):
 
 
 def test_openssl_and_python_alone_can_open(tbk, small):
-    """The documented format is enough: nothing of the suite, nothing of the reference."""
+    """The documented format is enough: this uses neither the suite nor the reference implementation."""
     import argon2.low_level as argon2
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     archive = tbk.seal(small)

@@ -1,4 +1,4 @@
-"""Archives of suite 3 and age, written by the reference: opened in every way, from files and from pipes."""
+"""Archives of suite 3 and age, written by the reference implementation: opened in every way, from files and from pipes."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from conftest import FAST, PASSWORD, mf, no_set_id, put, reference_archive, requ
 from tbkref import age, frames, gz, hostile
 
 ONE, TWO = age.Identity(bytes(range(1, 33))), age.Identity(bytes(range(2, 34)))
-SMALL = 700  # bytes of tar in a frame, so that even small trees have many
+SMALL = 700  # bytes of tar in a frame, so that even small trees have many frames
 KINDS = ["suite 3", "age", "armor"]
 WAYS = {"extract": ["-C", "{out}"], "include": ["-C", "{out}", "--include", "big"], "dry run": ["-C", "{out}", "--dry-run"],
         "tar": [], "verify": ["--verify"], "cat": ["--cat", "big"], "list": ["--list"]}
@@ -29,7 +29,7 @@ def one(tmp_path):
 
 @pytest.fixture
 def opened(tbk, tmp_path, one):
-    """Opens archives, oldest first, with the password and the identity ONE: as files, or the only one on a pipe."""
+    """Opens archives, oldest first, with the password and the identity ONE: from files, or a single one from a pipe."""
     def run(*archives, by="file", way=(), status=0, **options):
         arguments = ["-i", one, *way]
         if by == "pipe":
@@ -40,7 +40,7 @@ def opened(tbk, tmp_path, one):
 
 
 def zstd(data):
-    """A frame that stock zstd made."""
+    """A frame written by stock zstd."""
     require("zstd")
     return subprocess.run(["zstd", "-q", "-3", "--no-check", f"--stream-size={len(data)}", "-c"], input=data, capture_output=True,
                           check=True).stdout
@@ -48,7 +48,7 @@ def zstd(data):
 
 @pytest.fixture
 def grown(small):
-    """`small`, and a file of many chunks."""
+    """`small`, with a file of many chunks added."""
     put(os.path.join(small, "big"), random.Random(1).randbytes(300_000))
     put(os.path.join(small, "manifest.json"), b"mine\n")
     os.link(os.path.join(small, "plain"), os.path.join(small, "z link"))
@@ -174,7 +174,7 @@ def test_one_file_is_read_without_the_rest(opened, grown, tmp_path):
     assert not (tmp_path / "all").exists()
 
 
-# What opens it
+# Opening
 
 
 def test_the_header_is_shown_without_a_password(tbk, grown):
@@ -220,7 +220,7 @@ def test_what_a_header_asks_for_is_limited(over, opened):
 
 
 def test_what_stock_age_and_zstd_make_of_it(opened, grown, tmp_path):
-    """age -d | zstd -d | tar x: a person without us."""
+    """age -d | zstd -d | tar x: without our programs."""
     require("age")
     data, at, manifest = frames.tar(mf.build(grown), tars.content_of(grown))
     payload = frames.payload(data, at, len(mf.encode(manifest)), SMALL, zstd)
@@ -234,7 +234,7 @@ def test_what_stock_age_and_zstd_make_of_it(opened, grown, tmp_path):
     assert snapshot(tmp_path / "out") == snapshot(grown)
 
 
-# What is wrong
+# Malformed archives
 
 
 def wrong(name):
@@ -336,7 +336,7 @@ def test_a_payload_that_is_wrong_is_refused(name, opened, grown, tmp_path):
     archive = seal("suite 3" if len(name) % 2 else "age", WRONG[name](grown))
     for by in ("file", "pipe"):
         for way, arguments in WAYS.items():
-            # The manifest alone is right.
+            # The manifest alone is valid.
             if way == "list" and by == "file" and name in (
                     "no offset and another hash", "offset of another place", "offset outside", "offset that is as large as a number can be",
                     "frame that lies about its size", "frame that does not say its size", "a skippable frame in front",
@@ -374,8 +374,8 @@ def test_chunks_that_are_wrong_are_refused(fault, kind, opened, grown, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-# What is done to chunk `at` of several, and whether the tag of one no longer holds. A message that ends at a border lacks
-# its last chunk, which is another thing.
+# Changes to chunk `at` of several, and whether this invalidates a tag. A message that ends at a boundary merely lacks
+# its last chunk.
 AT_A_BORDER = {
     "cut": (lambda chunks, at: chunks[:at], False),
     "cut a byte later": (lambda chunks, at: [*chunks[:at], chunks[at][:1]], False),
@@ -405,7 +405,7 @@ def test_every_border_of_a_chunk(kind, by, stride, opened, grown, tmp_path):
         change, breaks = AT_A_BORDER[name]
         archive = seal(kind, payload, parts=lambda chunks: change(chunks, at))
         if archive == good:
-            continue  # The last chunk has nobody to be exchanged with, and is where it belongs.
+            continue  # The last chunk cannot be exchanged with a next one, or is in its place already.
         result = opened(archive, by=by, way=["-C", tmp_path / "out"], status=77 if breaks and at < count - 1 else {65, 77})
         assert result.out == b"" and not (tmp_path / "out").exists(), (name, at)
         tried += 1
@@ -438,7 +438,7 @@ def test_a_cut_tar_is_noticed_by_stock_tar(opened, grown):
 
 @pytest.mark.parametrize("name", ["stored_as_below_a_link", "unlisted_file", "member_is_a_fifo", "path_escapes_by_dot_dot"])
 def test_hostile_tars_are_as_hostile_here(name, opened, tmp_path):
-    """The tars of hostile archives, in the other payload."""
+    """The tars of the hostile archives, as payloads of these kinds."""
     cases = [case for case in hostile.catalogue() if case.name.startswith(name.split("_is_")[0])]
     for case in cases[:1]:
         _, inner = frames.crypto.open_archive(case.build(), hostile.PASSWORD)
@@ -450,12 +450,12 @@ def test_hostile_tars_are_as_hostile_here(name, opened, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-# Several
+# Chains
 
 
 @pytest.fixture
 def history(grown, tmp_path):
-    """(archives, oldest first: of suite 3, age and suite 1; what the tree was at the end)"""
+    """(archives of suite 3, age and suite 1, oldest first; the tree at the end)"""
     archives, previous = [], None
     for number, kind in enumerate(("suite 3", "age", "suite 1")):
         put(os.path.join(grown, f"new {number}"), b"%d\n" % number * 1000)
@@ -479,7 +479,7 @@ def test_a_mixed_chain_is_restored_whole_and_by_file(history, tbk, opened, one, 
     opened(*archives, way=["-C", tmp_path / "files"])
     assert snapshot(tmp_path / "files") == want
     sent = frames.chain(*reversed(archives))
-    # What has its own end needs no frame.
+    # An archive that marks its own end needs no frame.
     bare = frames.chain(archives[3]) + archives[2] + frames.chain(archives[1], archives[0])
     for name, chain in (("framed", sent), ("bare", bare)):
         tbk.open(chain, "--chain", "-i", one, "-C", tmp_path / name)
@@ -587,7 +587,7 @@ def test_a_manifest_is_sealed_only_of_what_is_whole(grown, tbk, tmp_path):
     assert tbk.run("tbk-seal", "manifest", *FAST, input=archive).out
 
 
-# Into suite 1
+# Resealed in suite 1
 
 
 def test_an_archive_of_suite_3_is_sealed_again_in_suite_1(tbk, grown, tmp_path):

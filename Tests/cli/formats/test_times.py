@@ -1,4 +1,4 @@
-"""Times that no clock shows: before 1678, after 2262, before 1970 with a fraction, and what a file system cannot keep."""
+"""Unusual times: before 1678, after 2262, before 1970 with a fraction, and times that a file system cannot store."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tbkref import tbk6
 from test_mbu import directory, member, tar_of
 
 SECOND = 10**9
-# As nanoseconds: the ends of what 64 bits of them hold, and what lies beyond.
+# In nanoseconds: the limits of 64 bits, and times beyond.
 TIMES = {
     "2300": 10_413_792_000 * SECOND + 123_456_789,
     "1600": -11_676_096_000 * SECOND + 1,
@@ -41,7 +41,7 @@ def keeps(folder, *times):
 
 
 def find(wanted, tmp_path, what):
-    """A new directory on one of the file systems here, that keeps all of TIMES or does not."""
+    """A new directory on a file system that stores all of TIMES, or that does not, as `wanted`."""
     for place in (str(tmp_path), "/dev/shm", "/run", "/var/tmp"):
         if not os.access(place, os.W_OK):
             continue
@@ -54,7 +54,7 @@ def find(wanted, tmp_path, what):
 
 @pytest.fixture
 def wide(tmp_path):
-    """A directory whose file system keeps every time."""
+    """A directory whose file system stores every time."""
     folder = find(True, tmp_path, "a file system that keeps every time")
     yield folder
     shutil.rmtree(folder)
@@ -62,7 +62,7 @@ def wide(tmp_path):
 
 @pytest.fixture
 def narrow(tmp_path):
-    """One whose file system keeps the nearest that it can."""
+    """A directory whose file system stores the nearest time that it can."""
     folder = find(False, tmp_path, "a file system that ends")
     yield folder
     shutil.rmtree(folder)
@@ -95,7 +95,7 @@ def test_every_time_comes_back(tbk, wide):
     assert manifest_of(tbk, archive)["root"]["mtime_ns"] == TIMES["2300"]
     tbk.extract(archive, wide / "out")
     assert snapshot(wide / "out") == snapshot(source)
-    # Over what is there with other times, and with the same.
+    # Over existing files with other times, and with the same ones.
     for path in (wide / "out").rglob("*"):
         os.utime(path, ns=(1, 1), follow_symlinks=False)
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_tar_has_the_same_times(tbk, wide, form):
     require("tar")
     source = far_tree(wide / "source")
     for name in ("far", "long-ago"):
-        # GNU tar itself ends at these.
+        # GNU tar itself does not support these.
         shutil.rmtree(source / name)
     os.utime(source, ns=(0, 0))
     tar = tbk.open(tbk.seal(source)).out
@@ -168,7 +168,7 @@ def test_tar_has_the_same_times(tbk, wide, form):
 
 
 def test_a_tar_of_python_has_them_too(tbk, wide):
-    # Python writes what has more digits than a double with an exponent.
+    # Python writes numbers with more digits than a double in exponent notation.
     times = {"a": 1e16, "b": -2.5e17, "c": -0.5, "d": 12e9, "e": 4611686018427387904}
     members = [member(name, b"x", mtime=time) for name, time in times.items()]
     archive = tbk.run("tbk-seal", "tar", *FAST, input=tar_of(*members)).out
@@ -223,7 +223,7 @@ def test_the_report_says_that_it_is_not_exact(tbk, narrow):
     assert json.loads(tbk.extract(archive, narrow / "out", "--json", status=3).out)["exact"] is False
 
 
-# TermBackup 6 had seconds in floating point
+# TermBackup 6 stored seconds in floating point
 
 
 def old_archive(folder, times):
@@ -256,7 +256,7 @@ def test_old_times_of_any_year_come_back(tbk, wide):
     tbk.run("tbk-manifest", "check", written(wide, manifest), wide / "out")
 
 
-# What people see
+# Displayed times
 
 
 def test_a_list_shows_any_year(tbk, tmp_path):
@@ -274,7 +274,7 @@ def test_a_list_shows_any_year(tbk, tmp_path):
         "2147485547-12-31 23:59", "@67768036191676800", "-1-12-31 23:59"]
 
 
-# Owners that are none
+# Unknown owners
 
 
 def test_ids_of_a_tar_that_no_file_can_have_are_named(tbk, tmp_path):
@@ -329,7 +329,7 @@ def test_an_owner_that_is_not_listed_lends_nothing(tbk, tmp_path, known):
     assert os.stat(tmp_path / "out" / "program").st_mode & 0o7777 == wanted
 
 
-# Files whose times decide whether they go
+# Removing files by their times
 
 
 def test_leftovers_of_any_time_are_judged(tbk, wide):

@@ -1,4 +1,4 @@
-"""Every vector of Tests/Vectors, against the reference itself and against tbk-open."""
+"""Every vector in Tests/Vectors, checked with the reference implementation and with tbk-open."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ class Vector:
         return [FOLDER / "archives" / need for need in self.needs]
 
     def check(self, top):
-        """Holds a restored directory against the entries."""
+        """Compares a restored directory with the entries."""
         top, listed = os.fsencode(top), set()
         for line in self.values.get("entry", []):
             kind, mode, size, sha256, path, *link = line.split(" ")
