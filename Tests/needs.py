@@ -1,4 +1,4 @@
-"""What a test needs of the machine."""
+"""What a test requires of the machine."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 
 def absent(what):
-    """Skips for want of `what`, or fails where everything has to be there."""
+    """Skips the test because `what` is missing; fails it under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not there", pytrace=False)
     pytest.skip(f"{what} is not there")

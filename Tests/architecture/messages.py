@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints every text that the programs and scripts have for people, one a line and sorted: `make messages`.
+"""Prints every user-visible text of the programs and scripts, one per line, sorted: `make messages`.
 
-Values that are filled in are shown as <…>. A text is listed once, wherever it stands, so that moving code changes nothing.
+Interpolated values are shown as <…>. A text is listed once, wherever it is used, so that moving code changes nothing.
 """
 
 import pathlib
@@ -10,20 +10,20 @@ import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 FILLED = "<…>"
-# What begins a call whose texts are shown to people, even if they are one word.
+# The start of a call whose string literals are shown to users, even if they are single words.
 SPEAKING = re.compile(
     r"(?:\b(?:Failure|ValidationError|ReadingError|ArgumentHelp|warning|notice|note|warn|within|system|prompt|ask|question)|"
     r"\b(?:hint|help|abstract|discussion|message|reason|valueName)\s*:\s*)\s*\($")
 WORDS = re.compile(r"[A-Za-z<>…'\"),]\s[A-Za-z<'\"(]")
-# Shell: what shows its arguments.
+# Shell: commands that print their arguments.
 SHOWING = re.compile(r"(?:^|[\s;&|{(!])(?:tb_(?:note|warn|die|usage_error|fails|ask|tell|refuse)|die|printf|say|note)\b")
-# Programs in other languages.
+# Files that contain programs in other languages.
 EXCEPT = {"CompletionFiles.swift"}
 SHELL_STRING = re.compile(r"'([^']*)'|\"((?:[^\"\\]|\\.)*)\"")
 
 
 class Swift:
-    """Finds the string literals of a file, those joined by + as one, with the calls that they stand in."""
+    """Finds the string literals in a file, with the calls that they belong to; literals joined by + count as one."""
 
     def __init__(self, text):
         self.text = text
@@ -60,7 +60,7 @@ class Swift:
         return self.found
 
     def string(self):
-        """Reads a literal, and leaves the position behind it."""
+        """Reads a literal, and moves behind it."""
         text = self.text
         hashes = 0
         while text[self.position] == "#":
@@ -86,7 +86,7 @@ class Swift:
         return value
 
     def interpolation(self):
-        """Skips to behind the parenthesis; literals inside are texts of their own."""
+        """Moves behind the closing parenthesis; literals inside are separate texts."""
         depth = 1
         while depth:
             if self.text[self.position] == '"':

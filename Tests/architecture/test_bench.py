@@ -1,4 +1,4 @@
-"""That the benchmark runs. What it measures is nobody's business here."""
+"""The benchmark runs. Its results are not tested here."""
 
 import os
 import pathlib

@@ -8,7 +8,7 @@ COLLECTED = ["architecture", "github", "cli", "packaging"]
 
 
 def test_what_ci_runs_leaves_nothing_out():
-    """What `make test` leaves out is what `make soak` runs, and .ci/run runs both."""
+    """`make test` omits only what `make soak` runs, and .ci/run runs both."""
     makefile = (TESTS.parent / "Makefile").read_text()
     assert re.findall(r"-m (\S+|'[^']*') \$\(PYTHON_TESTS\)", makefile) == ["'not soak'", "soak"]
     assert set(re.search(r"^PYTHON_TESTS = (.*)", makefile, re.MULTILINE)[1].split()) == {f"Tests/{name}" for name in COLLECTED}

@@ -1,4 +1,4 @@
-"""The settings for editors and GitHub: .editorconfig and .github, as far as they can be tried here."""
+"""The settings for editors and GitHub: .editorconfig and .github, as far as they can be tested here."""
 
 import re
 
@@ -19,7 +19,7 @@ ATTRIBUTES = {
 
 
 def ours(*suffixes):
-    """Text files, but for those that a program writes, and those whose bytes are the point."""
+    """Text files, except generated ones and those that are test data."""
     for path in tracked(*suffixes):
         name = path.relative_to(REPOSITORY).as_posix()
         if not name.startswith(("Tests/Fuzz/Seeds/", "Tests/Vectors/", "completions/")) or path.suffix in (".py", ".md"):
@@ -44,7 +44,7 @@ def test_files_are_indented_as_editors_are_told():
         assert not re.search(rb"^ *\t", data, re.MULTILINE), f"{name} is indented with tabs"
     for name, data in ours(""):
         if name.startswith("bin/") or name in (".ci/run", "packaging/dist", "Makefile"):
-            # Text that is printed, and the continued lines of make, have what they need.
+            # Printed text and continuation lines of make may be indented with spaces.
             spaces = re.findall(rb"^(?:  | {8})+(?:if|for|while|case|then|else|fi|done|return|local)\b", data, re.MULTILINE)
             assert name == "Makefile" or not spaces, f"{name} is indented with spaces"
 
@@ -63,7 +63,7 @@ def test_editorconfig_is_well_formed():
                             r"|indent_size|tab_width|max_line_length) = [\w-]+", line), line
         assert (section is None) == line.startswith("root")
     assert names[0] == "*" and len(set(names)) == len(names)
-    # What is named has to be there.
+    # The paths that it names must exist.
     paths = set(re.findall(r"(?:Tests|\.ci|bin|action|packaging)(?:/\w+)*", "".join(names)))
     assert len(paths) > 5
     assert all((REPOSITORY / path).exists() for path in paths)
@@ -77,7 +77,7 @@ def test_the_workflow_runs_what_runs_everything():
         text = path.read_text()
         workflow = yaml.safe_load(text)
         assert "secrets." not in text and workflow["permissions"] == {"contents": "read"}
-        # YAML takes "on" for a truth value. What comes from others must not run with the rights of the project.
+        # YAML parses "on" as true. Code from outside must not run with the project's permissions.
         assert set(workflow[True]) == {"push", "pull_request"}
         for job in workflow["jobs"].values():
             assert job["timeout-minutes"] > 60
@@ -89,7 +89,7 @@ def test_the_workflow_runs_what_runs_everything():
     commands = [step["run"] for step in steps if "run" in step]
     assert ".ci/run" in commands
     assert (REPOSITORY / ".ci" / "run").stat().st_mode & 0o111 == 0o111
-    # Nothing of what others sent is put into a script.
+    # No script contains an expression: its value may come from outside.
     assert not any("${{" in command for command in commands)
     for step in steps:
         if "uses" in step:

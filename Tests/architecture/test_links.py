@@ -1,4 +1,4 @@
-"""Links between the pages: each leads to a file of the project, and to a heading that is there."""
+"""Links between the pages: each leads to an existing file of the project, and to an existing heading."""
 
 import posixpath
 import re
@@ -9,7 +9,7 @@ from test_sources import REPOSITORY, tracked
 PAGES = tracked(".md")
 LINK = re.compile(r"\]\(<?([^()\s>]+)>?(?: \"[^\"]*\")?\)")
 CODE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-# Names of files in running text.
+# Names of files in the text.
 NAMED = re.compile(r"`((?:docs|man|examples|packaging|completions|Tests|Sources)/[\w./@-]+\.\w+|[A-Z]+\.md)`")
 
 
@@ -18,7 +18,7 @@ def name(page):
 
 
 def anchors(page):
-    """As GitHub makes them of headings: without markup and punctuation, the second of a name with -1."""
+    """Anchors as GitHub makes them from headings: no markup, no punctuation, and -1 for the second of the same name."""
     found, seen = set(), {}
     for heading in re.findall(r"^#{1,6} +(.*?) *#*$", CODE.sub("", page.read_text("utf-8")), re.MULTILINE):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)

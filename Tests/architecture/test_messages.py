@@ -1,4 +1,4 @@
-"""The texts that the programs and scripts have for people, pinned in one file."""
+"""All texts that the programs and scripts show to users, pinned in one file."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ PINNED = pathlib.Path(__file__).with_name("messages.txt")
 
 
 def test_messages_are_those_that_were_read():
-    """A message that is new or changed is read once, in the diff, before it is committed."""
+    """A new or changed message is read once, in the diff, before it is committed."""
     pinned, found = PINNED.read_text("utf-8").splitlines(), messages.messages()
     new, gone = sorted(set(found) - set(pinned)), sorted(set(pinned) - set(found))
     listed = "\n".join([f"+ {text}" for text in new] + [f"- {text}" for text in gone])

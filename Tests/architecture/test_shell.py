@@ -1,4 +1,4 @@
-"""The shell layer composes commands, and nothing else: what DESIGN leaves to tbk-sh is not in bin/."""
+"""The shell layer only composes commands: what belongs in tbk-sh is not in bin/."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "bin").rglob("*") if path.is_file() and not path.name.startswith(("tbk-store-", ".")))
-# Lists that are documented for scripts, by the file of the verb's directory that holds one: of backups and ids as tbk-pull
-# prints them, of what is left in a store, of what a restore would do, and the stores of profiles.
+# Lists in documented formats, by the file in the verb's directory that contains them: backups and ids as tbk-pull prints
+# them, leftovers in a store, the preview of a restore, and the stores of profiles.
 LISTS = ("/list", "/ids", "/done", ".left", "/preview", "/store ", "/results", "/others", "/header", "--summary")
 
 
 def code(script):
-    """Its lines, numbered, without comments."""
+    """The numbered lines of a script, without comments."""
     lines = enumerate(script.read_text().splitlines(), 1)
     return [(number, line) for number, line in lines if not line.lstrip().startswith("#") or number == 1]
 
@@ -24,7 +24,7 @@ def test_there_are_scripts():
 
 
 def test_it_is_short():
-    """What is longer belongs into tbk-sh or a command."""
+    """Further code belongs in tbk-sh or in a command."""
     assert sum(len(path.read_text().splitlines()) for path in SCRIPTS) <= 3_500
 
 
@@ -59,7 +59,7 @@ def test_every_function_that_is_called_is_there():
 
 
 def test_every_part_of_lib_is_declared():
-    """Those that all verbs share are in setup.sh, and those of a verb beside its options."""
+    """Parts that all verbs use are listed in setup.sh, those of a single verb beside its options."""
     shared = re.search(r"^tb_use ([a-z ]+)$", (ROOT / "bin" / "lib" / "setup.sh").read_text(), re.MULTILINE)[1].split()
     declared = [re.findall(r'"(\w+)"', words) for path in (ROOT / "Sources" / "TBKWorkflow" / "Verbs").glob("*.swift")
                 for words in re.findall(r"static let parts = \[(.*?)\]", path.read_text())]

@@ -1,4 +1,4 @@
-"""Which module may use which, and a few rules that every source file keeps."""
+"""Which module may import which, and a few rules for every source file."""
 
 import pathlib
 import re
@@ -9,7 +9,7 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "Sources"
 
-# docs/ARCHITECTURE.md draws these arrows. What comes with the language is free to all.
+# The same arrows as in docs/ARCHITECTURE.md. Every module may import what comes with the language.
 LANGUAGE = {"Glibc", "Synchronization", "Dispatch"}
 ARROWS = {
     "TBKCore": {"CSystem"},
@@ -28,7 +28,7 @@ ARROWS = {
     "tbk-net": {"TBKStore", "TBKSettings", "TBKCommand", "TBKCore", "TBKCrypto", "TBKFormat", "CMemory", "CSystem",
                 "ArgumentParser"},
 }
-# A parser does no I/O.
+# Parsers do no I/O.
 WITHOUT_SYSTEM = {"TBKFormat"}
 LIBRARIES = {"CCrypto": "TBKCrypto", "CArgon2": "TBKCrypto", "CZlib": "TBKArchive", "CZstd": "TBKArchive", "CCurl": "TBKStore"}
 LONGEST_FILE = 600
@@ -53,7 +53,7 @@ def imports(path):
 
 
 def tracked(*suffixes):
-    """Files of the project: those git knows, or would add; in an unpacked archive, all but what was built."""
+    """The project's files: those that git tracks or would add; in an unpacked archive, all except build products."""
     if (REPOSITORY / ".git").exists():
         listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                                 cwd=REPOSITORY, capture_output=True, check=True)
@@ -109,7 +109,7 @@ def test_local_commands_do_not_know_stores():
 
 
 def test_the_package_declares_these_arrows():
-    """What Package.swift lets a target depend on is what the arrows allow."""
+    """Package.swift lets a target depend only on what the arrows allow."""
     package = (REPOSITORY / "Package.swift").read_text("utf-8")
     for module, arrows in ARROWS.items():
         declared = re.search(rf'arget\(\s*name: "{module}",?(.*?)swiftSettings', package, re.DOTALL)
@@ -131,5 +131,5 @@ def test_nothing_is_left_to_do():
         if path.is_relative_to(REPOSITORY / "Tests" / "Vectors") or path.suffix == ".tbk":
             continue
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            # mktemp(1) wants a row of them.
+            # A template for mktemp(1) is allowed.
             assert not marks.search(line.replace(b"XXXX", b"")), f"{path.relative_to(REPOSITORY)}:{number}"

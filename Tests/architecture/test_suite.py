@@ -1,4 +1,4 @@
-"""The suite as it is laid out and installed: its size, its libraries, and that it can be moved."""
+"""The built suite and its installation: size, libraries, and that it works in any directory."""
 
 import os
 import pathlib
@@ -42,7 +42,7 @@ def files_below(top):
 
 
 def make(*arguments):
-    # -o: what is laid out is taken as it is.
+    # -o: the suite is used as it is, and not rebuilt.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     done = run("make", "--no-print-directory", "-o", "suite", "-o", "built", *arguments, cwd=REPOSITORY, env=environment)
     assert done.returncode == 0, done.stderr
@@ -68,12 +68,12 @@ def test_the_makefile_names_the_commands_that_there_are():
     for variable, program in (("LOCAL_COMMANDS", "tbk"), ("NETWORK_COMMANDS", "tbk-net")):
         listed = set(re.search(rf"^{variable} = (.*)$", text, re.MULTILINE)[1].split())
         source = (REPOSITORY / "Sources" / program / "main.swift").read_text()
-        # Of tbk-sh only the verbs know.
+        # tbk-sh is called by the verbs only.
         assert listed == set(re.findall(r'"(tbk-\w+)"\s*:', source)) - {"tbk-sh"}
 
 
 def test_commands_run_from_anywhere(tmp_path):
-    """Copied, linked, and called by a name on PATH."""
+    """As a copy, through a link, and found in PATH."""
     copy = tmp_path / "a prefix"
     shutil.copytree(SUITE, copy, symlinks=True)
     (tmp_path / "bin").mkdir()
@@ -91,7 +91,7 @@ def test_commands_run_from_anywhere(tmp_path):
 
 
 def test_what_is_installed_is_the_suite_and_all_of_it_goes_again(tmp_path):
-    """Under names that a shell would trip over."""
+    """In directories whose names need quoting."""
     where = ["PREFIX=/usr/lo cal's", f"DESTDIR={tmp_path}/a $$stage"]
     top = tmp_path / "a $stage" / "usr" / "lo cal's"
     make("install", *where)

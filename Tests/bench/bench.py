@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures the suite against its peers: whole processes, in turn, on the same tree.
+"""Measures the suite against other tools: whole processes, in turn, on the same tree.
 
     Tests/bench/bench.py [--quick] [--only PART,...] [--update]
 
-Prints a table in Markdown; --update also puts it into docs/BENCHMARKS.md, and pictures into docs/pictures. Sizes come from the environment
-(BENCH_ROUNDS, BENCH_TREE_MB, BENCH_MEMORY_MB, BENCH_ENTRIES, BENCH_FILES, BENCH_STARTS); BENCH_TREE names a tree
-to seal instead of a generated one, BENCH_DIR where to work.
+Prints a table in Markdown; --update also writes it to docs/BENCHMARKS.md, and pictures to docs/pictures. Sizes come from
+the environment (BENCH_ROUNDS, BENCH_TREE_MB, BENCH_MEMORY_MB, BENCH_ENTRIES, BENCH_FILES, BENCH_STARTS); BENCH_TREE names
+a tree to seal instead of a generated one, BENCH_DIR the directory to work in.
 """
 
 import argparse
@@ -29,7 +29,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SUITE = REPOSITORY / ".build" / "suite"
 DOCUMENT = REPOSITORY / "docs" / "BENCHMARKS.md"
 PICTURES = REPOSITORY / "docs" / "pictures"
-# The document has a table for each of these groups of parts.
+# The document has one table for each of these groups.
 GROUPS = {
     "local": ["seal", "open", "memory", "entries", "startup", "run", "size"],
     "framed": ["seal3", "open3", "memory3", "changes3", "levels"],
@@ -54,7 +54,7 @@ SIZES = {  # name: (whole, quick, smoke)
 
 
 def number_of(version):
-    """The number in what a tool says of its version."""
+    """The number in a tool's version line."""
     found = re.search(r"\d+(\.\d+)+", version or "")
     return found[0] if found else "unknown"
 
@@ -97,7 +97,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
         return [int(number) for number in self.sizes[name].split(",")]
 
     def row(self, what, value, target="", met=None):
-        """`met`: whether the target is reached; None where there is none."""
+        """`met`: whether the target is met; None if there is no target."""
         self.rows.append((what, value, target, {None: "", True: "yes", False: "**no**"}[met]))
         if met is False:
             self.missed.append(what)
@@ -186,7 +186,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
             remove(path)
 
     def part_memory(self):
-        """Peak memory must not follow the size; temporary disk is the archive's size, once."""
+        """Peak memory must not grow with the size; temporary disk is at most the size of one archive."""
         most = 64 * MIB + ARGON2
         top, archive, into = self.work / "one", self.work / "one.tbk", self.work / "into"
         for compressible in (True, False):
@@ -211,7 +211,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
                 remove(archive)
 
     def fifo(self):
-        """A pipe that something reads to its end."""
+        """A named pipe with a reader that discards its content."""
         path = self.work / "fifo"
         remove(path)
         os.mkfifo(path)
@@ -234,7 +234,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
                  usage.temporary <= size + MIB)
 
     def part_entries(self):
-        """What one more entry costs in memory, from the difference of two sizes."""
+        """The memory for each further entry, from the difference between two sizes."""
         counts = self.numbers("ENTRIES")
         base = pathlib.Path("/dev/shm") if shutil.disk_usage("/dev/shm").free > counts[-1] * 2000 else self.work
         peaks = {}
@@ -279,7 +279,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
                      against <= target if against else None)
 
     def part_run(self):
-        """`termbackup run` and `restic backup` over a tree that has not changed."""
+        """`termbackup run` and `restic backup` on an unchanged tree."""
         count = self.number("FILES")
         top, repository = self.work / "files", self.work / "repository"
         note(f"making {count} files")
@@ -360,7 +360,7 @@ def main():
 
 
 def measure(group, parts, sizes, base, update):
-    """Runs the parts of one group, and reports them."""
+    """Runs the parts of one group, and reports the results."""
     with tempfile.TemporaryDirectory(dir=base, prefix="run") as work:
         bench = Bench(pathlib.Path(work), sizes)
         for name in bench.absent:

@@ -1,4 +1,4 @@
-"""One file out of a large backup, and looking into many backups: what that reads, and how long it takes."""
+"""Reading one file from a large backup, and looking into many backups: how much is read, and how long it takes."""
 
 import os
 import pathlib
@@ -11,10 +11,10 @@ PROXY = pathlib.Path(__file__).resolve().parents[1] / "cli" / "range_proxy.py"
 
 
 class BrowsingParts:
-    """Parts of the benchmark about ls, find, cat, and restoring one file."""
+    """The parts for ls, find, cat, and restoring one file."""
 
     def backups(self, top, count):
-        """A profile and a repository of restic with as many backups of a tree of which a little changes."""
+        """A profile and a restic repository with this many backups of a tree with small changes."""
         self.do(["termbackup", "init", "--no-input"])
         self.do(["termbackup", "profile", "create", "looked", "--source", top, "--mode", "incremental", "--cipher-suite", "3"])
         repository = self.work / "restic-looked"
@@ -29,7 +29,7 @@ class BrowsingParts:
         return repository
 
     def part_one(self):
-        """One file of 100 KB out of one archive."""
+        """One file of 100 KB from one archive."""
         count, kilobytes = self.number("ONE_FILE"), self.number("ONE_FILE_KB")
         top, store = self.work / "large", self.work / "termbackup" / "store"
         note(f"making {count} files of {kilobytes} KB")
@@ -56,14 +56,14 @@ class BrowsingParts:
             contenders.append(Contender("restic dump", lambda: self.do(
                 ["restic", "-q", "-r", repository, "dump", "latest", path], stdout=os.devnull)))
         times = race(contenders, self.number("ROUNDS"), note)
-        # The target is one for 10 GiB: all of it takes as much longer as it is larger.
+        # The target is for 10 GiB: the time for reading all of it is proportional to the size.
         targets = {"reading all of it": 30.0} if archive.stat().st_size >= 10 << 30 else {}
         self.against(what, times, "by parts", {**targets, "restic dump": 1.0})
         for gone in (top, repository, store.parent):
             remove(gone)
 
     def part_browse(self):
-        """ls, find, cat and restore of one file where there are many backups."""
+        """ls, find, cat and restore of one file when there are many backups."""
         count, files = self.number("BACKUPS"), self.number("FILES")
         top, out = self.work / "looked-at", self.work / "some"
         note(f"making {count} backups of {files} files")

@@ -1,4 +1,4 @@
-"""Archives of suite 3 and age, against what else compresses with zstd and encrypts."""
+"""Archives of suite 3 and age against other tools that compress with zstd and encrypt."""
 
 import os
 
@@ -11,10 +11,10 @@ LEVELS = {"tbk-seal, suite 1": [1, 6, 9], "tbk-seal, suite 3": [1, 3, 6, 12], "t
 
 
 class FramedParts:
-    """Parts of the benchmark about the two other kinds of archive."""
+    """The parts for these two kinds of archive."""
 
     def framed(self):
-        """Of each kind: its name, what tbk-seal and what tbk-open is given."""
+        """For each kind: its name, and the arguments of tbk-seal and tbk-open."""
         recipient = self.age_key()
         return [("suite 3", ["--suite", "3"], []), ("age", ["-r", recipient], ["-i", self.work / "age.key"])]
 
@@ -22,7 +22,7 @@ class FramedParts:
         return f"set -e; tar -C '{top}' -c . | zstd -q -{level} -T{len(os.sched_getaffinity(0))} | age -r {self.age_key()}"
 
     def repository(self, kind, top, level=None):
-        """A repository of a peer's with nothing in it: (a contender's steps before, action, after)."""
+        """An empty repository of another tool: the contender's (before, action, after)."""
         place = self.work / f"{kind}-repository"
         if kind == "restic":
             begin = ["restic", "-q", "-r", place, "init"]
@@ -67,7 +67,7 @@ class FramedParts:
             remove(path)
 
     def each_against(self, what, times, targets):
-        """Ours, one after the other, against all that are not."""
+        """Each of ours against all other tools."""
         theirs = {name: seconds for name, seconds in times.items() if not name.startswith("tbk-")}
         for name in times:
             if name not in theirs:
@@ -110,7 +110,7 @@ class FramedParts:
             remove(path)
 
     def part_memory3(self):
-        """Neither memory nor temporary disk follows the size, on the whole way into a store and back."""
+        """Neither memory nor temporary disk grows with the size, on the whole way to a store and back."""
         top, into = self.work / "one", self.work / "into"
         archive, receipt = self.work / "one.archive", self.work / "one.receipt"
         for megabytes in self.numbers("MEMORY_MB"):
@@ -118,10 +118,10 @@ class FramedParts:
                 kind = f"{megabytes} MiB, {'compressible' if compressible else 'incompressible'}"
                 note(f"making a file of {kind}")
                 make("one_file", top, megabytes, int(compressible))
-                # What does not compress takes longest: where it is large, once.
+                # Incompressible data takes longest: if it is large, only one kind is measured.
                 once = not compressible and megabytes > min(self.numbers("MEMORY_MB"))
                 for name, sealing, opening in self.framed()[:1 if once else 2]:
-                    # A new one each time: this machine remembers what a store held.
+                    # A new store each time: this machine remembers what a store contained.
                     store = self.work / f"store-{megabytes}-{compressible}-{name}"
                     store.mkdir()
                     watching = {"watch_below": [self.work / "tmp"]}
@@ -155,7 +155,7 @@ class FramedParts:
         self.row(f"temporary disk of these, {name}, {kind}", f"{most / MIB:.0f} MiB", "none", most < MIB)
 
     def part_levels(self):
-        """Speed and ratio at several levels, and a picture of both."""
+        """Speed and ratio at several levels, with a picture."""
         top, what = self.tree()
         size = bytes_of(top)
         out = self.work / "out"
@@ -198,5 +198,5 @@ class FramedParts:
 
 
 def bytes_of(top):
-    """What the files of a tree hold."""
+    """The total size of the files in a tree."""
     return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(top) for name in names)

@@ -1,4 +1,4 @@
-"""What an incremental backup costs when little has changed, and what restoring from many of them costs."""
+"""The cost of an incremental backup after few changes, and of restoring from many of them."""
 
 import os
 import pathlib
@@ -14,10 +14,10 @@ def mib(count):
 
 
 class IncrementParts:
-    """Parts of the benchmark about incremental backups."""
+    """The parts for incremental backups."""
 
     def change(self, top, count):
-        """Rewrites `count` files of a tree, others each time."""
+        """Rewrites `count` random files of a tree."""
         files = self.files_of(top)
         for path in random.sample(files, min(count, len(files))):
             path.write_bytes(os.urandom(200))
@@ -31,8 +31,8 @@ class IncrementParts:
         self.changes("run", [], ["restic", "borg"], {0: 2.0})
 
     def changes(self, what, fields, wanted, targets):
-        """A run over 100,000 files of which none, one or a thousand has changed. `fields` of the profile; `targets` against
-        restic, by the number of changes."""
+        """A run over 100,000 files after none, one or a thousand changes. `fields` are options of the profile; `targets` are
+        ratios to restic, by the number of changes."""
         count = self.number("FILES")
         top = self.work / "changing"
         note(f"making {count} files")
@@ -54,7 +54,7 @@ class IncrementParts:
         for changes in (0, 1, 1000):
             contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "changes"]))]
             contenders += [Contender(name, lambda command=command: self.do(command)) for name, command in peers.items()]
-            # Once a round: every contender then finds as many changed since its last run.
+            # Before each round: every contender then finds the same number of changes since its last run.
             times = race(contenders, self.number("ROUNDS"), note, lambda changes=changes: self.change(top, changes))
             self.against(f"{what}, {changes} of {count} files changed", times, "termbackup run",
                          {"restic backup": targets.get(changes)})
@@ -62,7 +62,7 @@ class IncrementParts:
             remove(self.work / name)
 
     def part_tenth(self):
-        """Restoring the tenth incremental backup, whose content lies in eleven archives, against one full backup."""
+        """Restores the tenth incremental backup, whose content is in eleven archives, against one full backup."""
         count = self.number("FILES") // 10
         top, out = self.work / "ten", self.work / "restored"
         note(f"making {count} files")
@@ -87,7 +87,7 @@ class IncrementParts:
             remove(path)
 
     def part_verify(self):
-        """All backups of a chain, against opening each of their archives by itself: none should be read twice."""
+        """All backups of a chain, against opening each of their archives separately: no archive should be read twice."""
         count, files = self.number("VERIFY"), self.number("FILES") // 100
         top, store = self.work / "chained", self.work / "chained-store"
         store.mkdir()
@@ -109,7 +109,7 @@ class IncrementParts:
             remove(path)
 
     def part_rotation(self):
-        """All backups of a profile under a new password: what that takes beside the store, and does to it."""
+        """Rotates all backups of a profile to a new password: time, temporary disk, and the growth of the store."""
         count, size = self.numbers("ROTATE")
         top, home, store = self.work / "turning", self.work / "termbackup", self.work / "turning-store"
         top.mkdir()

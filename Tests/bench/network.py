@@ -1,7 +1,7 @@
-"""What GitHub as a store costs: requests and bytes, memory, and time against curl on the same server.
+"""The cost of GitHub as a store: requests and bytes, memory, and time against curl on the same server.
 
-The server is the tests' stand-in on this machine, so that times say what our side does with a network that is no
-obstacle, or with one that gives each connection so much and no more.
+The server is the tests' stand-in on this machine: the times show what our programs need when the network is no limit, or
+when it limits the rate of each connection.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ TOKEN = "ghp_" + "0" * 36
 
 
 def archive(path, megabytes):
-    """A file that begins as an archive does, of bytes that do not compress."""
+    """A file that begins as an archive does, with incompressible content."""
     payload = megabytes * MIB
     header = b"TBK2" + struct.pack(">BBIHB", 2, 1, 65536, 3, 4) + b"\x20" + os.urandom(32) + b"\x0c" + os.urandom(12)
     with open(path, "wb") as out:
@@ -32,10 +32,10 @@ def archive(path, megabytes):
 
 
 class NetworkParts:
-    """Parts of the benchmark that need the stand-in for GitHub."""
+    """The parts that need the stand-in for GitHub."""
 
     def github(self):
-        """The server, started once, with an empty repository of a new name each time."""
+        """The server, started once, with a new empty repository each time."""
         from client import GitHub
         if self.server is None:
             folder = self.work / "github"
@@ -50,7 +50,7 @@ class NetworkParts:
         return name
 
     def part_requests(self):
-        """A small backup, again and again: what goes over the line."""
+        """A small backup, repeatedly: requests and bytes."""
         name = self.github()
         manifest, data = self.work / "manifest.tbk", self.work / "small.tbk"
         shown = []
@@ -89,7 +89,7 @@ class NetworkParts:
         remove(top)
 
     def part_upload(self):
-        """Throughput against `curl -T` into the same place of the same server."""
+        """Throughput against `curl -T` to the same path on the same server."""
         if not self.have("curl"):
             return
         data = self.work / "upload.tbk"
@@ -144,7 +144,7 @@ class NetworkParts:
             remove(path)
 
     def part_parallel(self):
-        """Where each connection gets 16 MiB a second and no more: parts side by side against one connection."""
+        """With connections limited to 16 MiB a second: parallel transfers against a single connection."""
         data = self.work / "parallel.tbk"
         megabytes = self.number("PARALLEL_MB")
         archive(data, megabytes)
@@ -167,7 +167,7 @@ class NetworkParts:
         remove(data)
 
     def part_large(self):
-        """Memory for what is larger than memory should ever be."""
+        """Memory for an archive that is larger than memory should ever be."""
         megabytes = self.number("LARGE_MB")
         data, down = self.work / "large.tbk", self.work / "large.down"
         archive(data, megabytes)

@@ -1,15 +1,15 @@
-"""A picture of points in series: SVG, by hand, as small as it can be."""
+"""A minimal SVG chart: series of points."""
 
 from html import escape
 
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 60
-# Okabe and Ito's colours, which most eyes tell apart.
+# Colours by Okabe and Ito, distinguishable by most people.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 
 
 def steps(most):
-    """Numbers at even distances from 0 to `most` or more: five to ten of them."""
+    """Ticks at equal distances from 0 to at least `most`: five to ten of them."""
     size = 1
     for candidate in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100):
         size = candidate
@@ -19,7 +19,7 @@ def steps(most):
 
 
 def draw(title, across, up, series):
-    """`series`: (name, [(x, y, label)]), joined in the order of their points. `across` and `up` name the axes."""
+    """`series`: (name, [(x, y, label)]); points are joined in this order. `across` and `up` are the names of the axes."""
     points = [point for _, each in series for point in each]
     right, above = steps(max(x for x, _, _ in points)), steps(max(y for _, y, _ in points))
 

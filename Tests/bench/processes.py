@@ -1,4 +1,4 @@
-"""Whole processes, measured from outside: how long, how much memory, how much temporary disk."""
+"""Whole processes, measured from outside: time, memory, temporary disk."""
 
 import dataclasses
 import os
@@ -19,12 +19,12 @@ class Failed(Exception):
 class Usage:
     seconds: float
     peak_rss: int  # bytes, of the largest process
-    temporary: int = 0  # bytes of unlinked files held open, at most
-    processor: float = 0  # seconds, in user mode and in the kernel, of all that was started
+    temporary: int = 0  # peak bytes of unlinked files held open
+    processor: float = 0  # seconds in user and kernel mode, of all processes
 
 
 def _unlinked_bytes(pid):
-    """What a process holds in files that have no name. 0 when it is gone."""
+    """The size of the unlinked files that a process holds open; 0 if it has ended."""
     total = 0
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
@@ -37,7 +37,7 @@ def _unlinked_bytes(pid):
 
 
 def _family(pid):
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     parents = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -52,7 +52,7 @@ def _family(pid):
 
 
 def bytes_below(folder):
-    """What the files below a directory take on the disk."""
+    """The disk space of the files below a directory."""
     total = 0
     for top, _, names in os.walk(folder):
         for name in names:
@@ -64,9 +64,9 @@ def bytes_below(folder):
 
 
 def run(command, *, env, cwd=None, stdin=None, stdout=None, watch_disk=False, watch_below=()):
-    """Runs a command to its end: a list of words, or a line for the shell, any part of which may fail it.
-    `stdin` and `stdout` are paths. `watch_disk` counts the files without a name that the process holds open; with
-    `watch_below`, directories, those of all that it started, and what those directories take more than before."""
+    """Runs a command to its end: a list of words, or a line for the shell, which fails if any part of the pipe fails.
+    `stdin` and `stdout` are paths. `watch_disk` counts unlinked files that the process holds open; `watch_below`, a list
+    of directories, counts those of all its descendants, and the growth of these directories."""
     if isinstance(command, str):
         command = ["bash", "-o", "pipefail", "-c", command]
     argv = [os.fspath(word) for word in command]
@@ -93,7 +93,7 @@ def run(command, *, env, cwd=None, stdin=None, stdout=None, watch_disk=False, wa
 
 
 def start_up(argv, env):
-    """Seconds from fork to the end of a command that only says who it is."""
+    """Seconds from fork to exit of a command that only prints its version."""
     path = shutil.which(argv[0], path=env["PATH"])
     null = os.open(os.devnull, os.O_RDWR)
     try:
@@ -120,9 +120,8 @@ class Contender:
 
 
 def race(contenders, rounds, note, begin=None):
-    """Runs each contender in turn, `rounds` times over, after one round that does not count. Each round calls `begin`
-    first, and another contender is the first one. Nothing that others wrote has still to go to the disk.
-    Gives the list of seconds of each."""
+    """Runs each contender in turn, `rounds` times, after a warm-up round. Each round calls `begin` first, and starts with
+    another contender. Before each action, pending writes are flushed to disk. Returns the seconds of each contender."""
     times = {contender.name: [] for contender in contenders}
     for number in range(rounds + 1):
         if begin:
@@ -143,12 +142,12 @@ def race(contenders, rounds, note, begin=None):
 
 
 def times_as_fast(theirs, ours):
-    """Median over the rounds of how many times faster ours was in the same round."""
+    """How many times as fast ours is: the median over the rounds."""
     return statistics.median(one / other for one, other in zip(theirs, ours))
 
 
 def version(command):
-    """The first line that a tool says of its version, or None if it is absent."""
+    """The first line of a tool's version output, or None if the tool is missing."""
     if shutil.which(command[0]) is None:
         return None
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -161,7 +160,7 @@ def note(text):
 
 
 def remove(path):
-    """Removes a file or a tree, also one with directories that cannot be written."""
+    """Removes a file or a tree, including directories without write permission."""
     path = pathlib.Path(path)
     if path.is_dir() and not path.is_symlink():
         subprocess.run(["chmod", "-R", "u+rwX", path], capture_output=True)
@@ -171,6 +170,6 @@ def remove(path):
 
 
 def make(kind, top, *sizes):
-    """Makes a tree; gives what trees.py says of it."""
+    """Makes a tree; returns the description that trees.py prints."""
     command = [sys.executable, pathlib.Path(__file__).with_name("trees.py"), kind, top, *map(str, sizes)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,7 +1,7 @@
 """Trees to back up.
 
-A program of its own, `trees.py KIND TOP ARGUMENT...`: the memory of the harness would otherwise show in the peaks
-of what it starts.
+A separate program, `trees.py KIND TOP ARGUMENT...`: the memory of the harness would otherwise count in the peaks of
+the processes that it starts.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ MIB = 1 << 20
 
 
 class Content:
-    """A stream of bytes of one kind. Lines come in an order of their own everywhere, so that tools that store
-    equal chunks once find none."""
+    """A stream of bytes of one kind. Lines come in random order, so that tools that deduplicate chunks find no equal
+    ones."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.lines = None
 
     def text(self, size):
-        """Compresses to less than half, as sources and prose do."""
+        """Compresses to less than half, like sources and prose."""
         if self.lines is None:
             self._make_lines()
         data = b"".join(self.random.choices(self.lines, k=size // 40 + 1))
@@ -39,13 +39,13 @@ class Content:
             for _ in range(100_000)]
 
     def noise(self, size):
-        """Does not compress, as pictures and archives do not."""
+        """Does not compress, like pictures and archives."""
         return self.random.randbytes(size)
 
 
 def real(top, megabytes):
-    """Copies of files below /usr, chosen by a hash of their names until there are so many MiB: programs, libraries,
-    headers, documentation, as machines have them. Gives their number."""
+    """Copies of files below /usr, chosen by a hash of their names until this many MiB: programs, libraries, headers,
+    documentation, as on real machines. Returns their number."""
     found = []
     for folder, folders, names in os.walk("/usr"):
         folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
@@ -69,7 +69,7 @@ def real(top, megabytes):
 
 
 def one_file(top, megabytes, compressible):
-    """One file of that size."""
+    """One file of this size."""
     os.makedirs(top)
     content = Content(2)
     with open(os.path.join(top, "data"), "wb") as file:
@@ -78,7 +78,7 @@ def one_file(top, megabytes, compressible):
 
 
 def many(top, count, size=0):
-    """So many files, a thousand in a directory; empty, or of `size` bytes that differ."""
+    """This many files, a thousand in a directory; empty, or with `size` bytes that differ."""
     for number in range(count):
         folder = os.path.join(top, f"directory-{number // 1000:04}")
         if number % 1000 == 0:
@@ -89,7 +89,7 @@ def many(top, count, size=0):
 
 
 def dense(top, count, size):
-    """So many files, a hundred in a directory, of `size` bytes of which half can be compressed."""
+    """This many files, a hundred in a directory, with `size` bytes each, half of them compressible."""
     content = Content(5)
     for number in range(count):
         folder = os.path.join(top, f"directory-{number // 100:04}")

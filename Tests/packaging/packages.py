@@ -1,4 +1,4 @@
-"""What the tests of packages share: make, and the tree that it works in."""
+"""Shared by the tests of packages: make, and the tree that it works in."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ PATIENCE = 3000
 
 
 def run(*command, status=0, **options):
-    """A command to its end; its exit status has to be `status` (None: any)."""
+    """Runs a command to its end; checks its exit status (None: any)."""
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, timeout=PATIENCE,
                           **{"capture_output": True, "text": True, **options})
     assert status is None or done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -24,7 +24,7 @@ def run(*command, status=0, **options):
 
 
 def make(*arguments, tree=REPOSITORY, status=0, taken=("-o", "suite", "-o", "built"), **more):
-    # -o: what is laid out is taken as it is. The umask of whoever builds changes nothing.
+    # -o: the suite is used as it is. The result must not depend on the umask.
     environment = {key: value for key, value in os.environ.items()
                    if not key.startswith("MAKE") and key != "SOURCE_DATE_EPOCH"}
     return run("make", "--no-print-directory", *taken, *arguments, cwd=tree, env={**environment, **more},
@@ -32,7 +32,7 @@ def make(*arguments, tree=REPOSITORY, status=0, taken=("-o", "suite", "-o", "bui
 
 
 def made_once(factory, name, make_it):
-    """The folder NAME that make_it(folder) filled, once for all processes that run these tests."""
+    """The folder NAME, filled by make_it(folder) once for all processes that run these tests."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         folder = factory.mktemp(name)
         make_it(folder)

@@ -1,4 +1,4 @@
-"""make deb: a package that lintian has nothing against, the same each time, and that works where it is installed."""
+"""make deb: lintian accepts the package, builds are reproducible, and it works when installed."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """(the package, what is in it, its control files)"""
+    """(the package, its content, its control files)"""
     need_suite()
     require("dpkg-deb", "dpkg-shlibdeps")
 
@@ -42,7 +42,7 @@ def test_it_is_named_as_debian_names_packages(built):
 
 
 def test_lintian_has_no_complaint_and_every_override_has_a_reason(built):
-    """No error, no warning and no override that is not needed; what else it remarks on is words in machine code."""
+    """No errors, no warnings and no unused overrides; the remaining remarks are about words in machine code."""
     require("lintian")
     shown = run("lintian", "--display-info", "--allow-root", built[0], status=None).stdout.splitlines()
     assert shown, "lintian has not run"
@@ -90,7 +90,7 @@ def test_pages_and_changes_are_compressed_without_a_name_or_time(built):
     assert len(packed) > 20
     for path in packed:
         data = path.read_bytes()
-        # RFC 1952: no flags, no time, slowest compression.
+        # RFC 1952: no flags, no time, maximum compression.
         assert (data[3], data[4:8], data[8]) == (0, bytes(4), 2), path
     changes = tree / "usr" / "share" / "doc" / "termbackup" / "changelog.gz"
     assert gzip.decompress(changes.read_bytes()) == (REPOSITORY / "CHANGELOG.md").read_bytes()
@@ -103,14 +103,14 @@ def test_licence_is_the_licence(built):
     original = (REPOSITORY / "LICENSE").read_text()
     assert told.split() == original[original.index("Permission"):].split()
     assert re.search(r"Copyright \(c\) (.*)", original)[1] in text
-    # What is linked statically has its own.
+    # Statically linked code has its own paragraph.
     programs = [f"usr/lib/termbackup/{program}" for program in ("tbk", "tbk-net")]
     assert paragraphs[2].startswith(f"Files: {' '.join(programs)}\n") and "swift-argument-parser" in paragraphs[2]
     assert all((built[1] / program).is_file() for program in programs)
 
 
 def test_dependencies_are_the_libraries_also_where_dpkg_shlibdeps_is_not(built, tmp_path):
-    """And times are those of SOURCE_DATE_EPOCH, if there is one."""
+    """Times come from SOURCE_DATE_EPOCH, if it is set."""
     package = built[0]
     make("deb", f"DIST={tmp_path}", SHLIBDEPS="dpkg-shlibdeps-is-not-there", SOURCE_DATE_EPOCH="1000000000")
     assert {line.split()[3] for line in run("dpkg-deb", "-c", next(tmp_path.glob("*.deb"))).stdout.splitlines()} == {
@@ -129,9 +129,9 @@ def test_dependencies_are_the_libraries_also_where_dpkg_shlibdeps_is_not(built, 
 
 @pytest.fixture
 def root(built, tmp_path):
-    """A new root of this system's release, made by mmdebstrap with the packages that apt knows, and the package in it.
+    """A root directory of this system's release, with the package: made by mmdebstrap, with the packages that apt knows.
 
-    Nothing is started there, and nothing of the host's is visible but a /proc of its own.
+    No services are started in it, and it sees nothing of the host; it has its own /proc.
     """
     require("mmdebstrap", "chroot", "unshare", "mount")
     sources = [path for path in ARCHIVE_SOURCES if path.is_file()]
@@ -166,7 +166,7 @@ def inside(root, script):
 
 @pytest.mark.soak
 def test_installed_it_backs_up_and_restores_its_pages_are_found_and_it_can_be_removed(root):
-    """One after the other: the root takes its time."""
+    """All in one test, because creating the root takes long."""
     shown = inside(root, """
         umask 077; cd /root; mkdir data store again
         echo text >data/file; ln -s file data/link; printf secret >password

@@ -21,7 +21,7 @@ def need_git():
 
 
 def clone(folder):
-    """The last commit, in a checkout of its own."""
+    """A separate checkout of the last commit."""
     run("git", "clone", "-q", "--no-local", REPOSITORY, folder)
     return folder
 
@@ -33,7 +33,7 @@ def source_archive(tree, to, **more):
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
-    """The source archive of the last commit, unpacked where no git is above it."""
+    """The source archive of the last commit, unpacked outside of any git checkout."""
     need_git()
     folder = tmp_path_factory.mktemp("source")
     archive = source_archive(REPOSITORY, folder / "dist")
@@ -48,7 +48,7 @@ def unpacked(tmp_path_factory):
 
 
 def test_source_archives_are_the_same_in_every_clone(tmp_path):
-    """Whatever git is told to do by whoever runs it, and whatever lies about."""
+    """Whatever the user's git configuration, and whatever other files there are."""
     need_git()
     first = source_archive(clone(tmp_path / "one"), tmp_path / "first")
     other = clone(tmp_path / "two")
@@ -75,7 +75,7 @@ def test_source_archives_need_a_checkout_and_the_others_do_not(unpacked, tmp_pat
     try:
         make("dist-binary", f"DIST={tmp_path / 'there'}", tree=unpacked)
         commit = run("git", "-C", REPOSITORY, "log", "-1", "--format=%ct").stdout.strip()
-        # Dated with the commit, though nothing says so but the files themselves.
+        # Dated with the commit: without git, the time of the files gives it.
         with tarfile.open(next((tmp_path / "there").glob("*-linux-*.tar.gz"))) as tar:
             assert {str(member.mtime) for member in tar} == {commit}
     finally:
@@ -83,7 +83,7 @@ def test_source_archives_need_a_checkout_and_the_others_do_not(unpacked, tmp_pat
 
 
 def test_tests_of_the_source_pass_in_an_unpacked_archive(unpacked):
-    """Those that look at the source's files, which git lists in a checkout."""
+    """These tests look at the source's files, which git lists in a checkout."""
     done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "Tests/architecture/test_sources.py",
                cwd=unpacked, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, status=None)
     assert done.returncode == 0, done.stdout
@@ -149,7 +149,7 @@ def test_sums_are_those_of_what_is_there(programs):
 def test_the_version_is_the_same_everywhere():
     here = version()
     for page in (REPOSITORY / "man").iterdir():
-        # It stands in one place, and in pages once they are laid for installation.
+        # The version is in one place only; manual pages get it when the suite is laid out.
         assert "\n.Os TermBackup\n" in page.read_text(), page
         laid = SUITE / "share" / "man" / f"man{page.suffix[1:]}" / page.name
         assert laid.read_text() == page.read_text().replace("\n.Os TermBackup\n", f'\n.Os "TermBackup {here}"\n'), page

@@ -1,4 +1,4 @@
-"""make install and make uninstall: completions, manual pages that whatis finds, and nothing left behind."""
+"""make install and make uninstall: completions, manual pages that whatis finds, and no files left behind."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def test_a_staged_installation_has_no_index(tmp_path):
 
 def test_completions_are_where_each_shell_looks(prefix):
     make("install", f"PREFIX={prefix}")
-    # A helper of a store is run by the others.
+    # Store helpers are not run by hand.
     names = sorted(path.name for path in (prefix / "bin").iterdir() if not path.name.startswith("tbk-store-"))
     for folder, ending in (("bash-completion/completions", ""), ("fish/vendor_completions.d", ".fish")):
         assert sorted(os.listdir(prefix / "share" / folder)) == [name + ending for name in names]
@@ -72,7 +72,7 @@ def test_directories_that_others_want_are_still_there_after_uninstall(prefix):
 
 
 def test_the_readme_that_is_installed_leads_to_what_is_there(prefix):
-    """But for what is about the source."""
+    """Except links to pages about the source."""
     make("install", f"PREFIX={prefix}")
     top = prefix / "share" / "doc" / "termbackup"
     names = {str(path.relative_to(top)) for path in top.rglob("*.md")}
@@ -90,7 +90,7 @@ def test_the_readme_that_is_installed_leads_to_what_is_there(prefix):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Another checkout, with a suite that is laid out; and what its make says, and whether it called a compiler."""
+    """Another checkout with a built suite; a function that installs it: standard error, and whether it called a compiler."""
     need_suite()
     top = tmp_path / "checkout"
     top.mkdir()
@@ -149,7 +149,7 @@ def test_installed_completions_are_found_by_fish(prefix):
 
 
 def test_modes_do_not_depend_on_the_umask(prefix):
-    """make() has one of 077."""
+    """make() uses a umask of 077."""
     make("install", f"PREFIX={prefix}")
     for path in prefix.rglob("*"):
         if not path.is_symlink():

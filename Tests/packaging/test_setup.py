@@ -1,4 +1,4 @@
-"""The two commands of the README that do all the set-up: what `make demo` shows, and what is said where something is missing."""
+"""The two set-up commands of the README: the output of `make demo`, and the messages when something is missing."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from packages import REPOSITORY, SUITE, absent, files_below, make, need_suite, r
 
 @pytest.fixture
 def tree(tmp_path):
-    """A checkout in which all is compiled: of the compiler, the answer where that is."""
+    """A checkout in which everything is compiled; its compiler only prints where the programs are."""
     need_suite()
     require("git", "strip")
     top = tmp_path / "checkout"
@@ -46,7 +46,7 @@ def test_the_demonstration_backs_up_a_directory_and_leaves_nothing(tree, tmp_pat
 
 
 def test_a_restore_that_differs_fails_the_demonstration(tree, tmp_path):
-    """Were diff not to say so."""
+    """diff finds the difference."""
     restore = tree / "bin" / "verbs" / "restore"
     restore.write_text(restore.read_text() + '\nprintf x >>"$opt_to/JSON.md"\n')
     done = make("demo", f"SWIFT={tmp_path}/swift", f"DIR={REPOSITORY}/docs", tree=tree, taken=(), status=2)
@@ -60,7 +60,7 @@ def test_a_missing_compiler_is_said(tree):
 
 
 def without_headers(tree, folder):
-    """What `make packages` says where there are no headers of libraries, and of programs those in `folder`/path."""
+    """The output of `make packages` without headers of libraries, and with only the programs in `folder`/path."""
     require("unshare", "mount")
     if run("unshare", "-m", "true", status=None).returncode:
         absent("the right to mount a file system")
@@ -89,7 +89,7 @@ def test_packages_that_cannot_be_installed_are_named(tree, tmp_path):
     said = without_headers(tree, tmp_path)
     assert f"could not install them; as root: {command}" in said
     assert (tmp_path / "called").read_text() == "update -q\n"
-    # One who is not root, and cannot become root.
+    # A user who is not root, and cannot become root.
     put_script(tmp_path / "path" / "id", "echo 1000")
     said = without_headers(tree, tmp_path)
     assert f"as root: {command}" in said and "could not" not in said
