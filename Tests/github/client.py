@@ -1,4 +1,4 @@
-"""Starts the stand-in GitHub for a test, and talks to its controls.
+"""Starts the stand-in for GitHub for a test, and talks to its controls.
 
     with GitHub(tmp_path) as github:
         github.make_repository("me/backups")
@@ -17,19 +17,19 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 SERVER = Path(__file__).resolve().parent / "server.py"
-# Long enough for any machine: no test measures it.
+# Long enough for any machine: no test measures time.
 PATIENCE = 300
 
 
 class ControlError(Exception):
-    """The server did not take what a control request says."""
+    """The server refused a control request."""
 
 
 class GitHub:
-    """One running server. `api`, `uploads` and `storage` are the roots that it tells its clients."""
+    """One running server. `api`, `uploads` and `storage` are the root URLs that it gives to clients."""
 
     def __init__(self, root: Path, *arguments: str) -> None:
-        """Starts the server, which keeps everything below `root`; `arguments` go to server.py."""
+        """Starts the server, which stores everything below `root`; `arguments` are passed to server.py."""
         self._process = subprocess.Popen([sys.executable, str(SERVER), "--root", str(root), *arguments],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
@@ -52,7 +52,7 @@ class GitHub:
         self.stop()
 
     def stop(self) -> int:
-        """Ends the server, and returns its exit status."""
+        """Stops the server, and returns its exit status."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -61,7 +61,7 @@ class GitHub:
         return status
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
-        """What a control answers; `path` follows `/_control/`. Raises ControlError."""
+        """Sends a control request and returns the response; `path` follows `/_control/`. Raises ControlError."""
         connection = http.client.HTTPConnection(urlsplit(self.listen["api"]).netloc, timeout=PATIENCE)
         try:
             connection.request(method, f"/_control/{path}", None if body is None else json.dumps(body))
@@ -74,7 +74,7 @@ class GitHub:
         return answer
 
     def make_repository(self, full_name: str, files: Mapping[str, bytes] | None = None, **fields: Any) -> Path:
-        """Makes a repository, empty when there are no files. The path is that of its bare git repository."""
+        """Creates a repository, empty if there are no files. Returns the path of its bare git repository."""
         encoded = {path: base64.b64encode(content).decode() for path, content in (files or {}).items()}
         answer = self.control("POST", "repositories", {"full_name": full_name, "files": encoded, **fields})
         return Path(answer["git_dir"])
@@ -93,18 +93,18 @@ class GitHub:
         self.control("POST", "organizations", {"login": login, "members": members})
 
     def token(self, token: str, *, login: str = "me", **fields: Any) -> str:
-        """Makes `token` good, its kind being that of its prefix, and returns it."""
+        """Makes `token` valid, of the kind that its prefix indicates, and returns it."""
         self.control("POST", "tokens", {"token": token, "login": login, **fields})
         return token
 
     def settings(self, **values: Any) -> dict[str, Any]:
-        """Changes the settings given, and returns all of them."""
+        """Changes these settings, and returns all of them."""
         settings: dict[str, Any] = self.control("POST", "settings", values)
         return settings
 
     def fault(self, method: str = ".*", path: str = "", *, origin: str | None = None, skip: int = 0, times: int = 1,
               **action: Any) -> None:
-        """Something goes wrong with matching requests: `action` is an Action of standin/faults.py."""
+        """Makes matching requests fail: `action` is an Action of standin/faults.py."""
         self.control("POST", "faults", {"method": method, "path": path, "origin": origin, "skip": skip,
                                         "times": times, "action": action})
 
@@ -112,23 +112,23 @@ class GitHub:
         self.control("DELETE", "faults")
 
     def log(self) -> list[dict[str, Any]]:
-        """The requests so far, in the order of arrival."""
+        """The requests so far, in order of arrival."""
         entries: list[dict[str, Any]] = self.control("GET", "log")
         return entries
 
     def reset(self) -> None:
-        """The server as it was when it started."""
+        """Returns the server to its initial state."""
         self.control("POST", "reset")
 
     def clear_log(self) -> None:
         self.control("DELETE", "log")
 
     def record(self, directory: Path | None) -> None:
-        """Keeps the body of every request from now on as a file in `directory`; None ends that."""
+        """Saves the body of every further request as a file in `directory`; None stops that."""
         self.control("POST", "record", {"directory": None if directory is None else str(directory)})
 
     def age(self, full_name: str, seconds: int) -> None:
-        """Makes all assets of a repository so much older."""
+        """Makes all assets of a repository this much older."""
         self.control("POST", "age", {"full_name": full_name, "seconds": seconds})
 
     def state(self, full_name: str) -> dict[str, Any]:
@@ -137,6 +137,6 @@ class GitHub:
         return state
 
     def git(self, full_name: str, *arguments: str) -> bytes:
-        """What git prints in a repository."""
+        """The output of git in a repository."""
         git_dir = self.state(full_name)["git_dir"]
         return subprocess.run(["git", f"--git-dir={git_dir}", *arguments], check=True, stdout=subprocess.PIPE).stdout

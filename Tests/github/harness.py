@@ -1,4 +1,4 @@
-"""What the tests of the stand-in share: a server of their own, and a client that hides nothing."""
+"""Shared by the tests of the stand-in: a server, and a client that hides nothing."""
 
 import base64
 import http.client
@@ -22,7 +22,7 @@ ABSENT = "0123456789abcdef0123456789abcdef01234567"
 @dataclass
 class Answer:
     status: int
-    # By name in lower case.
+    # Names in lower case.
     headers: dict[str, str]
     body: bytes
 
@@ -47,14 +47,14 @@ def base64_of(data: bytes) -> str:
 
 
 class Client:
-    """Asks as one user, over a new connection each time; nothing is followed or tried again."""
+    """Sends requests as one user, over a new connection each time, without redirects or retries."""
 
     def __init__(self, github: GitHub, token: str | None = TOKEN) -> None:
         self.github = github
         self.token = token
 
     def ask(self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """`target` is a path of the API or a whole URL; a body that is not bytes is sent as JSON."""
+        """`target` is a path in the API or a whole URL; a body that is not bytes is sent as JSON."""
         url = target if "://" in target else self.github.api + target
         root, path = urlsplit(url).netloc, url.split("/", 3)[3]
         sent = {"User-Agent": "tests"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
@@ -73,7 +73,7 @@ class Client:
 
 
 class Store(Client):
-    """A client of one repository; targets are relative to it."""
+    """A client for one repository; targets are relative to it."""
 
     def __init__(self, github: GitHub, token: str | None = TOKEN, full_name: str = REPOSITORY) -> None:
         super().__init__(github, token)
@@ -107,7 +107,7 @@ class Store(Client):
         return self.ask("PATCH", f"/git/refs/heads/{branch}", {"sha": sha, **fields})
 
     def add(self, path: str, data: bytes) -> str:
-        """One more file, through blobs, trees, commits and the reference. The SHA is the commit's."""
+        """Adds a file, through blobs, trees, commits and the reference. Returns the commit's SHA."""
         head = self.head
         tree = self.tree(file(path, self.blob(data)), base=head)
         commit = self.commit(tree.json["sha"], head)
@@ -127,7 +127,7 @@ class Store(Client):
 
 
 def file(path: str, sha: str | None) -> dict[str, Any]:
-    """An entry of a request for a tree; without a SHA the path is removed."""
+    """An entry in a request for a tree; without a SHA the path is removed."""
     return {"path": path, "mode": "100644", "type": "blob", "sha": sha}
 
 
@@ -146,7 +146,7 @@ def github(running: GitHub) -> GitHub:
 
 @pytest.fixture
 def empty(github: GitHub) -> Store:
-    """A repository without a commit."""
+    """A repository without commits."""
     github.make_repository(REPOSITORY)
     return Store(github)
 

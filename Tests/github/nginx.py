@@ -48,19 +48,19 @@ TLS_SERVER = """\
 """
 
 def available() -> str | None:
-    """The program; nil where it is not installed. Debian keeps it where PATH may not look."""
+    """The path of nginx, or None if it is not installed. Debian installs it outside of the usual PATH."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at the moment."""
+    """A port that is not in use at the moment."""
     with socket.socket() as probe:
         probe.bind((address, 0))
         return probe.getsockname()[1]
 
 
 class Authority:
-    """A certificate authority made for the occasion, and one certificate for this machine."""
+    """A new certificate authority, and a certificate for this machine."""
 
     def __init__(self, directory: Path, name: str = "An authority for tests") -> None:
         self.certificate = directory / "server.pem"
@@ -83,7 +83,7 @@ class Authority:
 
 
 class Nginx:
-    """Runs while it is used as a context. Ports are chosen when it is made."""
+    """Runs while used as a context manager. The ports are chosen at initialization."""
 
     def __init__(self, work: Path, authority: Authority, http2: bool = True) -> None:
         self.work = work
@@ -96,12 +96,12 @@ class Nginx:
 
     @property
     def urls(self) -> dict[str, str]:
-        """What the stand-in has to announce."""
+        """The URLs that the stand-in gives to clients."""
         hosts = {"api": "localhost", "uploads": "localhost", "storage": "127.0.0.2"}
         return {name: f"https://{host}:{self.ports[name]}" for name, host in hosts.items()}
 
     def start(self, targets: dict[str, str]) -> None:
-        """Serves; `targets` are where the stand-in listens, by name."""
+        """Starts nginx; `targets` are the addresses of the stand-in, by name."""
         servers = [
             TLS_SERVER.format(
                 address="127.0.0.2" if name == "storage" else "127.0.0.1", port=self.ports[name],
@@ -132,7 +132,7 @@ class Nginx:
                 time.sleep(0.02)
 
     def requests(self) -> list[list[str]]:
-        """What was asked: port, protocol, method, address and status of each."""
+        """The requests so far: port, protocol, method, address and status of each."""
         return [line.split() for line in (self.work / "access.log").read_text().splitlines()]
 
     def stop(self) -> None:

@@ -1,10 +1,11 @@
-"""A server of HTTP that plays a script: `python3 scripted.py SCRIPT`, until its parent ends.
+"""An HTTP server that plays a script: `python3 scripted.py SCRIPT`, until its parent exits.
 
-The script is a list in JSON of one step for each request, in their order; the last one goes on. A step is an object:
-`send` (the answer as it is, headers and all, `PORT` replaced), `zeros` (so many zeros, in gzip, after it), `flood` (this again and again until the other side is gone,
-or `times` times), `every` (seconds between those), `wait` (seconds before it answers), `cut` (close after it). With `sip` in
-the first step bodies of requests are read a byte at a time. Prints its port, and then a line of JSON for
-each request: its first line, its headers in lower case and the length of its body.
+The script is a JSON list with one step per request, in order; the last one repeats. A step is an object: `send` (the raw
+response with its headers, in which `PORT` is replaced), `zeros` (followed by this many zeros, in gzip), `flood` (followed
+by this text, repeated until the client is gone, or `times` times), `every` (seconds between these), `wait` (seconds
+before the response), `cut` (close the connection afterwards). With `sip` in the first step, request bodies are read a
+byte at a time. Prints its port, and then a line of JSON for each request: the first line, the headers in lower case and
+the length of the body.
 """
 
 import gzip
@@ -17,14 +18,14 @@ import time
 
 STEPS = json.loads(sys.argv[1])
 for _step in STEPS:
-    # Before anybody waits for it.
+    # Done before a client waits for it.
     _step["body"] = gzip.compress(bytes(_step["zeros"])) if "zeros" in _step else b""
 LOCK = threading.Lock()
 COUNT = 0
 
 
 def receive(stream):
-    """A request's first line, headers and length; None at the end."""
+    """A request's first line, headers and body length; None at the end."""
     first = stream.readline().decode("latin-1").strip()
     if not first:
         return None

@@ -1,6 +1,6 @@
-"""The stand-in GitHub: `python3 server.py --root DIR`, until standard input ends.
+"""The stand-in for GitHub: `python3 server.py --root DIR`, until standard input ends.
 
-Prints one line of JSON: the root of each host as clients are told it, and, under `listen`, as it is.
+Prints one line of JSON: the root URL of each host as given to clients and, under `listen`, the actual one.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from standin.site import Addresses, Site
 
 
 def storage_host() -> Host:
-    """On an address of its own where there is one, so that nobody takes it for the API's host."""
+    """With its own address if possible, so that it cannot be taken for the API's host."""
     try:
         return Host("storage", "127.0.0.2")
     except OSError:
@@ -30,9 +30,9 @@ def main() -> None:
                             help=f"the root of the {name} host that clients are told")
     arguments = parser.parse_args()
     if arguments.root.exists() and any(arguments.root.iterdir()):
-        # Releases and tokens are in memory alone: what another run left would be half of something.
+        # Releases and tokens exist only in memory: files of an earlier run would be incomplete.
         parser.error(f"'{arguments.root}' is not empty")
-    # What git does must not depend on who runs it.
+    # git must not use the user's configuration.
     os.environ |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     hosts = {"api": Host("api", "127.0.0.1"), "uploads": Host("uploads", "127.0.0.1"), "storage": storage_host()}
     listen = {name: host.url for name, host in hosts.items()}

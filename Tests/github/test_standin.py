@@ -1,4 +1,4 @@
-"""The stand-in GitHub: repositories, contents and git data, as the API and as git has them."""
+"""The stand-in for GitHub: repositories, contents and git data, through the API and through git."""
 
 import http.client
 import json
@@ -288,7 +288,7 @@ def test_contents_over_1_mib_come_only_raw(store: Store, size: int, encoding: st
 
 @pytest.mark.parametrize(("size", "status"), [(100 << 20, 200), ((100 << 20) + 1, 403)])
 def test_contents_and_blobs_over_100_mib_do_not_come_at_all(store: Store, size: int, status: int) -> None:
-    # Nobody can send so much in a request: it is pushed.
+    # Too large for a request: it is pushed.
     git_dir = store.github.state(REPOSITORY)["git_dir"]
     sha = subprocess.run(["git", f"--git-dir={git_dir}", "hash-object", "-w", "--stdin"], input=bytes(size),
                          stdout=subprocess.PIPE, check=True).stdout.decode().strip()
@@ -495,7 +495,7 @@ def test_reference_is_created_and_deleted(store: Store) -> None:
     assert store.ask("POST", "/git/refs", {"ref": "heads/a", "sha": head}).status == 422
     assert store.ask("POST", "/git/refs", {"ref": "refs/heads/c", "sha": ABSENT}).refusal == \
         (422, "Object does not exist")
-    # Packed references are deleted as well.
+    # Packed references can be deleted, too.
     store.github.git(REPOSITORY, "pack-refs", "--all")
     assert store.get("/git/ref/heads/a/b").json["object"] == {
         "sha": head, "type": "commit", "url": f"{store.github.api}/repos/{REPOSITORY}/git/commits/{head}"}

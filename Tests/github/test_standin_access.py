@@ -1,4 +1,4 @@
-"""The stand-in GitHub: who may do what, what it costs, and what is not sent twice."""
+"""The stand-in for GitHub: permissions, rate limits, and conditional requests."""
 
 import http.client
 import re
@@ -18,7 +18,7 @@ def with_token(store: Store, token: str, **fields: object) -> Store:
     return Store(store.github, store.github.token(token, **fields))  # type: ignore[arg-type]
 
 
-# Who asks
+# Authentication
 
 
 def test_user_agent_is_needed(store: Store) -> None:
@@ -61,7 +61,7 @@ def test_token_can_end_after_so_many_requests(github: GitHub) -> None:
     assert [client.get("/user").status for _ in range(4)] == [200, 200, 401, 401]
 
 
-# What a token may do
+# Permissions
 
 
 def test_classic_token_shows_its_scopes(store: Store) -> None:
@@ -139,7 +139,7 @@ def test_collaborators_have_roles(store: Store, role: str | None, read: int, wri
     assert role is None or friend.get("").json["permissions"]["push"] is (role == "write")
 
 
-# What it costs
+# Rate limits
 
 
 def test_requests_are_counted_to_the_limit(store: Store) -> None:
@@ -151,7 +151,7 @@ def test_requests_are_counted_to_the_limit(store: Store) -> None:
     assert {answer.headers["x-ratelimit-resource"] for answer in answers} == {"core"}
     assert 990 <= int(answers[2].headers["x-ratelimit-reset"]) - time.time() <= 1001
     assert answers[2].json["message"].startswith("API rate limit exceeded")
-    # Asking about the limit costs nothing, and other tokens have their own.
+    # Requests for the limit are free, and other tokens have their own limit.
     core = Client(store.github, "ghp_worn").get("/rate_limit").json["resources"]["core"]
     assert (core["limit"], core["remaining"]) == (100, 0)
     assert store.get("").status == 200

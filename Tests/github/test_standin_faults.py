@@ -1,4 +1,4 @@
-"""The stand-in GitHub: everything that can be made to go wrong."""
+"""The stand-in for GitHub: all its faults."""
 
 import http.client
 import socket
@@ -16,7 +16,7 @@ BIG = bytes(range(256)) * 4096
 
 
 def broken(store: Store, target: str) -> tuple[bytes, str]:
-    """The body bytes of a GET that does not end well, and how it ends: "reset" or "closed"."""
+    """The body bytes of a GET that is interrupted, and how it ends: "reset" or "closed"."""
     address = urlsplit(store.github.api)
     with socket.create_connection((address.hostname, address.port)) as sock:
         sock.sendall(f"GET /repos/{REPOSITORY}{target} HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n"
@@ -30,7 +30,7 @@ def broken(store: Store, target: str) -> tuple[bytes, str]:
         return received.partition(b"\r\n\r\n")[2], "closed"
 
 
-# Which requests
+# Matching requests
 
 
 def test_fault_meets_what_it_names(store: Store) -> None:
@@ -55,7 +55,7 @@ def test_several_faults_in_one_request_to_the_controls(store: Store) -> None:
     assert [store.get("").status for _ in range(3)] == [500, 501, 200]
 
 
-# Instead of an answer
+# Instead of a response
 
 
 @pytest.mark.parametrize("status", [200, 502])
@@ -102,14 +102,14 @@ def test_request_can_hang_first(store: Store) -> None:
     assert time.monotonic() - begun >= 0.3
 
 
-# On the way
+# During the transfer
 
 
 def test_request_is_reset_while_it_is_sent(store: Store) -> None:
     store.github.fault("POST", reset_request_after=100_000)
     with pytest.raises(ConnectionError):
         store.ask("POST", "/git/blobs", {"content": "x" * 30_000_000})
-    # The log says how much came after the connection is cut.
+    # The log gets the byte count after the connection is reset.
     wait_until(lambda: store.github.log()[-1]["request_bytes"] == 100_000)
     assert store.github.log()[-1]["status"] is None
 
@@ -155,7 +155,7 @@ def test_download_breaks_and_goes_on_from_there(store: Store) -> None:
     assert caught.value.partial + rest.body == BIG
 
 
-# Another writer, and another time
+# Another writer, and earlier states
 
 
 def test_another_writer_commits_just_before(store: Store) -> None:
@@ -225,7 +225,7 @@ def test_secondary_limits_are_kept_when_asked_for(store: Store) -> None:
     assert [answer.status for answer in answers] == [201] * 80 + [403]
     assert "secondary rate limit" in limited(answers[-1])
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-    # Reading costs points alone.
+    # Reading only costs points.
     assert store.get("").status == 200
 
 

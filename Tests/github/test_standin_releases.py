@@ -1,4 +1,4 @@
-"""The stand-in GitHub: releases, their assets, and the two other hosts."""
+"""The stand-in for GitHub: releases, their assets, and the two other hosts."""
 
 import hashlib
 import http.client
@@ -22,7 +22,7 @@ def errors(answer: Answer) -> list[dict[str, Any]]:
 
 
 def download(store: Store, asset: dict[str, Any], **headers: str) -> Answer:
-    """As a client has to: the second request without the token."""
+    """As a client must: the second request is sent without the token."""
     first = store.get(asset["url"], OCTETS | headers)
     assert first.status == 302
     return Client(store.github, None).get(first.headers["location"], headers)
@@ -50,7 +50,7 @@ def test_release_makes_its_tag_at_the_target(store: Store) -> None:
     store.add("two", b"2")
     store.release("at-commit", target_commitish=first)
     assert store.github.git(REPOSITORY, "rev-parse", "at-commit").decode().strip() == first
-    # A tag that exists stays where it is.
+    # An existing tag is not moved.
     store.ask("DELETE", f"/releases/{store.get('/releases/tags/at-commit').json['id']}")
     store.release("at-commit", target_commitish="main")
     assert store.github.git(REPOSITORY, "rev-parse", "at-commit").decode().strip() == first

@@ -7,7 +7,7 @@ import threading
 
 
 class Tunnel:
-    """Runs while it is used as a context, and keeps what it was asked, byte by byte."""
+    """Runs while used as a context manager, and stores the head of each request, byte for byte."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -1,1 +1,1 @@
-"""A GitHub that tests can reach: REST answers over real bare git repositories."""
+"""A stand-in for GitHub: a REST API over real bare git repositories."""

@@ -1,4 +1,4 @@
-"""Tokens, what they may do, and how much of it."""
+"""Tokens, their permissions, and their limits."""
 
 import math
 import threading
@@ -15,14 +15,14 @@ from .settings import Settings
 HOUR, MINUTE = 3600.0, 60.0
 ANONYMOUS_LIMIT = 60
 ROLES = {"read": 1, "write": 2, "admin": 3}
-# The kind of token that a prefix stands for; the first that fits.
+# The kind of token by its prefix; the first match counts.
 PREFIXES = {"github_pat_": "fine-grained", "ghp_": "classic", "gho_": "oauth", "ghu_": "user-to-server",
             "ghs_": "installation"}
 
 
 @dataclass
 class Bucket:
-    """The primary rate limit: so many requests an hour."""
+    """The primary rate limit: requests per hour."""
 
     limit: int
     remaining: int
@@ -47,7 +47,7 @@ class Bucket:
 
 
 class Secondary:
-    """The limits against abuse, of one token: points and content a minute, content an hour, requests at once."""
+    """The secondary limits of a token: points and content per minute, content per hour, concurrent requests."""
 
     def __init__(self) -> None:
         self.points: deque[tuple[float, int]] = deque()
@@ -55,7 +55,7 @@ class Secondary:
         self.running = 0
 
     def wait(self, creates: bool, cost: int, settings: Settings) -> float | None:
-        """How many seconds too early this request is; None when it may go on, and then it is counted."""
+        """How many seconds too early this request is; None if it is allowed, and then it is counted."""
         now = time.monotonic()
         while self.points and self.points[0][0] <= now - MINUTE:
             self.points.popleft()
@@ -84,12 +84,12 @@ class Token:
     scopes: list[str] | None
     # Fine-grained permissions: "read" or "write" by name.
     permissions: dict[str, str]
-    # Full names in lower case that a fine-grained token is for; None is all.
+    # The repositories of a fine-grained token, full names in lower case; None for all.
     repositories: set[str] | None
     bucket: Bucket
     # Seconds since 1970.
     expires: float | None = None
-    # Requests after which the token is no longer known.
+    # Requests after which the token becomes invalid.
     uses_left: int | None = None
     secondary: Secondary = field(default_factory=Secondary)
 
@@ -123,14 +123,14 @@ class Token:
 
 
 class Accounts:
-    """Who exists, which tokens are theirs, and what these may do to a repository."""
+    """The users, their tokens, and what these may do with a repository."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lock = threading.RLock()
         self._tokens: dict[str, Token] = {}
         self._numbers: dict[str, int] = {}
-        # The logins that belong to an organization.
+        # The logins that are organizations.
         self._organizations: dict[str, set[str]] = {}
         self.anonymous = Token("", "anonymous", None, {}, None, Bucket.full(ANONYMOUS_LIMIT))
 
@@ -152,7 +152,7 @@ class Accounts:
             return self._numbers.setdefault(login.lower(), 1000 + len(self._numbers))
 
     def identify(self, authorization: str | None) -> Token:
-        """The token of an Authorization header. Raises 401 for one that is not, or no longer, good."""
+        """The token in an Authorization header. Raises 401 if it is invalid."""
         if authorization is None:
             return self.anonymous
         scheme, _, value = authorization.partition(" ")
@@ -171,7 +171,7 @@ class Accounts:
         return token
 
     def charge(self, token: Token) -> None:
-        """Counts a request against the primary limit. Raises 403 when nothing is left of it."""
+        """Counts a request against the primary limit. Raises 403 if the limit is reached."""
         with self.lock:
             token.bucket.renew()
             if token.bucket.remaining <= 0:
@@ -183,7 +183,7 @@ class Accounts:
             token.bucket.remaining = min(token.bucket.limit, token.bucket.remaining + 1)
 
     def enter(self, token: Token, *, creates: bool, cost: int) -> None:
-        """Begins a request, as the secondary limits see it; `leave` ends it. Raises 403 when it goes over one."""
+        """Starts a request for the secondary limits; `leave` ends it. Raises 403 if it exceeds one."""
         with self.lock:
             wait = token.secondary.wait(creates, cost, self.settings) if self.settings.secondary_limits else None
             if wait is not None:
@@ -195,7 +195,7 @@ class Accounts:
             token.secondary.running -= 1
 
     def role(self, token: Token, repository: Repository) -> int:
-        """What the token's user may do: 0 nothing, else the number of a role in ROLES."""
+        """The role of the token's user: 0 for none, or else the number of a role in ROLES."""
         login = token.login.lower()
         if not login:
             return 0 if repository.private else ROLES["read"]
@@ -205,7 +205,7 @@ class Accounts:
         return given or (0 if repository.private else ROLES["read"])
 
     def sees(self, token: Token, repository: Repository) -> bool:
-        """Whether the repository exists, for this token."""
+        """Whether the repository exists for this token."""
         if not repository.private:
             return True
         if not self.role(token, repository):
@@ -215,7 +215,7 @@ class Accounts:
         return token.repositories is None or repository.full_name.lower() in token.repositories
 
     def require(self, token: Token, repository: Repository, permission: str, level: str) -> None:
-        """Raises the refusal that GitHub has for a token that lacks `level` of `permission`."""
+        """Raises the error that GitHub returns to a token without `level` of `permission`."""
         role = self.role(token, repository)
         if token.scopes is not None:
             enough = "repo" in token.scopes or "public_repo" in token.scopes and not repository.private
@@ -226,7 +226,7 @@ class Accounts:
                 raise Refusal(401, "Requires authentication")
         else:
             chosen = token.repositories is None or repository.full_name.lower() in token.repositories
-            # Whoever may do anything to a repository may see what it is.
+            # Any selected repository gives read access to its metadata.
             given = token.permissions.get(permission, "read" if permission == "metadata" else "none") if chosen else ""
             enough = given in ("write", level) or level == "read" and not repository.private
             if not enough or level == "write" and role < ROLES["write"]:

@@ -1,4 +1,4 @@
-"""The contents API: files by path, one commit for each that changes."""
+"""The contents API: files by path, one commit for each change."""
 
 import binascii
 from typing import Any
@@ -11,14 +11,14 @@ from .routes import RAW, Call, route
 from .wire import Response
 
 OBJECT = "application/vnd.github.object+json"
-# Up to this size a file comes as JSON, up to the other it comes raw.
+# Files up to the first size are sent as JSON, up to the second one raw.
 JSON_SIZE, RAW_SIZE = 1 << 20, 100 << 20
 DIRECTORY_LIMIT = 1000
 WEB_FLOW = ("GitHub", "noreply@github.com")
 
 
 def path_of(text: str, what: str = "path") -> list[bytes]:
-    """The components of a path. Raises 422 for one that git would not take."""
+    """The components of a path. Raises 422 for a path that git would refuse."""
     if text.startswith("/"):
         raise Refusal(422, f"{what} cannot start with a slash")
     parts = text.encode(errors="surrogateescape").split(b"/")
@@ -35,7 +35,7 @@ def too_large() -> Refusal:
 
 
 def too_large_to_store(call: Call, size: int) -> None:
-    """Raises 422 for a file that GitHub takes only in a push."""
+    """Raises 422 for a file that GitHub accepts only in a push."""
     if size > call.site.settings.blob_limit:
         message = ("Sorry, your input was too large to process. Consider creating the blob in a local clone of the "
                    "repository and then pushing it to GitHub.")
@@ -43,7 +43,7 @@ def too_large_to_store(call: Call, size: int) -> None:
 
 
 def decoded(text: str) -> bytes:
-    """The bytes of base64, which may be broken into lines."""
+    """Decodes base64, which may contain line breaks."""
     try:
         return binascii.a2b_base64(text.replace("\r", "").replace("\n", ""), strict_mode=True)
     except ValueError:
@@ -85,7 +85,7 @@ def put(call: Call, text: str) -> Response:
             old = repository.objects.find(repository.objects.commit(head).tree, path) if head else None
         except MissingObject:
             old = None
-        # GitHub takes no notice of the SHA that is given for a file that is not there.
+        # GitHub ignores the SHA if the file does not exist.
         if old:
             _check_old(text, old, body.get("sha"))
         mode = old.mode if old and old.mode != LINK_MODE else 0o100644
@@ -148,7 +148,7 @@ def _file(call: Call, path: bytes, entry: Entry, ref: str) -> Response:
 
 
 def _branch(call: Call, body: dict[str, Any]) -> tuple[str, str | None]:
-    """The branch to commit to and its head, which an empty repository has not."""
+    """The branch to commit to and its head, which is None in an empty repository."""
     repository = call.repository
     branch = str(body.get("branch") or repository.default_branch).removeprefix("refs/heads/")
     head = repository.branch(branch)

@@ -1,4 +1,4 @@
-"""How a test makes repositories and tokens, sets what goes wrong, and sees what was asked."""
+"""How a test creates repositories and tokens, sets faults, and reads the log."""
 
 import base64
 import json
@@ -15,11 +15,11 @@ LIMIT = 1 << 30
 
 
 class Unknown(Exception):
-    """The request names something that is not there."""
+    """The request names something that does not exist."""
 
 
 def answer(site: Site, request: Request) -> Response:
-    """200 with what was asked for, 400 for a request that makes no sense, 404 for what does not exist."""
+    """200 with the result, 400 for a malformed request, 404 for something that does not exist."""
     handler = HANDLERS.get((request.method, request.path.removeprefix("/_control/")))
     body = request.body.read(LIMIT)
     if handler is None:
@@ -130,7 +130,7 @@ def _reset(site: Site, _: Any, __: dict[str, str]) -> Any:
 
 
 def _age(site: Site, fields: Any, _: dict[str, str]) -> Any:
-    """Makes all assets of a repository so many seconds older."""
+    """Makes all assets of a repository this many seconds older."""
     repository = _repository(site, fields["full_name"])
     with repository.lock:
         for release in repository.releases.values():

@@ -1,4 +1,4 @@
-"""What goes wrong, on demand: the next requests that match are refused, cut, delayed or lied to."""
+"""Faults on demand: the next matching requests are refused, interrupted, delayed or answered falsely."""
 
 import dataclasses
 import re
@@ -15,38 +15,38 @@ HTML = "<!DOCTYPE html>\n<html><head><title>{0}</title></head><body><h1>{0}</h1>
 
 @dataclass
 class Action:
-    """One way to go wrong. Several fields together are several ways at once."""
+    """One fault. Several fields take effect together."""
 
-    # An answer instead of the real one; `html` makes its body a page.
+    # A response instead of the real one; `html` makes its body a page.
     status: int | None = None
     body: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     html: bool = False
-    # The work is done first, and its answer lost. Also for `close_before_response` and `redirect`.
+    # The request takes effect, but its response is lost. Also for `close_before_response` and `redirect`.
     after_effect: bool = False
     # Body bytes after which the connection is reset while receiving, or while sending.
     reset_request_after: int | None = None
     reset_response_after: int | None = None
-    # Body bytes after which the connection is closed as if the answer were complete.
+    # Body bytes after which the connection is closed as if the response were complete.
     truncate_response_after: int | None = None
-    # Bytes a second of the body, for its first `for_bytes`, or all of it.
+    # Bytes per second of the body, for its first `for_bytes`, or all of it.
     drip: float | None = None
     for_bytes: int | None = None
-    # Seconds before the request is handled.
+    # Seconds to wait before the request is handled.
     hang: float | None = None
     redirect: int | None = None
     location: str | None = None
-    # The byte of the body in which a bit is flipped; from the end when negative.
+    # The byte of the body in which a bit is flipped; from the end if negative.
     corrupt_response: int | None = None
-    # A commit, or {"previous": k}: reads find branches as they were then.
+    # A commit, or {"previous": k}: reads see branches as they were then.
     serve_commit: str | dict[str, int] | None = None
     # "primary", "secondary" or "secondary-no-header", with `status` 403 or 429.
     rate_limit: str | None = None
     retry_after: int | None = None
     reset_in: float | None = None
-    # Commits that another writer makes just before.
+    # The number of commits that another writer makes just before.
     move_branch: int = 0
-    # An upload leaves an asset in state "starter", and is answered 502.
+    # An upload leaves an asset in state "starter", and returns 502.
     starter: bool = False
     close_before_response: bool = False
 
@@ -67,7 +67,7 @@ class Action:
             self.status is not None and self.rate_limit is None
 
     def answer(self) -> Response:
-        """What is answered in place of the real answer."""
+        """The response instead of the real one."""
         if self.close_before_response:
             return Response(0, delivery=Delivery(silent=True))
         if self.redirect is not None:
@@ -89,7 +89,7 @@ class Action:
                         self.corrupt_response)
 
     def around(self, proceed: Callable[[], Response], drain: Callable[[], None]) -> Response:
-        """The answer to a request: the real one, which `proceed` gives, with everything that goes wrong."""
+        """The response to a request: the real one, which `proceed` returns, with the fault applied."""
         if self.hang:
             time.sleep(self.hang)
         if self.replaces_answer and not self.after_effect and not self.starter:
@@ -105,13 +105,13 @@ class Action:
 
 @dataclass
 class Fault:
-    """An action, and the requests that meet it."""
+    """An action, and the requests that it applies to."""
 
     action: Action
     method: re.Pattern[str]
     path: re.Pattern[str]
     origin: str | None
-    # Matching requests let through first, and how many are met then (-1: all).
+    # How many matching requests pass first, and how many then fail (-1: all).
     skip: int
     times: int
 
@@ -129,7 +129,7 @@ class Fault:
 
 
 class Faults:
-    """A request meets the first fault that matches it and is not used up; those after it do not count it."""
+    """A request meets the first fault that matches and is not used up; later ones do not count it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

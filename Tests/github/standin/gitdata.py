@@ -14,7 +14,7 @@ from .routes import RAW, Call, route
 from .wire import Response
 
 TREE_ENTRIES, TREE_BYTES = 100_000, 7 << 20
-# A tree entry's JSON without its path: what counts against TREE_BYTES.
+# The size of a tree entry's JSON without its path, for TREE_BYTES.
 ENTRY_BYTES = 120
 
 
@@ -94,7 +94,7 @@ def get_tree(call: Call, name: str) -> Response:
         if commit is None:
             raise missing()
         sha = objects.commit(commit).tree
-    # Any value asks for it, "0" and "false" included.
+    # Any value turns it on, including "0" and "false".
     entries = objects.walk(sha) if "recursive" in call.query else objects.tree(sha).items()
     return _tree(call, sha, entries, 200)
 
@@ -197,7 +197,7 @@ def delete_reference(call: Call, name: str) -> Response:
 
 
 def _add_change(call: Call, changes: Changes, fields: Any) -> None:
-    """Puts one entry of a request for a tree where it belongs among the changes."""
+    """Adds one entry of a request for a tree to the changes."""
     if not isinstance(fields, dict) or not isinstance(fields.get("path"), str):
         raise Refusal(422, "Must supply a valid tree.path")
     *folders, name = path_of(fields["path"], "tree.path")

@@ -1,4 +1,4 @@
-"""The hosts: listening sockets, a thread for each connection."""
+"""The hosts: listening sockets, with a thread for each connection."""
 
 import itertools
 import socket
@@ -15,7 +15,7 @@ _connections = itertools.count(1)
 
 
 class Host:
-    """One origin: an address, and what answers there."""
+    """One origin: an address, and the handler of its requests."""
 
     def __init__(self, origin: str, address: str) -> None:
         self.origin = origin
@@ -24,7 +24,7 @@ class Host:
         self.url = f"http://{host}:{port}"
 
     def start(self, site: Site) -> None:
-        """Accepts connections from now on, in threads that end with the process."""
+        """Starts to accept connections, in threads that end with the process."""
         threading.Thread(target=self._accept, args=(site,), daemon=True).start()
 
     def _accept(self, site: Site) -> None:
@@ -39,7 +39,7 @@ class Host:
             while connection.usable and (head := connection.read_head()):
                 self._exchange(site, connection, head)
         except ConnectionLost:
-            # There is nobody left to tell.
+            # The client is gone.
             return
         except BadRequest as error:
             self._refuse(connection, error)
@@ -65,7 +65,7 @@ class Host:
             silent = response.delivery is not None and response.delivery.silent
             entry["status"] = None if silent else response.status
             entry["request_bytes"] = request.body.received
-            # Before it is so: whoever has the whole answer may read the log at once.
+            # Set before sending: a client that has the whole response may read the log at once.
             entry["response_bytes"] = 0 if silent or request.method == "HEAD" else response.length
             keep_alive = request.keep_alive and not request.body.refused
             entry["response_bytes"] = response.send(connection, request, keep_alive)

@@ -1,4 +1,4 @@
-"""What was asked, and what was answered."""
+"""Requests and their responses."""
 
 import hashlib
 import itertools
@@ -13,7 +13,7 @@ HEADERS = ("accept", "user-agent", "if-none-match", "range", "x-github-api-versi
 
 
 class Log:
-    """One entry a request, in the order of arrival. An entry without a status has had no answer (yet)."""
+    """One entry per request, in order of arrival. An entry without a status has no response (yet)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Log:
         return entry
 
     def recording(self, entry: dict[str, Any]) -> BinaryIO | None:
-        """The file that keeps the body of a request; the caller closes it."""
+        """The file for the body of a request; the caller closes it."""
         directory = self._directory
         return open(directory / f"{entry['n']:06}", "wb") if directory else None
 

@@ -1,4 +1,4 @@
-"""Git objects, written loose and read from wherever git keeps them."""
+"""Git objects, written loose and read from wherever git stores them."""
 
 import hashlib
 import os
@@ -18,24 +18,24 @@ SHA = re.compile(r"[0-9a-f]{40}")
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 TREE_MODE, LINK_MODE, COMMIT_MODE = 0o040000, 0o120000, 0o160000
 MODES = {"100644": 0o100644, "100755": 0o100755, "040000": TREE_MODE, "120000": LINK_MODE, "160000": COMMIT_MODE}
-# Trees and commits are read again and again, and are small; this many are kept.
+# Trees and commits are small and read repeatedly; this many are cached.
 CACHED = 4096
-# Objects over this size are stored without compression: archives would not get smaller.
+# Larger objects are stored uncompressed: archives cannot be compressed.
 COMPRESSED = 1 << 16
 PIECE = 1 << 20
 
 
 class MissingObject(Exception):
-    """No object has that name, or it is of another kind."""
+    """There is no such object, or it is of another kind."""
 
 
 class EmptyChange(Exception):
-    """A path to be removed is not there."""
+    """A path to be removed does not exist."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a tree says of one name."""
+    """A tree's entry for one name."""
 
     mode: int
     sha: str
@@ -46,7 +46,7 @@ class Entry:
 
 
 Tree = Mapping[bytes, Entry]
-# What is to become of the names in a directory: an entry, nothing (None: removed), or changes further down.
+# Changes to the names in a directory: an entry, None to remove it, or changes in a subdirectory.
 Changes = dict[bytes, Union[Entry, None, "Changes"]]
 
 
@@ -60,7 +60,7 @@ class Person:
 
     @classmethod
     def at(cls, name: str, email: str, date: str | None, now: int) -> "Person":
-        """Raises ValueError when `date` is not ISO 8601."""
+        """Raises ValueError if `date` is not ISO 8601."""
         if date is None:
             return cls(name, email, now)
         moment = datetime.fromisoformat(date)
@@ -115,14 +115,14 @@ class Commit:
 
 
 class ObjectStore:
-    """The objects of one bare repository. Any number of threads may use it."""
+    """The objects of a bare repository. Safe for use by several threads."""
 
     def __init__(self, git_dir: Path) -> None:
         self.git_dir = git_dir
-        # Bytes written so far: what GitHub calls the size of a repository, near enough.
+        # Bytes written so far, which is approximately what GitHub calls the size of a repository.
         self.bytes_written = 0
         self._cache: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        # The kind and size of what was written here.
+        # The kind and size of objects that were written here.
         self._heads: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
@@ -164,7 +164,7 @@ class ObjectStore:
         return found
 
     def kind(self, sha: str) -> str | None:
-        """The kind of an object, None when there is none."""
+        """The kind of an object, or None if it does not exist."""
         head = self._head(sha)
         return head[0] if head else None
 
@@ -200,11 +200,11 @@ class ObjectStore:
             for name, entry in sorted(entries.items(), key=order)))
 
     def change_tree(self, base: str | None, changes: Changes) -> str:
-        """The tree that `changes` make of `base`. Directories left empty are gone; raises EmptyChange."""
+        """Applies `changes` to the tree `base`; returns the new tree, without empty directories. Raises EmptyChange."""
         return self._change(base, changes) or self.write_tree({})
 
     def find(self, tree: str, path: Iterable[bytes]) -> Entry:
-        """What `tree` has under a path. Raises MissingObject."""
+        """The entry at a path in `tree`. Raises MissingObject."""
         entry = Entry(TREE_MODE, tree)
         for name in path:
             if entry.mode != TREE_MODE:
@@ -216,7 +216,7 @@ class ObjectStore:
         return entry
 
     def walk(self, tree: str, prefix: bytes = b"") -> Iterable[tuple[bytes, Entry]]:
-        """Every entry below `tree`, directories before what they hold."""
+        """Every entry below `tree`, directories before their content."""
         for name, entry in self.tree(tree).items():
             yield prefix + name, entry
             if entry.mode == TREE_MODE:
@@ -299,6 +299,6 @@ class ObjectStore:
         return head.split(b" ")[1].decode(), data[:-1]
 
     def _ask(self, mode: str, sha: str) -> bytes:
-        """Asks git itself: packs come from pushes and `git gc` alone, so this is rare."""
+        """Runs git itself: only pushes and `git gc` make packs, so this is rare."""
         return subprocess.run(["git", f"--git-dir={self.git_dir}", "cat-file", mode], input=sha.encode() + b"\n",
                               stdout=subprocess.PIPE, check=True).stdout

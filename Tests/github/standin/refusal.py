@@ -1,4 +1,4 @@
-"""What GitHub says when it does not do what was asked."""
+"""GitHub's error responses."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ DOCS = "https://docs.github.com/rest"
 
 
 class Refusal(Exception):
-    """An error answer, raised from wherever it is found out."""
+    """An error response, raised wherever the error is found."""
 
     def __init__(self, status: int, message: str, errors: list[dict[str, Any]] | None = None, *, docs: str = DOCS,
                  headers: dict[str, str] | None = None) -> None:
@@ -32,7 +32,7 @@ def missing() -> Refusal:
 
 
 def invalid(resource: str, code: str, field: str, message: str | None = None) -> Refusal:
-    """422 with the list of errors that GitHub gives for a field it will not take."""
+    """422 with a list of errors, as GitHub returns it for an invalid field."""
     error = {"resource": resource, "code": code, "field": field}
     if message is not None:
         error["message"] = message

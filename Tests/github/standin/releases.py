@@ -17,7 +17,7 @@ OCTETS = "application/octet-stream"
 
 
 def stored_name(name: str) -> str:
-    """An asset's name as GitHub keeps it: what is not plain becomes a dot, and none stands at an end."""
+    """An asset's name as GitHub stores it: other characters become a dot, and there is no dot at either end."""
     plain = re.sub(r"[^A-Za-z0-9_@+-]+", ".", name).rstrip(".")
     return f"default{plain}" if plain.startswith(".") else plain
 
@@ -86,7 +86,7 @@ def update(call: Call, number: str) -> Response:
 
 @route("DELETE", r"/releases/(\d+)")
 def delete(call: Call, number: str) -> Response:
-    """The tag stays, as it does at GitHub."""
+    """Keeps the tag, as GitHub does."""
     with call.repository.lock:
         release = _release(call, number)
         del call.repository.releases[release.id]
@@ -183,7 +183,7 @@ def delete_asset(call: Call, number: str) -> Response:
 
 
 def _publish(call: Call, release: Release) -> None:
-    """Makes the release public, and its tag unless that exists. The caller holds the lock."""
+    """Publishes the release, and creates its tag unless that exists. The caller holds the lock."""
     repository = call.repository
     if any(other is not release and other.tag == release.tag and not other.draft
            for other in repository.releases.values()):
@@ -198,7 +198,7 @@ def _publish(call: Call, release: Release) -> None:
 
 
 def _receive(call: Call, asset: Asset) -> str:
-    """Writes the body to the asset's file. The digest is GitHub's: `sha256:` and hex."""
+    """Writes the body to the asset's file. Returns the digest in GitHub's format: `sha256:` and hex."""
     digest = hashlib.sha256()
     try:
         with asset.path.open("wb") as file:

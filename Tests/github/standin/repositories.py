@@ -14,7 +14,7 @@ from .site import NameTaken
 from .wire import Response
 
 FILES_PER_COMMIT = 300
-# A file's patch is left out when it is longer than this.
+# Longer patches of a file are omitted.
 PATCH_BYTES = 100_000
 STATUS = {"A": "added", "M": "modified", "D": "removed", "R": "renamed", "T": "changed"}
 
@@ -106,7 +106,7 @@ def commits(call: Call) -> Response:
 
 
 def _at(call: Call, tree: str, path: str) -> str | None:
-    """What a tree has under a path; None for nothing."""
+    """The object at a path in a tree, or None."""
     try:
         return call.repository.objects.find(tree, path.encode().split(b"/")).sha
     except MissingObject:
@@ -131,7 +131,7 @@ def commit(call: Call, name: str) -> Response:
 
 
 def changed_files(repository: Repository, sha: str) -> list[dict[str, Any]]:
-    """What a commit changed against its first parent, as git tells it, with the patches."""
+    """The changes of a commit against its first parent, as reported by git, with patches."""
     def diff(*options: str) -> bytes:
         return subprocess.run(["git", f"--git-dir={repository.git_dir}", "diff-tree", "-r", "-M", "--root", "-m",
                                "--first-parent", "--no-commit-id", *options, sha], check=True,

@@ -1,4 +1,4 @@
-"""A repository as GitHub has it: a bare git repository, its references and its releases."""
+"""A repository as on GitHub: a bare git repository, its references and its releases."""
 
 import os
 import re
@@ -15,16 +15,16 @@ BAD_REFERENCE = re.compile(r"[\0-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|
 
 
 class ReferenceClash(Exception):
-    """A reference would be a directory of another, or inside one."""
+    """A reference is a prefix of another one, as directory and file."""
 
 
 def valid_reference(name: str) -> bool:
-    """Whether git takes `name`, a full one such as `refs/heads/main`."""
+    """Whether git accepts `name`, a full name such as `refs/heads/main`."""
     return name.startswith("refs/") and name.count("/") >= 2 and not BAD_REFERENCE.search(name)
 
 
 def changes_for(path: list[bytes], change: Entry | None) -> Changes:
-    """The change of one path, as ObjectStore.change_tree takes it."""
+    """The change of one path, in the form that ObjectStore.change_tree takes."""
     result: Changes = {path[-1]: change}
     for name in reversed(path[:-1]):
         result = {name: result}
@@ -63,7 +63,7 @@ class Release:
 
 
 class References:
-    """The references of a bare repository, as files, so that git sees them at once."""
+    """The references of a bare repository, as files, so that git sees them immediately."""
 
     def __init__(self, git_dir: Path) -> None:
         self.git_dir = git_dir
@@ -88,12 +88,12 @@ class References:
             raise ReferenceClash from error
 
     def delete(self, name: str) -> None:
-        """Through git, which may have to write packed-refs anew."""
+        """Uses git, which may have to rewrite packed-refs."""
         subprocess.run(["git", f"--git-dir={self.git_dir}", "update-ref", "-d", name], check=True,
                        stderr=subprocess.DEVNULL)
 
     def all(self, prefix: str) -> dict[str, str]:
-        """Every reference whose name begins with `prefix`, sorted."""
+        """Every reference whose name starts with `prefix`, sorted."""
         found = self._packed()
         for place in (self.git_dir / "refs").rglob("*"):
             if place.is_file():
@@ -109,7 +109,7 @@ class References:
 
 
 class Repository:
-    """Whoever changes references or releases holds `lock`; objects need none."""
+    """A change to references or releases requires holding `lock`; objects do not."""
 
     def __init__(self, number: int, full_name: str, git_dir: Path, *, private: bool, default_branch: str,
                  description: str | None) -> None:
@@ -147,7 +147,7 @@ class Repository:
         return self.references.get(f"refs/heads/{name}")
 
     def ancestor(self, sha: str, generations: int) -> str:
-        """The commit so many first parents back, or the first of all."""
+        """The commit this many first parents back, or the first commit."""
         for _ in range(generations):
             parents = self.objects.commit(sha).parents
             if not parents:
@@ -168,7 +168,7 @@ class Repository:
         return None
 
     def commit_changes(self, branch: str, changes: Changes, message: str, author: Person, committer: Person) -> str:
-        """One more commit on `branch`, which is made when it is missing. The caller holds the lock."""
+        """Adds a commit to `branch`, which is created if it is missing. The caller holds the lock."""
         head = self.branch(branch)
         base = self.objects.commit(head).tree if head else None
         tree = self.objects.change_tree(base, changes)
@@ -179,7 +179,7 @@ class Repository:
         return sha
 
     def move_by_other(self, commits: int) -> None:
-        """What another writer does meanwhile: commits to a file nobody else uses."""
+        """Simulates another writer: commits to a file that nothing else uses."""
         with self.lock:
             for _ in range(commits):
                 text = f"{time.time_ns()}\n".encode()

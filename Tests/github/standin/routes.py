@@ -1,4 +1,4 @@
-"""From a method and a path to the function that answers."""
+"""From a method and a path to the function that handles it."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from .repository import Repository
 from .site import Site
 from .wire import Request, Response
 
-# A request's JSON: a blob of 100 MiB in base64, and what is around it.
+# The limit for a request's JSON: a blob of 100 MiB in base64, and its surroundings.
 JSON_LIMIT = 140 << 20
 PER_PAGE, PER_PAGE_LIMIT = 30, 100
 RAW = ("application/vnd.github.raw", "application/vnd.github.raw+json", "application/vnd.github.v3.raw")
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Call:
-    """One request on its way through the API: who asks, of which repository."""
+    """One request to the API: who makes it, and for which repository."""
 
     site: Site
     request: Request
@@ -63,7 +63,7 @@ class Call:
         return value
 
     def head(self, branch: str) -> str | None:
-        """The commit a branch is at; for a read under the fault `serve_commit`, the one it was at."""
+        """The head of a branch; for a read with the fault `serve_commit`, an earlier one."""
         repository = self.repository
         sha = repository.branch(branch)
         older = self.action.serve_commit if self.action and self.request.reads else None
@@ -76,7 +76,7 @@ class Call:
         return self.head(name.removeprefix("refs/").removeprefix("heads/")) or self.repository.resolve(name)
 
     def person(self, fields: Any, otherwise: Person | None = None) -> Person:
-        """The author or committer that a request gives, else `otherwise`, else the token's user."""
+        """The author or committer in a request, or else `otherwise`, or else the token's user."""
         now = int(time.time())
         if fields is None:
             login = self.token.login
@@ -93,7 +93,7 @@ class Call:
             raise Refusal(422, "Invalid request.\n\nThe date is not a valid ISO 8601 timestamp.") from None
 
     def page(self, items: list[Item]) -> tuple[list[Item], dict[str, str]]:
-        """One page of a list, and the Link header that leads to the others."""
+        """One page of a list, and the Link header for the others."""
         def number(name: str, default: int) -> int:
             text = self.query.get(name, "")
             return int(text) if text.isascii() and text.isdigit() and int(text) else default
@@ -118,17 +118,17 @@ class Route:
     method: str
     pattern: re.Pattern[str]
     handler: Handler
-    # What a fine-grained token needs, and how GitHub writes that in a header.
+    # The permission that a fine-grained token needs, and how GitHub writes it in a header.
     permission: str
     level: str
     accepted: str
-    # Answers 409 while the repository has no commit.
+    # Returns 409 if the repository has no commit.
     needs_commit: bool
     origin: str
 
 
 ROUTES: list[Route] = []
-# Routes that belong to no repository.
+# Routes outside of repositories.
 TOP: list[Route] = []
 
 
@@ -145,7 +145,7 @@ def route(method: str, pattern: str, permission: str = "contents", *, needs_comm
 
 
 def top(method: str, pattern: str, accepted: str = "") -> Callable[[Handler], Handler]:
-    """Registers a handler for a whole path. It sees to permissions itself."""
+    """Registers a handler for a whole path. The handler checks permissions itself."""
     def register(handler: Handler) -> Handler:
         TOP.append(Route(method, re.compile(pattern), handler, "", "", accepted, False, "api"))
         return handler
@@ -153,7 +153,7 @@ def top(method: str, pattern: str, accepted: str = "") -> Callable[[Handler], Ha
 
 
 def find(routes: list[Route], request: Request, path: str) -> tuple[Route, tuple[str, ...]]:
-    """The route for a request, and what the path says in its places, decoded. Raises 404."""
+    """The route of a request, and the decoded groups of the path. Raises 404."""
     method = "GET" if request.method == "HEAD" else request.method
     for candidate in routes:
         if candidate.method == method and candidate.origin == request.origin and \
@@ -163,7 +163,7 @@ def find(routes: list[Route], request: Request, path: str) -> tuple[Route, tuple
 
 
 def locate(call: Call) -> tuple[Repository, str] | Response:
-    """The repository of a path and the rest of it, or where a renamed one is now. Raises 404."""
+    """The repository in a path and the rest of the path, or a redirect if it was renamed. Raises 404."""
     site, request = call.site, call.request
     by_name = re.fullmatch(r"/repos/([^/]+)/([^/]+)(/.*)?", request.path)
     by_number = re.fullmatch(r"/repositories/(\d+)(/.*)?", request.path)

@@ -1,4 +1,4 @@
-"""A request from its head to its answer: identity, limits, routes, conditional answers."""
+"""A request from its head to its response: identity, limits, routes, conditional requests."""
 
 import hashlib
 import itertools
@@ -18,13 +18,13 @@ from .wire import FileSlice, Request, Response
 API_VERSION = "2022-11-28"
 NO_AGENT = ("Request forbidden by administrative rules. Please make sure your request has a User-Agent header "
             "(https://docs.github.com/rest/overview/resources-in-the-rest-api#user-agent-required).\n")
-# The modules whose routes are served: importing them registers these.
+# The modules whose routes are served; they register them on import.
 SERVED = (contents, gitdata, releases, repositories)
 _request_numbers = itertools.count(1)
 
 
 def answer(site: Site, request: Request, entry: dict[str, Any]) -> Response:
-    """The answer to a request that is in the log as `entry`, with every fault that meets it."""
+    """The response to a request, logged as `entry`, with the faults that apply to it."""
     action = site.faults.take(request) or Action()
     request.body.reset_after = action.reset_request_after
     request.body.record = site.log.recording(entry)
@@ -44,7 +44,7 @@ def control_answer(site: Site, request: Request) -> Response:
 
 
 def _api(site: Site, request: Request, action: Action) -> Response:
-    # Until it is known who asks, the limit is that of the address.
+    # Until the user is known, the limit of anonymous requests applies.
     token = site.accounts.anonymous
     accepted: list[str] = []
     if "user-agent" not in request.headers:
@@ -63,7 +63,7 @@ def _api(site: Site, request: Request, action: Action) -> Response:
         response = refusal.response()
     except MissingObject:
         response = missing().response()
-    # The body of a request that was refused is read before the answer, so that the answer is.
+    # The body of a refused request is read first, so that the client reads the response.
     request.body.drain()
     return _finish(site, request, token, response, accepted)
 

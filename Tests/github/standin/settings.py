@@ -1,4 +1,4 @@
-"""What can be set while the server runs."""
+"""Settings that can be changed while the server runs."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,31 +7,31 @@ from typing import Any
 
 @dataclass
 class Settings:
-    """The defaults are GitHub's documented limits, but for the secondary ones, which are off."""
+    """The defaults are GitHub's documented limits; the secondary limits are off."""
 
     secondary_limits: bool = False
     points_per_minute: int = 900
     content_per_minute: int = 80
     content_per_hour: int = 500
     concurrent_requests: int = 100
-    # Bytes of a blob, decoded, that POST git/blobs and the contents API take.
+    # Maximum decoded size of a blob in POST git/blobs and the contents API.
     blob_limit: int = 40 << 20
-    # Bytes from which an asset is too large.
+    # Size from which an asset is refused.
     asset_limit: int = 2 << 30
     assets_per_release: int = 1000
-    # Whether a download is sent to the storage host, or answered where it is asked for.
+    # Whether a download is redirected to the storage host, or answered directly.
     asset_redirect: bool = True
-    # Whether an upload that breaks off leaves an asset behind, in state "starter".
+    # Whether an interrupted upload leaves an asset behind, in state "starter".
     aborted_upload_leaves_starter: bool = True
     signed_url_seconds: float = 300
-    # Added to every request before it is handled.
+    # Delay before every request is handled.
     latency_ms: float = 0
     per_connection_bytes_per_second: float | None = None
-    # Requests for a repository that are answered 404 after it was created.
+    # How many requests for a new repository get a 404 first.
     not_found_after_create: int = 0
 
     def update(self, values: dict[str, Any]) -> None:
-        """Raises ValueError for a setting that does not exist."""
+        """Raises ValueError for an unknown setting."""
         known = {field.name for field in dataclasses.fields(self)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no such setting: {', '.join(unknown)}")

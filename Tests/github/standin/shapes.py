@@ -1,4 +1,4 @@
-"""The JSON that GitHub gives for each kind of thing."""
+"""The JSON that GitHub returns for each kind of object."""
 
 import base64
 import time
@@ -11,7 +11,7 @@ from .repository import Asset, Release, Repository
 from .routes import Call
 from .site import Site
 
-# Nobody signs anything here.
+# Commits are never signed here.
 UNSIGNED = {"verified": False, "reason": "unsigned", "signature": None, "payload": None, "verified_at": None}
 
 
@@ -28,7 +28,7 @@ def text(name: bytes) -> str:
 
 
 def lines_of_base64(data: bytes) -> str:
-    """Base64 as GitHub breaks it: 60 characters a line."""
+    """Base64 with GitHub's line breaks: 60 characters a line."""
     plain = base64.b64encode(data).decode()
     return "".join(plain[at:at + 60] + "\n" for at in range(0, len(plain), 60))
 
@@ -62,7 +62,7 @@ def person(who: Person) -> dict[str, str]:
 
 
 def git_commit(call: Call, sha: str, commit: Commit) -> dict[str, Any]:
-    """A commit as the git data API has it."""
+    """A commit in the git data API."""
     web = f"{call.site.addresses.web}/{call.repository.full_name}/commit"
     return {"sha": sha, "node_id": node("Commit", sha), "url": f"{call.url}/git/commits/{sha}",
             "html_url": f"{web}/{sha}", "author": person(commit.author), "committer": person(commit.committer),
@@ -73,7 +73,7 @@ def git_commit(call: Call, sha: str, commit: Commit) -> dict[str, Any]:
 
 
 def commit(call: Call, sha: str, what: Commit) -> dict[str, Any]:
-    """A commit as the rest of the API has it."""
+    """A commit in the rest of the API."""
     web = f"{call.site.addresses.web}/{call.repository.full_name}/commit"
     return {"sha": sha, "node_id": node("Commit", sha), "url": f"{call.url}/commits/{sha}", "html_url": f"{web}/{sha}",
             "comments_url": f"{call.url}/commits/{sha}/comments",
@@ -101,7 +101,7 @@ def tree_entry(call: Call, path: bytes, entry: Entry) -> dict[str, Any]:
 
 
 def content(call: Call, path: bytes, entry: Entry, ref: str) -> dict[str, Any]:
-    """A file or directory as the contents API lists it, without what is in it."""
+    """A file or directory in the contents API, without its content."""
     here = call.repository
     where, kind = quote(path), entry.kind
     web = f"{call.site.addresses.web}/{here.full_name}"

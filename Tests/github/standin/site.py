@@ -1,4 +1,4 @@
-"""Everything the server knows, which all its hosts share."""
+"""The state of the server, shared by all its hosts."""
 
 import hashlib
 import hmac
@@ -21,17 +21,17 @@ from .settings import Settings
 
 @dataclass
 class Addresses:
-    """The root of each host, as clients are told it."""
+    """The root URL of each host, as given to clients."""
 
     api: str
     uploads: str
     storage: str
-    # Where web pages would be. Nothing is served there.
+    # The URL of web pages, which are not served.
     web: str = "https://github.invalid"
 
 
 class NameTaken(Exception):
-    """A repository of that name exists."""
+    """A repository with this name exists."""
 
 
 class Site:
@@ -45,7 +45,7 @@ class Site:
         self.key = os.urandom(32)
         self._lock = threading.RLock()
         self._repositories: dict[int, Repository] = {}
-        # Names in lower case, present and former.
+        # Names in lower case, current and former.
         self._names: dict[str, int] = {}
         self._former: dict[str, int] = {}
         self._numbers = itertools.count(1)
@@ -54,7 +54,7 @@ class Site:
             folder.mkdir(parents=True, exist_ok=True)
 
     def reset(self) -> None:
-        """As at the start: nothing is left of what was made, set or asked."""
+        """Returns to the initial state: removes everything that was created, set or logged."""
         with self._lock:
             for folder in (self.repositories_root, self.assets_root):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -69,13 +69,13 @@ class Site:
         return self.root / "assets"
 
     def number(self) -> int:
-        """A number no release, asset or repository has."""
+        """A new number for a release, asset or repository."""
         with self._lock:
             return next(self._numbers)
 
     def create(self, full_name: str, *, private: bool = True, default_branch: str = "main",
                description: str | None = None, files: Mapping[str, bytes] | None = None) -> Repository:
-        """Makes a repository, with one commit if there are files. Raises NameTaken."""
+        """Creates a repository, with one commit if there are files. Raises NameTaken."""
         with self._lock:
             if full_name.lower() in self._names:
                 raise NameTaken
@@ -90,7 +90,7 @@ class Site:
             return repository
 
     def hide_for_now(self, repository: Repository) -> None:
-        """What happens after a creation through the API: the next requests may not find it."""
+        """After a creation through the API, the next requests may not find the repository."""
         with self._lock:
             self._still_hidden[repository.id] = self.settings.not_found_after_create
 
@@ -135,7 +135,7 @@ class Site:
             return self._repositories.get(number)
 
     def asset(self, number: int) -> Asset | None:
-        """An asset whose bytes are there, whatever repository it is of."""
+        """A completely uploaded asset of any repository."""
         with self._lock:
             repositories = list(self._repositories.values())
         for repository in repositories:
@@ -146,7 +146,7 @@ class Site:
         return None
 
     def signed_path(self, asset: int) -> str:
-        """Path and query at the storage host that give an asset to whoever has them, for a while."""
+        """Path and query on the storage host that give access to an asset for some time."""
         expires = f"{time.time() + self.settings.signed_url_seconds:.3f}"
         return f"/assets/{asset}?se={expires}&sig={self.signature(asset, expires)}"
 

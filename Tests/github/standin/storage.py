@@ -1,4 +1,4 @@
-"""The host that downloads are sent to: no tokens there, the address itself is the permission."""
+"""The storage host for downloads: it takes no tokens; the URL itself grants access."""
 
 import hmac
 import re
@@ -32,7 +32,7 @@ def answer(site: Site, request: Request) -> Response:
 
 
 def slice_of(asset: Asset, request: Request) -> Response:
-    """An asset's bytes, all of them or those of a Range header with one range."""
+    """An asset's bytes: all of them, or those in a Range header with one range."""
     headers = {"Content-Type": asset.content_type, "Accept-Ranges": "bytes", "ETag": f'"{asset.digest}"',
                "Last-Modified": formatdate(asset.updated, usegmt=True),
                "Content-Disposition": f"attachment; filename={asset.name}"}

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket: requests as they arrive, bodies as streams, answers with whatever goes wrong on the way."""
+"""HTTP/1.1 on a socket: requests as they arrive, bodies as streams, responses with the faults of the network."""
 
 import fcntl
 import json
@@ -16,22 +16,22 @@ from urllib.parse import parse_qsl, unquote
 
 CHUNK = 1 << 20
 HEAD_LIMIT = 64 << 10
-# How long bytes already sent may take to reach the other side before a connection is reset.
+# How long sent bytes may take to reach the client before a connection is reset.
 DELIVERY_SECONDS = 5.0
-# How long the other side may take to notice that a connection was closed.
+# How long the client may take to notice that a connection was closed.
 LINGER_SECONDS = 2.0
 
 
 class ConnectionLost(Exception):
-    """The other side is gone, or this side has hung up on purpose."""
+    """The client is gone, or the server has closed the connection on purpose."""
 
 
 class BadRequest(Exception):
-    """What arrived is not a request that HTTP/1.1 allows."""
+    """The bytes are not a valid HTTP/1.1 request."""
 
 
 class Pacer:
-    """Holds a stream of bytes down to a rate."""
+    """Limits the rate of a stream of bytes."""
 
     def __init__(self, bytes_per_second: float) -> None:
         self.rate = bytes_per_second
@@ -54,20 +54,20 @@ class Connection:
         self.sock = sock
         self.number = number
         self.usable = True
-        # Bytes a second in each direction; nothing is held back when it is None.
+        # Bytes per second in each direction; None for no limit.
         self.rate: float | None = None
         self._pending = bytearray()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def limit(self, bytes_per_second: float | None) -> None:
-        """Slows the connection down; kernel buffers are kept small, so that the other side feels it."""
+        """Slows the connection down; small kernel buffers make the client notice it."""
         self.rate = bytes_per_second
         if bytes_per_second:
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 self.sock.setsockopt(socket.SOL_SOCKET, option, 64 << 10)
 
     def read_head(self) -> bytes | None:
-        """The next request's head, without its empty line; None when the other side has finished."""
+        """The next request's head, without its empty line; None if the client has finished."""
         scanned = 0
         while True:
             end = self._pending.find(b"\r\n\r\n", max(0, scanned - 3))
@@ -96,7 +96,7 @@ class Connection:
         return line
 
     def read_into(self, view: memoryview) -> int:
-        """Some bytes, at least one, of those that follow the head."""
+        """Reads at least one of the bytes that follow the head."""
         if self._pending:
             count = min(len(view), len(self._pending))
             view[:count] = self._pending[:count]
@@ -127,7 +127,7 @@ class Connection:
             raise ConnectionLost from error
 
     def reset(self) -> None:
-        """Ends the connection with RST, after what was sent has arrived."""
+        """Ends the connection with RST, after the sent bytes have arrived."""
         self.usable = False
         deadline = time.monotonic() + DELIVERY_SECONDS
         try:
@@ -142,8 +142,8 @@ class Connection:
         self.sock.close()
 
     def close(self) -> None:
-        """Ends the connection in order. What still comes is thrown away, lest the kernel reset the connection
-        and the other side lose an answer it has not read."""
+        """Closes the connection in order. Further input is discarded; otherwise the kernel could reset the connection, and
+        the client lose a response that it has not read yet."""
         self.usable = False
         deadline = time.monotonic() + LINGER_SECONDS
         try:
@@ -164,7 +164,7 @@ class Connection:
 
 
 class Body:
-    """A request's body, read once. What nobody reads is drained before the answer, or never asked for."""
+    """A request's body, read once. An unread body is drained before the response, or was never requested."""
 
     def __init__(self, connection: Connection, headers: dict[str, str]) -> None:
         self.received = 0
@@ -185,17 +185,17 @@ class Body:
 
     @property
     def refused(self) -> bool:
-        """Whether the other side still waits to be told to send: then there is nothing to drain."""
+        """Whether the client still waits for "100 Continue": then there is nothing to drain."""
         return self._expects and not self._ended
 
     def chunks(self) -> Iterator[memoryview]:
-        """The body piece by piece; each piece is valid until the next one is asked for."""
+        """The body piece by piece; each piece is valid until the next one is requested."""
         buffer = memoryview(bytearray(min(CHUNK, self._remaining or CHUNK)))
         while count := self._read_into(buffer):
             yield buffer[:count]
 
     def read(self, limit: int) -> bytes | bytearray | None:
-        """The whole body, or None (and the body drained) when it is longer than `limit` bytes."""
+        """The whole body, or None (and the body drained) if it is longer than `limit` bytes."""
         if self.declared is not None:
             if self.declared > limit:
                 self.drain()
@@ -266,7 +266,7 @@ class Body:
 @dataclass
 class Request:
     method: str
-    # The path as it was sent, percent-encoding included, without the query.
+    # The path as received, with percent-encoding, without the query.
     path: str
     query_text: str
     headers: dict[str, str]
@@ -312,13 +312,13 @@ class Request:
         return not accepted.isdisjoint(media)
 
     def segment(self, text: str) -> str:
-        """A piece of the path, decoded; bytes that are not UTF-8 become lone surrogates."""
+        """A decoded component of the path; bytes that are not UTF-8 become lone surrogates."""
         return unquote(text, errors="surrogateescape")
 
 
 @dataclass
 class FileSlice:
-    """Bytes of a file that are sent from where they lie."""
+    """A range of a file, sent from the file."""
 
     path: Path
     offset: int
@@ -327,17 +327,17 @@ class FileSlice:
 
 @dataclass
 class Delivery:
-    """What happens to an answer on its way."""
+    """Faults of a response on its way."""
 
-    # Body bytes after which the connection is reset, or ended as if nothing were wrong.
+    # Body bytes after which the connection is reset, or closed as if it were complete.
     reset_after: int | None = None
     end_after: int | None = None
-    # The first `drip_bytes` (all, when None) of the body go out at this many bytes a second.
+    # The first `drip_bytes` of the body (all if None) are sent at this rate, in bytes per second.
     drip_rate: float | None = None
     drip_bytes: int | None = None
-    # The body byte in which one bit is flipped; from the end when negative.
+    # The byte of the body in which a bit is flipped; from the end if negative.
     flip: int | None = None
-    # Nothing is answered at all.
+    # No response at all.
     silent: bool = False
 
 
@@ -358,7 +358,7 @@ class Response:
         return self.body.length if isinstance(self.body, FileSlice) else len(self.body)
 
     def send(self, connection: Connection, request: Request, keep_alive: bool) -> int:
-        """Sends the answer, and returns how many bytes of its body went out."""
+        """Sends the response, and returns how many bytes of its body were sent."""
         if self.delivery and self.delivery.silent:
             connection.close()
             return 0
