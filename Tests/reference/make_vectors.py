@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes Tests/Vectors: the same bytes every time. Vectors/README.md describes the files."""
+"""Writes Tests/Vectors, reproducibly. Vectors/README.md describes the files."""
 
 import hashlib
 import hmac
@@ -35,7 +35,7 @@ def expect(statuses):
 
 
 def refused():
-    """The small ones: every fact, and of a large family the first and the last."""
+    """The small hostile archives: every fact, but of a large family only the first and the last."""
     families = {}
     for case in hostile.catalogue():
         families.setdefault(case.family, []).append(case)
@@ -142,7 +142,7 @@ def tbk1(payload, iterations=1000):
 
 
 def incremental():
-    """`base` is full; `changed` leaves two files there and brings one; `again` still points at `base`."""
+    """`base` is full; `changed` keeps two files and adds one; `again` still refers to `base`."""
     kept, linked, gone = file("kept"), file("linked", b"linked\n"), file("gone")
     base = mf.with_id(manifest_of([gone, kept, linked, hardlink("other", "linked", b"linked\n")]))
     pairs = [gone, kept, linked, hardlink("other", "linked", b"linked\n")]
@@ -281,7 +281,7 @@ def cryptography():
     write("crypto", "aes-256-cbc-pkcs7.txt", blocks("AES-256-CBC with PKCS#7 padding", cases))
 
 
-# What is encrypted in chunks
+# Encrypted chunks
 
 def pattern(length):
     return bytes(at % 251 for at in range(length))
@@ -317,7 +317,7 @@ def age_files():
     message = pattern(100)
 
     def put(name, data, expect, keys=(one,), released=None):
-        """`expect`: "success", or the part that is refused; `released` is what comes before that."""
+        """`expect`: "success", or the part that is refused; `released` is the output before that."""
         if expect == "success":
             assert age.read(data, *keys) == message
             released = message
@@ -406,7 +406,7 @@ def main():
     for folder in ("age", "archives", "crypto", "manifest"):
         os.makedirs(os.path.join(VECTORS, folder), exist_ok=True)
         for name in os.listdir(os.path.join(VECTORS, folder)):
-            # Those of Ed25519 are not made here.
+            # Vectors of Ed25519 are not generated here.
             if not name.startswith("ed25519"):
                 os.remove(os.path.join(VECTORS, folder, name))
     restored()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of this folder: what `git check-ignore --no-index` says of paths.
+"""Writes the tables in this folder: the results of `git check-ignore --no-index`.
 
-Needs git. A table is a sequence of cases. "rules" is the contents of an ignore file; then one path
-a line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. Bytes
+Needs git. A table is a sequence of cases. "rules" is the content of an ignore file; then one path per
+line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. Bytes
 outside printable ASCII, and "%", are percent-encoded.
 """
 import os
@@ -19,7 +19,7 @@ def encode(data):
 
 
 def ask(root, rules, paths):
-    """The paths that git excludes; each exists while it is asked, directories with the slash."""
+    """The paths that git excludes; the paths are created first, those with a slash as directories."""
     for name in os.listdir(root):
         if name != b".git":
             path = os.path.join(root, name)
@@ -37,8 +37,8 @@ def ask(root, rules, paths):
                 open(full, "xb").close()
             made.append(path)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            pass  # a file and a directory of one name: the first stays
-    # With "./", because ":" alone would mean no path at all.
+            pass  # a file and a directory of the same name: the first one stays
+    # With "./": a leading ":" is pathspec magic.
     asked = [b"./" + p.rstrip(b"/") for p in made]
     result = subprocess.run(
         ["git", "-c", "core.excludesFile=/dev/null", "-c", "core.ignoreCase=false",
@@ -60,7 +60,7 @@ def table(name, cases):
                     out.write("%s %s\n" % ("+" if excluded else "-", encode(path)))
 
 
-# Every pattern of GROUP is asked of every path of GROUP.
+# Every pattern of a group is tried on every path of the group.
 GROUPS = [
     ([b"foo", b"foo/", b"/foo", b"/foo/", b"a/foo", b"/a/foo", b"a/foo/", b"**/foo", b"**/foo/",
       b"foo/**", b"foo/**/bar", b"a/**/foo", b"foo/*", b"*/foo", b"*/foo/", b"**/foo/**", b"/*",
@@ -141,7 +141,7 @@ FILES = [
 
 
 def randomly():
-    """Small patterns over a small alphabet find what nobody thinks of."""
+    """Random patterns over a small alphabet, to find cases that no one thinks of."""
     source = random.Random(20240229)
     pieces = [b"a", b"b", b"/", b"*", b"**", b"?", b"[ab]", b"[!a]", b"**/", b"/**", b"\\a", b"a*", b"[a"]
     weights = [8, 8, 6, 5, 3, 3, 2, 2, 3, 3, 1, 3, 0.2]

@@ -1,4 +1,4 @@
-"""Writes floats.txt: doubles as the hex of their bits, and as Python's repr writes them."""
+"""Writes floats.txt: doubles as the hex of their bits, and as printed by Python's repr."""
 
 import math
 import pathlib

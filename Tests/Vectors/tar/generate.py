@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the vectors of this folder, and says beside each what Python's tarfile reads in it.
+"""Makes the vectors in this folder, each with a text file that lists what Python's tarfile reads in it.
 
     python3 generate.py          writes gnu_*.tar and python_*.tar, and every .txt
     python3 generate.py --texts  only the .txt (after `ours.tar` has been written again)
 
-Needs GNU tar. A .txt has one line a member, fields separated by tabs:
+Needs GNU tar. A .txt has one line per member, fields separated by tabs:
 kind name size mode mtime uid gid user group target xattrs fnv1a64
 Texts are percent-encoded bytes; xattrs are NAME=VALUE joined by commas; "-" is empty.
 """
@@ -134,7 +134,7 @@ def python(name, format, big):
 
 
 def times(name, format, said):
-    """Members of times that 64 bits of nanoseconds do not hold; `said` in pax headers, else as numbers."""
+    """Members with times that 64 bits of nanoseconds cannot hold: in pax headers if `said`, or else as numbers."""
     with tarfile.open(os.path.join(HERE, name), "w", format=format) as tar:
         for time in said:
             info = tarfile.TarInfo(str(time))

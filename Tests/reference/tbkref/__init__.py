@@ -1,12 +1,12 @@
-"""An independent implementation of TermBackup's formats, to hold the suite against.
+"""An independent implementation of TermBackup's formats, for comparison with the suite.
 
 It is written from the format description alone and shares no code with the suite.
-Clarity comes before speed: whole archives are held in memory.
+It prefers clarity to speed: whole archives are held in memory.
 """
 
 
 class Failure(Exception):
-    """What a reader refuses, with the exit status the suite has for it."""
+    """A reader refuses its input; with the exit status that the suite uses for this."""
 
     def __init__(self, status, message):
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""python3 -m tbkref: the same formats from a command line."""
+"""python3 -m tbkref: the same formats on the command line."""
 
 import argparse
 import json

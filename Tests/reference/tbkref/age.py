@@ -1,5 +1,5 @@
-"""age files (age-encryption.org/v1): X25519 and scrypt stanzas, armor, the payload. A writer whose every part can be
-given, and a reader that believes well-formed input."""
+"""age files (age-encryption.org/v1): X25519 and scrypt stanzas, armor, the payload. A writer that accepts every part as an
+argument, and a reader that expects well-formed input."""
 
 import base64
 import hashlib
@@ -56,7 +56,7 @@ class Identity:
         self.recipient = bech32("age", self.point)
 
     def wrap(self, file_key, ephemeral):
-        """The stanza for the recipient of this identity."""
+        """The stanza for this identity's recipient."""
         secret = X25519PrivateKey.from_private_bytes(ephemeral)
         share = secret.public_key().public_bytes_raw()
         shared = secret.exchange(X25519PublicKey.from_public_bytes(self.point))
@@ -107,7 +107,7 @@ def chunks(message):
 
 
 def payload(file_key, message, salt, pieces=None):
-    """`pieces`: (chunk, number, whether it is the last) of each, where they are not those of the message."""
+    """`pieces`: (chunk, number, whether it is the last one) of each, if they differ from those of the message."""
     aead = ChaCha20Poly1305(hkdf(file_key, salt, b"payload"))
     if pieces is None:
         cut = chunks(message)

@@ -1,4 +1,4 @@
-"""C2SP chunked-encryption with SHA-512 and AES-256-GCM, as suite 3 has it."""
+"""C2SP chunked-encryption with SHA-512 and AES-256-GCM, as in suite 3."""
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -1,4 +1,4 @@
-"""Keys, and the sealing and opening of payloads."""
+"""Keys; sealing and opening of payloads."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ def gcm_encrypt(key, nonce, plaintext):
 
 
 def _gcm_any_nonce(key, nonce, plaintext):
-    """GCM by SP 800-38D, for nonce lengths that the library does not take. Slow."""
+    """GCM as in SP 800-38D, for nonce lengths that the library does not support. Slow."""
     def block(data):
         encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
         return encryptor.update(data) + encryptor.finalize()
@@ -78,7 +78,7 @@ def cbc(key, iv, data, encrypt):
 
 def seal_tbk2(payload, password, memory=65536, time=3, lanes=4, salt=None, nonce=None, kdf=1, suite=1,
               key=None):
-    """An archive around `payload` (gzip of a tar, if it is to be one)."""
+    """An archive around any payload; for a valid one, that is a gzipped tar."""
     header = Tbk2(salt=os.urandom(32) if salt is None else salt,
                   nonce=os.urandom(12) if nonce is None else nonce,
                   payload_length=len(payload) + TAG, memory=memory, time=time, lanes=lanes,
@@ -89,7 +89,7 @@ def seal_tbk2(payload, password, memory=65536, time=3, lanes=4, salt=None, nonce
 
 
 def seal_tbk1(payload, password, iterations=600000, salt=None, iv=None, padding=None):
-    """A TBK1 archive. `padding` replaces the PKCS#7 padding, for hostile ones."""
+    """A TBK1 archive. `padding` replaces the PKCS#7 padding, for hostile archives."""
     header = Tbk1(salt=os.urandom(32) if salt is None else salt,
                   iv=os.urandom(16) if iv is None else iv, iterations=iterations)
     key, mac_key = tbk1_keys(password, header.salt, iterations)
@@ -102,7 +102,7 @@ def seal_tbk1(payload, password, iterations=600000, salt=None, iv=None, padding=
 
 
 def open_archive(archive, password):
-    """(header, decrypted payload) of TBK2 or TBK1; nothing is looked at before the tag holds."""
+    """(header, decrypted payload) of TBK2 or TBK1; nothing is interpreted before the tag is verified."""
     header, payload = split(archive)
     if header.format == "TBK2":
         key = argon2id(password, header.salt, header.memory, header.time, header.lanes)

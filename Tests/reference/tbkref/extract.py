@@ -11,7 +11,7 @@ from .crypto import open_archive
 
 
 class Backup:
-    """One archive whose tag, gzip, tar and manifest have been verified against each other."""
+    """One archive whose tag, gzip, tar and manifest were checked against each other."""
 
     def __init__(self, payload):
         members = tars.read(gz.decompress(payload))
@@ -23,7 +23,7 @@ class Backup:
         self.manifest = mf.parse(manifests[0].data)
         self.old = mf.is_termbackup6(self.manifest)
         self.id = self.manifest["backup_id"]
-        self.lost = []  # listed by TermBackup 6, and not there
+        self.lost = []  # listed by TermBackup 6, but missing
         self.entries = {mf.raw(entry["relative_path"]): entry for entry in self.manifest["files"]}
         by_name = {mf.raw(mf.stored_name(entry)): entry for entry in self.manifest["files"]}
         if len(manifests) > 1:
@@ -82,7 +82,7 @@ class Backup:
             _check_content(member.name, member.data, entry)
 
     def bytes_of(self, path):
-        """What a file held in this archive, or None if it does not hold it."""
+        """The content of a file in this archive, or None if it is not in it."""
         entry = self.entries.get(path)
         while entry is not None and mf.kind(entry) == "hardlink":
             entry = self.entries[mf.raw(entry["hard_link"])]
@@ -100,7 +100,7 @@ def _check_content(name, data, entry):
 
 
 def payload_of(archive, password):
-    """AES-GCM is not bound to one key: a TBK2 archive that opens and is no gzip may be any password's."""
+    """AES-GCM does not commit to a key: if a TBK2 archive opens but is no gzip, the password may be wrong."""
     header, payload = open_archive(archive, password)
     if header.format == "TBK2" and payload[:3] != b"\x1f\x8b\x08":
         raise denied("wrong password, or the archive was altered")
@@ -112,7 +112,7 @@ def read(archive, password):
 
 
 def overlay(backups):
-    """A TermBackup 6 chain, oldest first: path -> (backup, entry), the last one winning."""
+    """A TermBackup 6 chain, oldest first: path -> (backup, entry); the last one wins."""
     tree = {}
     for position, backup in enumerate(backups):
         parent = backup.manifest["parent_backup_id"]
@@ -127,8 +127,8 @@ def overlay(backups):
 
 
 def extract(backups, destination, owner=False, setuid=False):
-    """Restores a verified backup (the last one; the others supply bytes) into an empty directory.
-    Returns the paths that TermBackup 6 had lost."""
+    """Restores a verified backup (the last one; the others provide content) to an empty directory.
+    Returns the paths that TermBackup 6 lost."""
     last = backups[-1]
     if last.sealed_manifest:
         raise corrupt("this is a manifest without its files")

@@ -1,5 +1,5 @@
-"""Archives of suite 3 and age: a tar in zstd frames of which any part can be read, and its encryption. A writer whose every
-part can be given; frames are written by hand, or by a function that compresses one."""
+"""Archives of suite 3 and age: a tar in zstd frames with random access, and its encryption. A writer that accepts every part
+as an argument; frames are written by hand, or by a function that compresses them."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ FILE_KEY, NONCE = bytes(range(16)), bytes(range(16, 32))
 
 
 def tar(manifest, content, offsets=True, first=False):
-    """(tar, where the manifest's header is in it, the manifest with its id). `content` gives a file entry's bytes."""
+    """(tar, offset of the manifest's header in it, the manifest with its id). `content` returns a file entry's content."""
     by_path, entries, members = mf.by_path_of(manifest), [], io.BytesIO()
     with tars._writer(members, "pax") as out:
         for entry in manifest["files"]:
@@ -37,7 +37,7 @@ def tar(manifest, content, offsets=True, first=False):
 
 
 def raw_frame(data):
-    """A zstd frame that says how large it is, and compresses nothing."""
+    """An uncompressed zstd frame that declares its size."""
     blocks = [data[at:at + 0x10000] for at in range(0, len(data), 0x10000)] or [b""]
     body = b"".join(struct.pack("<I", len(block) << 3 | (number == len(blocks) - 1))[:3] + block
                     for number, block in enumerate(blocks))
@@ -53,19 +53,19 @@ def locator(at, length):
 
 
 def seek_table(sizes):
-    """`sizes`: (compressed, decompressed) of every frame before it."""
+    """`sizes`: (compressed, decompressed) of every frame before the table."""
     entries = b"".join(struct.pack("<II", *pair) for pair in sizes)
     return skippable(entries + struct.pack("<IBI", len(sizes), 0, 0x8F92EAB1), 0x184D2A5E)
 
 
 def frames(data, at, size=LIMIT, frame=raw_frame):
-    """[(frame, bytes of tar in it)] of a tar, a new one beginning at `at`."""
+    """[(frame, bytes of tar in it)] of a tar; a new frame begins at `at`."""
     cuts = sorted({*range(0, at, size), *range(at, len(data), size), len(data)})
     return [(frame(data[start:end]), end - start) for start, end in zip(cuts, cuts[1:])]
 
 
 def payload(data, at, length, size=LIMIT, frame=raw_frame):
-    """The payload that holds a tar whose manifest has its header at `at` and `length` bytes."""
+    """The payload for a tar whose manifest has its header at `at` and is `length` bytes long."""
     cut = frames(data, at, size, frame)
     front = locator(at, length)
     table = seek_table([*((len(each), count) for each, count in cut), (len(front), 0)])
@@ -86,7 +86,7 @@ def header3(memory=64, time=1, lanes=1, salt=SALT, **more):
 
 
 def seal3(data, password, parts=None, trailer=None, **options):
-    """An archive of suite 3. `parts`: makes of the list of sealed chunks another one."""
+    """An archive of suite 3. `parts` replaces the list of sealed chunks by another one."""
     header = header3(**options)
     key = crypto.argon2id(password, header.salt, header.memory, header.time, header.lanes)
     message = chunked.encrypt(data, key, header.pack()[:-8], MESSAGE_SALT)
@@ -109,7 +109,7 @@ def open3(archive, password):
 
 
 def seal_age(data, *identities, parts=None, armored=False):
-    """An age file for the recipients of identities."""
+    """An age file for the recipients of these identities."""
     stanzas = [identity.wrap(FILE_KEY, bytes(range(40 + at, 72 + at))) for at, identity in enumerate(identities)]
     body = age.payload(FILE_KEY, data, NONCE)
     if parts:
@@ -120,5 +120,5 @@ def seal_age(data, *identities, parts=None, armored=False):
 
 
 def chain(*archives):
-    """What tbk-pull --chain sends; the newest archive first."""
+    """The output of tbk-pull --chain; the newest archive first."""
     return b"".join(b"TBKCHAIN" + struct.pack(">Q", len(archive)) + archive for archive in archives)

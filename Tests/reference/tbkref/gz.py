@@ -7,7 +7,7 @@ from . import corrupt
 
 
 def member(data, level=6, name=None):
-    """One gzip member, the same bytes every time."""
+    """One gzip member, reproducible."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
     flags = 8 if name else 0
     head = b"\x1f\x8b\x08" + bytes([flags]) + bytes(4) + b"\0\xff" + (name + b"\0" if name else b"")
@@ -16,14 +16,14 @@ def member(data, level=6, name=None):
 
 
 def compress(data, level=6, members=1):
-    """`data` as so many members of about equal size."""
+    """`data` as this many members of about equal size."""
     step = max(1, -(-len(data) // members))
     pieces = [data[at:at + step] for at in range(0, len(data), step)] or [b""]
     return b"".join(member(piece, level) for piece in pieces)
 
 
 def decompress(data, limit=1 << 30):
-    """All members as one. Refuses what follows the last, and more than `limit` bytes."""
+    """The content of all members. Refuses trailing data, and more than `limit` bytes."""
     if not data:
         raise corrupt("empty payload")
     out = bytearray()

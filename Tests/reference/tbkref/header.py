@@ -1,4 +1,4 @@
-"""The clear header in front of the ciphertext: TBK2, and TBK1 for reading old archives."""
+"""The unencrypted header: TBK2, and TBK1 for reading old archives."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class Tbk2:
     format = "TBK2"
 
     def pack(self):
-        """The header's bytes. Writes what it is told: hostile values included."""
+        """The header's bytes. Writes all values as given, including hostile ones."""
         return b"".join([
             self.magic,
             struct.pack(">BBIHB", self.version, self.kdf, self.memory, self.time, self.lanes),
@@ -36,7 +36,7 @@ class Tbk2:
         ])
 
     def fields(self):
-        """(name, offset, size) of every field, in order: what tests truncate at and flip."""
+        """(name, offset, size) of every field, in order, for tests that truncate and flip bits."""
         sizes = [("magic", 4), ("version", 1), ("kdf", 1), ("memory", 4), ("time", 2), ("lanes", 1),
                  ("salt_length", 1), ("salt", len(self.salt)),
                  ("nonce_length", 1), ("nonce", len(self.nonce)),
@@ -130,7 +130,7 @@ class _Cursor:
 
 
 def parse(archive):
-    """(header, offset of the payload). Proves nothing about the values: see check()."""
+    """(header, offset of the payload). Does not check the values: see check()."""
     cursor = _Cursor(archive)
     magic = cursor.take(4)
     if magic == b"TBK2":
@@ -149,7 +149,7 @@ def parse(archive):
 
 
 def split(archive):
-    """(checked header, payload), the payload being exactly what follows."""
+    """(checked header, payload); the payload is exactly the rest."""
     header, at = parse(archive)
     header.check()
     trailer = HMAC if header.format == "TBK1" else 0

@@ -20,12 +20,12 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 def text(name):
-    """A name's bytes as the manifest spells them."""
+    """A name's bytes as spelled in the manifest."""
     return name.decode("utf-8", "surrogateescape")
 
 
 def raw(name):
-    """The bytes of a name in a manifest. Exactly one spelling is right."""
+    """The bytes of a name in a manifest. Only one spelling is valid."""
     try:
         data = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -48,7 +48,7 @@ def with_id(manifest):
 
 
 def encode(manifest):
-    """The bytes of `manifest.json`, which is in canonical form when this package writes it."""
+    """The bytes of `manifest.json`, which this package writes in canonical form."""
     return canonical(manifest)
 
 
@@ -85,7 +85,7 @@ def read_xattrs(path):
 
 
 def metadata(path, info, kind):
-    """What an entry and the `root` have in common."""
+    """The fields that entries and `root` have in common."""
     entry = {
         "type": kind,
         "permissions": info.st_mode,
@@ -107,8 +107,8 @@ def metadata(path, info, kind):
 
 
 def build(directory, mode="full", previous=None, nonce=None, created_at=None):
-    """The manifest of a tree, without its id. An incremental names in `stored_in` what
-    `previous` (a manifest with its id) already holds."""
+    """The manifest of a tree, without its id. In an incremental one, `stored_in` refers to content
+    of `previous` (a manifest with its id)."""
     top = os.path.realpath(os.fsencode(directory))
     root = metadata(top, os.lstat(top), "directory")
     entries, unreadable = {}, []
@@ -170,7 +170,7 @@ def build(directory, mode="full", previous=None, nonce=None, created_at=None):
 
 
 def _name_stored_as(files):
-    """`manifest.json` at the top, and all below if it is a directory, goes under a free name."""
+    """Gives a `manifest.json` at the top, and everything below if it is a directory, an unused name."""
     taken = {entry["relative_path"].split("/")[0] for entry in files}
     free = "manifest.json"
     while free in taken or free == "manifest.json":
@@ -182,7 +182,7 @@ def _name_stored_as(files):
 
 
 def _point_at(files, previous):
-    """An unchanged file names the backup that holds its bytes; hard links only name the file."""
+    """An unchanged file refers to the backup with its content; hard links only refer to the file."""
     old = {entry["relative_path"]: entry for entry in previous["files"]}
     for entry in files:
         before = old.get(entry["relative_path"])
@@ -229,7 +229,7 @@ def _no_constant(name):
 
 
 def parse(data):
-    """A manifest that keeps to the rules, from the bytes of `manifest.json`."""
+    """Parses the bytes of `manifest.json`, and checks that the manifest is valid."""
     try:
         manifest = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates,
                               parse_constant=_no_constant)
@@ -285,7 +285,7 @@ def validate(manifest):
 
 
 def _validate_nesting(named):
-    """Nothing lies below what is not a directory. `named`: name -> entry."""
+    """Only directories have entries below them. `named`: name -> entry."""
     for path in named:
         for at in [at for at, byte in enumerate(path) if byte == 0x2F]:
             above = named.get(path[:at])
@@ -294,7 +294,7 @@ def _validate_nesting(named):
 
 
 def _validate_stored_names(seen):
-    """A member lies in the directory of its entry, but for `manifest.json` at the top and what is below it."""
+    """A member is in the directory of its entry, except for `manifest.json` at the top and what is below it."""
     own, tildes = b"manifest.json", set()
     for path, entry in seen.items():
         name = raw(stored_name(entry))
@@ -367,7 +367,7 @@ def _validate_entry(entry, seen, old):
     if "stored_as" in entry:
         _string(entry, "stored_as")
     for key, least, most in (("mtime_ns", -2**63 * 10**9, 2**63 * 10**9 - 1), ("uid", 0, 2**32 - 1), ("gid", 0, 2**32 - 1)):
-        if key in entry:  # A stream that was sealed has no owner.
+        if key in entry:  # A sealed stream has no owner.
             _integer(entry, key, least, most)
     xattrs = entry.get("xattrs", {})
     if not isinstance(xattrs, dict):

@@ -1,4 +1,4 @@
-"""mbu packages: written and read, with the settings that go with them."""
+"""mbu packages: written and read, with the matching settings."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ IV = TAG = 16
 
 
 def key(password, salt, iterations):
-    """PBKDF2 (RFC 8018, 5.2), its one block by hand: not every hashlib does it over BLAKE2s."""
+    """PBKDF2 (RFC 8018, 5.2), its first block by hand: not every hashlib supports it with BLAKE2s."""
     pad = password if len(password) <= 64 else hashlib.blake2s(password).digest()
     running = hmac.new(pad, digestmod="blake2s")
 
@@ -34,7 +34,7 @@ def key(password, salt, iterations):
 
 
 def seal(payload, password, salt, iterations, iv=None):
-    """A package around `payload` (a tar.gz, if it is to be one)."""
+    """A package around any payload; for a valid one, that is a tar.gz."""
     iv = os.urandom(IV) if iv is None else iv
     sealed = AESGCM(key(password, salt, iterations)).encrypt(iv, payload, None)
     return sealed[:-TAG] + iv + sealed[-TAG:]
@@ -52,12 +52,12 @@ def open_package(package, password, salt, iterations):
 
 
 def members(package, password, salt, iterations):
-    """What the tar in a package holds."""
+    """The members of the tar in a package."""
     return tars.read(gz.decompress(open_package(package, password, salt, iterations)))
 
 
 def tar(directory, name=None):
-    """The tar of one directory, as tarfile makes it of a whole tree."""
+    """The tar of one directory, as tarfile writes it for a whole tree."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as file:
         file.add(os.fsdecode(directory), arcname=name or os.path.basename(os.fsdecode(directory)))
@@ -65,7 +65,7 @@ def tar(directory, name=None):
 
 
 def settings(salt, iterations, password=b"", package_directory="packaging/", restore_directory="packaging/contents/"):
-    """A config.toml as mbu keeps it."""
+    """A config.toml in mbu's format."""
     digest = hashlib.blake2s(password).hexdigest() if password else ""
     return f'''
 user_password = "{digest}"

@@ -1,4 +1,4 @@
-"""Tars: written with tarfile, read by a strict reader of our own."""
+"""Tars: written with tarfile, read by our own strict reader."""
 
 import base64
 import io
@@ -36,8 +36,8 @@ def member(entry, form, by_path):
         if nanoseconds:
             info.pax_headers["mtime"] = _decimal(entry["mtime_ns"])
         for name, value in entry.get("xattrs", {}).items():
-            # tarfile encodes records as UTF-8 with surrogateescape: any bytes go through.
-            # GNU tar's way with the sign that ends a keyword.
+            # tarfile encodes records as UTF-8 with surrogateescape, so any bytes are possible.
+            # As in GNU tar, the character that ends a keyword is escaped.
             keyword = name.replace("%", "%25").replace("=", "%3D")
             info.pax_headers["SCHILY.xattr." + keyword] = \
                 base64.b64decode(value).decode("utf-8", "surrogateescape")
@@ -51,8 +51,8 @@ def _decimal(nanoseconds):
 
 
 def write(manifest, content, form="pax", manifest_first=False):
-    """The tar of a manifest. `content` gives a file entry's bytes. What is stored elsewhere, and
-    hard links to it, are left out."""
+    """The tar of a manifest. `content` returns a file entry's content. Files that are stored elsewhere,
+    and hard links to them, are left out."""
     out = io.BytesIO()
     by_path = by_path_of(manifest)
     with _writer(out, form) as tar:
@@ -89,7 +89,7 @@ def only_manifest(manifest):
 
 
 def content_of(directory):
-    """A `content` for write(): the files below a directory."""
+    """A `content` function for write(): the files below a directory."""
     top = os.fsencode(directory)
 
     def read(entry):
@@ -116,7 +116,7 @@ KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "sym
 
 
 def number(data, what):
-    """A header's number: octal, or base-256 when the first bit is set."""
+    """A number in a header: octal, or base-256 if the first bit is set."""
     if data[0] & 0x80:
         value = int.from_bytes(bytes([data[0] & 0x7F]) + data[1:], "big")
         if data[0] & 0x40:
@@ -151,7 +151,7 @@ def string(data):
 
 
 def read(data):
-    """The members of a tar, which must be whole and end as a tar does."""
+    """The members of a tar, which must be complete."""
     at, members = 0, []
     pax, long_name, long_link, extended = {}, None, None, 0
 
@@ -206,7 +206,7 @@ def read(data):
                 raise corrupt("tar: size in a pax record")
             size = int(pax[b"size"])
         if kind == "file" and name.endswith(b"/"):
-            kind = "directory"  # How tars before POSIX said it.
+            kind = "directory"  # As in tars before POSIX.
         if kind != "file" and size:
             raise corrupt("tar: content where none can be")
         if kind == "directory" and name.endswith(b"/"):

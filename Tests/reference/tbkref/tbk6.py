@@ -1,4 +1,4 @@
-"""Archives as TermBackup 6 wrote them, with all that is peculiar about them."""
+"""Archives as TermBackup 6 wrote them, with all their peculiarities."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from . import manifest as mf
 
 
 def listing(directory):
-    """The entries TermBackup 6 saw: what is_file() says yes to, links followed."""
+    """The entries that TermBackup 6 found: those for which is_file() is true; links are followed."""
     top = pathlib.Path(directory)
     entries = []
     for path in sorted(top.rglob("*")):
@@ -30,8 +30,8 @@ def listing(directory):
 
 
 def build(directory, parent=None, parent_listing=None, created_at=None):
-    """(manifest, full listing). An incremental lists what changed since `parent_listing`,
-    under an id that was computed over everything."""
+    """(manifest, full listing). An incremental lists the changes since `parent_listing`,
+    but its id is computed from everything."""
     entries = listing(directory)
     manifest = {
         "version": "1.0",
@@ -53,7 +53,7 @@ def build(directory, parent=None, parent_listing=None, created_at=None):
 
 
 def write(manifest, directory, form=tarfile.PAX_FORMAT):
-    """The tar: the manifest first, then each listed file that is still there, by tar.add."""
+    """The tar: the manifest first, then each listed file that still exists, by tar.add."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form, encoding="utf-8",
                       errors="surrogateescape") as tar:

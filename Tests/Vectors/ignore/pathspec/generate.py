@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the tables of this folder: which paths the Python package pathspec 0.12.1 matches.
+"""Writes the tables in this folder: the paths that the Python package pathspec 0.12.1 matches.
 
-Needs that package. The tables are written as those of the folder above: "rules" is the patterns, one a line;
-then one path a line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. "invalid"
-in place of paths: pathspec refuses one of the patterns.
+Needs that package. The format is that of the folder above: "rules" is the patterns, one per line;
+then one path per line, "+" for excluded and "-" for not, with a slash at the end if it is a directory. "invalid"
+instead of paths: pathspec refuses one of the patterns.
 """
 import os
 import random
@@ -20,7 +20,7 @@ def encode(data):
 
 
 class WithoutSlash(GitWildMatchPattern):
-    """A set in brackets that would match a slash does not: the one difference that is meant."""
+    """A set in brackets never matches a slash: the only intended difference."""
 
     @staticmethod
     def _translate_segment_glob(pattern):
@@ -58,7 +58,7 @@ def table(name, cases):
                 out.write("%s %s\n" % ("+" if matched else "-", encode(path)))
 
 
-# Every pattern of GROUP is asked of every path of GROUP.
+# Every pattern of a group is tried on every path of the group.
 GROUPS = [
     ([b"foo", b"foo/", b"/foo", b"/foo/", b"a/foo", b"/a/foo", b"a/foo/", b"**/foo", b"**/foo/", b"foo/**", b"foo/**/bar",
       b"a/**/foo", b"foo/*", b"*/foo", b"*/foo/", b"**/foo/**", b"/*", b"/*/", b"*/", b"**", b"**/", b"/**", b"/**/",
@@ -111,7 +111,7 @@ FILES = [
 
 
 def randomly():
-    """Small patterns over a small alphabet find what nobody thinks of."""
+    """Random patterns over a small alphabet, to find cases that no one thinks of."""
     source = random.Random(20240607)
     pieces = [b"a", b"b", b"/", b"*", b"**", b"?", b"[ab]", b"[!a]", b"**/", b"/**", b"\\a", b"a*", b"[a"]
     weights = [8, 8, 6, 5, 3, 3, 2, 2, 3, 3, 1, 3, 0.2]
