@@ -134,7 +134,7 @@ def python(name, format, big):
 
 
 def times(name, format, said):
-    """Members with times that 64 bits of nanoseconds cannot hold: in pax headers if `said`, or else as numbers."""
+    """Members with the times in `said`, which 64 bits of nanoseconds cannot hold: in pax headers, or as numbers."""
     with tarfile.open(os.path.join(HERE, name), "w", format=format) as tar:
         for time in said:
             info = tarfile.TarInfo(str(time))

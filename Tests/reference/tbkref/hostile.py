@@ -1,9 +1,9 @@
 """Archives that a reader must refuse, one fact each.
 
-Every one is sealed correctly, under PASSWORD, around something that is wrong; where the fact
-is about the sealing itself, that alone is wrong. Each function here is one fact (its name) or a
-family of them (name and suffix). `catalogue()` lists them; building one is lazy, because the
-bombs are big.
+Each is sealed correctly, under PASSWORD, around content with one fault; if the fact is about
+sealing, only the sealing is faulty. Each function here is one fact (its name) or a family of
+facts (name and suffix). `catalogue()` lists them; they are built on demand, because the bombs
+are big.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ COST = {"memory": 64, "time": 2, "lanes": 1}
 KEY = crypto.argon2id(PASSWORD, SALT, **COST)
 ITERATIONS = 1000
 ALL = frozenset({"tar", "extract", "list", "verify"})
-OUTSIDE = b"/tmp/termbackup-hostile"  # nothing may ever appear here
+OUTSIDE = b"/tmp/termbackup-hostile"  # nothing may ever be written here
 MIB = 1 << 20
 
 
@@ -34,7 +34,7 @@ class Hostile:
     expect: frozenset
     modes: frozenset = ALL
     family: str = ""  # the function's name
-    tar: frozenset = frozenset()  # what it ends with as a tar on standard output, if not as elsewhere
+    tar: frozenset = frozenset()  # statuses when opened as a tar on standard output, if different
 
     def statuses(self, mode):
         return self.tar if mode == "tar" and self.tar else self.expect
@@ -52,7 +52,7 @@ def fact(*expect, modes=ALL, tar=()):
 
 
 def family(cases, *expect, modes=ALL):
-    """`cases`: suffix -> argument. The function makes the archive of one argument."""
+    """`cases`: suffix -> argument. The function builds the archive for one argument."""
     def register(build):
         for suffix, argument in cases.items():
             _CATALOGUE.append(Hostile(f"{build.__name__}_{suffix}", lambda a=argument: build(a),
@@ -177,7 +177,7 @@ MARK = "\0mark\0"  # where a test puts JSON that json.dumps would not write
 
 
 def with_json(manifest, token):
-    """The manifest's bytes with MARK's place taken by a raw token, and the id right for Python."""
+    """The manifest's bytes with MARK replaced by a raw token, and with the id that Python computes."""
     body = mf.canonical(manifest).replace(mf.canonical(MARK), token)
     blank = body.replace(b'"backup_id":"' + b"0" * 64 + b'"', b'"backup_id":null')
     identity = hashlib.sha256(blank).hexdigest().encode()
@@ -206,7 +206,7 @@ def seal_tar(*arguments, **more):
 
 
 def edited(**changes):
-    """TREE, with the manifest's entry of `plain` changed after the fact; None removes a key."""
+    """TREE with the entry of `plain` changed in the manifest only; None removes a key."""
     pairs = TREE[:-1] + [({k: v for k, v in {**TREE[-1][0], **changes}.items() if v is not None}, TREE[-1][1])]
     return seal_tar(TREE, manifest=manifest_of(pairs))
 
@@ -217,7 +217,7 @@ def token_in_entry(key, token):
 
 
 def zeros(count):
-    """Gzip members that give so many zero bytes."""
+    """Gzip members with this many zero bytes."""
     chunk = 64 * MIB
     assert count % chunk == 0
     return gz.member(bytes(chunk), 9) * (count // chunk)
@@ -277,7 +277,7 @@ def _flip(archive, at, bit=0):
 
 
 for _name, _at in _flips(GOOD_PARSED, GOOD, lambda end: {"tag": end - 1}).items():
-    # An altered length may read as another valid header in front of nonsense: either answer is true.
+    # An altered length may give another valid header in front of garbage: either status is right.
     _expect = (77,) if _name in _DENIED else (65, 77) if _name.endswith("length") else (65,)
     _CATALOGUE.append(Hostile(f"flipped_bit_in_{_name}", lambda at=_at: _flip(GOOD, at), frozenset(_expect),
                               family=f"flipped_bit_in_{_name}"))
@@ -287,7 +287,7 @@ def with_header(**changes):
     return replace(GOOD_PARSED, **changes).pack() + BODY
 
 
-@fact(65, 77)  # A reader may meet the tag before the byte that follows it.
+@fact(65, 77)  # A reader may check the tag before it sees the byte that follows.
 def payload_length_one_less():
     return with_header(payload_length=len(BODY) - 1)
 
@@ -304,7 +304,7 @@ def payload_shorter_than_a_tag():
     return replace(GOOD_PARSED, payload_length=15).pack() + BODY[:15]
 
 
-# What opens and is no gzip opened with a key that it was not made with: AES-GCM's tag cannot tell.
+# A payload that is no gzip may be decrypted with the wrong key: AES-GCM's tag cannot tell.
 @fact(77)
 def payload_is_empty():
     return seal(b"")
@@ -773,7 +773,7 @@ def nul_in_manifest_name_only():
 
 @fact()
 def two_spellings_of_one_name():
-    # The second is the first one's bytes, spelled as if they were not UTF-8.
+    # The second name has the same bytes, spelled as if they were not UTF-8.
     pairs = TREE + [file("\u00e9"), file("\udcc3\udca9", b"other")]
     return seal_tar(pairs)
 
@@ -818,7 +818,7 @@ def _own(kind="directory", top="manifest.json~", below="manifest.json~/inside", 
     return seal_tar(sorted(pairs, key=lambda pair: pair[0]["relative_path"]), **more)
 
 
-OWN_GOOD = _own()  # Read as it is: what the others differ from.
+OWN_GOOD = _own()  # Valid: the others are variations of it.
 
 
 @family({"directory": {"top": None}, "what_is_in_it": {"below": None}, "below_another": {"below": "manifest.json~~/inside"},
@@ -841,7 +841,7 @@ def manifest_alone_of_an_increment():
                     members=[])
 
 
-# Kinds, links, and what is listed
+# Kinds, links, and the list of files
 
 
 @family({"up": "../sentinel", "up_twice": "../../sentinel", "absolute": OUTSIDE.decode(), "itself": "s", "inside": "d"})
@@ -1164,11 +1164,11 @@ def manifest_declares_exabytes():
                           + padded(b"{}") + END))
 
 
-# The manifest comes first: what is wrong with a member is known by its header
+# The manifest comes first: a faulty member is recognized by its header
 
 
 def _manifest_first(name, size, flag=b"0"):
-    """Gigabytes follow the header of a member that is not to be had."""
+    """The header of a member that is refused, followed by gigabytes."""
     head = manifest_member(manifest_of(TREE)) + b"".join(map(_pair, TREE[:3])) + header(name, size, flag)
     return seal(gz.member(head) + letters(2048 * MIB) + gz.member(END))
 
