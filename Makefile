@@ -5,13 +5,13 @@ DESTDIR =
 CONFIGURATION = release
 SWIFT = swift
 PYTHON = python3
-# For how long `make soak` fuzzes each parser.
+# How long `make soak` fuzzes each parser.
 SOAK_SECONDS = 5
-# The Swift suites that do more with TERMBACKUP_SOAK, each in a file of its name.
+# The Swift suites that test more with TERMBACKUP_SOAK, each in a file of its name.
 SOAK_SUITES = $(shell grep -rl --include='*.swift' TERMBACKUP_SOAK Tests | sed 's|.*/||; s|\.swift$$||' | paste -sd '|' -)
-# Those that take more than seven seconds of a processor, which `make check` leaves to `make test`.
+# Suites that take more than seven seconds of processor time: `make check` leaves them to `make test`.
 SLOW_SUITES = ProcessFaultTests|ChunkTests|FuzzTests|ManifestParserTests|GzipCompressorTests|PrivateCopyTests|HTTPClientTests|LedgerTests
-# What `make demo` backs up.
+# The directory that `make demo` backs up.
 DIR = $(CURDIR)/Sources
 
 LOCAL_COMMANDS = tbk-manifest tbk-seal tbk-open tbk-keygen tbk-sign tbk-audit tbk-config tbk-watch
@@ -22,10 +22,10 @@ SUITE = .build/suite
 MADE = .build/suite.made
 SWIFT_FILES = Package.swift Sources Tests examples/swift
 VENV = .build/venv
-# A debug build shares its objects with those of the tests, and these are linked dynamically.
+# A debug build shares its objects with the tests, which are linked dynamically.
 STATIC = $(if $(filter debug,$(CONFIGURATION)),,--static-swift-stdlib)
-# Functions of the same instructions are there once, no program offers symbols to others, and none has the index by which
-# exceptions of C++ find their frames, as nothing throws any: a twentieth of the size.
+# Identical functions are merged, programs export no symbols, and the index that C++ exceptions need to find their frames is
+# left out, as there are none: this saves a twentieth of the size.
 SMALLER = $(if $(filter debug,$(CONFIGURATION)),,$(if $(filter Linux,$(shell uname)),-Xlinker --icf=all -Xlinker --no-export-dynamic -Xlinker --no-eh-frame-hdr))
 SWIFT_BUILD = $(SWIFT) build -c $(CONFIGURATION) $(STATIC) $(SMALLER)
 PYTHON_PACKAGES = Tests/reference/requirements.txt
@@ -33,23 +33,23 @@ PYTHON_PACKAGES = Tests/reference/requirements.txt
 SCRIPTS = bin/termbackup $(wildcard bin/verbs/* bin/lib/*.sh)
 HELPERS = $(wildcard bin/tbk-store-*)
 MANUALS = $(wildcard man/*.[157])
-# What goes below share/doc/termbackup, under the same names.
+# Installed below share/doc/termbackup, with the same names.
 DOCUMENTS = README.md LICENSE SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/how-to/*.md docs/pictures/*.svg \
 	docs/schema/*.json examples/*.* examples/Makefile examples/systemd/* examples/swift/Package.swift \
 	examples/swift/Sources/*/*.swift)
-# Where completions are, and where each shell looks for them below a prefix.
+# The completions, and the directories below a prefix in which the shells look for them.
 COMPLETIONS = completions
 BASH_COMPLETIONS = share/bash-completion/completions
 ZSH_COMPLETIONS = share/zsh/site-functions
 FISH_COMPLETIONS = share/fish/vendor_completions.d
-# What is no part of the suite, but is checked like it.
+# Scripts outside of the suite that are checked like it.
 OTHER_SCRIPTS = .ci/run packaging/facts packaging/deb packaging/dist $(wildcard action/*) $(wildcard examples/*.sh)
-# Where packages go.
+# The directory for packages.
 DIST = .build/dist
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-# make words these as the shell wants them, whatever is in them.
+# The shell gets these from the environment, whatever characters they contain.
 export PREFIX DESTDIR DIR DIST
 
 .PHONY: all built programs suite packages venv demo check test soak completions messages pictures docs format lint lint-shell lint-manuals \
@@ -86,7 +86,7 @@ help:
 define FUNCTIONS
 say() { printf 'make: %s\n' "$$*" >&2; }
 
-# has_header NAME: is the header of a library there?
+# has_header NAME: whether the header of a library is installed.
 has_header() {
 	for compiler in clang cc gcc; do
 		command -v "$$compiler" >/dev/null 2>&1 || continue
@@ -98,7 +98,7 @@ has_header() {
 	return 1
 }
 
-# The Debian packages a build needs and does not find.
+# Prints the Debian packages that a build needs and that are missing.
 missing_packages() {
 	has_header openssl/evp.h || printf ' libssl-dev'
 	has_header argon2.h || printf ' libargon2-dev'
@@ -113,13 +113,13 @@ need_swift() {
 	return 1
 }
 
-# skipped WHAT: names what is left out; where everything has to be there, fails.
+# skipped WHAT: names a check that is left out; with CI=true, fails.
 skipped() {
 	if test "$${CI:-}" = true; then say "error: $$*"; return 1; fi
 	say "skipped: $$*"
 }
 
-# each_completion ACTION TOP: ACTION with each file of completions, and its directory below TOP.
+# each_completion ACTION TOP: runs ACTION with each completion file and its directory below TOP.
 each_completion() {
 	for way in bash:$(BASH_COMPLETIONS) zsh:$(ZSH_COMPLETIONS) fish:$(FISH_COMPLETIONS); do
 		for file in "$(COMPLETIONS)/$${way%%:*}"/*; do
@@ -131,7 +131,7 @@ each_completion() {
 
 lay_completion() { install -d "$$2" && install -m 644 "$$1" "$$2/"; }
 
-# lay_document FROM TO: with its directory.
+# lay_document FROM TO: installs it, with its directory.
 lay_document() {
 	mode=644; test ! -x "$$1" || mode=755
 	install -d "$${2%/*}" && install -m "$$mode" "$$1" "$$2"
@@ -139,7 +139,7 @@ lay_document() {
 
 remove_completion() { rm -f "$$2/$${1##*/}"; }
 
-# Below TOP, the tbk- commands too: bash and fish look for a file with the name of the command.
+# Below TOP, for the tbk- commands, too: bash and fish look for a file with the name of the command.
 link_completions() {
 	for command in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS); do
 		test ! -e "$$1/$(BASH_COMPLETIONS)/termbackup" || ln -sfn termbackup "$$1/$(BASH_COMPLETIONS)/$$command"
@@ -148,15 +148,15 @@ link_completions() {
 	done
 }
 
-# is_stale: has the source changed since the suite was laid out?
+# is_stale: whether the source has changed since the suite was last assembled.
 is_stale() {
 	test ! -e $(MADE) || test -n "$$(find Makefile Package.swift Sources bin man completions $(DOCUMENTS) -newer $(MADE) | head -n 1)"
 }
 
-# is_others: would root leave files of its own in somebody else's checkout?
+# is_others: whether root would leave its files in another user's checkout.
 is_others() { test "$$(id -u)" -eq 0 && test "$$(stat -c %u .)" -ne 0; }
 
-# index_manuals PREFIX: lets whatis and apropos find the pages below it, or forget those that went.
+# index_manuals PREFIX: updates the index of whatis and apropos for the pages below it.
 index_manuals() {
 	test -d "$$1/share/man" || return 0
 	if test -z "$$(find "$$1/share/man" -type f -path '*/man[1-9]*/*' | head -n 1)"; then
@@ -166,7 +166,7 @@ index_manuals() {
 	fi
 	if command -v makewhatis >/dev/null 2>&1; then makewhatis "$$1/share/man" 2>/dev/null || :; fi
 	command -v mandb >/dev/null 2>&1 || return 0
-	# Run by root, mandb gives a directory that it has not been told of to the user man.
+	# Run by root, mandb gives a directory that it does not know to the user man.
 	case $$(id -u):$$(manpath -gq 2>/dev/null): in
 	0:*:"$$1/share/man":* | 0:"$$1/share/man":* | [1-9]*) mandb -q "$$1/share/man" >/dev/null 2>&1 || : ;;
 	esac
@@ -174,7 +174,7 @@ index_manuals() {
 endef
 export FUNCTIONS
 
-# Installs what a build needs, where that can be done without asking.
+# Installs what a build needs, if that is possible without asking.
 packages:
 	@eval "$$FUNCTIONS"; need_swift || exit 1; \
 	missing=$$(missing_packages); test -z "$$missing" && exit 0; \
@@ -193,7 +193,7 @@ programs:
 	$(SWIFT_BUILD) --product tbk && $(SWIFT_BUILD) --product tbk-net || { \
 	  missing=$$(missing_packages); test -z "$$missing" || say "missing packages:$$missing"; exit 1; }
 
-# The tree as it is installed: what tests and a checkout use.
+# The tree that is installed; tests and a checkout use it as it is.
 suite: programs
 	@set -eu; eval "$$FUNCTIONS"; built=$$($(SWIFT_BUILD) --show-bin-path); \
 	mkdir -p $(SUITE)/bin $(SUITE)/lib/termbackup; \
@@ -232,20 +232,20 @@ venv:
 	  skipped "pytest: could not install $$(tr '\n' ' ' <$(PYTHON_PACKAGES))(python3-venv, or the network, is missing)"; exit; }; \
 	cp $(PYTHON_PACKAGES) $(VENV)/made-for
 
-# Two minutes, once built.
+# Takes two minutes, once built.
 check: packages
 	@$(MAKE) --no-print-directory suite venv
 	TERMBACKUP_QUICK=1 $(SWIFT) test --skip '$(SLOW_SUITES)'
 	@$(MAKE) --no-print-directory test-smoke
 
-# A third of the time of the Swift tests is waiting, so that pytest runs beside them.
+# The Swift tests wait a third of the time, so pytest runs in parallel.
 test: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory lint
 	$(SWIFT) build --build-tests
 	@$(MAKE) --no-print-directory -j 2 test-swift test-python
 
-# What `make test` leaves out or does a few times only. The Swift suites, few and slow, wait for disks and processes.
+# What `make test` leaves out or does only a few times. The Swift suites, few and slow, wait for disks and processes.
 soak: packages
 	@$(MAKE) --no-print-directory suite venv
 	@$(MAKE) --no-print-directory -j 3 soak-swift soak-python soak-fuzz
@@ -264,7 +264,7 @@ lint-manuals:
 	command -v mandoc >/dev/null 2>&1 || { skipped "mandoc is not installed: the manuals are not checked"; exit; }; \
 	mandoc -Tlint -Wwarning $(MANUALS) && printf '%s\n' 'mandoc: no complaint'
 
-# What holds Swift and Python files as `make format` leaves them.
+# Checks that Swift and Python files are formatted as by `make format`.
 lint-swift:
 	@$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_FILES) && printf '%s\n' 'swift format: no complaint'
 
@@ -276,8 +276,7 @@ format: venv
 	$(SWIFT) format --in-place --parallel --recursive $(SWIFT_FILES)
 	@test ! -x $(VENV)/bin/ruff || $(VENV)/bin/ruff check --no-cache --fix .
 
-# Tests that do what takes long a few times only do all of it with TERMBACKUP_SOAK; faults at each step of a program
-# are soak-swift's alone.
+# Long tests run in full only with TERMBACKUP_SOAK; faults at each step of a program are left to soak-swift.
 test-swift:
 	$(SWIFT) test --skip ProcessFaultTests
 
@@ -287,7 +286,7 @@ soak-fuzz:
 soak-swift:
 	TERMBACKUP_SOAK=1 $(SWIFT) test --filter '$(SOAK_SUITES)'
 
-# pytest with ARGUMENTS, in one process more than there are cores: tests wait for other programs a fifth of their time.
+# pytest with ARGUMENTS, in one process more than there are cores: the tests wait for other programs a fifth of their time.
 define PYTEST
 eval "$$FUNCTIONS"; \
 test -x $(VENV)/bin/pytest || { skipped "pytest is not installed: the tests of the commands are not run"; exit; }; \
@@ -304,18 +303,18 @@ test-python:
 soak-python:
 	@$(PYTEST) -m soak $(PYTHON_TESTS)
 
-# Made again when a command comes or goes.
+# Run this when a command is added or removed.
 completions: suite
 	@set -eu; for file in bash/termbackup zsh/_termbackup fish/termbackup.fish; do \
 	  $(SUITE)/lib/termbackup/tbk-sh completions $${file%%/*} termbackup $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) \
 	    >$(COMPLETIONS)/$$file; done
 
-# Every text that the programs have for people. What changed is read in the diff.
+# Every user-visible text of the programs. Changes are read in the diff.
 messages:
 	$(PYTHON) Tests/architecture/messages.py >Tests/architecture/messages.txt.new
 	mv Tests/architecture/messages.txt.new Tests/architecture/messages.txt
 
-# A run of the commands in README.md, as they are seen at a terminal.
+# A real run of the commands in README.md, as displayed by a terminal.
 pictures: suite
 	$(PYTHON) docs/pictures/session.py >docs/pictures/session.svg.new
 	mv docs/pictures/session.svg.new docs/pictures/session.svg
@@ -344,7 +343,7 @@ demo: packages
 	tbk-manifest "$$DIR" | tbk-manifest check - "$$work/again"; \
 	printf '\n%s\n' 'The demonstration went well: every byte, mode, time and link is as it was.'
 
-# What an input of Tests/Fuzz/Seeds leads to; what breaks a parser is left in .build/fuzz.
+# Fuzzes from the inputs in Tests/Fuzz/Seeds; inputs that break a parser are stored in .build/fuzz.
 SECONDS = 60
 PARSER = $(notdir $(wildcard Tests/Fuzz/Seeds/*))
 FUZZER = .build/fuzz
@@ -359,7 +358,7 @@ fuzz: packages
 	    -print_final_stats=1 -artifact_prefix="$(FUZZER)/$$parser-" "$$of" Tests/Fuzz/Seeds/"$$parser" 2>&1); status=$$?; \
 	  printf "\n%s\n%s\n" "$$parser" "$$said"; exit "$$status"' fuzz {}
 
-# The library for other programs. A warning, as of a link that leads nowhere, fails.
+# The library for other programs. Warnings, such as that of a broken link, are errors.
 DOCUMENTATION = .build/docs/TermBackup.doccarchive
 
 docs: packages
@@ -371,7 +370,7 @@ bench:
 	@$(MAKE) --no-print-directory suite
 	$(PYTHON) Tests/bench/bench.py $(BENCH)
 
-# What install takes: a suite that is there, unless it is stale and can be built anew.
+# What install uses: an existing suite, unless it is stale and can be rebuilt.
 built:
 	@eval "$$FUNCTIONS"; \
 	if test ! -e $(SUITE)/lib/termbackup/tbk-net; then \
@@ -399,7 +398,7 @@ install: built
 	test -n "$$DESTDIR" || index_manuals "$$to"; \
 	printf 'installed in %s\n' "$$to"
 
-# What install made: its files, and the directories that are its own. Others may want bin, share/man and their like.
+# Removes what install created: its files, and its own directories; not bin, share/man and the like.
 uninstall:
 	@set -eu; umask 022; from="$$DESTDIR$$PREFIX"; \
 	for name in $(LOCAL_COMMANDS) $(NETWORK_COMMANDS) $(notdir $(HELPERS)) termbackup; do rm -f "$$from/bin/$$name"; done; \
