@@ -3,11 +3,11 @@ import Glibc
 import TBKCore
 import Testing
 
-/// How many times as many inputs `make soak` tries.
+/// `make soak` tries this many times as many inputs.
 private let rounds = unsafe getenv("TERMBACKUP_SOAK") == nil ? 1 : 20
 
-/// Inputs that are nearly right: seeds with a few bytes changed. The same ones each time; `make soak` tries more of them,
-/// and `make fuzz` looks further.
+/// Nearly valid inputs: seeds with a few bytes changed. Always the same ones; `make soak` tries more of them, and
+/// `make fuzz` others.
 @Suite struct FuzzTests {
   private struct XorShift: RandomNumberGenerator {
     var state: UInt64
@@ -29,7 +29,7 @@ private let rounds = unsafe getenv("TERMBACKUP_SOAK") == nil ? 1 : 20
     return seeds
   }
 
-  /// What stands in texts and headers where a parser decides.
+  /// Bytes in texts and headers that parsers base decisions on.
   private static let telling: [[UInt8]] =
     [
       "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-1", "9", ".", "e9", "/", "..", "*", "\n", "\t", " ", "#", "null",
@@ -60,7 +60,7 @@ private let rounds = unsafe getenv("TERMBACKUP_SOAK") == nil ? 1 : 20
     #expect(seeds.count >= 3)
     for seed in seeds { #expect(parser.fault(in: seed) == nil) }
     var random = XorShift(state: 0x9e37_79b9_7f4a_7c15)
-    // A tenth as many of what derives a key each time.
+    // A tenth as many if each input requires a key derivation.
     for _ in 0..<rounds * (parser == .privateKey ? 100 : 1000) {
       var bytes = seeds.randomElement(using: &random)!
       mutate(&bytes, &random)

@@ -5,13 +5,13 @@ import TBKCrypto
 import TBKFormat
 import Testing
 
-/// One archive of `Tests/Vectors/archives`, and what is said of it there.
+/// One archive in `Tests/Vectors/archives`, with its description.
 private struct ArchiveVector {
   let name: String
   let archive: [UInt8]
   let needs: [[UInt8]]
   let password: [UInt8]
-  /// The exit statuses that are right, by the way to open it.
+  /// The valid exit statuses for each way of opening it.
   let expect: [String: Set<Int32>]
   let values: [String: [String]]
 
@@ -52,7 +52,7 @@ private func allVectors() throws -> [ArchiveVector] {
   return try names.sorted().map { try ArchiveVector(String($0.dropLast(4)), in: folder) }
 }
 
-/// The exit status that `body` would end with.
+/// The exit status of a command that runs `body`.
 private func status(_ body: () throws(Failure) -> Int32) -> Int32 {
   do throws(Failure) { return try body() } catch { return error.exitStatus }
 }

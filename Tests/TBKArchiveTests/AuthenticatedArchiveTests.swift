@@ -5,14 +5,14 @@ import TBKCrypto
 import TBKFormat
 import Testing
 
-/// An archive of one file that cannot be compressed.
+/// An archive of one incompressible file.
 private func archive(of size: Int) throws(Failure) -> [UInt8] {
   let tree = try TestTree()
   try tree.file(RawPath("f"), noise(size))
   return try seal(tree).bytes
 }
 
-/// Authenticates an archive that lies in a file, from `start` on.
+/// Authenticates an archive in a file, starting at `start`.
 private func authenticate(file: Descriptor, start: UInt64 = 0) throws(Failure)
   -> AuthenticatedArchive
 {
@@ -28,7 +28,7 @@ private func payload(_ archive: AuthenticatedArchive) throws(Failure) -> Digest 
   return try hashing.digest()
 }
 
-/// Large enough that the ciphertext is not kept in memory.
+/// Too large for its ciphertext to be kept in memory.
 private let large = 9 << 20
 
 @Suite struct AuthenticatedArchiveTests {
@@ -56,7 +56,7 @@ private let large = 9 << 20
     let sink = CountingSink()
     let error = #expect(throws: Failure.self) { try opened.replay(into: sink) }
     #expect(error?.code == .integrity)
-    // Nothing of the block that changed has been handed on, let alone what follows it.
+    // Nothing of the changed block was passed on, nor anything after it.
     #expect(sink.count <= place)
   }
 
@@ -162,7 +162,7 @@ private let large = 9 << 20
     #expect(try place.content("out") == "before")
   }
 
-  /// What a file held beyond the archive would follow it.
+  /// Existing bytes of the file beyond the archive's end would follow it.
   @Test(arguments: [false, true])
   func outputInPlaceEndsWithTheArchive(lengthIsKnown: Bool) throws {
     let place = try TestTree()

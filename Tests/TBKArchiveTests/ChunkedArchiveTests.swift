@@ -23,7 +23,7 @@ import Testing
     return try header().bytes + message.bytes + trailer.bytes
   }
 
-  /// As a stream, and what a random reader gives; nil if it refuses the archive when it is opened.
+  /// The output as a stream, and that of a random reader; nil if the latter refuses the archive when opening it.
   private func opened(_ archive: [UInt8]) -> (bytes: [UInt8], failure: Failure?, region: [UInt8]?) {
     let sink = MemorySink()
     var region: [UInt8]?

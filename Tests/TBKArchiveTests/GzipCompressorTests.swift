@@ -57,7 +57,7 @@ import Testing
   }
 
   @Test func evenlyDistributedBytesWithShortRepeatsAreDeflated() throws {
-    // Ciphertext-like identifiers of 16 bytes, each one coming up again and again.
+    // Identifiers of 16 random bytes, each of which recurs.
     let identifiers = noise(16 * 200)
     var generator = TestGenerator(seed: 5)
     var bytes: [UInt8] = []
@@ -69,7 +69,7 @@ import Testing
   }
 
   @Test func sixteenBitSamplesAreDeflated() throws {
-    // Every second byte is noise, the others are nearly constant.
+    // Every second byte is noise; the others are nearly constant.
     let low = noise(gzipBlockSize)
     let bytes = low.flatMap { [$0, $0 & 1] }
     #expect(try gzipped(bytes).count < bytes.count * 3 / 4)

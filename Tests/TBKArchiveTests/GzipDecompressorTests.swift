@@ -38,7 +38,7 @@ import Testing
   }
 
   @Test func theHeaderChecksumIsChecked() throws {
-    // FHCRC: the low 16 bits of the CRC-32 of the header, as Python's zlib computes it.
+    // FHCRC: the low 16 bits of the header's CRC-32, as computed by Python's zlib.
     let plain = try gzipped(prose(50))
     let header: [UInt8] = [0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 3]
     let check: [UInt8] = [0xa7, 0x77]
@@ -91,7 +91,7 @@ import Testing
         #expect(try gunzipped(altered) == bytes)
       } else {
         let met = failure { () throws(Failure) in _ = try gunzipped(altered, piece: 7) }
-        // Bits of padding before a stored block and at the end are not looked at by anyone.
+        // Padding bits before a stored block and at the end are ignored.
         if met == nil {
           #expect(try gunzipped(altered) == bytes)
         } else {
@@ -141,7 +141,7 @@ import Testing
   }
 }
 
-/// Notes the sizes of what it is given.
+/// Records the sizes of its input.
 final class SizeSink: ByteSink {
   private(set) var sizes: [Int] = []
   private(set) var finished = 0

@@ -2,7 +2,7 @@ import Glibc
 import TBKArchive
 import TBKCore
 
-/// Bytes like text: compressible, with repeats near and far, the same each time.
+/// Text-like bytes: compressible, with repeats near and far, always the same.
 func prose(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   let words = ["backup", "archive", "of", "the", "tree", "sealed", "manifest", "\n", "pipe", "tar"]
   var generator = TestGenerator(seed: seed)
@@ -14,7 +14,7 @@ func prose(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   return repeated(bytes, count)
 }
 
-/// Bytes that cannot be compressed, the same each time.
+/// Incompressible bytes, always the same.
 func noise(_ count: Int, seed: UInt64 = 2) -> [UInt8] {
   var generator = TestGenerator(seed: seed)
   var bytes: [UInt8] = []
@@ -22,7 +22,7 @@ func noise(_ count: Int, seed: UInt64 = 2) -> [UInt8] {
   return repeated(bytes, count)
 }
 
-/// `bytes` over and over, at a distance that deflate does not see.
+/// `bytes` repeated, at a distance beyond deflate's window.
 private func repeated(_ bytes: [UInt8], _ count: Int) -> [UInt8] {
   var result: [UInt8] = []
   while result.count < count { result += bytes.prefix(count - result.count) }
@@ -67,7 +67,7 @@ func gunzipped(_ bytes: [UInt8], piece: Int = .max) throws(Failure) -> [UInt8] {
   return sink.bytes
 }
 
-/// Fails once more than `limit` bytes have come, or in `finish()` if `atEnd`.
+/// Fails after more than `limit` bytes, or in `finish()` if `atEnd`.
 final class FailingSink: ByteSink {
   static let failure = Failure(.io, "disk full")
   private var left: Int
@@ -105,8 +105,7 @@ func failure(of body: () throws(Failure) -> Void) -> Failure? {
   }
 }
 
-/// Runs a program of the system with `input` in an unnamed file as standard input, and returns its
-/// exit status and standard output.
+/// Runs a program with `input` as standard input, from an unnamed file, and returns its exit status and standard output.
 func run(_ arguments: [String], input: [UInt8]) throws -> (status: Int32, output: [UInt8]) {
   let files = try (0..<2).map { _ in try temporaryFile() }
   try files[0].write(input.span)

@@ -3,7 +3,7 @@ import TBKCore
 import TBKFormat
 import Testing
 
-/// An increment over what was sealed before.
+/// An increment based on an earlier archive.
 private func increment(
   _ tree: TestTree, over previous: TestArchive, defersHash: Bool = false
 ) throws(Failure) -> TestArchive {
@@ -69,7 +69,7 @@ private func increment(
     try other.file("a", "y")
     let stranger = try seal(other)
     #expect(throws: Failure.self) { try restore([one.bytes, stranger.bytes], to: try TestTree()) }
-    // An archive too many does no harm.
+    // An unrelated archive in the list does no harm.
     try check([one, stranger, full], tree)
   }
 
@@ -83,7 +83,7 @@ private func increment(
     try check([one, full], tree)
   }
 
-  /// The earlier archive holds the second name of a file as a link, and no content under it.
+  /// The earlier archive has the file's second name as a link, without content.
   @Test func aSecondNameWhoseFirstIsGoneIsStoredAgain() throws {
     let tree = try TestTree()
     try tree.file("a", "x")
@@ -128,7 +128,7 @@ private func increment(
     try check([one, full], tree)
   }
 
-  /// The name that it was stored under is taken by now.
+  /// The name under which it was stored is now in use.
   @Test func anOwnManifestOfAnEarlierBackupComesBackFromUnderAnotherName() throws {
     let tree = try TestTree()
     try tree.file("manifest.json", "x")

@@ -3,7 +3,7 @@ import TBKCore
 import TBKFormat
 import Testing
 
-/// A backup of which an archive is not there.
+/// A backup with a missing archive.
 @Suite struct PartialTests {
   private let tree: TestTree
   private let full: TestArchive
@@ -96,8 +96,7 @@ import Testing
     #expect(String(decoding: sink.bytes, as: UTF8.self).contains("in the third"))
   }
 
-  /// The newest says what the tree is: there is no part without it, and a fault in it is none that is
-  /// passed over.
+  /// The newest archive describes the tree: without it nothing can be restored, and a fault in it is never ignored.
   @Test func nothingStandsInForTheNewest() throws {
     var broken = two.bytes
     broken[broken.count - 1] ^= 1
@@ -148,10 +147,10 @@ import Testing
     #expect(try read(Array("TBK2 and all that follows".utf8)) == ["- TBK2 and all that follows"])
   }
 
-  /// A cut at any place is noticed, but between two archives.
+  /// A cut is noticed anywhere, except between two archives.
   @Test func aCutIsNoticed() throws {
     let chain = entry(#"{"id":"\#(id)"}"#) + frame(.manifest(length: 3), "sub") + archive("three")
-    // A beginning shorter than that is one of an archive.
+    // Anything shorter is the beginning of an archive.
     for length in ChainFrame.prefixSize..<chain.count {
       let failure = #expect(throws: Failure.self) { try read(Array(chain[..<length]), whole: false) }
       #expect(failure?.code == .truncated, "\(length)")

@@ -91,7 +91,7 @@ import Testing
       let met = failure { () throws(Failure) in try feed(compressed, to: chain, piece: 1000) }
       #expect(met == FailingSink.failure)
     }
-    // Dropped while both threads are at work.
+    // Dropped while both threads are working.
     for _ in 0..<20 {
       let chain = PipelinedSink(
         depth: 1, into: try GzipDecompressor(into: PipelinedSink(depth: 1, into: SizeSink())))
@@ -143,7 +143,7 @@ private final class UnevenWorker: PoolWorker {
   }
 }
 
-/// Notes which threads call it.
+/// Records the threads that call it.
 private final class ThreadSink: ByteSink {
   private(set) var threads: Set<pthread_t> = []
   func write(_ bytes: Span<UInt8>) { threads.insert(pthread_self()) }

@@ -4,10 +4,10 @@ import TBKCrypto
 import TBKFormat
 import Testing
 
-/// The vectors of C2SP chunked-encryption, where TERMBACKUP_VECTORS says that they are.
+/// The vectors of C2SP chunked-encryption, from the directory in TERMBACKUP_VECTORS.
 @Suite(.enabled(if: environment("TERMBACKUP_VECTORS") != nil, "TERMBACKUP_VECTORS is not set"))
 struct PublicChunkVectorTests {
-  /// What a zlib stream (RFC 1950) holds.
+  /// The content of a zlib stream (RFC 1950).
   private func inflated(_ bytes: [UInt8]) throws -> [UInt8] {
     var output = [UInt8](repeating: 0, count: 8 << 20)
     var count = uLongf(output.count)
@@ -33,7 +33,7 @@ struct PublicChunkVectorTests {
     }
   }
 
-  /// Whether the last chunk proves the length; nil if there is no cipher.
+  /// The length, if the last chunk proves it.
   private func lengthIsProved(_ message: [UInt8], _ key: [UInt8], _ context: [UInt8]) -> UInt64? {
     do throws(Failure) {
       let front = try ChunkedEncryptionFront(parsing: message.span)

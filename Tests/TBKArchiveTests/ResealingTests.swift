@@ -25,7 +25,7 @@ import Testing
     #expect(throws: Failure.self) { try authenticate(bytes) }
   }
 
-  /// The place of an archive is not taken by one that could not be read to its end.
+  /// An archive that cannot be read to its end does not replace another.
   @Test func anArchiveThatChangesIsNotSealedAgain() throws {
     let tree = try TestTree()
     try tree.file(RawPath("f"), noise(9 << 20))

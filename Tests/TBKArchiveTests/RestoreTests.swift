@@ -53,7 +53,7 @@ import Testing
     #expect(try problems(archive.manifest, copy) == [])
   }
 
-  /// Names of one file stay if they are names of one file, and only all of them.
+  /// Existing hard links are kept only if all of them are links to the same file.
   @Test(arguments: [true, false], [true, false])
   func ifChangedKeepsHardLinksTogether(areLinked: Bool, isChanged: Bool) throws {
     let tree = try TestTree()

@@ -143,7 +143,7 @@ import Testing
     let value = noise(4000)
     let attribute = ExtendedAttribute(name: Array("user.tbk".utf8), value: value)
     guard (try? FileFacts.setAttribute(attribute, of: RawPath("f"), in: tree.root)) != nil else {
-      return  // This file system has none.
+      return  // The file system does not support them.
     }
     let archive = try seal(tree)
     #expect(entry(archive.manifest, "f")?.xattrs == [attribute])
@@ -299,7 +299,7 @@ import Testing
     #expect(try copy.content("d") == "x")
   }
 
-  /// A second name can be another file by now, whose content is nowhere else.
+  /// A second name may have become a different file, whose content is stored nowhere else.
   @Test func aNameThatIsAnotherFileByNowIsPackedAsOne() throws {
     let tree = try TestTree()
     try tree.file("a", "x")

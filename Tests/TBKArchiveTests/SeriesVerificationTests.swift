@@ -13,7 +13,7 @@ private final class OneRing: ArchiveKeys {
   func key(of header: AgeHeader) throws(Failure) -> AgeFileKey { try header.unwrap([]) }
 }
 
-/// Many backups that are verified in one go.
+/// Many backups, verified in one pass.
 @Suite struct SeriesVerificationTests {
   private let tree: TestTree
   private var archives: [TestArchive] = []
@@ -38,7 +38,7 @@ private final class OneRing: ArchiveKeys {
 
   private func id(_ number: Int) throws -> String { try #require(archives[number].manifest.backupID) }
 
-  /// A frame for an archive, with what a ledger says of it.
+  /// A frame for an archive, with the values of its ledger entry.
   private func link(
     _ number: Int, _ bytes: [UInt8]? = nil, dependents: Int? = nil, wanted: Bool = true,
     manifest: [UInt8]? = nil, gap: String? = nil, _ change: (inout JSON) -> Void = { _ in }
@@ -81,7 +81,7 @@ private final class OneRing: ArchiveKeys {
     let (verdicts, keys) = try verify(link(0) + link(1) + link(2))
     #expect(verdicts.map(\.kind) == [.ok, .ok, .ok] && keys.derivations == 3)
     #expect(try verdicts.map(\.id) == [id(0), id(1), id(2)])
-    // The same salt again.
+    // The same salts again.
     let again = try verify(link(0) + link(1) + link(0) + link(1) + link(0))
     #expect(again.verdicts.count == 5 && again.keys.derivations == 2)
   }
@@ -105,14 +105,14 @@ private final class OneRing: ArchiveKeys {
       #expect(try verdicts[1].lacking == [id(0)] && verdicts[2].lacking == [id(0)])
       #expect(verdicts[0].kind == kind)
     }
-    // One in the middle costs only what it holds itself.
+    // A damaged archive in the middle affects only the content that it contains.
     let verdicts = try verify(link(0) + link(1, damaged(1)) + link(2)).verdicts
     #expect(verdicts.map(\.kind) == [.ok, .altered, .depends])
     #expect(try verdicts[2].lacking == [id(1)])
     #expect(try verify(link(1) + link(2)).verdicts.map(\.kind) == [.depends, .depends])
   }
 
-  /// A backup of the right id that does not hold the content that another takes from it.
+  /// A backup with the right id, but without the content that another one takes from it.
   @Test func contentIsLookedUpAndNotOnlyTheBackup() throws {
     let other = try TestTree()
     try other.file("a", "xxx")
@@ -158,7 +158,7 @@ private final class OneRing: ArchiveKeys {
     #expect(try word(0, sealed) == .whole && word(0, broken) == .damaged)
     #expect(try word(0, []) == .missing && word(0, nil) == nil)
     #expect(try word(1, sealed) == .damaged, "another backup's")
-    // It is no archive.
+    // It is not an archive.
     #expect(try verify(link(0, sealed)).verdicts[0].kind == .corrupt)
   }
 

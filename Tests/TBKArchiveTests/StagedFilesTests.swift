@@ -4,7 +4,7 @@ import Testing
 
 @testable import TBKArchive
 
-/// Small files that threads of their own write into a staging directory.
+/// Small files that separate threads write to a staging directory.
 struct StagedFilesTests {
   private let tree: TestTree
   private let destination: Descriptor
@@ -58,7 +58,7 @@ struct StagedFilesTests {
     let staging = try Staging(in: destination)
     try staging.write(bytes("d/file"), bytes("1"))
     try staging.settle()
-    // What is below a file cannot be made.
+    // A file cannot be created below another file.
     #expect(failure { () throws(Failure) in try staging.write(bytes("d/file/below"), []) }?.code == .malformed)
     try staging.write([UInt8](repeating: 0x61, count: 255) + bytes("b"), bytes("too long a name"))
     #expect(failure { () throws(Failure) in try staging.settle() } != nil)

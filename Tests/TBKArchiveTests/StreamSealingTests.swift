@@ -59,7 +59,7 @@ private final class TestKeys: ArchiveKeys {
     return Sealed(archive: archive.bytes, manifest: manifest.bytes, backup: backup)
   }
 
-  /// Opens bytes as a stream, or as a file.
+  /// Opens bytes as a stream or as a file.
   private func open(
     _ bytes: [UInt8], _ keys: TestKeys, asFile: Bool
   ) throws -> any OpenedArchive {
@@ -85,7 +85,7 @@ private final class TestKeys: ArchiveKeys {
     #expect(sealed.backup.isComplete && sealed.backup.archiveLength == UInt64(sealed.archive.count))
     #expect(try sealed.backup.sha256 == SHA256.hash(sealed.archive))
     let keys = TestKeys(identity)
-    // All of it is read, and each offset is the one where the content was.
+    // Everything is read, and each offset is that of the content.
     let verified = try reader(try open(sealed.archive, keys, asFile: asFile)).verifyAll()
     #expect(verified.id == sealed.backup.manifest.backupID)
     let files = verified.manifest.files
@@ -133,7 +133,7 @@ private final class TestKeys: ArchiveKeys {
       let length = Int(try SeekTable.length(byFooter: payload.span.extracting((payload.count - 9)...)))
       let table = try SeekTable(parsing: payload.span.extracting((payload.count - length)...))
       #expect(table.count > 3)
-      // But for the manifest, which has a nonce: its frame, and the locator.
+      // All except the manifest, which has a nonce: its frame and the locator.
       return payload.prefix(Int(table.frame(table.count - 2).position))
     }
     #expect(try content(payload(1)) == content(payload(3)))
@@ -142,7 +142,7 @@ private final class TestKeys: ArchiveKeys {
   @Test func aSealThatFailsHasNoEnd() throws {
     let (tree, identity) = (try sample(), try AgeIdentity.generate())
     let whole = try seal(tree, .suite3, identity).archive.count
-    // Each manifest has a nonce and a time of its own, so that lengths differ a little.
+    // Each manifest has its own nonce and time, so the lengths differ a little.
     for limit in [10, 100, whole / 3, whole / 2, whole * 3 / 4] {
       let sink = MemorySink(limit: limit)
       #expect(throws: Failure.self) {
@@ -199,7 +199,7 @@ private final class TestKeys: ArchiveKeys {
     }
   }
 
-  /// Salt and costs are the check's where they are no less than what is asked for.
+  /// Salt and costs are taken from the check if its costs are at least those requested.
   @Test func aSaltIsSharedUnderTheSamePasswordAlone() throws {
     func front(_ bytes: [UInt8]) throws -> ChunkedHeader { try ChunkedHeader(parsing: bytes.span) }
     func seal(_ key: SealingKey) throws -> [UInt8] {

@@ -5,7 +5,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A directory that is gone, with everything in it, when the test ends.
+/// A directory that is removed with its content when the test ends.
 final class TestTree {
   let path: RawPath
   let root: Descriptor
@@ -121,14 +121,14 @@ func entry(_ manifest: Manifest, _ path: String) -> ManifestEntry? {
   manifest.files.indices.map { manifest.files[$0] }.first { $0.path == Array(path.utf8) }
 }
 
-/// What nobody would choose, and tests can afford.
+/// Costs that are too low for use, but fast enough for tests.
 let cheapCost = Argon2Cost(memory: 64, passes: 1, lanes: 1)
 
 func password(_ text: String = "correct horse") throws(Failure) -> Secret {
   try Secret(copying: Array(text.utf8).span)
 }
 
-/// An archive in memory, and what was said while it was made.
+/// An archive in memory, and the messages while it was made.
 struct TestArchive {
   let bytes: [UInt8]
   let manifest: Manifest
@@ -140,7 +140,7 @@ private final class Notes {
   var mishaps: [String] = []
 }
 
-/// Seals a tree. `meanwhile` is called once, when the packing begins.
+/// Seals a tree. `meanwhile` is called once, when the packing starts.
 func seal(
   _ tree: TestTree, _ manifest: Manifest? = nil, meanwhile: () throws(Failure) -> Void = {},
   progress: @escaping (Int) -> Void = { _ in }
@@ -163,7 +163,7 @@ func seal(
     bytes: bytes, manifest: sealed, mishaps: notes.mishaps, isComplete: complete)
 }
 
-/// Authenticates an archive out of memory.
+/// Authenticates an archive in memory.
 func authenticate(
   _ bytes: [UInt8], password text: [UInt8] = Array("correct horse".utf8)
 ) throws(Failure) -> AuthenticatedArchive {
@@ -173,7 +173,7 @@ func authenticate(
     stream: source, header: header, keys: KeyRing(try Secret(copying: text.span)), alone: true)
 }
 
-/// A reader of archives, the newest first.
+/// A reader for archives, newest first.
 func reader(
   _ archives: [[UInt8]], expectedID: String? = nil, isPartial: Bool = false,
   password text: [UInt8] = Array("correct horse".utf8), warn: @escaping (String) -> Void = { _ in }
@@ -188,7 +188,7 @@ func reader(
   }
 }
 
-/// Restores archives, the newest first, into a new directory.
+/// Restores archives, newest first, to a new directory.
 @discardableResult
 func restore(
   _ archives: [[UInt8]], to destination: TestTree, isNew: Bool = true,
@@ -201,7 +201,7 @@ func restore(
     .restore(to: destination.root, destinationIsNew: isNew, options)
 }
 
-/// What a tree lacks against a manifest, as "problem path".
+/// The differences between a tree and a manifest, as "problem path".
 func problems(_ manifest: Manifest, _ tree: TestTree) throws(Failure) -> [String] {
   var found: [String] = []
   _ = try ManifestCheck().run(manifest, against: tree.path) { problem, path in

@@ -165,7 +165,7 @@ import Testing
 
   @Test func aDeepTreeIsWalkedPackedRestoredAndRemoved() throws {
     let tree = try TestTree()
-    // As deep as one process can hold open: each level is a descriptor.
+    // Deep, but within the usual limit of descriptors, of which each level takes one.
     var parent = tree.root
     for _ in 0..<300 {
       try parent.makeDirectory(RawPath("d"))

@@ -5,7 +5,7 @@ import TBKCrypto
 import TBKFormat
 import Testing
 
-/// Content that compresses a little: words of a small vocabulary in a fixed disorder.
+/// Slightly compressible content: words of a small vocabulary in a fixed random order.
 private func text(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   var state = seed
   var bytes: [UInt8] = []
@@ -20,7 +20,7 @@ private func text(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
 private let frameSize = 4 << 20
 
 @Suite struct ZstdTests {
-  /// A payload of `content`, then a manifest; the offset and length of that.
+  /// A payload of `content` and a manifest; the manifest's offset and length.
   private func payload(
     _ content: [UInt8], manifest: [UInt8] = text(700), threads: Int = 2, level: Int = 1, piece: Int = 1 << 20
   ) throws(Failure) -> [UInt8] {
@@ -83,7 +83,7 @@ private let frameSize = 4 << 20
   @Test func aMemberOfAMegabyteIsNotSplit() throws {
     let sink = MemorySink()
     let compressor = try ZstdCompressor(level: 1, threads: 2, into: sink)
-    // Three that fit, one that does not, one that is too large to be kept whole.
+    // Three that fit, one that does not, one that is too large to stay in one frame.
     for size in [1 << 20, 1 << 20, 1 << 20, (1 << 20) - 512, 1 << 20, 5 << 20] {
       try compressor.beginMember(header: 0, content: UInt64(size))
       try compressor.write(text(size))
@@ -133,7 +133,7 @@ private let frameSize = 4 << 20
     for order in [[1, 2, 3, 4], [0, 0, 1, 2, 3, 4], [0, 1, 2, 3], [0, 1, 4, 2, 3], [0, 1, 2, 3, 4, 4], [4]] {
       #expect(opened(assembled(order, tail)).failure?.code == .malformed, "\(order)")
     }
-    // Tables and locators with one number changed.
+    // Tables and locators with one changed number.
     for place in stride(from: 8, to: tail.count - 9, by: 4) {
       var lie = tail
       lie[place] ^= 1
@@ -145,7 +145,7 @@ private let frameSize = 4 << 20
       let whole = all.dropLast().flatMap { parts[$0] } + lie + tail
       #expect(opened(whole).failure?.code == .malformed)
     }
-    // A skippable frame of somebody else's.
+    // A skippable frame of another kind.
     #expect(opened(parts[0] + [0x53, 0x2a, 0x4d, 0x18, 0, 0, 0, 0] + parts[1]).failure?.code == .malformed)
   }
 
@@ -158,7 +158,7 @@ private let frameSize = 4 << 20
       lie[place] = value
       #expect(opened(lie).failure?.code == .malformed, "byte \(place)")
     }
-    // What other writers make of a stream: no size.
+    // Frames without a declared size, as other tools write them for a stream.
     var unsized = bytes
     unsized[4] = 0
     #expect(opened(unsized).failure?.code == .malformed)
@@ -199,7 +199,7 @@ private let frameSize = 4 << 20
   }
 
   @Test func xxh64() {
-    // From the reference implementation.
+    // Computed by the reference implementation.
     #expect(XXH64.hash([UInt8]().span) == 0xef46_db37_51d8_e999)
     #expect(XXH64.hash(Array("a".utf8).span) == 0xd24e_c4f1_a98c_6e5b)
     #expect(XXH64.hash(Array("abc".utf8).span) == 0x44bc_2cf5_ad77_0999)
@@ -247,7 +247,7 @@ private let frameSize = 4 << 20
       let attempt = Result { () throws(Failure) in try seekable(wrong).length }
       #expect(throws: Failure.self) { try attempt.get() }
     }
-    // Sums that are right, frames that are not.
+    // The sums are right, the frames are not.
     let table = try table(bytes)
     var lie = SeekTable()
     let (one, two) = (table.frame(0), table.frame(1))

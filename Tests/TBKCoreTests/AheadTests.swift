@@ -28,7 +28,7 @@ import Testing
       let ahead = try Ahead(depth: 3) { () throws(Failure) in numbers.next() }
       #expect(try ahead.next() == 1)
     }
-    // The thread has ended: one taken, three waiting, one that found no room.
+    // The thread has ended: one number was taken, three were waiting, one did not fit.
     #expect((1...5).contains(numbers.calls))
   }
 }

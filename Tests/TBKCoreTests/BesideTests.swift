@@ -17,7 +17,7 @@ import Testing
   @Test func bothSidesWorkAtTheSameTime() throws {
     let gate = Monitor()
     gate.lock()
-    // It could not end before the lock is given up, which happens only when it has begun elsewhere.
+    // It can end only after the lock is released, which happens once it is running in another thread.
     let work = try Beside<Int> { () throws(Failure) in
       gate.passThrough()
       return 1

@@ -57,7 +57,7 @@ private func arguments(_ words: String...) -> [[UInt8]] { words.map { Array($0.u
     #expect(throws: Failure.self) { try ChildProcess([[0x61, 0, 0x62]]) }
   }
 
-  /// One that will not go must not hold us up for ever.
+  /// A child that ignores SIGTERM must not block us for ever.
   @Test func aDroppedChildEndsEvenIfItIgnoresSIGTERM() throws {
     let mark = "tbk-\(uniqueSuffix())"
     var running: ChildProcess? = try ChildProcess(

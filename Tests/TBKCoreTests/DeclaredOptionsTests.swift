@@ -71,7 +71,7 @@ private struct Root: ParsableCommand {
     #expect(fault("--\(String(repeating: "x", count: 5000))")?.hint == nil)
   }
 
-  /// The parser has reported a missing value; what follows may be one.
+  /// The parser reports the missing value; the following word may have been meant as the value.
   @Test(arguments: ["--output --nosuch", "-o --output b", "--output -- --output b", "--output"])
   func afterAMissingValueNothingIsJudged(line: String) { #expect(fault(line) == nil) }
 

@@ -72,7 +72,7 @@ import Testing
     #expect(error?.code == .cannotCreate)
   }
 
-  /// A device or a FIFO is not replaced by a file: `-o /dev/null` would ruin a system.
+  /// A file must not replace a device or a FIFO: `-o /dev/null` would break the system.
   @Test func whatIsNoRegularFileIsNotReplaced() throws {
     let place = try TestDirectory()
     let made = try unsafe place.path.appending("fifo").withCString { path in
@@ -122,7 +122,7 @@ import Testing
     #expect(error?.code == .profile)
   }
 
-  /// EISDIR is about what is read here, not about what cannot be created.
+  /// EISDIR is reported for the input, not for an output that cannot be created.
   @Test func aDirectoryIsNoInput() throws {
     let place = try TestDirectory()
     let error = #expect(throws: Failure.self) {
@@ -256,7 +256,7 @@ import Testing
     #expect(copy.length == UInt64(count) && told == count)
     let file2 = try place.descriptor.open(RawPath("a"), O_WRONLY | O_TRUNC)
     try file2.write([1, 2, 3].span)
-    // Any number of times.
+    // It can be read repeatedly.
     for _ in 0..<2 {
       let same = try copy.withBytes { $0.elementsEqual(bytes(count)) }
       #expect(same)

@@ -3,7 +3,7 @@ import TBKCore
 import Testing
 
 @Suite struct FileTimeTests {
-  /// Seconds, nanoseconds and the same as one integer.
+  /// Seconds, nanoseconds, and both as one integer.
   private static let times: [(seconds: Int64, nanoseconds: UInt32, decimal: String)] = [
     (0, 0, "0"), (0, 1, "1"), (-1, 999_999_999, "-1"), (-1, 0, "-1000000000"), (-2, 999_999_999, "-1000000001"),
     (1, 0, "1000000000"), (1_700_000_000, 5, "1700000000000000005"),

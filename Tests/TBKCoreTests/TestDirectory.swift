@@ -1,7 +1,7 @@
 import Glibc
 import TBKCore
 
-/// An empty directory that is gone, with everything in it, when the test ends.
+/// An empty directory that is removed with its content when the test ends.
 final class TestDirectory {
   let path: RawPath
   let descriptor: Descriptor

@@ -3,7 +3,7 @@ import TBKCommand
 import TBKCore
 import Testing
 
-/// The environment is everybody's: what comes from it is tested with processes.
+/// The environment is shared by all tests: tokens from it are tested with processes.
 @Suite struct TokenOptionsTests {
   private static let good = "github_pat_11ABCDEFG0_abcdefghijklmnop"
 
@@ -33,7 +33,7 @@ import Testing
       #expect(try token(["--token-file", path]) == expected)
       #expect(try token(["--token-command", "cat '\(path)'"]) == expected)
       let opened = try Descriptor.openForReading(RawPath(path))
-      // Whoever reads it closes it.
+      // The descriptor is closed after reading.
       let copy = fcntl(opened.number, F_DUPFD_CLOEXEC, 3)
       #expect(try token(["--token-fd", String(copy)]) == expected)
     }

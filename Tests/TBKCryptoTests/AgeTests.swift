@@ -3,7 +3,7 @@ import TBKCore
 import TBKCrypto
 import Testing
 
-/// Opens an age file as the commands do; `bytes` is what came out before it ended.
+/// Opens an age file like the commands; `bytes` is the output up to the end or the failure.
 func openAge(
   _ file: [UInt8], identities: [AgeIdentity], passphrase: [UInt8]?, piece: Int = 1 << 20
 ) -> (bytes: [UInt8], failure: Failure?) {
@@ -29,7 +29,7 @@ func openAge(
   }
 }
 
-/// Gives a few bytes at a time.
+/// Returns a few bytes at a time.
 private final class SlowSource: ByteSource {
   private let bytes: MemorySource
   private let piece: Int
@@ -153,7 +153,7 @@ private final class SlowSource: ByteSource {
   }
 
   @Test func keysAreReadAsTheyAreWritten() throws {
-    // From the test suite of age itself.
+    // From age's own test suite.
     let known = Array("AGE-SECRET-KEY-1EGTZVFFV20835NWYV6270LXYVK2VKNX2MMDKWYKLMGR48UAWX40Q2P2LM0".utf8)
     let identity = try AgeIdentity(parsing: known.span)
     #expect(try text(identity) == known)
@@ -185,7 +185,7 @@ private final class SlowSource: ByteSource {
     #expect(message { _ = try AgeRecipient(parsing: Array("age1pq1qq".utf8)) }.contains("hybrid"))
     #expect(message { _ = try AgeRecipient(parsing: Array("ssh-ed25519 AAAA".utf8)) }.contains("SSH"))
     #expect(message { _ = try AgeIdentity(parsing: Array("AGE-PLUGIN-X-1QQ".utf8).span) }.contains("plugin"))
-    // A secret in the wrong place is not repeated.
+    // The message does not repeat a misplaced secret.
     let identity = try AgeIdentity.generate()
     let wrong = message { _ = try AgeRecipient(parsing: try text(identity)) }
     #expect(wrong.contains("identity") && !wrong.contains("AGE-SECRET"))
@@ -211,7 +211,7 @@ private final class SlowSource: ByteSource {
     try AgeIdentityFile.isEncrypted(try secret(file))
   }
 
-  /// - Parameter passphrase: nil where it must not be asked for.
+  /// - Parameter passphrase: nil if it must not be asked for.
   private func decrypted(_ file: [UInt8], _ passphrase: [UInt8]?, memoryLimit: UInt64) throws(Failure) -> [UInt8] {
     let text = try AgeIdentityFile.decrypt(try secret(file), memoryLimit: memoryLimit) { () throws(Failure) in
       guard let passphrase else {
@@ -232,7 +232,7 @@ private final class SlowSource: ByteSource {
     #expect(try isEncrypted(sink.bytes))
     #expect(try decrypted(sink.bytes, [9], memoryLimit: 1024) == plain)
     #expect(throws: Failure.self) { try decrypted(sink.bytes, [8], memoryLimit: 1024) }
-    // What it costs is known before anything is asked for.
+    // The cost is checked before the passphrase is asked for.
     #expect(throws: Failure.self) { try decrypted(sink.bytes, nil, memoryLimit: 128) }
   }
 }

@@ -47,7 +47,7 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
     scheme == .stream ? 0 : ChunkedEncryptionFront.length
   }
 
-  /// What comes out, and why it ends.
+  /// The output, and the failure that ends it.
   private func open(_ sealed: [UInt8], _ scheme: ChunkScheme, piece: Int = 100_000) -> (
     bytes: [UInt8], failure: Failure?
   ) {
@@ -160,7 +160,7 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
       #expect(opened.failure != nil)
       #expect(message.starts(with: opened.bytes))
     }
-    // One bit in each part of each chunk.
+    // One bit in several parts of each chunk.
     for place in [0, size / 2, size - 17, size - 1, size, 2 * size - 1, 2 * size, 2 * size + 115] {
       var flipped = sealed
       flipped[start + place] ^= 0x10
@@ -197,7 +197,7 @@ func feed(_ bytes: [UInt8], to sink: any ByteSink, piece: Int) throws(Failure) {
       }
       #expect(throws: Failure.self) { try attempt.get() }
     }
-    // The last chunk is right and a chunk before it is not: what is right can be read.
+    // The last chunk is valid and one before it is not: valid chunks can be read.
     var flipped = sealed
     flipped[front(scheme) + scheme.sealedSize] ^= 1
     let whole = try ChunkedMessage(

@@ -94,7 +94,7 @@ import Testing
     #expect(try hashes(of: [[1], [2]], ending: [1, 2]) == [SHA256.hash([1]), SHA256.hash([2])])
   }
 
-  /// The hashes of pieces, finished after as many of them as `ending` says.
+  /// The hashes of pieces; each count in `ending` ends a hash and starts the next one.
   private func hashes(of pieces: [[UInt8]], ending: [Int]) throws(Failure) -> [Digest] {
     var running = try SHA256()
     var found: [Digest] = []

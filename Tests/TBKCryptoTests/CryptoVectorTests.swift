@@ -47,7 +47,7 @@ import Testing
 
   @Test func argon2id() throws {
     var tried = 0
-    // The RFC's own vector has a secret and associated data, which no archive has.
+    // The RFC's own vector has a secret and associated data, which archives do not use.
     for block in try blocks("argon2id.txt") where block.fields["secret"] == nil {
       let cost = Argon2Cost(
         memory: try block.number("memory"), passes: try block.number("time"),
@@ -66,7 +66,7 @@ import Testing
     for block in try blocks("aes-256-gcm.txt") {
       let key = try secret(try block.bytes("key"))
       let nonce = try block.bytes("nonce")
-      // OpenSSL takes no longer ones; no writer makes them.
+      // OpenSSL does not support longer nonces, and no writer makes them.
       if !AESGCM.nonceLengths.contains(nonce.count) {
         #expect(throws: Failure.self) { try gcmSeal([], key, nonce) }
         continue
@@ -136,7 +136,7 @@ func cbcOpen(
   return plaintext
 }
 
-/// The MAC, the message given byte by byte.
+/// The MAC of a message that is written byte by byte.
 func hmac(_ key: [UInt8], _ message: [UInt8]) throws(Failure) -> [UInt8] {
   var running = try HMACSHA256(key: key.span)
   for byte in message { try running.update([byte].span) }

@@ -40,7 +40,7 @@ import Testing
   }
 }
 
-/// A signature, and the public key that belongs to it.
+/// A signature, and the public key for it.
 private func sign(
   _ message: [UInt8], seed: [UInt8]
 ) throws(Failure) -> (key: VerifyingKey, signature: [UInt8]) {

@@ -3,7 +3,7 @@ import TBKCrypto
 import Testing
 
 @Suite struct KeyDerivationTests {
-  /// Values of Python's hashlib, which runs PBKDF2 over a BLAKE2s of its own.
+  /// Computed by Python's hashlib, whose PBKDF2 uses its own BLAKE2s.
   @Test(arguments: [
     (UInt32(1), "ed939d6f351dddb69f591aa693d75eccaab7c8f587384d8ed882d42fe8076474"),
     (UInt32(3000), "b7439d90b75a4325d31eb150b34c75b7cda8b4d5036d4762456f5ff3dd21163d"),

@@ -3,7 +3,7 @@ import Testing
 
 @testable import TBKCrypto
 
-/// Of RFC 8032's first test, as openssl writes them.
+/// The keys of RFC 8032's first test, as written by openssl.
 private let plain = """
   -----BEGIN PRIVATE KEY-----
   MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
@@ -18,7 +18,7 @@ private let publicPEM = """
   """
 private let password = "correct horse"
 
-/// The same key from `openssl pkcs8 -topk8`, by its options.
+/// The same key encrypted by `openssl pkcs8 -topk8`, by its options.
 private let encrypted = [
   "-v2 aes-256-cbc -v2prf hmacWithSHA256 -iter 1000": """
   MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgJINQMgG1+ogICA+gw
@@ -45,7 +45,7 @@ private let encrypted = [
   """,
 ].mapValues(encryptedPEM)
 
-/// Ways of encrypting that are not taken.
+/// Encryption schemes that are not supported.
 private let old = [
   "-v1 PBE-SHA1-3DES": """
   MFgwHAYKKoZIhvcNAQwBAzAOBAgSon39jLE86gICCAAEOHvGRnDfAuPZ5z6BMGpj
@@ -62,7 +62,7 @@ private func encryptedPEM(_ body: String) -> String {
   "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\(body)\n-----END ENCRYPTED PRIVATE KEY-----\n"
 }
 
-/// The public half of a private key's PEM.
+/// The public key of a PEM private key.
 private func read(_ text: [UInt8], _ password: String = password) throws(Failure) -> VerifyingKey {
   let key = try SigningKey(parsing: text.span) { () throws(Failure) in
     try secret(Array(password.utf8))
@@ -70,7 +70,7 @@ private func read(_ text: [UInt8], _ password: String = password) throws(Failure
   return key.verifyingKey
 }
 
-/// A key in clear, read and written again.
+/// Reads an unencrypted key and writes it again.
 private func writtenPlain(_ text: [UInt8]) throws(Failure) -> [UInt8] {
   let key = try SigningKey(parsing: text.span) { () throws(Failure) in
     throw Failure(.usage, "a key in clear needs no password")
@@ -79,7 +79,7 @@ private func writtenPlain(_ text: [UInt8]) throws(Failure) -> [UInt8] {
   return written.bytes
 }
 
-/// A new key, and its PEM as often as is asked for.
+/// A new key, and `copies` PEM texts of it.
 private func generate(
   password: String, copies: Int
 ) throws(Failure) -> (key: VerifyingKey, texts: [[UInt8]]) {
@@ -131,7 +131,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
   return content.bytes
 }
 
-/// A text and what it stands for, from a PEM of all lengths.
+/// PEM texts and their decoded content, of all lengths.
 @Suite struct PEMTests {
   @Test func everyLengthSurvives() throws {
     for count in 0...200 {
@@ -200,7 +200,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
     }
   }
 
-  /// One in 256 wrong passwords gives a padding that looks right.
+  /// One in 256 wrong passwords leaves a padding that looks valid.
   @Test func noWrongPasswordIsTakenForADamagedFile() throws {
     let text = try #require(encrypted["-v2 aes-128-cbc -v2prf hmacWithSHA1 -iter 1"])
     for number in 0..<2000 {
@@ -296,7 +296,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
       }
       #expect(try error(der + [0])?.code == .malformed)
       #expect(try error([0x30, 0x81] + der[1...])?.code == .malformed)
-      // What precedes the 32 bytes of the key is the same in all keys.
+      // The bytes before the last 32, which are the key itself, are the same in all keys.
       for bit in 0..<(der.count - 32) * 8 {
         var altered = der
         altered[bit / 8] ^= 1 << UInt8(bit % 8)
@@ -315,7 +315,7 @@ private func content(_ text: String) throws(Failure) -> [UInt8] {
       for bit in 0..<der.count * 8 {
         var altered = der
         altered[bit / 8] ^= 1 << UInt8(bit % 8)
-        // Of the bytes of the key none can be told from others: CBC is not authenticated.
+        // Changes in the bytes of the key itself cannot be detected: CBC is not authenticated.
         let code = failure(try wrap("ENCRYPTED PRIVATE KEY", altered))?.code
         #expect([nil, .malformed, .authentication].contains(code), "bit \(bit)")
       }

@@ -15,7 +15,7 @@ struct VectorBlock {
   func number(_ key: String) throws -> UInt32 { try #require(UInt32(fields[key] ?? "")) }
 }
 
-/// All files of `Tests/Vectors/crypto`, by name; fails where there are none.
+/// All files in `Tests/Vectors/crypto`, by name; fails if there are none.
 func cryptoVectors() throws -> [String: [VectorBlock]] {
   let folder = RawPath(#filePath).parent.parent.appending("Vectors/crypto")
   let directory = try Descriptor.workingDirectory.open(folder, O_RDONLY | O_DIRECTORY)

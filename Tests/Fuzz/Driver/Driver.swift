@@ -1,7 +1,7 @@
 import FuzzedParsers
 import Glibc
 
-/// The parser that PARSER names.
+/// The parser named in PARSER.
 private let parser: FuzzedParser = {
   let name = unsafe getenv("PARSER").map { unsafe String(cString: $0) } ?? ""
   guard let parser = FuzzedParser(rawValue: name) else {
@@ -13,11 +13,11 @@ private let parser: FuzzedParser = {
   return parser
 }()
 
-/// What libFuzzer calls with each input: https://llvm.org/docs/LibFuzzer.html.
+/// Called by libFuzzer with each input: https://llvm.org/docs/LibFuzzer.html.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
-  // An abort is how libFuzzer learns of a fault: it keeps the input.
+  // An abort reports a fault to libFuzzer, which then saves the input.
   if let fault = parser.fault(in: bytes) { fatalError(fault) }
   return 0
 }

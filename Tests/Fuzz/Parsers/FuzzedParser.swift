@@ -4,19 +4,19 @@ import TBKCrypto
 import TBKFormat
 import TBKStore
 
-/// What reads bytes from outside: a store, an archive, the network, a file of somebody else.
+/// The parsers of bytes from outside: a store, an archive, the network, another user's file.
 ///
-/// The raw value is the name of its folder of seeds and of `make fuzz PARSER=…`.
+/// The raw value names the folder of seeds, and is the PARSER of `make fuzz PARSER=…`.
 package enum FuzzedParser: String, CaseIterable, Sendable {
   case address, ageArmor, ageHeader, ageKeys, archiveHeader, auditLine, auditState, backupReport, chain, chunkedArchive,
     claims, configuration, gzip, json,
     ledger, manifest, mbuSettings, members, patterns, privateKey, profile, publicKey, receipt, tar,
     timestamp, url, seekTable, zstdPayload
 
-  /// Reads `bytes`, and checks that what was read survives being written and read again.
+  /// Parses `bytes`, and checks that the result can be written and read again without a change.
   ///
-  /// Every refusal is fine but one: `.library`, which says that a check of ours was passed by what
-  /// should not have passed it. Returns a sentence about what is wrong, nil if nothing is.
+  /// A failure is fine, except `.library`: it means that our checks let an invalid input through. Returns a description
+  /// of the fault, or nil if there is none.
   package func fault(in bytes: [UInt8]) -> String? {
     do throws(Failure) {
       return try read(bytes)
@@ -43,7 +43,7 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
       if header.hasPassphrase { try header.checkPassphraseCost(memoryLimit: 1) }
       _ = try header.unwrap([])
     case .ageKeys:
-      // Either kind may be meant: only one of them can succeed.
+      // It may be a file of either kind, but not both.
       if let recipients = try? AgeRecipientsFile.parse(bytes.span) {
         for recipient in recipients where try AgeRecipient(parsing: Array(recipient.text().utf8)) != recipient {
           return changed
@@ -72,7 +72,7 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
         _ = try source.read(upTo: 5)
       }) {
         guard let archive = link.archive else { continue }
-        // Without a frame nobody knows where it ends.
+        // Without a frame, the end of an archive is unknown.
         if !link.isFramed { return nil }
         if try archive.read(upTo: 7).isEmpty {
           _ = try reader.next()
@@ -118,7 +118,7 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
       _ = try verifier.verdict()
     case .mbuSettings: _ = try MbuSettings(bytes, place: "file")
     case .patterns:
-      // The first line is a path, the others are patterns.
+      // The first line is a path, the other lines are patterns.
       let lines = bytes.split(separator: 10, maxSplits: 1, omittingEmptySubsequences: false)
       let path = Array(lines[0])
       for meaning in IgnoreRules.Meaning.allCases {
@@ -126,7 +126,7 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
         rules.add(file: lines.count > 1 ? Array(lines[1]) : [])
         _ = (rules.excludes(path.span, isDirectory: true), rules.excludes(path.span, isDirectory: false))
         _ = rules.ineffective(below: path.span)
-        // Of what is below a directory that is not read, nothing may be taken back.
+        // If a directory is not read, nothing below it may be included.
         let below = path + Array("/a.py".utf8)
         if !path.isEmpty, meaning == .pathspec, rules.excludesAllBelow(path.span),
           !rules.excludes(below.span, isDirectory: false)
@@ -195,13 +195,13 @@ package enum FuzzedParser: String, CaseIterable, Sendable {
 
 private let changed = "what is written is not what was read"
 
-/// Cut in the middle, where a parser has to remember what it was at.
+/// Cut in the middle, so that the parser has to keep its state.
 private func inTwo(_ bytes: [UInt8], _ sink: some ByteSink) throws(Failure) {
   try sink.write(bytes.span.extracting(..<(bytes.count / 2)))
   try sink.write(bytes.span.extracting((bytes.count / 2)...))
 }
 
-/// Listens to what a tar says, as the programs do: each name is checked.
+/// Checks each name, as the programs do, and discards the rest.
 private final class Deaf: TarHandler {
   func begin(_ member: TarMember) throws(Failure) { try? EntryName.check(member.name.span) }
   func body(_ bytes: Span<UInt8>) {}
