@@ -105,7 +105,7 @@ func failure(of body: () throws(Failure) -> Void) -> Failure? {
   }
 }
 
-/// Runs a program with `input` as standard input, from an unnamed file, and returns its exit status and standard output.
+/// Runs a program with `input` as standard input, from an unnamed file; returns its exit status and standard output.
 func run(_ arguments: [String], input: [UInt8]) throws -> (status: Int32, output: [UInt8]) {
   let files = try (0..<2).map { _ in try temporaryFile() }
   try files[0].write(input.span)

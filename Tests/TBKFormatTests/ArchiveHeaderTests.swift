@@ -5,7 +5,7 @@ import Testing
 private let salt = [UInt8](1...32)
 private let nonce = [UInt8](101...112)
 
-/// The example spelled out by hand, so that the writer is not its own witness.
+/// The example written out by hand, so that the writer is not checked against itself.
 private let tbk2 =
   Array("TBK2".utf8) + [2, 1, 0, 1, 0, 0, 0, 3, 4, 32] + salt + [12] + nonce
   + [1, 0, 0, 0, 0, 0, 0, 1, 0]
@@ -22,7 +22,7 @@ private func failure(_ bytes: [UInt8]) -> Failure? {
   }
 }
 
-/// The example with its payload's length, the last 8 bytes, replaced.
+/// The example with another payload length, the last 8 bytes.
 private func with(payloadLength: UInt64, _ header: [UInt8]) -> [UInt8] {
   var bytes = Array(header.dropLast(8))
   bytes.append(bigEndian: payloadLength, width: 8)
@@ -81,7 +81,7 @@ struct ArchiveHeaderTests {
     }
   }
 
-  /// A flipped bit either breaks the header or stands in what is read: never unnoticed.
+  /// A flipped bit either makes the header invalid or changes a parsed value.
   @Test(arguments: [tbk2, tbk1]) func everyBitCounts(_ bytes: [UInt8]) throws {
     let original = try ArchiveHeader(parsing: bytes.span)
     for offset in bytes.indices {

@@ -2,7 +2,7 @@ import TBKCore
 @testable import TBKFormat
 import Testing
 
-/// An entry with everything in it that an entry can have, apart from what excludes each other.
+/// An entry with every field that it can have, except those that exclude each other.
 func fullEntry(_ path: String) -> ManifestEntry {
   var entry = ManifestEntry(
     path: Array(path.utf8), type: .file, size: .max >> 1, sha256: .ofNothing, mode: 0o104755,
@@ -146,7 +146,7 @@ func plainEntry(_ path: String, _ type: EntryType = .file, size: UInt64 = 0) -> 
   }
 }
 
-/// What a table writes of its own must be what an entry writes: the id is its hash.
+/// A table must write its entries exactly like an entry itself: the id is a hash of them.
 @Test func aTableWritesAnEntryAsTheEntryIsWritten() {
   var table = EntryTable()
   var entries: [ManifestEntry] = []

@@ -6,7 +6,7 @@ private func parse(_ text: String) throws(Failure) -> JSON {
   try JSON.parse(Array(text.utf8), what: "x")
 }
 
-/// What comes out of reading and writing in canonical form.
+/// Reads the text, and writes it in canonical form.
 private func canonical(_ source: String) throws(Failure) -> String {
   text(try parse(source).canonical())
 }
@@ -25,7 +25,7 @@ private func canonical(_ source: String) throws(Failure) -> String {
     ("{\"b\":1,\"a\":2}", "{\"a\":2,\"b\":1}"), (" [ 1 ,\t2\r\n] ", "[1,2]"),
     (#""\/\u0041""#, #""/A""#), (#""é中🎉""#, #""\u00e9\u4e2d\ud83c\udf89""#),
     (#""\u007f""#, #""\u007f""#), (#""\u0000""#, #""\u0000""#),
-    // A code point above the surrogates sorts after one in them when compared as UTF-16.
+    // In UTF-16, a code point outside the BMP sorts before U+FFFF; in UTF-8, after it.
     (#"{"\ud83d\ude00":1,"\uffff":2}"#, #"{"\uffff":2,"\ud83d\ude00":1}"#),
   ])
   func otherSpellingsBecomeCanonical(source: String, expected: String) throws {
@@ -48,7 +48,7 @@ private func canonical(_ source: String) throws(Failure) -> String {
   @Test(arguments: [
     #""\ud800""#, #""\ud800x""#, #""\ud800\n""#, #""\ud800\ud800""#, #""\udbff\u0041""#,
     #""\udc00""#, #""\udc7f""#, #""\udd00""#, #""\udfff""#, #""\ud83d""#,
-    // Bytes that are UTF-8 after all have their own spelling.
+    // Bytes that are valid UTF-8 must not be spelled as surrogates.
     #""\udcc3\udca9""#, #""\udcf0\udc9f\udc8e\udc89""#,
   ])
   func surrogatesThatStandForNoByteAreMalformed(source: String) {

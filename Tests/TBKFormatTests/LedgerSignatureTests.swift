@@ -6,7 +6,7 @@ private let key = String(repeating: "ab", count: 32)
 private let hex = String(repeating: "5a", count: 64)
 private let store = String(repeating: "0f", count: 16)
 
-/// - Parameter signature: further members, as they stand in the file.
+/// - Parameter signature: further members, as in the file.
 private func ledger(_ signature: String = "") throws(Failure) -> Ledger {
   try Ledger(
     parsing: Array(

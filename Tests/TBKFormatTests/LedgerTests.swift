@@ -7,7 +7,7 @@ private let hash = String(repeating: "cd", count: 32)
 private let store = String(repeating: "0f", count: 16)
 private let newStore = Ledger.StoreID(String(repeating: "e", count: 32))!
 
-/// As TermBackup 6 writes it, with members of its own that we do not know.
+/// As written by TermBackup 6, with members that we do not know.
 private let old = """
   {
     "tool_version": "6.0", "repository": "me/backups", "created_at": "2024-05-01T10:00:00.5+00:00",
@@ -76,7 +76,7 @@ struct LedgerTests {
     #expect(again.identity?.history == [Digest(hex: hash)!])
   }
 
-  /// The other side is `json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))`.
+  /// Computed by `json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))`.
   @Test func theCanonicalFormIsPythons() throws {
     let text = """
       {"z": "é😀", "backups": [\(entry(#", "b": 1, "a": {"d": 2, "c": "\u007f"}"#))], "a": 1.5,
@@ -226,7 +226,7 @@ struct LedgerTests {
   @Test func whatIsReadIsBounded() {
     let spaces = String(repeating: " ", count: Ledger.byteLimit)
     #expect(failure(ledger("") + spaces)?.message.contains("larger than") == true)
-    // Numbers take many times as much when they are read.
+    // Parsed numbers take many times their size.
     let numbers = String(repeating: "0,", count: Ledger.entryByteLimit / 2)
     #expect(failure(ledger(entry(", \"x\": [\(numbers)0]")))?.message.contains("too long") == true)
     let members = String(repeating: "0,", count: Ledger.memberByteLimit / 4)
@@ -238,7 +238,7 @@ struct LedgerTests {
     let refused = failure(ledger("", many))
     #expect(refused?.code == .malformed)
     #expect(refused?.message.contains("besides its backups") == true || refused?.message.contains("too long") == true)
-    // One byte less is a ledger.
+    // One byte less is accepted.
     let most = String(repeating: "x", count: Ledger.memberByteLimit - 10)
     #expect(failure(ledger("", ", \"x\": \"\(most)\"")) == nil)
   }

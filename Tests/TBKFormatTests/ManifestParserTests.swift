@@ -42,7 +42,7 @@ import Testing
     #expect(try written(parseManifest(sample)) == sample)
   }
 
-  /// More than a few batches, with entries of all sizes.
+  /// Several batches, with entries of all sizes.
   private func large(_ count: Int, _ change: (Int) -> [String: String] = { _ in [:] }) -> String {
     manifestText(
       (0..<count).map { number in
@@ -72,7 +72,7 @@ import Testing
   func theFirstFaultOfManyEntriesIsToldOf(threads: Int) throws {
     let source = Array(large(5000) { [1234, 3000].contains($0) ? ["size": "-\($0)"] : [:] }.utf8)
     let place = try #require(source.indices.first { source[$0...].starts(with: Array("-1234".utf8)) })
-    // The comma after the entry has been read.
+    // The position after the comma that follows the entry.
     let end = try #require(source[place...].firstIndex(of: UInt8(ascii: "}"))) + 2
     for rest in ["", "}"] {
       let parser = ManifestParser(threads: threads)
@@ -155,7 +155,7 @@ import Testing
         changed[index] = byte
         guard let manifest = try? parseManifest(changed) else { continue }
         accepted += 1
-        // What was understood is written, and read again, as the same.
+        // The parsed manifest is written, and read again without a change.
         let once = try written(manifest)
         #expect(try written(parseManifest(once)) == once)
       }
@@ -204,7 +204,7 @@ import Testing
     #expect(error?.exitStatus == 65)
   }
 
-  /// The list of files has one spelling, or two readers would see two trees.
+  /// The key has one spelling only; otherwise two readers could see different trees.
   @Test(arguments: ["\"fi\\u006ces\"", "\"fi les\"", "\"files \"", "\" files\""])
   func onlyFilesIsTheListOfFiles(key: String) {
     let base = manifestText([], ["files": nil as String?])
@@ -231,7 +231,7 @@ import Testing
     #expect(throws: Failure.self) { try parser.write([UInt8](repeating: 0x31, count: 100)) }
   }
 
-  /// Members that are each short enough may not be too many.
+  /// Members that are each short enough may be too long in total.
   @Test func allMembersTogetherAreBounded() throws {
     let members = (0..<20).map { "\"m\($0)\":\"\(String(repeating: "x", count: 50))\"" }
     for (limit, isRead) in [(2000, true), (1000, false)] {
@@ -241,7 +241,7 @@ import Testing
     }
   }
 
-  /// White space only keeps tokens apart, and none of it is held.
+  /// White space only separates tokens, and is not stored.
   @Test func anyAmountOfWhiteSpaceIsAllowed() throws {
     let parser = ManifestParser(entryLength: 1000)
     let text = manifestText([entryText("a", ["x": "[1, \"a  b\"]"])])
@@ -332,7 +332,7 @@ import Testing
     #expect(try written(parseManifest(source)) == source)
   }
 
-  /// Swift compares strings by what they look like; the order of keys is that of code points.
+  /// Swift compares strings by canonical equivalence; keys are ordered by code point.
   @Test func keysWithCombiningMarksKeepTheirPlace() throws {
     let source = manifestText([], ["a\\u0301": "1", "e\\u0301": "2", "fi\\u0301": "3"])
     let canonical = try written(parseManifest(source))
@@ -340,7 +340,7 @@ import Testing
     #expect(try written(parseManifest(canonical)) == canonical)
   }
 
-  /// An attribute's name need not be UTF-8, whatever else the entry holds.
+  /// The name of an attribute need not be UTF-8.
   @Test func oddAttributeNamesSurviveBesideUnknownMembers() throws {
     let source = manifestText([
       entryText("p", ["xattrs": "{\"user.\\udcff\":\"AA==\"}", "zzz": "1", "modified_at": "1"])
@@ -348,7 +348,7 @@ import Testing
     #expect(try written(parseManifest(source)) == source)
   }
 
-  /// A comparison of each unknown key with all before it would take hours here.
+  /// Comparing each unknown key with all earlier ones would take hours here.
   @Test func manyUnknownMembersAreReadInOnePass() throws {
     var members: [String: String?] = [:]
     for index in 0..<50_000 { members["k\(index)"] = "0" }

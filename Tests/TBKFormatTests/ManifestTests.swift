@@ -61,7 +61,7 @@ private func link(_ path: String, to first: String) -> ManifestEntry {
     #expect(!isValid([plainEntry("a", size: 1), link("b", to: "a")]))
   }
 
-  /// Every entry looking up every directory above it would take minutes here.
+  /// Looking up all parent directories of every entry would take minutes here.
   @Test func aDeepTreeIsValidatedInOnePass() {
     var path = "d"
     var entries = [plainEntry(path, .directory)]

@@ -3,7 +3,7 @@ import TBKFormat
 
 let hashOfNothing = Digest.ofNothing.hex
 
-/// A whole manifest around the texts of its entries, and members that replace or add to the usual.
+/// A complete manifest with these entries; `members` replace the default ones or are added.
 func manifestText(_ entries: [String] = [], _ members: [String: String?] = [:]) -> String {
   var all: [String: String] = [
     "version": "\"2.0\"", "os_name": "\"Linux\"", "architecture": "\"x86_64\"",
@@ -17,7 +17,7 @@ func manifestText(_ entries: [String] = [], _ members: [String: String?] = [:]) 
     + "}"
 }
 
-/// The text of a file's entry with members that replace or add to the usual.
+/// The text of a file's entry; `members` replace the default ones or are added.
 func entryText(_ path: String, _ members: [String: String?] = [:]) -> String {
   var all: [String: String] = [
     "relative_path": "\"\(path)\"", "type": "\"file\"", "size": "0",
@@ -29,7 +29,7 @@ func entryText(_ path: String, _ members: [String: String?] = [:]) -> String {
     + "}"
 }
 
-/// Parses a manifest given in pieces of `piece` bytes.
+/// Parses a manifest that is written in pieces of `piece` bytes.
 func parseManifest(
   _ bytes: [UInt8], piece: Int = .max, allowsDeferred: Bool = false
 ) throws(Failure) -> Manifest {
@@ -48,7 +48,7 @@ func parseManifest(_ text: String, allowsDeferred: Bool = false) throws(Failure)
   try parseManifest(Array(text.utf8), allowsDeferred: allowsDeferred)
 }
 
-/// The manifest in canonical form, with the id it has.
+/// The manifest in canonical form, with its id.
 func written(_ manifest: Manifest) throws(Failure) -> String {
   let sink = MemorySink()
   try ManifestWriter.write(manifest, backupID: manifest.backupID, to: sink)

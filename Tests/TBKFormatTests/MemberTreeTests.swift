@@ -3,7 +3,7 @@ import TBKFormat
 import Testing
 
 @Suite struct MemberTreeTests {
-  /// What a tree says of names in this order; a slash at the end makes a directory of one.
+  /// The failure for names in this order; a slash at the end makes a directory.
   private func code(_ names: [String]) -> Failure.Code? {
     var tree = MemberTree()
     do throws(Failure) {
@@ -29,7 +29,7 @@ import Testing
   ])
   func namesThatDoNot(_ names: [String]) { #expect(code(names) == .malformed) }
 
-  /// Against the rule as it is written down, for orders that no tar of ours has.
+  /// Compared with a direct implementation of the rule, in orders that our tars never have.
   @Test func anyOrderOfAnyNames() {
     var random = SystemRandomNumberGenerator()
     for _ in 0..<2000 {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import TBKFormat
 
-/// What a profile from elsewhere does, beyond backing up.
+/// What an imported profile does besides backing up.
 struct ProfileImportTests {
   private func profile(_ fields: String = "") throws -> Profile {
     try Profile(

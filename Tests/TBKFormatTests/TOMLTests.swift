@@ -98,7 +98,7 @@ import Testing
     #expect(throws: Failure.self) { try TOML.parse(Array("x = '".utf8) + [0xc3, 0x27]) }
   }
 
-  /// Whatever the bytes: a value or a failure, never a trap.
+  /// Any bytes give a value or a failure, never a trap.
   @Test func randomDocumentsEnd() throws {
     var generator = SystemRandomNumberGenerator()
     let pieces = [

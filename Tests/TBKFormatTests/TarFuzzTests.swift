@@ -14,14 +14,14 @@ import Testing
     }
   }
 
-  /// Discards what it hears, so that only the parser is tested.
+  /// Discards everything, so that only the parser is tested.
   private final class Deaf: TarHandler {
     func begin(_ member: TarMember) throws(Failure) { try? EntryName.check(member.name.span) }
     func body(_ bytes: Span<UInt8>) {}
     func end() {}
   }
 
-  /// Makes the checksum of a block right again, so that the mutation gets past it.
+  /// Corrects the checksum of a block, so that the parser accepts the mutation.
   private func sign(_ tar: inout [UInt8], at offset: Int) {
     guard offset + 512 <= tar.count else { return }
     for index in 148..<156 { tar[offset + index] = 32 }

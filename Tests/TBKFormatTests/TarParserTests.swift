@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 import Testing
 
-/// A header block made by hand, ustar unless changed, with a checksum that is right.
+/// A header block written by hand, ustar by default, with a valid checksum.
 private struct Block {
   var bytes = [UInt8](repeating: 0, count: 512)
 
@@ -68,7 +68,7 @@ private func pax(_ key: String, _ value: String) -> [UInt8] { extended("x", reco
 private let plain = Block().bytes
 private let end = TarWriter.end
 
-/// What is wrong with a tar; the same however it is cut.
+/// The failure of parsing a tar, which must be the same in pieces of any size.
 private func failure(
   _ tar: [UInt8], limits: TarLimits = .default, location: SourceLocation = #_sourceLocation
 ) -> Failure? {
@@ -96,7 +96,7 @@ private func expectMalformed(
     found?.message.contains(words) == true, "\(found?.message ?? "")", sourceLocation: location)
 }
 
-/// The only member of a tar, which reads the same however it is cut.
+/// The only member of a tar, which must be the same in pieces of any size.
 private func member(
   _ headers: [UInt8], body: [UInt8] = [], location: SourceLocation = #_sourceLocation
 ) throws -> TarMember {
@@ -114,7 +114,7 @@ private func member(
       block[bit / 8] ^= 1 << UInt8(bit % 8)
       do throws(Failure) {
         let members = try readTar(block + end).members
-        // The checksum's own field has bits that change nothing: NUL against space.
+        // Some bits in the checksum's own field change nothing: NUL against space.
         #expect(
           (148..<156).contains(bit / 8)
             && members == [TarMember(name: Array("name".utf8), kind: .file)])

@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 import Testing
 
-/// Writes down what a tar holds, member by member.
+/// Records the members of a tar.
 final class TarRecorder: TarHandler {
   private(set) var members: [TarMember] = []
   private(set) var bodies: [[UInt8]] = []
@@ -27,7 +27,7 @@ final class TarRecorder: TarHandler {
     #expect(UInt64(bodies[ended - 1].count) == members[ended - 1].size)
   }
 
-  /// One line a member, as `Tests/Vectors/tar/generate.py` writes it.
+  /// One line per member, in the format of `Tests/Vectors/tar/generate.py`.
   var lines: [String] {
     zip(members, bodies).map { member, body in
       let xattrs = member.xattrs.map { percent($0.name) + "=" + percent($0.value) }
@@ -55,7 +55,7 @@ func feedTar(
   try parser.finish()
 }
 
-/// The members of a tar, read in pieces of `step` bytes.
+/// Reads the members of a tar in pieces of `step` bytes.
 func readTar(
   _ tar: [UInt8], step: Int = .max, limits: TarLimits = .default
 ) throws(Failure) -> TarRecorder {
@@ -64,7 +64,7 @@ func readTar(
   return recorder
 }
 
-/// Printable bytes as they are, others as %xx; "-" for none.
+/// Printable bytes unchanged, others as %xx; "-" for none.
 private func percent(_ bytes: [UInt8]) -> String {
   if bytes.isEmpty { return "-" }
   var text = ""
@@ -86,7 +86,7 @@ private func fnv1a(_ bytes: [UInt8]) -> String {
   return text.hex
 }
 
-/// The files of a folder below Tests/Vectors whose names end in `suffix`, by name.
+/// The files in a folder of Tests/Vectors whose names end in `suffix`, by name.
 func vectorFiles(
   _ folder: String, _ suffix: String
 ) throws(Failure) -> [(name: String, bytes: [UInt8])] {
@@ -119,7 +119,7 @@ func vectorFiles(
 
   @Test func everyVectorCutShortIsTruncated() throws {
     for tar in try vectorFiles("tar", ".tar") {
-      // Where the second zero block ends; what follows is blocking.
+      // The end of the second zero block; what follows is padding to the record size.
       let end = tar.bytes.count - tar.bytes.reversed().prefix { $0 == 0 }.count
       for length in stride(from: 0, to: end, by: 997) {
         do throws(Failure) {

@@ -8,7 +8,7 @@ private func repeated(_ letter: String, _ count: Int) -> [UInt8] {
   bytes(String(repeating: letter, count: count))
 }
 
-/// One of everything that can be written, and the edges of each field.
+/// One member of each kind, and the limits of each field.
 private let samples: [(member: TarMember, body: [UInt8])] = {
   var list: [TarMember] = [
     TarMember(
@@ -71,7 +71,7 @@ private let samples: [(member: TarMember, body: [UInt8])] = {
   return list.map { ($0, (0..<Int($0.size)).map { UInt8(truncatingIfNeeded: $0 &* 7) }) }
 }()
 
-/// Times that 64 bits of nanoseconds cannot say.
+/// Times that 64 bits of nanoseconds cannot represent.
 private let farTimes: [FileTime] = [
   FileTime(seconds: 9_223_372_036, nanoseconds: 854_775_808),
   FileTime(seconds: -9_223_372_037, nanoseconds: 145_224_191),
@@ -98,8 +98,8 @@ private func tar(_ members: [(member: TarMember, body: [UInt8])]) throws(Failure
     #expect(recorder.ended == samples.count)
   }
 
-  /// `ours.txt` is what Python reads in `ours.tar`; GNU tar has been seen to extract it.
-  /// To write it again: TBK_WRITE_VECTORS=1, then `generate.py --texts`.
+  /// `ours.txt` is what Python reads in `ours.tar`; GNU tar was also seen to extract it. To write it again: set
+  /// TBK_WRITE_VECTORS=1, then run `generate.py --texts`.
   @Test func whatIsWrittenIsWhatOtherToolsWereShown() throws {
     let written = try tar(samples)
     if environment("TBK_WRITE_VECTORS") != nil {

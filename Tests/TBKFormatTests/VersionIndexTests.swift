@@ -2,7 +2,7 @@ import TBKCore
 import TBKFormat
 import Testing
 
-/// Which backups have which versions, and the index that keeps it.
+/// Which backups contain which versions, and the index of these.
 struct VersionIndexTests {
   private func id(_ number: Int) -> String { String(repeating: "0", count: 63) + String(number, radix: 16) }
 
@@ -69,7 +69,7 @@ struct VersionIndexTests {
       for value in [0, 9, 0x2d, 0x39, 0xff] as [UInt8] {
         var changed = bytes
         changed[place] = value
-        // No trap, whatever it is.
+        // Any change must not cause a trap.
         if let index = try? VersionIndex(parsing: changed) { _ = found(index, "*") }
       }
     }

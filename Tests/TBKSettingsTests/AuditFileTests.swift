@@ -6,7 +6,7 @@ import Testing
 
 @testable import TBKSettings
 
-/// A directory that goes away with the test.
+/// A directory that is removed with the test.
 private final class Scratch {
   let path: RawPath
 
@@ -47,7 +47,7 @@ private final class Scratch {
 
   private func replace(_ bytes: [UInt8]) throws { try AtomicFile.write(bytes, to: log.path) }
 
-  /// Whether each line names the hash of the one before it.
+  /// Whether each line has the hash of the line before it.
   private func isChained(_ lines: [[UInt8]]) throws -> Bool {
     var last = AuditState.beforeFirst
     for line in lines {
@@ -111,7 +111,7 @@ private final class Scratch {
     #expect(try isChained(lines().lines))
   }
 
-  /// The machine stopped after the line and before the state, or within the line.
+  /// A crash after the line was written but not the state, or within the line.
   @Test(arguments: [0, 1, 40])
   func aCrashIsNoLoss(cut: Int) throws {
     _ = try append()

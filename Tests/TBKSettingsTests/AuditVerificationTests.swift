@@ -6,7 +6,7 @@ import Testing
 
 @testable import TBKSettings
 
-/// What `verify` finds: every loss and change that the log and its state can show, by its line.
+/// What `verify` finds: every loss and change that the log and its state can prove, by line.
 @Suite struct AuditVerificationTests {
   private let home: TestHome
   private let log: AuditFile
@@ -70,7 +70,7 @@ import Testing
 
   @Test(arguments: 1...5) func aChangedLineShows(line: Int) throws {
     try append(5)
-    // Its time, which makes it no other kind of line.
+    // Changes its time, so that it stays a line of the same kind.
     try change { $0[line - 1][20] ^= 1 }
     #expect(try problems() == ["changed \(line)"])
   }
@@ -85,7 +85,7 @@ import Testing
     try append(5)
     try change { $0.removeLast(5 - left) }
     #expect(try problems() == ["cut \(left + 1)"])
-    // And for good, by what is missing before the next line.
+    // It stays visible, as lines missing before the next one.
     try append()
     #expect(try problems() == ["missing \(left + 1)"])
   }
@@ -109,10 +109,10 @@ import Testing
   @Test(arguments: 0...5) func aLineThatWasPutInShows(place: Int) throws {
     try append(5)
     let all = try lines()
-    // One of its own, put in a second time.
+    // One of the log's own lines, a second time.
     try write(Array(all[..<place]) + [all[1]] + Array(all[place...]))
     #expect(try !problems().isEmpty)
-    // One without a hash, which is TermBackup 6's at the front alone.
+    // A line without a hash: lines of TermBackup 6 occur only at the beginning.
     try write(Array(all[..<place]) + [Self.old[0]] + Array(all[place...]))
     let found = try problems()
     #expect(found.contains(place == 0 ? "inserted 1" : "unhashed \(place + 1)"))
@@ -129,7 +129,7 @@ import Testing
     #expect(try problems() == ["inserted 1"])
     try write([all[0] + [0x20]] + all.dropFirst())
     #expect(try problems() == ["changed 1"])
-    // The last of them has the hash of the next line.
+    // The hash of the last of them is in the next line.
     try write([all[0], all[1], all[2] + [0x20]] + all.dropFirst(3))
     #expect(try problems() == ["changed 3"])
   }
@@ -157,7 +157,7 @@ import Testing
     #expect(try problems() == ["state 1"])
   }
 
-  /// The machine stopped after the line and before the state.
+  /// A crash after the line was written, but before the state.
   @Test func aCrashIsNoProblem() throws {
     try append(2)
     let state = try readFile(log.statePath, limit: 1000)

@@ -31,7 +31,7 @@ import Testing
   }
 
   @Test func anEmptyOneIsNone() throws {
-    // As TermBackup 6 wrote it.
+    // As written by TermBackup 6.
     let home = try TestHome()
     try home.configure(#"{"github_token": ""}"#)
     #expect(try token(home) == nil)

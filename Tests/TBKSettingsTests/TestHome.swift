@@ -4,7 +4,7 @@ import TBKFormat
 
 @testable import TBKSettings
 
-/// A home that goes away with the test.
+/// A home that is removed with the test.
 final class TestHome {
   let home: Home
 
@@ -20,7 +20,7 @@ final class TestHome {
     _ = try? Descriptor.workingDirectory.unlink(home.path, directory: true)
   }
 
-  /// Puts this text into config.json.
+  /// Writes this text to config.json.
   func configure(_ text: String, mode: UInt32 = 0o600) throws {
     _ = try home.make()
     let file = try home.open().open(
@@ -29,7 +29,7 @@ final class TestHome {
     _ = fchmod(file.number, mode)
   }
 
-  /// The names in it, sorted; nil if it is not there.
+  /// The names in it, sorted; nil if it does not exist.
   var names: [String]? {
     (try? home.open().names()).map { $0.map(\.name.text).sorted() }
   }

@@ -186,7 +186,7 @@ struct DirectoryStoreTests {
     #expect(files.contains("backups/\(kept)") && files.contains("backups/stranger.tbk"))
   }
 
-  /// Nobody can tell what a first commit that was killed left from what is left of a store.
+  /// Leftovers of a killed first commit cannot be distinguished from a store that lost its ledger.
   @Test func withoutALedgerTheJournalRemovesNothing() throws {
     let first = "backups/backup_\(try digest(1).hex.prefix(12)).tbk"
     try place.session().pushArchive(1)
@@ -208,13 +208,13 @@ struct DirectoryStoreTests {
     #expect(try place.files() == before.union([".tbk-journal"]))
   }
 
-  /// Two first commits are killed in turn: neither stands in the way of a third.
+  /// Two first commits are killed in turn: neither blocks a third.
   @Test func aStoreMayBeBegunAgainAndAgain() throws {
     var names: [String] = []
     for seed in 1...2 {
       try place.elsewhere().pushArchive(seed)
       names.append("backups/backup_\(try digest(seed).hex.prefix(12)).tbk")
-      // As if it had not come to the ledger.
+      // As if the commit was killed before it wrote the ledger.
       try Descriptor.workingDirectory.unlink(place.path.appending("metadata.json"))
       let kept = names.dropLast().map { "kept/\($0)\n" }.joined()
       try write(

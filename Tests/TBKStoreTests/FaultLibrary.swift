@@ -3,8 +3,8 @@ import TBKCore
 
 @testable import TBKStore
 
-/// A library that goes before the C library in a child and, at one chosen call that changes the
-/// file system, kills the child or makes the call fail.
+/// A library to preload in a child: at a chosen call that changes the file system, it kills the child or makes the call
+/// fail.
 enum FaultLibrary {
   private static let source = #"""
     #define _GNU_SOURCE
@@ -65,7 +65,7 @@ enum FaultLibrary {
     }
     """#
 
-  /// Compiles it; nil where there is no C compiler.
+  /// Compiles it; nil if there is no C compiler.
   static func build(in scratch: Scratch) throws -> RawPath? {
     try AtomicFile.write(Array(source.utf8), to: scratch["fault.c"])
     let output = scratch["fault.so"]
@@ -78,10 +78,10 @@ enum FaultLibrary {
   }
 }
 
-/// Runs a command; 128 and the signal if one killed it.
+/// Runs a command; returns its status, or 128 and the signal that killed it.
 @discardableResult
 func shell(_ command: String) -> Int32 {
-  // Threads of the tests block signals; a shell that inherits that waits for ever.
+  // Threads of the tests block signals; a shell that inherited this would wait for ever.
   var none = sigset_t()
   var before = sigset_t()
   unsafe sigemptyset(&none)
@@ -91,7 +91,7 @@ func shell(_ command: String) -> Int32 {
   return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
 }
 
-/// The program of the build tree that these tests run; nil if it has not been built.
+/// The program in the build tree that these tests run; nil if it has not been built.
 let program: RawPath? = {
   guard let test = try? Descriptor.workingDirectory.readLink(RawPath("/proc/self/exe")) else {
     return nil

@@ -4,12 +4,12 @@ import TBKFormat
 
 @testable import TBKStore
 
-/// The stand-in for GitHub (`Tests/github/server.py`), one for all tests of this process: it ends
-/// when its standard input does.
+/// The stand-in for GitHub (`Tests/github/server.py`), shared by all tests of this process: it exits when its standard
+/// input ends.
 final class GitHubServer: Sendable {
   static let shared: Result<GitHubServer, any Error> = Result { try GitHubServer() }
 
-  /// Whether what it needs is there; where everything has to be, it fails if it is not.
+  /// Whether its requirements are met; with CI=true, fails if they are not.
   static let canRun: Bool = {
     if shell("command -v python3 >/dev/null && command -v git >/dev/null") == 0 { return true }
     if environment("CI") == Array("true".utf8) { return true }
@@ -19,7 +19,7 @@ final class GitHubServer: Sendable {
 
   let root: HTTPURL
   private let scratch: Scratch
-  // Held, not used: as long as it is open the server runs.
+  // The server runs as long as this is open.
   private let input: Descriptor
 
   private init() throws {
@@ -50,7 +50,7 @@ final class GitHubServer: Sendable {
     try control("tokens", ["token": .string(GitHubPlace.token), "login": .string("me")])
   }
 
-  /// Tells the server something (`/_control/…`).
+  /// Sends a control request to the server (`/_control/…`).
   func control(_ path: String, _ members: KeyValuePairs<String, JSON>) throws {
     let client = try HTTPClient(HTTPSettings(userAgent: "tests", maximumWait: 10))
     var request = HTTPRequest("POST", root.appending("_control/\(path)")!)
@@ -78,7 +78,7 @@ final class GitHubPlace: StorePlace {
     try server.control("repositories", ["full_name": .string(repository.fullName)])
   }
 
-  /// The same repository, with archives in another place.
+  /// The same repository with another placement of archives.
   init(_ other: GitHubPlace, placement: GitHubPlacement) {
     server = other.server
     repository = other.repository

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TBKStore
 
-/// What is particular to the store on GitHub, against the stand-in.
+/// The store on GitHub, tested with the stand-in: what other kinds of store do not have.
 @Suite(.enabled(if: GitHubServer.canRun)) struct GitHubStoreTests {
   private func api(_ place: GitHubPlace) throws -> GitHubAPI {
     try GitHubAPI(
@@ -13,7 +13,7 @@ import Testing
       settings: HTTPSettings(userAgent: "tests", maximumWait: 10), notice: { _ in })
   }
 
-  /// A store of one branch on a server that plays a script.
+  /// A store with one branch on a scripted server.
   private func scripted(
     _ server: ScriptedServer, cache: RawPath? = nil
   ) throws(Failure) -> GitHubStore {
@@ -44,7 +44,7 @@ import Testing
     #expect(requests.allSatisfy { $0["headers"]?["if-none-match"] == nil })
   }
 
-  /// Each piece would take some memory, long before the first byte is asked for.
+  /// Each piece would take memory, long before the first byte is requested.
   @Test func partsOfAnyLengthTakeNoMemory() throws {
     let size = UInt64(Int64.max)
     let release = "{\"id\":1,\"tag_name\":\"termbackup-1\",\"upload_url\":\"http://127.0.0.1/\"}"
@@ -56,8 +56,7 @@ import Testing
     #expect(failure { _ = try scripted(server).open(object) }?.code == .malformed)
   }
 
-  /// Two have the same bytes; one removes its backup when the other has found that its parts are
-  /// there already.
+  /// Two writers have the same bytes; one removes its backup after the other has found the parts in the store.
   @Test func partsThatGoMeanwhileAreSentAgain() throws {
     let place = try GitHubPlace(placement: .release)
     let (one, two) = (try place.open(), try place.open())
@@ -70,7 +69,7 @@ import Testing
     #expect(try bytes == archive(1))
   }
 
-  /// What came as a stream cannot be sent again.
+  /// A stream cannot be sent again.
   @Test func partsOfAStreamThatGoMeanwhileAreNoticedBeforeACommit() throws {
     let place = try GitHubPlace()
     try makeSession(try place.open(), home: nil).pushArchive(2)
@@ -93,7 +92,7 @@ import Testing
     #expect(found == bytes)
   }
 
-  /// What no ledger names goes after a day: here, while an upload takes longer than that.
+  /// Parts that no ledger names are removed after a day; here an upload takes longer than that.
   @Test(arguments: [true, false])
   func partsThatWereSentLongAgoAreLookedForBeforeACommit(_ isLongAgo: Bool) throws {
     let place = try GitHubPlace(placement: .release)
@@ -108,7 +107,7 @@ import Testing
     #expect(try bytes == (isLongAgo ? archive(2) : nil))
   }
 
-  /// TermBackup 6 makes the first commit by the contents API, of another file than ours.
+  /// TermBackup 6 makes the first commit through the contents API, of a file other than ours.
   @Test func whoMadeTheFirstCommitMeanwhileIsNotOverwritten() throws {
     let place = try GitHubPlace()
     let store = try place.open()

@@ -5,13 +5,13 @@ import Testing
 
 @testable import TBKStore
 
-/// A server that plays a script (`Tests/github/scripted.py`), for one test.
+/// A server that plays a script (`Tests/github/scripted.py`), for a single test.
 final class ScriptedServer {
   private let child: ChildProcess
   private var unread: [UInt8] = []
   private(set) var root: HTTPURL
 
-  /// - Parameter steps: answers as they are, one for each request; the last one goes on.
+  /// - Parameter steps: raw responses, one per request; the last one repeats.
   convenience init(_ steps: String...) throws {
     try self.init(steps: steps.map { .object(["send": .string($0)]) })
   }
@@ -25,7 +25,7 @@ final class ScriptedServer {
     root = try #require(HTTPURL("http://127.0.0.1:\(port)/"))
   }
 
-  /// A line of the server's output, without its end; nil if none comes in so many seconds.
+  /// A line of the server's output, without its end; nil if none arrives in time.
   private func line(within seconds: Int) throws -> [UInt8]? {
     while true {
       if let end = unread.firstIndex(of: 0x0a) {
@@ -41,7 +41,7 @@ final class ScriptedServer {
     }
   }
 
-  /// The requests so far that have not been asked for.
+  /// The requests since the last call.
   func requests() throws -> [JSON] {
     var found: [JSON] = []
     while let line = try line(within: 0) { found.append(try JSON.parse(line, what: "request")) }
@@ -58,7 +58,7 @@ final class ScriptedServer {
 
   func get(_ path: String = "x") -> HTTPRequest { HTTPRequest("GET", root.appending(path)!) }
 
-  /// What comes of one GET.
+  /// The result of a GET.
   func answer(
     wait: Int = 6, _ change: (inout HTTPRequest) -> Void = { _ in }
   ) throws -> HTTPResponse {
@@ -68,7 +68,7 @@ final class ScriptedServer {
   }
 }
 
-/// The client against servers that do what servers do.
+/// The client with servers that fail in typical ways.
 @Suite(.enabled(if: GitHubServer.canRun)) struct HTTPClientTests {
   private static func ok(_ body: String, _ headers: String = "") -> String {
     "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\(headers)\r\n\(body)"
@@ -99,7 +99,7 @@ final class ScriptedServer {
     return try server.client().send(HTTPExchange(request, isResumed: true))
   }
 
-  // MARK: Answers
+  // MARK: Responses
 
   @Test func anAnswerIsRead() throws {
     let server = try ScriptedServer(Self.ok("hello", "X-A: 1\r\nx-a:  2 \r\n"))
@@ -227,7 +227,7 @@ final class ScriptedServer {
     #expect([69, 75].contains(broken?.exitStatus))
   }
 
-  /// Enough for curl, which looks at five seconds alone, and too little to end this year.
+  /// Fast enough for curl, which only looks at the last five seconds, but far too slow to finish.
   @Test(arguments: [
     "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", "HTTP/1.1 200 OK\r\n",
     "HTTP/1.1 503 Bad\r\nContent-Length: 60000\r\n\r\n",
@@ -243,13 +243,13 @@ final class ScriptedServer {
   @Test func aServerThatTakesABodyADropAtATimeIsLeft() throws {
     let server = try ScriptedServer(steps: [step(Self.ok(""), sip: true)])
     var request = HTTPRequest("POST", server.root)
-    // More than any buffer on the way.
+    // More than all buffers on the way can hold.
     request.body = BytesBody([UInt8](repeating: 7, count: 64 << 20))
     let broken = failure { _ = try server.client(wait: 3).send(HTTPExchange(request)) }
     #expect([69, 75].contains(broken?.exitStatus))
   }
 
-  /// Fast enough for an archive of any size, and not for what is waited for as a whole.
+  /// Fast enough for an archive of any size, but not for a response that is awaited as a whole.
   @Test func anAnswerThatIsWantedWholeHasATime() throws {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
     let flood = String(repeating: "0123456789", count: 30)
@@ -268,7 +268,7 @@ final class ScriptedServer {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n"
     let flood = String(repeating: "x", count: 400)
     let server = try ScriptedServer(steps: [step(start, flood: flood, times: 50, every: "0.1")])
-    // Four seconds, and half a second of patience for a byte.
+    // Four seconds in total, but at most half a second for each byte.
     #expect(try server.answer(wait: 1).body.count == 20_000)
   }
 
@@ -282,7 +282,7 @@ final class ScriptedServer {
       rounds += 1
       return rounds > 1
     }
-    // What the one who reads does meanwhile.
+    // The reader is busy meanwhile.
     usleep(5_000_000)
     try client.drive { exchange.isOver }
     #expect(try text(exchange.get()) == "hello")
@@ -383,7 +383,7 @@ final class ScriptedServer {
     #expect(try #require(HTTPURL(one)).mayRedirect(to: try #require(HTTPURL(other))) == may)
   }
 
-  // MARK: Going on
+  // MARK: Resuming
 
   private func part(_ range: String, _ body: String, of length: Int? = nil) -> String {
     "HTTP/1.1 206 Partial\r\nContent-Range: bytes \(range)/10\r\n"
@@ -409,7 +409,7 @@ final class ScriptedServer {
     #expect(try server.requests().last?["headers"]?["range"]?.text == "bytes=5-7")
   }
 
-  /// A proxy that takes no notice of ranges, and a server that sends another one.
+  /// A proxy that ignores ranges, and a server that sends another range.
   @Test(arguments: [
     "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01",
     "HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-9/10\r\nContent-Length: 10\r\n\r\n01",

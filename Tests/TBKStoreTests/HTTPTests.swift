@@ -5,7 +5,7 @@ import Testing
 
 @testable import TBKStore
 
-/// What needs no network: addresses, patience, the meaning of answers.
+/// Parts that need no network: addresses, retries, the meaning of responses.
 struct HTTPTests {
   // MARK: Addresses
 
@@ -63,7 +63,7 @@ struct HTTPTests {
     #expect("a/b".percentEncoded() == "a%2Fb")
   }
 
-  // MARK: Patience
+  // MARK: Retries
 
   @Test func timeThatIsLostTwiceCountsOnce() {
     var patience = Patience(seconds: 10)
@@ -90,7 +90,7 @@ struct HTTPTests {
     let first = (0..<80).map { _ in bucket.take(now: 0) }
     let wait = bucket.take(now: 0)
     #expect(first.allSatisfy { $0 == 0 } && wait > 740_000_000 && wait < 760_000_000)
-    // A minute later all of it is there again, and no more.
+    // After a minute the full amount is available again, and no more.
     var later = TokenBucket(80, perSeconds: 60, now: 0)
     for _ in 0..<80 { _ = later.take(now: 0) }
     let again = (0..<81).map { _ in later.take(now: 3_600_000_000_000) }
@@ -102,7 +102,7 @@ struct HTTPTests {
     #expect(HTTPSettings(userAgent: "x", maximumWait: wait).stall == stall)
   }
 
-  // MARK: GitHub's answers
+  // MARK: GitHub's responses
 
   private func answer(
     _ status: Int, _ headers: [String: String] = [:], body: String = "{}"
@@ -141,7 +141,7 @@ struct HTTPTests {
     }
   }
 
-  /// By GitHub, and by where it redirects to.
+  /// From GitHub, and from the host that it redirects to.
   @Test(arguments: [429, 503], ["17", "16.2", "date"])
   func whoAsksToBeLeftAloneForAWhileIs(_ status: Int, _ text: String) throws {
     let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -221,7 +221,7 @@ struct HTTPTests {
     #expect(joined == bytes)
   }
 
-  /// Others may write to the file that is stored.
+  /// Other processes may write to the file while it is stored.
   @Test(arguments: [0, 99, 100, 249])
   func aPartThatChangesInItsFileIsNotHandedOnWhole(_ place: Int) throws {
     let bytes = (0..<250).map { UInt8(truncatingIfNeeded: $0 &* 31) }
@@ -233,7 +233,7 @@ struct HTTPTests {
     let changed = [bytes[place] ^ 1]
     try file.write(changed.span, at: UInt64(place))
     for (number, part) in spool.parts.enumerated() {
-      // As often as it is sent.
+      // Each time it is sent.
       for _ in 0..<2 {
         let code = failure { _ = try spool.open(part).readAll(limit: 1000, what: "part") }?.code
         #expect(code == (number == place / 100 ? .io : nil))
@@ -241,7 +241,7 @@ struct HTTPTests {
     }
   }
 
-  /// `printf 'hello\n' | git hash-object --stdin`, and of nothing.
+  /// As printed by `printf 'hello\n' | git hash-object --stdin`, and for empty input.
   @Test func gitNamesBlobsSo() throws {
     var hash = try GitBlobHash(size: 6)
     try hash.update(Array("hello\n".utf8).span)

@@ -3,11 +3,11 @@ import TBKCore
 
 @testable import TBKStore
 
-/// A new, empty directory behind rclone, reached by the helper of this checkout.
+/// A new, empty directory behind rclone, accessed through the helper in this checkout.
 final class HelperPlace: StorePlace {
-  /// Whether rclone is there; where everything has to be, it fails if it is not.
+  /// Whether rclone is installed; with CI=true, fails if it is not.
   static let canRun: Bool = {
-    // `make check` leaves it to `make test`: rclone is started for each step.
+    // `make check` leaves this to `make test`: rclone is started for each step.
     if environment("TERMBACKUP_QUICK") != nil { return false }
     if shell("command -v rclone >/dev/null") != 0 {
       if environment("CI") != Array("true".utf8) {
@@ -17,7 +17,7 @@ final class HelperPlace: StorePlace {
     }
     let bin = RawPath(#filePath).parent.parent.parent.appending("bin").text
     let path = environment("PATH").map { String(decoding: $0, as: UTF8.self) } ?? "/usr/bin:/bin"
-    // Set once, before any helper is looked for.
+    // Set once, before any helper is searched for.
     unsafe setenv("PATH", "\(bin):\(path)", 1)
     unsafe setenv("RCLONE_CONFIG", "/dev/null", 1)
     return true

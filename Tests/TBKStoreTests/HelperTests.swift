@@ -52,7 +52,7 @@ struct HelperTests {
     #expect(kill(child, 0) == 0)
     process?.end(patience: 50)
     process = nil
-    // A zombie until whoever took it over has looked.
+    // It stays a zombie until its new parent collects it.
     for _ in 0..<15_000 where kill(child, 0) == 0 { usleep(20_000) }
     #expect(kill(child, 0) != 0)
   }

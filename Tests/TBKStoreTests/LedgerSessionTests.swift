@@ -88,7 +88,7 @@ struct LedgerSessionTests {
       old.id, archive: try store.stage(try archive(2)), archiveVersion: 2, manifest: nil,
       signature: signature)
     #expect(again.wasThere)
-    // And back to the first bytes.
+    // Then back to the first bytes.
     let back = try session.replace(
       old.id, archive: try store.stage(try archive(1)), archiveVersion: 2, manifest: nil,
       signature: nil
@@ -114,7 +114,7 @@ struct LedgerSessionTests {
     #expect(try session.store.contents(stored.entry.archiveReference.path) == archive(4))
     #expect(try !session.store.has(old.archiveReference.path))
     #expect(try !session.store.has(#require(old.manifestReference?.path)))
-    // A lost answer, asked for again.
+    // A repetition after a lost response.
     backup.archive = try session.store.stage(try archive(4))
     #expect(try session.supersede(old.id, by: backup).stored.wasThere)
     backup.archive = try session.store.stage(try archive(5))
@@ -168,7 +168,7 @@ struct LedgerSessionTests {
       old.id, archive: try store.stage(try archive(2)), archiveVersion: .age,
       manifest: try store.stage(try archive(12), in: .manifests), signature: nil, rekeyed: true
     ).entry
-    // No identity was stored: none is ahead of its group.
+    // No identity was stored, so the epoch of the group does not change.
     #expect(try new.json["key_epoch"]?.integer() == 0)
     #expect(new.filename.description.hasSuffix(".age"))
   }
@@ -222,7 +222,7 @@ struct LedgerSessionTests {
     #expect(try place.open().contents(first) == archive(1))
     #expect(try session.snapshot().ledger?.group(group)?.keyEpoch == 0)
     #expect(try !store(2, replacing: true))
-    // Under a name of its own, and the one before is gone.
+    // It has a new name, and the previous one is removed.
     let pinned = try #require(try session.snapshot().ledger?.group(group))
     let second = ObjectPath(.checks, try #require(pinned.check).name)
     #expect(pinned.keyEpoch == 1 && second != first)
@@ -267,7 +267,7 @@ struct LedgerSessionTests {
     let snapshot = try session.snapshot()
     let sent = try Retrieval(session.store, warn: { _ in }).send(.identity, of: group, in: snapshot, to: sink)
     #expect(try sent == second.identity?.sha256 && sink.bytes == archive(3))
-    // The ledger names both: neither is a leftover.
+    // The ledger names both, so neither is a leftover.
     #expect(try session.clean(dryRun: true, age: 0).isEmpty)
     #expect(
       try session.snapshot().named(in: .all).filter { $0.id == nil }.map(\.kind) == [.check, .identity])

@@ -6,12 +6,12 @@ import Testing
 
 @testable import TBKStore
 
-/// What lies in a store and is named by nothing goes, and nothing else does.
+/// Objects in a store that nothing names are removed, and no others.
 struct LeftoverTests {
-  /// Whatever is there is older than that.
+  /// Every object is older than this.
   private let anyAge: Int64 = -120
 
-  /// Puts an object into a store that its ledger does not name.
+  /// Adds an object to a store without naming it in the ledger.
   private func strand(_ bytes: [UInt8], as path: ObjectPath, in store: any Store) throws {
     let ledger = try #require(try store.readLedger())
     let outcome = try store.commit(
@@ -67,7 +67,7 @@ struct LeftoverTests {
     let entry = try #require(try Ledger(parsing: before.bytes).entries.first)
     #expect(try store.has(entry.archiveReference.path))
     #expect(try session.clean(dryRun: false, age: anyAge) == [])
-    // The store goes on as before.
+    // The store can still be used.
     try session.pushArchive(2)
   }
 
@@ -109,7 +109,7 @@ struct LeftoverTests {
     let place = try kind.makePlace()
     try makeSession(try place.open(), home: nil).pushArchive(1)
     try strand([1], as: LeftoverTests.orphans[0], in: try place.open())
-    // The ledger, the listing, then the removal.
+    // The calls: the ledger, the listing, then the removal.
     let faulty = FaultyStore(try place.open(), .conflict, atCall: 2)
     let gone = try makeSession(faulty, home: nil).clean(dryRun: false, age: anyAge)
     #expect(faulty.hasFailed && gone.map(\.name.text) == [LeftoverTests.orphans[0].description])
@@ -120,7 +120,7 @@ struct LeftoverTests {
     let place = try kind.makePlace()
     try makeSession(try place.open(), home: nil).pushArchive(1)
     let clear = ObjectPath(.manifests, ObjectName("manifest_0123456789ab.json")!)
-    // Not of that kind, and so not ours to judge.
+    // Not a manifest of TermBackup 6, so it is left alone.
     let other = ObjectPath(.manifests, ObjectName("notes.json")!)
     for path in [clear, other] { try strand([1, 2, 3], as: path, in: try place.open()) }
     let found = try place.open().clearManifests()
@@ -232,7 +232,7 @@ struct LeftoverTests {
     let gone = try session.clean(dryRun: false, age: anyAge)
     #expect(gone.map(\.name.text) == ["\(part.place)/\(part.object.name)"])
     #expect(gone.first?.kind == .asset)
-    // No commit was made for it.
+    // This made no commit.
     #expect(try place.open().readLedger()?.version == head.version)
     let entry = try #require(try Ledger(parsing: head.bytes).entries.first)
     let bytes = try place.open().open(entry.archiveReference).readAll(limit: 1 << 20, what: "it")

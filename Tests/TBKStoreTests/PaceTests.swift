@@ -29,7 +29,7 @@ struct PaceTests {
     }
   }
 
-  /// Ten fast seconds do not buy an hour of silence, but for what is wanted whole.
+  /// Ten fast seconds do not allow an hour of silence, unless the response is awaited as a whole.
   @Test func whatWasFastBeforeDoesNotCount() {
     var (least, whole) = (Pace.least, Pace.whole)
     least.moved(1 << 30)
@@ -44,7 +44,7 @@ struct PaceTests {
   @Test func aWholeHasATimeByItsSize() {
     var pace = Pace.whole
     var seconds = 0
-    // 4 KiB a second, of 1 MiB: a minute and the patience.
+    // 4 KiB per second instead of 16: each second falls three quarters of a second behind.
     while !pace.isBehind(seconds: 30), seconds < 1000 {
       pace.waited(Self.second)
       pace.moved(4096)

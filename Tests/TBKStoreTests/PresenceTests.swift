@@ -5,11 +5,11 @@ import Testing
 
 @testable import TBKStore
 
-/// What is done where a store has lost, or cut, what its ledger names.
+/// A store that has lost or truncated objects that its ledger names.
 struct PresenceTests {
   enum Loss: CaseIterable { case removed, cut, grown }
 
-  /// Takes an object away, or gives its name to other bytes, behind the ledger's back.
+  /// Removes an object or replaces its content, without changing the ledger.
   private func lose(_ path: ObjectPath, _ loss: Loss = .removed, in place: any StorePlace) throws {
     let store = try place.open()
     let ledger = try #require(try store.readLedger())
@@ -53,7 +53,7 @@ struct PresenceTests {
     let missing = [here, StoredFile(path(.checks, "0.tbk")), StoredFile(path(.backups, "0"))]
     for store in [store, try place.open()] {
       #expect(try store.sizes(of: Array(wanted.keys) + missing) == wanted)
-      // Few are asked for one by one, where that is less work.
+      // A few files are looked up one by one if that takes fewer requests.
       #expect(try store.sizes(of: [StoredFile(path(.backups, "1.tbk")), here]).map(\.value) == [1])
     }
   }
@@ -91,7 +91,7 @@ struct PresenceTests {
     try writer.pushArchive(3)
   }
 
-  /// The base goes after the writer has looked, while another writer wins the race.
+  /// The base is lost after the writer has checked it, while another writer wins the race.
   @Test(arguments: StoreKind.all) func aLostRaceLooksAgain(_ kind: StoreKind) throws {
     let place = try kind.makePlace()
     let writer = try makeSession(try place.open(), home: nil)
@@ -131,9 +131,9 @@ struct PresenceTests {
     try store.releases.remove(entry.parts + base.parts)
     #expect(try presence(session).map(\.archive) == [.missing, .missing])
     #expect(failure { try session.pushArchive(3, dependsOn: [base.id]) }?.exitStatus == 75)
-    // Staged in the same release, it is there before the ledger is looked at.
+    // Staged in the same release, it is back before the ledger is read.
     try session.pushArchive(1)
-    // In another place than before, which the entry then names.
+    // With another placement than before, which the entry then records.
     let inGit = GitHubPlace(place, placement: .git)
     #expect(!(try makeSession(try inGit.open(), home: nil).pushArchive(2).wasThere))
     let again = try makeSession(try place.open(), home: nil)
@@ -188,7 +188,7 @@ struct PresenceTests {
       rules.last = scope == .groups([nil, GroupID("g")]) ? 3 : 2
       let retention = Retention(rules, now: .now())
       if rules.last == 3 {
-        // The one in no group is of the same series, and can be restored.
+        // The one without a group is in the same scope, and can be restored.
         #expect(try session.decidePruning(session.snapshot(), retention, scope, allowingEmpty: false).gone.count == 2)
         continue
       }
@@ -205,7 +205,7 @@ struct PresenceTests {
     #expect(try session.snapshot().entries.map(\.id) == [3, 4, 5].map { try digest($0) })
   }
 
-  /// What is not there is no reason to keep it.
+  /// A missing backup is not kept.
   @Test func whatIsLostGoes() throws {
     let place = try DirectoryPlace()
     let session = try place.session()

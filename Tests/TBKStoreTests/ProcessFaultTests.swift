@@ -6,19 +6,19 @@ import Testing
 
 @testable import TBKStore
 
-/// How far apart the steps are that are tried; `make soak` tries each.
+/// The distance between the steps that are tested; `make soak` tests each one.
 private let distance = unsafe getenv("TERMBACKUP_SOAK") == nil ? 6 : 1
 
-/// What `tbk-push`, `tbk-store` and `tbk-prune` do to a store when they are killed, or a call fails, at every step.
+/// What `tbk-push`, `tbk-store` and `tbk-prune` do to a store when they are killed, or a call fails, at any step.
 @Suite(.serialized, .enabled(if: program != nil, "tbk-net has not been built"))
 struct ProcessFaultTests {
   struct Change: Sendable, CustomTestStringConvertible {
     let testDescription: String
     var command = "tbk-push"
-    /// The numbers of the archives that are there before, each with a manifest.
+    /// The numbers of the archives before the change, each with a manifest.
     var before = [1]
     let arguments: String
-    /// The numbers of the archives that the store holds after it.
+    /// The numbers of the archives in the store after the change.
     let after: [Int]
 
     static let all = [
@@ -42,7 +42,7 @@ struct ProcessFaultTests {
 
   private let scratch: Scratch
   private let tool: String
-  /// Of the archives, by their numbers.
+  /// The hashes of the archives, by number.
   private let hashes: [Int: String]
 
   init() throws {
@@ -66,7 +66,7 @@ struct ProcessFaultTests {
       to: scratch["2.json"])
   }
 
-  /// Runs a command in a place of its own, below the scratch directory.
+  /// Runs a command in a directory below the scratch directory.
   private func run(
     _ arguments: String, in place: String, command: String = "tbk-push", fault: String = ""
   ) -> Int32 {
@@ -75,7 +75,7 @@ struct ProcessFaultTests {
         + "\(tool) \(command) \(place)/store \(arguments) >\(place)/out 2>\(place)/err")
   }
 
-  /// A place with what is there before a change: a copy of one that was made once.
+  /// Creates the state before a change, as a copy of a template.
   private func makePlace(_ name: String, for change: Change) throws {
     let template = "before\(change.before.map(String.init).joined())"
     if try Descriptor.workingDirectory.statusIfPresent(of: scratch[template]) == nil {
@@ -83,7 +83,7 @@ struct ProcessFaultTests {
       for seed in change.before {
         #expect(run("--sealed-manifest 1\(seed).tbk < \(seed).tbk", in: template) == 0)
       }
-      // The state knows the address, which is the copy's.
+      // The state contains the address, which differs in the copy.
       #expect(shell("rm -rf \(scratch[template].text)/home") == 0)
     }
     Scratch.remove(scratch[name])
@@ -91,13 +91,13 @@ struct ProcessFaultTests {
     if !change.before.isEmpty { _ = try session(name).snapshot() }
   }
 
-  /// What another process of the same machine would see.
+  /// The session of another process on the same machine.
   private func session(_ name: String) throws -> LedgerSession {
     try makeSession(
       try DirectoryStore(scratch[name].appending("store")), home: scratch[name].appending("home"))
   }
 
-  /// Every backup that is listed can be read. Returns the numbers of the archives.
+  /// Checks that every listed backup can be read. Returns the numbers of the archives.
   private func contents(_ name: String) throws -> [Int] {
     let store = try DirectoryStore(scratch[name].appending("store"))
     guard let stored = try store.readLedger() else { return [] }
@@ -114,7 +114,7 @@ struct ProcessFaultTests {
     return found
   }
 
-  /// The names in the folders that no ledger mentions, temporary ones left out.
+  /// The files in the folders that the ledger does not name, except temporary ones.
   private func strangers(_ name: String) throws -> Set<String> {
     let path = scratch[name].appending("store")
     let store = try DirectoryStore(path)
@@ -133,7 +133,7 @@ struct ProcessFaultTests {
     return found.subtracting(wanted)
   }
 
-  /// What must hold whatever happened, and that the same command then succeeds.
+  /// Checks what must hold in any case, and that the same command then succeeds.
   private func expectWhole(_ name: String, _ change: Change, status: Int32, _ step: String) throws {
     let now = try contents(name)
     #expect(now == change.before || now == change.after, "\(step): \(now)")
@@ -142,7 +142,7 @@ struct ProcessFaultTests {
     let isRemoval = change.command.hasSuffix("remove")
     #expect(again == 0 || (isRemoval && now == change.after && again == 69), "\(step): \(again)")
     #expect(try contents(name) == change.after, "\(step)")
-    // One more commit, so that what a finished one left behind has been dealt with.
+    // One more commit, which also cleans up after the one before it.
     let session = try session(name)
     _ = try session.storeObject(
       try session.store.stage([1], in: .checks), as: .check, of: try #require(GroupID("other")),
@@ -162,7 +162,7 @@ struct ProcessFaultTests {
         change.arguments, in: "p", command: change.command,
         fault: "LD_PRELOAD=\(library.text) FAULT_KILL=\(step)")
       if change.before.isEmpty {
-        // Whatever it left is no store that lost its ledger, and stands in nobody's way.
+        // The leftovers are not taken for a store that lost its ledger, and block no further push.
         Scratch.remove(scratch["q"])
         #expect(shell("cp -a \(scratch["p"].text) \(scratch["q"].text)") == 0)
         let had = try contents("q")
@@ -184,7 +184,7 @@ struct ProcessFaultTests {
     for (kind, number) in [("ONCE", EIO), ("FROM", ENOSPC)]
     where kind == "ONCE" || change.arguments.contains("2.tbk") {
       var successes = 0
-      // The steps that are tried differ from one kind and change to the next.
+      // Each kind of fault and change tests different steps.
       let first = 1 + (change.arguments.count + Int(number)) % distance
       for step in stride(from: first, through: 80, by: distance) where successes < max(2, 8 / distance) {
         try makePlace("p", for: change)
@@ -230,7 +230,7 @@ struct ProcessFaultTests {
     }
   }
 
-  /// Nothing is free, neither bytes nor inodes; home and store are on the same disk.
+  /// The disk is full, without free bytes or inodes; home and store are both on it.
   @Test(arguments: [("tbk-prune", "--keep-last 1"), ("tbk-store remove", "$(cat 1.id)")])
   func removingNeedsNoRoom(_ command: String, _ arguments: String) throws {
     let mount = scratch["disk"].text
@@ -270,7 +270,7 @@ struct ProcessFaultTests {
       }
     }
     #expect(step > 10, "the faults did not reach the program")
-    // What was kept for it is there again.
+    // The reserve has been restored.
     shell("rm \(mount)/filler; cd \(mount) && rm -f [0-9]*")
     #expect(run("< 1.tbk", in: "disk") == 0)
     #expect(try strangers("disk") == [])
@@ -297,7 +297,7 @@ struct ProcessFaultTests {
     #expect(try contents("disk") == [1])
   }
 
-  /// Room for removing is kept before a disk is full, and a backup that would take it is refused.
+  /// Space for removals is reserved before the disk is full, and a backup that would need it is refused.
   @Test func aBackupLeavesRoomForRemoving() throws {
     let mount = scratch["disk"].text
     guard shell("mkdir \(mount) && mount -t tmpfs -o size=128k none \(mount) 2>/dev/null") == 0 else {
@@ -306,7 +306,7 @@ struct ProcessFaultTests {
     }
     defer { shell("umount \(mount)") }
     #expect(shell("mkdir \(mount)/store") == 0)
-    // The archive fits, and the archive with what is kept does not.
+    // There is space for the archive, but not for the archive and the reserve.
     shell("cd \(mount) && head -c 80000 /dev/zero >filler")
     #expect(run("< 1.tbk", in: "disk") == 74)
     #expect(try contents("disk") == [])
@@ -324,7 +324,7 @@ struct ProcessFaultTests {
     for free in stride(from: 0, through: 100, by: 4 * distance) {
       #expect(shell("rm -rf \(mount)/* && mkdir \(mount)/store") == 0)
       #expect(run("< 1.tbk", in: "disk") == 0)
-      // All but so many KiB is taken by something else.
+      // All but this many KiB is in use.
       shell(
         "cd \(mount) && n=$(df -k --output=avail . | tail -1) && "
           + "dd if=/dev/zero of=filler bs=1k count=$((n - \(free))) status=none")

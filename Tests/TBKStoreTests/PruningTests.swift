@@ -4,7 +4,7 @@ import Testing
 
 @testable import TBKStore
 
-/// What a prune does to a store, and to other writers.
+/// How a prune changes a store, and how it interacts with other writers.
 struct PruningTests {
   private func retention(_ body: (inout RetentionRules) -> Void) -> Retention {
     var rules = RetentionRules()
@@ -36,7 +36,7 @@ struct PruningTests {
         #expect(try other.store.has(manifest.path) == isThere)
       }
     }
-    // Nothing more to do is no commit.
+    // With nothing to remove, there is no commit.
     #expect(try session.prune(last(2), .all).gone.isEmpty)
     #expect(try other.snapshot().version == after.version)
   }
@@ -46,7 +46,7 @@ struct PruningTests {
     let pruner = try place.session()
     for seed in 1...3 { try pruner.pushArchive(seed) }
     _ = try pruner.snapshot()
-    // After the pruner has looked: number 1 is needed by now, and 3 is no longer the last.
+    // After the pruner has read the ledger: now number 1 is needed, and 3 is no longer the last.
     try place.session().pushArchive(4, dependsOn: [try digest(1)])
     let judgement = try pruner.prune(last(1), .all)
     let gone = [try digest(2), try digest(3)]

@@ -4,7 +4,7 @@ import Testing
 
 @testable import TBKStore
 
-/// A repeatable sequence (SplitMix64): a failure names its seed.
+/// Reproducible random numbers (SplitMix64): a failure reports its seed.
 private struct Dice: RandomNumberGenerator {
   private var state: UInt64
 
@@ -23,12 +23,12 @@ private struct Dice: RandomNumberGenerator {
 
 private let now = Timestamp(iso8601: "2026-07-01T12:00:00Z")!
 
-/// What holds for every ledger and every rule.
+/// Properties of every ledger and every rule.
 struct RetentionPropertyTests {
   private static let ids: [String] = (try? (0..<64).map { try digest($0).hex }) ?? []
 
-  /// Times in and out of order, equal, in the future; dependencies backwards, forwards, in circles
-  /// and on nothing; several groups; some of TermBackup 6.
+  /// Times in and out of order, equal, in the future; dependencies backwards, forwards, in cycles and on missing
+  /// backups; several groups; some backups of TermBackup 6.
   private func ledger(_ dice: inout Dice) throws -> [LedgerEntry] {
     let count = dice.roll(24)
     let isTidy = dice.roll(2) == 0
@@ -95,7 +95,7 @@ struct RetentionPropertyTests {
     return entries.filter { !gone.contains($0.id) }
   }
 
-  /// Runs `body` over many ledgers and rules of either kind.
+  /// Runs `body` on many ledgers and rules of either kind.
   private func forAll(
     _ body: ([LedgerEntry], RetentionRules, inout Dice) throws -> Void
   ) throws {
@@ -167,19 +167,19 @@ struct RetentionPropertyTests {
       let scope = BackupScope.group(GroupID("a"))
       let judged = Retention(rules, now: now).decide(entries, scope)
       #expect(judged.verdicts.map(\.entry) == entries.filter { $0.group == GroupID("a") })
-      // Others can only need something of it.
+      // Other groups can only need some of its backups.
       let alone = Retention(rules, now: now).decide(judged.verdicts.map(\.entry), .all)
       #expect(Set(judged.gone.map(\.id)).isSubset(of: alone.gone.map(\.id)))
       for (one, two) in zip(judged.verdicts, alone.verdicts) where two.isKept {
         #expect(one.isKept && one.reasons == two.reasons)
       }
-      // And what happens to it hides nothing from the others.
+      // And judging all groups removes at least the same.
       let all = Retention(rules, now: now).decide(entries, .all)
       #expect(Set(judged.gone.map(\.id)).isSubset(of: all.gone.map(\.id)))
     }
   }
 
-  /// A backup that was just made stays, wherever the clock stands.
+  /// The newest backup stays, whatever its time.
   @Test func whatWasStoredLastStaysUnlessItIsTooOld() throws {
     try forAll { entries, rules, _ in
       guard rules.last != nil || rules.maxBackups != nil, rules.retentionDays == nil else { return }

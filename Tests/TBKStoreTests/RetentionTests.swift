@@ -4,11 +4,11 @@ import Testing
 
 @testable import TBKStore
 
-/// The tests run as if it were now.
+/// The current time in these tests.
 private let now = Timestamp(iso8601: "2026-03-31T12:00:00Z")!
 private let day: Int64 = 86_400 * 1_000_000_000
 
-/// Backup number `seed`, made at `time`.
+/// Backup number `seed`, with this time.
 private func backup(
   _ seed: Int, _ time: String, needs: [Int] = [], group: String? = "g", mode: String? = "full", files: Int = 0
 ) throws -> LedgerEntry {
@@ -36,7 +36,7 @@ private func judge(
 }
 
 extension Retention.Judgement {
-  /// The numbers of what stays.
+  /// The numbers of the backups that stay.
   fileprivate var kept: [Int] { verdicts.filter(\.isKept).map { Int($0.entry.size) } }
 
   fileprivate func reasons(_ seed: Int) -> [Retention.Reason]? {
@@ -45,7 +45,7 @@ extension Retention.Judgement {
 }
 
 struct RetentionTests {
-  /// One each day at noon, number n being n days old.
+  /// One per day at noon; number n is n days old.
   private func daily(_ count: Int) throws -> [LedgerEntry] {
     try (0..<count).reversed().map {
       try backup($0, now.earlier(seconds: UInt64($0) * 86_400).iso8601())
@@ -72,11 +72,11 @@ struct RetentionTests {
       let found = judge(entries, .all, body)
       #expect(found.kept == [4, 2, 1] && found.reasons(4) == [.files])
     }
-    // An older one with files does not stand for it, and one that is kept needs no help.
+    // Not if a rule keeps it anyway, nor if a newer one with files stays.
     #expect(judge(entries) { $0.last = 5 }.reasons(4) == [.last])
     let both = judge(entries + [try day(0, files: 1)]) { $0.last = 2 }
     #expect(both.kept == [1, 0])
-    // Where all goes, all goes.
+    // If no other backup stays, the one with files does not stay either.
     #expect(judge(entries) { $0.retentionDays = 1 }.kept == [1, 4].sorted(by: >))
     #expect(judge(Array(entries.prefix(2))) { $0.retentionDays = 1 }.kept == [])
   }
@@ -93,19 +93,19 @@ struct RetentionTests {
         }, now: now)
       return retention.isSudden(retention.decide(entries, .all))
     }
-    // Two years ahead, with many backups or one.
+    // A clock two years ahead, with many backups or one.
     #expect(try isSudden([750, 740, 731, 0], limit: 30) && isSudden([730, 0], limit: 30))
     #expect(try isSudden([732, 731, 730, 1, 0], limit: 30))
-    // Time that has passed: a little too old, or few of many.
+    // Real time that has passed: a little too old, or a few of many.
     #expect(try !isSudden([32, 31, 0], limit: 30) && !isSudden([2, 0], limit: 1))
     #expect(try !isSudden([31, 0], limit: 7) && !isSudden([400, 3, 2, 1, 0], limit: 30))
-    // A limit of another kind knows no clock.
+    // Limits by number do not depend on the clock.
     #expect(try !isSudden([750, 740, 731, 0], limit: nil, count: 1))
   }
 
   @Test func whatIsYoungEnoughStays() throws {
     let found = judge(try daily(10)) { $0.within = TimeSpan("3d") }
-    // To the second: what is three days old is within three days.
+    // To the second: exactly three days old is within three days.
     #expect(found.kept == [3, 2, 1, 0] && found.reasons(3) == [.within])
   }
 
@@ -176,7 +176,7 @@ struct RetentionTests {
     #expect(judge(entries) { $0.maxBackups = 1 }.reasons(2) == [.needed])
   }
 
-  /// A ledger is whatever the store says: circles, ids that nobody has, the future.
+  /// A ledger may contain anything: cycles, unknown ids, times in the future.
   @Test func dependenciesMayBeAnything() throws {
     let entries = [
       try backup(1, "2026-01-01", needs: [2]), try backup(2, "2026-01-02", needs: [1]),
@@ -228,11 +228,11 @@ struct RetentionTests {
     #expect(found.kept == [1, 2, 3, 4])
     #expect(found.reasons(1) == [.termbackup6] && found.reasons(4) == [.last])
     #expect(judge(old) { $0.maxBackups = 2 }.kept == [1, 2, 3, 4])
-    // Once none of them is kept, none is needed.
+    // If none of them is kept, none is needed.
     let new = try (5...7).map { try backup($0, "2026-02-0\($0)", group: nil) }
     #expect(judge(old + new) { $0.last = 3 }.kept == [5, 6, 7])
     #expect(judge(old + new) { $0.last = 4 }.kept == [1, 2, 3, 4, 5, 6, 7])
-    // What is younger than the last one that stays needs nothing more.
+    // Backups later than the last one that stays are not needed.
     let days = [
       try backup(1, "2025-12-30", group: nil, mode: nil),
       try backup(2, "2025-12-31", group: nil, mode: nil),
@@ -249,7 +249,7 @@ struct RetentionTests {
       try backup(4, "2026-02-01", group: nil, mode: nil),
     ]
     #expect(judge(Array(entries[..<3])) { $0.within = TimeSpan("2m") }.kept == [])
-    // Number 2 stays for number 3's sake, and 1 and 3 for number 2's.
+    // Number 2 stays because 5 needs it, and 1 and 3 because 2 may need them.
     let other = try backup(5, "2026-03-30", needs: [2], group: "other")
     let found = judge(Array(entries[..<3]) + [other]) { $0.within = TimeSpan("1m") }
     #expect(found.kept == [1, 2, 3, 5])
@@ -258,7 +258,7 @@ struct RetentionTests {
   // MARK: Times
 
   @Test func timesOutOfOrderRemoveNothingNew() throws {
-    // The clock was put back before numbers 3 and 4 were made.
+    // The clock was set back before numbers 3 and 4 were made.
     let entries = [
       try backup(1, "2026-03-01"), try backup(2, "2026-03-02"), try backup(3, "2020-01-01"),
       try backup(4, "2020-01-02"),
@@ -283,7 +283,7 @@ struct RetentionTests {
     #expect(found.kept == [3, 4, 5])
     #expect(found.reasons(3) == [.future] && found.reasons(5) == [.last])
     #expect(judge(entries) { $0.retentionDays = 1 }.kept == [3, 4, 5])
-    // A clock that has stopped long ago removes nothing.
+    // With a clock that is far in the past, nothing is removed.
     #expect(judge(entries, at: Timestamp(nanoseconds: 0)) { $0.last = 1 }.gone.isEmpty)
   }
 
@@ -333,7 +333,7 @@ struct RetentionTests {
     #expect(wantsFull(entries) { $0.maxBackups = 5 })
     #expect(!wantsFull(entries) { $0.retentionDays = 31 })
     #expect(wantsFull(entries) { $0.retentionDays = 29 })
-    // The base of others than the last one wants nothing.
+    // A base that only earlier backups need does not require a full one.
     entries.append(try backup(9, "2026-03-20"))
     #expect(!wantsFull(entries) { $0.maxBackups = 2 })
     #expect(wantsFull(entries) { $0.maxBackups = 1 })

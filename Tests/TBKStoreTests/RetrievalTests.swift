@@ -6,7 +6,7 @@ import Testing
 
 @testable import TBKStore
 
-/// A store whose objects are altered on their way out.
+/// A store that alters objects when they are read.
 private final class LyingStore: Store {
   private let base: any Store
   private let lie: ([UInt8]) -> any ByteSource
@@ -41,7 +41,7 @@ private final class LyingStore: Store {
   }
 }
 
-/// Changes a file once it has been written to for the first time.
+/// Changes a file after the first write.
 private final class MeddlingSink: ByteSink {
   private(set) var count = 0
   private let meddle: () -> Void
@@ -103,7 +103,7 @@ struct RetrievalTests {
       }
       #expect(found?.exitStatus == 65)
       #expect(sink.bytes.isEmpty)
-      // The same in the file itself.
+      // The same alteration in the file itself.
       try AtomicFile.write(lie(bytes), to: try file())
       let direct = failure {
         try Retrieval(try place.open(), warn: { _ in })
@@ -132,7 +132,7 @@ struct RetrievalTests {
     }
   }
 
-  /// Reads no more of it than what is kept back before it is sent.
+  /// Before it sends anything, it reads only as much as it holds back.
   @Test func whatShowsItsEndIsSentAsItComes() throws {
     let heldBack = 128 << 10
     let bytes = try chunkedArchive(1, payload: 3 * chunkSize + 17)
@@ -158,7 +158,7 @@ struct RetrievalTests {
       #expect(wrong.count <= bytes.count - heldBack && lie(bytes).starts(with: wrong))
       #expect(try sent(lie, mayBeCut: false).1.isEmpty)
     }
-    // What is small is checked before any of it is sent; and so is what only looks like it.
+    // Small archives, and files that only look like archives, are verified before anything is sent.
     for small in [try chunkedArchive(2, payload: 100_000), try archive(2, payload: 3 * chunkSize)] {
       try place.session().pushArchive(2, bytes: small)
       let entry = try #require(try place.session().snapshot().entries.last)
@@ -194,7 +194,7 @@ struct RetrievalTests {
     try Retrieval(try place.open(), unvouched: .sent, warn: { warnings.append($0) })
       .sendArchive(try LedgerEntry(old), to: sink, isStaging: false)
     #expect(sink.bytes == bytes && warnings.count == 1)
-    // Not for our own entries.
+    // Entries of our own are refused.
     var ours = old
     ours["mode"] = .string("full")
     let found = failure {

@@ -10,7 +10,7 @@ struct SeenStateTests {
 
   init() throws { place = try DirectoryPlace() }
 
-  /// Everything below the store, to be put back later.
+  /// All files of the store, to be restored later.
   private func save() throws -> [String: [UInt8]] {
     var copies: [String: [UInt8]] = [:]
     for name in try place.files() {
@@ -33,7 +33,7 @@ struct SeenStateTests {
     try AtomicFile.write(json.pretty(), to: place.path.appending("metadata.json"))
   }
 
-  /// The store is refused, says why, changes nothing, and is taken when told so.
+  /// The store is refused with a reason, nothing changes, and the state is accepted on request.
   private func expectRefusal(_ words: String, line: Int = #line) throws {
     let before = try place.files()
     for attempt in [
@@ -46,7 +46,7 @@ struct SeenStateTests {
     }
     #expect(try place.files().subtracting([".tbk-lock"]) == before.subtracting([".tbk-lock"]))
     _ = try place.session(accepting: true).snapshot()
-    // And from then on without being told.
+    // From then on it is accepted without the request.
     _ = try place.session().snapshot()
   }
 
@@ -160,7 +160,7 @@ struct SeenStateTests {
     }
   }
 
-  /// Root may write everywhere, so that a file stands where the directory should be.
+  /// Root may write anywhere, so a file takes the place of the directory.
   @Test func aHomeThatCannotBeIsAWarningOnly() throws {
     try AtomicFile.write([1], to: place.scratch["home"])
     for home in [place.scratch["home"], place.scratch["home"].appending("deeper"), nil] {
@@ -188,7 +188,7 @@ struct SeenStateTests {
     _ = try place.session().snapshot()
   }
 
-  /// Two of one machine: what one stores while the other reads is no step back.
+  /// Two processes on one machine: what one stores while the other reads is not a rollback.
   @Test func processesOfOneMachineDoNotAlarmEachOther() async throws {
     try place.session().pushArchive(0)
     let place = self.place

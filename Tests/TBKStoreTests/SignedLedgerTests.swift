@@ -5,7 +5,7 @@ import Testing
 
 @testable import TBKStore
 
-/// A machine with a key of its own.
+/// A machine with its own key.
 private final class Machine: Sendable {
   let name: String
   private let pem: [UInt8]
@@ -27,12 +27,12 @@ private final class Machine: Sendable {
       })
   }
 
-  /// What signs, and believes `others` as well.
+  /// The keys to sign with, trusting `others` as well.
   func keys(trusting others: [Machine] = []) throws -> LedgerKeys {
     try LedgerKeys(trusted: others.map(\.key), signer: try signer())
   }
 
-  /// What believes this machine, and signs nothing.
+  /// The keys to trust this machine, without signing.
   var publicKeys: LedgerKeys { get throws { try LedgerKeys(trusted: [key]) } }
 }
 
@@ -57,7 +57,7 @@ struct SignedLedgerTests {
     for seed in seeds { try place.session(keys: ada.keys()).pushArchive(seed) }
   }
 
-  /// What a machine makes of the ledger that has never seen the store.
+  /// How a machine that has never seen the store judges the ledger.
   private func look(_ keys: LedgerKeys? = nil) throws -> LedgerTrust {
     let home = "new \(uniqueSuffix())"
     return try place.session(keys: try keys ?? ada.publicKeys, home: home).snapshot().trust
@@ -112,8 +112,8 @@ struct SignedLedgerTests {
 
   // MARK: Tampering
 
-  /// Every change of a signed ledger is noticed by a machine that has never seen the store, and by
-  /// the one that wrote it, and nothing is stored over it.
+  /// Any change of a signed ledger is detected, by a machine that has never seen the store and by the one that wrote it,
+  /// and nothing is stored over it.
   @Test(arguments: Tampering.all)
   func isNoticed(_ tampering: Tampering) throws {
     try push(0..<3)
@@ -141,7 +141,7 @@ struct SignedLedgerTests {
     #expect(failure { _ = try look() }?.message.contains("is not valid") == true)
   }
 
-  /// It holds; that it is not this store only who has seen it can tell.
+  /// The signature is valid; only a machine that has seen this store can tell that the ledger belongs to another.
   @Test func theWholeLedgerOfAnotherStoreIsNoticedWhereThisOneWasSeen() throws {
     try push(0..<1)
     let other = try DirectoryPlace()
@@ -188,7 +188,7 @@ struct SignedLedgerTests {
     }
   }
 
-  /// It was seen by who only reads, and the next ledger is a good one but for the signature.
+  /// The reader has seen the signature; the next ledger is valid except that it has none.
   @Test func readingASignedLedgerIsEnoughToMissTheSignatureLater() throws {
     try push(0..<1)
     _ = try place.session(keys: ada.publicKeys, home: "reader").snapshot()
@@ -269,10 +269,10 @@ struct SignedLedgerTests {
     #expect(try look() == .verified(ada.key.fingerprint))
     #expect(failure { try place.session().pushArchive(2) }?.exitStatus == 77)
     try place.session(keys: ada.keys()).pushArchive(1)
-    // There is nothing to adopt any more.
+    // Nothing new is adopted.
     #expect(try place.session(keys: ada.keys()).adopt().count == 2)
     #expect(try place.session().snapshot().ledger?.identity?.sequence == 3)
-    // Nor in what is still empty.
+    // Nor in a store that is still empty.
     let other = try DirectoryPlace()
     #expect(try other.session(keys: ada.keys()).adopt().isEmpty)
     #expect(try other.open().readLedger() == nil)
@@ -280,8 +280,7 @@ struct SignedLedgerTests {
 
   // MARK: First contact
 
-  /// A machine that has the keys and has never seen the store, which has taken away the signature, and
-  /// a backup with it.
+  /// A machine with the keys sees the store for the first time, after the store removed the signature and a backup.
   @Test func whatAStoreHasStrippedIsNotBuiltOn() throws {
     try push(0..<3)
     try change {
@@ -289,12 +288,12 @@ struct SignedLedgerTests {
       $0["backups"] = .array(try #require($0["backups"]?.elements).dropLast())
     }
     try expectUntouched()
-    // Nor if it looks like TermBackup 6's.
+    // Nor if it looks like a ledger of TermBackup 6.
     try change { for key in ["store_id", "sequence", "history"] { $0[key] = nil } }
     try expectUntouched()
   }
 
-  /// Nothing changes the ledger on a machine that expects it to be signed.
+  /// Checks that a machine which expects a signature does not change the ledger.
   private func expectUntouched(line: Int = #line) throws {
     let before = try readFile(ledger, limit: 1 << 20)
     let (writing, reading) = (try ada.keys(), try ada.publicKeys)
@@ -323,7 +322,7 @@ struct SignedLedgerTests {
       #expect(early?.exitStatus == 65)
     }
     #expect(try readFile(ledger, limit: 1 << 20) == before)
-    // It can be read: that is for the person to judge.
+    // Reading is allowed: the user decides about that.
     #expect(try place.session(keys: writing, home: "new \(uniqueSuffix())").snapshot().trust == .unsigned)
   }
 
@@ -347,7 +346,7 @@ struct SignedLedgerTests {
     #expect(try look() == .verified(ada.key.fingerprint))
   }
 
-  /// A key was made here, and signing is off: the stores of this machine need not be signed.
+  /// A key was generated here, but signing is off: the stores of this machine need not be signed.
   @Test func theKeyOfThisMachineAloneExpectsNothing() throws {
     try place.session().pushArchive(0)
     let keys = try LedgerKeys(trusted: [ada.key], own: ada.key)
@@ -355,7 +354,7 @@ struct SignedLedgerTests {
     let bob = try Machine("bob")
     let both = try LedgerKeys(trusted: [ada.key, bob.key], own: ada.key)
     #expect(failure { try place.session(keys: both).pushArchive(2) }?.exitStatus == 65)
-    // It is believed all the same.
+    // Ledgers signed with it are trusted all the same.
     _ = try place.session(keys: ada.keys()).adopt()
     #expect(try look(keys) == .verified(ada.key.fingerprint))
   }
@@ -373,18 +372,18 @@ struct SignedLedgerTests {
     #expect(found?.exitStatus == 65)
     #expect(found?.message.contains("group g were listed in a signed ledger") == true)
     #expect(found?.hint?.contains("--accept-store-state") == true)
-    // Another machine knows nothing of it, and other groups are not meant.
+    // Another machine has not seen the group, and other groups are not affected.
     _ = try other.session(home: "third").snapshot()
     _ = try other.session(home: "somebody").remove([try digest(1)])
     _ = try visit()
-    // What is accepted stays so.
+    // An accepted state stays accepted.
     try other.session(home: "somebody").pushArchive(3, group: "g")
     #expect(failure { _ = try visit() }?.exitStatus == 65)
     #expect(try visit(accepting: true).entries.count == 2)
     #expect(try visit().entries.count == 2)
   }
 
-  /// Hourly backups of several profiles fill the history while a machine is away.
+  /// Hourly backups of several profiles fill the history while a machine is offline.
   @Test func aGapUnderATrustedSignatureIsSaidAndTaken() throws {
     try push(0..<1)
     let seen = try #require(try place.session(keys: ada.publicKeys, home: "away").snapshot().ledger)
@@ -403,7 +402,7 @@ struct SignedLedgerTests {
     #expect(try session.snapshot().ledger?.identity?.sequence == 1000)
     #expect(try session.snapshot().ledger?.identity?.sequence == 1000)
     #expect(notices.count == 1 && notices.first?.contains("does not reach back to sequence 1") == true)
-    // A gap that nobody vouches for is one in which anything may have happened.
+    // Without a trusted signature, anything may have happened in the gap.
     try AtomicFile.write(seen.serialized(), to: ledger)
     _ = try place.session(home: "unkeyed").snapshot()
     try AtomicFile.write(later.serialized(), to: ledger)
@@ -447,11 +446,11 @@ struct SignedLedgerTests {
       let session = try place.session(keys: one.keys(trusting: [other]), home: one.name)
       try session.pushArchive(seed)
       #expect(try session.snapshot().trust == .verified(one.key.fingerprint))
-      // And the other one believes it.
+      // The other machine trusts it.
       let reading = try place.session(keys: other.keys(trusting: [one]), home: other.name)
       #expect(try reading.snapshot().entries.count == seed + 1)
     }
-    // One that does not know the other stops.
+    // A machine that does not trust the other refuses the ledger.
     #expect(failure { _ = try place.session(keys: ada.keys(), home: "ada").snapshot() }?.exitStatus == 65)
   }
 
@@ -477,7 +476,7 @@ struct SignedLedgerTests {
   }
 }
 
-/// One way to alter a signed ledger of three backups.
+/// A way to change a signed ledger of three backups.
 struct Tampering: Sendable, CustomTestStringConvertible {
   let testDescription: String
   let apply: @Sendable (inout JSON) throws -> Void

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TBKStore
 
-/// `tbk-push`, `tbk-pull` and `tbk-store` as processes: status, standard error, and what is left.
+/// `tbk-push`, `tbk-pull` and `tbk-store` as processes: status, standard error, and what remains.
 @Suite(.enabled(if: program != nil, "tbk-net has not been built"))
 struct StoreCommandTests {
   private let scratch: Scratch
@@ -113,7 +113,7 @@ struct StoreCommandTests {
     #expect(last[4] == "incremental" && last[5] == "-" && last[6] == "no")
   }
 
-  /// As tbk-seal does it: its other files are in place before its first byte of output.
+  /// Like tbk-seal, which writes its other files before the first byte of output.
   @Test func theReceiptMayComeWithTheArchive() throws {
     let result = try run(
       """

@@ -6,7 +6,7 @@ import Testing
 
 @testable import TBKStore
 
-/// What every store promises (`Store`), held against every kind of store.
+/// What every store promises (`Store`), checked for every kind of store.
 struct StoreConformance {
   private func ledger(_ text: String) -> [UInt8] {
     Array("{\"backups\": [], \"x\": \"\(text)\"}".utf8)
@@ -63,7 +63,7 @@ struct StoreConformance {
       let source = try other.open(object, size: size, range: first..<last)
       #expect(try source.readAll(limit: bytes.count, what: "a range") == Array(bytes[Int(first)..<Int(last)]))
     }
-    // Where the store has less than the ledger says, there is less, or that is the failure.
+    // If the object is shorter than the ledger says, the read is short or fails.
     if let source = try? other.open(object, size: size + 10, range: size - 5..<size + 10),
       let read = try? source.readAll(limit: bytes.count, what: "a range")
     {
@@ -264,14 +264,14 @@ struct StoreConformance {
     #expect(try two.commit(commit, over: nil) == .conflict)
     #expect(try !one.has(path(.backups, "b")))
     #expect(try one.readLedger()?.bytes == ledger("1"))
-    // What was staged is still good.
+    // The staged object can still be used.
     try committed(two, commit, over: first)
     #expect(try one.contents(path(.backups, "b")) == archive(2))
     #expect(try one.commit(Commit(ledger: ledger("3"), summary: "3"), over: first) == .conflict)
   }
 
-  /// Both have seen it empty; what one of them stages, or looks for, after the other has committed
-  /// must not pass for a look at the ledger.
+  /// Both have seen the store empty; staging or looking up an object after the other's commit must not count as
+  /// reading the ledger.
   @Test(arguments: StoreKind.all) func ofTwoThatSawAStoreEmptyOneMeetsAConflict(
     _ kind: StoreKind
   ) throws {
@@ -310,7 +310,7 @@ struct StoreConformance {
       for writer in 0..<4 {
         group.addTask {
           for number in 0..<each {
-            // Two of them share what this machine has seen, as two processes do.
+            // Two of them share the state of a machine, as two processes do.
             let session = try makeSession(try place.open(), home: scratch["home\(writer / 2)"])
             try session.pushArchive(writer * each + number, group: "g\(writer)")
           }
@@ -334,7 +334,7 @@ struct StoreConformance {
 
   // MARK: Faults
 
-  /// A writer fails, or its answer is lost, at each call; then it runs again.
+  /// A writer fails, or its response is lost, at each call; then it runs again.
   @Test(arguments: StoreKind.all) func aFailureAtAnyCallLosesNothing(_ kind: StoreKind) throws {
     for fault in FaultyStore.Fault.allCases {
       for call in 0..<8 {
@@ -348,7 +348,7 @@ struct StoreConformance {
             .pushArchive(2, dependsOn: [try digest(1)], manifest: try archive(9))
         }
         if !faulty.hasFailed { continue }
-        // A lost race is no failure: it is run again at once.
+        // A lost race is no failure: the commit is retried at once.
         #expect((broken == nil) == (fault == .conflict))
         let stored = try makeSession(try place.open(), home: scratch["b"])
           .pushArchive(2, dependsOn: [try digest(1)], manifest: try archive(9))
@@ -381,11 +381,11 @@ struct StoreConformance {
 /// A store that fails at one call, or at every commit.
 final class FaultyStore: Store {
   enum Fault: CaseIterable {
-    /// The call does not happen.
+    /// The call is not made.
     case before
-    /// It happens, and its answer is lost.
+    /// The call is made, but its response is lost.
     case after
-    /// It meets a conflict; only commits do.
+    /// The call meets a conflict; only commits can.
     case conflict
   }
 

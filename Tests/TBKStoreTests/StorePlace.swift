@@ -6,12 +6,12 @@ import Testing
 
 @testable import TBKStore
 
-/// A directory that goes with its owner.
+/// A directory that is removed with its owner.
 final class Scratch: Sendable {
   let path: RawPath
 
   init() throws {
-    // In memory, where forcing to the disk costs nothing, if the machine has such a place.
+    // In memory if possible, where syncing costs nothing.
     let memory = unsafe access("/dev/shm", W_OK) == 0
     let parent = environment("TMPDIR").map { RawPath($0) } ?? RawPath(memory ? "/dev/shm" : "/tmp")
     path = parent.appending("tbk-store-test-\(uniqueSuffix())")
@@ -44,7 +44,7 @@ protocol StorePlace: AnyObject, Sendable {
   func open() throws(Failure) -> any Store
 }
 
-/// A kind of store that the conformance suite runs against. A new store joins by a line in `all`.
+/// A kind of store that the conformance suite tests. To test a new one, add it to `all`.
 struct StoreKind: Sendable, CustomTestStringConvertible {
   let testDescription: String
   /// How many times each of several writers stores something: a helper starts a program for each step.
@@ -70,17 +70,17 @@ final class DirectoryPlace: StorePlace {
 
   func open() throws(Failure) -> any Store { try DirectoryStore(path) }
 
-  /// - Parameter home: which machine it is.
+  /// - Parameter home: names the machine.
   func session(
     accepting: Bool = false, keys: LedgerKeys? = nil, home: String = "home"
   ) throws(Failure) -> LedgerSession {
     try makeSession(try open(), home: scratch[home], accepting: accepting, keys: keys)
   }
 
-  /// On a machine that has never seen the store.
+  /// A session on a machine that has never seen the store.
   func elsewhere() throws(Failure) -> LedgerSession { try session(home: uniqueSuffix()) }
 
-  /// All files below the store, temporary ones too.
+  /// All files below the store, including temporary ones.
   func files() throws -> Set<String> {
     var found: Set<String> = []
     let root = try Descriptor.workingDirectory.open(path, O_RDONLY | O_DIRECTORY)
@@ -107,7 +107,7 @@ func makeSession(
     keys: keys, toolVersion: "7.0", maximumWait: maximumWait)
 }
 
-/// Bytes that begin as an archive does and have its length.
+/// Bytes with the beginning and the length of an archive.
 func archive(_ seed: Int, payload: Int = 100) throws -> [UInt8] {
   let header = try TBK2Header(
     memory: 65536, passes: 3, lanes: 4, salt: [UInt8](repeating: UInt8(seed & 255), count: 32),
@@ -115,7 +115,7 @@ func archive(_ seed: Int, payload: Int = 100) throws -> [UInt8] {
   return header.bytes + (0..<payload).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ seed) }
 }
 
-/// The same in suite 3, which has its length at the end.
+/// The same for suite 3, which has its length at the end.
 func chunkedArchive(_ seed: Int, payload: Int = 700) throws -> [UInt8] {
   let header = try ChunkedHeader(
     memory: 65536, passes: 3, lanes: 4, salt: [UInt8](repeating: UInt8(seed & 255), count: 32))
@@ -169,7 +169,7 @@ extension LedgerSession {
   }
 }
 
-/// The failure that `body` ends with; nil if it does not fail.
+/// The failure of `body`; nil if it succeeds.
 func failure(_ body: () throws -> Void) -> Failure? {
   do {
     try body()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import TBKStore
 
-/// Time that passes only where somebody waits.
+/// Time that passes only when something waits.
 private final class Clockwork {
   var time: Int64 = 1_000_000_000
   var waits: [Int64] = []
@@ -28,11 +28,11 @@ struct ThrottleTests {
     let sink = MemorySink()
     try ThrottledSource(MemorySource(bytes(count)), throttle).copy(to: sink)
     #expect(sink.bytes == bytes(count))
-    // The end is asked for when the last of them have had their time.
+    // The end of the input is read after the last bytes have taken their time.
     let needed: Int64 = Int64(count) * 1_000_000_000 / 4096
-    // Each piece is rounded down.
+    // The wait for each piece is rounded down.
     #expect(abs(clockwork.time - began - needed) <= Int64(count / 512 + 1))
-    // An eighth of a second at once.
+    // Pieces last an eighth of a second.
     #expect(clockwork.waits.count == (count + 511) / 512)
   }
 
@@ -55,7 +55,7 @@ struct ThrottleTests {
     var total = 0
     while case let count = try source.read(into: &buffer), count > 0 { total += count }
     #expect(total == 10_000)
-    // Time that went by before they came does not count for them.
+    // Time that passed before the bytes arrived does not count for them.
     var waited: Int64 = 0
     for wait in clockwork.waits { waited += wait }
     let each: Int64 = 100 * 1_000_000_000 / 1024

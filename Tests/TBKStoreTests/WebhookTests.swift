@@ -47,7 +47,7 @@ import Testing
     #expect(httpDate(text) == Timestamp(iso8601: same))
   }
 
-  /// Two instants of 64 bits can be further apart than 64 bits say.
+  /// The distance between two times of 64 bits can exceed 64 bits.
   @Test(arguments: [
     ("Sun, 06 Nov 1700 08:49:37 GMT", 1), ("Sun, 06 Nov 2261 08:49:37 GMT", 86_400),
   ])

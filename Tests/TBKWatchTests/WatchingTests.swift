@@ -18,7 +18,7 @@ import Testing
     #expect(events.map(\.watch) == [1, 7, -1])
     #expect(events.map(\.name) == [Array("name".utf8), [], []])
     #expect(events[2].has(Int(IN_Q_OVERFLOW)) && !events[1].has(Int(IN_Q_OVERFLOW)))
-    // A cut buffer ends with its last whole event; the kernel writes none.
+    // From a truncated buffer, only complete events are read; the kernel never truncates one.
     for length in 0..<bytes.count {
       let cut = Inotify.parse(bytes[..<length])
       #expect(cut == Array(events.prefix(cut.count)) && cut.count < 3)
@@ -35,9 +35,9 @@ import Testing
     #expect(tree.insert(3, RawPath("e"), under: 5) == [])
     #expect(tree.path(of: 4) == Array("d/e/c".utf8))
     #expect(tree.child(RawPath("b"), of: 2) == nil)
-    // What stood in its place goes.
+    // The directory that it replaces is removed.
     #expect(tree.insert(2, RawPath("e"), under: 5).map(Set.init) == [3, 4])
-    // A directory is not put into itself.
+    // A directory cannot be moved into itself.
     #expect(tree.insert(5, RawPath("loop"), under: 2) == nil)
     #expect(Set(tree.remove(5)) == [5, 2])
     #expect(tree.count == 1 && tree.path(of: 1).isEmpty)

@@ -15,7 +15,7 @@ import Testing
     #expect(found.freed == ["a", "b"] && found.dependents.isEmpty)
     let text = String(decoding: found.script, as: UTF8.self)
     #expect(text.contains("needed='a b'\n") && text.contains("freed='a b'\n"))
-    // What it needs stays the same, whatever comes and goes.
+    // What it needs does not change later, and is left out.
     let later = String(decoding: found.laterScript, as: UTF8.self)
     #expect(later.contains("freed='a b'\n") && !later.contains("needed=") && !later.contains("archives="))
   }

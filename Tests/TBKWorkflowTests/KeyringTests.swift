@@ -69,7 +69,7 @@ import Testing
     #expect(late.status == nil && late.output.isEmpty)
     let done = try sh.run(["-c", "cat; echo oops >&2; exit 3"], input: Array("in".utf8))
     #expect(done.status == 3 && done.output == Array("in".utf8) && done.complaint == "oops")
-    // What a program leaves running holds nobody up.
+    // A process that the program leaves behind does not delay the result.
     #expect(try sh.run(["-c", "sleep 60 >&2 & exit 4"]).status == 4)
     #expect(throws: Failure.self) { try sh.run(["-c", "echo too long"], limit: 4) }
   }

@@ -34,7 +34,7 @@ import Testing
     #expect(Self.refusal(text) != nil)
   }
 
-  /// Noon of a Wednesday in January, more or less: no zone changes its clocks there.
+  /// About noon on a Wednesday in January, when no time zone changes its clocks.
   private static let noon: Int64 = 1_768_392_000
 
   @Test func timesAreFoundInBothDirections() throws {
@@ -97,11 +97,11 @@ import Testing
     let hourly = ["0 * * * *"]
     #expect(try Self.judge(hourly, last: Self.now - Self.hour).reason == nil)
     #expect(try Self.judge(hourly, last: Self.now - 4 * Self.hour).reason != nil)
-    // Forty days.
+    // Forty days ago.
     let late = try Self.judge(["0 2 * * *"], last: Self.now - 40 * 24 * Self.hour)
     #expect(try #require(late.reason).hasSuffix("the last one is 40 days old"))
     #expect(try #require(late.next) > Self.now)
-    // One of two timetables is enough.
+    // It is enough that one of two timetables is late.
     #expect(try Self.judge(["0 0 1 1 *", "0 * * * *"], last: Self.now - 4 * Self.hour).reason != nil)
   }
 
@@ -110,7 +110,7 @@ import Testing
     #expect(
       try Self.judge(["0 * * * *"], last: future).reason?.hasSuffix("the last one is dated in the future") == true)
     #expect(try Self.judge([], maxAge: 48 * Self.hour, last: future).reason != nil)
-    // A minute more or less is what clocks differ by.
+    // Clocks may differ by a minute.
     #expect(try Self.judge([], maxAge: Self.hour, last: Self.now + 60).reason == nil)
   }
 

@@ -105,7 +105,7 @@ import Testing
     return values
   }
 
-  /// What a shell does for one of them, as it would have it after `eval`.
+  /// The shell code for one of them, as seen after `eval`.
   private func script(_ secrets: GivenSecrets, of name: String) throws -> String {
     let text = "\n" + String(decoding: secrets.script, as: UTF8.self)
     let start = try #require(text.firstRange(of: "\ntb_give_\(name)='")).upperBound

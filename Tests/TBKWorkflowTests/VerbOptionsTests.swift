@@ -3,7 +3,7 @@ import Testing
 
 @testable import TBKWorkflow
 
-/// What a shell gets to evaluate.
+/// The script that a shell evaluates.
 private func script(_ verb: String, _ arguments: String...) throws -> String {
   String(decoding: try VerbOptions.script(of: verb, arguments), as: UTF8.self)
 }
@@ -129,6 +129,6 @@ private func script(_ verb: String, _ arguments: String...) throws -> String {
 }
 
 extension String {
-  /// How often a text occurs.
+  /// How many times a text occurs.
   fileprivate func components(of text: String) -> Int { ranges(of: text).count }
 }

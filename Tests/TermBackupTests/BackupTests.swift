@@ -41,7 +41,7 @@ import Testing
     let entry = try #require(backup.entry(at: "large"))
     #expect(entry.kind == .file && entry.size == UInt64(large.count))
     #expect(try entry.sha256 == SHA256.hash(large).bytes)
-    // More than once, and in any order.
+    // Repeatedly, and in any order.
     #expect(try backup.contents(of: entry) == large)
     for entry in backup.entries where entry.displayName == "a" {
       #expect(try backup.contents(of: entry) == Array("first\n".utf8))
@@ -114,7 +114,7 @@ import Testing
     try store.write("altered", bytes, in: store.path)
     let altered = store.path.appending("altered").text
     expect(.damaged) { () throws(ReadingError) in _ = try Backup(archives: altered, keys: right) }
-    // Of the first chunk nobody can tell whether it was altered or is under another key.
+    // If the first chunk does not open, it was altered or the key is wrong; these cannot be distinguished.
     bytes = try store.read("archive")
     bytes[bytes.count / 2] ^= 1
     try store.write("other", bytes, in: store.path)
@@ -189,7 +189,7 @@ import Testing
 }
 
 @Suite struct BackupManifestTests {
-  /// The text of a manifest, as archives hold it.
+  /// The text of a manifest as in an archive.
   private func text(of manifest: Manifest) throws -> [UInt8] {
     let sink = MemorySink()
     try ManifestWriter.write(manifest, backupID: manifest.backupID, to: sink)

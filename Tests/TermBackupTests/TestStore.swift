@@ -4,7 +4,7 @@ import TBKCore
 import TBKCrypto
 import TBKFormat
 
-/// A tree, and the archives made of it, in a directory that is gone when the test ends.
+/// A tree and archives of it, in a directory that is removed when the test ends.
 final class TestStore {
   let path: RawPath
   let tree: RawPath
@@ -41,7 +41,7 @@ final class TestStore {
     return try DescriptorSource(file).readAll(limit: 1 << 28, what: name)
   }
 
-  /// Seals the tree as it is into a file, over what was sealed last if `isIncremental`; returns its path.
+  /// Seals the current tree to a file, based on the last archive if `isIncremental`; returns its path.
   func seal(_ name: String, _ kind: Kind, isIncremental: Bool = false) throws(Failure) -> String {
     var creation = ManifestCreation()
     creation.previous = isIncremental ? manifests.last : nil
@@ -73,7 +73,7 @@ final class TestStore {
       cost: Argon2Cost(memory: 64, passes: 1, lanes: 1))
   }
 
-  /// The identity file of `identity`.
+  /// The text of an identity file with `identity`.
   func identityFile() throws(Failure) -> [UInt8] {
     try AgeIdentityFile.text(of: identity, created: "2026-01-01T00:00:00Z").withBytes { Array($0) }
   }
