@@ -112,8 +112,8 @@ struct SignedLedgerTests {
 
   // MARK: Tampering
 
-  /// Any change of a signed ledger is detected, by a machine that has never seen the store and by the one that wrote it,
-  /// and nothing is stored over it.
+  /// Any change of a signed ledger is detected, by a machine that has never seen the store and by the one that
+  /// wrote it, and nothing is stored over it.
   @Test(arguments: Tampering.all)
   func isNoticed(_ tampering: Tampering) throws {
     try push(0..<3)

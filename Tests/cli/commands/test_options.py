@@ -12,7 +12,7 @@ COMMANDS = ["tbk-audit", "tbk-config", "tbk-manifest", "tbk-notify", "tbk-open",
 VALUES = {"--progress": "never", "--placement": "git", "--overwrite": "never", "--profile": "p", "-p": "p", "--sample": "1", "-n": "1",
           "--level": "1", "--debounce": "1", "--max-delay": "1", "--poll": "1", "--archives": "p", "--max-age": "1d"}
 LISTS = {"--recipient", "--recipients-file", "--identity", "--exclude", "--exclude-from", "--include", "--packages", "--unset"}
-# The identity is stored as a single file.
+# The printed identities, which this verb stores again, are one file.
 ONE_ALONE = {("generate-identity", "--identity")}
 
 

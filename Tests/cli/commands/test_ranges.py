@@ -424,7 +424,7 @@ def test_a_backup_without_a_receipt_is_its_bytes(place, small):
     place.open(backup, "--list", fault="flip@1:5000", status=65)
 
 
-# A store that lies
+# A malicious store
 
 
 @pytest.fixture

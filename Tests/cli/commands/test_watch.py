@@ -292,7 +292,7 @@ def test_what_is_brought_back_below_an_excluded_directory_is_watched(watch, mode
     assert any(status == "deleted" and path.startswith("build") for status, path in watching.next())
 
 
-# When
+# Timing
 
 
 def test_endless_change_is_reported_all_the_same(watch, mode, top):
@@ -374,7 +374,7 @@ def test_100000_directories_take_little_memory(watch):
         watching.close()
 
 
-# What goes wrong
+# Failures
 
 
 def test_a_queue_that_overflows_loses_nothing(watch, top):

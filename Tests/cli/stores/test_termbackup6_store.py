@@ -97,7 +97,7 @@ def old(dash, tmp_path):
     return OldStore(dash, tmp_path)
 
 
-# The whole way
+# All verbs
 
 
 def test_a_user_of_termbackup_6_goes_on_and_keeps_all_backups(old, tmp_path):

@@ -303,7 +303,7 @@ def test_devices_and_fifos_are_left_out_and_named(packages, tmp_path):
     assert packages.tbk.open(archive, "--cat", "file").out == b"content\n"
 
 
-# One file
+# Single files
 
 
 ONE = [member("report.pdf", b"content\n", mtime=10**9)]

@@ -51,7 +51,7 @@ def test_a_first_backup_may_be_empty(shell, tmp_path):
     assert len(shell.ids("docs")) == 2
 
 
-# A clock
+# A wrong clock
 
 
 def test_a_run_removes_nothing_where_all_would_go_at_once(shell, small):
