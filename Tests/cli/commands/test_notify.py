@@ -80,7 +80,7 @@ def test_a_failure_is_told_with_its_class_and_message(tbk, form):
     body = payload(tbk, FAILURE, form)
     shown = " ".join(texts(body)).replace("\\", "")
     assert "Backup of docs failed" in shown and "StoreError" in shown and "store unavailable" in shown
-    # Only what a command prints with --json.
+    # Only the error, as a command prints it with --json.
     alone = " ".join(texts(payload(tbk, {"error": FAILURE["error"]}, form))).replace("\\", "")
     assert "Backup failed" in alone and "store unavailable" in alone
 

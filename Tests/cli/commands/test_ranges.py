@@ -602,7 +602,7 @@ def test_what_is_asked_for_at_once_is_fetched_at_once(github, tbk, tmp_path):  #
 
 
 def test_ranges_at_the_borders_of_parts(github, tbk, tmp_path):  # noqa: F811
-    """In parts that are commits, and across their boundaries."""
+    """Within parts that are in commits, and across their boundaries."""
     part = 24 * MIB
     data = archive(1, 2 * part + MIB)
     github.push(data, "--placement", "git")

@@ -167,7 +167,7 @@ def test_what_termbackup_6_lost_is_named_by_every_way(tbk, tmp_path):
         assert result.status == 3 and b"d/inside" in result.err
 
 
-# The same status for a wrong key
+# The same message for a wrong key
 
 
 def test_a_wrong_password_and_what_is_no_gzip_get_one_answer(tbk, tmp_path):

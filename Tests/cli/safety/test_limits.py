@@ -140,7 +140,7 @@ def test_with_little_memory_an_archive_is_opened_or_the_lack_named(megabytes, tb
 
 
 def test_where_there_can_be_no_thread_archives_are_opened_and_sealed_in_one(unprivileged):
-    """The limit does not apply to root."""
+    """As another user, because the limit does not apply to root."""
     tbk, folder = unprivileged
     put(folder / "tree" / "file", os.urandom(1_000_000))
     # Set after the change of user, because no process can be started after it.

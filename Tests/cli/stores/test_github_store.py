@@ -310,7 +310,6 @@ def test_a_large_archive_goes_to_a_release(github):
     assert [(asset["name"], asset["size"], asset["state"]) for asset in assets] == [
         (part["name"], len(data), "uploaded")]
     assert github.pull("latest").out == data
-    # It is fetched in ranges, and the asset's URL is requested only a few times.
     github.remove(identify(data))
     assert github.state()["assets"] == []
     assert github.pull("--list").out == b""

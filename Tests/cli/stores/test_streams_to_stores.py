@@ -109,7 +109,7 @@ def test_a_pipe_that_is_cut_publishes_nothing(suite, stride, sealed, store, tbk)
 @pytest.mark.parametrize("how", ["killed", "fails"])
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_producer_that_dies_publishes_nothing(suite, how, stride, store, tbk, tmp_path):
-    """tbk-seal | tbk-push; tbk-seal is killed, or fails, after this many bytes of input."""
+    """tbk-seal | tbk-push; tbk-seal is killed, or fails, after `size` bytes of input."""
     receipt, manifest = tmp_path / "receipt", tmp_path / "manifest"
     for size in (0, 1, 700, 16_384, 100_000, 1_000_000, 4_194_304, 4_194_305, 9_000_000)[::stride]:
         end = "kill -9 $PPID; sleep 60" if how == "killed" else "exit 1"
