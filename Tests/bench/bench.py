@@ -163,7 +163,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
                 "restic backup", lambda: self.do(["restic", "-q", "-r", repository, "backup", top]),
                 before=fresh("restic", "-q", "-r", repository, "init"), after=lambda: remove(repository)))
             targets["restic backup"] = 3
-        self.against(f"seal {what}", race(contenders, self.number("ROUNDS"), note), "tbk-seal", targets)
+        self.against(f"seal {what}", race(contenders, self.number("ROUNDS"), note, tree=top), "tbk-seal", targets)
         remove(out)
 
     def part_open(self):
@@ -293,7 +293,7 @@ class Bench(NetworkParts, IncrementParts, FramedParts, BrowsingParts):
             theirs = self.do(["restic", "-q", "-r", repository, "backup", top]).seconds
             self.row(f"first run, {count} files: restic backup", f"ours is {theirs / first:.2f} x as fast")
             contenders.append(Contender("restic backup", lambda: self.do(["restic", "-q", "-r", repository, "backup", top])))
-        times = race(contenders, self.number("ROUNDS"), note)
+        times = race(contenders, self.number("ROUNDS"), note, tree=top)
         self.against(f"run with nothing changed, {count} files", times, "termbackup run", {"restic backup": 2})
         for path in (top, repository):
             remove(path)

@@ -52,7 +52,7 @@ class FramedParts:
                 place, before, action = self.repository(kind, top)
                 contenders.append(Contender(name, action, before, lambda place=place: remove(place)))
         targets[restic] = 2
-        times = race(contenders, self.number("ROUNDS"), note)
+        times = race(contenders, self.number("ROUNDS"), note, tree=top)
         self.each_against(f"seal {what}", times, targets)
         if pipe in times:
             used = {contender.name: contender.processor for contender in contenders}
@@ -183,7 +183,7 @@ class FramedParts:
                 for level in levels:
                     place, before, action = self.repository(kind, top, level)
                     add((kind, level), action, lambda place=place: bytes_below(place), before, lambda place=place: remove(place))
-        times = race(contenders, max(1, self.number("ROUNDS") - 1), note)
+        times = race(contenders, max(1, self.number("ROUNDS") - 1), note, tree=top)
         if yardstick not in times:
             return
         series = {}

@@ -55,7 +55,7 @@ class IncrementParts:
             contenders = [Contender("termbackup run", lambda: self.do(["termbackup", "run", "changes"]))]
             contenders += [Contender(name, lambda command=command: self.do(command)) for name, command in peers.items()]
             # Before each round: every contender then finds the same number of changes since its last run.
-            times = race(contenders, self.number("ROUNDS"), note, lambda changes=changes: self.change(top, changes))
+            times = race(contenders, self.number("ROUNDS"), note, lambda changes=changes: self.change(top, changes), top)
             self.against(f"{what}, {changes} of {count} files changed", times, "termbackup run",
                          {"restic backup": targets.get(changes)})
         for name in ("changing", "restic-changes", "borg-changes"):
