@@ -67,7 +67,7 @@ void tbk_remove_unfinished(void) {
 }
 
 static int stage = -1;
-/* One line that says why the process fails, for the process that started it. */
+/* One line with the reason why the process fails, for the process that started it. */
 static char *note;
 static size_t note_length;
 

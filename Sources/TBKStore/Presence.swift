@@ -62,7 +62,7 @@ extension LedgerSession {
   }
 
   /// Whether the store has the sealed identities that the ledger names for the groups of a scope; nil if it names none, or
-  /// if looking would take a request of its own. Whether they are those that were stored, only reading them would tell.
+  /// if looking would take a request of its own. Their content is not compared: that would require reading them.
   package func hasIdentities(in scope: BackupScope, of snapshot: Snapshot) throws(Failure) -> Bool? {
     if case .helper = store.address { return nil }
     let files = (snapshot.ledger?.groups ?? []).filter { scope.holds($0.id) }.compactMap { group in

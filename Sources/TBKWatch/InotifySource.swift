@@ -19,7 +19,7 @@ protocol ChangeSource: AnyObject {
   func collect(_ pending: inout PendingChanges) throws(Failure) -> Bool
 }
 
-/// The watched directory. It is opened anew each time, because an open directory prevents unmounting.
+/// The watched directory. It is reopened each time, because an open directory prevents unmounting.
 struct WatchedRoot {
   let path: RawPath
   private let device: UInt64

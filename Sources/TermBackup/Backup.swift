@@ -60,10 +60,10 @@ public final class Backup {
   /// The ids of the other backups with content of this one: their archives are needed too.
   public var dependsOn: [String] { manifest.neededIDs }
 
-  /// The entry at a path; nil if there is none.
+  /// The entry at a path, or nil.
   public func entry(at path: [UInt8]) -> BackupEntry? { entries.entry(at: path) }
 
-  /// The entry at a path; nil if there is none.
+  /// The entry at a path, or nil.
   public func entry(at path: String) -> BackupEntry? { entry(at: Array(path.utf8)) }
 
   /// All of a file's content.

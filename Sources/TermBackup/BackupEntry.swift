@@ -60,12 +60,12 @@ public struct BackupEntries: RandomAccessCollection, Sendable {
 
   public subscript(position: Int) -> BackupEntry { BackupEntry(table[position]) }
 
-  /// The entry at a path; nil if there is none.
+  /// The entry at a path, or nil.
   public func entry(at path: [UInt8]) -> BackupEntry? {
     table.find(path, order: table.isSorted() ? nil : table.sortedIndices()).map { self[$0] }
   }
 
-  /// The entry at a path; nil if there is none.
+  /// The entry at a path, or nil.
   public func entry(at path: String) -> BackupEntry? { entry(at: Array(path.utf8)) }
 
   init(_ table: EntryTable) { self.table = table }

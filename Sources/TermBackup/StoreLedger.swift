@@ -41,7 +41,7 @@ public struct StoreLedger: Sendable {
     public let group: String?
     /// The ids of the other backups with content of this one.
     public let dependsOn: [String]
-    /// The sealed manifest, a small archive of only the manifest, below the store's `manifests/`; nil if there is none.
+    /// The sealed manifest, a small archive of only the manifest, below the store's `manifests/`, or nil.
     /// `tbk-open --manifest` opens it like an archive, with the same key.
     public let sealedManifest: File?
   }

@@ -97,7 +97,7 @@ extension LedgerTrust {
     }
   }
 
-  /// Tells the user that a signature was not checked.
+  /// Notes that a signature was not checked.
   func report() {
     guard case .unchecked(let key) = self else { return }
     Messages.notice(

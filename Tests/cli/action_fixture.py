@@ -102,7 +102,7 @@ class Runner:
     def run_script(self, step, context, environment):
         self.steps += 1
         script, output, path = (self.temporary / f"{self.steps}.{kind}" for kind in ("sh", "output", "path"))
-        # An expression in a script would run code of whoever controls the value.
+        # An expression in a script would run code from anyone who controls the value.
         assert "${{" not in step["run"], step
         script.write_text(step["run"])
         output.touch()

@@ -1,6 +1,6 @@
 # What the verbs share. A verb sources this first, with $0 its own path and with its arguments. Names here begin with
 # tb_. Descriptors: 3, 5 and 6 secrets, 4 data beside them, 5 to 8 the verb's own, 8 and 9 locks.
-# No formats are handled here: the commands tbk-* do the work, and tbk-sh tells a script what it needs.
+# No formats are handled here: the commands tbk-* do the work, and tbk-sh gives a script what it needs.
 
 # Before anything else: no trace shows a secret, no child inherits one unless it needs it, and there are no core dumps.
 { set +avx; } 2>/dev/null

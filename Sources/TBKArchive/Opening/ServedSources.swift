@@ -39,7 +39,7 @@ package final class ServedSources {
     self.isPartial = isPartial
   }
 
-  /// First the newest archive, then a wanted one that was not returned yet; nil if there is none.
+  /// First the newest archive, then a wanted one that was not returned yet, or nil.
   package func next(_ wanted: [String]) throws(Failure) -> (any OpenedArchive)? {
     if served == nil { served = try ServedArchives(command) }
     guard let served else { return nil }

@@ -6,7 +6,7 @@ import TBKFormat
 extension Placement {
   /// Gives everything staged its metadata and moves it into place.
   ///
-  /// The hint of a failure says how much was placed.
+  /// The hint of a failure includes how much was placed.
   func place(from staging: Staging) throws(Failure) {
     var progress = Progress()
     do throws(Failure) {

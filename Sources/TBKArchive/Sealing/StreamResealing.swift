@@ -93,7 +93,7 @@ private final class ForkedSink: ByteSink {
   func finish() throws(Failure) { try one.finish() }
 }
 
-/// Passes a tar on unchanged, and tells the compressor where members and the manifest begin.
+/// Passes a tar on unchanged, and informs the compressor where members and the manifest begin.
 private final class TarFramer: ByteSink {
   private let frames: ZstdCompressor
   private let watcher: Watcher

@@ -41,7 +41,7 @@ final class HashingPool {
     var visit: TreeWalker.Visit
     /// Whether to read the file. Other entries only keep their place in the order.
     let reads: Bool
-    /// The hash of stored content that may be this file's; nil if there is none.
+    /// The hash of stored content that may be this file's, or nil.
     let stored: Digest?
     var failure: Failure?
 

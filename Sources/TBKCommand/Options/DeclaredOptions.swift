@@ -25,7 +25,7 @@ package struct DeclaredOptions {
   private var names: [String: Int] = [:]
   /// Hints at the replacements of removed options.
   private var former: [String: String] = [:]
-  /// How many operands precede one that takes all remaining arguments verbatim; nil if there is none.
+  /// How many operands precede one that takes all remaining arguments verbatim, or nil.
   private var operandsBeforeRest: Int?
 
   /// The command below `root` that `arguments` selects, and the arguments after its name.

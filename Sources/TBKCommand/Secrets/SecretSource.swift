@@ -39,7 +39,7 @@ package struct SecretSource {
     return "only one of --\(option)-fd, --\(option)-file and --\(option)-command"
   }
 
-  /// The secret from the first source that has one, without prompting; nil if there is none. The variables are removed
+  /// The secret from the first source that has one, without prompting, or nil. The variables are removed
   /// from the environment, so that no child process sees them.
   ///
   /// - Parameter inputIsData: whether standard input is used for data.

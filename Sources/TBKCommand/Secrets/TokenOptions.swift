@@ -28,7 +28,7 @@ package struct TokenOptions: SecretOptions {
   }
 
   /// The token from the first of: the options, TERMBACKUP_TOKEN_FILE, TERMBACKUP_TOKEN_COMMAND, TERMBACKUP_TOKEN,
-  /// GITHUB_TOKEN; nil if there is none. Afterwards no child process sees the variables.
+  /// GITHUB_TOKEN, or nil. Afterwards no child process sees the variables.
   ///
   /// - Parameters:
   ///   - inputIsData: whether standard input is used for data.

@@ -27,7 +27,7 @@ package struct WebhookOptions: SecretOptions {
   }
 
   /// The URL from the first of: the options, TERMBACKUP_WEBHOOK_URL_FILE, TERMBACKUP_WEBHOOK_URL_COMMAND,
-  /// TERMBACKUP_WEBHOOK_URL; nil if there is none. Afterwards no child process sees the variables of this or any other
+  /// TERMBACKUP_WEBHOOK_URL, or nil. Afterwards no child process sees the variables of this or any other
   /// secret.
   ///
   /// - Parameter inputIsData: whether standard input is used for data.

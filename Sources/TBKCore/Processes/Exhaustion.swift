@@ -1,4 +1,4 @@
-// Running out of a resource says nothing about the data: it is a failure of its own kind, or ends the process.
+// Running out of a resource does not mean that the data is wrong: it is a failure of its own kind, or ends the process.
 
 import CSystem
 import Glibc

@@ -1,6 +1,6 @@
 import Glibc
 
-/// The path of a program: its first match in PATH, ignoring relative entries; nil if there is none.
+/// The path of a program: its first match in PATH, ignoring relative entries, or nil.
 package func findProgram(_ name: String) throws(Failure) -> RawPath? {
   let path = environment("PATH") ?? Array("/usr/bin:/bin".utf8)
   for entry in path.split(separator: UInt8(ascii: ":")) where entry.first == UInt8(ascii: "/") {

@@ -113,7 +113,7 @@ package final class PipedProcess {
 
   // MARK: The end
 
-  /// Closes its standard input, which tells it that there is no more input.
+  /// Closes its standard input, to signal the end of the input.
   package func closeInput() { input = nil }
 
   /// Waits for it to exit by itself. Returns its exit status as a shell reports it; nil if it is still running.

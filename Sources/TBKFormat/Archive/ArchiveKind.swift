@@ -28,7 +28,7 @@ package enum ArchiveKind: Equatable, Sendable {
     }
   }
 
-  /// The value of the ledger's `suite`; nil if there is none.
+  /// The value of the ledger's `suite`, or nil.
   package var suite: String? {
     switch self {
     case .whole: "1"

@@ -161,7 +161,7 @@ package struct BackupClaims: Equatable, Sendable {
 }
 
 extension BackupClaims.Facts {
-  /// The failure if an archive says something else.
+  /// The failure if an archive differs.
   ///
   /// - Parameter id: of the backup.
   func differ(_ name: String, _ said: String, _ is: String, id: String) -> Failure {

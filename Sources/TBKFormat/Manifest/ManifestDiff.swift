@@ -60,7 +60,7 @@ package enum ManifestDiff {
     }
   }
 
-  /// The most important difference between two entries with the same path; nil if there is none.
+  /// The most important difference between two entries with the same path, or nil.
   package static func change(_ old: ManifestEntry, _ new: ManifestEntry) -> EntryChange? {
     if old.type != new.type { return .type }
     if old.size != new.size || old.sha256 != new.sha256 || old.linkTarget != new.linkTarget

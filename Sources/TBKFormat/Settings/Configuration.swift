@@ -49,7 +49,7 @@ package struct Configuration: Equatable, Sendable {
     }
   }
 
-  /// The value of a known key, or its default; the plain value of any other key; nil if there is none.
+  /// The value of a known key, or its default; the plain value of any other key, or nil.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let key = Configuration.key(name) else { return value }

@@ -137,7 +137,7 @@ package struct Profile: Equatable, Sendable {
     if let complaint = sealingComplaint { throw Failure(.profile, "\(place): \(complaint)") }
   }
 
-  /// The value of a known field, or its default; the plain value of any other field; nil if there is none.
+  /// The value of a known field, or its default; the plain value of any other field, or nil.
   package subscript(name: String) -> JSON? {
     let value = object[name]
     guard let field = Profile.field(name) else { return value }

@@ -50,7 +50,7 @@ extension Profile {
     }
   }
 
-  /// The pattern that makes the list exclude nearly everything, tested on unrelated names; nil if there is none.
+  /// The pattern that makes the list exclude nearly everything, tested on unrelated names, or nil.
   private var patternForEverything: [UInt8]? {
     func leavesOutAll(_ patterns: some Sequence<[UInt8]>) -> Bool {
       var rules = IgnoreRules()

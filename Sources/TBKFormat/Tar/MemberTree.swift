@@ -70,7 +70,7 @@ package struct MemberTree {
     return nil
   }
 
-  /// Inserts a node as a directory, until its own member says otherwise.
+  /// Inserts a node as a directory, until its own member shows otherwise.
   private mutating func insert(_ name: ArraySlice<UInt8>, in parent: UInt32) -> UInt32 {
     if nodes.count * 2 > slots.count { grow() }
     let node = UInt32(nodes.count)

@@ -17,7 +17,7 @@ package struct PathNesting {
 
   package init() {}
 
-  /// The longest earlier path that is a prefix of this one; nil if there is none.
+  /// The longest earlier path that is a prefix of this one, or nil.
   ///
   /// A caller that rejects every path below another needs to check only this one: anything above the path through a
   /// shorter prefix is also above the longest one.

@@ -34,7 +34,7 @@ struct DirectoryReserve {
 
   private func keep(_ kind: Kind, least: Int) throws(Failure) {
     if let size = try size(kind), size >= least { return }
-    // Half as much again, so that it is not created anew for each backup.
+    // Half as much again, so that it need not be created again for each backup.
     let steps = (least + least / 2) / DirectoryReserve.step + 1
     let file = try AtomicFile(kind.name, in: root, inherits: true)
     let problem = posix_fallocate(

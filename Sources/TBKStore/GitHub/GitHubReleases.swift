@@ -58,7 +58,7 @@ final class GitHubReleases {
 
   // MARK: Reading
 
-  /// The release of a tag; nil if there is none.
+  /// The release of a tag, or nil.
   private func release(_ tag: String) throws(Failure) -> Release? {
     let response = try api.send("GET", "\(repository.path)/releases/tags/\(tag)")
     if response.status == 404 { return nil }

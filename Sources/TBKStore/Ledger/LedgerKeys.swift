@@ -57,7 +57,7 @@ package final class LedgerKeys {
 
   private static let ownName = RawPath("signing_key.pub")
 
-  /// The public key in `signing_key.pub` of a home directory; nil if there is none. Throws as `trusted(in:)`.
+  /// The public key in `signing_key.pub` of a home directory, or nil. Throws as `trusted(in:)`.
   package static func own(in home: RawPath?) throws(Failure) -> VerifyingKey? {
     guard let home,
       let directory = try Descriptor.workingDirectory.openIfPresent(home, O_RDONLY | O_DIRECTORY)

@@ -116,7 +116,7 @@ package struct PreparationRequest {
   /// Whether to look up its sealed identity instead: backups are sealed to recipients.
   package var wantsIdentity: Bool
   package var scope: BackupScope
-  /// The SHA-256 of the cached sealed manifest of a backup; nil if there is none.
+  /// The SHA-256 of the cached sealed manifest of a backup, or nil.
   package var cached: (Digest) -> Digest?
   /// Whether there is a local copy of a backup's manifest for this machine only.
   package var hasLocal: (Digest) -> Bool

@@ -4,7 +4,7 @@ import TBKCore
 enum KeyringTrouble: Error, Equatable {
   /// This machine has no keyring, and why.
   case missing(String)
-  /// No response within this many seconds, which says nothing about its contents.
+  /// No response within this many seconds, which does not mean that it is empty.
   case late(Int)
   /// It failed with this message.
   case failed(String)

@@ -63,7 +63,7 @@ struct ProfileTimes {
   /// More than a log's maximum size.
   private static let limit = 1 << 20
 
-  /// The bytes of a regular file; nil if there is none.
+  /// The bytes of a regular file, or nil.
   private static func read(_ path: RawPath) throws(Failure) -> [UInt8]? {
     guard let file = try Descriptor.workingDirectory.openIfPresent(path, O_RDONLY | O_NONBLOCK),
       try file.status().st_mode & S_IFMT == S_IFREG

@@ -540,7 +540,7 @@ extension ProfileGroup {
       return ExitStatus.success
     }
 
-    /// Throws if a recipient is in neither config.json nor a profile here: whoever wrote the file could open the
+    /// Throws if a recipient is in neither config.json nor a profile here: the author of the file could open the
     /// backups.
     private func refuseStrangers(
       _ profile: Profile, _ home: Home, _ place: String

@@ -112,7 +112,7 @@ private enum Answers {
     }
   }
 
-  /// Warns of a problem with the sealed identity, and returns it in short; nil if there is none.
+  /// Warns of a problem with the sealed identity, and returns it in short, or nil.
   private static func problem(_ facts: Facts, _ home: Home, _ readers: String) throws(Failure) -> String? {
     let profile = facts.text("profile") ?? "-"
     let problem: String

@@ -174,7 +174,7 @@ private struct ChangeLines {
   private var held: [UInt8] = []
   private(set) var isEnded = false
 
-  /// The last of the lines that have arrived; nil if there is none.
+  /// The last of the lines that have arrived, or nil.
   mutating func latest() throws(Failure) -> String?? {
     var buffer = [UInt8](repeating: 0, count: 4096)
     while !isEnded {

@@ -36,7 +36,7 @@ class Watch:
         self.reports.put(None)
 
     def next(self):
-        """The names in the next report, with what it says about each."""
+        """The names in the next report, and its word for each."""
         report = self.reports.get(timeout=PATIENCE)
         assert report is not None, self.process.stderr.read()
         return {(change["status"], change["relative_path"]) for change in report["changes"]}

@@ -145,7 +145,7 @@ class Account:
         self.exports = []
 
     def prepare(self, note):
-        """Does what the comment of a block says: replaces the machine by a new one, or deletes files."""
+        """Follows the comment of a block: replaces the machine by a new one, or deletes files."""
         if found := re.fullmatch(r"without (.*)", note):
             for name in found[1].split(" and "):
                 path = self.home / name

@@ -1,7 +1,7 @@
 """Root restores into a directory whose owner keeps renaming and replacing files in it.
 
 Whatever the status of the restore: nothing outside of the destination changes, only the backup's own files get
-privileges, and nobody else can read files that are private in the backup.
+privileges, and no one else can read files that are private in the backup.
 """
 
 import os

@@ -341,7 +341,7 @@ def test_a_signed_ledger_is_not_gone_around(old, tmp_path):
     pull = ["tbk-pull", old.path, old.ids[2]]
     run = old.shell.tbk.run
     assert b"does not vouch" in run(*pull, "--verify-key", public, status=69).err
-    # Nor if nobody can check the signature, nor on request.
+    # Nor if no one can check the signature, nor on request.
     for more in ([], ["--unvouched"]):
         refused = run(*pull, *more, status=69)
         assert refused.out == b"" and b"is signed" in refused.err and b"--unvouched" not in refused.err
