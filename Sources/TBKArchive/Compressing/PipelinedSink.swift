@@ -133,10 +133,7 @@ package final class PipelinedSink: ByteSink, PhasedStage {
       defer { monitor.unlock() }
       abandoned = true
       monitor.announce()
-      while !ended {
-        if Interruption.signal != nil { thread.nudge() }
-        monitor.wait(milliseconds: 50)
-      }
+      monitor.wait(interrupting: thread) { ended }
     }
 
     /// Waits for a change, at most 50 ms. The other thread blocks signals and may be in a system call, so check for a

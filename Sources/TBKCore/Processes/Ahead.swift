@@ -115,10 +115,7 @@ package final class Ahead<Element> {
       abandoned = true
       elements.removeAll()
       monitor.announce()
-      while !ended {
-        if Interruption.signal != nil { thread.nudge() }
-        monitor.wait(milliseconds: 50)
-      }
+      monitor.wait(interrupting: thread) { ended }
     }
   }
 }

@@ -107,6 +107,17 @@ package final class WorkerThread {
   }
 }
 
+extension Monitor {
+  /// Waits until `isDone`. A signal that arrives meanwhile interrupts the thread, which may be blocked in a system call;
+  /// it must be nudgeable. The caller holds the lock.
+  package func wait(interrupting thread: WorkerThread, until isDone: () -> Bool) {
+    while !isDone() {
+      if Interruption.signal != nil { thread.nudge() }
+      wait(milliseconds: 50)
+    }
+  }
+}
+
 /// How many processors this process may run on, at least 1.
 package func processorCount() -> Int { max(1, Int(tbk_processor_count())) }
 
